@@ -1,0 +1,27 @@
+//! Turns `proto/` into the Rust types of `src/pb.rs` and the descriptor set that gRPC reflection serves.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+const SERVICES: [&str; 2] = ["runlog/v1/event_service.proto", "runlog/v1/run_service.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=proto");
+
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler
+        .include_imports(true)
+        // The comments are the documentation of the generated types.
+        .include_source_info(true)
+        .open_files(SERVICES)?;
+
+    let out_dir = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out_dir.join("runlog_descriptor.bin"), compiler.encode_file_descriptor_set())?;
+
+    tonic_prost_build::configure()
+        .build_client(true)
+        .build_server(true)
+        // Hand-written: holds events that are encoded already.
+        .extern_path(".runlog.v1.EventBatch", "crate::pb::EventBatch")
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! The one error of runlog.
+
+use std::time::Duration;
+
+use super::run::RunStatus;
+
+/// Result with the one [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The kind of an error, as every transport needs it: what the caller did or has to do, not where it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The request can never succeed as it is; a field is named.
+    InvalidArgument,
+    /// The cursor lies past the end of what is stored.
+    OutOfRange,
+    /// No such run or event.
+    NotFound,
+    /// The same id was used for something else.
+    AlreadyExists,
+    /// The run is not in the state that the request needs.
+    FailedPrecondition,
+    /// Somebody else was faster; read again, then decide.
+    Aborted,
+    /// A bound was hit that waiting may lift.
+    ResourceExhausted,
+    /// The server cannot serve now; the same request may work later.
+    Unavailable,
+    /// A defect or a damaged store; the log holds the detail.
+    Internal,
+    /// The stored data is damaged.
+    DataLoss,
+}
+
+/// Everything that can go wrong. The text is for the caller: it says what to do and holds no internal detail.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// A field of the request is outside what it may be. `field` is the path as the request spells it.
+    #[error("{field}: {problem}")]
+    InvalidField {
+        /// Path of the field, such as `events[2].payload.json`.
+        field: String,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
+    /// The run has no event yet.
+    #[error("run {run_id:?} not found")]
+    RunNotFound {
+        /// The run asked for.
+        run_id: String,
+    },
+    /// The run that was to be created exists and was created by another request.
+    #[error("run {run_id:?} exists already")]
+    RunExists {
+        /// The run.
+        run_id: String,
+    },
+    /// The event id is taken by an event with other content.
+    #[error("event_id {event_id:?} of run {run_id:?} is taken by event {seq} with other content; use a new event_id")]
+    EventIdConflict {
+        /// The run.
+        run_id: String,
+        /// The id used twice.
+        event_id: String,
+        /// Where the first event with this id lies.
+        seq: u64,
+    },
+    /// `expected_last_seq` does not hold.
+    #[error(
+        "run {run_id:?} ends at seq {actual}, not at the expected {expected}; read what came since and decide again"
+    )]
+    SeqConflict {
+        /// The run.
+        run_id: String,
+        /// What the publisher expected.
+        expected: u64,
+        /// What is stored.
+        actual: u64,
+    },
+    /// `--lifecycle=strict` and the run is over.
+    #[error("run {run_id:?} is {from}, which is final; event type {event_type:?} would make it {to}")]
+    FinalStatus {
+        /// The run.
+        run_id: String,
+        /// The final status it has.
+        from: RunStatus,
+        /// The status the event asks for.
+        to: RunStatus,
+        /// The event's type.
+        event_type: String,
+    },
+    /// The cursor is no cursor of this scope.
+    #[error("cursor {cursor:?}: {problem}")]
+    CursorInvalid {
+        /// The cursor as given.
+        cursor: String,
+        /// Why it cannot be used.
+        problem: &'static str,
+    },
+    /// The cursor lies past the last stored event: it comes from another store, or from one that was lost.
+    #[error("cursor {cursor:?} lies past the end, which is {end:?}; start from there or from the beginning")]
+    CursorBeyondEnd {
+        /// The cursor as given.
+        cursor: String,
+        /// The cursor of the last stored event.
+        end: String,
+    },
+    /// Too much waits already.
+    #[error("the publish queue is full; retry after {} ms", retry_after.as_millis())]
+    Overloaded {
+        /// When a retry makes sense.
+        retry_after: Duration,
+    },
+    /// The server drains.
+    #[error("the server is shutting down; reconnect and resume from your cursor")]
+    ShuttingDown,
+    /// The disk is full.
+    #[error("the store has no space left; nothing of this request was stored; free space and retry")]
+    StoreFull,
+    /// The store cannot be written.
+    #[error("the store is read-only; nothing of this request was stored")]
+    StoreReadOnly,
+    /// The store does not answer, or it is not known whether the commit reached it.
+    #[error("the store is unavailable; retry with the same event_id")]
+    StoreUnavailable,
+    /// The stored data contradicts itself.
+    #[error("the store is damaged; run an integrity check and restore from a backup")]
+    StoreDamaged,
+    /// A defect.
+    #[error("internal error; the server's log has the detail")]
+    Internal,
+}
+
+impl Error {
+    /// An [`Error::InvalidField`].
+    pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::InvalidField { field: field.into(), problem: problem.into() }
+    }
+
+    /// Puts `prefix.` before the field, for a value that sits inside another.
+    #[must_use]
+    pub fn under(self, prefix: &str) -> Self {
+        match self {
+            Self::InvalidField { field, problem } if field.is_empty() => Self::invalid(prefix, problem),
+            Self::InvalidField { field, problem } => Self::invalid(format!("{prefix}.{field}"), problem),
+            other => other,
+        }
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::InvalidField { .. } | Self::CursorInvalid { .. } => Code::InvalidArgument,
+            Self::CursorBeyondEnd { .. } => Code::OutOfRange,
+            Self::RunNotFound { .. } => Code::NotFound,
+            Self::RunExists { .. } | Self::EventIdConflict { .. } => Code::AlreadyExists,
+            Self::FinalStatus { .. } => Code::FailedPrecondition,
+            Self::SeqConflict { .. } => Code::Aborted,
+            Self::Overloaded { .. } | Self::StoreFull => Code::ResourceExhausted,
+            Self::ShuttingDown | Self::StoreReadOnly | Self::StoreUnavailable => Code::Unavailable,
+            Self::StoreDamaged => Code::DataLoss,
+            Self::Internal => Code::Internal,
+        }
+    }
+
+    /// The machine-readable reason, UPPER_SNAKE, stable for ever.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidField { .. } => "INVALID_FIELD",
+            Self::RunNotFound { .. } => "RUN_NOT_FOUND",
+            Self::RunExists { .. } => "RUN_EXISTS",
+            Self::EventIdConflict { .. } => "EVENT_ID_CONFLICT",
+            Self::SeqConflict { .. } => "SEQ_CONFLICT",
+            Self::FinalStatus { .. } => "RUN_STATUS_FINAL",
+            Self::CursorInvalid { .. } => "CURSOR_INVALID",
+            Self::CursorBeyondEnd { .. } => "CURSOR_BEYOND_END",
+            Self::Overloaded { .. } => "OVERLOADED",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::StoreFull => "STORE_FULL",
+            Self::StoreReadOnly => "STORE_READ_ONLY",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::StoreDamaged => "STORE_DAMAGED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// The request field at fault, if it is one.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::InvalidField { field, .. } => Some(field),
+            Self::CursorInvalid { .. } | Self::CursorBeyondEnd { .. } => Some("cursor"),
+            _ => None,
+        }
+    }
+
+    /// When the same request may work; `None` where waiting does not help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::ShuttingDown | Self::StoreUnavailable => Some(Duration::from_secs(1)),
+            Self::StoreFull | Self::StoreReadOnly => Some(Duration::from_secs(10)),
+            _ => None,
+        }
+    }
+
+    /// The facts of the error by name, for a program that reacts to it.
+    #[must_use]
+    pub fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::InvalidField { field, .. } => vec![("field", field.clone())],
+            Self::RunNotFound { run_id } | Self::RunExists { run_id } => vec![("run_id", run_id.clone())],
+            Self::EventIdConflict { run_id, event_id, seq } => {
+                vec![("run_id", run_id.clone()), ("event_id", event_id.clone()), ("seq", seq.to_string())]
+            }
+            Self::SeqConflict { run_id, expected, actual } => vec![
+                ("run_id", run_id.clone()),
+                ("expected_last_seq", expected.to_string()),
+                ("last_seq", actual.to_string()),
+            ],
+            Self::FinalStatus { run_id, from, to, .. } => {
+                vec![("run_id", run_id.clone()), ("status", from.to_string()), ("refused_status", to.to_string())]
+            }
+            Self::CursorInvalid { cursor, .. } => vec![("cursor", cursor.clone())],
+            Self::CursorBeyondEnd { cursor, end } => vec![("cursor", cursor.clone()), ("end_cursor", end.clone())],
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Events: what a producer sends and what is stored.
+
+use jiff::Timestamp;
+
+use super::id::{AgentName, EventId, EventType, RunId};
+use super::json::Payload;
+use super::run::RunStatus;
+
+/// Who tells: the platform that runs the agent, or the agent's own code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Lifecycle transitions from workers and the platform.
+    System,
+    /// What a run's own code posts.
+    User,
+}
+
+impl Origin {
+    /// The origin of an event whose producer named none: the documented lifecycle types come from the platform.
+    #[must_use]
+    pub fn default_for(event_type: &EventType) -> Self {
+        match event_type.as_str() {
+            "StructureRunStarting" | "StructureRunRunning" | "StructureRunCompleted" | "StructureRunError" => {
+                Self::System
+            }
+            other if other.starts_with("run.") => Self::System,
+            _ => Self::User,
+        }
+    }
+}
+
+/// An event as a producer sends it, checked.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The producer's id; `None` lets the store give one.
+    pub event_id: Option<EventId>,
+    /// What happened.
+    pub event_type: EventType,
+    /// Who tells.
+    pub origin: Origin,
+    /// The producer's clock; `None` takes the server's.
+    pub occurred_at: Option<Timestamp>,
+    /// The agent, where the producer names it.
+    pub agent_name: Option<AgentName>,
+    /// The payload as sent.
+    pub payload: Payload,
+}
+
+/// A stored event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The run.
+    pub run_id: RunId,
+    /// Its place in the run: 1, 2, 3 … without a gap.
+    pub seq: u64,
+    /// The producer's id, or the one that the store gave.
+    pub event_id: EventId,
+    /// What happened.
+    pub event_type: EventType,
+    /// Who told.
+    pub origin: Origin,
+    /// The producer's clock as given, or `recorded_at`.
+    pub occurred_at: Timestamp,
+    /// The server's clock at the commit, never decreasing in a run.
+    pub recorded_at: Timestamp,
+    /// The agent, where the producer named it.
+    pub agent_name: Option<AgentName>,
+    /// The payload as sent.
+    pub payload: Payload,
+}
+
+impl Event {
+    /// Whether `new`, sent under this event's id, is the same event sent again. `occurred_at` does not count: producers
+    /// that stamp each try with a fresh clock must still be able to retry.
+    #[must_use]
+    pub fn has_content_of(&self, new: &NewEvent) -> bool {
+        self.event_type == new.event_type
+            && self.origin == new.origin
+            && self.agent_name == new.agent_name
+            && self.payload == new.payload
+    }
+}
+
+/// The answer to one published event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its place in the run.
+    pub seq: u64,
+    /// The producer's id, or the one that the store gave.
+    pub event_id: EventId,
+    /// True when an earlier publish had stored it.
+    pub duplicate: bool,
+}
+
+/// The answer to a publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// One for each event, in their order.
+    pub events: Vec<Published>,
+    /// The run's status after the commit.
+    pub status: RunStatus,
+    /// The run's last seq after the commit.
+    pub last_seq: u64,
+}

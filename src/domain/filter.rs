@@ -1,0 +1,96 @@
+//! Which events a reader wants.
+
+use super::error::{Error, Result};
+use super::event::Origin;
+use super::id::MAX_NAME_CHARS;
+
+/// Most type patterns in one filter.
+pub const MAX_FILTER_TYPES: usize = 100;
+
+/// Lets an event through when its type matches one of the patterns (none: all types) and its origin is one of those
+/// named (none: all).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    types: Vec<Pattern>,
+    origins: Vec<Origin>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    Exact(String),
+    Prefix(String),
+}
+
+impl EventFilter {
+    /// Patterns are types; one that ends in `*` matches every type that begins so (`run.*`, `StructureRun*`, `*`).
+    pub fn parse(types: &[String], origins: Vec<Origin>) -> Result<Self> {
+        if types.len() > MAX_FILTER_TYPES {
+            let problem = format!("must hold at most {MAX_FILTER_TYPES} types; it has {}", types.len());
+            return Err(Error::invalid("filter.types", problem));
+        }
+        let types = types.iter().enumerate().map(|(i, text)| Pattern::parse(i, text)).collect::<Result<_>>()?;
+        Ok(Self { types, origins })
+    }
+
+    /// Whether nothing is held back, so that a reader may take stored bytes as they are.
+    #[must_use]
+    pub fn passes_all(&self) -> bool {
+        self.types.is_empty() && self.origins.is_empty()
+    }
+
+    /// Whether the reader wants an event of this type and origin.
+    #[must_use]
+    pub fn passes(&self, event_type: &str, origin: Origin) -> bool {
+        (self.types.is_empty() || self.types.iter().any(|p| p.matches(event_type)))
+            && (self.origins.is_empty() || self.origins.contains(&origin))
+    }
+}
+
+impl Pattern {
+    fn parse(index: usize, text: &str) -> Result<Self> {
+        let field = || format!("filter.types[{index}]");
+        if text.is_empty() || text.chars().count() > MAX_NAME_CHARS {
+            return Err(Error::invalid(field(), format!("must be 1 to {MAX_NAME_CHARS} characters")));
+        }
+        match text.strip_suffix('*') {
+            Some(prefix) if prefix.contains('*') => Err(Error::invalid(field(), "may hold one `*`, at its end")),
+            Some(prefix) => Ok(Self::Prefix(prefix.to_owned())),
+            None if text.contains('*') => Err(Error::invalid(field(), "may hold one `*`, at its end")),
+            None => Ok(Self::Exact(text.to_owned())),
+        }
+    }
+
+    fn matches(&self, event_type: &str) -> bool {
+        match self {
+            Self::Exact(text) => event_type == text,
+            Self::Prefix(prefix) => event_type.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(types: &[&str]) -> EventFilter {
+        EventFilter::parse(&types.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>(), vec![]).unwrap()
+    }
+
+    #[test]
+    fn patterns_match_whole_types_or_beginnings() {
+        assert!(filter(&["step"]).passes("step", Origin::User));
+        assert!(!filter(&["step"]).passes("step.done", Origin::User));
+        assert!(filter(&["step.*"]).passes("step.done", Origin::User));
+        assert!(!filter(&["step.*"]).passes("step", Origin::User));
+        assert!(filter(&["a", "StructureRun*"]).passes("StructureRunError", Origin::System));
+        assert!(filter(&["*"]).passes("x", Origin::User));
+    }
+
+    #[test]
+    fn a_star_elsewhere_is_refused_by_field() {
+        for bad in ["*.done", "a*b", "**", ""] {
+            let error = EventFilter::parse(&["ok".to_owned(), bad.to_owned()], vec![]).unwrap_err();
+            assert_eq!(error.field(), Some("filter.types[1]"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The stored form of an event: the protobuf encoding of `runlog.v1.Event` with the payload in its `json` variant.
+//!
+//! It is what a reader of JSON payloads gets on the wire, so that an event is encoded once, when it is stored, and the
+//! bytes are handed on from there. A test in `pb.rs` holds the two schemas together.
+
+use bytes::{Buf, BufMut, Bytes};
+use jiff::Timestamp;
+use prost::Message;
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint};
+
+use super::error::{Error, Result};
+use super::event::{Event, Origin};
+use super::id::{AgentName, EventId, EventType, RunId};
+use super::json::Payload;
+
+/// The tag byte of an entry in a list of records: field 1, length-delimited.
+const ENTRY_TAG: u32 = 1;
+
+#[derive(Clone, PartialEq, Message)]
+struct Record {
+    #[prost(string, tag = "1")]
+    run_id: String,
+    #[prost(uint64, tag = "2")]
+    seq: u64,
+    #[prost(string, tag = "3")]
+    event_id: String,
+    #[prost(string, tag = "4")]
+    event_type: String,
+    #[prost(int32, tag = "5")]
+    origin: i32,
+    #[prost(message, optional, tag = "6")]
+    occurred_at: Option<Instant>,
+    #[prost(message, optional, tag = "7")]
+    recorded_at: Option<Instant>,
+    #[prost(string, tag = "8")]
+    agent_name: String,
+    #[prost(message, optional, tag = "10")]
+    payload: Option<JsonPayload>,
+}
+
+/// `google.protobuf.Timestamp`.
+#[derive(Clone, PartialEq, Message)]
+struct Instant {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct JsonPayload {
+    #[prost(string, tag = "2")]
+    json: String,
+}
+
+/// Appends the event as one entry (tag, length, record) of a list, which is the encoding of `runlog.v1.EventBatch`.
+pub fn append_entry(event: &Event, out: &mut impl BufMut) {
+    let record = Record {
+        run_id: event.run_id.as_str().to_owned(),
+        seq: event.seq,
+        event_id: event.event_id.as_str().to_owned(),
+        event_type: event.event_type.as_str().to_owned(),
+        origin: match event.origin {
+            Origin::System => 1,
+            Origin::User => 2,
+        },
+        occurred_at: Some(instant(event.occurred_at)),
+        recorded_at: Some(instant(event.recorded_at)),
+        agent_name: event.agent_name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
+        payload: Some(JsonPayload { json: event.payload.as_str().to_owned() }),
+    };
+    let length = record.encoded_len();
+    encode_key(ENTRY_TAG, WireType::LengthDelimited, out);
+    encode_varint(length as u64, out);
+    record.encode_raw(out);
+}
+
+/// Bytes that [`append_entry`] adds around a record of this length.
+#[must_use]
+pub fn entry_overhead(record_len: usize) -> usize {
+    1 + encoded_len_varint(record_len as u64)
+}
+
+/// Splits the first entry off a list; returns its record.
+pub fn split_entry(list: &mut Bytes) -> Result<Bytes> {
+    let (_, WireType::LengthDelimited) = decode_key(list).map_err(damaged)? else {
+        return Err(damaged("an entry has another wire type"));
+    };
+    let length = usize::try_from(decode_varint(list).map_err(damaged)?).map_err(damaged)?;
+    if length > list.remaining() {
+        return Err(damaged("an entry is cut off"));
+    }
+    Ok(list.split_to(length))
+}
+
+/// Reads a record back.
+pub fn decode(record: Bytes) -> Result<Event> {
+    let record = Record::decode(record).map_err(damaged)?;
+    Ok(Event {
+        run_id: RunId::parse(&record.run_id).map_err(damaged)?,
+        seq: record.seq,
+        event_id: EventId::parse(&record.event_id).map_err(damaged)?,
+        event_type: EventType::parse(&record.event_type).map_err(damaged)?,
+        origin: origin(record.origin)?,
+        occurred_at: timestamp(record.occurred_at)?,
+        recorded_at: timestamp(record.recorded_at)?,
+        agent_name: match record.agent_name.as_str() {
+            "" => None,
+            name => Some(AgentName::parse(name).map_err(damaged)?),
+        },
+        payload: Payload::from_stored(record.payload.unwrap_or_default().json),
+    })
+}
+
+/// What a filter and an index need of a record, read without decoding the rest.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The run.
+    pub run_id: &'a str,
+    /// The place in the run.
+    pub seq: u64,
+    /// The event's id.
+    pub event_id: &'a str,
+    /// The event's type.
+    pub event_type: &'a str,
+    /// Who told.
+    pub origin: Origin,
+}
+
+/// Reads the header, which are the first five fields of a record.
+pub fn header(record: &[u8]) -> Result<Header<'_>> {
+    let mut rest = record;
+    let run_id = text_field(&mut rest, 1)?;
+    let (2, WireType::Varint) = decode_key(&mut rest).map_err(damaged)? else {
+        return Err(damaged("a record lacks its seq"));
+    };
+    let seq = decode_varint(&mut rest).map_err(damaged)?;
+    let event_id = text_field(&mut rest, 3)?;
+    let event_type = text_field(&mut rest, 4)?;
+    let (5, WireType::Varint) = decode_key(&mut rest).map_err(damaged)? else {
+        return Err(damaged("a record lacks its origin"));
+    };
+    let number = decode_varint(&mut rest).map_err(damaged)?;
+    Ok(Header { run_id, seq, event_id, event_type, origin: origin(i32::try_from(number).map_err(damaged)?)? })
+}
+
+fn text_field<'a>(rest: &mut &'a [u8], tag: u32) -> Result<&'a str> {
+    match decode_key(rest).map_err(damaged)? {
+        (found, WireType::LengthDelimited) if found == tag => {}
+        _ => return Err(damaged("a record lacks a field of its header")),
+    }
+    let length = usize::try_from(decode_varint(rest).map_err(damaged)?).map_err(damaged)?;
+    let (text, after) = rest.split_at_checked(length).ok_or_else(|| damaged("a record is cut off"))?;
+    *rest = after;
+    std::str::from_utf8(text).map_err(damaged)
+}
+
+fn origin(number: i32) -> Result<Origin> {
+    match number {
+        1 => Ok(Origin::System),
+        2 => Ok(Origin::User),
+        _ => Err(damaged("a record has an unknown origin")),
+    }
+}
+
+fn instant(at: Timestamp) -> Instant {
+    // jiff lets both parts be negative before 1970; protobuf wants nanos to count forward.
+    let (mut seconds, mut nanos) = (at.as_second(), at.subsec_nanosecond());
+    if nanos < 0 {
+        seconds -= 1;
+        nanos += 1_000_000_000;
+    }
+    Instant { seconds, nanos }
+}
+
+fn timestamp(at: Option<Instant>) -> Result<Timestamp> {
+    let at = at.ok_or_else(|| damaged("a record lacks a time"))?;
+    Timestamp::new(at.seconds, at.nanos).map_err(damaged)
+}
+
+/// Stored bytes that do not read back are damage; the cause goes to the log.
+fn damaged(cause: impl std::fmt::Display) -> Error {
+    tracing::error!(%cause, "a stored record does not decode");
+    Error::StoreDamaged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+
+    fn event() -> Event {
+        Event {
+            run_id: RunId::parse("run-1").unwrap(),
+            seq: 300,
+            event_id: EventId::parse("e").unwrap(),
+            event_type: EventType::parse("tool_call").unwrap(),
+            origin: Origin::User,
+            occurred_at: Timestamp::new(-5, -1).unwrap(),
+            recorded_at: Timestamp::MAX,
+            agent_name: Some(AgentName::parse("a").unwrap()),
+            payload: Payload::from_stored("{ \"b\":1}"),
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let mut list = BytesMut::new();
+        let other = Event { seq: 301, agent_name: None, ..event() };
+        append_entry(&event(), &mut list);
+        append_entry(&other, &mut list);
+        let mut list = list.freeze();
+        assert_eq!(decode(split_entry(&mut list).unwrap()).unwrap(), event());
+        let record = split_entry(&mut list).unwrap();
+        let header = header(&record).unwrap();
+        assert_eq!((header.run_id, header.seq, header.event_id), ("run-1", 301, "e"));
+        assert_eq!((header.event_type, header.origin), ("tool_call", Origin::User));
+        assert_eq!(decode(record).unwrap(), other);
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn a_cut_record_is_damage_not_a_panic() {
+        let mut list = BytesMut::new();
+        append_entry(&event(), &mut list);
+        let list = list.freeze();
+        for end in 0..list.len() {
+            let mut cut = list.slice(..end);
+            assert!(split_entry(&mut cut).is_err());
+            let _ = header(&list[..end]);
+        }
+    }
+}

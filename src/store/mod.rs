@@ -1,0 +1,149 @@
+//! Where events are kept. The comments on [`Store`] are the contract; one test suite holds every store to it.
+
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::event::Appended;
+use crate::domain::{AgentName, Chunk, FeedId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId};
+
+/// A publish: events for one run.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The run; its first event creates it.
+    pub run_id: RunId,
+    /// At least one event, in order. An empty list appends nothing and is a defect of the caller.
+    pub events: Vec<NewEvent>,
+    /// The last seq that the run must have; 0: the run must not exist. `None` appends in any case.
+    pub expected_last_seq: Option<u64>,
+    /// The agent of the run, where the run has none yet.
+    pub agent_name: Option<AgentName>,
+    /// The structure of the run, where the run has none yet.
+    pub structure_id: Option<StructureId>,
+}
+
+/// Which part of a scope to read. Coordinates are seqs in a run and positions in the feed.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// Exclusive: ascending reads what comes after it, descending what lies before it.
+    pub from: u64,
+    /// Newest first.
+    pub descending: bool,
+    /// Most events; at least 1.
+    pub max_events: usize,
+    /// Stop after the chunk with which the records exceed this many bytes. One event is always returned.
+    pub max_bytes: usize,
+}
+
+/// Where a scope ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// The coordinate of the last event; 0 when there is none.
+    pub last: u64,
+    /// The run's status; [`RunStatus::Unspecified`] for the feed.
+    pub status: RunStatus,
+}
+
+/// A part of a scope.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Chunks without a gap between them, ascending or descending as asked; the events inside a chunk always ascend.
+    pub chunks: Vec<Chunk>,
+    /// Where the scope ended when, or before, the chunks were read.
+    pub tip: Tip,
+}
+
+/// Which runs to list: newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunQuery {
+    /// Only these; none: all.
+    pub statuses: Vec<RunStatus>,
+    /// Only runs of this agent.
+    pub agent_name: Option<AgentName>,
+    /// Only runs of this structure.
+    pub structure_id: Option<StructureId>,
+    /// Continue after the run with this number; `None` starts with the newest.
+    pub before: Option<i64>,
+    /// Most runs; at least 1.
+    pub limit: usize,
+}
+
+/// Some runs.
+#[derive(Clone, Debug)]
+pub struct RunsPage {
+    /// Newest first.
+    pub runs: Vec<Run>,
+    /// Give it back as `before` to go on; `None` at the end. A page may be short or empty and still have a next one,
+    /// since one call looks at a bounded number of runs.
+    pub next: Option<i64>,
+}
+
+/// What a commit added to one run, told after it is durable.
+#[derive(Clone, Debug)]
+pub struct RunCommit {
+    /// The run.
+    pub run_id: RunId,
+    /// Its new events; `first` is a seq.
+    pub chunks: Vec<Chunk>,
+    /// The run after the commit.
+    pub tip: Tip,
+}
+
+/// What one commit added, told after it is durable. Commits are told in their order.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Each run once.
+    pub runs: Vec<RunCommit>,
+    /// The same events in feed order; `first` is a position.
+    pub feed: Vec<Chunk>,
+    /// The feed after the commit.
+    pub feed_tip: Tip,
+}
+
+/// Hears of commits. Called from the commit path, so it must not block.
+pub trait CommitListener: Send + Sync + 'static {
+    /// One commit is durable.
+    fn committed(&self, commit: Commit);
+}
+
+/// The durable log.
+///
+/// Every method may fail with `StoreUnavailable`, `StoreDamaged` or `Internal`.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Stores all events or none and returns after they are durable. Dropping the future does not stop a store that
+    /// has begun.
+    ///
+    /// An event whose `event_id` the run has is not stored again: with the same content it is answered as a duplicate,
+    /// with other content the whole append fails with `EventIdConflict`. `expected_last_seq` is checked when at least
+    /// one event is new, and fails with `SeqConflict`. Seqs follow the run's last one without a gap; `recorded_at`
+    /// never decreases in a run; the run's row changes in the same transaction. Fails with `FinalStatus` under a strict
+    /// lifecycle, `Overloaded` when the queue stays full, `StoreFull`, `StoreReadOnly`, and `ShuttingDown` once closed.
+    async fn append(&self, append: Append) -> Result<Appended>;
+
+    /// Reads a part of a scope. What was acknowledged before the call is seen. Fails with `RunNotFound`.
+    async fn read(&self, scope: &Scope, range: Range) -> Result<Page>;
+
+    /// Where the scope ends now. Fails with `RunNotFound`.
+    async fn tip(&self, scope: &Scope) -> Result<Tip>;
+
+    /// One run with its documents. Fails with `RunNotFound`.
+    async fn run(&self, run_id: &RunId) -> Result<Run>;
+
+    /// Runs, newest first, with their documents.
+    async fn runs(&self, query: &RunQuery) -> Result<RunsPage>;
+
+    /// Identifies the feed; the same for as long as the data lives.
+    fn feed_id(&self) -> FeedId;
+
+    /// Whether the store answers.
+    async fn ready(&self) -> Result<()>;
+
+    /// Finishes what was accepted and releases the store. Later appends fail with `ShuttingDown`.
+    async fn close(&self);
+}
+
+/// A store in any of its kinds.
+pub type SharedStore = Arc<dyn Store>;

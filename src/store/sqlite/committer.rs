@@ -1,0 +1,224 @@
+//! The one writer. It takes all that waits, commits it in one transaction, and only then tells of it and answers.
+//! It is a task of its own: a client that goes away cannot stop a commit half-way.
+
+use std::sync::Arc;
+
+use jiff::{Timestamp, Unit};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection, SqlitePool};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Result;
+use crate::domain::event::Appended;
+use crate::domain::projection::Documents;
+use crate::store::{Append, CommitListener};
+
+use super::error::from_sqlx;
+use super::heads::Heads;
+use super::ids::{self, RecentIds};
+use super::plan::{Known, Plan, PlannedRun, Writes};
+use super::tail::Tail;
+use super::{SqliteOptions, open, read, runs, seal};
+
+/// An append that waits for the committer.
+pub struct Request {
+    pub append: Append,
+    pub bytes: usize,
+    pub reply: oneshot::Sender<Result<Appended>>,
+    pub _queue_bytes: OwnedSemaphorePermit,
+}
+
+/// The writer's state. What it holds in memory is what the file says, or `stale`.
+pub struct Committer {
+    pub options: SqliteOptions,
+    pub connect: SqliteConnectOptions,
+    pub writer: SqliteConnection,
+    pub readers: SqlitePool,
+    pub listener: Arc<dyn CommitListener>,
+    pub tail: Arc<Tail>,
+    pub heads: Heads,
+    pub recent_ids: RecentIds,
+    /// How much of the log no index covers.
+    pub unsealed: seal::Unsealed,
+    /// After a failed commit the file is asked anew before anything else is written.
+    pub stale: bool,
+}
+
+impl Committer {
+    /// Runs until `closing` and until all that was accepted before is answered.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Request>, closing: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                first = queue.recv() => first,
+                () = closing.cancelled(), if !queue.is_closed() => {
+                    queue.close();
+                    continue;
+                }
+            };
+            let Some(first) = first else { break };
+            let group = self.group(first, &mut queue);
+            self.serve(group).await;
+        }
+        if let Err(error) = self.writer.close().await {
+            tracing::warn!(%error, "closing the database failed; it is recovered at the next start");
+        }
+    }
+
+    /// All that waits, up to the bounds of a commit.
+    fn group(&self, first: Request, queue: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+        let (mut events, mut bytes) = (first.append.events.len(), first.bytes);
+        let mut group = vec![first];
+        while events < self.options.max_commit_events && bytes < self.options.max_commit_bytes {
+            let Ok(next) = queue.try_recv() else { break };
+            events += next.append.events.len();
+            bytes += next.bytes;
+            group.push(next);
+        }
+        group
+    }
+
+    async fn serve(&mut self, group: Vec<Request>) {
+        let mut replies = Vec::with_capacity(group.len());
+        let mut appends = Vec::with_capacity(group.len());
+        for request in group {
+            replies.push((request.reply, request._queue_bytes));
+            appends.push(request.append);
+        }
+        let results = match self.commit(appends).await {
+            Ok(results) => results,
+            Err(error) => vec![Err(error); replies.len()],
+        };
+        for ((reply, _), result) in replies.into_iter().zip(results) {
+            // The client may be gone; its events are stored all the same.
+            let _ = reply.send(result);
+        }
+        if let Err(error) = self.seal_if_due().await {
+            tracing::warn!(%error, "sealing the end of the log failed; it is tried again after the next commit");
+        }
+    }
+
+    /// One result for each append, or one error for all of them.
+    async fn commit(&mut self, appends: Vec<Append>) -> Result<Vec<Result<Appended>>> {
+        self.refresh().await?;
+        self.heads.load(&mut self.writer, appends.iter().map(|append| &append.run_id)).await?;
+        let known = self.known(&appends).await?;
+        let now = Timestamp::now().round(Unit::Microsecond).unwrap_or_else(|_| Timestamp::now());
+        let mut plan = Plan::new(&self.heads, &known, self.options.lifecycle, now);
+        let results = appends.into_iter().map(|append| plan.add(append)).collect();
+        if let Some(writes) = plan.into_writes(self.tail.last_position()) {
+            if let Err(error) = self.write(&writes).await {
+                self.stale = true;
+                return Err(error);
+            }
+            self.publish(writes);
+        }
+        Ok(results)
+    }
+
+    /// Stored events that have an id of these appends.
+    async fn known(&mut self, appends: &[Append]) -> Result<Known> {
+        let mut candidates: Vec<(i64, u64)> = Vec::new();
+        let mut pairs = Vec::new();
+        for append in appends {
+            let Some(head) = self.heads.get(&append.run_id) else { continue };
+            for event_id in append.events.iter().filter_map(|event| event.event_id.as_ref()) {
+                let hash = ids::hash(event_id);
+                let (run, last_seq) = (head.number, head.run.last_seq);
+                candidates.extend(ids::assigned_seq(run, event_id).filter(|seq| *seq <= last_seq).map(|s| (run, s)));
+                candidates.extend(self.recent_ids.get(run, hash).iter().map(|seq| (run, *seq)));
+                pairs.push((run, hash));
+            }
+        }
+        candidates.extend(ids::sealed(&mut self.writer, &pairs).await?);
+        candidates.sort_unstable();
+        candidates.dedup();
+        let mut known = Known::new();
+        for (run, seq) in candidates {
+            let event = read::event_at(&self.readers, &self.tail, run, seq).await?;
+            known.insert((run, event.event_id.clone()), event);
+        }
+        Ok(known)
+    }
+
+    /// The transaction: all of it in one round to the connection's thread.
+    async fn write(&mut self, writes: &Writes) -> Result<()> {
+        let sql = commit_sql(writes.rows.len());
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for row in &writes.rows {
+            query = query
+                .bind(row.pos.cast_signed())
+                .bind(i64::from(row.count))
+                .bind(row.sensitive)
+                .bind(row.data.to_vec());
+        }
+        query = query
+            .bind(runs::rows_json(writes.runs.iter().map(|planned| &planned.head)))
+            .bind(runs::documents_json(writes.runs.iter().map(document_of)));
+        query.execute(&mut self.writer).await.map_err(from_sqlx)?;
+        Ok(())
+    }
+
+    /// After the commit: memory, then the world.
+    fn publish(&mut self, writes: Writes) {
+        for row in &writes.rows {
+            self.unsealed.bytes += row.data.len();
+        }
+        self.unsealed.entries += writes.entries.len();
+        self.heads.commit(writes.runs.into_iter().map(|planned| planned.head));
+        self.recent_ids.extend(writes.ids);
+        self.tail.push(writes.entries, writes.commit.feed_tip.last);
+        self.listener.committed(writes.commit);
+    }
+
+    async fn seal_if_due(&mut self) -> Result<()> {
+        if self.stale || !self.unsealed.is_due(self.options.max_unsealed_entries, self.recent_ids.len()) {
+            return Ok(());
+        }
+        if let Err(error) = seal::seal(&mut self.writer, &self.tail, &self.recent_ids).await {
+            self.stale = true;
+            return Err(error);
+        }
+        self.tail.clear();
+        self.recent_ids.clear();
+        self.unsealed = seal::Unsealed::default();
+        Ok(())
+    }
+
+    /// After a failure: ends what is left of the transaction and reads from the file what is true now.
+    async fn refresh(&mut self) -> Result<()> {
+        if !self.stale {
+            return Ok(());
+        }
+        // There may be no transaction any more; SQLite ends some itself.
+        let _ = sqlx::query("ROLLBACK").execute(&mut self.writer).await;
+        if self.writer.ping().await.is_err() {
+            self.writer = SqliteConnection::connect_with(&self.connect).await.map_err(from_sqlx)?;
+        }
+        let memory = open::rebuild(&mut self.writer).await?;
+        self.tail.replace(memory.entries, memory.last_position);
+        self.recent_ids = memory.recent_ids;
+        self.heads = Heads::new(memory.last_run);
+        self.unsealed = memory.unsealed;
+        self.stale = false;
+        Ok(())
+    }
+}
+
+fn document_of(planned: &PlannedRun) -> (i64, &Documents) {
+    (planned.head.number, &planned.documents)
+}
+
+/// The statements of a commit with this many log rows.
+fn commit_sql(rows: usize) -> String {
+    const ROW: &str = "INSERT INTO log (pos, count, sensitive, data) VALUES (?, ?, ?, ?);\n";
+    let mut sql = String::from("BEGIN IMMEDIATE;\n");
+    for _ in 0..rows {
+        sql.push_str(ROW);
+    }
+    sql.push_str(runs::UPSERT_RUNS);
+    sql.push_str(runs::UPSERT_DOCUMENTS);
+    sql.push_str("COMMIT;");
+    sql
+}

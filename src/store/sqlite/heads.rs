@@ -1,0 +1,91 @@
+//! The runs that were written to lately, so that a publish to a live run reads nothing from the disk.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use crate::domain::{Result, Run, RunId};
+
+use super::error::from_sqlx;
+use super::runs;
+
+/// Most runs kept; the least recently used half goes when it is exceeded.
+const MAX_HEADS: usize = 32_768;
+
+/// A run as the writer knows it. Its documents are not loaded.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Number of the run in the store.
+    pub number: i64,
+    /// The run up to its last committed event.
+    pub run: Run,
+}
+
+/// The cache of heads, and the numbers of new runs.
+#[derive(Debug)]
+pub struct Heads {
+    by_id: HashMap<RunId, (Head, u64)>,
+    last_number: i64,
+    clock: u64,
+}
+
+impl Heads {
+    /// An empty cache; `last_number` is the newest run's.
+    pub fn new(last_number: i64) -> Self {
+        Self { by_id: HashMap::new(), last_number, clock: 0 }
+    }
+
+    /// Reads the runs that are not cached. Runs that do not exist stay absent.
+    pub async fn load<'a>(
+        &mut self,
+        writer: &mut SqliteConnection,
+        run_ids: impl Iterator<Item = &'a RunId>,
+    ) -> Result<()> {
+        let missing: Vec<&str> =
+            run_ids.filter(|run_id| !self.by_id.contains_key(*run_id)).map(RunId::as_str).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let ids = serde_json::to_string(&missing).unwrap_or_default();
+        let rows = sqlx::query_as::<_, runs::RunRow>(
+            "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, \
+             completed_at, usage, NULL AS output, NULL AS error, NULL AS pending_input \
+             FROM runs WHERE run_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(ids)
+        .fetch_all(writer)
+        .await
+        .map_err(from_sqlx)?;
+        for row in rows {
+            let number = row.run;
+            let run = row.into_run()?;
+            self.by_id.insert(run.run_id.clone(), (Head { number, run }, self.clock));
+        }
+        Ok(())
+    }
+
+    /// The cached head of a run.
+    pub fn get(&self, run_id: &RunId) -> Option<&Head> {
+        self.by_id.get(run_id).map(|(head, _)| head)
+    }
+
+    /// The number of the newest run.
+    pub fn last_number(&self) -> i64 {
+        self.last_number
+    }
+
+    /// Takes over the heads of a commit.
+    pub fn commit(&mut self, heads: impl IntoIterator<Item = Head>) {
+        self.clock += 1;
+        for head in heads {
+            self.last_number = self.last_number.max(head.number);
+            self.by_id.insert(head.run.run_id.clone(), (head, self.clock));
+        }
+        if self.by_id.len() > MAX_HEADS {
+            let mut used: Vec<u64> = self.by_id.values().map(|(_, used)| *used).collect();
+            used.sort_unstable();
+            let median = used[used.len() / 2];
+            self.by_id.retain(|_, (_, used)| *used > median);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The store in one SQLite file, owned by one process.
+//!
+//! | file | what |
+//! |---|---|
+//! | `open` | lock, connect, migrate, rebuild what lives in memory |
+//! | `committer` | the one writer: takes what waits, commits it, tells of it |
+//! | `plan` | which events get which seqs, without I/O |
+//! | `heads`, `ids`, `tail` | what the writer keeps in memory: runs, ids, and the end of the log that no index covers yet |
+//! | `seal` | moves that end into the indexes |
+//! | `read`, `runs` | the readers' side |
+
+mod committer;
+mod error;
+mod heads;
+mod ids;
+mod open;
+mod plan;
+mod read;
+mod runs;
+mod seal;
+mod tail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::SqlitePool;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::domain::event::Appended;
+use crate::domain::projection::Lifecycle;
+use crate::domain::{Error, FeedId, Result, Run, RunId, RunStatus, Scope};
+
+use super::{Append, Page, Range, RunQuery, RunsPage, Store, Tip};
+use committer::Request;
+pub use open::OpenError;
+use tail::Tail;
+
+/// How a SQLite store works. Each field is an option of `runlog serve`.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The database file; made if missing.
+    pub path: std::path::PathBuf,
+    /// What to do with events after the end of a run.
+    pub lifecycle: Lifecycle,
+    /// Most events in one commit.
+    pub max_commit_events: usize,
+    /// Payload bytes after which a commit takes no further request.
+    pub max_commit_bytes: usize,
+    /// Most events that wait for the committer.
+    pub queue_events: usize,
+    /// Most payload bytes that wait for the committer.
+    pub queue_bytes: usize,
+    /// How long a publish waits for room in the queue.
+    pub queue_wait: Duration,
+    /// Connections for readers.
+    pub read_connections: u32,
+    /// Entries of the log's end that may stay out of the indexes.
+    pub max_unsealed_entries: usize,
+}
+
+impl SqliteOptions {
+    /// The defaults, for a store at this path.
+    #[must_use]
+    pub fn new(path: impl Into<std::path::PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            lifecycle: Lifecycle::Record,
+            max_commit_events: 4_096,
+            max_commit_bytes: 4 << 20,
+            queue_events: 65_536,
+            queue_bytes: 64 << 20,
+            queue_wait: Duration::from_secs(5),
+            read_connections: 4,
+            max_unsealed_entries: 16_384,
+        }
+    }
+}
+
+/// The store. Make it with [`SqliteStore::open`].
+pub struct SqliteStore {
+    queue: mpsc::Sender<Request>,
+    queue_bytes: Arc<Semaphore>,
+    options: SqliteOptions,
+    readers: SqlitePool,
+    tail: Arc<Tail>,
+    feed_id: FeedId,
+    committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    closing: tokio_util::sync::CancellationToken,
+    /// Held for as long as the store lives: one process owns the file.
+    _lock: std::fs::File,
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn append(&self, append: Append) -> Result<Appended> {
+        assert!(!append.events.is_empty(), "an append holds at least one event");
+        let bytes = append.events.iter().map(|event| event.payload.as_str().len() + 256).sum::<usize>();
+        let (reply, answer) = oneshot::channel();
+        let room = tokio::time::timeout(self.options.queue_wait, self.room(bytes)).await;
+        let Ok((permit, slot)) = room.map_err(|_| Error::Overloaded { retry_after: self.options.queue_wait })? else {
+            return Err(Error::ShuttingDown);
+        };
+        slot.send(Request { append, bytes, reply, _queue_bytes: permit });
+        // The committer answers every request it takes; if it is gone, the outcome is not known.
+        answer.await.unwrap_or(Err(Error::StoreUnavailable))
+    }
+
+    async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {
+        match scope {
+            Scope::Run(run_id) => read::run_page(&self.readers, &self.tail, run_id, range).await,
+            Scope::Feed => read::feed_page(&self.readers, &self.tail, range).await,
+        }
+    }
+
+    async fn tip(&self, scope: &Scope) -> Result<Tip> {
+        match scope {
+            Scope::Run(run_id) => Ok(runs::tip(&self.readers, run_id).await?.1),
+            Scope::Feed => Ok(Tip { last: self.tail.last_position(), status: RunStatus::Unspecified }),
+        }
+    }
+
+    async fn run(&self, run_id: &RunId) -> Result<Run> {
+        runs::one(&self.readers, run_id).await
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
+        runs::list(&self.readers, query).await
+    }
+
+    fn feed_id(&self) -> FeedId {
+        self.feed_id
+    }
+
+    async fn ready(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.readers).await.map_err(error::from_sqlx)?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        if let Some(committer) = self.committer.lock().await.take()
+            && let Err(cause) = committer.await
+        {
+            tracing::error!(%cause, "the committer did not end cleanly");
+        }
+        self.readers.close().await;
+    }
+}
+
+impl SqliteStore {
+    /// Waits for room in the queue: bytes first, then a place. Fails when the committer is gone.
+    async fn room(&self, bytes: usize) -> Result<(tokio::sync::OwnedSemaphorePermit, mpsc::Permit<'_, Request>), ()> {
+        let bytes = u32::try_from(bytes.min(self.options.queue_bytes)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.queue_bytes).acquire_many_owned(bytes).await.map_err(drop)?;
+        let slot = tokio::select! {
+            biased;
+            () = self.closing.cancelled() => return Err(()),
+            slot = self.queue.reserve() => slot.map_err(drop)?,
+        };
+        Ok((permit, slot))
+    }
+}

@@ -1,0 +1,275 @@
+//! Opening: one owner, one schema, and the writer's memory read from the file.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Error, EventId, FeedId, Result, record};
+use crate::store::CommitListener;
+
+use super::committer::Committer;
+use super::error::{self, from_sqlx, primary_code};
+use super::heads::Heads;
+use super::ids::{self, RecentIds};
+use super::seal::Unsealed;
+use super::tail::{Entry, Tail};
+use super::{SqliteOptions, SqliteStore};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+
+/// Pages of the write-ahead log after which its content is moved into the database.
+const CHECKPOINT_PAGES: &str = "4096";
+
+/// Bytes that the write-ahead log keeps after that, so that commits need not extend the file.
+const WAL_KEEP_BYTES: &str = "67108864";
+
+/// Why a store does not open, and what to do. `path` is the database file, `cause` what the system said.
+#[allow(missing_docs, reason = "the fields are named in the sentence above")]
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A second process.
+    #[error("{path}: another runlog process serves this file; stop it, or use another --data")]
+    InUse { path: PathBuf },
+    /// Not SQLite.
+    #[error("{path}: this file is no runlog database; nothing was changed; use another --data")]
+    NotADatabase { path: PathBuf },
+    /// Somebody else's SQLite database.
+    #[error("{path}: this SQLite database belongs to another program; nothing was changed; use another --data")]
+    Foreign { path: PathBuf },
+    /// No write permission, or a read-only file system.
+    #[error("{path}: the file or its directory cannot be written: {cause}")]
+    NotWritable { path: PathBuf, cause: String },
+    /// No space.
+    #[error("{path}: no space left on the device; free space and start again")]
+    Full { path: PathBuf },
+    /// A newer program made it.
+    #[error("{path}: the schema (version {found}) is newer than this program's (version {known}); use a newer runlog")]
+    NewerSchema { path: PathBuf, found: i64, known: i64 },
+    /// Damage.
+    #[error("{path}: the database is damaged: {cause}; keep a copy, then restore a backup or try `sqlite3 .recover`")]
+    Damaged { path: PathBuf, cause: String },
+    /// Anything else.
+    #[error("{path}: cannot be opened: {cause}")]
+    Other { path: PathBuf, cause: String },
+}
+
+impl SqliteStore {
+    /// Opens the store, making the file if it is missing, and starts its committer. `listener` hears of every commit.
+    pub async fn open(options: SqliteOptions, listener: Arc<dyn CommitListener>) -> Result<Self, OpenError> {
+        let path = options.path.clone();
+        let lock = lock(&path)?;
+        let connect = connect_options(&path);
+        let mut writer = SqliteConnection::connect_with(&connect).await.map_err(|e| describe(&path, e))?;
+        migrate(&path, &mut writer).await?;
+        let feed_id: i64 = sqlx::query_scalar("SELECT feed_id FROM store")
+            .fetch_one(&mut writer)
+            .await
+            .map_err(|e| describe(&path, e))?;
+        let damaged = |e: Error| OpenError::Damaged { path: path.clone(), cause: e.to_string() };
+        let memory = rebuild(&mut writer).await.map_err(damaged)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(options.read_connections)
+            .connect_with(connect.clone().pragma("query_only", "ON"))
+            .await
+            .map_err(|e| describe(&path, e))?;
+        let tail = Arc::new(Tail::default());
+        tail.push(memory.entries, memory.last_position);
+        let (queue, requests) = mpsc::channel(options.queue_events);
+        let closing = CancellationToken::new();
+        let committer = Committer {
+            options: options.clone(),
+            connect,
+            writer,
+            readers: readers.clone(),
+            listener,
+            tail: Arc::clone(&tail),
+            heads: Heads::new(memory.last_run),
+            recent_ids: memory.recent_ids,
+            unsealed: memory.unsealed,
+            stale: false,
+        };
+        let committer = tokio::spawn(committer.run(requests, closing.clone()));
+        Ok(Self {
+            queue,
+            queue_bytes: Arc::new(Semaphore::new(options.queue_bytes)),
+            options,
+            readers,
+            tail,
+            feed_id: FeedId(u32::try_from(feed_id).unwrap_or_default()),
+            committer: tokio::sync::Mutex::new(Some(committer)),
+            closing,
+            _lock: lock,
+        })
+    }
+}
+
+fn connect_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // The ack comes after the commit reached the disk: promise 1.
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", WAL_KEEP_BYTES)
+        .pragma("cache_size", "-32768")
+        .foreign_keys(false)
+        .disable_statement_logging()
+}
+
+/// One process owns the file: the lock lies beside it, since SQLite's own locks come and go, and since closing any
+/// handle of the database file itself would drop them.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let not_writable = |e: io::Error| OpenError::NotWritable { path: path.to_owned(), cause: e.to_string() };
+    let lock_path = path.with_added_extension("lock");
+    let file =
+        File::options().create(true).truncate(false).write(true).open(lock_path).map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull => OpenError::Full { path: path.to_owned() },
+            _ => not_writable(e),
+        })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(e)) => Err(not_writable(e)),
+    }
+}
+
+async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
+    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        .fetch_all(&mut *writer)
+        .await
+        .map_err(|e| describe(path, e))?;
+    if !tables.is_empty() && !tables.iter().any(|name| name == "_sqlx_migrations") {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    MIGRATIONS.run(&mut *writer).await.map_err(|error| match error {
+        MigrateError::VersionMissing(found) => {
+            let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+            OpenError::NewerSchema { path: path.to_owned(), found, known }
+        }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => describe(path, error),
+        other => OpenError::Damaged { path: path.to_owned(), cause: other.to_string() },
+    })?;
+    // A file that can be read but not written fails here and not at the first publish.
+    sqlx::raw_sql("BEGIN IMMEDIATE; UPDATE store SET sealed_pos = sealed_pos; COMMIT")
+        .execute(writer)
+        .await
+        .map_err(|e| describe(path, e))?;
+    Ok(())
+}
+
+fn describe(path: &Path, error: sqlx::Error) -> OpenError {
+    let (path, cause) = (path.to_owned(), error.to_string());
+    match primary_code(&error) {
+        Some(error::NOTADB) => OpenError::NotADatabase { path },
+        Some(error::READONLY | error::CANTOPEN) => OpenError::NotWritable { path, cause },
+        Some(error::FULL) => OpenError::Full { path },
+        Some(error::CORRUPT) => OpenError::Damaged { path, cause },
+        Some(error::BUSY) => OpenError::InUse { path },
+        _ => OpenError::Other { path, cause },
+    }
+}
+
+/// What the writer knows without reading: the unsealed end of the log and where everything ends.
+pub struct Memory {
+    pub entries: Vec<(i64, Entry)>,
+    pub recent_ids: RecentIds,
+    pub last_position: u64,
+    pub last_run: i64,
+    pub unsealed: Unsealed,
+}
+
+/// Reads [`Memory`] from the file. Bounded by what a seal leaves behind, not by the size of the log.
+pub async fn rebuild(writer: &mut SqliteConnection) -> Result<Memory> {
+    let (sealed, last_run): (i64, i64) =
+        sqlx::query_as("SELECT sealed_pos, (SELECT coalesce(max(run), 0) FROM runs) FROM store")
+            .fetch_one(&mut *writer)
+            .await
+            .map_err(from_sqlx)?;
+    let mut found = Found::default();
+    let mut unsealed = Unsealed::default();
+    let mut last_position = sealed.unsigned_abs();
+    let mut rows = sqlx::query_as::<_, (i64, i64, bool, Vec<u8>)>(
+        "SELECT pos, count, sensitive, data FROM log WHERE pos > ? ORDER BY pos",
+    )
+    .bind(sealed)
+    .fetch(&mut *writer);
+    while let Some(row) = rows.next().await {
+        let (pos, count, sensitive, data) = row.map_err(from_sqlx)?;
+        let pos = pos.unsigned_abs();
+        if pos != last_position + 1 {
+            tracing::error!(pos, last_position, "the log has a gap");
+            return Err(Error::StoreDamaged);
+        }
+        unsealed.bytes += data.len();
+        found.read_row(pos, sensitive, data.into())?;
+        last_position = pos + count.unsigned_abs() - 1;
+    }
+    drop(rows);
+    let numbers = run_numbers(writer, &found).await?;
+    let number = |run_id: &str| numbers.get(run_id).copied().ok_or(Error::StoreDamaged);
+    let mut recent_ids = RecentIds::default();
+    for (run_id, event_id, seq) in &found.ids {
+        let run = number(run_id)?;
+        // What the store itself gave needs no entry: the id tells its place.
+        if ids::assigned_seq(run, event_id) != Some(*seq) {
+            recent_ids.extend([(run, ids::hash(event_id), *seq)]);
+        }
+    }
+    let entries = found.entries.into_iter().map(|(run_id, entry)| Ok((number(&run_id)?, entry)));
+    let entries = entries.collect::<Result<Vec<_>>>()?;
+    unsealed.entries = entries.len();
+    Ok(Memory { entries, recent_ids, last_position, last_run, unsealed })
+}
+
+async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<std::collections::HashMap<String, i64>> {
+    let run_ids: std::collections::HashSet<&str> = found.entries.iter().map(|(run_id, _)| run_id.as_str()).collect();
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT run_id, run FROM runs WHERE run_id IN (SELECT value FROM json_each(?))")
+            .bind(serde_json::to_string(&run_ids).unwrap_or_default())
+            .fetch_all(writer)
+            .await
+            .map_err(from_sqlx)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// What the unsealed rows hold, by the names in the records.
+#[derive(Default)]
+struct Found {
+    entries: Vec<(String, Entry)>,
+    ids: Vec<(String, EventId, u64)>,
+}
+
+impl Found {
+    fn read_row(&mut self, row: u64, sensitive: bool, data: bytes::Bytes) -> Result<()> {
+        let total = data.len();
+        let mut rest = data;
+        while !rest.is_empty() {
+            let start = u32::try_from(total - rest.len()).map_err(|_| Error::StoreDamaged)?;
+            let record = record::split_entry(&mut rest)?;
+            let end = u32::try_from(total - rest.len()).map_err(|_| Error::StoreDamaged)?;
+            let header = record::header(&record)?;
+            let event_id = EventId::parse(header.event_id).map_err(|_| Error::StoreDamaged)?;
+            self.ids.push((header.run_id.to_owned(), event_id, header.seq));
+            match self.entries.last_mut() {
+                Some((run_id, entry)) if *run_id == header.run_id && entry.row == row => {
+                    entry.count += 1;
+                    entry.length = end - entry.start;
+                }
+                _ => {
+                    let entry = Entry { seq: header.seq, count: 1, row, start, length: end - start, sensitive };
+                    self.entries.push((header.run_id.to_owned(), entry));
+                }
+            }
+        }
+        Ok(())
+    }
+}

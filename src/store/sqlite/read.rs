@@ -1,0 +1,211 @@
+//! Pages of a run and of the feed. Events never change, so the statements of one page need no common snapshot.
+
+use bytes::Bytes;
+use sqlx::SqlitePool;
+use tokio_stream::StreamExt;
+
+use crate::domain::record;
+use crate::domain::{Chunk, Error, Event, Result, RunId, RunStatus};
+use crate::store::{Page, Range, Tip};
+
+use super::error::from_sqlx;
+use super::runs;
+use super::tail::{Entry, Tail};
+
+type IndexRow = (i64, i64, i64, i64, i64, bool);
+
+/// A page of one run.
+pub async fn run_page(readers: &SqlitePool, tail: &Tail, run_id: &RunId, range: Range) -> Result<Page> {
+    let (run, tip) = runs::tip(readers, run_id).await?;
+    let entries = entries(readers, tail, run, range).await?;
+    let chunks = trim(load(readers, entries).await?, range)?;
+    // The tip was read first: it may be older than the last chunk, never newer.
+    Ok(Page { chunks, tip })
+}
+
+/// The event of a run with this seq; it exists.
+pub async fn event_at(readers: &SqlitePool, tail: &Tail, run: i64, seq: u64) -> Result<Event> {
+    let range = Range { from: seq - 1, descending: false, max_events: 1, max_bytes: 0 };
+    let entries = entries(readers, tail, run, range).await?;
+    let chunk = trim(load(readers, entries).await?, range)?.into_iter().next();
+    let (_, record) = chunk.and_then(|chunk| chunk.records().next()).ok_or(Error::StoreDamaged)??;
+    record::decode(record)
+}
+
+/// Collects what a range asks for, counting events and bytes.
+struct Fill {
+    range: Range,
+    events: usize,
+    bytes: usize,
+}
+
+impl Fill {
+    fn new(range: Range) -> Self {
+        Self { range, events: 0, bytes: 0 }
+    }
+
+    /// Whether the range takes anything of these coordinates.
+    fn wants(&self, first: u64, last: u64) -> bool {
+        if self.range.descending { first < self.range.from } else { last > self.range.from }
+    }
+
+    fn add(&mut self, first: u64, last: u64, bytes: usize) {
+        let taken = if self.range.descending {
+            last.min(self.range.from - 1) - first + 1
+        } else {
+            last - first.max(self.range.from + 1) + 1
+        };
+        self.events += usize::try_from(taken).unwrap_or(usize::MAX);
+        self.bytes += bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        self.events >= self.range.max_events || (self.events > 0 && self.bytes > self.range.max_bytes)
+    }
+}
+
+/// Where the events of the range lie, in reading order.
+async fn entries(readers: &SqlitePool, tail: &Tail, run: i64, range: Range) -> Result<Vec<Entry>> {
+    // First the tail, then the index: see `tail`.
+    let unsealed = tail.entries(run);
+    let mut fill = Fill::new(range);
+    let mut found: Vec<Entry> = Vec::new();
+    let take = |entry: Entry, fill: &mut Fill, found: &mut Vec<Entry>| {
+        if fill.wants(entry.seq, entry.last()) {
+            fill.add(entry.seq, entry.last(), entry.length as usize);
+            found.push(entry);
+        }
+        fill.is_full()
+    };
+    if range.descending {
+        for entry in unsealed.into_iter().rev() {
+            if take(entry, &mut fill, &mut found) {
+                return Ok(found);
+            }
+        }
+        let before = found.last().map_or(range.from, |entry| entry.seq);
+        let mut rows = sqlx::query_as::<_, IndexRow>(
+            "SELECT seq, count, pos, start, length, sensitive FROM run_index \
+             WHERE run = ? AND seq < ? ORDER BY seq DESC",
+        )
+        .bind(run)
+        .bind(signed(before))
+        .fetch(readers);
+        while let Some(row) = rows.next().await {
+            if take(entry(row.map_err(from_sqlx)?)?, &mut fill, &mut found) {
+                break;
+            }
+        }
+        return Ok(found);
+    }
+    let is_in_tail = unsealed.first().is_some_and(|first| first.seq <= range.from + 1);
+    if !is_in_tail {
+        let mut rows = sqlx::query_as::<_, IndexRow>(
+            "SELECT seq, count, pos, start, length, sensitive FROM run_index WHERE run = ?1 AND seq >= \
+             coalesce((SELECT max(seq) FROM run_index WHERE run = ?1 AND seq <= ?2), 0) ORDER BY seq",
+        )
+        .bind(run)
+        .bind(signed(range.from.saturating_add(1)))
+        .fetch(readers);
+        while let Some(row) = rows.next().await {
+            if take(entry(row.map_err(from_sqlx)?)?, &mut fill, &mut found) {
+                return Ok(found);
+            }
+        }
+    }
+    let after = found.last().map_or(0, Entry::last);
+    for entry in unsealed.into_iter().filter(|entry| entry.seq > after) {
+        if take(entry, &mut fill, &mut found) {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the bytes of entries out of the log.
+async fn load(readers: &SqlitePool, entries: Vec<Entry>) -> Result<Vec<Chunk>> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<_> = entries.iter().map(|e| (e.row, e.start + 1, e.length)).collect();
+    let mut rows = sqlx::query_scalar::<_, Vec<u8>>(
+        "SELECT substr(l.data, j.value ->> 1, j.value ->> 2) FROM json_each(?) j \
+         CROSS JOIN log l ON l.pos = j.value ->> 0 ORDER BY j.key",
+    )
+    .bind(serde_json::to_string(&places).unwrap_or_default())
+    .fetch(readers);
+    let mut chunks = Vec::with_capacity(entries.len());
+    let mut entries = entries.into_iter();
+    while let Some(data) = rows.next().await {
+        let (data, entry) = (data.map_err(from_sqlx)?, entries.next().ok_or(Error::StoreDamaged)?);
+        if data.len() != entry.length as usize {
+            return Err(Error::StoreDamaged);
+        }
+        chunks.push(entry.chunk(Bytes::from(data)));
+    }
+    if entries.next().is_some() {
+        tracing::error!("the index points to a log row that is not there");
+        return Err(Error::StoreDamaged);
+    }
+    Ok(chunks)
+}
+
+/// A page of the feed.
+pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Result<Page> {
+    let tip = Tip { last: tail.last_position(), status: RunStatus::Unspecified };
+    const ASCENDING: &str = "SELECT pos, count, sensitive, data FROM log WHERE pos >= \
+        coalesce((SELECT max(pos) FROM log WHERE pos <= ?), 0) ORDER BY pos";
+    const DESCENDING: &str = "SELECT pos, count, sensitive, data FROM log WHERE pos < ? ORDER BY pos DESC";
+    let (sql, from) =
+        if range.descending { (DESCENDING, range.from) } else { (ASCENDING, range.from.saturating_add(1)) };
+    let mut rows = sqlx::query_as::<_, (i64, i64, bool, Vec<u8>)>(sql).bind(signed(from)).fetch(readers);
+    let mut fill = Fill::new(range);
+    let mut chunks = Vec::new();
+    while let Some(row) = rows.next().await {
+        let (pos, count, sensitive, data) = row.map_err(from_sqlx)?;
+        let count = u32::try_from(count).map_err(|_| Error::StoreDamaged)?;
+        let chunk = Chunk { first: pos.unsigned_abs(), count, sensitive, data: data.into() };
+        if fill.wants(chunk.first, chunk.last()) {
+            fill.add(chunk.first, chunk.last(), chunk.data.len());
+            chunks.push(chunk);
+        }
+        if fill.is_full() {
+            break;
+        }
+    }
+    Ok(Page { chunks: trim(chunks, range)?, tip })
+}
+
+/// Cuts the first chunk to where the range begins and the last one to where it has enough.
+fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
+    let mut left = range.max_events as u64;
+    let mut trimmed = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        if left == 0 {
+            break;
+        }
+        let (from, to) = if range.descending {
+            let to = chunk.last().min(range.from - 1);
+            (chunk.first.max(to.saturating_sub(left - 1)), to)
+        } else {
+            let from = chunk.first.max(range.from + 1);
+            (from, chunk.last().min(from.saturating_add(left - 1)))
+        };
+        if let Some(part) = chunk.between(from, to)? {
+            left -= u64::from(part.count);
+            trimmed.push(part);
+        }
+    }
+    Ok(trimmed)
+}
+
+fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Result<Entry> {
+    let narrow = |n: i64| u32::try_from(n).map_err(|_| Error::StoreDamaged);
+    let (count, start, length) = (narrow(count)?, narrow(start)?, narrow(length)?);
+    Ok(Entry { seq: seq.unsigned_abs(), count, row: row.unsigned_abs(), start, length, sensitive })
+}
+
+/// Coordinates past SQLite's 63 bits mean "the end".
+fn signed(coordinate: u64) -> i64 {
+    i64::try_from(coordinate).unwrap_or(i64::MAX)
+}

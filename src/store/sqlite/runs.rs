@@ -1,0 +1,176 @@
+//! Rows of `runs` and `run_documents`: writing them in a commit, reading them for those who ask.
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::SqlitePool;
+
+use crate::domain::projection::Documents;
+use crate::domain::{AgentName, Error, Result, Run, RunId, RunStatus, StructureId};
+use crate::store::{RunQuery, RunsPage, Tip};
+
+use super::error::from_sqlx;
+use super::heads::Head;
+
+/// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
+const MAX_SCANNED_RUNS: usize = 10_000;
+
+/// Writes the rows that [`rows_json`] made.
+pub const UPSERT_RUNS: &str = "INSERT INTO runs
+    (run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, completed_at, usage)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+           value ->> 8, value ->> 9, value ->> 10
+    FROM json_each(?) WHERE true
+    ON CONFLICT (run) DO UPDATE SET status = excluded.status, last_seq = excluded.last_seq,
+        agent_name = excluded.agent_name, structure_id = excluded.structure_id, updated_at = excluded.updated_at,
+        started_at = excluded.started_at, completed_at = excluded.completed_at, usage = excluded.usage;\n";
+
+/// Writes the rows that [`documents_json`] made.
+pub const UPSERT_DOCUMENTS: &str = "INSERT INTO run_documents (run, kind, json)
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
+    ON CONFLICT (run, kind) DO UPDATE SET json = excluded.json;\n";
+
+const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, \
+    r.updated_at, r.started_at, r.completed_at, r.usage, o.json AS output, e.json AS error, p.json AS pending_input \
+    FROM runs r LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \
+    LEFT JOIN run_documents e ON e.run = r.run AND e.kind = 'error' \
+    LEFT JOIN run_documents p ON p.run = r.run AND p.kind = 'pending_input' ";
+
+/// A run as it lies in the tables.
+#[derive(sqlx::FromRow)]
+pub struct RunRow {
+    pub run: i64,
+    run_id: String,
+    status: i64,
+    last_seq: i64,
+    agent_name: Option<String>,
+    structure_id: Option<String>,
+    created_at: String,
+    updated_at: String,
+    started_at: Option<String>,
+    completed_at: Option<String>,
+    usage: Option<String>,
+    output: Option<String>,
+    error: Option<String>,
+    pending_input: Option<String>,
+}
+
+impl RunRow {
+    /// The run; a row that does not read is damage.
+    pub fn into_run(self) -> Result<Run> {
+        let run_id = self.run_id.clone();
+        self.parse().ok_or_else(|| {
+            tracing::error!(run_id, "a row of the runs table does not read");
+            Error::StoreDamaged
+        })
+    }
+
+    fn parse(self) -> Option<Run> {
+        fn optional<T>(text: Option<String>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+            text.map_or(Some(None), |text| parse(&text).map(Some))
+        }
+        let time = |text: &str| text.parse::<Timestamp>().ok();
+        Some(Run {
+            run_id: RunId::parse(&self.run_id).ok()?,
+            status: RunStatus::from_number(self.status)?,
+            agent_name: optional(self.agent_name, |text| AgentName::parse(text).ok())?,
+            structure_id: optional(self.structure_id, |text| StructureId::parse(text).ok())?,
+            created_at: time(&self.created_at)?,
+            updated_at: time(&self.updated_at)?,
+            started_at: optional(self.started_at, time)?,
+            completed_at: optional(self.completed_at, time)?,
+            last_seq: u64::try_from(self.last_seq).ok()?,
+            output_json: self.output,
+            error_json: self.error,
+            usage: optional(self.usage, |text| serde_json::from_str(text).ok())?,
+            pending_input: optional(self.pending_input, |text| serde_json::from_str(text).ok())?,
+        })
+    }
+}
+
+/// The parameter of [`UPSERT_RUNS`].
+pub fn rows_json<'a>(heads: impl Iterator<Item = &'a Head>) -> String {
+    let rows: Vec<_> = heads
+        .map(|Head { number, run }| {
+            (
+                number,
+                run.run_id.as_str(),
+                run.status as u8,
+                run.last_seq,
+                run.agent_name.as_ref().map(AgentName::as_str),
+                run.structure_id.as_ref().map(StructureId::as_str),
+                run.created_at,
+                run.updated_at,
+                run.started_at,
+                run.completed_at,
+                // Text in the column, so text in the parameter: the number of a cost must not pass through SQLite's.
+                run.usage.as_ref().and_then(|usage| serde_json::to_string(usage).ok()),
+            )
+        })
+        .collect();
+    serde_json::to_string(&rows).unwrap_or_default()
+}
+
+/// The parameter of [`UPSERT_DOCUMENTS`].
+pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -> String {
+    let mut rows = Vec::new();
+    for (run, documents) in changes.filter(|(_, documents)| !documents.is_empty()) {
+        rows.extend(documents.output_json.as_ref().map(|text| json!([run, "output", text])));
+        rows.extend(documents.error_json.as_ref().map(|text| json!([run, "error", text])));
+        let pending = documents.pending_input.as_ref();
+        let text = |input| serde_json::to_string(input).unwrap_or_default();
+        rows.extend(pending.map(|input| json!([run, "pending_input", input.as_ref().map(text)])));
+    }
+    serde_json::Value::Array(rows).to_string()
+}
+
+/// Number and tip of a run.
+pub async fn tip(readers: &SqlitePool, run_id: &RunId) -> Result<(i64, Tip)> {
+    let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = ?")
+        .bind(run_id.as_str())
+        .fetch_optional(readers)
+        .await
+        .map_err(from_sqlx)?;
+    let (run, status, last_seq) = row.ok_or_else(|| not_found(run_id))?;
+    let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
+    Ok((run, Tip { last: last_seq.unsigned_abs(), status }))
+}
+
+/// One run with its documents.
+pub async fn one(readers: &SqlitePool, run_id: &RunId) -> Result<Run> {
+    let row: Option<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} WHERE r.run_id = ?")))
+        .bind(run_id.as_str())
+        .fetch_optional(readers)
+        .await
+        .map_err(from_sqlx)?;
+    row.ok_or_else(|| not_found(run_id))?.into_run()
+}
+
+/// Runs, newest first.
+pub async fn list(readers: &SqlitePool, query: &RunQuery) -> Result<RunsPage> {
+    const FILTER: &str = "WHERE r.run < ?1 AND r.run >= ?2 \
+        AND (?3 IS NULL OR r.status IN (SELECT value FROM json_each(?3))) \
+        AND (?4 IS NULL OR r.agent_name = ?4) AND (?5 IS NULL OR r.structure_id = ?5) ORDER BY r.run DESC LIMIT ?6";
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(readers).await.map_err(from_sqlx)?;
+    let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
+    let oldest = before.saturating_sub(MAX_SCANNED_RUNS as i64).max(1);
+    let statuses: Vec<u8> = query.statuses.iter().map(|status| *status as u8).collect();
+    let statuses = (!statuses.is_empty()).then(|| serde_json::to_string(&statuses).unwrap_or_default());
+    let rows: Vec<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} {FILTER}")))
+        .bind(before)
+        .bind(oldest)
+        .bind(statuses)
+        .bind(query.agent_name.as_ref().map(AgentName::as_str))
+        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+        .fetch_all(readers)
+        .await
+        .map_err(from_sqlx)?;
+    let stopped_at = if rows.len() >= query.limit { rows.last().map_or(oldest, |row| row.run) } else { oldest };
+    let runs = rows.into_iter().map(RunRow::into_run).collect::<Result<_>>()?;
+    Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
+}
+
+fn not_found(run_id: &RunId) -> Error {
+    Error::RunNotFound { run_id: run_id.to_string() }
+}

@@ -1,0 +1,54 @@
+//! Moves the unsealed end of the log into the indexes, in their order, so that each page of an index is written once
+//! for many entries instead of once for each.
+
+use sqlx::SqliteConnection;
+
+use crate::domain::Result;
+
+use super::error::from_sqlx;
+use super::ids::RecentIds;
+use super::tail::Tail;
+
+/// Log bytes after which a seal is due, since a start has to read the unsealed end.
+const MAX_UNSEALED_BYTES: usize = 64 << 20;
+
+/// Ids after which a seal is due.
+const MAX_UNSEALED_IDS: usize = 65_536;
+
+/// How much of the log the indexes do not cover.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unsealed {
+    pub entries: usize,
+    pub bytes: usize,
+}
+
+impl Unsealed {
+    /// Whether it is time.
+    pub fn is_due(&self, max_entries: usize, ids: usize) -> bool {
+        self.entries >= max_entries || self.bytes >= MAX_UNSEALED_BYTES || ids >= MAX_UNSEALED_IDS
+    }
+}
+
+/// Writes all of the tail and the recent ids in one transaction. The caller forgets them afterwards.
+pub async fn seal(writer: &mut SqliteConnection, tail: &Tail, recent_ids: &RecentIds) -> Result<()> {
+    const SEAL: &str = "BEGIN IMMEDIATE;
+        INSERT INTO run_index (run, seq, count, pos, start, length, sensitive)
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+            FROM json_each(?);
+        INSERT INTO event_ids (hash, run, seq) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?);
+        UPDATE store SET sealed_pos = ?;
+        COMMIT;";
+    let entries: Vec<_> = tail
+        .sorted()
+        .into_iter()
+        .map(|(run, e)| (run, e.seq, e.count, e.row, e.start, e.length, u8::from(e.sensitive)))
+        .collect();
+    sqlx::query(SEAL)
+        .bind(serde_json::to_string(&entries).unwrap_or_default())
+        .bind(serde_json::to_string(&recent_ids.sorted()).unwrap_or_default())
+        .bind(tail.last_position().cast_signed())
+        .execute(writer)
+        .await
+        .map_err(from_sqlx)?;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! The end of the log that the indexes do not cover yet, by run. The writer adds to it after each commit and takes away
+//! what it has sealed, after that commit; so a reader that copies the tail first and asks the index second misses nothing.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use crate::domain::Chunk;
+
+/// Where neighbouring events of one run lie in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Seq of the first.
+    pub seq: u64,
+    /// How many; at least 1.
+    pub count: u32,
+    /// `pos` of the log row.
+    pub row: u64,
+    /// First byte in the row's data.
+    pub start: u32,
+    /// Bytes.
+    pub length: u32,
+    /// Whether the public view may leave something out.
+    pub sensitive: bool,
+}
+
+impl Entry {
+    /// Seq of the last event.
+    pub fn last(&self) -> u64 {
+        self.seq + u64::from(self.count) - 1
+    }
+
+    /// The chunk that these bytes make.
+    pub fn chunk(&self, data: bytes::Bytes) -> Chunk {
+        Chunk { first: self.seq, count: self.count, sensitive: self.sensitive, data }
+    }
+}
+
+/// The unsealed entries, shared by the writer and the readers.
+#[derive(Debug, Default)]
+pub struct Tail {
+    by_run: RwLock<HashMap<i64, Vec<Entry>>>,
+    last_position: AtomicU64,
+}
+
+impl Tail {
+    /// Position of the last committed event; 0 before the first.
+    pub fn last_position(&self) -> u64 {
+        self.last_position.load(Ordering::Acquire)
+    }
+
+    /// Adds what one commit wrote, entries of a run in the order of their seqs.
+    pub fn push(&self, entries: impl IntoIterator<Item = (i64, Entry)>, last_position: u64) {
+        let mut by_run = self.by_run.write().unwrap_or_else(PoisonError::into_inner);
+        for (run, entry) in entries {
+            let of_run = by_run.entry(run).or_default();
+            assert!(of_run.last().is_none_or(|last| last.last() < entry.seq), "a run's entries ascend");
+            of_run.push(entry);
+        }
+        self.last_position.store(last_position, Ordering::Release);
+    }
+
+    /// The entries of a run, ascending.
+    pub fn entries(&self, run: i64) -> Vec<Entry> {
+        let by_run = self.by_run.read().unwrap_or_else(PoisonError::into_inner);
+        by_run.get(&run).cloned().unwrap_or_default()
+    }
+
+    /// All entries, by run and seq: what a seal writes.
+    pub fn sorted(&self) -> Vec<(i64, Entry)> {
+        let by_run = self.by_run.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> =
+            by_run.iter().flat_map(|(run, entries)| entries.iter().map(|entry| (*run, entry.clone()))).collect();
+        all.sort_unstable_by_key(|(run, entry)| (*run, entry.seq));
+        all
+    }
+
+    /// Forgets all entries: they are in the index now.
+    pub fn clear(&self) {
+        self.by_run.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Takes what was read from the log in place of what was known, in one step for the readers.
+    pub fn replace(&self, entries: impl IntoIterator<Item = (i64, Entry)>, last_position: u64) {
+        let mut anew: HashMap<i64, Vec<Entry>> = HashMap::new();
+        for (run, entry) in entries {
+            anew.entry(run).or_default().push(entry);
+        }
+        *self.by_run.write().unwrap_or_else(PoisonError::into_inner) = anew;
+        self.last_position.store(last_position, Ordering::Release);
+    }
+}

@@ -1,0 +1,179 @@
+//! How one JSON member fits one field. A kind is both directions of a shape.
+
+use super::{
+    PayloadError,
+    read::{Model, read_object},
+    write::ObjectWriter,
+};
+use crate::domain::redaction::members::{checked, decode_string, elements, encode_string};
+
+/// What a field took of a member.
+pub(super) enum Taken {
+    /// All of it.
+    Whole,
+    /// Some of it; the text of an object with the rest.
+    AllBut(String),
+    /// None of it: it does not fit exactly.
+    Nothing,
+}
+
+/// A kind of field, for a field that is stored as `Slot`.
+pub(super) trait Kind<Slot> {
+    fn take(slot: &mut Slot, raw: &str) -> Taken;
+    fn put(slot: &Slot, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError>;
+}
+
+/// A string, a boolean or a number.
+pub(super) struct Plain;
+/// Any JSON, as its text: the fields `<name>_json`.
+pub(super) struct Raw;
+/// An object that is a message. What the message does not model stays behind.
+pub(super) struct Nested;
+/// An array of objects that are messages: all of it fits, or nothing.
+pub(super) struct List;
+
+/// A value that a JSON scalar fits exactly or not at all: `write` gives back what `read` took.
+pub(super) trait Scalar: Sized {
+    fn read(raw: &str) -> Option<Self>;
+    fn write(&self) -> Result<String, &'static str>;
+}
+
+impl Scalar for String {
+    fn read(raw: &str) -> Option<Self> {
+        decode_string(raw).map(Into::into)
+    }
+
+    fn write(&self) -> Result<String, &'static str> {
+        Ok(encode_string(self))
+    }
+}
+
+impl Scalar for bool {
+    fn read(raw: &str) -> Option<Self> {
+        raw.parse().ok()
+    }
+
+    fn write(&self) -> Result<String, &'static str> {
+        Ok(self.to_string())
+    }
+}
+
+impl Scalar for f64 {
+    fn read(raw: &str) -> Option<Self> {
+        same_lexeme(raw)
+    }
+
+    fn write(&self) -> Result<String, &'static str> {
+        /// From here on doubles skip integers, and an integer's lexeme would promise digits that are not there.
+        const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
+
+        if !self.is_finite() {
+            return Err("is not a finite number, which JSON cannot say");
+        }
+        if self.fract() == 0.0 && self.abs() < EXACT_INTEGERS {
+            // Display writes integers without a fraction, and "-0" for the negative zero.
+            return Ok(self.to_string());
+        }
+        serde_json::to_string(self).map_err(|_| "is not a number that JSON can say")
+    }
+}
+
+/// Integers: what Rust prints is JSON's lexeme.
+macro_rules! integers {
+    ($($int:ty),*) => {$(
+        impl Scalar for $int {
+            fn read(raw: &str) -> Option<Self> {
+                same_lexeme(raw)
+            }
+
+            fn write(&self) -> Result<String, &'static str> {
+                Ok(self.to_string())
+            }
+        }
+    )*};
+}
+integers!(i32, u64);
+
+/// A number, if it prints as the very lexeme that was sent: not 1.0 for 1, nor 1e3 for 1000.
+fn same_lexeme<N: Scalar + std::str::FromStr>(raw: &str) -> Option<N> {
+    raw.parse::<N>().ok().filter(|number| number.write().is_ok_and(|lexeme| lexeme == raw))
+}
+
+impl<S: Scalar> Kind<Option<S>> for Plain {
+    fn take(slot: &mut Option<S>, raw: &str) -> Taken {
+        *slot = S::read(raw);
+        if slot.is_some() { Taken::Whole } else { Taken::Nothing }
+    }
+
+    fn put(slot: &Option<S>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
+        let Some(value) = slot else { return Ok(()) };
+        let json = value.write().map_err(|problem| object.error(field, problem))?;
+        object.begin(key, field)?;
+        object.text.push_str(&json);
+        Ok(())
+    }
+}
+
+impl Kind<Option<String>> for Raw {
+    fn take(slot: &mut Option<String>, raw: &str) -> Taken {
+        *slot = Some(raw.to_owned());
+        Taken::Whole
+    }
+
+    fn put(slot: &Option<String>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
+        let Some(json) = slot else { return Ok(()) };
+        let json = checked(json).ok_or_else(|| object.error(field, "is not JSON"))?;
+        object.begin(key, field)?;
+        object.text.push_str(json);
+        Ok(())
+    }
+}
+
+impl<M: Model> Kind<Option<M>> for Nested {
+    fn take(slot: &mut Option<M>, raw: &str) -> Taken {
+        let Some((message, rest)) = read_object(raw) else {
+            return Taken::Nothing;
+        };
+        *slot = Some(message);
+        if rest.is_empty() { Taken::Whole } else { Taken::AllBut(rest) }
+    }
+
+    fn put(slot: &Option<M>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
+        slot.as_ref().map_or(Ok(()), |message| object.nested(key, field, message))
+    }
+}
+
+impl<M: Model> Kind<Vec<M>> for List {
+    fn take(slot: &mut Vec<M>, raw: &str) -> Taken {
+        let messages: Option<Vec<M>> = elements(raw).and_then(|raws| {
+            raws.into_iter()
+                .map(|raw| read_object(raw).filter(|(_, rest)| rest.is_empty()))
+                .map(|whole| whole.map(|(message, _)| message))
+                .collect()
+        });
+        match messages {
+            // An empty list is what an absent member reads as: it has to stay behind.
+            Some(messages) if !messages.is_empty() => {
+                *slot = messages;
+                Taken::Whole
+            }
+            _ => Taken::Nothing,
+        }
+    }
+
+    fn put(slot: &Vec<M>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
+        if slot.is_empty() {
+            return Ok(());
+        }
+        object.begin(key, field)?;
+        object.text.push('[');
+        for (index, message) in slot.iter().enumerate() {
+            if index > 0 {
+                object.text.push(',');
+            }
+            object.element(field, index, message)?;
+        }
+        object.text.push(']');
+        Ok(())
+    }
+}

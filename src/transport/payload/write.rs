@@ -1,0 +1,156 @@
+//! From a typed message and the rest to JSON text.
+
+use super::{
+    PayloadError,
+    read::{Model, repeated_key},
+};
+use crate::domain::{
+    preview::PreviewLimits,
+    redaction::members::{Member, checked, members},
+};
+
+/// Makes the summary or preview of raw tool input or output: the JSON text of a member.
+pub(super) type Build = fn(&str, PreviewLimits) -> String;
+
+/// An object that is being written, with the members that are to be merged into it.
+pub(super) struct ObjectWriter<'a> {
+    pub(super) text: &'a mut String,
+    is_empty: bool,
+    /// Leads to this object from the payload: "tool_invoked.tool_input_summary".
+    path: String,
+    /// Members of `extra_json` in this place; the ones that a nested message took are gone.
+    extra: Vec<Member<'a>>,
+    limits: PreviewLimits,
+}
+
+/// The whole text of a variant. `name` is the variant's field in `pb::Payload`.
+pub(super) fn write_payload<M: Model>(
+    name: &str,
+    message: &M,
+    extra_json: &str,
+    limits: PreviewLimits,
+) -> Result<String, PayloadError> {
+    let mut text = String::new();
+    write_object(message, name.to_owned(), extra_members(extra_json)?, limits, &mut text)?;
+    Ok(text)
+}
+
+/// The text of a payload without a variant.
+pub(super) fn without_variant(extra_json: &str) -> Result<String, PayloadError> {
+    extra_members(extra_json)?;
+    Ok(if extra_json.is_empty() { "{}".to_owned() } else { extra_json.to_owned() })
+}
+
+fn extra_members(extra_json: &str) -> Result<Vec<Member<'_>>, PayloadError> {
+    if extra_json.is_empty() {
+        return Ok(Vec::new());
+    }
+    members(extra_json).ok_or_else(|| PayloadError::new("extra_json", "is not a JSON object"))
+}
+
+fn write_object<M: Model>(
+    message: &M,
+    path: String,
+    extra: Vec<Member<'_>>,
+    limits: PreviewLimits,
+    text: &mut String,
+) -> Result<(), PayloadError> {
+    if let Some(key) = repeated_key(&extra) {
+        return Err(PayloadError::new("extra_json", format!("has the member `{key}` twice")));
+    }
+    text.push('{');
+    let mut object = ObjectWriter { text, is_empty: true, path, extra, limits };
+    message.put(&mut object)?;
+    object.finish();
+    Ok(())
+}
+
+impl<'a> ObjectWriter<'a> {
+    /// Begins a member that `extra_json` must not have as well.
+    pub(super) fn begin(&mut self, key: &str, field: &str) -> Result<(), PayloadError> {
+        if self.take_extra(key).is_some() {
+            return Err(self.in_both_places(key, field));
+        }
+        self.begin_known(key);
+        Ok(())
+    }
+
+    /// Writes a nested message; what `extra_json` has in its place goes into it.
+    pub(super) fn nested<M: Model>(&mut self, key: &str, field: &str, message: &M) -> Result<(), PayloadError> {
+        let extra = match self.take_extra(key) {
+            None => Vec::new(),
+            Some(rest) => members(rest.raw_value).ok_or_else(|| self.in_both_places(key, field))?,
+        };
+        self.begin_known(key);
+        write_object(message, self.path_of(field), extra, self.limits, self.text)
+    }
+
+    /// Writes an element of an array of messages, which `extra_json` cannot add to.
+    pub(super) fn element<M: Model>(&mut self, field: &str, index: usize, message: &M) -> Result<(), PayloadError> {
+        let path = format!("{}[{index}]", self.path_of(field));
+        write_object(message, path, Vec::new(), self.limits, self.text)
+    }
+
+    /// Writes the member that stands for raw tool input or output. `raw_field` holds the raw text, `field` must not be set.
+    pub(super) fn built(
+        &mut self,
+        key: &str,
+        (field, is_set): (&str, bool),
+        (raw_field, raw): (&str, &str),
+        build: Build,
+    ) -> Result<(), PayloadError> {
+        if is_set {
+            let problem = format!("must be absent beside `{field}`, which is made from it");
+            return Err(self.error(raw_field, problem));
+        }
+        if checked(raw).is_none() {
+            return Err(self.error(raw_field, "is not JSON"));
+        }
+        self.begin(key, raw_field)?;
+        self.text.push_str(&build(raw, self.limits));
+        Ok(())
+    }
+
+    /// An error about a field of this object.
+    pub(super) fn error(&self, field: &str, problem: impl Into<String>) -> PayloadError {
+        PayloadError::new(self.path_of(field), problem)
+    }
+
+    fn in_both_places(&self, key: &str, field: &str) -> PayloadError {
+        self.error(field, format!("is set, and `extra_json` has the member `{key}` as well"))
+    }
+
+    fn path_of(&self, field: &str) -> String {
+        format!("{}.{field}", self.path)
+    }
+
+    fn take_extra(&mut self, key: &str) -> Option<Member<'a>> {
+        let index = self.extra.iter().position(|member| member.key().as_deref() == Some(key))?;
+        Some(self.extra.remove(index))
+    }
+
+    /// Begins a member whose key needs no escape.
+    fn begin_known(&mut self, key: &str) {
+        self.separate();
+        self.text.push('"');
+        self.text.push_str(key);
+        self.text.push_str("\":");
+    }
+
+    fn separate(&mut self) {
+        if !self.is_empty {
+            self.text.push(',');
+        }
+        self.is_empty = false;
+    }
+
+    fn finish(mut self) {
+        for member in std::mem::take(&mut self.extra) {
+            self.separate();
+            self.text.push_str(member.raw_key);
+            self.text.push(':');
+            self.text.push_str(member.raw_value);
+        }
+        self.text.push('}');
+    }
+}
