@@ -16,6 +16,9 @@
 //! subscription arms the hub, reads the store up to the end, and goes on with what the hub tells; on any doubt it reads
 //! the store again.
 
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod pb;
 pub mod service;

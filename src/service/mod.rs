@@ -1,1 +1,76 @@
+//! What runlog does: publish, list, subscribe, and the runs. The same for every transport.
 
+pub mod hub;
+pub mod list;
+pub mod publish;
+pub mod runs;
+pub mod subscribe;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Limits;
+use crate::store::SharedStore;
+
+use hub::Hub;
+
+/// Bounds of the service. Each field is an option of `runlog serve`.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// Bounds of requests.
+    pub limits: Limits,
+    /// Record bytes after which a page of a listing ends.
+    pub max_page_bytes: usize,
+    /// Record bytes after which a frame of a subscription ends.
+    pub max_batch_bytes: usize,
+    /// Most subscriptions at once.
+    pub max_subscriptions: usize,
+    /// Heartbeat of a subscription that asked for none.
+    pub heartbeat: Duration,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            max_page_bytes: 3 << 20,
+            max_batch_bytes: 512 << 10,
+            max_subscriptions: 20_000,
+            heartbeat: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    store: SharedStore,
+    hub: Arc<Hub>,
+    options: Arc<ServiceOptions>,
+    subscriptions: Arc<Semaphore>,
+    draining: CancellationToken,
+}
+
+impl Service {
+    /// A service over a store whose listener is `hub`. When `draining` is cancelled, subscriptions end with
+    /// `ShuttingDown` and new publishes are refused.
+    #[must_use]
+    pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: CancellationToken) -> Self {
+        let subscriptions = Arc::new(Semaphore::new(options.max_subscriptions));
+        Self { store, hub, options: Arc::new(options), subscriptions, draining }
+    }
+
+    /// Resolves when the server begins to drain.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// The bounds of requests.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+}

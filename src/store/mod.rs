@@ -5,9 +5,10 @@ pub mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::oneshot;
 
 use crate::domain::event::Appended;
-use crate::domain::{AgentName, Chunk, FeedId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId};
+use crate::domain::{AgentName, Chunk, Error, FeedId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId};
 
 /// A publish: events for one run.
 #[derive(Clone, Debug)]
@@ -108,20 +109,45 @@ pub trait CommitListener: Send + Sync + 'static {
     fn committed(&self, commit: Commit);
 }
 
+/// The outcome of an append that a store has accepted.
+#[derive(Debug)]
+pub struct Receipt(oneshot::Receiver<Result<Appended>>);
+
+impl Receipt {
+    /// The receipt, and where the store tells the outcome.
+    #[must_use]
+    pub fn new() -> (oneshot::Sender<Result<Appended>>, Self) {
+        let (outcome, receipt) = oneshot::channel();
+        (outcome, Self(receipt))
+    }
+
+    /// Waits until the append is durable or has failed.
+    pub async fn stored(self) -> Result<Appended> {
+        // A store answers all that it accepts; where it is gone, the outcome is not known.
+        self.0.await.unwrap_or(Err(Error::StoreUnavailable))
+    }
+}
+
 /// The durable log.
 ///
 /// Every method may fail with `StoreUnavailable`, `StoreDamaged` or `Internal`.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Stores all events or none and returns after they are durable. Dropping the future does not stop a store that
-    /// has begun.
+    /// Accepts an append and returns once it has its place in the queue: appends are stored in the order in which
+    /// their `submit` returned. The receipt tells the outcome. Dropping it does not stop the append.
     ///
-    /// An event whose `event_id` the run has is not stored again: with the same content it is answered as a duplicate,
-    /// with other content the whole append fails with `EventIdConflict`. `expected_last_seq` is checked when at least
-    /// one event is new, and fails with `SeqConflict`. Seqs follow the run's last one without a gap; `recorded_at`
-    /// never decreases in a run; the run's row changes in the same transaction. Fails with `FinalStatus` under a strict
-    /// lifecycle, `Overloaded` when the queue stays full, `StoreFull`, `StoreReadOnly`, and `ShuttingDown` once closed.
-    async fn append(&self, append: Append) -> Result<Appended>;
+    /// All events are stored, or none. An event whose `event_id` the run has is not stored again: with the same content
+    /// it is answered as a duplicate, with other content the whole append fails with `EventIdConflict`.
+    /// `expected_last_seq` is checked when at least one event is new, and fails with `SeqConflict`. Seqs follow the
+    /// run's last one without a gap; `recorded_at` never decreases in a run; the run's row changes in the same
+    /// transaction. Fails with `FinalStatus` under a strict lifecycle, `StoreFull` and `StoreReadOnly`; and at once with
+    /// `Overloaded` when the queue stays full, and `ShuttingDown` once closed.
+    async fn submit(&self, append: Append) -> Result<Receipt>;
+
+    /// Submits and waits for the outcome: the events are durable.
+    async fn append(&self, append: Append) -> Result<Appended> {
+        self.submit(append).await?.stored().await
+    }
 
     /// Reads a part of a scope. What was acknowledged before the call is seen. Fails with `RunNotFound`.
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page>;

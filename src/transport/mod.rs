@@ -1,2 +1,9 @@
-//! The wire.
+//! The wire on the outside, the service on the inside: what comes in is checked and becomes domain values, what goes
+//! out is translated. No rules live here.
+
+pub mod connections;
+pub mod convert;
+pub mod grpc;
 pub mod payload;
+pub mod present;
+pub mod status;

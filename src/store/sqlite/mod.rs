@@ -25,14 +25,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::domain::event::Appended;
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, FeedId, Result, Run, RunId, RunStatus, Scope};
 
-use super::{Append, Page, Range, RunQuery, RunsPage, Store, Tip};
+use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
 use committer::Request;
 pub use open::OpenError;
 use tail::Tail;
@@ -94,17 +93,16 @@ pub struct SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn append(&self, append: Append) -> Result<Appended> {
+    async fn submit(&self, append: Append) -> Result<Receipt> {
         assert!(!append.events.is_empty(), "an append holds at least one event");
         let bytes = append.events.iter().map(|event| event.payload.as_str().len() + 256).sum::<usize>();
-        let (reply, answer) = oneshot::channel();
         let room = tokio::time::timeout(self.options.queue_wait, self.room(bytes)).await;
         let Ok((permit, slot)) = room.map_err(|_| Error::Overloaded { retry_after: self.options.queue_wait })? else {
             return Err(Error::ShuttingDown);
         };
+        let (reply, receipt) = Receipt::new();
         slot.send(Request { append, bytes, reply, _queue_bytes: permit });
-        // The committer answers every request it takes; if it is gone, the outcome is not known.
-        answer.await.unwrap_or(Err(Error::StoreUnavailable))
+        Ok(receipt)
     }
 
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {

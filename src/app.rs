@@ -1,0 +1,191 @@
+//! The composition root: opens the store, wires the parts, binds the address, serves, drains.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::HealthReporter;
+
+use crate::config::ServeOptions;
+use crate::pb;
+use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
+use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
+use crate::service::hub::{Hub, WindowLimits};
+use crate::service::{Service, ServiceOptions};
+use crate::store::SharedStore;
+use crate::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+use crate::transport::connections;
+use crate::transport::grpc::{EventHandler, RunHandler, WireErrors};
+
+/// Record bytes after which a page ends: under the 4 MiB that gRPC clients accept by default, typed payloads included.
+const MAX_PAGE_BYTES: usize = 3 << 20;
+
+/// Largest set of request headers, bytes.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+
+/// What a request may need on the wire beyond its own bytes.
+const FRAMING_BYTES: usize = 1 << 10;
+
+/// Why the server does not start, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Options that do not go together.
+    #[error(transparent)]
+    Options(#[from] crate::config::InvalidOptions),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {cause}; choose another with --listen")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The server broke while it served.
+    #[error("serving failed: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// A server that is bound and whose store is open, but that does not serve yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    store: SharedStore,
+    service: Service,
+    draining: CancellationToken,
+    options: ServeOptions,
+}
+
+impl Server {
+    /// Checks the options, opens the store and binds the address.
+    pub async fn bind(options: &ServeOptions) -> Result<Self, StartError> {
+        options.validate()?;
+        let hub =
+            Arc::new(Hub::new(WindowLimits { events: options.hub_window_events, bytes: options.hub_window_bytes }));
+        let bind_error = |cause| StartError::Bind { address: options.listen, cause };
+        let listener = TcpListener::bind(options.listen).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        let store: SharedStore = Arc::new(SqliteStore::open(sqlite_options(options), hub.clone()).await?);
+        let draining = CancellationToken::new();
+        let service = Service::new(store.clone(), hub, service_options(options), draining.clone());
+        Ok(Self { listener, address, store, service, draining, options: options.clone() })
+    }
+
+    /// The bound address, with the port that was chosen.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`, then drains: health says NOT_SERVING, subscriptions end with UNAVAILABLE and a cursor to
+    /// resume from, publishes under way finish. What is not done by the drain timeout is cut. Returns when the store is
+    /// closed; every acknowledged event is in it.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartError> {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        set_health(&health, ServingStatus::Serving).await;
+        let routes = self.routes(health_service);
+        let (draining, cut) = (self.draining.clone(), CancellationToken::new());
+        let until = cut.clone();
+        let server = transport(&self.options).add_routes(routes).serve_with_incoming_shutdown(
+            connections::accept(self.listener, self.options.max_connections),
+            async move { draining.cancelled().await },
+        );
+        let mut serving = tokio::spawn(async move {
+            tokio::select! {
+                served = server => served,
+                () = until.cancelled() => Ok(()),
+            }
+        });
+        tracing::info!(address = %self.address, data = %self.options.data.display(), "serving");
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => None,
+            ended = &mut serving => Some(ended),
+        };
+        set_health(&health, ServingStatus::NotServing).await;
+        self.draining.cancel();
+        let ended = match ended {
+            Some(ended) => Ok(ended),
+            None => tokio::time::timeout(self.options.drain_timeout(), serving).await,
+        };
+        let in_time = ended.is_ok();
+        cut.cancel();
+        self.store.close().await;
+        match ended {
+            Ok(Ok(served)) => served?,
+            Ok(Err(panic)) => tracing::error!(%panic, "the server task panicked"),
+            Err(_) => {}
+        }
+        if in_time {
+            tracing::info!("drained: all calls ended by themselves");
+        } else {
+            tracing::warn!(timeout_ms = self.options.drain_timeout_ms, "drained: calls that went on were cut");
+        }
+        Ok(())
+    }
+
+    fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>) -> Routes {
+        // A little above our own bound, so that a request just over it is refused by field and not by the wire layer.
+        let max_bytes = self.options.max_request_bytes + FRAMING_BYTES;
+        let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
+        let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
+        const DECODES: &str = "our own descriptors decode";
+        Routes::new(health)
+            .add_service(WireErrors(events.max_decoding_message_size(max_bytes)))
+            .add_service(WireErrors(runs.max_decoding_message_size(max_bytes)))
+            .add_service(reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}")))
+            .add_service(reflection().build_v1alpha().unwrap_or_else(|_| unreachable!("{DECODES}")))
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// HTTP/2 as we mean it: what hyper leaves unbounded is bounded here.
+fn transport(options: &ServeOptions) -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(options.keepalive_interval()))
+        .http2_keepalive_timeout(Some(options.keepalive_timeout()))
+        .max_concurrent_streams(options.max_concurrent_streams)
+        .initial_stream_window_size(options.stream_window_bytes)
+        .initial_connection_window_size(options.connection_window_bytes)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .timeout(options.request_timeout())
+}
+
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", EVENT_SERVICE, RUN_SERVICE] {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
+    SqliteOptions {
+        lifecycle: options.lifecycle(),
+        max_commit_events: options.max_commit_events,
+        max_commit_bytes: options.max_commit_bytes,
+        queue_events: options.publish_queue_events,
+        queue_bytes: options.publish_queue_bytes,
+        queue_wait: options.publish_wait(),
+        read_connections: options.read_connections,
+        ..SqliteOptions::new(&options.data)
+    }
+}
+
+fn service_options(options: &ServeOptions) -> ServiceOptions {
+    ServiceOptions {
+        limits: options.limits(),
+        max_page_bytes: MAX_PAGE_BYTES,
+        max_batch_bytes: options.max_batch_bytes,
+        max_subscriptions: options.max_subscriptions,
+        heartbeat: options.heartbeat(),
+    }
+}

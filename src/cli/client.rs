@@ -1,0 +1,174 @@
+//! The client side of the wire: where the server is, how long to wait, when to try again.
+
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::SignedDuration;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Request, Response, Status};
+
+use super::exit::{Exit, Failure, root_cause};
+use crate::pb::event_service_client::EventServiceClient;
+use crate::pb::run_service_client::RunServiceClient;
+
+/// Largest message that a client takes, bytes: more than a server sends in one page or frame by default.
+const MAX_MESSAGE_BYTES: usize = 256 << 20;
+/// A silent connection is pinged this often, so that a dead one is noticed.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(5);
+
+/// The options of every command that talks to a server.
+#[derive(Clone, Debug, Args)]
+pub struct ClientArgs {
+    /// The server
+    #[arg(long, env = "RUNLOG_SERVER", value_name = "URL", default_value = "http://127.0.0.1:7800",
+          value_parser = server_url, help_heading = "Server")]
+    pub server: Uri,
+    /// How long to wait for a connection and for an answer, for instance 5s or 500ms
+    #[arg(long, env = "RUNLOG_TIMEOUT", value_name = "DURATION", default_value = "30s",
+          value_parser = duration, help_heading = "Server")]
+    pub timeout: Duration,
+}
+
+impl ClientArgs {
+    /// For a server in this process.
+    pub fn to(server: SocketAddr) -> Result<Self, Failure> {
+        let server = server_url(&server.to_string()).map_err(|problem| Failure::new(Exit::Other, problem))?;
+        Ok(Self { server, timeout: Duration::from_secs(10) })
+    }
+
+    /// Connects.
+    pub async fn connect(&self) -> Result<Channel, Failure> {
+        let endpoint = Endpoint::from(self.server.clone())
+            .user_agent(concat!("runlog-cli/", env!("CARGO_PKG_VERSION")))
+            .map_err(|error| Failure::new(Exit::Other, error.to_string()))?
+            .connect_timeout(self.timeout)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let cause = match tokio::time::timeout(self.timeout, endpoint.connect()).await {
+            Ok(Ok(channel)) => return Ok(channel),
+            Ok(Err(error)) => root_cause(&error),
+            Err(_) => format!("no answer within {:?}", self.timeout),
+        };
+        let message = format!("cannot connect to {}: {cause}", self.server);
+        let hint = "is a server running there? `runlog serve` starts one; --server or RUNLOG_SERVER names another";
+        Err(Failure::new(Exit::Unavailable, message).hint(hint))
+    }
+
+    /// Connects to the events.
+    pub async fn events(&self) -> Result<EventServiceClient<Channel>, Failure> {
+        Ok(EventServiceClient::new(self.connect().await?).max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// Connects to the runs.
+    pub async fn runs(&self) -> Result<RunServiceClient<Channel>, Failure> {
+        Ok(RunServiceClient::new(self.connect().await?).max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A request that tells the server how long we wait.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    /// The answer, if it comes in time.
+    pub async fn answer<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(answer) => answer.map(Response::into_inner),
+            Err(_) => Err(Status::deadline_exceeded(format!("no answer within {:?}", self.timeout))),
+        }
+    }
+}
+
+/// Whether the same call may work on a new connection.
+pub fn is_transient(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => true,
+        // Our own side of a connection that broke.
+        Code::Unknown | Code::Internal => std::error::Error::source(status).is_some(),
+        _ => false,
+    }
+}
+
+/// The waits between tries: they double from 0.1 s to 5 s, and each is shortened at random by up to a half, so that
+/// many clients do not come back at the same moment.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    /// The next wait.
+    pub fn next_delay(&mut self) -> Duration {
+        let full = FIRST_DELAY.saturating_mul(1 << self.tries.min(16)).min(MAX_DELAY);
+        self.tries += 1;
+        full.mul_f64(0.5 + random_fraction() / 2.0)
+    }
+}
+
+/// From 0 to below 1; good enough to spread clients, not for secrets.
+pub fn random_fraction() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 11;
+    bits as f64 / (1u64 << 53) as f64
+}
+
+fn server_url(text: &str) -> Result<Uri, String> {
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri: Uri = url.parse().map_err(|error| format!("{error}; it looks like http://127.0.0.1:7800"))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http"), Some(host)) if !host.is_empty() => Ok(uri),
+        (Some("https"), _) => Err("this version speaks http:// only; put a TLS proxy in front of both ends".into()),
+        _ => Err("it looks like http://127.0.0.1:7800".into()),
+    }
+}
+
+/// `5s`, `500ms`, `1m 30s`; a number alone is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
+    let parsed = seconds.or_else(|| text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok()));
+    match parsed {
+        Some(duration) if duration <= Duration::from_secs(365 * 86_400) => Ok(duration),
+        Some(_) => Err("it is more than a year".into()),
+        None => Err("it looks like 5s, 500ms or 2m".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_an_http_url_or_a_host_and_port() {
+        assert_eq!(server_url("127.0.0.1:7800").unwrap().to_string(), "http://127.0.0.1:7800/");
+        assert_eq!(server_url("http://[::1]:1").unwrap().host(), Some("[::1]"));
+        assert!(server_url("https://h").unwrap_err().contains("http:// only"));
+        for bad in ["", "http://", "ftp://h", "a b"] {
+            assert!(server_url(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let millis = |text| duration(text).map(|d| d.as_millis());
+        assert_eq!([millis("5"), millis("500ms"), millis("2m")], [Ok(5_000), Ok(500), Ok(120_000)]);
+        for bad in ["", "-1s", "soon", "99999999h"] {
+            assert!(millis(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn waits_grow_and_stay_bounded() {
+        let mut backoff = Backoff::default();
+        for full in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000].map(Duration::from_millis) {
+            let delay = backoff.next_delay();
+            assert!(delay >= full / 2 && delay <= full, "{delay:?} of {full:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `runlog serve --demo`: agents that play runs into the server over gRPC, and the live tail of what they do.
+
+mod agent_runs;
+mod public_runs;
+mod script;
+mod structure_runs;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+use super::client::{ClientArgs, random_fraction};
+use super::exit::{Exit, Failure};
+use super::render::{Clock, Printer, note};
+use super::tail;
+use crate::pb::{
+    self,
+    event_service_client::EventServiceClient,
+    payload::Variant,
+    subscribe_request::{Scope, Start},
+};
+use script::Script;
+
+/// Runs that are played at a time.
+const PLAYERS: usize = 3;
+const NAME: Style = AnsiColor::Green.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Plays and shows until `stop`.
+pub async fn run(server: SocketAddr, stop: CancellationToken) {
+    let result = tokio::select! {
+        result = play_and_show(server) => result,
+        () = stop.cancelled() => return,
+    };
+    if let Err(failure) = result {
+        if failure.exit == Exit::Ok {
+            // Nobody reads our output any more: the demo has no purpose, and the server is part of it.
+            stop.cancel();
+        } else if !stop.is_cancelled() {
+            note(&format!("the demo has ended: {}", failure.message));
+        }
+    }
+}
+
+async fn play_and_show(server: SocketAddr) -> Result<(), Failure> {
+    let client = ClientArgs::to(reachable(server))?;
+    let mut printer = Printer::new(false, Clock::Time);
+    printer.line(&banner(&client))?;
+    printer.flush()?;
+    let channel = client.connect().await?;
+    // Dropped with this future, which ends the players.
+    let mut players = JoinSet::new();
+    for _ in 0..PLAYERS {
+        let events = EventServiceClient::new(channel.clone());
+        players.spawn(play_for_ever(events, client.clone(), players.len()));
+    }
+    let subscription = pb::SubscribeRequest {
+        scope: Some(Scope::AllRuns(pb::AllRuns {})),
+        start: Some(Start::Latest(true)),
+        ..tail::subscription()
+    };
+    tokio::select! {
+        shown = tail::follow(&client, subscription, Duration::from_secs(60), &mut printer) => shown,
+        Some(ended) = players.join_next() => {
+            ended.unwrap_or_else(|error| Err(Failure::new(Exit::Other, error.to_string())))
+        }
+    }
+}
+
+fn banner(client: &ClientArgs) -> String {
+    let server = client.server.to_string();
+    let server = server.trim_end_matches('/');
+    let option = if server == "http://127.0.0.1:7800" { String::new() } else { format!(" --server {server}") };
+    format!(
+        "\n{NAME}runlog{NAME:#} plays agent runs into {server} and shows them live. Ctrl-C ends it.\n\
+         In another terminal: {NAME}runlog runs{option}{NAME:#}  {DIM}·{DIM:#}  {NAME}runlog tail{option} RUN{NAME:#}  \
+         {DIM}·{DIM:#}  {NAME}runlog list --all --json{option}{NAME:#}\n"
+    )
+}
+
+/// The address to connect to for a server that listens on this one.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listen.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, listen.port()).into(),
+        _ => listen,
+    }
+}
+
+/// Plays one script after the other; all players together take them in turn.
+async fn play_for_ever(
+    mut events: EventServiceClient<Channel>,
+    client: ClientArgs,
+    player: usize,
+) -> Result<(), Failure> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    sleep(Duration::from_millis(700 * player as u64)).await;
+    let scripts = script::all();
+    loop {
+        let script = scripts[NEXT.fetch_add(1, Ordering::Relaxed) % scripts.len()];
+        play(&mut events, &client, script).await?;
+        sleep(human(1_500)).await;
+    }
+}
+
+async fn play(events: &mut EventServiceClient<Channel>, client: &ClientArgs, script: &Script) -> Result<(), Failure> {
+    let request_id = Uuid::new_v4().to_string();
+    let run_id = format!("{}-{}", script.name, &request_id[..6]);
+    for step in script.steps {
+        sleep(human(step.after_ms)).await;
+        let event = pb::NewEvent {
+            event_id: Uuid::now_v7().to_string(),
+            r#type: step.event_type.to_owned(),
+            agent_name: script.agent.to_owned(),
+            payload: Some(pb::Payload {
+                extra_json: String::new(),
+                variant: Some(Variant::Json(step.payload(&request_id))),
+            }),
+            ..Default::default()
+        };
+        let request = pb::PublishRequest { run_id: run_id.clone(), events: vec![event], expected_last_seq: None };
+        let call = events.publish(client.request(request));
+        client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
+    }
+    Ok(())
+}
+
+/// About this long, as people and models are never on the dot.
+fn human(millis: u64) -> Duration {
+    Duration::from_millis(millis).mul_f64(0.6 + 0.8 * random_fraction())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_listens_everywhere_is_reached_on_this_machine() {
+        let reached = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:1"), "127.0.0.1:1");
+        assert_eq!(reached("[::]:1"), "[::1]:1");
+        assert_eq!(reached("127.0.0.1:7800"), "127.0.0.1:7800");
+    }
+}

@@ -1,0 +1,150 @@
+//! Scripts: what an agent tells during one run, and when.
+
+use crate::pb::RunStatus;
+
+/// One run.
+pub struct Script {
+    /// The beginning of the run's id.
+    pub name: &'static str,
+    /// The agent.
+    pub agent: &'static str,
+    /// How the run ends; a test holds the script to it.
+    #[cfg_attr(not(test), allow(dead_code, reason = "the tests read it; beside the steps it is documentation"))]
+    pub end: RunStatus,
+    /// What it tells, in order.
+    pub steps: &'static [Step],
+}
+
+/// One event.
+pub struct Step {
+    /// How long after the one before, milliseconds.
+    pub after_ms: u64,
+    /// Its type.
+    pub event_type: &'static str,
+    /// Its payload, JSON text with `$REQUEST` and `$NOW` in it.
+    payload: &'static str,
+}
+
+/// A step of a script.
+pub const fn step(after_ms: u64, event_type: &'static str, payload: &'static str) -> Step {
+    Step { after_ms, event_type, payload }
+}
+
+impl Step {
+    /// The payload with its places filled in.
+    pub fn payload(&self, request_id: &str) -> String {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        self.payload.replace("$REQUEST", request_id).replace("$NOW", &now)
+    }
+}
+
+/// All scripts, in an order that shows the three vocabularies and the different ends early.
+pub fn all() -> Vec<&'static Script> {
+    use super::{agent_runs as b, public_runs as c, structure_runs as a};
+    vec![
+        &b::WEATHER,
+        &c::ANSWER,
+        &a::REPORT,
+        &c::APPROVAL,
+        &b::DEPLOY,
+        &a::BROKEN_IMPORT,
+        &c::RETRY,
+        &b::RATE_LIMITED,
+        &c::CANCELLED,
+        &a::STOPPED,
+        &c::LIMIT,
+        &a::LOST_RUNTIME,
+        &c::PROVIDER_DOWN,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::RunStatus as Status;
+    use std::collections::HashSet;
+
+    /// The status after each step, by the rules of the domain.
+    fn statuses(script: &Script) -> Vec<i32> {
+        use crate::domain::projection::{Lifecycle, apply};
+        use crate::domain::{AgentName, Event, EventId, EventType, Limits, Origin, Payload, Run, RunId};
+        let run_id = RunId::parse(script.name).unwrap();
+        let now = jiff::Timestamp::now();
+        let mut run = Run::new(run_id.clone(), now);
+        let event = |seq: u64, step: &Step| Event {
+            run_id: run_id.clone(),
+            seq,
+            event_id: EventId::parse("e").unwrap(),
+            event_type: EventType::parse(step.event_type).unwrap(),
+            origin: Origin::default_for(&EventType::parse(step.event_type).unwrap()),
+            occurred_at: now,
+            recorded_at: now,
+            agent_name: Some(AgentName::parse(script.agent).unwrap()),
+            payload: Payload::parse(step.payload("5f0c"), &Limits::default()).unwrap(),
+        };
+        let mut told = Vec::new();
+        for (seq, step) in (1..).zip(script.steps) {
+            apply(&mut run, &event(seq, step), Lifecycle::Strict).unwrap();
+            told.push(run.status as i32);
+        }
+        told
+    }
+
+    #[test]
+    fn every_script_ends_as_it_says_and_not_before() {
+        for script in all() {
+            let statuses = statuses(script);
+            let (last, before) = statuses.split_last().unwrap();
+            assert_eq!(*last, script.end as i32, "{}", script.name);
+            let ended = [Status::Succeeded, Status::Failed, Status::Cancelled].map(|status| status as i32);
+            assert!(before.iter().all(|status| !ended.contains(status)), "{}: {statuses:?}", script.name);
+        }
+    }
+
+    #[test]
+    fn together_they_show_every_end_and_every_documented_type() {
+        let ends: HashSet<_> = all().iter().map(|script| script.end).collect();
+        assert_eq!(ends.len(), 3);
+        let seen: HashSet<i32> = all().into_iter().flat_map(statuses).collect();
+        assert_eq!(seen.len(), 8, "every status but UNSPECIFIED: {seen:?}");
+        let types: HashSet<_> = all().iter().flat_map(|script| script.steps).map(|step| step.event_type).collect();
+        for expected in [
+            "StructureRunStarting",
+            "StructureRunRunning",
+            "StructureRunCompleted",
+            "StructureRunError",
+            "FinishStructureRunEvent",
+            "run_start",
+            "run_end",
+            "error",
+            "step",
+            "tool_call",
+            "human_input_requested",
+            "human_input_received",
+            "run.created",
+            "run.worker.started",
+            "run.worker.succeeded",
+            "run.worker.failed",
+            "run.worker.stalled",
+            "run.worker.retry_scheduled",
+            "run.cancelled",
+            "run.resumed",
+            "run.limit_exceeded",
+            "step.progress",
+            "step.done",
+            "run.tool.invoked",
+            "run.coordination.decision",
+            "run.awaiting_input",
+            "run.signal_applied",
+            "run.input_received",
+        ] {
+            assert!(types.contains(expected), "{expected}");
+        }
+    }
+
+    #[test]
+    fn places_are_filled_in() {
+        let text = step(0, "t", r#"{"request_id":"$REQUEST","at":"$NOW"}"#).payload("5f0c");
+        assert!(text.contains(r#""request_id":"5f0c","at":"20"#) && !text.contains('$'), "{text}");
+    }
+}

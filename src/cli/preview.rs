@@ -1,0 +1,163 @@
+//! A payload in the rest of a line: `phase=end tool_name=web_search output_preview="12°C, cloudy"`.
+
+use std::fmt;
+
+use anstyle::Style;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::text::{clean, cut};
+
+const KEY: Style = Style::new().dimmed();
+
+/// The members of a JSON object in their order, also those that occur twice.
+pub struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    /// The members; none where the text is no object.
+    pub fn of(json: &'a str) -> Self {
+        Self::parse(json).unwrap_or(Self(Vec::new()))
+    }
+
+    /// The members.
+    ///
+    /// # Errors
+    /// The text is no JSON object.
+    pub fn parse(json: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str(json)
+    }
+
+    /// Name and JSON text of each.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
+    /// The member, if it is a string.
+    pub fn string(&self, name: &str) -> Option<String> {
+        let (_, raw) = self.0.iter().find(|(key, _)| key == name)?;
+        serde_json::from_str(raw.get()).ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// The payload in at most `max` characters, with colours and without anything that a terminal would obey.
+pub fn preview(json: &str, members: &Members<'_>, max: usize) -> String {
+    if members.0.is_empty() {
+        let json = json.trim();
+        return if json == "{}" { String::new() } else { cut(&clean(&compact(json, max)), max).into_owned() };
+    }
+    let mut out = String::new();
+    let mut room = max;
+    for (i, (key, raw)) in members.0.iter().enumerate() {
+        let gap = usize::from(i > 0);
+        let key = clean(key);
+        let head = gap + key.chars().count() + 1;
+        // A member that would show nothing of its value is told by the ellipsis alone.
+        if room < head + 2 {
+            out.push_str(if room > 1 && gap == 1 { " …" } else { "…" });
+            break;
+        }
+        let value = compact(raw.get(), room);
+        let value = clean(unquoted(&value));
+        let shown = cut(&value, room - head);
+        out.push_str(if gap == 1 { " " } else { "" });
+        out.push_str(&format!("{KEY}{key}={KEY:#}{shown}"));
+        let chars = shown.chars().count();
+        if shown.len() != value.len() || chars + head >= room {
+            break;
+        }
+        room -= head + chars;
+    }
+    out
+}
+
+/// The text without the white space between tokens, and no more of it than `max` characters need.
+fn compact(json: &str, max: usize) -> String {
+    let (mut in_string, mut escaped, mut chars) = (false, false, 0);
+    let mut out = String::new();
+    for c in json.chars() {
+        match (in_string, c) {
+            (true, _) if escaped => escaped = false,
+            (true, '\\') => escaped = true,
+            (_, '"') => in_string = !in_string,
+            (false, ' ' | '\t' | '\n' | '\r') => continue,
+            _ => {}
+        }
+        out.push(c);
+        chars += 1;
+        if chars > max {
+            break;
+        }
+    }
+    out
+}
+
+/// A string that is one plain word needs no quotes.
+fn unquoted(json: &str) -> &str {
+    let word = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match word {
+        Some(word) if !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_.:/+@".contains(c)) => word,
+        _ => json,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(json: &str, max: usize) -> String {
+        anstream::adapter::strip_str(&preview(json, &Members::of(json), max)).to_string()
+    }
+
+    #[test]
+    fn members_are_shown_in_their_order() {
+        let json = "{ \"phase\" : \"end\", \"ms\":7.50,\n\"out\": \"12 °C\", \"b\":{ \"x\" : [1, 2] }, \"phase\":null}";
+        assert_eq!(plain(json, 200), r#"phase=end ms=7.50 out="12 °C" b={"x":[1,2]} phase=null"#);
+        assert_eq!(plain("[1, 2]", 200), "[1,2]");
+        assert_eq!(plain("{}", 200), "");
+        assert_eq!(plain("", 200), "");
+    }
+
+    #[test]
+    fn a_long_payload_is_cut_to_the_line() {
+        let json = format!("{{\"a\":\"{}\",\"b\":1}}", "ß".repeat(1_000_000));
+        for max in 0..80 {
+            let text = plain(&json, max);
+            assert!(text.chars().count() <= max.max(1), "{max}: {text}");
+            assert!(text.contains('…'));
+        }
+        let many = format!("{{{}\"z\":0}}", "\"key\":\"value\",".repeat(1_000));
+        for max in 0..80 {
+            assert!(plain(&many, max).chars().count() <= max.max(1), "{max}");
+        }
+    }
+
+    #[test]
+    fn control_characters_stay_escaped() {
+        let text = plain("{\"a\u{9b}\":\"\\u001b[2J\u{7f}\u{202e}x\"}", 200);
+        assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+        assert!(text.starts_with("a\\u{9b}="));
+    }
+}

@@ -1,0 +1,142 @@
+//! Text for a terminal: what comes from outside is made visible before it gets there.
+
+use std::borrow::Cow;
+
+use jiff::tz::TimeZone;
+
+/// Replaces what a terminal would obey instead of showing: control characters, and the invisible characters that reorder
+/// or hide text. They appear as `\u{1b}`.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The same for JSON text, which stays JSON of the same value: as `\u001b`, and line breaks between tokens as spaces.
+/// Control characters below U+0020 cannot stand inside a JSON string, so only line breaks and tabs are met outside.
+pub fn clean_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_unsafe) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match c {
+            '\n' | '\r' | '\t' => out.push(' '),
+            c if is_unsafe(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// JSON text on one line, otherwise as it is: a line break in valid JSON stands between tokens, where a space will do.
+pub fn one_line(json: &str) -> Cow<'_, str> {
+    if json.contains(['\n', '\r']) { Cow::Owned(json.replace(['\n', '\r'], " ")) } else { Cow::Borrowed(json) }
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The text in at most `max` characters; what is cut away at the end shows as `…`.
+pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        None => Cow::Borrowed(text),
+        Some(_) => {
+            let keep = max.saturating_sub(1);
+            let end = text.char_indices().nth(keep).map_or(text.len(), |(at, _)| at);
+            Cow::Owned(format!("{}…", &text[..end]))
+        }
+    }
+}
+
+/// The text in at most `max` characters; what is cut away in the middle shows as `…`, so that both ends of an id stay.
+pub fn cut_middle(text: &str, max: usize) -> Cow<'_, str> {
+    let chars = text.chars().count();
+    if chars <= max || max < 3 {
+        return cut(text, max);
+    }
+    let tail = (max - 1) / 2;
+    let head: String = text.chars().take(max - 1 - tail).collect();
+    let tail: String = text.chars().skip(chars - tail).collect();
+    Cow::Owned(format!("{head}…{tail}"))
+}
+
+/// The time of a message; `None` where it is absent or no time.
+pub fn instant(at: Option<&prost_types::Timestamp>) -> Option<jiff::Timestamp> {
+    at.and_then(|at| jiff::Timestamp::new(at.seconds, at.nanos).ok())
+}
+
+/// A time in the zone of the terminal, to the millisecond; `-` for none.
+pub fn local_time(at: Option<&prost_types::Timestamp>, zone: &TimeZone, format: &str) -> String {
+    match instant(at) {
+        Some(at) => at.to_zoned(zone.clone()).strftime(format).to_string(),
+        None => "-".to_owned(),
+    }
+}
+
+/// `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_instead() {
+        assert_eq!(clean("plain é 12°C"), "plain é 12°C");
+        assert_eq!(clean("\u{1b}[31mred\u{7}\r\n"), "\\u{1b}[31mred\\u{7}\\u{d}\\u{a}");
+        assert_eq!(clean("a\u{9b}2Jb\u{7f}"), "a\\u{9b}2Jb\\u{7f}");
+        assert_eq!(clean("\u{202e}gpj.exe"), "\\u{202e}gpj.exe");
+    }
+
+    #[test]
+    fn cleaned_json_is_the_same_value_on_one_line() {
+        let json = "{\n\t\"a\": \"\u{9b}2J\u{7f}\u{202e}\u{e0041}\"\r\n}";
+        let cleaned = clean_json(json);
+        assert!(!cleaned.contains(is_unsafe), "{cleaned}");
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&cleaned), value(json));
+        assert_eq!(value(&one_line(json)), value(json));
+        assert!(!one_line(json).contains('\n'));
+    }
+
+    #[test]
+    fn cuts_fall_between_characters() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äö…");
+        assert_eq!(cut("abc", 0), "…");
+        assert_eq!(cut_middle("run-0123456789", 9), "run-…6789");
+        assert_eq!(cut_middle("run", 9), "run");
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,99 @@
+use bytes::BytesMut;
+use jiff::Timestamp;
+
+use super::*;
+use crate::domain::{Event, EventId, EventType, Origin, Payload, record};
+use crate::store::RunCommit;
+
+fn run_id() -> RunId {
+    RunId::parse("r").unwrap()
+}
+
+fn chunk(first: u64, count: u32) -> Chunk {
+    let mut data = BytesMut::new();
+    for seq in first..first + u64::from(count) {
+        let event = Event {
+            run_id: run_id(),
+            seq,
+            event_id: EventId::parse("e").unwrap(),
+            event_type: EventType::parse("step").unwrap(),
+            origin: Origin::User,
+            occurred_at: Timestamp::UNIX_EPOCH,
+            recorded_at: Timestamp::UNIX_EPOCH,
+            agent_name: None,
+            payload: Payload::from_stored("{}"),
+        };
+        record::append_entry(&event, &mut data);
+    }
+    Chunk { first, count, sensitive: false, data: data.freeze() }
+}
+
+fn commit(chunks: Vec<Chunk>) -> Commit {
+    let tip = Tip { last: chunks.last().unwrap().last(), status: RunStatus::Running };
+    let feed_tip = Tip { last: 0, status: RunStatus::Unspecified };
+    Commit { runs: vec![RunCommit { run_id: run_id(), chunks, tip }], feed: vec![], feed_tip }
+}
+
+fn hub(events: usize) -> Arc<Hub> {
+    Arc::new(Hub::new(WindowLimits { events, bytes: 1 << 20 }))
+}
+
+fn scope() -> Scope {
+    Scope::Run(run_id())
+}
+
+#[test]
+fn the_last_member_frees_the_channel() {
+    let hub = hub(10);
+    let (a, b) = (hub.join(&scope()), hub.join(&scope()));
+    drop(a);
+    assert_eq!(hub.followed_runs(), 1);
+    drop(b);
+    assert_eq!(hub.followed_runs(), 0);
+    drop((hub.join(&Scope::Feed), hub.join(&Scope::Feed)));
+    assert!(lock(&hub.feed).is_none());
+}
+
+#[test]
+fn all_members_share_one_encoding() {
+    let hub = hub(10);
+    let (a, b) = (hub.join(&scope()), hub.join(&scope()));
+    hub.committed(commit(vec![chunk(1, 3)]));
+    let take = |member: &Membership| member.take(1, 10, 1 << 20).unwrap().unwrap().batches.remove(0);
+    let form = take(&a).form(0, |batch| batch.data.slice(1..));
+    assert_eq!(take(&b).form(0, |_| unreachable!("encoded already")), form);
+}
+
+#[test]
+fn the_window_forgets_the_oldest_and_says_so() {
+    let hub = hub(4);
+    let member = hub.join(&scope());
+    for first in [1, 3, 5] {
+        hub.committed(commit(vec![chunk(first, 2)]));
+    }
+    assert!(member.take(1, 10, 1 << 20).unwrap().is_none());
+    let taken = member.take(3, 10, 1 << 20).unwrap().unwrap();
+    assert_eq!((taken.batches.len(), taken.last), (2, 6));
+    assert!(member.take(7, 10, 1 << 20).unwrap().is_none());
+}
+
+#[test]
+fn a_take_begins_inside_a_chunk_and_ends_at_the_bounds() {
+    let hub = hub(100);
+    let member = hub.join(&scope());
+    hub.committed(commit(vec![chunk(1, 10), chunk(11, 10)]));
+    assert_eq!(member.take(4, 3, 1 << 20).unwrap().unwrap().last, 6);
+    assert_eq!(member.take(4, 12, 1 << 20).unwrap().unwrap().last, 10, "a chunk is not cut behind another");
+    assert_eq!(member.take(4, 17, 1 << 20).unwrap().unwrap().last, 20);
+    assert_eq!(member.take(1, 100, 1).unwrap().unwrap().last, 10, "the first chunk goes whatever its bytes");
+}
+
+#[test]
+fn after_a_gap_in_what_is_told_the_window_starts_anew() {
+    let hub = hub(100);
+    let member = hub.join(&scope());
+    hub.committed(commit(vec![chunk(1, 2)]));
+    hub.committed(commit(vec![chunk(5, 2)]));
+    assert!(member.take(1, 10, 1 << 20).unwrap().is_none());
+    assert_eq!(member.take(5, 10, 1 << 20).unwrap().unwrap().last, 6);
+}

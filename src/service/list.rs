@@ -1,0 +1,129 @@
+//! Listing: pages of a run or of all runs.
+
+use bytes::Bytes;
+
+use crate::domain::record;
+use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
+use crate::store::Range;
+
+use super::Service;
+
+/// Most events that one listing looks at, so that a filter that matches little cannot read the whole log in one call.
+const MAX_SCANNED_EVENTS: usize = 20_000;
+
+/// Events in one page when the reader does not say.
+const DEFAULT_PAGE_SIZE: usize = 100;
+
+/// Which events to list.
+#[derive(Clone, Debug)]
+pub struct ListEvents {
+    /// One run or all.
+    pub scope: Scope,
+    /// Exclusive; empty: the beginning, or the end when descending.
+    pub cursor: String,
+    /// Most events; 0: 100.
+    pub page_size: usize,
+    /// Newest first.
+    pub descending: bool,
+    /// Which events.
+    pub filter: EventFilter,
+}
+
+/// A stored event in its stored form.
+#[derive(Clone, Debug)]
+pub struct StoredRecord {
+    /// See [`record`].
+    pub bytes: Bytes,
+    /// Whether the public view may leave something out.
+    pub sensitive: bool,
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub struct EventsPage {
+    /// In the order asked for. May hold fewer than asked, even none, while there is more: one call does a bounded work.
+    pub records: Vec<StoredRecord>,
+    /// Where to go on, also at the end, so that a reader can poll.
+    pub next_cursor: String,
+    /// Whether something lay behind the page when it was read.
+    pub has_more: bool,
+    /// The run's last seq; 0 over all runs.
+    pub last_seq: u64,
+}
+
+impl Service {
+    /// One page.
+    pub async fn list_events(&self, request: &ListEvents) -> Result<EventsPage> {
+        let page_size = self.page_size(request.page_size)?;
+        let feed = self.store.feed_id();
+        let cursor = Cursor::parse(&request.cursor, &request.scope, feed)?;
+        let start_of_descending = request.descending && request.cursor.is_empty();
+        let mut position = if start_of_descending { u64::MAX } else { cursor.0 };
+        let mut records = Vec::new();
+        let (mut scanned, mut bytes) = (0, 0);
+        loop {
+            let range = Range {
+                from: position,
+                descending: request.descending,
+                max_events: (page_size - records.len()).max(if request.filter.passes_all() { 1 } else { 100 }),
+                max_bytes: self.options.max_page_bytes,
+            };
+            let page = self.store.read(&request.scope, range).await?;
+            let end = Cursor(page.tip.last);
+            if !start_of_descending && cursor > end {
+                let end = end.to_text(&request.scope, feed);
+                return Err(Error::CursorBeyondEnd { cursor: request.cursor.clone(), end });
+            }
+            let read_nothing = page.chunks.is_empty();
+            let mut full = false;
+            for chunk in page.chunks {
+                let mut of_chunk = chunk.records().collect::<Result<Vec<_>>>()?;
+                if request.descending {
+                    of_chunk.reverse();
+                }
+                for (coordinate, record) in of_chunk {
+                    full = records.len() >= page_size || (bytes > 0 && bytes + record.len() > range.max_bytes);
+                    if full {
+                        break;
+                    }
+                    position = coordinate;
+                    scanned += 1;
+                    if passes(&request.filter, &record)? {
+                        bytes += record.len();
+                        records.push(StoredRecord { bytes: record, sensitive: chunk.sensitive });
+                    }
+                }
+                if full {
+                    break;
+                }
+            }
+            let at_end = if request.descending { position <= 1 } else { position >= page.tip.last };
+            full |= records.len() >= page_size;
+            if full || at_end || read_nothing || scanned >= MAX_SCANNED_EVENTS {
+                // An empty scope read backwards has no end to stand at; its beginning is where a reader can poll from.
+                let next = if position == u64::MAX { page.tip.last } else { position };
+                let last_seq = if matches!(request.scope, Scope::Run(_)) { page.tip.last } else { 0 };
+                let next_cursor = Cursor(next).to_text(&request.scope, feed);
+                return Ok(EventsPage { records, next_cursor, has_more: !at_end && !read_nothing, last_seq });
+            }
+        }
+    }
+
+    fn page_size(&self, asked: usize) -> Result<usize> {
+        let max = self.options.limits.max_page_size;
+        match asked {
+            0 => Ok(DEFAULT_PAGE_SIZE.min(max)),
+            size if size <= max => Ok(size),
+            size => Err(Error::invalid("page_size", format!("must be at most {max}; it is {size}"))),
+        }
+    }
+}
+
+/// Whether the filter lets a record through; the payload is not looked at.
+pub(super) fn passes(filter: &EventFilter, record: &[u8]) -> Result<bool> {
+    if filter.passes_all() {
+        return Ok(true);
+    }
+    let header = record::header(record)?;
+    Ok(filter.passes(header.event_type, header.origin))
+}

@@ -1,0 +1,36 @@
+//! Publishing.
+
+use crate::domain::event::Appended;
+use crate::domain::{Error, NewEvent, Result, RunId};
+use crate::store::{Append, Receipt};
+
+use super::Service;
+
+/// Events for one run.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// The run; its first event creates it.
+    pub run_id: RunId,
+    /// In order; stored all or none.
+    pub events: Vec<NewEvent>,
+    /// The last seq that the run must have.
+    pub expected_last_seq: Option<u64>,
+}
+
+impl Service {
+    /// Stores the events and returns after they are durable.
+    pub async fn publish(&self, publish: Publish) -> Result<Appended> {
+        self.submit(publish).await?.stored().await
+    }
+
+    /// Takes the events in; the receipt tells when they are durable. Publishes are stored in the order in which their
+    /// `submit` returned.
+    pub async fn submit(&self, publish: Publish) -> Result<Receipt> {
+        let (count, max) = (publish.events.len(), self.options.limits.max_request_events);
+        if count == 0 || count > max {
+            return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));
+        }
+        let Publish { run_id, events, expected_last_seq } = publish;
+        self.store.submit(Append { run_id, events, expected_last_seq, agent_name: None, structure_id: None }).await
+    }
+}

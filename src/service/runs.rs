@@ -1,0 +1,130 @@
+//! Runs: creating them on purpose, looking at them.
+
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::domain::id::MAX_NAME_CHARS;
+use crate::domain::{
+    AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, StructureId,
+};
+use crate::store::{Append, RunQuery, RunsPage};
+
+use super::Service;
+
+/// Runs in one page when the reader does not say.
+const DEFAULT_PAGE_SIZE: usize = 100;
+
+/// A run to be.
+#[derive(Clone, Debug)]
+pub struct CreateRun {
+    /// Its id; `None`: made from the key, or else by chance.
+    pub run_id: Option<RunId>,
+    /// Makes a retry safe: the same key answers with the same run.
+    pub idempotency_key: Option<String>,
+    /// Its agent.
+    pub agent_name: Option<AgentName>,
+    /// Its structure.
+    pub structure_id: Option<StructureId>,
+    /// Its first event; `None`: `run.created` with an empty payload.
+    pub first_event: Option<NewEvent>,
+}
+
+/// Which runs to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct ListRuns {
+    /// Only these; none: all.
+    pub statuses: Vec<RunStatus>,
+    /// Only runs of this agent.
+    pub agent_name: Option<AgentName>,
+    /// Only runs of this structure.
+    pub structure_id: Option<StructureId>,
+    /// From an earlier page; empty: the newest runs.
+    pub page_token: String,
+    /// Most runs; 0: 100.
+    pub page_size: usize,
+}
+
+/// Some runs.
+#[derive(Clone, Debug)]
+pub struct RunsList {
+    /// Newest first.
+    pub runs: Vec<Run>,
+    /// Empty at the end.
+    pub next_page_token: String,
+}
+
+impl Service {
+    /// Creates a run with its first event. Returns the run, and whether an earlier call with this key had created it.
+    /// Fails with `RunExists` when anything else had.
+    pub async fn create_run(&self, create: CreateRun) -> Result<(Run, bool)> {
+        let key = create.idempotency_key.as_deref();
+        if key.is_some_and(|key| key.len() > 4 * MAX_NAME_CHARS || key.chars().count() > MAX_NAME_CHARS) {
+            return Err(Error::invalid("idempotency_key", format!("must be at most {MAX_NAME_CHARS} characters")));
+        }
+        let run_id = match (create.run_id, key) {
+            (Some(run_id), _) => run_id,
+            (None, Some(key)) => RunId::parse(&format!("run_{:032x}", xxh3_128(key.as_bytes())))?,
+            (None, None) => RunId::parse(&format!("run_{}", Uuid::now_v7().simple()))?,
+        };
+        let mut first_event = create.first_event.map_or_else(created_event, Ok)?;
+        if first_event.event_id.is_none()
+            && let Some(key) = key
+        {
+            // The run remembers by this id which key created it.
+            first_event.event_id = Some(EventId::parse(&format!("create-{:032x}", xxh3_128(key.as_bytes())))?);
+        }
+        let append = Append {
+            run_id: run_id.clone(),
+            events: vec![first_event],
+            expected_last_seq: Some(0),
+            agent_name: create.agent_name,
+            structure_id: create.structure_id,
+        };
+        let appended = self.store.append(append).await.map_err(|error| match error {
+            Error::SeqConflict { run_id, .. } => Error::RunExists { run_id },
+            other => other,
+        })?;
+        let already_existed = appended.events.iter().any(|event| event.duplicate);
+        Ok((self.store.run(&run_id).await?, already_existed))
+    }
+
+    /// One run.
+    pub async fn run(&self, run_id: &RunId) -> Result<Run> {
+        self.store.run(run_id).await
+    }
+
+    /// Runs, newest first.
+    pub async fn list_runs(&self, list: ListRuns) -> Result<RunsList> {
+        let max = self.options.limits.max_page_size;
+        let limit = match list.page_size {
+            0 => DEFAULT_PAGE_SIZE.min(max),
+            size if size <= max => size,
+            size => return Err(Error::invalid("page_size", format!("must be at most {max}; it is {size}"))),
+        };
+        let before = parse_token(&list.page_token)?;
+        let ListRuns { statuses, agent_name, structure_id, .. } = list;
+        let query = RunQuery { statuses, agent_name, structure_id, before, limit };
+        let RunsPage { runs, next } = self.store.runs(&query).await?;
+        Ok(RunsList { runs, next_page_token: next.map(|number| format!("r1-{number:x}")).unwrap_or_default() })
+    }
+}
+
+fn created_event() -> Result<NewEvent> {
+    Ok(NewEvent {
+        event_id: None,
+        event_type: EventType::parse("run.created")?,
+        origin: Origin::System,
+        occurred_at: None,
+        agent_name: None,
+        payload: Payload::parse("{}", &Limits::default())?,
+    })
+}
+
+fn parse_token(token: &str) -> Result<Option<i64>> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let number = token.strip_prefix("r1-").and_then(|hex| i64::from_str_radix(hex, 16).ok()).filter(|n| *n > 0);
+    let problem = "must be the next_page_token of an earlier page, unchanged";
+    number.map(Some).ok_or_else(|| Error::invalid("page_token", problem))
+}

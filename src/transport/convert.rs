@@ -1,0 +1,193 @@
+//! Between the generated messages and domain values. Whatever cannot be a domain value is refused by the path of its
+//! field, as the request spells it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::preview::{self, PreviewLimits};
+use crate::domain::{
+    AgentName, Error, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, PendingInput, Result, Run,
+    RunId, RunStatus, Scope, StructureId, Usage,
+};
+use crate::pb;
+
+use super::payload;
+use super::present::Presentation;
+
+/// Seconds of 0001-01-01T00:00:00Z, where protobuf's timestamps begin.
+const FIRST_SECOND: i64 = -62_135_596_800;
+
+/// The events of a publish.
+pub fn new_events(events: Vec<pb::NewEvent>, limits: &Limits) -> Result<Vec<NewEvent>> {
+    let (count, max) = (events.len(), limits.max_request_events);
+    if count > max {
+        return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));
+    }
+    let convert = |(i, event)| new_event(event, limits).map_err(|error: Error| error.under(&format!("events[{i}]")));
+    events.into_iter().enumerate().map(convert).collect()
+}
+
+/// One event of a publish; error paths start at the event.
+pub fn new_event(event: pb::NewEvent, limits: &Limits) -> Result<NewEvent> {
+    let pb::NewEvent { event_id, r#type, origin, occurred_at, agent_name, payload } = event;
+    let payload = payload.unwrap_or_default();
+    let event_type = event_type(&r#type, &payload)?;
+    Ok(NewEvent {
+        event_id: optional(&event_id, EventId::parse)?,
+        origin: match pb::Origin::try_from(origin) {
+            Ok(pb::Origin::Unspecified) => Origin::default_for(&event_type),
+            Ok(pb::Origin::System) => Origin::System,
+            Ok(pb::Origin::User) => Origin::User,
+            Err(_) => return Err(Error::invalid("origin", format!("{origin} is no known origin"))),
+        },
+        occurred_at: occurred_at.map(timestamp).transpose()?,
+        agent_name: optional(&agent_name, AgentName::parse)?,
+        payload: stored_payload(&event_type, payload, limits)?,
+        event_type,
+    })
+}
+
+fn event_type(name: &str, payload: &pb::Payload) -> Result<EventType> {
+    let event_type = match (name, payload::default_type(payload)) {
+        ("", Some(default)) => EventType::parse(default)?,
+        _ => EventType::parse(name)?,
+    };
+    let allowed = payload::allowed_types(payload);
+    if !allowed.is_empty() && !allowed.contains(&event_type.as_str()) {
+        let problem = format!("this variant belongs to the type {}, not to {event_type}", allowed.join(" or "));
+        return Err(Error::invalid("payload", problem));
+    }
+    Ok(event_type)
+}
+
+fn stored_payload(event_type: &EventType, payload: pb::Payload, limits: &Limits) -> Result<Payload> {
+    let text = match payload {
+        pb::Payload { variant: Some(pb::payload::Variant::Json(text)), extra_json } if extra_json.is_empty() => text,
+        typed => {
+            let at = |error: payload::PayloadError| Error::invalid(format!("payload.{}", error.field), error.problem);
+            payload::to_json(&typed).map_err(at)?
+        }
+    };
+    // Checked before it is cut, so that the bounds hold for what was sent.
+    let payload = Payload::parse(text, limits).map_err(|error| error.under("payload"))?;
+    match preview::cut_previews(event_type.as_str(), payload.as_str(), PreviewLimits::default()) {
+        std::borrow::Cow::Borrowed(_) => Ok(payload),
+        std::borrow::Cow::Owned(cut) => Ok(Payload::from_stored(cut)),
+    }
+}
+
+/// Empty means absent.
+pub fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+}
+
+fn timestamp(at: prost_types::Timestamp) -> Result<Timestamp> {
+    let problem = "must lie between 0001-01-01 and 9999-12-30, with nanos from 0 to 999999999";
+    if at.seconds < FIRST_SECOND || !(0..1_000_000_000).contains(&at.nanos) {
+        return Err(Error::invalid("occurred_at", problem));
+    }
+    Timestamp::new(at.seconds, at.nanos).map_err(|_| Error::invalid("occurred_at", problem))
+}
+
+/// The scope of a read.
+pub fn scope(run_id: Option<&str>) -> Result<Scope> {
+    match run_id {
+        Some(run_id) => RunId::parse(run_id).map(Scope::Run),
+        None => Ok(Scope::Feed),
+    }
+}
+
+/// A read that named neither a run nor all runs.
+#[must_use]
+pub fn no_scope() -> Error {
+    Error::invalid("scope", "set run_id or all_runs")
+}
+
+/// The filter of a read.
+pub fn filter(filter: Option<pb::EventFilter>) -> Result<EventFilter> {
+    let Some(pb::EventFilter { types, origins }) = filter else { return Ok(EventFilter::default()) };
+    let origins = origins.iter().enumerate().map(|(i, number)| match pb::Origin::try_from(*number) {
+        Ok(pb::Origin::System) => Ok(Origin::System),
+        Ok(pb::Origin::User) => Ok(Origin::User),
+        _ => Err(Error::invalid(format!("filter.origins[{i}]"), format!("{number} is no known origin"))),
+    });
+    EventFilter::parse(&types, origins.collect::<Result<_>>()?)
+}
+
+/// Format and view of a read.
+pub fn presentation(format: i32, view: i32) -> Result<Presentation> {
+    let typed = match pb::PayloadFormat::try_from(format) {
+        Ok(pb::PayloadFormat::Unspecified | pb::PayloadFormat::Typed) => true,
+        Ok(pb::PayloadFormat::Json) => false,
+        Err(_) => return Err(Error::invalid("payload_format", format!("{format} is no known format"))),
+    };
+    let full = match pb::EventView::try_from(view) {
+        Ok(pb::EventView::Unspecified | pb::EventView::Public) => false,
+        Ok(pb::EventView::Full) => true,
+        Err(_) => return Err(Error::invalid("view", format!("{view} is no known view"))),
+    };
+    Ok(Presentation { typed, full })
+}
+
+/// A count that may not be negative.
+pub fn page_size(size: i32) -> Result<usize> {
+    usize::try_from(size).map_err(|_| Error::invalid("page_size", format!("must not be negative; it is {size}")))
+}
+
+/// A protobuf duration.
+pub fn duration(field: &str, duration: prost_types::Duration) -> Result<Duration> {
+    Duration::try_from(duration).map_err(|_| Error::invalid(field, "must not be negative"))
+}
+
+/// Statuses to list.
+pub fn statuses(numbers: &[i32]) -> Result<Vec<RunStatus>> {
+    let known = |(i, number): (usize, &i32)| {
+        let status = RunStatus::from_number(i64::from(*number)).filter(|status| *status != RunStatus::Unspecified);
+        status.ok_or_else(|| Error::invalid(format!("statuses[{i}]"), format!("{number} is no known status")))
+    };
+    numbers.iter().enumerate().map(known).collect()
+}
+
+/// A status on the wire; the numbers are the same.
+#[must_use]
+pub fn status(status: RunStatus) -> i32 {
+    i32::from(status as u8)
+}
+
+/// A run on the wire.
+#[must_use]
+pub fn run(run: Run) -> pb::Run {
+    pb::Run {
+        run_id: run.run_id.to_string(),
+        status: status(run.status),
+        agent_name: run.agent_name.as_ref().map(AgentName::to_string).unwrap_or_default(),
+        structure_id: run.structure_id.as_ref().map(StructureId::to_string).unwrap_or_default(),
+        created_at: Some(instant(run.created_at)),
+        updated_at: Some(instant(run.updated_at)),
+        started_at: run.started_at.map(instant),
+        completed_at: run.completed_at.map(instant),
+        last_seq: run.last_seq,
+        output_json: run.output_json.unwrap_or_default(),
+        error_json: run.error_json.unwrap_or_default(),
+        usage: run.usage.map(usage),
+        pending_input: run.pending_input.map(pending_input),
+    }
+}
+
+fn usage(usage: Usage) -> pb::Usage {
+    let Usage { prompt_tokens, completion_tokens, total_tokens, cost_usd, model } = usage;
+    pb::Usage { prompt_tokens, completion_tokens, total_tokens, cost_usd, model }
+}
+
+fn pending_input(pending: PendingInput) -> pb::PendingInput {
+    let PendingInput { question, context_json, channel, reason_code, input_kind, requested_seq } = pending;
+    pb::PendingInput { question, context_json, channel, reason_code, input_kind, requested_seq }
+}
+
+fn instant(at: Timestamp) -> prost_types::Timestamp {
+    let at_utc = at.as_nanosecond();
+    let seconds = i64::try_from(at_utc.div_euclid(1_000_000_000)).unwrap_or_default();
+    let nanos = i32::try_from(at_utc.rem_euclid(1_000_000_000)).unwrap_or_default();
+    prost_types::Timestamp { seconds, nanos }
+}

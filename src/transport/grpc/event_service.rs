@@ -1,0 +1,110 @@
+//! `runlog.v1.EventService`.
+
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::domain::event::Appended;
+use crate::domain::{Limits, Result, RunId};
+use crate::pb;
+use crate::service::Service;
+use crate::service::list::ListEvents;
+use crate::service::publish::Publish;
+use crate::transport::{convert, status};
+
+use super::{publish_stream, subscribe};
+
+/// Serves `runlog.v1.EventService`.
+#[derive(Clone)]
+pub struct EventHandler {
+    service: Service,
+}
+
+impl EventHandler {
+    /// Over this service.
+    #[must_use]
+    pub fn new(service: Service) -> Self {
+        Self { service }
+    }
+}
+
+#[tonic::async_trait]
+impl pb::event_service_server::EventService for EventHandler {
+    type PublishStreamStream = publish_stream::Answers;
+    type SubscribeStream = subscribe::Frames;
+
+    async fn publish(&self, request: Request<pb::PublishRequest>) -> Result<Response<pb::PublishResponse>, Status> {
+        let publish = publish(request.into_inner(), self.service.limits());
+        let answer = async { self.service.publish(publish?).await.map(published) }.await;
+        answer.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<pb::PublishStreamRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        Ok(Response::new(publish_stream::answers(self.service.clone(), request.into_inner())))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<pb::ListEventsRequest>,
+    ) -> Result<Response<pb::ListEventsResponse>, Status> {
+        let page = self.list(request.into_inner()).await;
+        page.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+
+    async fn subscribe(
+        &self,
+        request: Request<pb::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let frames = subscribe::frames(&self.service, request.into_inner()).await;
+        frames.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+}
+
+impl EventHandler {
+    async fn list(&self, request: pb::ListEventsRequest) -> Result<pb::ListEventsResponse> {
+        use pb::list_events_request::Scope;
+        let presentation = convert::presentation(request.payload_format, request.view)?;
+        let list = ListEvents {
+            scope: match &request.scope {
+                Some(Scope::RunId(run_id)) => convert::scope(Some(run_id))?,
+                Some(Scope::AllRuns(_)) => convert::scope(None)?,
+                None => return Err(convert::no_scope()),
+            },
+            cursor: request.cursor,
+            page_size: convert::page_size(request.page_size)?,
+            descending: request.descending,
+            filter: convert::filter(request.filter)?,
+        };
+        let page = self.service.list_events(&list).await?;
+        let present = |record: crate::service::list::StoredRecord| presentation.event(record.bytes, record.sensitive);
+        Ok(pb::ListEventsResponse {
+            events: page.records.into_iter().map(present).collect::<Result<_>>()?,
+            next_cursor: page.next_cursor,
+            has_more: page.has_more,
+            last_seq: page.last_seq,
+        })
+    }
+}
+
+/// A publish request as the service takes it.
+pub(super) fn publish(request: pb::PublishRequest, limits: &Limits) -> Result<Publish> {
+    Ok(Publish {
+        run_id: RunId::parse(&request.run_id)?,
+        events: convert::new_events(request.events, limits)?,
+        expected_last_seq: request.expected_last_seq,
+    })
+}
+
+/// The answer to a publish request.
+pub(super) fn published(appended: Appended) -> pb::PublishResponse {
+    let event = |event: crate::domain::Published| pb::PublishedEvent {
+        seq: event.seq,
+        event_id: event.event_id.to_string(),
+        duplicate: event.duplicate,
+    };
+    pb::PublishResponse {
+        events: appended.events.into_iter().map(event).collect(),
+        run_status: convert::status(appended.status),
+    }
+}

@@ -1,0 +1,11 @@
+//! The gRPC services. A handler decodes, calls the service once, encodes.
+
+mod event_service;
+mod publish_stream;
+mod run_service;
+mod subscribe;
+mod wire_errors;
+
+pub use event_service::EventHandler;
+pub use run_service::RunHandler;
+pub use wire_errors::WireErrors;

@@ -1,0 +1,88 @@
+//! PublishStream: many publishes on one stream, taken in without waiting for the answers to those before.
+
+use std::pin::Pin;
+
+use futures_util::stream::{Stream, unfold};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use crate::domain::{Error, Result};
+use crate::pb;
+use crate::service::Service;
+use crate::store::Receipt;
+use crate::transport::status;
+
+use super::event_service::{publish, published};
+
+/// Most publishes of one stream that wait for their answer. The store's queue bounds their bytes.
+const MAX_IN_FLIGHT: usize = 1_024;
+
+/// One answer for each request, in their order.
+pub type Answers = Pin<Box<dyn Stream<Item = Result<pb::PublishStreamResponse, Status>> + Send>>;
+
+/// A request on its way.
+enum Pending {
+    Accepted(Receipt),
+    Refused(Error),
+    /// The stream is over.
+    Broken(Status),
+}
+
+/// Takes requests in as fast as the store accepts them; answers them as they become durable.
+pub fn answers(service: Service, requests: Streaming<pb::PublishStreamRequest>) -> Answers {
+    let (pending, answers) = mpsc::channel(MAX_IN_FLIGHT);
+    // A task of its own, so that requests are taken in while an answer waits for the disk. It ends with the client's
+    // side, with the answers' reader, or with the server.
+    tokio::spawn(take_in(service, requests, pending));
+    Box::pin(unfold(answers, |mut answers| async move {
+        let answer = match answers.recv().await? {
+            Pending::Accepted(receipt) => Ok(answer(receipt.stored().await.map(published))),
+            Pending::Refused(error) => Ok(answer(Err(error))),
+            Pending::Broken(status) => Err(status),
+        };
+        Some((answer, answers))
+    }))
+}
+
+async fn take_in(service: Service, mut requests: Streaming<pb::PublishStreamRequest>, pending: mpsc::Sender<Pending>) {
+    loop {
+        let request = tokio::select! {
+            biased;
+            () = service.draining() => Err(status::from_error(&Error::ShuttingDown)),
+            () = pending.closed() => return,
+            request = requests.message() => request.map_err(status::from_wire),
+        };
+        let next = match request {
+            Ok(None) => return,
+            Ok(Some(request)) => match submit(&service, request).await {
+                Ok(receipt) => Pending::Accepted(receipt),
+                Err(error) => Pending::Refused(error),
+            },
+            Err(status) => Pending::Broken(status),
+        };
+        let is_last = matches!(next, Pending::Broken(_));
+        if pending.send(next).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+async fn submit(service: &Service, request: pb::PublishStreamRequest) -> Result<Receipt> {
+    let request = request.publish.ok_or_else(|| Error::invalid("publish", "must be set"))?;
+    let publish = publish(request, service.limits()).map_err(|error| error.under("publish"))?;
+    service.submit(publish).await
+}
+
+fn answer(result: Result<pb::PublishResponse>) -> pb::PublishStreamResponse {
+    use pb::publish_stream_response::Result as Answer;
+    let result = match result {
+        Ok(published) => Answer::Published(published),
+        Err(error) => Answer::Failure(pb::PublishFailure {
+            code: status::code(&error) as i32,
+            reason: error.reason().to_owned(),
+            message: error.to_string(),
+            metadata: status::metadata(&error),
+        }),
+    };
+    pb::PublishStreamResponse { result: Some(result) }
+}

@@ -1,0 +1,105 @@
+//! The one map from the one error to gRPC.
+
+use std::collections::HashMap;
+
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::domain::{Code, Error};
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "runlog";
+
+/// The gRPC status: `ErrorInfo` with the reason, `BadRequest` with the field, `RetryInfo` where waiting helps.
+#[must_use]
+pub fn from_error(error: &Error) -> Status {
+    from_error_at(error, None)
+}
+
+/// As [`from_error`], for a stream that broke off: `resume_cursor` tells where to go on.
+#[must_use]
+pub fn from_error_at(error: &Error, resume_cursor: Option<String>) -> Status {
+    let mut metadata = metadata(error);
+    if let Some(cursor) = resume_cursor {
+        metadata.insert("resume_cursor".to_owned(), cursor);
+    }
+    let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, metadata);
+    if let Some(field) = error.field() {
+        details.add_bad_request_violation(field, error.to_string());
+    }
+    if let Some(delay) = error.retry_after() {
+        details.set_retry_info(Some(delay));
+    }
+    Status::with_error_details(code(error), error.to_string(), details)
+}
+
+/// The facts of the error by name.
+#[must_use]
+pub fn metadata(error: &Error) -> HashMap<String, String> {
+    error.metadata().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The gRPC code.
+#[must_use]
+pub fn code(error: &Error) -> tonic::Code {
+    match error.code() {
+        Code::InvalidArgument => tonic::Code::InvalidArgument,
+        Code::OutOfRange => tonic::Code::OutOfRange,
+        Code::NotFound => tonic::Code::NotFound,
+        Code::AlreadyExists => tonic::Code::AlreadyExists,
+        Code::FailedPrecondition => tonic::Code::FailedPrecondition,
+        Code::Aborted => tonic::Code::Aborted,
+        Code::ResourceExhausted => tonic::Code::ResourceExhausted,
+        Code::Unavailable => tonic::Code::Unavailable,
+        Code::Internal => tonic::Code::Internal,
+        Code::DataLoss => tonic::Code::DataLoss,
+    }
+}
+
+/// A request that the wire layer itself refused, with a reason of ours: too large, or no protobuf of this message.
+///
+/// Our own statuses carry details, tonic's carry none. tonic says OUT_OF_RANGE to a message over the size limit and
+/// INTERNAL to one that does not decode; both are the caller's to mend.
+#[must_use]
+pub fn from_wire(status: Status) -> Status {
+    if !status.details().is_empty() {
+        return status;
+    }
+    let (code, reason) = match status.code() {
+        tonic::Code::OutOfRange => (tonic::Code::ResourceExhausted, "REQUEST_TOO_LARGE"),
+        tonic::Code::Internal => (tonic::Code::InvalidArgument, "MALFORMED_REQUEST"),
+        _ => return status,
+    };
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    Status::with_error_details(code, status.message(), details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_carries_reason_field_and_retry() {
+        let status = from_error(&Error::invalid("events[0].type", "must not be empty"));
+        let details = status.get_error_details();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        assert_eq!(details.error_info().unwrap().reason, "INVALID_FIELD");
+        assert_eq!(details.error_info().unwrap().domain, "runlog");
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, "events[0].type");
+        assert!(details.retry_info().is_none());
+        let status = from_error_at(&Error::ShuttingDown, Some("7".to_owned()));
+        let details = status.get_error_details();
+        assert!(details.retry_info().unwrap().retry_delay.is_some());
+        assert_eq!(details.error_info().unwrap().metadata["resume_cursor"], "7");
+    }
+
+    #[test]
+    fn what_the_wire_layer_refuses_gets_a_reason_too() {
+        let status = from_wire(Status::out_of_range("too large"));
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert_eq!(status.get_error_details().error_info().unwrap().reason, "REQUEST_TOO_LARGE");
+        assert_eq!(from_wire(Status::internal("bad")).code(), tonic::Code::InvalidArgument);
+        let ours = from_error(&Error::Internal);
+        assert_eq!(from_wire(ours).code(), tonic::Code::Internal);
+    }
+}
