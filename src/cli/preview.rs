@@ -11,6 +11,9 @@ use super::text::{clean, cut};
 
 const KEY: Style = Style::new().dimmed();
 
+/// Members that say little to people; they come last.
+const CORRELATORS: [&str; 3] = ["request_id", "task_id", "tool_call_id"];
+
 /// The members of a JSON object in their order, also those that occur twice.
 pub struct Members<'a>(Vec<(String, &'a RawValue)>);
 
@@ -68,9 +71,10 @@ pub fn preview(json: &str, members: &Members<'_>, max: usize) -> String {
         let json = json.trim();
         return if json == "{}" { String::new() } else { cut(&clean(&compact(json, max)), max).into_owned() };
     }
+    let (first, last): (Vec<_>, Vec<_>) = members.iter().partition(|(key, _)| !CORRELATORS.contains(key));
     let mut out = String::new();
     let mut room = max;
-    for (i, (key, raw)) in members.0.iter().enumerate() {
+    for (i, (key, raw)) in first.into_iter().chain(last).enumerate() {
         let gap = usize::from(i > 0);
         let key = clean(key);
         let head = gap + key.chars().count() + 1;
@@ -116,7 +120,8 @@ fn compact(json: &str, max: usize) -> String {
 
 /// A string that is one plain word needs no quotes.
 fn unquoted(json: &str) -> &str {
-    let word = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    // The end may be cut away already.
+    let word = json.strip_prefix('"').map(|rest| rest.strip_suffix('"').unwrap_or(rest));
     match word {
         Some(word) if !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_.:/+@".contains(c)) => word,
         _ => json,
@@ -132,7 +137,8 @@ mod tests {
     }
 
     #[test]
-    fn members_are_shown_in_their_order() {
+    fn members_are_shown_in_their_order_and_correlators_last() {
+        assert_eq!(plain(r#"{"request_id":"5f","from":"a","to":"b"}"#, 200), "from=a to=b request_id=5f");
         let json = "{ \"phase\" : \"end\", \"ms\":7.50,\n\"out\": \"12 °C\", \"b\":{ \"x\" : [1, 2] }, \"phase\":null}";
         assert_eq!(plain(json, 200), r#"phase=end ms=7.50 out="12 °C" b={"x":[1,2]} phase=null"#);
         assert_eq!(plain("[1, 2]", 200), "[1,2]");

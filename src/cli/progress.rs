@@ -102,7 +102,8 @@ impl Progress {
         let seconds = self.began.elapsed().as_secs_f64();
         let more = if self.runs.len() == MAX_RUNS { "more than " } else { "" };
         let runs = grouped(self.runs.len() as u64);
-        note(&format!("{} in {more}{runs} runs, {seconds:.1} s", self.counts()));
+        let noun = if self.runs.len() == 1 { "run" } else { "runs" };
+        note(&format!("{} in {more}{runs} {noun}, {seconds:.1} s", self.counts()));
         match self.first_refusal {
             None => Ok(()),
             Some(exit) => {

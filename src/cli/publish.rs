@@ -23,7 +23,7 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 #[derive(Debug, Args)]
 pub struct PublishArgs {
     /// `-` reads one event from each line of stdin, as does --stdin
-    #[arg(value_name = "-", value_parser = ["-"])]
+    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true)]
     dash: Option<String>,
     /// Read one event from each line: {"run_id", "type", "payload", "event_id"?, "origin"?, "occurred_at"?,
     /// "agent_name"?}, as `runlog list --json` prints them. A line that is refused is reported by its number and does not

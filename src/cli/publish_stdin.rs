@@ -189,7 +189,8 @@ impl Pipeline<'_> {
             }
             Some(Answer::Failure(failure)) => {
                 let code = Code::from_i32(failure.code);
-                let message = failure.message.replace("events[0].", "");
+                // Of a line, not of the request that it travels in.
+                let message = failure.message.replacen("publish.", "", 1).replacen("events[0].", "", 1);
                 let field = failure.metadata.get("field").cloned();
                 let told = Failure::of_answer(code, message, Some(failure.reason), field);
                 if matches!(code, Code::Unavailable | Code::ResourceExhausted) {

@@ -61,7 +61,9 @@ pub struct Layout {
 impl Layout {
     /// For lines of this many characters.
     pub fn new(clock: Clock, line: usize, zone: TimeZone) -> Self {
-        Self { zone, clock, line, run: 8, seq: 3, event_type: 16, agent: 0 }
+        // A screen that one watches begins with columns wide enough for most, so that it does not shift.
+        let (run, event_type, agent) = if clock == Clock::Time { (19, 26, 14) } else { (8, 16, 0) };
+        Self { zone, clock, line, run, seq: 3, event_type, agent }
     }
 
     /// The event on one line, without its line break.

@@ -35,7 +35,8 @@ pub struct FilterArgs {
     /// Only events of this origin
     #[arg(long, value_enum)]
     origin: Option<OriginArg>,
-    /// Payloads whole: without it `input`, `metadata`, `attachment_refs` and `sensitivity_tags` are left out
+    /// Payloads whole: without it `input`, `metadata`, `attachment_refs` and `sensitivity_tags` are left out,
+    /// which ▒ tells
     #[arg(long)]
     full: bool,
 }

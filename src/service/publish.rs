@@ -2,7 +2,8 @@
 
 use crate::domain::event::Appended;
 use crate::domain::{Error, NewEvent, Result, RunId};
-use crate::store::{Append, Receipt};
+use crate::store::Append;
+pub use crate::store::Receipt;
 
 use super::Service;
 

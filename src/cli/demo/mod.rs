@@ -51,10 +51,10 @@ pub async fn run(server: SocketAddr, stop: CancellationToken) {
 
 async fn play_and_show(server: SocketAddr) -> Result<(), Failure> {
     let client = ClientArgs::to(reachable(server))?;
+    let channel = client.connect().await?;
     let mut printer = Printer::new(false, Clock::Time);
     printer.line(&banner(&client))?;
     printer.flush()?;
-    let channel = client.connect().await?;
     // Dropped with this future, which ends the players.
     let mut players = JoinSet::new();
     for _ in 0..PLAYERS {
@@ -78,10 +78,16 @@ fn banner(client: &ClientArgs) -> String {
     let server = client.server.to_string();
     let server = server.trim_end_matches('/');
     let option = if server == "http://127.0.0.1:7800" { String::new() } else { format!(" --server {server}") };
+    let width = "runlog list --all --json".len() + option.len();
+    let command = |text: &str, what: &str| {
+        let text = format!("runlog {text}{option}");
+        format!("  {NAME}{text:<width$}{NAME:#}  {DIM}{what}{DIM:#}\n")
+    };
     format!(
-        "\n{NAME}runlog{NAME:#} plays agent runs into {server} and shows them live. Ctrl-C ends it.\n\
-         In another terminal: {NAME}runlog runs{option}{NAME:#}  {DIM}·{DIM:#}  {NAME}runlog tail{option} RUN{NAME:#}  \
-         {DIM}·{DIM:#}  {NAME}runlog list --all --json{option}{NAME:#}\n"
+        "\n{NAME}runlog{NAME:#} plays agent runs into {server} and shows them live. Ctrl-C ends it. In another terminal:\n{}{}{}",
+        command("runs", "the runs and how they ended"),
+        command("tail RUN", "one run from its first event on"),
+        command("list --all --json", "all events, for programs"),
     )
 }
 
@@ -101,7 +107,8 @@ async fn play_for_ever(
     player: usize,
 ) -> Result<(), Failure> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    sleep(Duration::from_millis(700 * player as u64)).await;
+    // The first begins when the live tail has surely begun.
+    sleep(Duration::from_millis(300 + 700 * player as u64)).await;
     let scripts = script::all();
     loop {
         let script = scripts[NEXT.fetch_add(1, Ordering::Relaxed) % scripts.len()];

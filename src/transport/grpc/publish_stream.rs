@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use crate::domain::{Error, Result};
 use crate::pb;
 use crate::service::Service;
-use crate::store::Receipt;
+use crate::service::publish::Receipt;
 use crate::transport::status;
 
 use super::event_service::{publish, published};

@@ -1,0 +1,125 @@
+//! Publishing as fast as the server takes it.
+
+use std::time::Instant;
+
+use futures_util::stream::unfold;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::super::exit::Failure;
+use super::meter::{Figures, Tally, Window};
+use super::target::Target;
+use super::{BenchArgs, unexpected};
+use crate::pb;
+
+/// Messages of one publish stream that wait for their answer.
+const STREAM_WINDOW: usize = 1_000;
+
+/// So many workers, each with one call of so many events in flight.
+pub async fn calls(args: &BenchArgs, target: &Target, workers: usize, batch: usize) -> Result<Figures, Failure> {
+    let window = Window::start(args.time);
+    let mut tasks = JoinSet::new();
+    for worker in 0..workers {
+        let (mut client, mut source) = (target.events(worker), Source::new(args, worker));
+        tasks.spawn(async move {
+            let mut tally = Tally::default();
+            while window.is_open() {
+                let request = source.request(batch);
+                let began = Instant::now();
+                client.publish(request).await.map_err(|status| Failure::of_status(&status))?;
+                tally.add(&window, batch as u64, began.elapsed());
+            }
+            Ok(tally)
+        });
+    }
+    collect(tasks, window).await
+}
+
+/// So many publish streams, each with a bounded number of messages on their way, one event a message.
+pub async fn streams(args: &BenchArgs, target: &Target, streams: usize) -> Result<Figures, Failure> {
+    let window = Window::start(args.time);
+    let mut tasks = JoinSet::new();
+    for worker in 0..streams {
+        let (client, source) = (target.events(worker), Source::new(args, worker));
+        tasks.spawn(stream(client, source, window));
+    }
+    collect(tasks, window).await
+}
+
+async fn stream(
+    mut client: pb::event_service_client::EventServiceClient<tonic::transport::Channel>,
+    mut source: Source,
+    window: Window,
+) -> Result<Tally, Failure> {
+    // The times at which the messages on their way were sent; its bound is the window.
+    let (sent, mut times) = mpsc::channel(STREAM_WINDOW);
+    let requests = unfold(sent, move |sent| {
+        let next = window.is_open().then(|| pb::PublishStreamRequest { publish: Some(source.request(1)) });
+        async move {
+            let next = next?;
+            sent.send(Instant::now()).await.ok()?;
+            Some((next, sent))
+        }
+    });
+    let answers = client.publish_stream(requests).await.map_err(|status| Failure::of_status(&status))?;
+    let (mut answers, mut tally) = (answers.into_inner(), Tally::default());
+    while let Some(answer) = answers.message().await.map_err(|status| Failure::of_status(&status))? {
+        if !matches!(answer.result, Some(pb::publish_stream_response::Result::Published(_))) {
+            return Err(unexpected("a message of the publish stream was refused"));
+        }
+        let began = times.recv().await.ok_or_else(|| unexpected("more answers than messages"))?;
+        tally.add(&window, 1, began.elapsed());
+    }
+    Ok(tally)
+}
+
+async fn collect(mut tasks: JoinSet<Result<Tally, Failure>>, window: Window) -> Result<Figures, Failure> {
+    let mut all = Tally::default();
+    while let Some(done) = tasks.join_next().await {
+        all.merge(done.map_err(|error| unexpected(&error.to_string()))??);
+    }
+    Ok(Figures::new(all, window.length()))
+}
+
+/// Makes requests: each for the next run, with events that look like a step of an agent.
+pub struct Source {
+    prefix: String,
+    runs: u64,
+    next: u64,
+    json: String,
+    event_ids: bool,
+}
+
+impl Source {
+    /// For one worker; the runs are shared by all.
+    pub fn new(args: &BenchArgs, worker: usize) -> Self {
+        let head = r#"{"node_name":"search_web","phase":"end","duration_ms":890,"output":{"results":[""#;
+        let tail = r#""]}}"#;
+        let filler = (args.payload_bytes as usize).saturating_sub(head.len() + tail.len());
+        let json = format!("{head}{}{tail}", "x".repeat(filler));
+        // Workers begin at different runs, so that they do not queue up for the same one.
+        let next = worker as u64 * 7_919;
+        let prefix = format!("bench-{}", std::process::id());
+        Self { prefix, runs: u64::from(args.runs), next, json, event_ids: args.event_ids }
+    }
+
+    /// The next request.
+    pub fn request(&mut self, events: usize) -> pb::PublishRequest {
+        self.next += 1;
+        let run_id = format!("{}-{}", self.prefix, self.next % self.runs);
+        let events = (0..events).map(|_| self.event()).collect();
+        pb::PublishRequest { run_id, events, expected_last_seq: None }
+    }
+
+    /// One event.
+    pub fn event(&self) -> pb::NewEvent {
+        let variant = Some(pb::payload::Variant::Json(self.json.clone()));
+        pb::NewEvent {
+            event_id: if self.event_ids { Uuid::now_v7().to_string() } else { String::new() },
+            r#type: "step".to_owned(),
+            payload: Some(pb::Payload { extra_json: String::new(), variant }),
+            ..pb::NewEvent::default()
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Counting and timing.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+/// When a workload counts: after the warm-up, until the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    begin: Instant,
+    end: Instant,
+}
+
+impl Window {
+    /// Starts the warm-up, a quarter of the time.
+    pub fn start(time: Duration) -> Self {
+        let begin = Instant::now() + time / 4;
+        Self { begin, end: begin + time }
+    }
+
+    /// Whether the workload goes on.
+    pub fn is_open(&self) -> bool {
+        Instant::now() < self.end
+    }
+
+    /// Whether what ends now counts.
+    pub fn counts(&self, now: Instant) -> bool {
+        now >= self.begin && now < self.end
+    }
+
+    /// The time that counts.
+    pub fn length(&self) -> Duration {
+        self.end - self.begin
+    }
+}
+
+/// What one worker saw.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Events, calls or deliveries that count.
+    pub events: u64,
+    /// Times of those that were measured, in nanoseconds.
+    pub nanos: Vec<u64>,
+}
+
+impl Tally {
+    /// Counts so many events, done now, that took this long.
+    pub fn add(&mut self, window: &Window, events: u64, took: Duration) {
+        if window.counts(Instant::now()) {
+            self.events += events;
+            self.nanos.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Takes over what another worker saw.
+    pub fn merge(&mut self, other: Self) {
+        self.events += other.events;
+        self.nanos.extend(other.nanos);
+    }
+}
+
+/// CPU time and memory of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Seconds of user and system time.
+    pub cpu_s: f64,
+    /// MiB of resident memory.
+    pub rss_mib: f64,
+}
+
+/// The result of a workload.
+#[derive(Debug)]
+pub struct Figures {
+    events: u64,
+    time: Duration,
+    nanos: Vec<u64>,
+    /// CPU seconds of the server over the whole workload, warm-up included.
+    pub server_cpu_s: Option<f64>,
+    /// MiB of resident memory of the server at the end.
+    pub server_rss_mib: Option<f64>,
+}
+
+impl Figures {
+    /// From what all workers saw.
+    pub fn new(mut tally: Tally, time: Duration) -> Self {
+        tally.nanos.sort_unstable();
+        let Tally { events, nanos } = tally;
+        Self { events, time, nanos, server_cpu_s: None, server_rss_mib: None }
+    }
+
+    /// What the server used between two looks.
+    pub fn usage_since(&mut self, before: Option<Usage>, after: Option<Usage>) {
+        self.server_cpu_s = before.zip(after).map(|(before, after)| after.cpu_s - before.cpu_s);
+        self.server_rss_mib = after.map(|usage| usage.rss_mib);
+    }
+
+    /// Events in each second.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive and below 2^53")]
+    pub fn per_second(&self) -> u64 {
+        (self.events as f64 / self.time.as_secs_f64()).round() as u64
+    }
+
+    /// The time within which this share was done; `None` where nothing was timed.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index below the length")]
+    pub fn quantile_ms(&self, share: f64) -> Option<f64> {
+        let last = self.nanos.len().checked_sub(1)?;
+        let index = (last as f64 * share).round() as usize;
+        self.nanos.get(index).map(|nanos| *nanos as f64 / 1e6)
+    }
+
+    /// One line for a program.
+    pub fn to_json(&self, workload: &str) -> String {
+        json!({
+            "workload": workload,
+            "events_per_second": self.per_second(),
+            "p50_ms": self.quantile_ms(0.5),
+            "p99_ms": self.quantile_ms(0.99),
+            "p99_9_ms": self.quantile_ms(0.999),
+            "server_cpu_s": self.server_cpu_s,
+            "server_rss_mib": self.server_rss_mib,
+        })
+        .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_the_sorted_times() {
+        let tally = Tally { events: 10, nanos: (1..=100).rev().map(|ms| ms * 1_000_000).collect() };
+        let figures = Figures::new(tally, Duration::from_secs(2));
+        assert_eq!(figures.per_second(), 5);
+        assert_eq!(figures.quantile_ms(0.0), Some(1.0));
+        assert_eq!(figures.quantile_ms(1.0), Some(100.0));
+        assert_eq!(Figures::new(Tally::default(), Duration::from_secs(1)).quantile_ms(0.5), None);
+    }
+}

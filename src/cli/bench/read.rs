@@ -1,0 +1,172 @@
+//! Reading: replay, and live delivery.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use prost::Message;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tonic::transport::Channel;
+
+use super::super::exit::Failure;
+use super::load::Source;
+use super::meter::{Figures, Tally, Window};
+use super::target::Target;
+use super::{BenchArgs, unexpected};
+use crate::domain::record;
+use crate::pb;
+use crate::pb::event_service_client::EventServiceClient;
+use crate::pb::subscribe_response::Frame;
+
+/// Events in a publish of `fan_out` at full speed.
+const FAN_OUT_BATCH: usize = 50;
+
+/// Events in a publish that fills the run to be replayed.
+const FILL_BATCH: usize = 1_000;
+
+/// Fills one run, then reads all of it again and again.
+pub async fn replay(args: &BenchArgs, target: &Target) -> Result<Figures, Failure> {
+    let (mut client, run_id) = (target.events(0), format!("replay-{}", std::process::id()));
+    let source = Source::new(args, 0);
+    let mut left = args.replay_events;
+    while left > 0 {
+        let count = left.min(FILL_BATCH as u64);
+        let events = (0..count).map(|_| source.event()).collect();
+        let request = pb::PublishRequest { run_id: run_id.clone(), events, expected_last_seq: None };
+        client.publish(request).await.map_err(|status| Failure::of_status(&status))?;
+        left -= count;
+    }
+    let (began, mut tally) = (Instant::now(), Tally::default());
+    let mut rounds = 0u32;
+    while rounds == 0 || began.elapsed() < args.time {
+        let one = Instant::now();
+        tally.events += read_all(&mut client, &run_id, args.replay_events).await?;
+        tally.nanos.push(u64::try_from(one.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        rounds += 1;
+    }
+    Ok(Figures::new(tally, began.elapsed()))
+}
+
+async fn read_all(client: &mut EventServiceClient<Channel>, run_id: &str, expected: u64) -> Result<u64, Failure> {
+    let mut request = subscribe(run_id);
+    request.max_batch = 1_000;
+    let frames = client.subscribe(request).await.map_err(|status| Failure::of_status(&status))?;
+    let (mut frames, mut events) = (frames.into_inner(), 0);
+    while let Some(frame) = frames.message().await.map_err(|status| Failure::of_status(&status))? {
+        match frame.frame {
+            Some(Frame::Events(batch)) => events += entries(&batch)?.0,
+            Some(Frame::CaughtUp(_)) if events == expected => return Ok(events),
+            _ => return Err(unexpected("the replay ended before its last event")),
+        }
+    }
+    Err(unexpected("the replay was cut"))
+}
+
+/// One run, so many subscribers, an event rate or full speed: deliveries, and the time from publish to delivery.
+pub async fn fan_out(
+    args: &BenchArgs,
+    target: &Target,
+    subscribers: usize,
+    events_per_second: Option<u32>,
+) -> Result<Figures, Failure> {
+    let run_id = format!("fanout-{subscribers}-{}", std::process::id());
+    let mut publisher = Publisher { client: target.events(0), source: Source::new(args, 0), run_id: run_id.clone() };
+    publisher.publish(1).await?;
+    let mut tasks = JoinSet::new();
+    let window = Window::start(args.time);
+    for worker in 0..subscribers {
+        let mut request = subscribe(&run_id);
+        request.start = Some(pb::subscribe_request::Start::Latest(true));
+        let frames = target.events(worker).subscribe(request).await;
+        let frames = frames.map_err(|status| Failure::of_status(&status))?.into_inner();
+        tasks.spawn(follow(frames, window));
+    }
+    match events_per_second {
+        None => {
+            while window.is_open() {
+                publisher.publish(FAN_OUT_BATCH).await?;
+            }
+        }
+        Some(rate) => {
+            let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            while window.is_open() {
+                ticks.tick().await;
+                publisher.publish(1).await?;
+            }
+        }
+    }
+    publisher.end().await?;
+    let mut all = Tally::default();
+    while let Some(done) = tasks.join_next().await {
+        all.merge(done.map_err(|error| unexpected(&error.to_string()))??);
+    }
+    Ok(Figures::new(all, window.length()))
+}
+
+struct Publisher {
+    client: EventServiceClient<Channel>,
+    source: Source,
+    run_id: String,
+}
+
+impl Publisher {
+    async fn publish(&mut self, count: usize) -> Result<(), Failure> {
+        let now = Timestamp::now();
+        let (seconds, nanos) = (now.as_second(), now.subsec_nanosecond());
+        let stamped =
+            || pb::NewEvent { occurred_at: Some(prost_types::Timestamp { seconds, nanos }), ..self.source.event() };
+        let events = (0..count).map(|_| stamped()).collect();
+        self.send(events).await
+    }
+
+    async fn end(&mut self) -> Result<(), Failure> {
+        let end = pb::NewEvent { r#type: "run_end".to_owned(), ..pb::NewEvent::default() };
+        self.send(vec![end]).await
+    }
+
+    async fn send(&mut self, events: Vec<pb::NewEvent>) -> Result<(), Failure> {
+        let request = pb::PublishRequest { run_id: self.run_id.clone(), events, expected_last_seq: None };
+        self.client.publish(request).await.map(drop).map_err(|status| Failure::of_status(&status))
+    }
+}
+
+async fn follow(mut frames: tonic::Streaming<pb::SubscribeResponse>, window: Window) -> Result<Tally, Failure> {
+    let mut tally = Tally::default();
+    while let Some(frame) = frames.message().await.map_err(|status| Failure::of_status(&status))? {
+        let Some(Frame::Events(batch)) = frame.frame else { continue };
+        let (count, first) = entries(&batch)?;
+        // One time for each frame, that of its first event, which waited longest.
+        let published = first.occurred_at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok());
+        let took = published.map(|at| Timestamp::now().duration_since(at)).and_then(|took| took.try_into().ok());
+        if let Some(took) = took {
+            tally.add(&window, count, took);
+        }
+    }
+    Ok(tally)
+}
+
+fn subscribe(run_id: &str) -> pb::SubscribeRequest {
+    pb::SubscribeRequest {
+        scope: Some(pb::subscribe_request::Scope::RunId(run_id.to_owned())),
+        payload_format: pb::PayloadFormat::Json.into(),
+        view: pb::EventView::Full.into(),
+        ..pb::SubscribeRequest::default()
+    }
+}
+
+/// How many events a batch holds, and the first of them.
+fn entries(batch: &pb::EventBatch) -> Result<(u64, pb::Event), Failure> {
+    let damaged = || unexpected("a batch does not decode");
+    let (mut count, mut first) = (0, None);
+    for chunk in &batch.chunks {
+        let mut rest = chunk.clone();
+        while !rest.is_empty() {
+            let event = record::split_entry(&mut rest).map_err(|_| damaged())?;
+            count += 1;
+            first.get_or_insert(event);
+        }
+    }
+    let first = first.ok_or_else(damaged)?;
+    Ok((count, pb::Event::decode(first).map_err(|_| damaged())?))
+}

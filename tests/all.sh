@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# All checks and tests. Installs what it needs: run it on a bare machine that has Rust.
+#
+# A step that cannot run here says so in a line that begins with SKIPPED; under CI=true it fails instead.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Tools that only the tests need stay inside target/, so that nothing is left on the machine but Debian's own packages.
+tools="$PWD/target/tools"
+buf_version=1.75.0
+mkdir -p "$tools"
+passed=0 failed=0 skipped=0
+
+step() { # NAME COMMAND...: runs one step and goes on after a failure
+    local name=$1 began=$SECONDS
+    shift
+    printf '\n=== %s\n' "$name"
+    if "$@"; then
+        passed=$((passed + 1))
+        printf -- '--- %s: passed in %d s\n' "$name" $((SECONDS - began))
+    else
+        failed=$((failed + 1)) failures+=("$name")
+        printf -- '--- %s: FAILED after %d s\n' "$name" $((SECONDS - began))
+    fi
+}
+
+cannot() { # WHAT WHY: a step that cannot run on this machine
+    printf '\nSKIPPED: %s: %s\n' "$1" "$2" >&2
+    if [ "${CI:-}" = true ]; then
+        failed=$((failed + 1)) failures+=("$1")
+    else
+        skipped=$((skipped + 1))
+    fi
+}
+failures=()
+
+install() { # COMMAND PACKAGE...: Debian packages, where the command is missing and we may
+    local command=$1
+    shift
+    command -v "$command" >/dev/null || { apt_get "$@" && command -v "$command" >/dev/null; }
+}
+
+apt_get() { # PACKAGE...: needs root
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$tools/apt.log" 2>&1 ||
+        { tail -n 20 "$tools/apt.log" >&2; return 1; }
+}
+
+component() { # CARGO-COMMAND COMPONENT: a part of the Rust toolchain
+    cargo "$1" --version >/dev/null 2>&1 || rustup component add "$2" >/dev/null 2>&1
+}
+
+get_buf() {
+    [ -x "$tools/node_modules/.bin/buf" ] && "$tools/node_modules/.bin/buf" --version 2>&1 | grep -qx "$buf_version" && return
+    install npm nodejs npm &&
+        npm install --no-audit --no-fund --prefix "$tools" "@bufbuild/buf@$buf_version" >"$tools/npm.log" 2>&1 ||
+        { tail -n 20 "$tools/npm.log" >&2; return 1; }
+}
+
+get_python() {
+    install python3 python3 python3-venv || return 1
+    if ! [ -x "$tools/python/bin/pip" ]; then
+        # Debian ships python3 without the means to make an environment.
+        python3 -m venv "$tools/python" >/dev/null 2>&1 ||
+            { apt_get python3-venv && python3 -m venv "$tools/python"; } || return 1
+    fi
+    "$tools/python/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/python/requirements.txt
+}
+
+# SQLite is compiled from source.
+if ! install cc gcc libc6-dev; then
+    cannot "C compiler" "no cc, and it cannot be installed here"
+fi
+
+if component fmt rustfmt; then step "rustfmt" cargo fmt --check; else cannot "rustfmt" "the component is missing"; fi
+if component clippy clippy; then
+    step "clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
+else
+    cannot "clippy" "the component is missing"
+fi
+step "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
+if get_buf; then
+    export PATH="$tools/node_modules/.bin:$PATH"
+    step "buf lint" buf lint proto
+else
+    cannot "buf lint" "buf comes from npm, and there is no npm"
+fi
+if get_python; then
+    export RUNLOG_TEST_PYTHON="$tools/python/bin/python"
+else
+    cannot "Python client" "no python3 with venv, or PyPI is out of reach"
+fi
+step "tests" cargo test --locked --no-fail-fast
+
+printf '\n'
+for name in "${failures[@]}"; do printf 'FAILED: %s\n' "$name"; done
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" = 0 ]

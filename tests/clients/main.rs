@@ -1,0 +1,36 @@
+//! Clients in other languages, with stubs generated from `proto/` and libraries as they come from their registries,
+//! against the real server. `tests/all.sh` installs them.
+
+use std::process::Command;
+
+use runlog::app::Server;
+use runlog::config::ServeOptions;
+use tokio_util::sync::CancellationToken;
+
+/// Runs `script` with the interpreter that `variable` names, against a server of its own.
+async fn client_succeeds(variable: &str, script: &str) {
+    let Ok(interpreter) = std::env::var(variable) else {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{variable} is not set; run tests/all.sh");
+        eprintln!("SKIPPED: {script}: {variable} is not set; tests/all.sh sets it");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = ServeOptions::default();
+    options.listen.set_port(0);
+    options.data = directory.path().join("runlog.db");
+    let server = Server::bind(&options).await.unwrap();
+    let (address, stop) = (server.local_addr().to_string(), CancellationToken::new());
+    let serving = tokio::spawn(server.run(stop.clone()));
+    let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
+    let client = move || Command::new(interpreter).arg(script).arg(address).output().unwrap();
+    let output = tokio::task::spawn_blocking(client).await.unwrap();
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_service_publishes_lists_follows_and_discovers() {
+    client_succeeds("RUNLOG_TEST_PYTHON", "python/grpc_client.py").await;
+}

@@ -1,0 +1,117 @@
+//! The README is a promise: its shell commands run as they stand, against a server that was started as it says.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The two commands that set everything up. One is run here with the program that is under test; the other runs us.
+const FIRST: &str = "cargo run --release -- serve --demo";
+const SECOND: &str = "bash tests/all.sh";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The contents of all blocks that are marked `sh`.
+fn shell_blocks(readme: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<String> = None;
+    for line in readme.lines() {
+        match (&mut open, line) {
+            (None, "```sh") => open = Some(String::new()),
+            (Some(_), "```") => blocks.extend(open.take()),
+            (Some(block), line) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            _ => {}
+        }
+    }
+    assert!(open.is_none(), "a block of the README is not closed");
+    blocks
+}
+
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts what the first command starts, on a port of its own; returns the address and the lines it prints.
+fn start_demo(directory: &Path) -> (Demo, String, impl Iterator<Item = String> + use<>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_runlog"))
+        .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "json"])
+        .current_dir(directory)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let demo = Demo(child);
+    let mut log = BufReader::new(stderr).lines().map_while(Result::ok);
+    let address = log.find_map(|line| {
+        let line = serde_json::from_str::<serde_json::Value>(&line).ok()?;
+        line["address"].as_str().map(ToOwned::to_owned)
+    });
+    // Whoever writes a log must find a reader.
+    std::thread::spawn(move || log.for_each(drop));
+    (demo, address.unwrap(), BufReader::new(stdout).lines().map_while(Result::ok))
+}
+
+fn path_with(directories: &[PathBuf]) -> std::ffi::OsString {
+    let old = std::env::var_os("PATH").unwrap();
+    std::env::join_paths(directories.iter().cloned().chain(std::env::split_paths(&old))).unwrap()
+}
+
+#[test]
+fn the_first_command_shows_runs_flowing() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert_eq!(shell_blocks(&readme)[0].trim(), FIRST);
+    let directory = tempfile::tempdir().unwrap();
+    let (_demo, _, mut lines) = start_demo(directory.path());
+    // An end of a run in any of the three vocabularies.
+    let ends = ["run_end", "StructureRunCompleted", "run.worker.succeeded"];
+    assert!(lines.any(|line| ends.iter().any(|end| line.contains(end))), "a run flows from its start to its end");
+}
+
+#[test]
+fn the_second_command_is_what_ci_runs() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert_eq!(shell_blocks(&readme)[1].trim(), SECOND);
+    assert!(fs::read_to_string(root().join(".ci/run")).unwrap().contains(&format!("exec {SECOND}")));
+}
+
+#[test]
+fn every_other_command_runs_as_it_stands() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (_demo, address, _lines) = start_demo(directory.path());
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_runlog")).parent().unwrap().to_owned();
+    let path = path_with(&[program, root().join("target/tools/node_modules/.bin")]);
+    for block in shell_blocks(&readme).into_iter().skip(2) {
+        if block.contains("buf curl") && !has_buf(&path) {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "buf is missing; run tests/all.sh");
+            eprintln!("SKIPPED: {block}: buf is missing; tests/all.sh installs it");
+            continue;
+        }
+        // The README speaks of the default address; here the port is a free one.
+        let script = block.replace("127.0.0.1:7800", &address).replace("target/release/runlog", "runlog");
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .current_dir(directory.path())
+            .env("PATH", &path)
+            .env("RUNLOG_SERVER", format!("http://{address}"))
+            .output()
+            .unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{block}\n{stdout}\n{stderr}");
+    }
+}
+
+fn has_buf(path: &std::ffi::OsStr) -> bool {
+    Command::new("buf").arg("--version").env("PATH", path).output().is_ok_and(|output| output.status.success())
+}
