@@ -9,8 +9,9 @@ use clap::Args;
 use jiff::SignedDuration;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
+use tonic_types::StatusExt;
 
-use super::exit::{Exit, Failure, root_cause};
+use super::exit::{Exit, Failure, TOO_LARGE, root_cause};
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::run_service_client::RunServiceClient;
 
@@ -90,7 +91,8 @@ impl ClientArgs {
 /// Whether the same call may work on a new connection.
 pub fn is_transient(status: &Status) -> bool {
     match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => true,
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => true,
+        Code::ResourceExhausted => status.get_details_error_info().is_none_or(|info| info.reason != TOO_LARGE),
         // Our own side of a connection that broke.
         Code::Unknown | Code::Internal => std::error::Error::source(status).is_some(),
         _ => false,
@@ -119,7 +121,7 @@ pub fn random_fraction() -> f64 {
     bits as f64 / (1u64 << 53) as f64
 }
 
-fn server_url(text: &str) -> Result<Uri, String> {
+pub fn server_url(text: &str) -> Result<Uri, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = url.parse().map_err(|error| format!("{error}; it looks like http://127.0.0.1:7800"))?;
     match (uri.scheme_str(), uri.host()) {

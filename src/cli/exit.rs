@@ -24,6 +24,9 @@ Exit codes:
   77  not allowed (PERMISSION_DENIED, UNAUTHENTICATED)
   78  the server cannot start (configuration, store, address)";
 
+/// The reason of a request that is larger than the server takes.
+pub const TOO_LARGE: &str = "REQUEST_TOO_LARGE";
+
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
@@ -126,7 +129,9 @@ impl Failure {
     pub fn of_answer(code: Code, message: String, reason: Option<String>, field: Option<String>) -> Self {
         let reason = reason.filter(|reason| !reason.is_empty());
         let hint = hint_for(reason.as_deref(), code).map(ToOwned::to_owned);
-        Self { exit: Exit::of(code), message, reason, field, hint }
+        // RESOURCE_EXHAUSTED as well, but waiting does not help.
+        let exit = if reason.as_deref() == Some(TOO_LARGE) { Exit::Data } else { Exit::of(code) };
+        Self { exit, message, reason, field, hint }
     }
 
     /// What is printed: the message, and a second line with what else is known. Empty for a quiet end.
@@ -166,6 +171,7 @@ fn hint_for(reason: Option<&str>, code: Code) -> Option<&'static str> {
         (Some("CURSOR_INVALID" | "CURSOR_BEYOND_END"), _) => {
             "`--from start` reads from the beginning, `--from latest` only what is new"
         }
+        (Some(TOO_LARGE), _) => "the server's --max-request-bytes and --max-payload-bytes bound what it takes",
         (Some("OVERLOADED"), _) => "send it again in a moment; the same --event-id makes that safe",
         (None, Code::Unimplemented) => "is --server a runlog server of this version?",
         (_, Code::DeadlineExceeded) => "a longer --timeout gives the server more time",
@@ -216,6 +222,12 @@ mod tests {
         assert!(text.starts_with("error: cursor \"\\u{1b}x\": bad\n"), "{text}");
         assert!(text.contains("CURSOR_INVALID · field cursor · hint: `--from start`"), "{text}");
         assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_request_that_is_too_large_is_bad_input_although_its_code_says_try_later() {
+        let failure = Failure::of_answer(Code::ResourceExhausted, "too large".into(), Some(TOO_LARGE.into()), None);
+        assert_eq!(failure.exit, Exit::Data);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `serve` runs the server and `serve --demo` plays into it; all others are clients over gRPC. [`client`] reaches the
 //! server, [`render`] and [`json_line`] print events, [`exit`] turns an error into words and an exit code.
 
+mod bench;
 mod client;
 mod demo;
 mod exit;
@@ -12,6 +13,7 @@ mod list;
 mod preview;
 mod progress;
 mod publish;
+mod publish_input;
 mod publish_line;
 mod publish_stdin;
 mod render;
@@ -56,6 +58,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// List runs, or show one in full
     Runs(runs::RunsArgs),
+    /// Measure a server: publish rates, replay, live delivery
+    Bench(bench::BenchArgs),
     /// Ask the server whether it serves
     Health(health::HealthArgs),
 }
@@ -84,7 +88,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     let mut runtime = match command {
-        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Serve(_) | Command::Bench(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build();
@@ -96,6 +100,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::List(args) => list::run(args).await,
             Command::Tail(args) => tail::run(args).await,
             Command::Runs(args) => runs::run(args).await,
+            Command::Bench(args) => bench::run(args).await,
             Command::Health(args) => health::run(args).await,
         }
     })

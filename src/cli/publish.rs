@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::client::{ClientArgs, is_transient};
 use super::exit::{Exit, Failure};
 use super::json_line::{self, status_name};
-use super::publish_line::parse_time;
+use super::publish_line::{Defaults, parse_time};
 use super::publish_stdin;
 use super::render::{Clock, Printer};
 use super::scope::OriginArg;
@@ -82,7 +82,7 @@ pub struct Outcome<'a> {
 /// Publishes.
 pub async fn run(args: PublishArgs) -> Result<(), Failure> {
     if args.stdin || args.dash.is_some() {
-        let defaults = publish_stdin::Defaults {
+        let defaults = Defaults {
             run_id: args.run,
             agent_name: args.agent.unwrap_or_default(),
             origin: args.origin.map_or(0, OriginArg::number),

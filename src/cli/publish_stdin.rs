@@ -3,52 +3,28 @@
 //! A line that got no answer is sent again over the next connection, in its order; its event id makes that safe.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::os::fd::AsFd;
 use std::time::Instant;
 
-use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::client::{Backoff, ClientArgs, is_transient};
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, TOO_LARGE};
 use super::progress::Progress;
-use super::publish_line;
+use super::publish_input::{self, Input, Pending};
+use super::publish_line::Defaults;
 use crate::pb::{self, publish_stream_response::Result as Answer};
-
-pub use super::publish_line::Defaults;
 
 /// Lines that are under way at a time.
 const WINDOW_LINES: usize = 2_048;
 /// Bytes that are under way at a time; one larger line still goes, alone.
 const WINDOW_BYTES: usize = 16 << 20;
-/// Lines that are read ahead.
-const READ_AHEAD: usize = 64;
-/// Longest line, bytes.
-const MAX_LINE_BYTES: u64 = 16 << 20;
-
-/// A line that waits for its answer.
-struct Pending {
-    line: u64,
-    /// Where it ends in the input, bytes.
-    end: u64,
-    bytes: usize,
-    request: pb::PublishRequest,
-}
-
-/// A line as it was read: an event, or what is wrong with it.
-type Input = Result<Pending, (u64, u64, String)>;
-
 /// Publishes all of stdin.
 pub async fn run(client: &ClientArgs, defaults: Defaults, json: bool) -> Result<(), Failure> {
-    let (sender, lines) = mpsc::channel(READ_AHEAD);
-    // A thread of its own: one that waits for stdin must not keep the program from ending.
-    std::thread::spawn(move || read_lines(std::io::stdin().lock(), &defaults, &sender));
-    let progress = Progress::new(stdin_bytes(), json);
+    let lines = publish_input::read_stdin(defaults);
+    let progress = Progress::new(publish_input::stdin_bytes(), json);
     let mut pipeline = Pipeline { client, lines, pending: VecDeque::new(), bytes: 0, end_of_input: false, progress };
     match pipeline.run().await {
         Ok(()) => pipeline.progress.finish(),
@@ -96,6 +72,11 @@ impl Pipeline<'_> {
             let before = self.progress.answered();
             let failure = match self.connection(&mut connected).await {
                 Ok(()) => return Ok(()),
+                // It ends the stream, so it is no answer to one line; the largest that waits is surely too large.
+                Err(Broken::Final(failure)) if failure.reason.as_deref() == Some(TOO_LARGE) => {
+                    self.refuse_largest(failure)?;
+                    continue;
+                }
                 Err(Broken::Final(failure)) => return Err(failure),
                 Err(Broken::Transient(failure)) => failure,
             };
@@ -211,6 +192,17 @@ impl Pipeline<'_> {
         Ok(None)
     }
 
+    fn refuse_largest(&mut self, failure: Failure) -> Result<(), Failure> {
+        let largest = self.pending.iter().enumerate().max_by_key(|(_, pending)| pending.bytes).map(|(at, _)| at);
+        let Some(pending) = largest.and_then(|at| self.pending.remove(at)) else {
+            return Err(failure);
+        };
+        self.bytes -= pending.bytes;
+        let problem = format!("is larger than the server takes ({TOO_LARGE})");
+        self.progress.refused(pending.line, pending.end, failure.exit, &problem);
+        Ok(())
+    }
+
     fn put_back(&mut self, mut again: VecDeque<Pending>) {
         again.append(&mut self.pending);
         self.pending = again;
@@ -226,78 +218,5 @@ fn send(sender: &mpsc::Sender<pb::PublishStreamRequest>, request: &pb::PublishRe
         Err(mpsc::error::TrySendError::Full(_)) => {
             Err(Broken::Final(Failure::new(Exit::Other, "more lines are under way than the window holds")))
         }
-    }
-}
-
-/// Reads until the end of the input or until nobody wants more of it.
-fn read_lines(input: impl Read, defaults: &Defaults, sender: &mpsc::Sender<Input>) {
-    let mut input = BufReader::with_capacity(256 << 10, input);
-    let (mut line, mut end) = (0, 0);
-    let mut text = Vec::new();
-    loop {
-        text.clear();
-        let read = (&mut input).take(MAX_LINE_BYTES).read_until(b'\n', &mut text);
-        line += 1;
-        end += text.len() as u64;
-        let too_long = text.len() as u64 == MAX_LINE_BYTES && !text.ends_with(b"\n");
-        let (request, go_on) = match read {
-            Ok(0) => return,
-            Ok(_) if too_long => (Err(format!("is longer than {MAX_LINE_BYTES} bytes; the rest was not read")), false),
-            Ok(_) if text.trim_ascii().is_empty() => continue,
-            Ok(_) => (parse(&text, defaults), true),
-            Err(error) => (Err(format!("cannot read on: {error}")), false),
-        };
-        let input = match request {
-            Ok(request) => Ok(Pending { line, end, bytes: request.encoded_len(), request }),
-            Err(problem) => Err((line, end, problem)),
-        };
-        if sender.blocking_send(input).is_err() || !go_on {
-            return;
-        }
-    }
-}
-
-fn parse(text: &[u8], defaults: &Defaults) -> Result<pb::PublishRequest, String> {
-    let text = std::str::from_utf8(text).map_err(|error| format!("must be UTF-8: {error}"))?;
-    publish_line::parse(text, defaults)
-}
-
-/// How much there is to read, where stdin is a file.
-fn stdin_bytes() -> Option<u64> {
-    let file = File::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
-    let metadata = file.metadata().ok()?;
-    metadata.is_file().then_some(metadata.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Numbers of the lines that were read, and what is wrong with the others.
-    fn read(input: impl Read) -> Vec<(u64, Option<String>)> {
-        let (sender, mut lines) = mpsc::channel(100);
-        read_lines(input, &Defaults { run_id: Some("r".into()), ..Default::default() }, &sender);
-        drop(sender);
-        std::iter::from_fn(|| lines.try_recv().ok())
-            .map(|input| input.map_or_else(|(line, _, problem)| (line, Some(problem)), |pending| (pending.line, None)))
-            .collect()
-    }
-
-    #[test]
-    fn a_bad_line_is_told_by_its_number_and_stops_nothing() {
-        let lines = read(&b"{\"type\":\"a\"}\n\n  \nnope\n\xff\n{\"type\":7}\r\n{\"type\":\"b\"}"[..]);
-        let numbers: Vec<_> = lines.iter().map(|(line, problem)| (*line, problem.is_none())).collect();
-        assert_eq!(numbers, [(1, true), (4, false), (5, false), (6, false), (7, true)]);
-        let problem = |i: usize| lines[i].1.as_deref().unwrap();
-        assert!(problem(1).starts_with("must be a JSON object"));
-        assert!(problem(2).starts_with("must be UTF-8"));
-        assert_eq!(problem(3), "type: must be a string");
-    }
-
-    #[test]
-    fn a_line_without_an_end_is_bounded() {
-        let lines = read(std::io::repeat(b'x'));
-        assert_eq!(lines.len(), 1);
-        assert!(lines[0].1.as_deref().unwrap().starts_with("is longer than"));
     }
 }

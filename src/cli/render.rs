@@ -180,7 +180,8 @@ pub fn note(text: &str) {
 
 /// The width of a line: the terminal's.
 fn line_chars() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_LINE_CHARS)
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    told.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0.into())).unwrap_or(DEFAULT_LINE_CHARS)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::store::Range;
 use super::Service;
 
 /// Most events that one listing looks at, so that a filter that matches little cannot read the whole log in one call.
-const MAX_SCANNED_EVENTS: usize = 20_000;
+pub(super) const MAX_SCANNED_EVENTS: usize = 20_000;
 
 /// Events in one page when the reader does not say.
 const DEFAULT_PAGE_SIZE: usize = 100;

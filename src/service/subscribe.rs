@@ -14,7 +14,7 @@ use crate::store::{Range, Tip};
 
 use super::Service;
 use super::hub::{Batch, Membership};
-use super::list::{ListEvents, passes};
+use super::list::{ListEvents, MAX_SCANNED_EVENTS, passes};
 
 /// Events in one frame when the reader does not say.
 const DEFAULT_BATCH: usize = 100;
@@ -163,20 +163,27 @@ impl Service {
             Start::Latest | Start::Tail(0) => tip.last + 1,
             Start::Tail(_) if tip.last == 0 => 1,
             Start::Tail(count) if request.filter.passes_all() => tip.last.saturating_sub(u64::from(*count)) + 1,
-            Start::Tail(count) => self.tail_start(request, *count as usize).await?,
+            Start::Tail(count) => self.tail_start(request, tip.last, *count as usize).await?,
         };
         Ok((first, tip.last))
     }
 
-    /// Looks backwards for the last `count` events that the filter lets through, as far as one listing looks.
-    async fn tail_start(&self, request: &Subscribe, count: usize) -> Result<u64> {
-        let (scope, filter) = (request.scope.clone(), request.filter.clone());
-        let page_size = count.min(self.options.limits.max_page_size);
-        let list = ListEvents { scope, cursor: String::new(), page_size, descending: true, filter };
-        let page = self.list_events(&list).await?;
-        let reached = Cursor::parse(&page.next_cursor, &request.scope, self.store.feed_id())?;
-        // A full page stands at its oldest event; a short one looked at all there is, or as far as it may.
-        Ok(reached.0.max(1))
+    /// Looks backwards for the last `count` events that the filter lets through, as far as one listing looks. A page also
+    /// ends where its bytes are enough, so there may be several; only their count is kept.
+    async fn tail_start(&self, request: &Subscribe, end: u64, count: usize) -> Result<u64> {
+        let (mut cursor, mut found) = (String::new(), 0);
+        loop {
+            let (scope, filter) = (request.scope.clone(), request.filter.clone());
+            let page_size = (count - found).min(self.options.limits.max_page_size);
+            let page = self.list_events(&ListEvents { scope, cursor, page_size, descending: true, filter }).await?;
+            found += page.records.len();
+            let reached = Cursor::parse(&page.next_cursor, &request.scope, self.store.feed_id())?.0.max(1);
+            // A page that is complete stands at its oldest event.
+            if found >= count || !page.has_more || end.saturating_sub(reached) >= MAX_SCANNED_EVENTS as u64 {
+                return Ok(reached);
+            }
+            cursor = page.next_cursor;
+        }
     }
 }
 

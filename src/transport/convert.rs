@@ -21,7 +21,7 @@ const FIRST_SECOND: i64 = -62_135_596_800;
 /// The events of a publish.
 pub fn new_events(events: Vec<pb::NewEvent>, limits: &Limits) -> Result<Vec<NewEvent>> {
     let (count, max) = (events.len(), limits.max_request_events);
-    if count > max {
+    if count == 0 || count > max {
         return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));
     }
     let convert = |(i, event)| new_event(event, limits).map_err(|error: Error| error.under(&format!("events[{i}]")));

@@ -65,13 +65,18 @@ pub fn from_wire(status: Status) -> Status {
     if !status.details().is_empty() {
         return status;
     }
-    let (code, reason) = match status.code() {
-        tonic::Code::OutOfRange => (tonic::Code::ResourceExhausted, "REQUEST_TOO_LARGE"),
-        tonic::Code::Internal => (tonic::Code::InvalidArgument, "MALFORMED_REQUEST"),
+    let (code, reason, advice) = match status.code() {
+        tonic::Code::OutOfRange => {
+            let advice = "the request is larger than --max-request-bytes; send fewer events in one request";
+            (tonic::Code::ResourceExhausted, "REQUEST_TOO_LARGE", advice)
+        }
+        tonic::Code::Internal => {
+            (tonic::Code::InvalidArgument, "MALFORMED_REQUEST", "the request is no protobuf of this method's message")
+        }
         _ => return status,
     };
     let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-    Status::with_error_details(code, status.message(), details)
+    Status::with_error_details(code, format!("{advice} ({})", status.message()), details)
 }
 
 #[cfg(test)]

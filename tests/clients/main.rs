@@ -1,5 +1,6 @@
 //! Clients in other languages, with stubs generated from `proto/` and libraries as they come from their registries,
 //! against the real server. `tests/all.sh` installs them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
 use std::process::Command;
 

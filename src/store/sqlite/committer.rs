@@ -1,25 +1,27 @@
 //! The one writer. It takes all that waits, commits it in one transaction, and only then tells of it and answers.
 //! It is a task of its own: a client that goes away cannot stop a commit half-way.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use jiff::{Timestamp, Unit};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection, SqlitePool};
+use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::Result;
 use crate::domain::event::Appended;
 use crate::domain::projection::Documents;
+use crate::domain::{Error, Result};
 use crate::store::{Append, CommitListener};
 
 use super::error::from_sqlx;
 use super::heads::Heads;
-use super::ids::{self, RecentIds};
-use super::plan::{Known, Plan, PlannedRun, Writes};
+use super::ids::RecentIds;
+use super::known::{self, Known};
+use super::plan::{Plan, PlannedRun, Writes};
 use super::tail::Tail;
-use super::{SqliteOptions, open, read, runs, seal};
+use super::{SqliteOptions, open, runs, seal};
 
 /// An append that waits for the committer.
 pub struct Request {
@@ -34,7 +36,6 @@ pub struct Committer {
     pub options: SqliteOptions,
     pub connect: SqliteConnectOptions,
     pub writer: SqliteConnection,
-    pub readers: SqlitePool,
     pub listener: Arc<dyn CommitListener>,
     pub tail: Arc<Tail>,
     pub heads: Heads,
@@ -43,6 +44,8 @@ pub struct Committer {
     pub unsealed: seal::Unsealed,
     /// After a failed commit the file is asked anew before anything else is written.
     pub stale: bool,
+    /// Held until the last commit is done, also when the store was dropped before: one process owns the file.
+    pub _lock: File,
 }
 
 impl Committer {
@@ -86,10 +89,7 @@ impl Committer {
             replies.push((request.reply, request._queue_bytes));
             appends.push(request.append);
         }
-        let results = match self.commit(appends).await {
-            Ok(results) => results,
-            Err(error) => vec![Err(error); replies.len()],
-        };
+        let results = self.commit(appends).await;
         for ((reply, _), result) in replies.into_iter().zip(results) {
             // The client may be gone; its events are stored all the same.
             let _ = reply.send(result);
@@ -99,47 +99,49 @@ impl Committer {
         }
     }
 
-    /// One result for each append, or one error for all of them.
-    async fn commit(&mut self, appends: Vec<Append>) -> Result<Vec<Result<Appended>>> {
-        self.refresh().await?;
+    /// One result for each append.
+    async fn commit(&mut self, appends: Vec<Append>) -> Vec<Result<Appended>> {
+        if let Err(error) = self.refresh().await {
+            return vec![Err(error); appends.len()];
+        }
+        match self.known(&appends).await {
+            Ok(known) => self.store(appends, known).await,
+            // What is damaged belongs to one of them; the others must not suffer for it.
+            Err(Error::StoreDamaged) if appends.len() > 1 => {
+                let mut results = Vec::with_capacity(appends.len());
+                for append in appends {
+                    let alone = vec![append];
+                    results.extend(match self.known(&alone).await {
+                        Ok(known) => self.store(alone, known).await,
+                        Err(error) => vec![Err(error)],
+                    });
+                }
+                results
+            }
+            Err(error) => vec![Err(error); appends.len()],
+        }
+    }
+
+    /// Reads what the plan of these appends needs: their runs, and the stored events that have one of their ids.
+    async fn known(&mut self, appends: &[Append]) -> Result<Known> {
         self.heads.load(&mut self.writer, appends.iter().map(|append| &append.run_id)).await?;
-        let known = self.known(&appends).await?;
+        known::load(&mut self.writer, (&self.heads, &self.recent_ids, &self.tail), appends).await
+    }
+
+    async fn store(&mut self, appends: Vec<Append>, known: Known) -> Vec<Result<Appended>> {
+        let count = appends.len();
         let now = Timestamp::now().round(Unit::Microsecond).unwrap_or_else(|_| Timestamp::now());
         let mut plan = Plan::new(&self.heads, &known, self.options.lifecycle, now);
         let results = appends.into_iter().map(|append| plan.add(append)).collect();
-        if let Some(writes) = plan.into_writes(self.tail.last_position()) {
-            if let Err(error) = self.write(&writes).await {
-                self.stale = true;
-                return Err(error);
-            }
-            self.publish(writes);
+        let Some(mut writes) = plan.into_writes(self.tail.last_position()) else { return results };
+        self.unsealed.entries += writes.entries.len();
+        self.tail.push(std::mem::take(&mut writes.entries));
+        if let Err(error) = self.write(&writes).await {
+            self.stale = true;
+            return vec![Err(error); count];
         }
-        Ok(results)
-    }
-
-    /// Stored events that have an id of these appends.
-    async fn known(&mut self, appends: &[Append]) -> Result<Known> {
-        let mut candidates: Vec<(i64, u64)> = Vec::new();
-        let mut pairs = Vec::new();
-        for append in appends {
-            let Some(head) = self.heads.get(&append.run_id) else { continue };
-            for event_id in append.events.iter().filter_map(|event| event.event_id.as_ref()) {
-                let hash = ids::hash(event_id);
-                let (run, last_seq) = (head.number, head.run.last_seq);
-                candidates.extend(ids::assigned_seq(run, event_id).filter(|seq| *seq <= last_seq).map(|s| (run, s)));
-                candidates.extend(self.recent_ids.get(run, hash).iter().map(|seq| (run, *seq)));
-                pairs.push((run, hash));
-            }
-        }
-        candidates.extend(ids::sealed(&mut self.writer, &pairs).await?);
-        candidates.sort_unstable();
-        candidates.dedup();
-        let mut known = Known::new();
-        for (run, seq) in candidates {
-            let event = read::event_at(&self.readers, &self.tail, run, seq).await?;
-            known.insert((run, event.event_id.clone()), event);
-        }
-        Ok(known)
+        self.publish(writes);
+        results
     }
 
     /// The transaction: all of it in one round to the connection's thread.
@@ -165,10 +167,9 @@ impl Committer {
         for row in &writes.rows {
             self.unsealed.bytes += row.data.len();
         }
-        self.unsealed.entries += writes.entries.len();
         self.heads.commit(writes.runs.into_iter().map(|planned| planned.head));
         self.recent_ids.extend(writes.ids);
-        self.tail.push(writes.entries, writes.commit.feed_tip.last);
+        self.tail.committed(writes.commit.feed_tip.last);
         self.listener.committed(writes.commit);
     }
 
@@ -210,13 +211,14 @@ fn document_of(planned: &PlannedRun) -> (i64, &Documents) {
     (planned.head.number, &planned.documents)
 }
 
-/// The statements of a commit with this many log rows.
+/// The statements of a commit with this many log rows. One statement takes all rows: the connection keeps the last 100
+/// texts prepared, and five statements for each are little.
 fn commit_sql(rows: usize) -> String {
-    const ROW: &str = "INSERT INTO log (pos, count, sensitive, data) VALUES (?, ?, ?, ?);\n";
-    let mut sql = String::from("BEGIN IMMEDIATE;\n");
-    for _ in 0..rows {
-        sql.push_str(ROW);
+    let mut sql = String::from("BEGIN IMMEDIATE;\nINSERT INTO log (pos, count, sensitive, data) VALUES ");
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(?, ?, ?, ?)" } else { ", (?, ?, ?, ?)" });
     }
+    sql.push_str(";\n");
     sql.push_str(runs::UPSERT_RUNS);
     sql.push_str(runs::UPSERT_DOCUMENTS);
     sql.push_str("COMMIT;");

@@ -41,6 +41,9 @@ impl Heads {
         writer: &mut SqliteConnection,
         run_ids: impl Iterator<Item = &'a RunId>,
     ) -> Result<()> {
+        // Here and not after a commit: appends that store nothing new load heads too, and what is loaded now is needed.
+        self.evict();
+        self.clock += 1;
         let missing: Vec<&str> =
             run_ids.filter(|run_id| !self.by_id.contains_key(*run_id)).map(RunId::as_str).collect();
         if missing.is_empty() {
@@ -76,11 +79,13 @@ impl Heads {
 
     /// Takes over the heads of a commit.
     pub fn commit(&mut self, heads: impl IntoIterator<Item = Head>) {
-        self.clock += 1;
         for head in heads {
             self.last_number = self.last_number.max(head.number);
             self.by_id.insert(head.run.run_id.clone(), (head, self.clock));
         }
+    }
+
+    fn evict(&mut self) {
         if self.by_id.len() > MAX_HEADS {
             let mut used: Vec<u64> = self.by_id.values().map(|(_, used)| *used).collect();
             used.sort_unstable();

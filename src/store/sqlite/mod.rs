@@ -5,6 +5,7 @@
 //! | `open` | lock, connect, migrate, rebuild what lives in memory |
 //! | `committer` | the one writer: takes what waits, commits it, tells of it |
 //! | `plan` | which events get which seqs, without I/O |
+//! | `known` | which stored events a group of appends repeats |
 //! | `heads`, `ids`, `tail` | what the writer keeps in memory: runs, ids, and the end of the log that no index covers yet |
 //! | `seal` | moves that end into the indexes |
 //! | `read`, `runs` | the readers' side |
@@ -13,6 +14,7 @@ mod committer;
 mod error;
 mod heads;
 mod ids;
+mod known;
 mod open;
 mod plan;
 mod read;
@@ -25,11 +27,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Error, FeedId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, FeedId, NewEvent, Result, Run, RunId, RunStatus, Scope};
 
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
 use committer::Request;
@@ -87,19 +89,15 @@ pub struct SqliteStore {
     feed_id: FeedId,
     committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     closing: tokio_util::sync::CancellationToken,
-    /// Held for as long as the store lives: one process owns the file.
-    _lock: std::fs::File,
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn submit(&self, append: Append) -> Result<Receipt> {
         assert!(!append.events.is_empty(), "an append holds at least one event");
-        let bytes = append.events.iter().map(|event| event.payload.as_str().len() + 256).sum::<usize>();
-        let room = tokio::time::timeout(self.options.queue_wait, self.room(bytes)).await;
-        let Ok((permit, slot)) = room.map_err(|_| Error::Overloaded { retry_after: self.options.queue_wait })? else {
-            return Err(Error::ShuttingDown);
-        };
+        let bytes = append.events.iter().map(weight).sum();
+        let room = tokio::time::timeout(self.options.queue_wait, self.room(&append)).await;
+        let (permit, slot) = room.map_err(|_| Error::Overloaded { retry_after: self.options.queue_wait })??;
         let (reply, receipt) = Receipt::new();
         slot.send(Request { append, bytes, reply, _queue_bytes: permit });
         Ok(receipt)
@@ -114,7 +112,10 @@ impl Store for SqliteStore {
 
     async fn tip(&self, scope: &Scope) -> Result<Tip> {
         match scope {
-            Scope::Run(run_id) => Ok(runs::tip(&self.readers, run_id).await?.1),
+            Scope::Run(run_id) => {
+                let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
+                Ok(runs::tip(&mut reader, run_id).await?.1)
+            }
             Scope::Feed => Ok(Tip { last: self.tail.last_position(), status: RunStatus::Unspecified }),
         }
     }
@@ -133,30 +134,48 @@ impl Store for SqliteStore {
 
     async fn ready(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.readers).await.map_err(error::from_sqlx)?;
-        Ok(())
+        if self.queue.is_closed() { Err(self.gone()) } else { Ok(()) }
     }
 
     async fn close(&self) {
         self.closing.cancel();
-        if let Some(committer) = self.committer.lock().await.take()
-            && let Err(cause) = committer.await
-        {
-            tracing::error!(%cause, "the committer did not end cleanly");
+        let mut committer = self.committer.lock().await;
+        // Taken out only after its end, so that a close that was given up can be called again.
+        if let Some(running) = committer.as_mut() {
+            if let Err(cause) = running.await {
+                tracing::error!(%cause, "the committer did not end cleanly");
+            }
+            *committer = None;
         }
         self.readers.close().await;
     }
 }
 
 impl SqliteStore {
-    /// Waits for room in the queue: bytes first, then a place. Fails when the committer is gone.
-    async fn room(&self, bytes: usize) -> Result<(tokio::sync::OwnedSemaphorePermit, mpsc::Permit<'_, Request>), ()> {
-        let bytes = u32::try_from(bytes.min(self.options.queue_bytes)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.queue_bytes).acquire_many_owned(bytes).await.map_err(drop)?;
-        let slot = tokio::select! {
-            biased;
-            () = self.closing.cancelled() => return Err(()),
-            slot = self.queue.reserve() => slot.map_err(drop)?,
+    /// Waits for room in the queue: bytes first, then a place.
+    async fn room(&self, append: &Append) -> Result<(OwnedSemaphorePermit, mpsc::Permit<'_, Request>)> {
+        // An event takes its share of the places too, so that one semaphore holds the queue to both bounds.
+        let share = self.options.queue_bytes / self.options.queue_events.max(1);
+        let weight = append.events.iter().map(|event| weight(event).max(share)).sum::<usize>();
+        let weight = u32::try_from(weight.min(self.options.queue_bytes)).unwrap_or(u32::MAX);
+        let room = async {
+            let permit = Arc::clone(&self.queue_bytes).acquire_many_owned(weight).await.map_err(|_| self.gone())?;
+            Ok((permit, self.queue.reserve().await.map_err(|_| self.gone())?))
         };
-        Ok((permit, slot))
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(Error::ShuttingDown),
+            room = room => room,
+        }
     }
+
+    /// Why there is no committer.
+    fn gone(&self) -> Error {
+        if self.closing.is_cancelled() { Error::ShuttingDown } else { Error::StoreUnavailable }
+    }
+}
+
+/// Bytes that an event takes in memory, about.
+fn weight(event: &NewEvent) -> usize {
+    event.payload.as_str().len() + 256
 }

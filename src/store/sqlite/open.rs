@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
@@ -30,6 +30,9 @@ const CHECKPOINT_PAGES: &str = "4096";
 
 /// Bytes that the write-ahead log keeps after that, so that commits need not extend the file.
 const WAL_KEEP_BYTES: &str = "67108864";
+
+/// Rows that a reader's connection fetches before they are asked for. A row may be 1 MiB, and most pages end early.
+const ROWS_AHEAD: usize = 8;
 
 /// Why a store does not open, and what to do. `path` is the database file, `cause` what the system said.
 #[allow(missing_docs, reason = "the fields are named in the sentence above")]
@@ -68,6 +71,8 @@ impl SqliteStore {
         let lock = lock(&path)?;
         let connect = connect_options(&path);
         let mut writer = SqliteConnection::connect_with(&connect).await.map_err(|e| describe(&path, e))?;
+        check_owner(&path, &mut writer).await?;
+        use_wal(&path, &mut writer).await?;
         migrate(&path, &mut writer).await?;
         let feed_id: i64 = sqlx::query_scalar("SELECT feed_id FROM store")
             .fetch_one(&mut writer)
@@ -77,24 +82,24 @@ impl SqliteStore {
         let memory = rebuild(&mut writer).await.map_err(damaged)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.read_connections)
-            .connect_with(connect.clone().pragma("query_only", "ON"))
+            .connect_with(connect.clone().pragma("query_only", "ON").row_buffer_size(ROWS_AHEAD))
             .await
             .map_err(|e| describe(&path, e))?;
         let tail = Arc::new(Tail::default());
-        tail.push(memory.entries, memory.last_position);
+        tail.replace(memory.entries, memory.last_position);
         let (queue, requests) = mpsc::channel(options.queue_events);
         let closing = CancellationToken::new();
         let committer = Committer {
             options: options.clone(),
             connect,
             writer,
-            readers: readers.clone(),
             listener,
             tail: Arc::clone(&tail),
             heads: Heads::new(memory.last_run),
             recent_ids: memory.recent_ids,
             unsealed: memory.unsealed,
             stale: false,
+            _lock: lock,
         };
         let committer = tokio::spawn(committer.run(requests, closing.clone()));
         Ok(Self {
@@ -106,7 +111,6 @@ impl SqliteStore {
             feed_id: FeedId(u32::try_from(feed_id).unwrap_or_default()),
             committer: tokio::sync::Mutex::new(Some(committer)),
             closing,
-            _lock: lock,
         })
     }
 }
@@ -115,7 +119,6 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
         // The ack comes after the commit reached the disk: promise 1.
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
@@ -142,15 +145,34 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
+/// Before anything is written: the file is empty or ours. A crash may have left no more than the migrations' own table.
+async fn check_owner(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .fetch_all(&mut *writer)
         .await
         .map_err(|e| describe(path, e))?;
-    if !tables.is_empty() && !tables.iter().any(|name| name == "_sqlx_migrations") {
-        return Err(OpenError::Foreign { path: path.to_owned() });
+    let has = |table: &str| tables.iter().any(|name| name == table);
+    let is_ours = ["_sqlx_migrations", "log", "run_index", "store"].into_iter().all(has);
+    if is_ours || tables.iter().all(|name| name == "_sqlx_migrations") {
+        return Ok(());
     }
-    MIGRATIONS.run(&mut *writer).await.map_err(|error| match error {
+    Err(OpenError::Foreign { path: path.to_owned() })
+}
+
+/// The mode stays in the file, so it is set once the file is known to be ours, and no later connection needs it.
+async fn use_wal(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
+    let mode: String =
+        sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(writer).await.map_err(|e| describe(path, e))?;
+    if mode != "wal" {
+        let cause = format!("the file system allows journal mode {mode:?} only, and the store needs \"wal\"");
+        return Err(OpenError::Other { path: path.to_owned(), cause });
+    }
+    Ok(())
+}
+
+async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
+    // Not `run`: its bound on the connection makes the future of `open` one that cannot be spawned.
+    MIGRATIONS.run_direct(None, &mut *writer, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => {
             let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
             OpenError::NewerSchema { path: path.to_owned(), found, known }

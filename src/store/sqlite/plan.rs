@@ -14,14 +14,12 @@ use crate::store::{Append, Commit, RunCommit, Tip};
 
 use super::heads::{Head, Heads};
 use super::ids;
+use super::known::Known;
 use super::tail::Entry;
 
 /// Bytes of records after which a log row is closed. A page of one run among a thousand others reads rows of which it
 /// uses a part, so rows are kept small; a larger event has a row of its own.
 const ROW_BYTES: usize = 32 << 10;
-
-/// Stored events by run and id: those that the group's requests may repeat.
-pub type Known = HashMap<(i64, EventId), Event>;
 
 /// The commit in the making.
 pub struct Plan<'a> {
@@ -151,11 +149,11 @@ impl<'a> Plan<'a> {
             };
             let conflict =
                 |seq| Error::EventIdConflict { run_id: append.run_id.to_string(), event_id: event_id.to_string(), seq };
-            if let Some(stored) = self.stored(planned, event_id) {
-                if !stored.has_content_of(new) {
-                    return Err(conflict(stored.seq));
+            if let Some((seq, is_same)) = self.stored(planned, event_id, new) {
+                if !is_same {
+                    return Err(conflict(seq));
                 }
-                repeats.push(Repeat::Stored(stored.seq));
+                repeats.push(Repeat::Stored(seq));
             } else if let Some(earlier) = in_request.get(event_id) {
                 if !same_content(&append.events[*earlier], new) {
                     let seq = planned.head.run.last_seq + 1 + *earlier as u64;
@@ -170,9 +168,14 @@ impl<'a> Plan<'a> {
         Ok(repeats)
     }
 
-    fn stored<'b>(&'b self, planned: &'b PlannedRun, event_id: &EventId) -> Option<&'b Event> {
-        let in_plan = planned.producer_ids.get(event_id).map(|index| &planned.events[*index]);
-        in_plan.or_else(|| self.known.get(&(planned.head.number, event_id.clone())))
+    /// Where the event with this id lies, stored or planned, and whether `new` is the same.
+    fn stored(&self, planned: &PlannedRun, event_id: &EventId, new: &NewEvent) -> Option<(u64, bool)> {
+        if let Some(index) = planned.producer_ids.get(event_id) {
+            let event = &planned.events[*index];
+            return Some((event.seq, event.has_content_of(new)));
+        }
+        let stored = self.known.get(&(planned.head.number, event_id.clone()))?;
+        Some((stored.seq, stored.has_content_of(new)))
     }
 
     fn number(&self, run_number: i64, run: &Run, new: NewEvent) -> Event {

@@ -1,35 +1,27 @@
 //! Pages of a run and of the feed. Events never change, so the statements of one page need no common snapshot.
 
 use bytes::Bytes;
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
 use tokio_stream::StreamExt;
 
-use crate::domain::record;
-use crate::domain::{Chunk, Error, Event, Result, RunId, RunStatus};
+use crate::domain::{Chunk, Error, Result, RunId, RunStatus};
 use crate::store::{Page, Range, Tip};
 
 use super::error::from_sqlx;
 use super::runs;
 use super::tail::{Entry, Tail};
 
-type IndexRow = (i64, i64, i64, i64, i64, bool);
+/// A row of `run_index` without its run.
+pub type IndexRow = (i64, i64, i64, i64, i64, bool);
 
 /// A page of one run.
 pub async fn run_page(readers: &SqlitePool, tail: &Tail, run_id: &RunId, range: Range) -> Result<Page> {
-    let (run, tip) = runs::tip(readers, run_id).await?;
-    let entries = entries(readers, tail, run, range).await?;
-    let chunks = trim(load(readers, entries).await?, range)?;
-    // The tip was read first: it may be older than the last chunk, never newer.
+    let mut reader = readers.acquire().await.map_err(from_sqlx)?;
+    // The order of these is what makes a page whole: see `tail`. The tip may be older than the last chunk, never newer.
+    let (run, tip) = runs::tip(&mut reader, run_id).await?;
+    let entries = entries(&mut reader, tail, (run, tip.last), range).await?;
+    let chunks = trim(load(&mut reader, entries).await?, range)?;
     Ok(Page { chunks, tip })
-}
-
-/// The event of a run with this seq; it exists.
-pub async fn event_at(readers: &SqlitePool, tail: &Tail, run: i64, seq: u64) -> Result<Event> {
-    let range = Range { from: seq - 1, descending: false, max_events: 1, max_bytes: 0 };
-    let entries = entries(readers, tail, run, range).await?;
-    let chunk = trim(load(readers, entries).await?, range)?.into_iter().next();
-    let (_, record) = chunk.and_then(|chunk| chunk.records().next()).ok_or(Error::StoreDamaged)??;
-    record::decode(record)
 }
 
 /// Collects what a range asks for, counting events and bytes.
@@ -65,9 +57,14 @@ impl Fill {
 }
 
 /// Where the events of the range lie, in reading order.
-async fn entries(readers: &SqlitePool, tail: &Tail, run: i64, range: Range) -> Result<Vec<Entry>> {
+async fn entries(
+    reader: &mut SqliteConnection,
+    tail: &Tail,
+    (run, last_seq): (i64, u64),
+    range: Range,
+) -> Result<Vec<Entry>> {
     // First the tail, then the index: see `tail`.
-    let unsealed = tail.entries(run);
+    let (first_unsealed, unsealed) = tail.entries(run, last_seq, range);
     let mut fill = Fill::new(range);
     let mut found: Vec<Entry> = Vec::new();
     let take = |entry: Entry, fill: &mut Fill, found: &mut Vec<Entry>| {
@@ -78,7 +75,7 @@ async fn entries(readers: &SqlitePool, tail: &Tail, run: i64, range: Range) -> R
         fill.is_full()
     };
     if range.descending {
-        for entry in unsealed.into_iter().rev() {
+        for entry in unsealed {
             if take(entry, &mut fill, &mut found) {
                 return Ok(found);
             }
@@ -86,11 +83,12 @@ async fn entries(readers: &SqlitePool, tail: &Tail, run: i64, range: Range) -> R
         let before = found.last().map_or(range.from, |entry| entry.seq);
         let mut rows = sqlx::query_as::<_, IndexRow>(
             "SELECT seq, count, pos, start, length, sensitive FROM run_index \
-             WHERE run = ? AND seq < ? ORDER BY seq DESC",
+             WHERE run = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
         )
         .bind(run)
         .bind(signed(before))
-        .fetch(readers);
+        .bind(most_rows(range))
+        .fetch(&mut *reader);
         while let Some(row) = rows.next().await {
             if take(entry(row.map_err(from_sqlx)?)?, &mut fill, &mut found) {
                 break;
@@ -98,15 +96,16 @@ async fn entries(readers: &SqlitePool, tail: &Tail, run: i64, range: Range) -> R
         }
         return Ok(found);
     }
-    let is_in_tail = unsealed.first().is_some_and(|first| first.seq <= range.from + 1);
+    let is_in_tail = first_unsealed.is_some_and(|first| first <= range.from.saturating_add(1));
     if !is_in_tail {
         let mut rows = sqlx::query_as::<_, IndexRow>(
             "SELECT seq, count, pos, start, length, sensitive FROM run_index WHERE run = ?1 AND seq >= \
-             coalesce((SELECT max(seq) FROM run_index WHERE run = ?1 AND seq <= ?2), 0) ORDER BY seq",
+             coalesce((SELECT max(seq) FROM run_index WHERE run = ?1 AND seq <= ?2), 0) ORDER BY seq LIMIT ?3",
         )
         .bind(run)
         .bind(signed(range.from.saturating_add(1)))
-        .fetch(readers);
+        .bind(most_rows(range))
+        .fetch(&mut *reader);
         while let Some(row) = rows.next().await {
             if take(entry(row.map_err(from_sqlx)?)?, &mut fill, &mut found) {
                 return Ok(found);
@@ -123,17 +122,18 @@ async fn entries(readers: &SqlitePool, tail: &Tail, run: i64, range: Range) -> R
 }
 
 /// Reads the bytes of entries out of the log.
-async fn load(readers: &SqlitePool, entries: Vec<Entry>) -> Result<Vec<Chunk>> {
+pub async fn load(reader: &mut SqliteConnection, entries: Vec<Entry>) -> Result<Vec<Chunk>> {
     if entries.is_empty() {
         return Ok(Vec::new());
     }
     let places: Vec<_> = entries.iter().map(|e| (e.row, e.start + 1, e.length)).collect();
+    // json_each promises the order of its rowid (not of its key) for nothing, so the records pass through no sorter.
     let mut rows = sqlx::query_scalar::<_, Vec<u8>>(
         "SELECT substr(l.data, j.value ->> 1, j.value ->> 2) FROM json_each(?) j \
-         CROSS JOIN log l ON l.pos = j.value ->> 0 ORDER BY j.key",
+         CROSS JOIN log l ON l.pos = j.value ->> 0 ORDER BY j.rowid",
     )
     .bind(serde_json::to_string(&places).unwrap_or_default())
-    .fetch(readers);
+    .fetch(reader);
     let mut chunks = Vec::with_capacity(entries.len());
     let mut entries = entries.into_iter();
     while let Some(data) = rows.next().await {
@@ -154,11 +154,12 @@ async fn load(readers: &SqlitePool, entries: Vec<Entry>) -> Result<Vec<Chunk>> {
 pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Result<Page> {
     let tip = Tip { last: tail.last_position(), status: RunStatus::Unspecified };
     const ASCENDING: &str = "SELECT pos, count, sensitive, data FROM log WHERE pos >= \
-        coalesce((SELECT max(pos) FROM log WHERE pos <= ?), 0) ORDER BY pos";
-    const DESCENDING: &str = "SELECT pos, count, sensitive, data FROM log WHERE pos < ? ORDER BY pos DESC";
+        coalesce((SELECT max(pos) FROM log WHERE pos <= ?), 0) ORDER BY pos LIMIT ?";
+    const DESCENDING: &str = "SELECT pos, count, sensitive, data FROM log WHERE pos < ? ORDER BY pos DESC LIMIT ?";
     let (sql, from) =
         if range.descending { (DESCENDING, range.from) } else { (ASCENDING, range.from.saturating_add(1)) };
-    let mut rows = sqlx::query_as::<_, (i64, i64, bool, Vec<u8>)>(sql).bind(signed(from)).fetch(readers);
+    let mut rows =
+        sqlx::query_as::<_, (i64, i64, bool, Vec<u8>)>(sql).bind(signed(from)).bind(most_rows(range)).fetch(readers);
     let mut fill = Fill::new(range);
     let mut chunks = Vec::new();
     while let Some(row) = rows.next().await {
@@ -199,10 +200,16 @@ fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
     Ok(trimmed)
 }
 
-fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Result<Entry> {
+/// The entry that a row of the index tells.
+pub fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Result<Entry> {
     let narrow = |n: i64| u32::try_from(n).map_err(|_| Error::StoreDamaged);
     let (count, start, length) = (narrow(count)?, narrow(start)?, narrow(length)?);
     Ok(Entry { seq: seq.unsigned_abs(), count, row: row.unsigned_abs(), start, length, sensitive })
+}
+
+/// Each row holds an event at least; the first one may lie before the range.
+fn most_rows(range: Range) -> i64 {
+    i64::try_from(range.max_events).unwrap_or(i64::MAX).saturating_add(1)
 }
 
 /// Coordinates past SQLite's 63 bits mean "the end".

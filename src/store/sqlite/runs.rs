@@ -2,17 +2,21 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio_stream::StreamExt;
 
 use crate::domain::projection::Documents;
-use crate::domain::{AgentName, Error, Result, Run, RunId, RunStatus, StructureId};
+use crate::domain::{AgentName, Error, Result, Run, RunId, RunStatus, StructureId, Usage};
 use crate::store::{RunQuery, RunsPage, Tip};
 
 use super::error::from_sqlx;
 use super::heads::Head;
 
 /// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
-const MAX_SCANNED_RUNS: usize = 10_000;
+const MAX_SCANNED_RUNS: i64 = 10_000;
+
+/// Bytes of documents after which a listing ends, so that 1,000 large outputs are never in memory at once.
+const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// Writes the rows that [`rows_json`] made.
 pub const UPSERT_RUNS: &str = "INSERT INTO runs
@@ -64,6 +68,10 @@ impl RunRow {
         })
     }
 
+    fn document_bytes(&self) -> usize {
+        [&self.output, &self.error, &self.pending_input].into_iter().flatten().map(String::len).sum()
+    }
+
     fn parse(self) -> Option<Run> {
         fn optional<T>(text: Option<String>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
             text.map_or(Some(None), |text| parse(&text).map(Some))
@@ -103,11 +111,17 @@ pub fn rows_json<'a>(heads: impl Iterator<Item = &'a Head>) -> String {
                 run.started_at,
                 run.completed_at,
                 // Text in the column, so text in the parameter: the number of a cost must not pass through SQLite's.
-                run.usage.as_ref().and_then(|usage| serde_json::to_string(usage).ok()),
+                run.usage.as_ref().map(usage_json),
             )
         })
         .collect();
     serde_json::to_string(&rows).unwrap_or_default()
+}
+
+/// JSON has no infinity. A sum of costs may reach it, and a row that does not read would take the run with it.
+fn usage_json(usage: &Usage) -> String {
+    let cost_usd = usage.cost_usd.clamp(f64::MIN, f64::MAX);
+    serde_json::to_string(&Usage { cost_usd, ..usage.clone() }).unwrap_or_default()
 }
 
 /// The parameter of [`UPSERT_DOCUMENTS`].
@@ -124,10 +138,10 @@ pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -
 }
 
 /// Number and tip of a run.
-pub async fn tip(readers: &SqlitePool, run_id: &RunId) -> Result<(i64, Tip)> {
+pub async fn tip(reader: &mut SqliteConnection, run_id: &RunId) -> Result<(i64, Tip)> {
     let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = ?")
         .bind(run_id.as_str())
-        .fetch_optional(readers)
+        .fetch_optional(reader)
         .await
         .map_err(from_sqlx)?;
     let (run, status, last_seq) = row.ok_or_else(|| not_found(run_id))?;
@@ -153,21 +167,29 @@ pub async fn list(readers: &SqlitePool, query: &RunQuery) -> Result<RunsPage> {
     let newest: Option<i64> =
         sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(readers).await.map_err(from_sqlx)?;
     let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
-    let oldest = before.saturating_sub(MAX_SCANNED_RUNS as i64).max(1);
+    let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(1);
     let statuses: Vec<u8> = query.statuses.iter().map(|status| *status as u8).collect();
     let statuses = (!statuses.is_empty()).then(|| serde_json::to_string(&statuses).unwrap_or_default());
-    let rows: Vec<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} {FILTER}")))
+    let sql = format!("{SELECT} {FILTER}");
+    let mut rows = sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql))
         .bind(before)
         .bind(oldest)
         .bind(statuses)
         .bind(query.agent_name.as_ref().map(AgentName::as_str))
         .bind(query.structure_id.as_ref().map(StructureId::as_str))
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
-        .fetch_all(readers)
-        .await
-        .map_err(from_sqlx)?;
-    let stopped_at = if rows.len() >= query.limit { rows.last().map_or(oldest, |row| row.run) } else { oldest };
-    let runs = rows.into_iter().map(RunRow::into_run).collect::<Result<_>>()?;
+        .fetch(readers);
+    let (mut runs, mut bytes, mut stopped_at) = (Vec::new(), 0, oldest);
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(from_sqlx)?;
+        bytes += row.document_bytes();
+        let number = row.run;
+        runs.push(row.into_run()?);
+        if runs.len() >= query.limit || bytes > MAX_PAGE_BYTES {
+            stopped_at = number;
+            break;
+        }
+    }
     Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
 }
 

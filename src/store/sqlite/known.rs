@@ -1,0 +1,128 @@
+//! The stored events whose ids a group of appends carries: what the plan compares repeats with.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use crate::domain::{Error, Event, EventId, NewEvent, Result, record};
+use crate::store::Append;
+
+use super::error::from_sqlx;
+use super::heads::Heads;
+use super::ids::{self, RecentIds};
+use super::read;
+use super::tail::{Entry, Tail};
+
+/// Bytes of records that are read at once to look for repeated events.
+const LOOKUP_BYTES: usize = 4 << 20;
+
+/// A wanted run and seq, and the row of the index that covers it.
+type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, bool);
+
+/// Stored events by run and id.
+pub type Known = HashMap<(i64, EventId), Stored>;
+
+/// A stored event under an id that an append carries.
+pub struct Stored {
+    /// Its place in the run.
+    pub seq: u64,
+    /// None: its payload is as long as no payload that came with the id, so it is another event for sure. It is not kept
+    /// then: a request of small events must not be able to call 1,000 large ones into memory.
+    event: Option<Event>,
+}
+
+impl Stored {
+    /// Whether `new` is the same event sent again.
+    pub fn has_content_of(&self, new: &NewEvent) -> bool {
+        self.event.as_ref().is_some_and(|event| event.has_content_of(new))
+    }
+}
+
+/// Finds them. Reads with the writer's connection: a commit does not wait for the readers' pool.
+pub async fn load(
+    writer: &mut SqliteConnection,
+    (heads, recent_ids, tail): (&Heads, &RecentIds, &Tail),
+    appends: &[Append],
+) -> Result<Known> {
+    let mut candidates: Vec<(i64, u64)> = Vec::new();
+    let mut pairs = Vec::new();
+    let mut sent: HashMap<(i64, &EventId), Vec<usize>> = HashMap::new();
+    for append in appends {
+        let Some(head) = heads.get(&append.run_id) else { continue };
+        let (run, last_seq) = (head.number, head.run.last_seq);
+        for new in &append.events {
+            let Some(event_id) = &new.event_id else { continue };
+            let hash = ids::hash(event_id);
+            candidates.extend(ids::assigned_seq(run, event_id).filter(|seq| *seq <= last_seq).map(|seq| (run, seq)));
+            candidates.extend(recent_ids.get(run, hash).iter().map(|seq| (run, *seq)));
+            pairs.push((run, hash));
+            sent.entry((run, event_id)).or_default().push(new.payload.as_str().len());
+        }
+    }
+    candidates.extend(ids::sealed(writer, &pairs).await?);
+    candidates.sort_unstable();
+    candidates.dedup();
+    let mut known = Known::new();
+    events_at(writer, tail, &candidates, |run, event| {
+        // Another id may have the same hash.
+        if let Some(lengths) = sent.get(&(run, &event.event_id)) {
+            let may_match = lengths.contains(&event.payload.as_str().len());
+            let (id, seq) = (event.event_id.clone(), event.seq);
+            known.insert((run, id), Stored { seq, event: may_match.then_some(event) });
+        }
+    })
+    .await?;
+    Ok(known)
+}
+
+/// Reads the events at these places, (run, seq) in ascending order, which exist.
+async fn events_at(
+    writer: &mut SqliteConnection,
+    tail: &Tail,
+    places: &[(i64, u64)],
+    mut each: impl FnMut(i64, Event),
+) -> Result<()> {
+    let mut found: Vec<(i64, u64, Entry)> = Vec::with_capacity(places.len());
+    let mut sealed = Vec::new();
+    for (run, seq) in places {
+        match tail.find(*run, *seq) {
+            Some(entry) => found.push((*run, *seq, entry)),
+            None => sealed.push((*run, *seq)),
+        }
+    }
+    if !sealed.is_empty() {
+        let rows: Vec<PlacedRow> = sqlx::query_as(
+            "SELECT j.value ->> 0, j.value ->> 1, i.seq, i.count, i.pos, i.start, i.length, i.sensitive \
+             FROM json_each(?) j CROSS JOIN run_index i ON i.run = j.value ->> 0 AND i.seq = \
+             (SELECT max(seq) FROM run_index WHERE run = j.value ->> 0 AND seq <= j.value ->> 1)",
+        )
+        .bind(serde_json::to_string(&sealed).unwrap_or_default())
+        .fetch_all(&mut *writer)
+        .await
+        .map_err(from_sqlx)?;
+        for (run, wanted, seq, count, row, start, length, sensitive) in rows {
+            found.push((run, wanted.unsigned_abs(), read::entry((seq, count, row, start, length, sensitive))?));
+        }
+    }
+    if found.len() != places.len() {
+        tracing::error!("an event that an id points to is not in the index");
+        return Err(Error::StoreDamaged);
+    }
+    let mut rest = found.as_slice();
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |(_, _, entry): &&(i64, u64, Entry)| {
+            bytes += entry.length as usize;
+            bytes <= LOOKUP_BYTES
+        };
+        let (part, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        rest = after;
+        let chunks = read::load(writer, part.iter().map(|(_, _, entry)| entry.clone()).collect()).await?;
+        for ((run, seq, _), chunk) in part.iter().zip(chunks) {
+            let only = chunk.between(*seq, *seq)?.ok_or(Error::StoreDamaged)?;
+            let (_, record) = only.records().next().ok_or(Error::StoreDamaged)??;
+            each(*run, record::decode(record)?);
+        }
+    }
+    Ok(())
+}

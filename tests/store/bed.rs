@@ -1,0 +1,204 @@
+//! What the cases share: a place that a store is opened in and opened again, a listener that can be held, and words.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use runlog::domain::projection::Lifecycle;
+use runlog::domain::{
+    Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId, Scope, event::Appended, record,
+};
+use runlog::store::sqlite::{SqliteOptions, SqliteStore};
+use runlog::store::{Append, Commit, CommitListener, Range, SharedStore};
+use tokio::sync::watch;
+
+/// What the cases turn.
+#[derive(Clone, Copy)]
+pub struct Tuning {
+    pub lifecycle: Lifecycle,
+    /// Move the end of the log into the indexes after about this many appends.
+    pub seal_every: usize,
+    pub queue_events: usize,
+    pub queue_bytes: usize,
+    pub queue_wait: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        let (seal_every, queue_events, queue_bytes) = (16_384, 65_536, 64 << 20);
+        Self {
+            lifecycle: Lifecycle::Record,
+            seal_every,
+            queue_events,
+            queue_bytes,
+            queue_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+pub const NEVER_SEALED: Tuning = tuning(usize::MAX);
+pub const ALWAYS_SEALED: Tuning = tuning(1);
+
+pub const fn tuning(seal_every: usize) -> Tuning {
+    Tuning {
+        lifecycle: Lifecycle::Record,
+        seal_every,
+        queue_events: 65_536,
+        queue_bytes: 64 << 20,
+        queue_wait: Duration::from_secs(60),
+    }
+}
+
+/// A place for one store's data, removed when dropped.
+pub trait Bed: Send + Sync + 'static {
+    fn new() -> Self;
+    /// Opens the store that lives here; the data of the one before is found again.
+    fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> impl Future<Output = SharedStore> + Send;
+
+    fn open(&self, tuning: Tuning) -> impl Future<Output = (SharedStore, Arc<Recorder>)> + Send {
+        async move {
+            let recorder = Arc::new(Recorder::default());
+            (self.store(tuning, recorder.clone()).await, recorder)
+        }
+    }
+
+    fn opened(&self) -> impl Future<Output = SharedStore> + Send {
+        async { self.open(Tuning::default()).await.0 }
+    }
+}
+
+/// A SQLite file in a directory of its own.
+pub struct SqliteBed(pub tempfile::TempDir);
+
+impl SqliteBed {
+    pub fn options(&self, tuning: Tuning) -> SqliteOptions {
+        SqliteOptions {
+            lifecycle: tuning.lifecycle,
+            max_unsealed_entries: tuning.seal_every,
+            queue_events: tuning.queue_events,
+            queue_bytes: tuning.queue_bytes,
+            queue_wait: tuning.queue_wait,
+            ..SqliteOptions::new(self.0.path().join("log.db"))
+        }
+    }
+}
+
+impl Bed for SqliteBed {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    async fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> SharedStore {
+        Arc::new(SqliteStore::open(self.options(tuning), listener).await.unwrap())
+    }
+}
+
+/// Remembers commits. While it is held, the commit path stands still, so that what is submitted meanwhile forms a group.
+#[derive(Default)]
+pub struct Recorder {
+    commits: Mutex<Vec<Commit>>,
+    held: Mutex<bool>,
+    released: Condvar,
+    told: watch::Sender<usize>,
+}
+
+impl CommitListener for Recorder {
+    fn committed(&self, commit: Commit) {
+        self.commits.lock().unwrap().push(commit);
+        self.told.send_modify(|told| *told += 1);
+        drop(self.released.wait_while(self.held.lock().unwrap(), |held| *held).unwrap());
+    }
+}
+
+impl Recorder {
+    pub fn commits(&self) -> Vec<Commit> {
+        self.commits.lock().unwrap().clone()
+    }
+
+    /// Stops the commit path right after the commit of an event of run `plug`.
+    pub async fn hold(&self, store: &SharedStore) {
+        *self.held.lock().unwrap() = true;
+        let told = *self.told.borrow();
+        store.submit(append("plug", vec![event("plug")])).await.unwrap();
+        self.told.subscribe().wait_for(|now| *now > told).await.unwrap();
+    }
+
+    pub fn release(&self) {
+        *self.held.lock().unwrap() = false;
+        self.released.notify_all();
+    }
+}
+
+pub fn run_id(text: &str) -> RunId {
+    RunId::parse(text).unwrap()
+}
+
+pub fn run(text: &str) -> Scope {
+    Scope::Run(run_id(text))
+}
+
+pub fn payload(text: impl Into<Box<str>>) -> Payload {
+    Payload::parse(text, &Limits::default()).unwrap()
+}
+
+/// An event of a type that changes no status.
+pub fn event(text: &str) -> NewEvent {
+    typed("step", &serde_json::json!({ "text": text }).to_string())
+}
+
+pub fn typed(event_type: &str, json: &str) -> NewEvent {
+    let event_type = EventType::parse(event_type).unwrap();
+    let origin = Origin::default_for(&event_type);
+    NewEvent { event_id: None, event_type, origin, occurred_at: None, agent_name: None, payload: payload(json) }
+}
+
+pub fn with_id(id: &str, event: NewEvent) -> NewEvent {
+    NewEvent { event_id: Some(EventId::parse(id).unwrap()), ..event }
+}
+
+pub fn append(run: &str, events: Vec<NewEvent>) -> Append {
+    Append { run_id: run_id(run), events, expected_last_seq: None, agent_name: None, structure_id: None }
+}
+
+pub fn expecting(last_seq: u64, append: Append) -> Append {
+    Append { expected_last_seq: Some(last_seq), ..append }
+}
+
+pub fn seqs(appended: &Appended) -> Vec<u64> {
+    appended.events.iter().map(|event| event.seq).collect()
+}
+
+pub fn duplicates(appended: &Appended) -> Vec<bool> {
+    appended.events.iter().map(|event| event.duplicate).collect()
+}
+
+pub fn reason<T: std::fmt::Debug>(result: Result<T, Error>) -> &'static str {
+    result.unwrap_err().reason()
+}
+
+pub fn ascending(from: u64, max_events: usize) -> Range {
+    Range { from, descending: false, max_events, max_bytes: 1 << 20 }
+}
+
+/// All of a scope, page by page, with the coordinates.
+pub async fn all(store: &SharedStore, scope: &Scope) -> Vec<(u64, Bytes)> {
+    let mut records: Vec<(u64, Bytes)> = Vec::new();
+    loop {
+        let from = records.last().map_or(0, |(coordinate, _)| *coordinate);
+        let page = store.read(scope, ascending(from, 500)).await.unwrap();
+        if page.chunks.is_empty() {
+            return records;
+        }
+        for chunk in page.chunks {
+            assert_eq!(chunk.first, records.last().map_or(0, |(last, _)| *last) + 1, "no gap between chunks");
+            let before = records.len();
+            records.extend(chunk.records().map(Result::unwrap));
+            assert_eq!(records.len() - before, chunk.count as usize, "a chunk holds as many as it says");
+        }
+    }
+}
+
+/// All events of a scope.
+pub async fn events(store: &SharedStore, scope: &Scope) -> Vec<Event> {
+    all(store, scope).await.into_iter().map(|(_, bytes)| record::decode(bytes).unwrap()).collect()
+}

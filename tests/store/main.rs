@@ -1,0 +1,82 @@
+//! The contract of `Store`, as one suite that every store passes. A case is an async fn over a [`bed::Bed`]; a further
+//! store takes a `Bed` and one line at the end of this file.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "the lints know `#[test]` functions only, and cases are called by them"
+)]
+
+mod appends;
+mod bed;
+mod duplicates;
+mod expectations;
+mod groups;
+mod reading;
+mod runs;
+mod sqlite_faults;
+mod telling;
+
+/// Makes a test of each case for the store of this bed.
+macro_rules! contract {
+    ($bed:ty) => {
+        contract! { $bed:
+            appends {
+                seqs_of_a_run_are_gapless_whoever_appends, appends_to_many_runs_at_once_are_each_gapless,
+                recorded_at_never_decreases_in_a_run, payloads_come_back_as_they_were_sent,
+                times_of_the_years_1_and_9999_are_kept, an_event_without_an_id_gets_one_of_its_own,
+                a_dropped_append_is_stored_whole_or_not_at_all, the_order_of_submits_is_the_order_of_seqs,
+            }
+            groups {
+                a_bad_request_in_a_group_fails_alone, a_repeat_in_the_same_group_is_a_duplicate,
+                a_queue_that_stays_full_answers_overloaded, a_queue_counts_events_and_not_requests,
+                a_request_larger_than_the_queue_is_stored, what_was_accepted_before_close_is_answered,
+                close_may_be_called_twice_and_at_once, a_closed_store_opens_again_while_its_handle_lives,
+            }
+            duplicates {
+                the_same_event_again_is_answered_with_its_first_seq, other_content_under_an_id_is_a_conflict,
+                repeats_are_known_after_reopen_and_after_sealing, ids_given_by_the_store_may_be_sent_back,
+                an_id_repeated_within_a_request_is_stored_once, a_batch_with_a_conflict_leaves_nothing,
+                the_same_id_in_another_run_is_another_event, a_batch_of_a_thousand_repeats_at_once,
+                repeats_of_large_events_by_small_ones_are_conflicts, a_retry_with_fresh_clocks_is_a_duplicate,
+            }
+            expectations {
+                zero_expects_a_run_that_does_not_exist, a_right_expectation_appends_and_a_wrong_one_changes_nothing,
+                a_repeat_needs_no_expectation, of_two_writers_exactly_one_wins_each_seq,
+            }
+            runs {
+                the_row_of_a_run_follows_its_events, the_row_survives_reopen, a_final_status_stays_unless_strict,
+                strict_refuses_a_way_out_of_a_final_status, a_cost_beyond_all_numbers_harms_nobody,
+                costs_read_back_exactly, text_with_every_odd_character_reads_back,
+                runs_are_listed_newest_first_by_page_and_filter, a_listing_looks_at_a_bounded_number_of_runs,
+                a_listing_of_large_outputs_comes_in_parts, an_unknown_run_is_not_found,
+            }
+            reading {
+                every_page_of_a_sealed_run_is_right, every_page_of_an_unsealed_run_is_right,
+                every_page_of_a_half_sealed_run_is_right, every_page_of_the_feed_is_right,
+                random_logs_read_as_they_were_written, a_page_reaches_the_tip_it_tells,
+                large_events_are_read_one_by_one, coordinates_past_every_end_are_empty_pages,
+                readers_see_no_gap_while_the_writer_seals,
+            }
+            telling {
+                what_the_listener_hears_is_what_is_stored, the_listener_hears_before_the_producer_and_in_order,
+                the_feed_has_every_event_once_in_commit_order, positions_go_on_after_reopen,
+                nothing_is_told_where_nothing_is_new, the_feed_id_stays,
+            }
+        }
+    };
+    ($bed:ty: $($module:ident { $($case:ident,)* })*) => {
+        $(mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $case() {
+                crate::$module::$case(<$bed as crate::bed::Bed>::new()).await;
+            })*
+        })*
+    };
+}
+use contract;
+
+mod sqlite {
+    crate::contract!(crate::bed::SqliteBed);
+}

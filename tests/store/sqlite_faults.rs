@@ -1,0 +1,230 @@
+//! What only a SQLite store meets: other owners, other files, damage, a full disk, a crash. Promises 1 and 8.
+
+mod damage;
+mod mount;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use runlog::domain::{Error, Scope};
+use runlog::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+use runlog::store::{RunQuery, SharedStore};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use crate::bed::*;
+use mount::Mount;
+
+async fn try_open(options: SqliteOptions) -> Result<SharedStore, OpenError> {
+    Ok(Arc::new(SqliteStore::open(options, Arc::new(Recorder::default())).await?))
+}
+
+async fn refusal(path: impl Into<PathBuf>) -> OpenError {
+    match try_open(SqliteOptions::new(path)).await {
+        Ok(_) => panic!("the store opened"),
+        Err(error) => error,
+    }
+}
+
+async fn raw(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
+}
+
+async fn execute(path: &Path, sql: &'static str) {
+    let mut connection = raw(path).await;
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_owner_is_refused_until_the_first_has_gone() {
+    let bed = SqliteBed::new();
+    let path = bed.options(Tuning::default()).path;
+    let store = bed.opened().await;
+    assert!(matches!(refusal(&path).await, OpenError::InUse { .. }));
+    store.append(append("r", vec![event("x")])).await.unwrap();
+    store.close().await;
+    bed.opened().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_dropped_store_keeps_the_file_until_its_last_commit() {
+    let bed = SqliteBed::new();
+    let (store, recorder) = bed.open(Tuning::default()).await;
+    recorder.hold(&store).await;
+    let accepted = store.submit(append("r", vec![event("x")])).await.unwrap();
+    drop(store);
+    assert!(matches!(refusal(bed.options(Tuning::default()).path).await, OpenError::InUse { .. }));
+    recorder.release();
+    assert_eq!(accepted.stored().await.unwrap().last_seq, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notes.txt");
+    let text = "these are notes and no database\n".repeat(1_000);
+    fs::write(&path, &text).unwrap();
+    let error = refusal(&path).await;
+    assert!(matches!(error, OpenError::NotADatabase { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused_and_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let theirs = [
+        "CREATE TABLE notes (text TEXT)",
+        "CREATE TABLE log (text TEXT); CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+         installed_on TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL, execution_time BIGINT NOT NULL);
+         INSERT INTO _sqlx_migrations VALUES (20240101, 'theirs', 0, 1, x'00', 0)",
+    ];
+    for (n, sql) in theirs.into_iter().enumerate() {
+        let path = dir.path().join(format!("{n}.db"));
+        execute(&path, sql).await;
+        let before = fs::read(&path).unwrap();
+        let error = refusal(&path).await;
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+        assert!(fs::read(&path).unwrap() == before, "nothing was changed");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_becomes_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("empty.db");
+    fs::write(&path, "").unwrap();
+    try_open(SqliteOptions::new(&path)).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_by_name() {
+    let bed = SqliteBed::new();
+    let path = bed.options(Tuning::default()).path;
+    bed.opened().await.close().await;
+    execute(
+        &path,
+        "INSERT INTO _sqlx_migrations SELECT 7777, 'later', installed_on, success, checksum, 0 FROM _sqlx_migrations",
+    )
+    .await;
+    let error = refusal(&path).await;
+    assert!(matches!(error, OpenError::NewerSchema { found: 7777, known: 1, .. }), "{error}");
+    assert!(error.to_string().contains("newer"));
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_written_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    for path in [dir.path().join("missing/log.db"), dir.path().to_owned()] {
+        let error = refusal(&path).await;
+        assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+        assert!(error.to_string().contains(&path.display().to_string()));
+    }
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = refusal(file.join("log.db")).await;
+    assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_read_only_file_system_is_refused_by_name() {
+    let Some(mount) = Mount::tmpfs("size=8m") else { return };
+    let path = mount.path().join("log.db");
+    let store = try_open(SqliteOptions::new(&path)).await.unwrap();
+    store.append(append("r", vec![event("x")])).await.unwrap();
+    store.close().await;
+    drop(store);
+    assert!(mount.remount("ro"));
+    let error = refusal(&path).await;
+    assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+    assert!(mount.remount("rw"));
+    let store = try_open(SqliteOptions::new(&path)).await.unwrap();
+    assert_eq!(events(&store, &run("r")).await.len(), 1);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() {
+    let Some(mount) = Mount::tmpfs("size=4m") else { return };
+    let ballast = mount.path().join("ballast");
+    fs::write(&ballast, vec![1; 1_500_000]).unwrap();
+    let options = SqliteOptions { max_unsealed_entries: 20, ..SqliteOptions::new(mount.path().join("log.db")) };
+    let store = try_open(options.clone()).await.unwrap();
+    let text = "x".repeat(20_000);
+    let numbered = |n: usize| vec![with_id(&n.to_string(), event(&text)), event("small"), typed("run_start", "{}")];
+    let mut acked = 0;
+    let refused = loop {
+        match store.append(append("r", numbered(acked))).await {
+            Ok(appended) => acked = usize::try_from(appended.last_seq).unwrap() / 3,
+            Err(error) => break error,
+        }
+        assert!(acked < 1_000, "the disk has an end");
+    };
+    assert_eq!(refused.reason(), "STORE_FULL");
+    for _ in 0..5 {
+        // Many at once, so that groups of several rows fail too.
+        let large = || store.append(append("other", numbered(acked)));
+        for outcome in <[_; 4]>::from(tokio::join!(large(), large(), large(), large())) {
+            assert!(matches!(outcome, Err(Error::StoreFull)), "{outcome:?}");
+        }
+        assert_eq!(events(&store, &run("r")).await.len(), 3 * acked, "reads go on");
+        assert_eq!(store.tip(&run("r")).await.unwrap().last, 3 * acked as u64);
+        assert_eq!(events(&store, &Scope::Feed).await.len(), 3 * acked);
+    }
+    assert_eq!(reason(store.tip(&run("other")).await), "RUN_NOT_FOUND");
+    fs::remove_file(&ballast).unwrap();
+    let appended = store.append(append("r", numbered(acked))).await.unwrap();
+    assert_eq!(appended.last_seq, 3 * (acked as u64 + 1), "gapless");
+    assert!(store.append(append("r", vec![with_id("0", event(&text))])).await.unwrap().events[0].duplicate);
+    let stored = events(&store, &run("r")).await;
+    store.close().await;
+    drop(store);
+    let store = try_open(options).await.unwrap();
+    assert_eq!(events(&store, &run("r")).await, stored);
+    assert_eq!(all(&store, &Scope::Feed).await.len(), stored.len());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
+    let bed = SqliteBed::new();
+    let options = SqliteOptions { max_unsealed_entries: 7, ..bed.options(Tuning::default()) };
+    let store = try_open(options.clone()).await.unwrap();
+    let mut pending = Vec::new();
+    for round in 0..8 {
+        for n in 0..round * 3 + 1 {
+            let events = vec![with_id(&format!("{round}-{n}"), event("x")), event("y")];
+            store.append(append(&format!("r{}", n % 3), events)).await.unwrap();
+        }
+        let acked = store.tip(&Scope::Feed).await.unwrap().last;
+        // What a power cut leaves: the database as it is and a log that may be longer than what was acknowledged.
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("log.db");
+        fs::copy(&options.path, &copy).unwrap();
+        let wal = fs::read(options.path.with_extension("db-wal")).unwrap();
+        fs::write(copy.with_extension("db-wal"), [&wal[..], &vec![0xa5; 777 * round]].concat()).unwrap();
+        let recovered = try_open(SqliteOptions { path: copy, ..options.clone() }).await.unwrap();
+        assert_eq!(all(&recovered, &Scope::Feed).await.len() as u64, acked);
+        let total: u64 = recovered
+            .runs(&RunQuery { limit: 9, ..RunQuery::default() })
+            .await
+            .unwrap()
+            .runs
+            .iter()
+            .map(|run| run.last_seq)
+            .sum();
+        assert_eq!(total, acked, "the rows of the runs agree with the log");
+        for name in ["r0", "r1", "r2"] {
+            let (Ok(tip), here) = (recovered.tip(&run(name)).await, store.tip(&run(name)).await) else { continue };
+            assert_eq!(tip, here.unwrap());
+            assert_eq!(events(&recovered, &run(name)).await, events(&store, &run(name)).await);
+        }
+        let again = recovered.append(append("r0", vec![with_id("0-0", event("x")), event("new")])).await.unwrap();
+        assert_eq!(duplicates(&again), [true, false]);
+        assert_eq!(recovered.tip(&Scope::Feed).await.unwrap().last, acked + 1);
+        recovered.close().await;
+        pending.push(dir);
+    }
+    store.close().await;
+}
