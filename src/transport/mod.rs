@@ -6,4 +6,6 @@ pub mod convert;
 pub mod grpc;
 pub mod payload;
 pub mod present;
+pub mod rest;
+pub mod sse;
 pub mod status;

@@ -1,7 +1,8 @@
-//! The one map from the one error to gRPC.
+//! The one map from the one error to gRPC and to HTTP.
 
 use std::collections::HashMap;
 
+use http::StatusCode;
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -53,6 +54,21 @@ pub fn code(error: &Error) -> tonic::Code {
         Code::Unavailable => tonic::Code::Unavailable,
         Code::Internal => tonic::Code::Internal,
         Code::DataLoss => tonic::Code::DataLoss,
+    }
+}
+
+/// The HTTP status, the same at every door.
+#[must_use]
+pub fn http(error: &Error) -> StatusCode {
+    match error.code() {
+        Code::InvalidArgument => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::OutOfRange | Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
+        // A full queue is the caller's pace, a full disk is not.
+        Code::ResourceExhausted if matches!(error, Error::StoreFull) => StatusCode::SERVICE_UNAVAILABLE,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

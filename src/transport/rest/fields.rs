@@ -1,0 +1,143 @@
+//! JSON objects read strictly: every member is asked for by name, and one that nobody asked for is refused.
+
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Problem;
+
+/// The members of an object that were not taken yet. `path` is where the object stands in the request: "" or `events[2]`.
+pub struct Fields<'a> {
+    path: String,
+    members: Vec<(String, &'a RawValue)>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads an object. 400 where the text is no JSON, 422 where it is something else or names a member twice.
+    pub fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, Problem> {
+        let path = path.into();
+        let value: &RawValue = serde_json::from_str(text).map_err(|e| Problem::malformed(format!("must be JSON: {e}")))?;
+        if !value.get().starts_with('{') {
+            return Err(Problem::field(named(&path), "must be an object"));
+        }
+        let mut json = serde_json::Deserializer::from_str(value.get());
+        let members = json.deserialize_map(Members).map_err(|e| Problem::field(named(&path), e.to_string()))?;
+        for (index, (name, _)) in members.iter().enumerate() {
+            if members[..index].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Problem::field(join(&path, name), "is there twice"));
+            }
+        }
+        Ok(Self { path, members })
+    }
+
+    /// The path of a member.
+    #[must_use]
+    pub fn path_of(&self, name: &str) -> String {
+        join(&self.path, name)
+    }
+
+    /// Takes a member as the text that was sent; null counts as sent.
+    pub fn raw(&mut self, name: &str) -> Option<&'a str> {
+        let index = self.members.iter().position(|(member, _)| member == name)?;
+        Some(self.members.swap_remove(index).1.get())
+    }
+
+    /// Takes a string; `None` when absent or null.
+    pub fn string(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        self.typed(name, "must be a string")
+    }
+
+    /// Takes a string that must be there.
+    pub fn required_string(&mut self, name: &str) -> Result<String, Problem> {
+        let path = self.path_of(name);
+        self.string(name)?.ok_or_else(|| Problem::field(path, "must be set"))
+    }
+
+    /// Takes a number; `None` when absent or null.
+    pub fn number(&mut self, name: &str) -> Result<Option<f64>, Problem> {
+        self.typed(name, "must be a number")
+    }
+
+    /// Takes a truth value; `None` when absent or null.
+    pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, Problem> {
+        self.typed(name, "must be true or false")
+    }
+
+    /// Takes an array, each element as the text that was sent; `None` when absent or null.
+    pub fn array(&mut self, name: &str) -> Result<Option<Vec<&'a RawValue>>, Problem> {
+        self.typed(name, "must be an array")
+    }
+
+    fn typed<T: serde::Deserialize<'a>>(&mut self, name: &str, problem: &str) -> Result<Option<T>, Problem> {
+        match self.raw(name) {
+            None | Some("null") => Ok(None),
+            Some(text) => {
+                let path = self.path_of(name);
+                serde_json::from_str(text).map(Some).map_err(|_| Problem::field(path, problem))
+            }
+        }
+    }
+
+    /// Refuses what nobody asked for.
+    pub fn finish(self) -> Result<(), Problem> {
+        match self.members.first() {
+            Some((name, _)) => Err(Problem::field(join(&self.path, name), "is no member of this object")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The elements of an array, or `None` where the text is something else. 400 where it is no JSON.
+pub fn elements(text: &str) -> Result<Option<Vec<&RawValue>>, Problem> {
+    let value: &RawValue = serde_json::from_str(text).map_err(|e| Problem::malformed(format!("must be JSON: {e}")))?;
+    Ok(serde_json::from_str(value.get()).ok())
+}
+
+fn join(path: &str, name: &str) -> String {
+    let name: String = name.chars().take(100).collect();
+    if path.is_empty() { name } else { format!("{path}.{name}") }
+}
+
+fn named(path: &str) -> String {
+    if path.is_empty() { "body".to_owned() } else { path.to_owned() }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_nobody_asked_for_is_refused_by_its_path() {
+        let mut fields = Fields::parse(r#"{"type":"a","extra":1}"#, "events[2]").unwrap();
+        assert_eq!(fields.required_string("type").unwrap(), "a");
+        assert_eq!(fields.finish().unwrap_err().field.as_deref(), Some("events[2].extra"));
+    }
+
+    #[test]
+    fn wrong_types_and_twins_are_refused_by_name() {
+        let mut fields = Fields::parse(r#"{"type":1,"n":null}"#, "").unwrap();
+        assert_eq!(fields.string("type").unwrap_err().field.as_deref(), Some("type"));
+        assert_eq!(fields.number("n").unwrap(), None);
+        assert_eq!(Fields::parse(r#"{"a":1,"\u0061":2}"#, "").err().unwrap().field.as_deref(), Some("a"));
+        assert_eq!(Fields::parse("[]", "").err().unwrap().field.as_deref(), Some("body"));
+        assert_eq!(Fields::parse("{", "").err().unwrap().status, 400);
+    }
+}

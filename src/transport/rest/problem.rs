@@ -1,0 +1,79 @@
+//! What is wrong with a request, before a door gives it its shape.
+
+use std::time::Duration;
+
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use crate::domain::Error;
+use crate::transport::status;
+
+/// A refusal: the same facts for every door.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// UPPER_SNAKE, as in gRPC's `ErrorInfo`.
+    pub reason: &'static str,
+    /// For a person; names the field and says what to do.
+    pub message: String,
+    /// The path of the field at fault.
+    pub field: Option<String>,
+    /// When a retry makes sense.
+    pub retry_after: Option<Duration>,
+    /// The facts by name.
+    pub metadata: Vec<(&'static str, String)>,
+}
+
+impl Problem {
+    /// A refusal without a field.
+    pub fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into(), field: None, retry_after: None, metadata: Vec::new() }
+    }
+
+    /// 422: a well-formed request with a field that is not as it must be.
+    pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Error::invalid(field, problem).into()
+    }
+
+    /// 400: no JSON.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "MALFORMED_REQUEST", message)
+    }
+
+    /// 404: no such route.
+    #[must_use]
+    pub fn no_route(path: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NO_SUCH_ROUTE", format!("there is nothing at {path}; see /openapi.json"))
+    }
+
+    /// 405: another method.
+    #[must_use]
+    pub fn method_not_allowed(method: &Method) -> Self {
+        let message = format!("{method} is not allowed here; the Allow header lists what is");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+    }
+
+    /// The headers that go with it.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(delay) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
+        }
+        headers
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self {
+            status: status::http(&error),
+            reason: error.reason(),
+            message: error.to_string(),
+            field: error.field().map(ToOwned::to_owned),
+            retry_after: error.retry_after(),
+            metadata: error.metadata(),
+        }
+    }
+}

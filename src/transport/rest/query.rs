@@ -1,0 +1,49 @@
+//! Query strings read strictly: a parameter that nobody asked for is refused, never ignored.
+
+use super::Problem;
+
+/// The parameters that were not taken yet.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a query string.
+    #[must_use]
+    pub fn parse(query: Option<&str>) -> Self {
+        Self(form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect())
+    }
+
+    /// Takes a parameter that may be given once.
+    pub fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let mut all = self.all(name);
+        match all.len() {
+            0 | 1 => Ok(all.pop()),
+            _ => Err(Problem::field(name, "must be given once")),
+        }
+    }
+
+    /// Takes a parameter that may be given many times.
+    pub fn all(&mut self, name: &str) -> Vec<String> {
+        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|(parameter, _)| parameter == name);
+        self.0 = left;
+        Vec::into_iter(taken).map(|(_, value)| value).collect()
+    }
+
+    /// Takes a decimal number within the bounds; `default` where absent.
+    pub fn number(&mut self, name: &str, default: u64, bounds: std::ops::RangeInclusive<u64>) -> Result<u64, Problem> {
+        let Some(text) = self.one(name)? else { return Ok(default) };
+        let is_decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.parse::<u64>().ok().filter(|number| is_decimal && bounds.contains(number));
+        let problem = || Problem::field(name, format!("must be a number from {} to {}", bounds.start(), bounds.end()));
+        number.ok_or_else(problem)
+    }
+
+    /// Refuses what nobody asked for.
+    pub fn finish(self) -> Result<(), Problem> {
+        match self.0.into_iter().next() {
+            Some((name, _)) => {
+                Err(Problem::field(name.chars().take(100).collect::<String>(), "is no parameter of this call"))
+            }
+            None => Ok(()),
+        }
+    }
+}

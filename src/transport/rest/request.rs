@@ -1,0 +1,92 @@
+//! What accompanies every request: an id, a bound on its time, a line in the metrics, and what HTTP asks of a server.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, State};
+use axum::http::header::{ACCEPT, ALLOW};
+use axum::http::{HeaderValue, Method, Request, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use uuid::Uuid;
+
+use super::{Gateway, Problem, refuse};
+
+tokio::task_local! {
+    static REQUEST_ID: String;
+}
+
+/// The id of the request that is being answered: `req_…`.
+pub fn current_id() -> String {
+    REQUEST_ID.try_with(Clone::clone).unwrap_or_else(|_| new_id())
+}
+
+fn new_id() -> String {
+    format!("req_{}", Uuid::now_v7().simple())
+}
+
+/// Wraps every handler.
+pub async fn accompany(State(gateway): State<Gateway>, request: Request<Body>, next: Next) -> Response {
+    let id = new_id();
+    let began = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let answer = REQUEST_ID.scope(id.clone(), async {
+        if let Err(problem) = acceptable(&request) {
+            return refuse(&path, &problem);
+        }
+        match tokio::time::timeout(gateway.options.request_timeout, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                let message = "the request took too long; whether it was stored is not known";
+                refuse(&path, &Problem::new(StatusCode::SERVICE_UNAVAILABLE, "TIMEOUT", message))
+            }
+        }
+    });
+    let mut response = answer.await;
+    if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = options(&response);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    let status = response.status().as_str().to_owned();
+    metrics::counter!("runlog_http_requests_total", "method" => method.to_string(), "route" => route.clone(),
+        "status" => status)
+    .increment(1);
+    metrics::histogram!("runlog_http_request_seconds", "route" => route).record(began.elapsed().as_secs_f64());
+    response
+}
+
+/// OPTIONS: what the route allows.
+fn options(refused: &Response) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let mut allowed = refused.headers().get(ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("").to_owned();
+    allowed.push_str(if allowed.is_empty() { "OPTIONS" } else { ",OPTIONS" });
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+/// 406 where the client takes nothing that we have. No Accept header takes everything.
+fn acceptable(request: &Request<Body>) -> Result<(), Problem> {
+    let mut accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    if accepted.peek().is_none() {
+        return Ok(());
+    }
+    let is_stream = request.uri().path().ends_with("/stream");
+    let (range, name) = if is_stream { ("text/*", "text/event-stream") } else { ("application/*", "application/json") };
+    let is_metrics = request.uri().path() == "/metrics";
+    let matches = |range_of: &str| {
+        let mut parts = range_of.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        !refused && (essence == "*/*" || essence == range || essence == name || (is_metrics && essence.starts_with("text/")))
+    };
+    if accepted.any(|value| value.split(',').any(matches)) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", format!("this answers {name} only")))
+}

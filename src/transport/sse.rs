@@ -1,0 +1,121 @@
+//! Server-sent events: the frames of a subscription as a browser reads them.
+//!
+//! The rules were tried against the published parsers: one `data:` line an event, LF only; `id:` is the event's cursor;
+//! no `event:` line; the heartbeat is a comment with one LF, since one parser takes a comment and a blank line for an
+//! empty message; `retry:` goes inside the first event's frame for the same reason.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream::unfold;
+
+use crate::domain::{Event, Result, record};
+use crate::service::hub::Batch;
+use crate::service::subscribe::{Frame, FrameKind, Subscription};
+
+/// What a silent stream says.
+const HEARTBEAT: &[u8] = b": hb\n";
+
+/// How long a browser waits before it reconnects; inside the first frame.
+const RETRY: &[u8] = b"retry: 2000\n";
+
+/// How a door writes an event: one line of JSON. `number` is the batch's slot for this form, see [`Batch::form`].
+#[derive(Clone, Copy)]
+pub struct EventForm {
+    /// Every form has its own.
+    pub number: usize,
+    /// Appends the event as JSON. Line breaks between tokens are taken out afterwards.
+    pub write: fn(&Event, &mut String),
+}
+
+/// The answer: a stream that ends with the run, or 204 where the run has ended and nothing is left to tell, which is what
+/// stops a browser from reconnecting for ever.
+pub async fn respond(mut subscription: Subscription, form: EventForm) -> Result<Response> {
+    let mut ready = VecDeque::new();
+    // Looks ahead as far as nothing has to be waited for.
+    while ready.is_empty() && !subscription.would_wait() {
+        match subscription.next().await? {
+            Some(Frame { kind: FrameKind::Ended { .. }, .. }) | None => return Ok(no_content()),
+            Some(Frame { kind: FrameKind::Events(batches), .. }) => ready.extend(batches),
+            Some(_) => {}
+        }
+    }
+    let stream = Stream { subscription, form, ready, begun: false };
+    let mut response = Response::new(Body::from_stream(unfold(stream, next)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+struct Stream {
+    subscription: Subscription,
+    form: EventForm,
+    /// Batches that were read while looking ahead.
+    ready: VecDeque<Arc<Batch>>,
+    begun: bool,
+}
+
+async fn next(mut stream: Stream) -> Option<(Result<Bytes, std::convert::Infallible>, Stream)> {
+    loop {
+        if let Some(batch) = stream.ready.pop_front() {
+            let Some(frames) = encoded(&batch, stream.form) else {
+                tracing::error!("a stored event does not read; the stream is cut");
+                return None;
+            };
+            let frames = if stream.begun { frames } else { [RETRY, &frames].concat().into() };
+            stream.begun = true;
+            return Some((Ok(frames), stream));
+        }
+        match stream.subscription.next().await {
+            Ok(Some(Frame { kind: FrameKind::Events(batches), .. })) => stream.ready.extend(batches),
+            Ok(Some(Frame { kind: FrameKind::Heartbeat, .. })) => {
+                return Some((Ok(Bytes::from_static(HEARTBEAT)), stream));
+            }
+            Ok(Some(Frame { kind: FrameKind::CaughtUp { .. }, .. })) => {}
+            Ok(Some(Frame { kind: FrameKind::Ended { .. }, .. }) | None) => return None,
+            Err(error) => {
+                // The client reconnects with the id of the last event that it saw.
+                tracing::debug!(%error, "an event stream ends early");
+                return None;
+            }
+        }
+    }
+}
+
+/// The frames of a batch, encoded by the first reader who asks.
+fn encoded(batch: &Batch, form: EventForm) -> Option<Bytes> {
+    let frames = batch.form(form.number, |batch| encode(batch, form).unwrap_or_default());
+    // A batch is never empty, so this is an encoding that failed.
+    (!frames.is_empty()).then_some(frames)
+}
+
+fn encode(batch: &Batch, form: EventForm) -> Result<Bytes> {
+    let mut frames = String::with_capacity(batch.data.len() * 2);
+    let mut rest = batch.data.clone();
+    while !rest.is_empty() {
+        let event = record::decode(record::split_entry(&mut rest)?)?;
+        frames.push_str(&format!("id: {}\ndata: ", event.seq));
+        let begin = frames.len();
+        (form.write)(&event, &mut frames);
+        if frames[begin..].contains(['\n', '\r']) {
+            // In JSON a line break can only stand between tokens: a payload that was sent over many lines.
+            let line = frames[begin..].replace(['\n', '\r'], " ");
+            frames.replace_range(begin.., &line);
+        }
+        frames.push_str("\n\n");
+    }
+    Ok(frames.into())
+}
