@@ -91,17 +91,14 @@ impl Server {
         set_health(&health, ServingStatus::Serving).await;
         let routes = self.routes(health_service);
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
-        let until = cut.clone();
-        let server = transport(&self.options).add_routes(routes).serve_with_incoming_shutdown(
-            connections::accept(self.listener, self.options.max_connections),
-            async move { draining.cancelled().await },
-        );
-        let mut serving = tokio::spawn(async move {
-            tokio::select! {
-                served = server => served,
-                () = until.cancelled() => Ok(()),
-            }
-        });
+        let server = transport(&self.options)
+            .layer(WireErrors::layer(self.options.request_timeout()))
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(
+                connections::accept(self.listener, self.options.max_connections, cut.clone()),
+                async move { draining.cancelled().await },
+            );
+        let mut serving = tokio::spawn(server);
         tracing::info!(address = %self.address, data = %self.options.data.display(), "serving");
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
@@ -109,17 +106,24 @@ impl Server {
         };
         set_health(&health, ServingStatus::NotServing).await;
         self.draining.cancel();
+        // A health watch has no end of its own; it would hold the drain up to the deadline.
+        forget_health(health).await;
         let ended = match ended {
             Some(ended) => Ok(ended),
-            None => tokio::time::timeout(self.options.drain_timeout(), serving).await,
+            None => tokio::time::timeout(self.options.drain_timeout(), &mut serving).await,
         };
         let in_time = ended.is_ok();
-        cut.cancel();
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(_) => {
+                cut.cancel();
+                serving.await
+            }
+        };
         self.store.close().await;
         match ended {
-            Ok(Ok(served)) => served?,
-            Ok(Err(panic)) => tracing::error!(%panic, "the server task panicked"),
-            Err(_) => {}
+            Ok(served) => served?,
+            Err(panic) => tracing::error!(%panic, "the server task panicked"),
         }
         if in_time {
             tracing::info!("drained: all calls ended by themselves");
@@ -130,14 +134,14 @@ impl Server {
     }
 
     fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>) -> Routes {
-        // A little above our own bound, so that a request just over it is refused by field and not by the wire layer.
+        // A little above the bound, so that one payload of exactly that size fits with what is around it.
         let max_bytes = self.options.max_request_bytes + FRAMING_BYTES;
         let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
         let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
         const DECODES: &str = "our own descriptors decode";
         Routes::new(health)
-            .add_service(WireErrors(events.max_decoding_message_size(max_bytes)))
-            .add_service(WireErrors(runs.max_decoding_message_size(max_bytes)))
+            .add_service(events.max_decoding_message_size(max_bytes))
+            .add_service(runs.max_decoding_message_size(max_bytes))
             .add_service(reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}")))
             .add_service(reflection().build_v1alpha().unwrap_or_else(|_| unreachable!("{DECODES}")))
     }
@@ -158,12 +162,21 @@ fn transport(options: &ServeOptions) -> tonic::transport::Server {
         .initial_stream_window_size(options.stream_window_bytes)
         .initial_connection_window_size(options.connection_window_bytes)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .timeout(options.request_timeout())
 }
 
+/// What health tells about: the server as a whole, and each service.
+const HEALTH_OF: [&str; 3] = ["", EVENT_SERVICE, RUN_SERVICE];
+
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", EVENT_SERVICE, RUN_SERVICE] {
+    for service in HEALTH_OF {
         health.set_service_status(service, status).await;
+    }
+}
+
+/// Ends the watches, after what they were told last.
+async fn forget_health(mut health: HealthReporter) {
+    for service in HEALTH_OF {
+        health.clear_service_status(service).await;
     }
 }
 

@@ -76,7 +76,7 @@ pub enum FrameKind {
     },
     /// Nothing new, or nothing that the filter lets through.
     Heartbeat,
-    /// The run ended and all of it is told. The last frame.
+    /// Once: the run ended and all of it is told. The last frame, unless the reader keeps the subscription open.
     Ended {
         /// How it ended.
         status: RunStatus,
@@ -97,7 +97,7 @@ pub struct Subscription {
     /// The latest tip that is known; all up to it is stored.
     tip: Option<Tip>,
     caught_up: bool,
-    ended: bool,
+    end_told: bool,
     max_batch: usize,
     heartbeat: Duration,
     silent_until: Instant,
@@ -127,7 +127,7 @@ impl Service {
             replay_end,
             tip: None,
             caught_up: false,
-            ended: false,
+            end_told: false,
             max_batch,
             heartbeat,
             silent_until: Instant::now() + heartbeat,
@@ -188,10 +188,10 @@ impl Service {
 }
 
 impl Subscription {
-    /// The next frame; `None` after [`FrameKind::Ended`]. Dropping the future loses nothing.
+    /// The next frame; `None` after [`FrameKind::Ended`], unless it is kept open. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
-            if self.ended {
+            if self.end_told && !self.request.keep_open {
                 return Ok(None);
             }
             if self.service.draining.is_cancelled() {
@@ -207,13 +207,15 @@ impl Subscription {
                 self.tip = Some(told);
             }
             if self.tip.is_none_or(|tip| tip.last >= self.next) {
+                let before = self.next;
                 if let Some(batches) = self.advance().await? {
                     return Ok(Some(self.frame(FrameKind::Events(batches))));
                 }
                 if Instant::now() >= self.silent_until {
                     return Ok(Some(self.frame(FrameKind::Heartbeat)));
                 }
-                if self.tip.is_some_and(|tip| tip.last >= self.next) {
+                if self.next > before {
+                    // The filter held all of it back. There may be more, or the end of the replay to tell.
                     continue;
                 }
             }
@@ -255,10 +257,10 @@ impl Subscription {
         filtered(&self.request.filter, batches.collect())
     }
 
-    /// The end of the run, when it has ended and all that is known has been told.
+    /// The end of the run, once, when it has ended and all that is known has been told.
     fn at_the_end(&mut self) -> Option<Frame> {
-        let tip = self.tip.filter(|tip| tip.status.is_final() && !self.request.keep_open)?;
-        self.ended = true;
+        let tip = self.tip.filter(|tip| tip.status.is_final() && !self.end_told)?;
+        self.end_told = true;
         // Events may have been read past the tip that came with them.
         let last_seq = tip.last.max(self.next - 1);
         Some(self.frame(FrameKind::Ended { status: tip.status, last_seq }))
