@@ -3,8 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::http::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
@@ -20,6 +25,8 @@ use crate::store::SharedStore;
 use crate::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
 use crate::transport::connections;
 use crate::transport::grpc::{EventHandler, RunHandler, WireErrors};
+use crate::transport::rest::{self, Gateway, GatewayOptions};
+use crate::transport::{measures, status};
 
 /// Record bytes after which a page ends: under the 4 MiB that gRPC clients accept by default, typed payloads included.
 const MAX_PAGE_BYTES: usize = 3 << 20;
@@ -91,17 +98,11 @@ impl Server {
         set_health(&health, ServingStatus::Serving).await;
         let routes = self.routes(health_service);
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
-        let until = cut.clone();
         let server = transport(&self.options).add_routes(routes).serve_with_incoming_shutdown(
-            connections::accept(self.listener, self.options.max_connections),
+            connections::accept(self.listener, self.options.max_connections, cut.clone()),
             async move { draining.cancelled().await },
         );
-        let mut serving = tokio::spawn(async move {
-            tokio::select! {
-                served = server => served,
-                () = until.cancelled() => Ok(()),
-            }
-        });
+        let mut serving = tokio::spawn(server);
         tracing::info!(address = %self.address, data = %self.options.data.display(), "serving");
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
@@ -109,17 +110,24 @@ impl Server {
         };
         set_health(&health, ServingStatus::NotServing).await;
         self.draining.cancel();
+        // A health watch has no end of its own; it would hold the drain up to the deadline.
+        forget_health(health).await;
         let ended = match ended {
             Some(ended) => Ok(ended),
-            None => tokio::time::timeout(self.options.drain_timeout(), serving).await,
+            None => tokio::time::timeout(self.options.drain_timeout(), &mut serving).await,
         };
         let in_time = ended.is_ok();
-        cut.cancel();
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(_) => {
+                cut.cancel();
+                serving.await
+            }
+        };
         self.store.close().await;
         match ended {
-            Ok(Ok(served)) => served?,
-            Ok(Err(panic)) => tracing::error!(%panic, "the server task panicked"),
-            Err(_) => {}
+            Ok(served) => served?,
+            Err(panic) => tracing::error!(%panic, "the server task panicked"),
         }
         if in_time {
             tracing::info!("drained: all calls ended by themselves");
@@ -129,18 +137,35 @@ impl Server {
         Ok(())
     }
 
+    /// gRPC and the JSON gateway, on one port.
     fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>) -> Routes {
-        // A little above our own bound, so that a request just over it is refused by field and not by the wire layer.
+        let grpc = self.grpc(health).into_axum_router().reset_fallback();
+        let grpc = grpc.layer(WireErrors::layer(self.options.request_timeout()));
+        let gateway = Gateway::new(self.service.clone(), gateway_options(&self.options), measures::recorder());
+        Routes::from(grpc.merge(rest::router(gateway)).fallback(nobody))
+    }
+
+    fn grpc(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>) -> Routes {
+        // A little above the bound, so that one payload of exactly that size fits with what is around it.
         let max_bytes = self.options.max_request_bytes + FRAMING_BYTES;
         let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
         let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
         const DECODES: &str = "our own descriptors decode";
         Routes::new(health)
-            .add_service(WireErrors(events.max_decoding_message_size(max_bytes)))
-            .add_service(WireErrors(runs.max_decoding_message_size(max_bytes)))
+            .add_service(events.max_decoding_message_size(max_bytes))
+            .add_service(runs.max_decoding_message_size(max_bytes))
             .add_service(reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}")))
             .add_service(reflection().build_v1alpha().unwrap_or_else(|_| unreachable!("{DECODES}")))
     }
+}
+
+/// Answers what is neither a gRPC method nor a route, in the caller's own terms.
+async fn nobody(request: Request<Body>) -> Response {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|content_type| content_type.starts_with("application/grpc")) {
+        return status::from_wire(Status::unimplemented(request.uri().path())).into_http();
+    }
+    rest::not_found(request.uri().clone()).await
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -158,12 +183,23 @@ fn transport(options: &ServeOptions) -> tonic::transport::Server {
         .initial_stream_window_size(options.stream_window_bytes)
         .initial_connection_window_size(options.connection_window_bytes)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .timeout(options.request_timeout())
+        // The gateway's clients.
+        .accept_http1(true)
 }
 
+/// What health tells about: the server as a whole, and each service.
+const HEALTH_OF: [&str; 3] = ["", EVENT_SERVICE, RUN_SERVICE];
+
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", EVENT_SERVICE, RUN_SERVICE] {
+    for service in HEALTH_OF {
         health.set_service_status(service, status).await;
+    }
+}
+
+/// Ends the watches, after what they were told last.
+async fn forget_health(mut health: HealthReporter) {
+    for service in HEALTH_OF {
+        health.clear_service_status(service).await;
     }
 }
 
@@ -177,6 +213,14 @@ fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
         queue_wait: options.publish_wait(),
         read_connections: options.read_connections,
         ..SqliteOptions::new(&options.data)
+    }
+}
+
+fn gateway_options(options: &ServeOptions) -> GatewayOptions {
+    GatewayOptions {
+        cors_origins: options.cors_origins.clone(),
+        request_timeout: options.request_timeout(),
+        sse_heartbeat: options.sse_heartbeat(),
     }
 }
 

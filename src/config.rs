@@ -124,6 +124,10 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_HEARTBEAT_MS", help_heading = "Reading and following", default_value = "10000",
           value_parser = within_ms(1_000..=300_000))]
     pub heartbeat_ms: u64,
+    /// How long an event stream of the JSON gateway may be silent before it says `: hb`, milliseconds (1,000 to 300,000).
+    #[arg(long, env = "RUNLOG_SSE_HEARTBEAT_MS", help_heading = "Reading and following", default_value = "5000",
+          value_parser = within_ms(1_000..=300_000))]
+    pub sse_heartbeat_ms: u64,
     /// Connections to the store for readers (1 to 64).
     #[arg(long, env = "RUNLOG_READ_CONNECTIONS", help_heading = "Reading and following", default_value = "4",
           value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -149,6 +153,11 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_CONNECTION_WINDOW_BYTES", help_heading = "Connections", default_value = "4194304",
           value_parser = clap::value_parser!(u32).range(65_535..=1 << 30))]
     pub connection_window_bytes: u32,
+    /// Origins whose pages may call the JSON gateway, such as https://app.example.com, separated by commas; `*` for any,
+    /// none by default.
+    #[arg(long, env = "RUNLOG_CORS_ORIGINS", help_heading = "Connections", value_name = "ORIGINS", value_delimiter = ',',
+          value_parser = cors_origin)]
+    pub cors_origins: Vec<String>,
     /// How long a call that is no stream may take, milliseconds (100 to 600,000); at least --publish-wait-ms.
     #[arg(long, env = "RUNLOG_REQUEST_TIMEOUT_MS", help_heading = "Connections", default_value = "30000",
           value_parser = within_ms(100..=600_000))]
@@ -231,6 +240,12 @@ impl ServeOptions {
         Duration::from_millis(self.heartbeat_ms)
     }
 
+    /// `sse_heartbeat_ms`.
+    #[must_use]
+    pub fn sse_heartbeat(&self) -> Duration {
+        Duration::from_millis(self.sse_heartbeat_ms)
+    }
+
     /// `keepalive_interval_ms`.
     #[must_use]
     pub fn keepalive_interval(&self) -> Duration {
@@ -273,6 +288,15 @@ fn at_most(small: (&str, u64), large: (&str, u64), why: &str) -> Result<(), Inva
     Err(InvalidOptions(format!(
         "{small} {low} is more than {large} {high}: {why}; lower the first or raise the second"
     )))
+}
+
+fn cors_origin(text: &str) -> Result<String, String> {
+    let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
+        matches!(scheme, "http" | "https")
+            && !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+    });
+    if text == "*" || is_origin { Ok(text.to_owned()) } else { Err("such as https://app.example.com, or *".to_owned()) }
 }
 
 fn within(range: RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
@@ -345,7 +369,10 @@ mod tests {
             let variable = format!("RUNLOG_{}", long.replace('-', "_").to_uppercase());
             assert!(help.contains(&format!("--{long}")), "{long}");
             assert!(help.contains(&format!("[env: {variable}")), "{variable}");
-            assert!(!arg.get_default_values().is_empty() || long == "insecure-no-auth", "{long}");
+            assert!(
+                !arg.get_default_values().is_empty() || ["insecure-no-auth", "cors-origins"].contains(&long),
+                "{long}"
+            );
             assert!(arg.get_help().is_some_and(|help| !help.to_string().is_empty()), "{long}");
         }
     }

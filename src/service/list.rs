@@ -11,6 +11,9 @@ use super::Service;
 /// Most events that one listing looks at, so that a filter that matches little cannot read the whole log in one call.
 pub(super) const MAX_SCANNED_EVENTS: usize = 20_000;
 
+/// Most record bytes that one listing looks at, for the same reason.
+const MAX_SCANNED_BYTES: usize = 64 << 20;
+
 /// Events in one page when the reader does not say.
 const DEFAULT_PAGE_SIZE: usize = 100;
 
@@ -60,7 +63,8 @@ impl Service {
         let start_of_descending = request.descending && request.cursor.is_empty();
         let mut position = if start_of_descending { u64::MAX } else { cursor.0 };
         let mut records = Vec::new();
-        let (mut scanned, mut bytes) = (0, 0);
+        let (mut scanned, mut scanned_bytes, mut bytes) = (0, 0, 0);
+        let mut newest = 0;
         loop {
             let range = Range {
                 from: position,
@@ -87,7 +91,9 @@ impl Service {
                         break;
                     }
                     position = coordinate;
+                    newest = newest.max(coordinate);
                     scanned += 1;
+                    scanned_bytes += record.len();
                     if passes(&request.filter, &record)? {
                         bytes += record.len();
                         records.push(StoredRecord { bytes: record, sensitive: chunk.sensitive });
@@ -99,10 +105,12 @@ impl Service {
             }
             let at_end = if request.descending { position <= 1 } else { position >= page.tip.last };
             full |= records.len() >= page_size;
-            if full || at_end || read_nothing || scanned >= MAX_SCANNED_EVENTS {
+            let enough = scanned >= MAX_SCANNED_EVENTS || scanned_bytes >= MAX_SCANNED_BYTES;
+            if full || at_end || read_nothing || enough {
                 // An empty scope read backwards has no end to stand at; its beginning is where a reader can poll from.
                 let next = if position == u64::MAX { page.tip.last } else { position };
-                let last_seq = if matches!(request.scope, Scope::Run(_)) { page.tip.last } else { 0 };
+                // The tip was read before the events; the page may hold later ones.
+                let last_seq = if matches!(request.scope, Scope::Run(_)) { page.tip.last.max(newest) } else { 0 };
                 let next_cursor = Cursor(next).to_text(&request.scope, feed);
                 return Ok(EventsPage { records, next_cursor, has_more: !at_end && !read_nothing, last_seq });
             }

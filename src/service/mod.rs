@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::Limits;
+use crate::domain::{Error, Limits, Result};
 use crate::store::SharedStore;
 
 use hub::Hub;
@@ -61,6 +61,14 @@ impl Service {
     pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: CancellationToken) -> Self {
         let subscriptions = Arc::new(Semaphore::new(options.max_subscriptions));
         Self { store, hub, options: Arc::new(options), subscriptions, draining }
+    }
+
+    /// Whether the store answers and the server does not drain.
+    pub async fn ready(&self) -> Result<()> {
+        if self.draining.is_cancelled() {
+            return Err(Error::ShuttingDown);
+        }
+        self.store.ready().await
     }
 
     /// Resolves when the server begins to drain.

@@ -76,7 +76,7 @@ pub enum FrameKind {
     },
     /// Nothing new, or nothing that the filter lets through.
     Heartbeat,
-    /// The run ended and all of it is told. The last frame.
+    /// Once: the run ended and all of it is told. The last frame, unless the reader keeps the subscription open.
     Ended {
         /// How it ended.
         status: RunStatus,
@@ -97,7 +97,7 @@ pub struct Subscription {
     /// The latest tip that is known; all up to it is stored.
     tip: Option<Tip>,
     caught_up: bool,
-    ended: bool,
+    end_told: bool,
     max_batch: usize,
     heartbeat: Duration,
     silent_until: Instant,
@@ -118,16 +118,21 @@ impl Service {
         let permit = Arc::clone(&self.subscriptions).try_acquire_owned().map_err(overloaded)?;
         // Armed before the store is read: what is committed from here on is either read or told.
         let membership = self.hub.join(&request.scope);
-        let (next, replay_end) = self.first_coordinate(&request).await?;
+        let tip = match self.store.tip(&request.scope).await {
+            Err(Error::RunNotFound { .. }) if request.wait_for_run => None,
+            tip => Some(tip?),
+        };
+        let replay_end = tip.map_or(0, |tip| tip.last);
+        let next = self.first_coordinate(&request, replay_end).await?;
         Ok(Subscription {
             service: self.clone(),
             request,
             membership,
             next,
             replay_end,
-            tip: None,
+            tip,
             caught_up: false,
-            ended: false,
+            end_told: false,
             max_batch,
             heartbeat,
             silent_until: Instant::now() + heartbeat,
@@ -144,28 +149,23 @@ impl Service {
         }
     }
 
-    /// Where to begin, and where the scope ends now.
-    async fn first_coordinate(&self, request: &Subscribe) -> Result<(u64, u64)> {
-        let tip = match self.store.tip(&request.scope).await {
-            Err(Error::RunNotFound { .. }) if request.wait_for_run => Tip { last: 0, status: RunStatus::Unspecified },
-            tip => tip?,
-        };
-        let first = match &request.start {
+    /// Where to begin in a scope that ends at `end`.
+    async fn first_coordinate(&self, request: &Subscribe, end: u64) -> Result<u64> {
+        Ok(match &request.start {
             Start::After(text) => {
                 let feed = self.store.feed_id();
                 let cursor = Cursor::parse(text, &request.scope, feed)?;
-                if cursor.0 > tip.last {
-                    let end = Cursor(tip.last).to_text(&request.scope, feed);
+                if cursor.0 > end {
+                    let end = Cursor(end).to_text(&request.scope, feed);
                     return Err(Error::CursorBeyondEnd { cursor: text.clone(), end });
                 }
                 cursor.0 + 1
             }
-            Start::Latest | Start::Tail(0) => tip.last + 1,
-            Start::Tail(_) if tip.last == 0 => 1,
-            Start::Tail(count) if request.filter.passes_all() => tip.last.saturating_sub(u64::from(*count)) + 1,
-            Start::Tail(count) => self.tail_start(request, tip.last, *count as usize).await?,
-        };
-        Ok((first, tip.last))
+            Start::Latest | Start::Tail(0) => end + 1,
+            Start::Tail(_) if end == 0 => 1,
+            Start::Tail(count) if request.filter.passes_all() => end.saturating_sub(u64::from(*count)) + 1,
+            Start::Tail(count) => self.tail_start(request, end, *count as usize).await?,
+        })
     }
 
     /// Looks backwards for the last `count` events that the filter lets through, as far as one listing looks. A page also
@@ -188,10 +188,10 @@ impl Service {
 }
 
 impl Subscription {
-    /// The next frame; `None` after [`FrameKind::Ended`]. Dropping the future loses nothing.
+    /// The next frame; `None` after [`FrameKind::Ended`], unless it is kept open. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
-            if self.ended {
+            if self.end_told && !self.request.keep_open {
                 return Ok(None);
             }
             if self.service.draining.is_cancelled() {
@@ -207,13 +207,15 @@ impl Subscription {
                 self.tip = Some(told);
             }
             if self.tip.is_none_or(|tip| tip.last >= self.next) {
+                let before = self.next;
                 if let Some(batches) = self.advance().await? {
                     return Ok(Some(self.frame(FrameKind::Events(batches))));
                 }
                 if Instant::now() >= self.silent_until {
                     return Ok(Some(self.frame(FrameKind::Heartbeat)));
                 }
-                if self.tip.is_some_and(|tip| tip.last >= self.next) {
+                if self.next > before {
+                    // The filter held all of it back. There may be more, or the end of the replay to tell.
                     continue;
                 }
             }
@@ -255,10 +257,10 @@ impl Subscription {
         filtered(&self.request.filter, batches.collect())
     }
 
-    /// The end of the run, when it has ended and all that is known has been told.
+    /// The end of the run, once, when it has ended and all that is known has been told.
     fn at_the_end(&mut self) -> Option<Frame> {
-        let tip = self.tip.filter(|tip| tip.status.is_final() && !self.request.keep_open)?;
-        self.ended = true;
+        let tip = self.tip.filter(|tip| tip.status.is_final() && !self.end_told)?;
+        self.end_told = true;
         // Events may have been read past the tip that came with them.
         let last_seq = tip.last.max(self.next - 1);
         Some(self.frame(FrameKind::Ended { status: tip.status, last_seq }))
@@ -292,6 +294,13 @@ impl Subscription {
         self.silent_until = Instant::now() + self.heartbeat;
         let cursor = Cursor(self.next - 1).to_text(&self.request.scope, self.service.store.feed_id());
         Frame { cursor, kind }
+    }
+
+    /// Whether [`next`](Self::next) has nothing to tell before something new happens.
+    #[must_use]
+    pub fn would_wait(&self) -> bool {
+        let has_ended = |tip: Tip| tip.status.is_final() && !self.end_told;
+        self.caught_up && self.tip.is_none_or(|tip| tip.last < self.next && !has_ended(tip))
     }
 
     /// The cursor to go on from, should the subscription break off now.

@@ -1,5 +1,6 @@
 //! Accepting connections, no more at a time than allowed: further ones wait in the kernel's queue.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use futures_util::stream::{Stream, unfold};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// How long accepting pauses when the process is out of file descriptors.
@@ -19,20 +21,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Connection {
     socket: TcpStream,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: OwnedSemaphorePermit,
 }
 
-/// The connections of a listener.
-pub fn accept(listener: TcpListener, max_connections: usize) -> impl Stream<Item = io::Result<Connection>> {
+/// The connections of a listener. `cut` breaks all of them off, also those whose peer does not read.
+pub fn accept(
+    listener: TcpListener,
+    max_connections: usize,
+    cut: CancellationToken,
+) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(max_connections));
-    unfold((listener, places), |(listener, places)| async move {
+    unfold((listener, places, cut), |(listener, places, cut)| async move {
         loop {
             let place = Arc::clone(&places).acquire_owned().await.ok()?;
             match listener.accept().await {
                 Ok((socket, _)) => {
                     // Answers are small and waited for.
                     let _ = socket.set_nodelay(true);
-                    return Some((Ok(Connection { socket, _place: place }), (listener, places)));
+                    let until = Box::pin(cut.clone().cancelled_owned());
+                    let connection = Connection { socket, cut: until, _place: place };
+                    return Some((Ok(connection), (listener, places, cut)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
@@ -41,6 +50,16 @@ pub fn accept(listener: TcpListener, max_connections: usize) -> impl Stream<Item
             }
         }
     })
+}
+
+impl Connection {
+    /// The socket, unless it is cut. Whoever waits for the socket waits for the cut as well.
+    fn socket(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
+        match self.cut.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(Pin::new(&mut self.socket)),
+        }
+    }
 }
 
 impl Connected for Connection {
@@ -53,13 +72,13 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        self.socket(cx)?.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        self.socket(cx)?.poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -67,7 +86,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        self.socket(cx)?.poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

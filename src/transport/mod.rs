@@ -4,6 +4,7 @@
 pub mod connections;
 pub mod convert;
 pub mod grpc;
+pub mod measures;
 pub mod payload;
 pub mod present;
 pub mod rest;

@@ -72,7 +72,8 @@ pub fn http(error: &Error) -> StatusCode {
     }
 }
 
-/// A request that the wire layer itself refused, with a reason of ours: too large, or no protobuf of this message.
+/// A request that the wire layer itself refused, with a reason of ours: too large, no protobuf of this message, or for
+/// a method that is not there.
 ///
 /// Our own statuses carry details, tonic's carry none. tonic says OUT_OF_RANGE to a message over the size limit and
 /// INTERNAL to one that does not decode; both are the caller's to mend.
@@ -88,6 +89,9 @@ pub fn from_wire(status: Status) -> Status {
         }
         tonic::Code::Internal => {
             (tonic::Code::InvalidArgument, "MALFORMED_REQUEST", "the request is no protobuf of this method's message")
+        }
+        tonic::Code::Unimplemented => {
+            (tonic::Code::Unimplemented, "UNIMPLEMENTED", "the server has no such method, or cannot read this encoding")
         }
         _ => return status,
     };

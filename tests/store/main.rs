@@ -4,7 +4,6 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stdout,
     reason = "the lints know `#[test]` functions only, and cases are called by them"
 )]
 

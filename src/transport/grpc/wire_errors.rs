@@ -1,21 +1,29 @@
-//! Gives the errors of the wire layer itself a reason, as all others have: see [`status::from_wire`].
+//! Gives the errors of the wire layer itself a reason, as all others have: see [`status::from_wire`]. A call that takes
+//! too long is answered here for the same reason: tonic's own timeout says CANCELLED and nothing more.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tonic::Status;
-use tonic::server::NamedService;
-use tower::Service;
+use tower::{Layer, Service};
 
+use crate::domain::Error;
 use crate::transport::status;
 
-/// A gRPC service whose every error has a reason.
+/// A server whose every error has a reason.
 #[derive(Clone, Debug)]
-pub struct WireErrors<S>(pub S);
+pub struct WireErrors<S> {
+    inner: S,
+    timeout: Duration,
+}
 
-impl<S: NamedService> NamedService for WireErrors<S> {
-    const NAME: &'static str = S::NAME;
+impl<S> WireErrors<S> {
+    /// Around all services. `timeout` is for a call to be answered, or for a stream to begin.
+    pub fn layer(timeout: Duration) -> impl Layer<S, Service = Self> + Clone {
+        tower::layer::layer_fn(move |inner| Self { inner, timeout })
+    }
 }
 
 impl<S, Request, Body> Service<Request> for WireErrors<S>
@@ -29,13 +37,17 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let response = self.0.call(request);
+        let response = tokio::time::timeout(self.timeout, self.inner.call(request));
         Box::pin(async move {
-            let response = response.await?;
+            let Ok(response) = response.await else {
+                // Only the store is ever waited for, and what became of a commit is not known.
+                return Ok(status::from_error(&Error::StoreUnavailable).into_http());
+            };
+            let response = response?;
             // An error without a body has its status among the headers; that is how the wire layer refuses.
             let refused = response.headers().get("grpc-status").is_some();
             match refused.then(|| Status::from_header_map(response.headers())).flatten() {

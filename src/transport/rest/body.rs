@@ -11,7 +11,8 @@ use super::Problem;
 pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, Problem> {
     if let Some(content_type) = request.headers().get(CONTENT_TYPE) {
         let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let is_json = essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json");
+        let is_json =
+            essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json");
         if !is_json {
             let message = format!("send application/json, not {essence:?}");
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));

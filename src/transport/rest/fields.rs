@@ -16,7 +16,8 @@ impl<'a> Fields<'a> {
     /// Reads an object. 400 where the text is no JSON, 422 where it is something else or names a member twice.
     pub fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, Problem> {
         let path = path.into();
-        let value: &RawValue = serde_json::from_str(text).map_err(|e| Problem::malformed(format!("must be JSON: {e}")))?;
+        let value: &RawValue =
+            serde_json::from_str(text).map_err(|e| Problem::malformed(format!("must be JSON: {e}")))?;
         if !value.get().starts_with('{') {
             return Err(Problem::field(named(&path), "must be an object"));
         }

@@ -1,8 +1,8 @@
 //! `/health/live`, `/health/ready`, `/metrics`, `/openapi.json`.
 
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};

@@ -83,7 +83,8 @@ fn acceptable(request: &Request<Body>) -> Result<(), Problem> {
         let mut parts = range_of.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
         let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        !refused && (essence == "*/*" || essence == range || essence == name || (is_metrics && essence.starts_with("text/")))
+        !refused
+            && (essence == "*/*" || essence == range || essence == name || (is_metrics && essence.starts_with("text/")))
     };
     if accepted.any(|value| value.split(',').any(matches)) {
         return Ok(());

@@ -29,7 +29,10 @@ pub fn from_float_seconds(field: &str, seconds: f64) -> Result<Timestamp, Proble
         return Err(problem());
     }
     let whole = seconds.floor();
-    #[allow(clippy::cast_possible_truncation, reason = "nanoseconds of a second fit, and the seconds are bounded below")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "nanoseconds of a second fit, and the seconds are bounded below"
+    )]
     let (whole, nanos) = (whole as i64, ((seconds - whole) * 1e9).round() as i32);
     Timestamp::new(whole, nanos.min(999_999_999)).map_err(|_| problem())
 }

@@ -1,0 +1,53 @@
+//! The metrics of this process. Whatever happens anywhere is counted with the macros of the `metrics` crate; here is
+//! where it is kept and what `/metrics` shows.
+
+use std::sync::OnceLock;
+
+use metrics::Unit;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Buckets of times, seconds: from a page in memory to a disk that has stopped.
+const SECONDS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0];
+
+/// Buckets of counts.
+const COUNTS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0];
+
+/// The recorder of this process, installed by the first who asks.
+pub fn recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER.get_or_init(install).clone()
+}
+
+fn install() -> PrometheusHandle {
+    let buckets = |builder: PrometheusBuilder, suffix: &str, values: &[f64]| {
+        builder
+            .set_buckets_for_metric(Matcher::Suffix(suffix.to_owned()), values)
+            .unwrap_or_else(|_| unreachable!("the buckets are not empty"))
+    };
+    let builder = buckets(PrometheusBuilder::new(), "_seconds", &SECONDS);
+    let recorder = buckets(builder, "_events", &COUNTS).build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
+    }
+    describe();
+    handle
+}
+
+fn describe() {
+    metrics::describe_counter!("runlog_http_requests_total", "Requests to the JSON gateway, by route and status");
+    metrics::describe_histogram!(
+        "runlog_http_request_seconds",
+        Unit::Seconds,
+        "Time to the head of the answer, by route"
+    );
+    metrics::describe_counter!(
+        "runlog_grpc_requests_total",
+        "gRPC calls, by method and code of the head of the answer"
+    );
+    metrics::describe_counter!("runlog_published_events_total", "Events that were stored");
+    metrics::describe_counter!("runlog_duplicate_events_total", "Published events that were stored before");
+    metrics::describe_gauge!("runlog_subscriptions", "Open subscriptions");
+    metrics::describe_histogram!("runlog_commit_events", Unit::Count, "Events in one commit");
+    metrics::describe_histogram!("runlog_commit_seconds", Unit::Seconds, "Time of one commit, to the disk");
+}
