@@ -49,6 +49,22 @@ pub enum Error {
         /// The run asked for.
         run_id: String,
     },
+    /// No event has this id.
+    #[error("event {event_id:?} not found")]
+    EventNotFound {
+        /// The id asked for.
+        event_id: String,
+    },
+    /// The run is not in a state from which this is possible.
+    #[error("run {run_id:?} is {status}; {action} is not possible from there")]
+    ControlRefused {
+        /// The run.
+        run_id: String,
+        /// What was asked of it.
+        action: &'static str,
+        /// Where it stands.
+        status: RunStatus,
+    },
     /// The run that was to be created exists and was created by another request.
     #[error("run {run_id:?} exists already")]
     RunExists {
@@ -153,9 +169,9 @@ impl Error {
         match self {
             Self::InvalidField { .. } | Self::CursorInvalid { .. } => Code::InvalidArgument,
             Self::CursorBeyondEnd { .. } => Code::OutOfRange,
-            Self::RunNotFound { .. } => Code::NotFound,
+            Self::RunNotFound { .. } | Self::EventNotFound { .. } => Code::NotFound,
             Self::RunExists { .. } | Self::EventIdConflict { .. } => Code::AlreadyExists,
-            Self::FinalStatus { .. } => Code::FailedPrecondition,
+            Self::FinalStatus { .. } | Self::ControlRefused { .. } => Code::FailedPrecondition,
             Self::SeqConflict { .. } => Code::Aborted,
             Self::Overloaded { .. } | Self::StoreFull => Code::ResourceExhausted,
             Self::ShuttingDown | Self::StoreReadOnly | Self::StoreUnavailable => Code::Unavailable,
@@ -170,6 +186,8 @@ impl Error {
         match self {
             Self::InvalidField { .. } => "INVALID_FIELD",
             Self::RunNotFound { .. } => "RUN_NOT_FOUND",
+            Self::EventNotFound { .. } => "EVENT_NOT_FOUND",
+            Self::ControlRefused { .. } => "CONTROL_REFUSED",
             Self::RunExists { .. } => "RUN_EXISTS",
             Self::EventIdConflict { .. } => "EVENT_ID_CONFLICT",
             Self::SeqConflict { .. } => "SEQ_CONFLICT",
@@ -213,6 +231,10 @@ impl Error {
         match self {
             Self::InvalidField { field, .. } => vec![("field", field.clone())],
             Self::RunNotFound { run_id } | Self::RunExists { run_id } => vec![("run_id", run_id.clone())],
+            Self::EventNotFound { event_id } => vec![("event_id", event_id.clone())],
+            Self::ControlRefused { run_id, action, status } => {
+                vec![("run_id", run_id.clone()), ("action", (*action).to_owned()), ("status", status.to_string())]
+            }
             Self::EventIdConflict { run_id, event_id, seq } => {
                 vec![("run_id", run_id.clone()), ("event_id", event_id.clone()), ("seq", seq.to_string())]
             }

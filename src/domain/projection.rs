@@ -26,6 +26,8 @@ pub struct Documents {
     pub output_json: Option<String>,
     /// A new error.
     pub error_json: Option<String>,
+    /// What the platform newly says about how the run ended.
+    pub status_detail_json: Option<String>,
     /// A new question (`Some(Some)`) or none any more (`Some(None)`).
     pub pending_input: Option<Option<PendingInput>>,
 }
@@ -35,13 +37,17 @@ impl Documents {
     pub fn merge(&mut self, later: Self) {
         self.output_json = later.output_json.or(self.output_json.take());
         self.error_json = later.error_json.or(self.error_json.take());
+        self.status_detail_json = later.status_detail_json.or(self.status_detail_json.take());
         self.pending_input = later.pending_input.or(self.pending_input.take());
     }
 
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.output_json.is_none() && self.error_json.is_none() && self.pending_input.is_none()
+        self.output_json.is_none()
+            && self.error_json.is_none()
+            && self.status_detail_json.is_none()
+            && self.pending_input.is_none()
     }
 }
 
@@ -69,8 +75,12 @@ pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Docum
     let mut documents = Documents {
         output_json: output(event, &fields),
         error_json: error(event, &fields, target),
+        status_detail_json: status_detail(event, &fields),
         pending_input: pending_input(event, &fields, was_final),
     };
+    if documents.output_json.is_some() {
+        run.output_at = Some(event.recorded_at);
+    }
     if let Some(to) = target
         && !was_final
     {
@@ -86,6 +96,7 @@ fn set_status(run: &mut Run, event: &Event, to: RunStatus, documents: &mut Docum
     }
     if to.is_final() {
         run.completed_at = Some(event.occurred_at);
+        run.ended_by = Some(event.event_type.clone());
         documents.pending_input = Some(None);
     }
 }
@@ -153,6 +164,13 @@ fn error(event: &Event, fields: &Fields<'_>, target: Option<RunStatus>) -> Optio
         return None;
     }
     fields.text("status_detail").or_else(|| Some(event.payload.as_str().to_owned()))
+}
+
+fn status_detail(event: &Event, fields: &Fields<'_>) -> Option<String> {
+    match event.event_type.as_str() {
+        "StructureRunCompleted" | "StructureRunError" => fields.text("status_detail"),
+        _ => None,
+    }
 }
 
 fn pending_input(event: &Event, fields: &Fields<'_>, was_final: bool) -> Option<Option<PendingInput>> {

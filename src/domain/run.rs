@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::id::{AgentName, RunId, StructureId};
+use super::id::{AgentName, EventType, RunId, StructureId};
 
 /// Where a run stands. The numbers are those of the wire and of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,6 +133,12 @@ pub struct Run {
     pub completed_at: Option<Timestamp>,
     /// Its last seq.
     pub last_seq: u64,
+    /// The type of the event that gave it its final status.
+    pub ended_by: Option<EventType>,
+    /// When its output was recorded.
+    pub output_at: Option<Timestamp>,
+    /// What the platform says about how it ended, JSON text.
+    pub status_detail_json: Option<String>,
     /// What it produced, JSON text.
     pub output_json: Option<String>,
     /// What went wrong, JSON text.
@@ -157,6 +163,9 @@ impl Run {
             started_at: None,
             completed_at: None,
             last_seq: 0,
+            ended_by: None,
+            output_at: None,
+            status_detail_json: None,
             output_json: None,
             error_json: None,
             usage: None,

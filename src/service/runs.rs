@@ -5,7 +5,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::id::MAX_NAME_CHARS;
 use crate::domain::{
-    AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, StructureId,
+    AgentName, Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus,
+    StructureId,
 };
 use crate::store::{Append, RunQuery, RunsPage};
 
@@ -53,14 +54,20 @@ pub struct RunsList {
     pub next_page_token: String,
 }
 
+/// A numbered page of runs, for clients that count pages.
+#[derive(Clone, Debug)]
+pub struct RunsByPage {
+    /// Newest first.
+    pub runs: Vec<Run>,
+    /// How many match in all.
+    pub total: u64,
+}
+
 impl Service {
     /// Creates a run with its first event. Returns the run, and whether an earlier call with this key had created it.
     /// Fails with `RunExists` when anything else had.
     pub async fn create_run(&self, create: CreateRun) -> Result<(Run, bool)> {
-        let key = create.idempotency_key.as_deref();
-        if key.is_some_and(|key| key.len() > 4 * MAX_NAME_CHARS || key.chars().count() > MAX_NAME_CHARS) {
-            return Err(Error::invalid("idempotency_key", format!("must be at most {MAX_NAME_CHARS} characters")));
-        }
+        let key = create.idempotency_key.as_deref().map(idempotency_key).transpose()?;
         let run_id = match (create.run_id, key) {
             (Some(run_id), _) => run_id,
             (None, Some(key)) => RunId::parse(&format!("run_{:032x}", xxh3_128(key.as_bytes())))?,
@@ -93,6 +100,26 @@ impl Service {
         self.store.run(run_id).await
     }
 
+    /// One event by its id, in whatever run it is. Fails with `EventNotFound`.
+    pub async fn find_event(&self, event_id: &EventId) -> Result<Event> {
+        self.store.find_event(None, event_id).await
+    }
+
+    /// The runs of a structure by page, newest first; pages count from 1.
+    pub async fn runs_by_page(
+        &self,
+        structure_id: StructureId,
+        statuses: Vec<RunStatus>,
+        page: u64,
+        page_size: usize,
+    ) -> Result<RunsByPage> {
+        let offset = (page - 1).saturating_mul(page_size as u64);
+        let query = RunQuery { statuses, structure_id: Some(structure_id), limit: page_size, ..RunQuery::default() };
+        let total = self.store.count_runs(&query).await?;
+        let runs = if offset < total { self.store.runs_at(&query, offset).await? } else { Vec::new() };
+        Ok(RunsByPage { runs, total })
+    }
+
     /// Runs, newest first.
     pub async fn list_runs(&self, list: ListRuns) -> Result<RunsList> {
         let max = self.options.limits.max_page_size;
@@ -107,6 +134,14 @@ impl Service {
         let RunsPage { runs, next } = self.store.runs(&query).await?;
         Ok(RunsList { runs, next_page_token: next.map(|number| format!("r1-{number:x}")).unwrap_or_default() })
     }
+}
+
+/// A key as a client may give it.
+pub(super) fn idempotency_key(key: &str) -> Result<&str> {
+    if key.is_empty() || key.len() > 4 * MAX_NAME_CHARS || key.chars().count() > MAX_NAME_CHARS {
+        return Err(Error::invalid("idempotency_key", format!("must be 1 to {MAX_NAME_CHARS} characters")));
+    }
+    Ok(key)
 }
 
 fn created_event() -> Result<NewEvent> {

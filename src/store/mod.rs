@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::domain::event::Appended;
-use crate::domain::{AgentName, Chunk, Error, FeedId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId};
+use crate::domain::{
+    AgentName, Chunk, Error, Event, EventId, FeedId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId,
+};
 
 /// A publish: events for one run.
 #[derive(Clone, Debug)]
@@ -160,6 +162,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Runs, newest first, with their documents.
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage>;
+
+    /// How many runs match; `before` and `limit` do not count.
+    async fn count_runs(&self, query: &RunQuery) -> Result<u64>;
+
+    /// The matching runs after the newest `offset` ones, at most `limit`; `before` does not count.
+    async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>>;
+
+    /// The event with this id, in one run or in whatever run has it; of several, any. Fails with `EventNotFound`.
+    async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event>;
 
     /// Identifies the feed; the same for as long as the data lives.
     fn feed_id(&self) -> FeedId;

@@ -39,7 +39,7 @@ pub struct Committer {
     pub listener: Arc<dyn CommitListener>,
     pub tail: Arc<Tail>,
     pub heads: Heads,
-    pub recent_ids: RecentIds,
+    pub recent_ids: Arc<RecentIds>,
     /// How much of the log no index covers.
     pub unsealed: seal::Unsealed,
     /// After a failed commit the file is asked anew before anything else is written.
@@ -199,7 +199,7 @@ impl Committer {
         }
         let memory = open::rebuild(&mut self.writer).await?;
         self.tail.replace(memory.entries, memory.last_position);
-        self.recent_ids = memory.recent_ids;
+        self.recent_ids.replace(memory.recent_ids);
         self.heads = Heads::new(memory.last_run);
         self.unsealed = memory.unsealed;
         self.stale = false;

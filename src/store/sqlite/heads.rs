@@ -52,7 +52,8 @@ impl Heads {
         let ids = serde_json::to_string(&missing).unwrap_or_default();
         let rows = sqlx::query_as::<_, runs::RunRow>(
             "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, \
-             completed_at, usage, NULL AS output, NULL AS error, NULL AS pending_input \
+             completed_at, usage, ended_by, output_at, NULL AS output, NULL AS error, NULL AS pending_input, \
+             NULL AS status_detail \
              FROM runs WHERE run_id IN (SELECT value FROM json_each(?))",
         )
         .bind(ids)

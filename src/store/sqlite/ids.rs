@@ -5,6 +5,7 @@
 //! event itself is read and compared.
 
 use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
 
 use sqlx::SqliteConnection;
 use uuid::Uuid;
@@ -33,9 +34,16 @@ pub fn assigned_seq(run: i64, event_id: &EventId) -> Option<u64> {
     of_run.then(|| u64::try_from(bits >> 22 & 0xff_ffff_ffff).unwrap_or(0)).filter(|seq| *seq > 0)
 }
 
-/// Ids of the unsealed end of the log.
+/// Which run and seq, if the store gave this id.
+pub fn assigned_place(event_id: &EventId) -> Option<(i64, u64)> {
+    let id = Uuid::try_parse(event_id.as_str()).ok().filter(|id| id.get_version_num() == 8)?;
+    let run = i64::try_from(id.as_u128() >> 80).ok()?;
+    assigned_seq(run, event_id).map(|seq| (run, seq))
+}
+
+/// Ids of the unsealed end of the log, shared by the writer and the readers: by hash, the runs and seqs.
 #[derive(Debug, Default)]
-pub struct RecentIds(HashMap<(i64, i64), Vec<u64>>);
+pub struct RecentIds(RwLock<HashMap<i64, Vec<(i64, u64)>>>);
 
 /// The hash under which an id is stored.
 pub fn hash(event_id: &EventId) -> i64 {
@@ -44,33 +52,43 @@ pub fn hash(event_id: &EventId) -> i64 {
 
 impl RecentIds {
     /// Adds the ids of a commit, as (run, hash, seq).
-    pub fn extend(&mut self, ids: impl IntoIterator<Item = (i64, i64, u64)>) {
+    pub fn extend(&self, ids: impl IntoIterator<Item = (i64, i64, u64)>) {
+        let mut by_hash = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for (run, hash, seq) in ids {
-            self.0.entry((run, hash)).or_default().push(seq);
+            by_hash.entry(hash).or_default().push((run, seq));
         }
     }
 
-    /// Candidates of a run under a hash.
-    pub fn get(&self, run: i64, hash: i64) -> &[u64] {
-        self.0.get(&(run, hash)).map_or(&[], Vec::as_slice)
+    /// Candidates under a hash, as (run, seq); of one run or of all.
+    pub fn get(&self, run: Option<i64>, hash: i64) -> Vec<(i64, u64)> {
+        let by_hash = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = by_hash.get(&hash).map_or(&[][..], Vec::as_slice);
+        all.iter().filter(|(of_run, _)| run.is_none_or(|run| run == *of_run)).copied().collect()
     }
 
     /// All, as (hash, run, seq) in the order of the table that a seal fills.
     pub fn sorted(&self) -> Vec<(i64, i64, u64)> {
-        let mut all: Vec<_> =
-            self.0.iter().flat_map(|((run, hash), seqs)| seqs.iter().map(|seq| (*hash, *run, *seq))).collect();
+        let by_hash = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = by_hash.iter().flat_map(|(hash, places)| places.iter().map(|(run, seq)| (*hash, *run, *seq)));
+        let mut all: Vec<_> = all.collect();
         all.sort_unstable();
         all
     }
 
-    /// How many there are.
+    /// How many hashes there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Forgets all: they are in the table now, or the log is read anew.
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Forgets all: they are in the table now.
+    pub fn clear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Takes what was read from the log in place of what was known.
+    pub fn replace(&self, ids: impl IntoIterator<Item = (i64, i64, u64)>) {
+        self.clear();
+        self.extend(ids);
     }
 }
 
@@ -100,6 +118,7 @@ mod tests {
             let id = assigned(run, seq);
             assert_eq!(assigned_seq(run, &id), Some(seq));
             assert_eq!(assigned_seq(run - 1, &id), None);
+            assert_eq!(assigned_place(&id), Some((run, seq)));
         }
         assert_ne!(assigned(1, 1), assigned(1, 1));
         assert_eq!(assigned_seq(1, &EventId::parse("e-1").unwrap()), None);

@@ -54,7 +54,7 @@ pub async fn load(
             let Some(event_id) = &new.event_id else { continue };
             let hash = ids::hash(event_id);
             candidates.extend(ids::assigned_seq(run, event_id).filter(|seq| *seq <= last_seq).map(|seq| (run, seq)));
-            candidates.extend(recent_ids.get(run, hash).iter().map(|seq| (run, *seq)));
+            candidates.extend(recent_ids.get(Some(run), hash));
             pairs.push((run, hash));
             sent.entry((run, event_id)).or_default().push(new.payload.as_str().len());
         }

@@ -8,10 +8,11 @@
 //! | `known` | which stored events a group of appends repeats |
 //! | `heads`, `ids`, `tail` | what the writer keeps in memory: runs, ids, and the end of the log that no index covers yet |
 //! | `seal` | moves that end into the indexes |
-//! | `read`, `runs` | the readers' side |
+//! | `read`, `runs`, `find` | the readers' side |
 
 mod committer;
 mod error;
+mod find;
 mod heads;
 mod ids;
 mod known;
@@ -31,10 +32,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Error, FeedId, NewEvent, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, FeedId, NewEvent, Result, Run, RunId, RunStatus, Scope};
 
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
 use committer::Request;
+use ids::RecentIds;
 pub use open::OpenError;
 use tail::Tail;
 
@@ -86,6 +88,7 @@ pub struct SqliteStore {
     options: SqliteOptions,
     readers: SqlitePool,
     tail: Arc<Tail>,
+    recent_ids: Arc<RecentIds>,
     feed_id: FeedId,
     committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     closing: tokio_util::sync::CancellationToken,
@@ -126,6 +129,18 @@ impl Store for SqliteStore {
 
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
         runs::list(&self.readers, query).await
+    }
+
+    async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
+        runs::count(&self.readers, query).await
+    }
+
+    async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
+        runs::at(&self.readers, query, offset).await
+    }
+
+    async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
+        find::event(&self.readers, &self.tail, &self.recent_ids, run_id, event_id).await
     }
 
     fn feed_id(&self) -> FeedId {

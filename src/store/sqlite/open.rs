@@ -87,6 +87,8 @@ impl SqliteStore {
             .map_err(|e| describe(&path, e))?;
         let tail = Arc::new(Tail::default());
         tail.replace(memory.entries, memory.last_position);
+        let recent_ids = Arc::new(RecentIds::default());
+        recent_ids.replace(memory.recent_ids);
         let (queue, requests) = mpsc::channel(options.queue_events);
         let closing = CancellationToken::new();
         let committer = Committer {
@@ -96,7 +98,7 @@ impl SqliteStore {
             listener,
             tail: Arc::clone(&tail),
             heads: Heads::new(memory.last_run),
-            recent_ids: memory.recent_ids,
+            recent_ids: Arc::clone(&recent_ids),
             unsealed: memory.unsealed,
             stale: false,
             _lock: lock,
@@ -108,6 +110,7 @@ impl SqliteStore {
             options,
             readers,
             tail,
+            recent_ids,
             feed_id: FeedId(u32::try_from(feed_id).unwrap_or_default()),
             committer: tokio::sync::Mutex::new(Some(committer)),
             closing,
@@ -203,7 +206,8 @@ fn describe(path: &Path, error: sqlx::Error) -> OpenError {
 /// What the writer knows without reading: the unsealed end of the log and where everything ends.
 pub struct Memory {
     pub entries: Vec<(i64, Entry)>,
-    pub recent_ids: RecentIds,
+    /// As (run, hash, seq).
+    pub recent_ids: Vec<(i64, i64, u64)>,
     pub last_position: u64,
     pub last_run: i64,
     pub unsealed: Unsealed,
@@ -238,12 +242,12 @@ pub async fn rebuild(writer: &mut SqliteConnection) -> Result<Memory> {
     drop(rows);
     let numbers = run_numbers(writer, &found).await?;
     let number = |run_id: &str| numbers.get(run_id).copied().ok_or(Error::StoreDamaged);
-    let mut recent_ids = RecentIds::default();
+    let mut recent_ids = Vec::new();
     for (run_id, event_id, seq) in &found.ids {
         let run = number(run_id)?;
         // What the store itself gave needs no entry: the id tells its place.
         if ids::assigned_seq(run, event_id) != Some(*seq) {
-            recent_ids.extend([(run, ids::hash(event_id), *seq)]);
+            recent_ids.push((run, ids::hash(event_id), *seq));
         }
     }
     let entries = found.entries.into_iter().map(|(run_id, entry)| Ok((number(&run_id)?, entry)));

@@ -24,6 +24,23 @@ pub async fn run_page(readers: &SqlitePool, tail: &Tail, run_id: &RunId, range: 
     Ok(Page { chunks, tip })
 }
 
+/// The record of a run with this seq; `None` where there is none.
+pub async fn record_at(reader: &mut SqliteConnection, tail: &Tail, run: i64, seq: u64) -> Result<Option<Bytes>> {
+    let last_seq: Option<i64> = sqlx::query_scalar("SELECT last_seq FROM runs WHERE run = ?")
+        .bind(run)
+        .fetch_optional(&mut *reader)
+        .await
+        .map_err(from_sqlx)?;
+    let Some(last_seq) = last_seq.map(i64::unsigned_abs).filter(|last_seq| (1..=*last_seq).contains(&seq)) else {
+        return Ok(None);
+    };
+    let range = Range { from: seq - 1, descending: false, max_events: 1, max_bytes: 0 };
+    let entries = entries(reader, tail, (run, last_seq), range).await?;
+    let chunk = trim(load(reader, entries).await?, range)?.into_iter().next();
+    let (_, record) = chunk.and_then(|chunk| chunk.records().next()).ok_or(Error::StoreDamaged)??;
+    Ok(Some(record))
+}
+
 /// Collects what a range asks for, counting events and bytes.
 struct Fill {
     range: Range,

@@ -6,7 +6,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio_stream::StreamExt;
 
 use crate::domain::projection::Documents;
-use crate::domain::{AgentName, Error, Result, Run, RunId, RunStatus, StructureId, Usage};
+use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId, Usage};
 use crate::store::{RunQuery, RunsPage, Tip};
 
 use super::error::from_sqlx;
@@ -20,13 +20,15 @@ const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// Writes the rows that [`rows_json`] made.
 pub const UPSERT_RUNS: &str = "INSERT INTO runs
-    (run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, completed_at, usage)
+    (run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, completed_at, usage,
+     ended_by, output_at)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-           value ->> 8, value ->> 9, value ->> 10
+           value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
     FROM json_each(?) WHERE true
     ON CONFLICT (run) DO UPDATE SET status = excluded.status, last_seq = excluded.last_seq,
         agent_name = excluded.agent_name, structure_id = excluded.structure_id, updated_at = excluded.updated_at,
-        started_at = excluded.started_at, completed_at = excluded.completed_at, usage = excluded.usage;\n";
+        started_at = excluded.started_at, completed_at = excluded.completed_at, usage = excluded.usage, ended_by = excluded.ended_by,
+        output_at = excluded.output_at;\n";
 
 /// Writes the rows that [`documents_json`] made.
 pub const UPSERT_DOCUMENTS: &str = "INSERT INTO run_documents (run, kind, json)
@@ -34,10 +36,12 @@ pub const UPSERT_DOCUMENTS: &str = "INSERT INTO run_documents (run, kind, json)
     ON CONFLICT (run, kind) DO UPDATE SET json = excluded.json;\n";
 
 const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, \
-    r.updated_at, r.started_at, r.completed_at, r.usage, o.json AS output, e.json AS error, p.json AS pending_input \
+    r.updated_at, r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
+    p.json AS pending_input, d.json AS status_detail \
     FROM runs r LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \
     LEFT JOIN run_documents e ON e.run = r.run AND e.kind = 'error' \
-    LEFT JOIN run_documents p ON p.run = r.run AND p.kind = 'pending_input' ";
+    LEFT JOIN run_documents p ON p.run = r.run AND p.kind = 'pending_input' \
+    LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' ";
 
 /// A run as it lies in the tables.
 #[derive(sqlx::FromRow)]
@@ -53,9 +57,12 @@ pub struct RunRow {
     started_at: Option<String>,
     completed_at: Option<String>,
     usage: Option<String>,
+    ended_by: Option<String>,
+    output_at: Option<String>,
     output: Option<String>,
     error: Option<String>,
     pending_input: Option<String>,
+    status_detail: Option<String>,
 }
 
 impl RunRow {
@@ -69,7 +76,11 @@ impl RunRow {
     }
 
     fn document_bytes(&self) -> usize {
-        [&self.output, &self.error, &self.pending_input].into_iter().flatten().map(String::len).sum()
+        [&self.output, &self.error, &self.pending_input, &self.status_detail]
+            .into_iter()
+            .flatten()
+            .map(String::len)
+            .sum()
     }
 
     fn parse(self) -> Option<Run> {
@@ -87,6 +98,9 @@ impl RunRow {
             started_at: optional(self.started_at, time)?,
             completed_at: optional(self.completed_at, time)?,
             last_seq: u64::try_from(self.last_seq).ok()?,
+            ended_by: optional(self.ended_by, |text| EventType::parse(text).ok())?,
+            output_at: optional(self.output_at, time)?,
+            status_detail_json: self.status_detail,
             output_json: self.output,
             error_json: self.error,
             usage: optional(self.usage, |text| serde_json::from_str(text).ok())?,
@@ -112,6 +126,8 @@ pub fn rows_json<'a>(heads: impl Iterator<Item = &'a Head>) -> String {
                 run.completed_at,
                 // Text in the column, so text in the parameter: the number of a cost must not pass through SQLite's.
                 run.usage.as_ref().map(usage_json),
+                run.ended_by.as_ref().map(EventType::as_str),
+                run.output_at,
             )
         })
         .collect();
@@ -130,6 +146,7 @@ pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -
     for (run, documents) in changes.filter(|(_, documents)| !documents.is_empty()) {
         rows.extend(documents.output_json.as_ref().map(|text| json!([run, "output", text])));
         rows.extend(documents.error_json.as_ref().map(|text| json!([run, "error", text])));
+        rows.extend(documents.status_detail_json.as_ref().map(|text| json!([run, "status_detail", text])));
         let pending = documents.pending_input.as_ref();
         let text = |input| serde_json::to_string(input).unwrap_or_default();
         rows.extend(pending.map(|input| json!([run, "pending_input", input.as_ref().map(text)])));
@@ -168,13 +185,11 @@ pub async fn list(readers: &SqlitePool, query: &RunQuery) -> Result<RunsPage> {
         sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(readers).await.map_err(from_sqlx)?;
     let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
     let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(1);
-    let statuses: Vec<u8> = query.statuses.iter().map(|status| *status as u8).collect();
-    let statuses = (!statuses.is_empty()).then(|| serde_json::to_string(&statuses).unwrap_or_default());
     let sql = format!("{SELECT} {FILTER}");
     let mut rows = sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql))
         .bind(before)
         .bind(oldest)
-        .bind(statuses)
+        .bind(statuses(query))
         .bind(query.agent_name.as_ref().map(AgentName::as_str))
         .bind(query.structure_id.as_ref().map(StructureId::as_str))
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
@@ -191,6 +206,50 @@ pub async fn list(readers: &SqlitePool, query: &RunQuery) -> Result<RunsPage> {
         }
     }
     Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
+}
+
+/// What a listing asks for besides its place: statuses, agent, structure.
+fn matches(query: &RunQuery) -> String {
+    // Said plainly, so that the index of structures is used.
+    let structure = if query.structure_id.is_some() { "r.structure_id = ?3" } else { "?3 IS NULL" };
+    format!(
+        "(?1 IS NULL OR r.status IN (SELECT value FROM json_each(?1))) \
+         AND (?2 IS NULL OR r.agent_name = ?2) AND {structure}"
+    )
+}
+
+/// How many runs match.
+pub async fn count(readers: &SqlitePool, query: &RunQuery) -> Result<u64> {
+    let count: i64 =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM runs r WHERE {}", matches(query))))
+            .bind(statuses(query))
+            .bind(query.agent_name.as_ref().map(AgentName::as_str))
+            .bind(query.structure_id.as_ref().map(StructureId::as_str))
+            .fetch_one(readers)
+            .await
+            .map_err(from_sqlx)?;
+    Ok(count.unsigned_abs())
+}
+
+/// Matching runs after the newest `offset`.
+pub async fn at(readers: &SqlitePool, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
+    let sql = format!("{SELECT} WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
+    let rows: Vec<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(statuses(query))
+        .bind(query.agent_name.as_ref().map(AgentName::as_str))
+        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+        .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+        .fetch_all(readers)
+        .await
+        .map_err(from_sqlx)?;
+    rows.into_iter().map(RunRow::into_run).collect()
+}
+
+/// Statuses to look for, as a parameter; null for all.
+fn statuses(query: &RunQuery) -> Option<String> {
+    let numbers: Vec<u8> = query.statuses.iter().map(|status| *status as u8).collect();
+    (!numbers.is_empty()).then(|| serde_json::to_string(&numbers).unwrap_or_default())
 }
 
 fn not_found(run_id: &RunId) -> Error {

@@ -41,13 +41,18 @@ CREATE TABLE runs (
     updated_at   TEXT    NOT NULL,
     started_at   TEXT,
     completed_at TEXT,
-    usage        TEXT                  -- JSON; null until something was reported
+    usage        TEXT,                 -- JSON; null until something was reported
+    ended_by     TEXT,                 -- type of the event that gave the final status
+    output_at    TEXT                  -- when the output was recorded
 ) STRICT;
+
+-- Runs are listed and counted by structure; runs without one have no entry.
+CREATE INDEX runs_by_structure ON runs (structure_id, run) WHERE structure_id IS NOT NULL;
 
 -- The parts of a run that may be large and seldom change.
 CREATE TABLE run_documents (
     run  INTEGER NOT NULL,
-    kind TEXT    NOT NULL,             -- output, error, pending_input
+    kind TEXT    NOT NULL,             -- output, error, pending_input, status_detail
     json TEXT,                         -- null: none any more
     PRIMARY KEY (run, kind)
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,52 @@
+//! One event by its id.
+
+use sqlx::SqlitePool;
+
+use crate::domain::{Error, Event, EventId, Result, RunId, record};
+
+use super::error::from_sqlx;
+use super::ids::{self, RecentIds};
+use super::tail::Tail;
+use super::{read, runs};
+
+/// Most events under one hash that are looked at; the same id in more runs than that shows one of the first.
+const MAX_CANDIDATES: i64 = 100;
+
+/// Finds the event in one run, or in any.
+pub async fn event(
+    readers: &SqlitePool,
+    tail: &Tail,
+    recent_ids: &RecentIds,
+    run_id: Option<&RunId>,
+    event_id: &EventId,
+) -> Result<Event> {
+    let mut reader = readers.acquire().await.map_err(from_sqlx)?;
+    let run = match run_id {
+        Some(run_id) => Some(runs::tip(&mut reader, run_id).await?.0),
+        None => None,
+    };
+    let hash = ids::hash(event_id);
+    // First memory, then the table: what is sealed in between is found in one of them.
+    let mut candidates: Vec<(i64, u64)> = ids::assigned_place(event_id).into_iter().collect();
+    candidates.extend(recent_ids.get(run, hash));
+    let sealed: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT run, seq FROM event_ids WHERE hash = ?1 AND run = coalesce(?2, run) LIMIT ?3")
+            .bind(hash)
+            .bind(run)
+            .bind(MAX_CANDIDATES)
+            .fetch_all(&mut *reader)
+            .await
+            .map_err(from_sqlx)?;
+    candidates.extend(sealed.into_iter().map(|(run, seq)| (run, seq.unsigned_abs())));
+    for (of_run, seq) in candidates {
+        if run.is_some_and(|run| run != of_run) {
+            continue;
+        }
+        if let Some(record) = read::record_at(&mut reader, tail, of_run, seq).await?
+            && record::header(&record)?.event_id == event_id.as_str()
+        {
+            return record::decode(record);
+        }
+    }
+    Err(Error::EventNotFound { event_id: event_id.to_string() })
+}
