@@ -1,0 +1,103 @@
+//! The real server, and HTTP and gRPC clients for it.
+
+use reqwest::{Method, RequestBuilder, Response};
+use runlog::app::Server;
+use runlog::config::ServeOptions;
+use runlog::pb::event_service_client::EventServiceClient;
+use runlog::pb::run_service_client::RunServiceClient;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// A server of its own for each test, on a file in a directory of its own.
+pub struct Gateway {
+    /// An HTTP/1.1 client.
+    pub client: reqwest::Client,
+    address: String,
+    stop: CancellationToken,
+    serving: JoinHandle<Result<(), runlog::app::StartError>>,
+    directory: TempDir,
+}
+
+impl Gateway {
+    /// With the default options.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other options.
+    pub async fn start_with(change: impl FnOnce(&mut ServeOptions)) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), change).await
+    }
+
+    async fn start_in(directory: TempDir, change: impl FnOnce(&mut ServeOptions)) -> Self {
+        let mut options = ServeOptions::default();
+        options.listen.set_port(0);
+        options.data = directory.path().join("runlog.db");
+        change(&mut options);
+        let server = Server::bind(&options).await.unwrap();
+        let (address, stop) = (server.local_addr().to_string(), CancellationToken::new());
+        let serving = tokio::spawn(server.run(stop.clone()));
+        Self { client: reqwest::Client::new(), address, stop, serving, directory }
+    }
+
+    /// Drains, and starts again on the same file.
+    pub async fn restart(self) -> Self {
+        self.stop.cancel();
+        self.serving.await.unwrap().unwrap();
+        Self::start_in(self.directory, |_| {}).await
+    }
+
+    /// The address of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Sends a request, its body as JSON text.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&str>) -> Response {
+        let request = self.client.request(method, self.url(path));
+        let with_body = |request: RequestBuilder, body: &str| {
+            request.header("content-type", "application/json").body(body.to_owned())
+        };
+        match body {
+            Some(body) => with_body(request, body).send().await.unwrap(),
+            None => request.send().await.unwrap(),
+        }
+    }
+
+    /// GETs JSON: status and body (null when empty).
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        json(self.send(Method::GET, path, None).await).await
+    }
+
+    /// POSTs JSON text: status and body (null when empty).
+    pub async fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        json(self.send(Method::POST, path, Some(body)).await).await
+    }
+
+    /// The text of a whole event stream that the server closes.
+    pub async fn stream(&self, path: &str) -> (u16, String) {
+        let response = self.send(Method::GET, path, None).await;
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// A gRPC client of the same server.
+    pub async fn events(&self) -> EventServiceClient<Channel> {
+        EventServiceClient::connect(self.url("")).await.unwrap()
+    }
+
+    /// A gRPC client of the same server.
+    pub async fn runs(&self) -> RunServiceClient<Channel> {
+        RunServiceClient::connect(self.url("")).await.unwrap()
+    }
+}
+
+/// Status and JSON body.
+pub async fn json(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+    (status, body)
+}

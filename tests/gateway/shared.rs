@@ -1,0 +1,45 @@
+//! What is the same at every door: routes, methods, types, health, metrics.
+
+use reqwest::Method;
+
+use crate::harness::Gateway;
+
+#[tokio::test]
+async fn what_is_nobodys_is_refused_in_the_shape_of_its_door() {
+    let gateway = Gateway::start().await;
+    let (status, body) = gateway.get("/api/structure-runs/x/nothing").await;
+    assert_eq!((status, &body["errors"][0]["type"]), (404, &"no_such_route".into()));
+    let (status, body) = gateway.get("/api/nothing").await;
+    assert_eq!((status, &body["error"]["code"]), (404, &"NO_SUCH_ROUTE".into()));
+    let (status, body) = gateway.get("/nothing").await;
+    assert_eq!((status, &body["reason_code"]), (404, &"no_such_route".into()));
+    assert!(body["request_id"].as_str().unwrap().starts_with("req_"));
+}
+
+#[tokio::test]
+async fn methods_and_types_are_answered_as_http_asks() {
+    let gateway = Gateway::start().await;
+    let deleted = gateway.send(Method::DELETE, "/health/live", None).await;
+    assert_eq!(deleted.status(), 405);
+    assert!(deleted.headers()["allow"].to_str().unwrap().contains("GET"));
+    let options = gateway.send(Method::OPTIONS, "/health/live", None).await;
+    assert_eq!(options.status(), 204);
+    assert!(options.headers()["allow"].to_str().unwrap().contains("OPTIONS"));
+    let head = gateway.send(Method::HEAD, "/health/live", None).await;
+    assert_eq!(head.status(), 200);
+    assert!(head.bytes().await.unwrap().is_empty());
+    let refused = gateway.client.get(gateway.url("/health/live")).header("accept", "image/png").send().await.unwrap();
+    assert_eq!(refused.status(), 406);
+    assert!(refused.headers().contains_key("x-request-id"));
+}
+
+#[tokio::test]
+async fn health_metrics_and_the_description_are_there() {
+    let gateway = Gateway::start().await;
+    assert_eq!(gateway.get("/health/live").await.0, 200);
+    assert_eq!(gateway.get("/health/ready").await.0, 200);
+    let (status, api) = gateway.get("/openapi.json").await;
+    assert_eq!((status, &api["info"]["title"]), (200, &"runlog".into()));
+    let metrics = gateway.client.get(gateway.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("runlog_http_requests_total"), "{metrics}");
+}
