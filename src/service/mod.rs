@@ -1,5 +1,6 @@
 //! What runlog does: publish, list, subscribe, and the runs. The same for every transport.
 
+mod filtering;
 pub mod hub;
 pub mod list;
 pub mod publish;
