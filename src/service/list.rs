@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::domain::record;
 use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
 use crate::store::Range;
 
 use super::Service;
+use super::filtering::passes;
 
 /// Most events that one listing looks at, so that a filter that matches little cannot read the whole log in one call.
 pub(super) const MAX_SCANNED_EVENTS: usize = 20_000;
@@ -125,13 +125,4 @@ impl Service {
             size => Err(Error::invalid("page_size", format!("must be at most {max}; it is {size}"))),
         }
     }
-}
-
-/// Whether the filter lets a record through; the payload is not looked at.
-pub(super) fn passes(filter: &EventFilter, record: &[u8]) -> Result<bool> {
-    if filter.passes_all() {
-        return Ok(true);
-    }
-    let header = record::header(record)?;
-    Ok(filter.passes(header.event_type, header.origin))
 }

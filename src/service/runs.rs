@@ -8,9 +8,12 @@ use crate::domain::{
     AgentName, Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus,
     StructureId,
 };
-use crate::store::{Append, RunQuery, RunsPage};
+use crate::store::{Append, RunQuery};
 
 use super::Service;
+
+/// Most runs that are read at a time: with their documents each may have several MiB.
+const RUNS_PER_READ: usize = 16;
 
 /// Runs in one page when the reader does not say.
 const DEFAULT_PAGE_SIZE: usize = 100;
@@ -74,10 +77,12 @@ impl Service {
             (None, None) => RunId::parse(&format!("run_{}", Uuid::now_v7().simple()))?,
         };
         let mut first_event = create.first_event.map_or_else(created_event, Ok)?;
-        if first_event.event_id.is_none()
-            && let Some(key) = key
-        {
+        if let Some(key) = key {
             // The run remembers by this id which key created it.
+            if first_event.event_id.is_some() {
+                let problem = "must be absent beside idempotency_key, which gives the first event its id";
+                return Err(Error::invalid("first_event.event_id", problem));
+            }
             first_event.event_id = Some(EventId::parse(&format!("create-{:032x}", xxh3_128(key.as_bytes())))?);
         }
         let append = Append {
@@ -92,6 +97,10 @@ impl Service {
             other => other,
         })?;
         let already_existed = appended.events.iter().any(|event| event.duplicate);
+        if already_existed && key.is_none() {
+            // Only a key makes a second creation the same as the first.
+            return Err(Error::RunExists { run_id: run_id.to_string() });
+        }
         Ok((self.store.run(&run_id).await?, already_existed))
     }
 
@@ -130,9 +139,30 @@ impl Service {
         };
         let before = parse_token(&list.page_token)?;
         let ListRuns { statuses, agent_name, structure_id, .. } = list;
-        let query = RunQuery { statuses, agent_name, structure_id, before, limit };
-        let RunsPage { runs, next } = self.store.runs(&query).await?;
-        Ok(RunsList { runs, next_page_token: next.map(|number| format!("r1-{number:x}")).unwrap_or_default() })
+        let mut query = RunQuery { statuses, agent_name, structure_id, before, limit: limit.min(RUNS_PER_READ) };
+        let (mut runs, mut bytes): (Vec<Run>, usize) = (Vec::new(), 0);
+        loop {
+            let page = self.store.runs(&query).await?;
+            bytes += page.runs.iter().map(document_bytes).sum::<usize>();
+            if bytes > self.options.max_page_bytes && runs.len() + page.runs.len() > 1 {
+                if !runs.is_empty() {
+                    break;
+                }
+                // Too many at once even for a page of their own.
+                (bytes, query.limit) = (0, page.runs.len() / 2);
+                continue;
+            }
+            let is_short = page.runs.len() < query.limit;
+            runs.extend(page.runs);
+            query.before = page.next;
+            query.limit = (limit - runs.len()).min(RUNS_PER_READ);
+            // A short read looked at as many runs as one call may.
+            if query.limit == 0 || query.before.is_none() || is_short {
+                break;
+            }
+        }
+        let next_page_token = query.before.map(|number| format!("r1-{number:x}")).unwrap_or_default();
+        Ok(RunsList { runs, next_page_token })
     }
 }
 
@@ -142,6 +172,12 @@ pub(super) fn idempotency_key(key: &str) -> Result<&str> {
         return Err(Error::invalid("idempotency_key", format!("must be 1 to {MAX_NAME_CHARS} characters")));
     }
     Ok(key)
+}
+
+/// What a page is bounded by; all else of a run is small.
+fn document_bytes(run: &Run) -> usize {
+    let pending = run.pending_input.as_ref().map_or(0, |pending| pending.question.len() + pending.context_json.len());
+    run.output_json.as_ref().map_or(0, String::len) + run.error_json.as_ref().map_or(0, String::len) + pending
 }
 
 fn created_event() -> Result<NewEvent> {

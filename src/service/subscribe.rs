@@ -4,20 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::domain::record;
 use crate::domain::{Cursor, Error, EventFilter, Result, RunStatus, Scope};
 use crate::store::{Range, Tip};
 
 use super::Service;
+use super::filtering::filtered;
 use super::hub::{Batch, Membership};
-use super::list::{ListEvents, MAX_SCANNED_EVENTS, passes};
+use super::list::{ListEvents, MAX_SCANNED_EVENTS};
 
 /// Events in one frame when the reader does not say.
 const DEFAULT_BATCH: usize = 100;
+
+/// Events that a filter looks at in one read, however few may go into one frame.
+const FILTERED_READ: usize = 500;
 
 /// Most events that `tail` may ask for.
 pub const MAX_TAIL: u32 = 1_000;
@@ -231,30 +233,41 @@ impl Subscription {
     /// Moves on from `next`, by the hub's window or by the store; returns what the filter lets through.
     async fn advance(&mut self) -> Result<Option<Vec<Arc<Batch>>>> {
         let max_bytes = self.service.options.max_batch_bytes;
+        let max_events =
+            if self.request.filter.passes_all() { self.max_batch } else { self.max_batch.max(FILTERED_READ) };
         if self.tip.is_some()
-            && let Some(taken) = self.membership.take(self.next, self.max_batch, max_bytes)?
+            && let Some(taken) = self.membership.take(self.next, max_events, max_bytes)?
         {
-            self.next = taken.last + 1;
-            return filtered(&self.request.filter, taken.batches);
+            return self.pass(taken.batches, taken.last);
         }
-        let range = Range { from: self.next - 1, descending: false, max_events: self.max_batch, max_bytes };
+        let range = Range { from: self.next - 1, descending: false, max_events, max_bytes };
         let page = match self.service.store.read(&self.request.scope, range).await {
             Err(Error::RunNotFound { .. }) if self.request.wait_for_run => return Ok(None),
             page => page?,
         };
-        match page.chunks.last() {
-            Some(last) => self.next = last.last() + 1,
-            None if page.tip.last >= self.next => {
-                tracing::error!(scope = %self.request.scope, next = self.next, "the store lacks events before its tip");
-                return Err(Error::StoreDamaged);
-            }
-            None => {}
+        let last = page.chunks.last().map(crate::domain::Chunk::last);
+        if last.is_none() && page.tip.last >= self.next {
+            tracing::error!(scope = %self.request.scope, next = self.next, "the store lacks events before its tip");
+            return Err(Error::StoreDamaged);
         }
         if self.tip.is_none_or(|tip| tip.last <= page.tip.last) {
             self.tip = Some(page.tip);
         }
+        let Some(last) = last else { return Ok(None) };
         let batches = page.chunks.into_iter().map(|chunk| Arc::new(Batch::new(chunk.sensitive, chunk.data)));
-        filtered(&self.request.filter, batches.collect())
+        self.pass(batches.collect(), last)
+    }
+
+    /// Moves `next` past these events, the latest of which is `last`, or as far as one frame holds; returns what the filter
+    /// lets through.
+    fn pass(&mut self, batches: Vec<Arc<Batch>>, last: u64) -> Result<Option<Vec<Arc<Batch>>>> {
+        if self.request.filter.passes_all() {
+            self.next = last + 1;
+            return Ok(Some(batches));
+        }
+        let (kept, looked_at) = filtered(&self.request.filter, &batches, self.max_batch)?;
+        self.next += looked_at;
+        Ok(kept.map(|batch| vec![Arc::new(batch)]))
     }
 
     /// The end of the run, once, when it has ended and all that is known has been told.
@@ -308,26 +321,6 @@ impl Subscription {
     pub fn cursor(&self) -> String {
         Cursor(self.next - 1).to_text(&self.request.scope, self.service.store.feed_id())
     }
-}
-
-/// The batches with what the filter lets through; `None` when that is nothing.
-fn filtered(filter: &EventFilter, batches: Vec<Arc<Batch>>) -> Result<Option<Vec<Arc<Batch>>>> {
-    if filter.passes_all() {
-        return Ok((!batches.is_empty()).then_some(batches));
-    }
-    let (mut kept, mut sensitive) = (BytesMut::new(), false);
-    for batch in batches {
-        let mut rest: Bytes = batch.data.clone();
-        while !rest.is_empty() {
-            let before = rest.clone();
-            let record = record::split_entry(&mut rest)?;
-            if passes(filter, &record)? {
-                kept.put(before.slice(..before.len() - rest.len()));
-                sensitive |= batch.sensitive;
-            }
-        }
-    }
-    Ok((!kept.is_empty()).then(|| vec![Arc::new(Batch::new(sensitive, kept.freeze()))]))
 }
 
 fn heartbeat(asked: Duration) -> Result<Duration> {

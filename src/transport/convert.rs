@@ -112,7 +112,15 @@ pub fn filter(filter: Option<pb::EventFilter>) -> Result<EventFilter> {
         Ok(pb::Origin::User) => Ok(Origin::User),
         _ => Err(Error::invalid(format!("filter.origins[{i}]"), format!("{number} is no known origin"))),
     });
-    EventFilter::parse(&types, origins.collect::<Result<_>>()?)
+    let mut wanted = Vec::new();
+    for origin in origins {
+        let origin = origin?;
+        // A request may repeat one a million times.
+        if !wanted.contains(&origin) {
+            wanted.push(origin);
+        }
+    }
+    EventFilter::parse(&types, wanted)
 }
 
 /// Format and view of a read.
@@ -146,7 +154,14 @@ pub fn statuses(numbers: &[i32]) -> Result<Vec<RunStatus>> {
         let status = RunStatus::from_number(i64::from(*number)).filter(|status| *status != RunStatus::Unspecified);
         status.ok_or_else(|| Error::invalid(format!("statuses[{i}]"), format!("{number} is no known status")))
     };
-    numbers.iter().enumerate().map(known).collect()
+    let mut wanted = Vec::new();
+    for status in numbers.iter().enumerate().map(known) {
+        let status = status?;
+        if !wanted.contains(&status) {
+            wanted.push(status);
+        }
+    }
+    Ok(wanted)
 }
 
 /// A status on the wire; the numbers are the same.

@@ -96,7 +96,21 @@ pub fn from_wire(status: Status) -> Status {
         _ => return status,
     };
     let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-    Status::with_error_details(code, format!("{advice} ({})", status.message()), details)
+    let message = match status.message() {
+        "" => advice.to_owned(),
+        cause => format!("{advice} ({cause})"),
+    };
+    Status::with_error_details(code, message, details)
+}
+
+/// A call that was given up: the disk does not answer, or the request itself came too slowly.
+#[must_use]
+pub fn timed_out() -> Status {
+    const MESSAGE: &str =
+        "not answered within --request-timeout-ms; a publish may have been stored: retry with the same event_id";
+    let mut details = ErrorDetails::with_error_info("REQUEST_TIMEOUT", DOMAIN, HashMap::new());
+    details.set_retry_info(Error::StoreUnavailable.retry_after());
+    Status::with_error_details(tonic::Code::Unavailable, MESSAGE, details)
 }
 
 #[cfg(test)]

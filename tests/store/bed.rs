@@ -115,17 +115,24 @@ impl Recorder {
         self.commits.lock().unwrap().clone()
     }
 
-    /// Stops the commit path right after the commit of an event of run `plug`.
-    pub async fn hold(&self, store: &SharedStore) {
+    /// Stops the commit path right after the commit of an event of run `plug`, until what comes back is dropped: a case
+    /// that fails meanwhile must end, too.
+    pub async fn hold(self: &Arc<Self>, store: &SharedStore) -> Held {
         *self.held.lock().unwrap() = true;
+        let held = Held(self.clone());
         let told = *self.told.borrow();
         store.submit(append("plug", vec![event("plug")])).await.unwrap();
         self.told.subscribe().wait_for(|now| *now > told).await.unwrap();
+        held
     }
+}
 
-    pub fn release(&self) {
-        *self.held.lock().unwrap() = false;
-        self.released.notify_all();
+pub struct Held(Arc<Recorder>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *self.0.held.lock().unwrap() = false;
+        self.0.released.notify_all();
     }
 }
 

@@ -9,7 +9,7 @@ use crate::bed::*;
 pub async fn a_bad_request_in_a_group_fails_alone(bed: impl Bed) {
     let (store, recorder) = bed.open(Tuning::default()).await;
     store.append(append("old", vec![with_id("a", event("1"))])).await.unwrap();
-    recorder.hold(&store).await;
+    let held = recorder.hold(&store).await;
     let requests = [
         append("r", vec![event("1"), event("2")]),
         expecting(7, append("r", vec![event("no")])),
@@ -23,7 +23,7 @@ pub async fn a_bad_request_in_a_group_fails_alone(bed: impl Bed) {
     for request in requests {
         receipts.push(store.submit(request).await.unwrap());
     }
-    recorder.release();
+    drop(held);
     let mut outcomes = Vec::new();
     for receipt in receipts {
         outcomes.push(receipt.stored().await.map(|appended| seqs(&appended)).map_err(|error| error.reason()));
@@ -48,13 +48,13 @@ pub async fn a_bad_request_in_a_group_fails_alone(bed: impl Bed) {
 
 pub async fn a_repeat_in_the_same_group_is_a_duplicate(bed: impl Bed) {
     let (store, recorder) = bed.open(Tuning::default()).await;
-    recorder.hold(&store).await;
+    let held = recorder.hold(&store).await;
     let mut receipts = Vec::new();
     for text in ["same", "same", "other"] {
         receipts.push(store.submit(append("r", vec![with_id("a", event(text))])).await.unwrap());
     }
     receipts.push(store.submit(append("r", vec![event("2"), with_id("a", event("same"))])).await.unwrap());
-    recorder.release();
+    drop(held);
     let mut outcomes = Vec::new();
     for receipt in receipts {
         let stored = receipt.stored().await.map(|appended| (seqs(&appended), duplicates(&appended)));
@@ -73,7 +73,7 @@ pub async fn a_repeat_in_the_same_group_is_a_duplicate(bed: impl Bed) {
 pub async fn a_queue_that_stays_full_answers_overloaded(bed: impl Bed) {
     let full = Tuning { queue_events: 4, queue_bytes: 1 << 20, queue_wait: Duration::ZERO, ..Tuning::default() };
     let (store, recorder) = bed.open(full).await;
-    recorder.hold(&store).await;
+    let held = recorder.hold(&store).await;
     let mut receipts = Vec::new();
     let refused = loop {
         match store.submit(append("r", vec![event("x")])).await {
@@ -84,7 +84,7 @@ pub async fn a_queue_that_stays_full_answers_overloaded(bed: impl Bed) {
     };
     assert_eq!(refused.reason(), "OVERLOADED");
     assert!(refused.retry_after().is_some());
-    recorder.release();
+    drop(held);
     for (n, receipt) in receipts.into_iter().enumerate() {
         assert_eq!(seqs(&receipt.stored().await.unwrap()), [n as u64 + 1]);
     }
@@ -94,10 +94,10 @@ pub async fn a_queue_that_stays_full_answers_overloaded(bed: impl Bed) {
 pub async fn a_queue_counts_events_and_not_requests(bed: impl Bed) {
     let full = Tuning { queue_events: 16, queue_bytes: 1 << 20, queue_wait: Duration::ZERO, ..Tuning::default() };
     let (store, recorder) = bed.open(full).await;
-    recorder.hold(&store).await;
+    let held = recorder.hold(&store).await;
     let first = store.submit(append("r", vec![event("x"); 10])).await.unwrap();
     assert_eq!(reason(store.submit(append("r", vec![event("x"); 10])).await), "OVERLOADED");
-    recorder.release();
+    drop(held);
     assert_eq!(first.stored().await.unwrap().last_seq, 10);
 }
 
@@ -118,7 +118,7 @@ pub async fn a_request_larger_than_the_queue_is_stored(bed: impl Bed) {
 
 pub async fn what_was_accepted_before_close_is_answered(bed: impl Bed) {
     let (store, recorder) = bed.open(Tuning::default()).await;
-    recorder.hold(&store).await;
+    let held = recorder.hold(&store).await;
     let mut receipts = Vec::new();
     for _ in 0..100 {
         receipts.push(store.submit(append("r", vec![event("x")])).await.unwrap());
@@ -127,7 +127,7 @@ pub async fn what_was_accepted_before_close_is_answered(bed: impl Bed) {
     let begun = tokio::select! { biased; () = &mut closing => false, () = std::future::ready(()) => true };
     assert!(begun, "close waits for what was accepted");
     assert_eq!(reason(store.append(append("r", vec![event("late")])).await), "SHUTTING_DOWN");
-    recorder.release();
+    drop(held);
     closing.await;
     for (n, receipt) in receipts.into_iter().enumerate() {
         assert_eq!(seqs(&receipt.stored().await.unwrap()), [n as u64 + 1]);
@@ -139,13 +139,13 @@ pub async fn what_was_accepted_before_close_is_answered(bed: impl Bed) {
 
 pub async fn close_may_be_called_twice_and_at_once(bed: impl Bed) {
     let (store, recorder) = bed.open(Tuning::default()).await;
-    recorder.hold(&store).await;
+    let held = recorder.hold(&store).await;
     {
         // One that is given up half-way.
         let mut closing = Box::pin(store.close());
         tokio::select! { biased; () = &mut closing => {}, () = std::future::ready(()) => {} }
     }
-    recorder.release();
+    drop(held);
     tokio::join!(store.close(), store.close());
     assert!(store.ready().await.is_err());
     let again = bed.opened().await;

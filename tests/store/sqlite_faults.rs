@@ -52,11 +52,11 @@ async fn a_second_owner_is_refused_until_the_first_has_gone() {
 async fn a_dropped_store_keeps_the_file_until_its_last_commit() {
     let bed = SqliteBed::new();
     let (store, recorder) = bed.open(Tuning::default()).await;
-    recorder.hold(&store).await;
+    let held = recorder.hold(&store).await;
     let accepted = store.submit(append("r", vec![event("x")])).await.unwrap();
     drop(store);
     assert!(matches!(refusal(bed.options(Tuning::default()).path).await, OpenError::InUse { .. }));
-    recorder.release();
+    drop(held);
     assert_eq!(accepted.stored().await.unwrap().last_seq, 1);
 }
 
@@ -226,5 +226,32 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
         recovered.close().await;
         pending.push(dir);
     }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_without_a_pause_do_not_let_the_write_ahead_log_grow_for_ever() {
+    let bed = SqliteBed::new();
+    let path = bed.options(Tuning::default()).path;
+    let store = bed.open(tuning(20)).await.0;
+    let mut readers = [raw(&path).await, raw(&path).await];
+    let overlapping = tokio::spawn(async move {
+        // One read transaction begins before the other ends, always, and each lasts for a look at all the data.
+        for turn in 0.. {
+            let (young, old) = (turn % 2, (turn + 1) % 2);
+            sqlx::raw_sql("BEGIN; SELECT max(pos) FROM log").execute(&mut readers[young]).await.unwrap();
+            if turn > 0 {
+                let look = "SELECT count(*) FROM log WHERE instr(data, x'010203'); COMMIT";
+                sqlx::raw_sql(look).execute(&mut readers[old]).await.unwrap();
+            }
+        }
+    });
+    let large = typed("t", &format!("\"{}\"", "x".repeat(1_000_000)));
+    for _ in 0..240 {
+        store.append(append("r", vec![large.clone()])).await.unwrap();
+    }
+    let wal = fs::metadata(path.with_extension("db-wal")).unwrap().len();
+    assert!(wal < 150_000_000, "the write-ahead log has {wal} bytes");
+    overlapping.abort();
     store.close().await;
 }

@@ -184,7 +184,7 @@ impl Committer {
         self.tail.clear();
         self.recent_ids.clear();
         self.unsealed = seal::Unsealed::default();
-        Ok(())
+        seal::bound_wal(&mut self.writer).await
     }
 
     /// After a failure: ends what is left of the transaction and reads from the file what is true now.

@@ -52,3 +52,18 @@ pub async fn seal(writer: &mut SqliteConnection, tail: &Tail, recent_ids: &Recen
         .map_err(from_sqlx)?;
     Ok(())
 }
+
+/// Pages of the write-ahead log after which it is made to begin anew.
+const MAX_WAL_PAGES: i64 = 16_384;
+
+/// SQLite begins the log anew by itself when no reader is in it. Where one reader always overlaps the next that never
+/// happens, and the log would grow for ever; so now and then the writer waits until those who are in it have left, which
+/// is a page's time: who comes while it waits reads the database itself.
+pub async fn bound_wal(writer: &mut SqliteConnection) -> Result<()> {
+    let (_, pages, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut *writer).await.map_err(from_sqlx)?;
+    if pages > MAX_WAL_PAGES {
+        sqlx::query("PRAGMA wal_checkpoint(RESTART)").execute(writer).await.map_err(from_sqlx)?;
+    }
+    Ok(())
+}

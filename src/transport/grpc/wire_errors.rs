@@ -9,7 +9,6 @@ use std::time::Duration;
 use tonic::Status;
 use tower::{Layer, Service};
 
-use crate::domain::Error;
 use crate::transport::status;
 
 /// A server whose every error has a reason.
@@ -44,8 +43,7 @@ where
         let response = tokio::time::timeout(self.timeout, self.inner.call(request));
         Box::pin(async move {
             let Ok(response) = response.await else {
-                // Only the store is ever waited for, and what became of a commit is not known.
-                return Ok(status::from_error(&Error::StoreUnavailable).into_http());
+                return Ok(status::timed_out().into_http());
             };
             let response = response?;
             // An error without a body has its status among the headers; that is how the wire layer refuses.

@@ -9,6 +9,9 @@ use crate::domain::{
     redaction::members::{Member, checked, members},
 };
 
+/// Characters of a producer's key that an error shows.
+const SHOWN_KEY_CHARS: usize = 64;
+
 /// Makes the summary or preview of raw tool input or output: the JSON text of a member.
 pub(super) type Build = fn(&str, PreviewLimits) -> String;
 
@@ -56,6 +59,8 @@ fn write_object<M: Model>(
     text: &mut String,
 ) -> Result<(), PayloadError> {
     if let Some(key) = repeated_key(&extra) {
+        // A key may have a MiB, an error travels in headers.
+        let key: String = key.chars().take(SHOWN_KEY_CHARS).collect();
         return Err(PayloadError::new("extra_json", format!("has the member `{key}` twice")));
     }
     text.push('{');

@@ -122,10 +122,10 @@ async fn a_damaged_run_does_not_fail_the_group_it_is_in() {
     store.close().await;
     execute(&bed.options(Tuning::default()).path, "UPDATE runs SET created_at = 'never' WHERE run_id = 'bad'").await;
     let (store, recorder) = bed.open(Tuning::default()).await;
-    recorder.hold(&store).await;
+    let held = recorder.hold(&store).await;
     let bad = store.submit(append("bad", vec![event("y")])).await.unwrap();
     let good = store.submit(append("good", vec![event("y")])).await.unwrap();
-    recorder.release();
+    drop(held);
     assert_eq!(reason(bad.stored().await), "STORE_DAMAGED");
     assert_eq!(good.stored().await.unwrap().last_seq, 2);
 }

@@ -1,0 +1,158 @@
+//! Requests of readers, and a subscription that is read frame by frame.
+
+use runlog::pb;
+use runlog::pb::list_events_request::Scope as ListScope;
+use runlog::pb::payload::Variant;
+use runlog::pb::subscribe_request::{Scope, Start};
+use runlog::pb::subscribe_response::Frame;
+use tonic::{Status, Streaming};
+
+use crate::harness::in_time;
+
+/// Lists a run: JSON, in full, 100 a page.
+pub fn list_run(run_id: &str) -> pb::ListEventsRequest {
+    pb::ListEventsRequest { scope: Some(ListScope::RunId(run_id.to_owned())), ..list_all_runs() }
+}
+
+/// Lists all runs: JSON, in full, 100 a page.
+pub fn list_all_runs() -> pb::ListEventsRequest {
+    pb::ListEventsRequest {
+        scope: Some(ListScope::AllRuns(pb::AllRuns {})),
+        payload_format: pb::PayloadFormat::Json.into(),
+        view: pb::EventView::Full.into(),
+        ..Default::default()
+    }
+}
+
+/// Follows a run from its first event: JSON, in full.
+pub fn follow_run(run_id: &str) -> pb::SubscribeRequest {
+    pb::SubscribeRequest { scope: Some(Scope::RunId(run_id.to_owned())), ..follow_all_runs() }
+}
+
+/// Follows all runs from the first event: JSON, in full.
+pub fn follow_all_runs() -> pb::SubscribeRequest {
+    pb::SubscribeRequest {
+        scope: Some(Scope::AllRuns(pb::AllRuns {})),
+        payload_format: pb::PayloadFormat::Json.into(),
+        view: pb::EventView::Full.into(),
+        ..Default::default()
+    }
+}
+
+/// Starts after a cursor.
+pub fn after(cursor: &str) -> Option<Start> {
+    Some(Start::Cursor(cursor.to_owned()))
+}
+
+/// Lets these types through.
+pub fn types(patterns: &[&str]) -> Option<pb::EventFilter> {
+    Some(pb::EventFilter { types: patterns.iter().map(|text| (*text).to_owned()).collect(), origins: vec![] })
+}
+
+/// The seqs of events.
+pub fn seqs(events: &[pb::Event]) -> Vec<u64> {
+    events.iter().map(|event| event.seq).collect()
+}
+
+/// The JSON text of an event that was asked for as JSON.
+pub fn json_of(event: &pb::Event) -> &str {
+    match event.payload.as_ref().and_then(|payload| payload.variant.as_ref()) {
+        Some(Variant::Json(json)) => json,
+        other => panic!("asked for JSON, got {other:?}"),
+    }
+}
+
+/// A subscription.
+#[derive(Debug)]
+pub struct Reader {
+    frames: Streaming<pb::SubscribeResponse>,
+    /// The cursor of the last frame.
+    pub cursor: String,
+}
+
+/// What a frame says, decoded.
+#[derive(Debug, PartialEq)]
+pub enum Told {
+    Events(Vec<pb::Event>),
+    CaughtUp(u64),
+    Heartbeat,
+    Ended(pb::RunStatus, u64),
+}
+
+impl Reader {
+    pub fn new(frames: Streaming<pb::SubscribeResponse>) -> Self {
+        Self { frames, cursor: String::new() }
+    }
+
+    /// The next frame; `None` when the stream closed with OK.
+    pub async fn try_next(&mut self) -> Result<Option<Told>, Status> {
+        let Some(response) = in_time(self.frames.message()).await? else { return Ok(None) };
+        self.cursor = response.cursor;
+        Ok(Some(match response.frame.expect("every frame says something") {
+            Frame::Events(batch) => Told::Events(batch.events().unwrap()),
+            Frame::CaughtUp(pb::CaughtUp { last_seq }) => Told::CaughtUp(last_seq),
+            Frame::Heartbeat(pb::Heartbeat {}) => Told::Heartbeat,
+            Frame::RunEnded(ended) => Told::Ended(ended.status(), ended.last_seq),
+        }))
+    }
+
+    /// The next frame of a stream that goes on.
+    pub async fn next(&mut self) -> Told {
+        self.try_next().await.unwrap().expect("the stream goes on")
+    }
+
+    /// The next so many events or more, whatever comes between them.
+    pub async fn events(&mut self, count: usize) -> Vec<pb::Event> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            if let Told::Events(more) = self.next().await {
+                assert!(!more.is_empty(), "a frame of events holds at least one");
+                events.extend(more);
+            }
+        }
+        events
+    }
+
+    /// All that is told up to the end of the stream, heartbeats left out.
+    pub async fn rest(&mut self) -> Vec<Told> {
+        let mut told = Vec::new();
+        while let Some(frame) = self.try_next().await.unwrap() {
+            if frame != Told::Heartbeat {
+                told.push(frame);
+            }
+        }
+        told
+    }
+
+    /// The status with which the stream broke off; frames before it are passed over.
+    pub async fn broken(&mut self) -> Status {
+        loop {
+            match self.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the stream closed with OK"),
+                Err(status) => return status,
+            }
+        }
+    }
+
+    /// Reads until the replay is over; returns its events and the seq that was told.
+    pub async fn replay(&mut self) -> (Vec<pb::Event>, u64) {
+        let mut events = Vec::new();
+        loop {
+            match self.next().await {
+                Told::Events(more) => events.extend(more),
+                Told::CaughtUp(last_seq) => return (events, last_seq),
+                other => panic!("in the replay came {other:?}"),
+            }
+        }
+    }
+}
+
+/// The events among what was told.
+pub fn events_of(told: &[Told]) -> Vec<pb::Event> {
+    let events = told.iter().filter_map(|told| match told {
+        Told::Events(events) => Some(events.clone()),
+        _ => None,
+    });
+    events.flatten().collect()
+}
