@@ -122,8 +122,10 @@ pub enum Error {
         end: String,
     },
     /// Too much waits already.
-    #[error("the publish queue is full; retry after {} ms", retry_after.as_millis())]
+    #[error("{what}; retry after {} ms", retry_after.as_millis())]
     Overloaded {
+        /// Which bound was hit.
+        what: &'static str,
         /// When a retry makes sense.
         retry_after: Duration,
     },
@@ -218,7 +220,7 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::Overloaded { retry_after, .. } => Some(*retry_after),
             Self::ShuttingDown | Self::StoreUnavailable => Some(Duration::from_secs(1)),
             Self::StoreFull | Self::StoreReadOnly => Some(Duration::from_secs(10)),
             _ => None,

@@ -131,7 +131,7 @@ impl Service {
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::Overloaded { retry_after: std::time::Duration::from_secs(1) })
+        Err(Error::Overloaded { what: "the run changes too fast", retry_after: std::time::Duration::from_secs(1) })
     }
 
     /// Whether a control with this id was carried out before.

@@ -116,7 +116,8 @@ impl Service {
         {
             return Err(Error::invalid("tail", format!("must be at most {MAX_TAIL}; it is {count}")));
         }
-        let overloaded = |_| Error::Overloaded { retry_after: Duration::from_secs(5) };
+        let overloaded =
+            |_| Error::Overloaded { what: "--max-subscriptions are open", retry_after: Duration::from_secs(5) };
         let permit = Arc::clone(&self.subscriptions).try_acquire_owned().map_err(overloaded)?;
         // Armed before the store is read: what is committed from here on is either read or told.
         let membership = self.hub.join(&request.scope);

@@ -100,7 +100,10 @@ impl Store for SqliteStore {
         assert!(!append.events.is_empty(), "an append holds at least one event");
         let bytes = append.events.iter().map(weight).sum();
         let room = tokio::time::timeout(self.options.queue_wait, self.room(&append)).await;
-        let (permit, slot) = room.map_err(|_| Error::Overloaded { retry_after: self.options.queue_wait })??;
+        let (permit, slot) = room.map_err(|_| Error::Overloaded {
+            what: "the publish queue is full",
+            retry_after: self.options.queue_wait.max(Duration::from_secs(1)),
+        })??;
         let (reply, receipt) = Receipt::new();
         slot.send(Request { append, bytes, reply, _queue_bytes: permit });
         Ok(receipt)

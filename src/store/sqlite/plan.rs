@@ -156,8 +156,8 @@ impl<'a> Plan<'a> {
                 repeats.push(Repeat::Stored(seq));
             } else if let Some(earlier) = in_request.get(event_id) {
                 if !same_content(&append.events[*earlier], new) {
-                    let seq = planned.head.run.last_seq + 1 + *earlier as u64;
-                    return Err(conflict(seq));
+                    let before = repeats[..*earlier].iter().filter(|repeat| matches!(repeat, Repeat::No)).count();
+                    return Err(conflict(planned.head.run.last_seq + 1 + before as u64));
                 }
                 repeats.push(Repeat::OfRequest(*earlier));
             } else {
