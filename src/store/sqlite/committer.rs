@@ -16,11 +16,11 @@ use crate::domain::{Error, Result};
 use crate::store::{Append, CommitListener};
 
 use super::error::from_sqlx;
-use super::heads::Heads;
+use super::heads::{Head, Heads};
 use super::ids::RecentIds;
 use super::known::{self, Known};
 use super::plan::{Plan, PlannedRun, Writes};
-use super::tail::Tail;
+use super::tail::{End, Tail};
 use super::{SqliteOptions, open, runs, seal};
 
 /// An append that waits for the committer.
@@ -124,7 +124,7 @@ impl Committer {
 
     /// Reads what the plan of these appends needs: their runs, and the stored events that have one of their ids.
     async fn known(&mut self, appends: &[Append]) -> Result<Known> {
-        self.heads.load(&mut self.writer, appends.iter().map(|append| &append.run_id)).await?;
+        self.heads.load(&mut self.writer, &self.tail, appends.iter().map(|append| &append.run_id)).await?;
         known::load(&mut self.writer, (&self.heads, &self.recent_ids, &self.tail), appends).await
     }
 
@@ -156,7 +156,7 @@ impl Committer {
                 .bind(row.data.to_vec());
         }
         query = query
-            .bind(runs::rows_json(writes.runs.iter().map(|planned| &planned.head)))
+            .bind(runs::rows_json(writes.runs.iter().filter(|run| run.row_changes).map(|run| &run.head)))
             .bind(runs::documents_json(writes.runs.iter().map(document_of)));
         query.execute(&mut self.writer).await.map_err(from_sqlx)?;
         Ok(())
@@ -167,9 +167,13 @@ impl Committer {
         for row in &writes.rows {
             self.unsealed.bytes += row.data.len();
         }
-        self.heads.commit(writes.runs.into_iter().map(|planned| planned.head));
+        let end_of = |head: &Head| {
+            let (last_seq, updated_at) = (head.run.last_seq, head.run.updated_at);
+            (head.number, End { last_seq, updated_at })
+        };
         self.recent_ids.extend(writes.ids);
-        self.tail.committed(writes.commit.feed_tip.last);
+        self.tail.committed(writes.runs.iter().map(|run| end_of(&run.head)), writes.commit.feed_tip.last);
+        self.heads.commit(writes.runs.into_iter().map(|planned| planned.head));
         self.listener.committed(writes.commit);
     }
 
@@ -198,7 +202,7 @@ impl Committer {
             self.writer = SqliteConnection::connect_with(&self.connect).await.map_err(from_sqlx)?;
         }
         let memory = open::rebuild(&mut self.writer).await?;
-        self.tail.replace(memory.entries, memory.last_position);
+        self.tail.replace(memory.entries, memory.ends, memory.last_position);
         self.recent_ids.replace(memory.recent_ids);
         self.heads = Heads::new(memory.last_run);
         self.unsealed = memory.unsealed;

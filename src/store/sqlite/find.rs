@@ -22,7 +22,7 @@ pub async fn event(
 ) -> Result<Event> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
     let run = match run_id {
-        Some(run_id) => Some(runs::tip(&mut reader, run_id).await?.0),
+        Some(run_id) => Some(runs::tip(&mut reader, tail, run_id).await?.0),
         None => None,
     };
     let hash = ids::hash(event_id);

@@ -8,6 +8,7 @@ use crate::domain::{Result, Run, RunId};
 
 use super::error::from_sqlx;
 use super::runs;
+use super::tail::Tail;
 
 /// Most runs kept; the least recently used half goes when it is exceeded.
 const MAX_HEADS: usize = 32_768;
@@ -39,6 +40,7 @@ impl Heads {
     pub async fn load<'a>(
         &mut self,
         writer: &mut SqliteConnection,
+        tail: &Tail,
         run_ids: impl Iterator<Item = &'a RunId>,
     ) -> Result<()> {
         // Here and not after a commit: appends that store nothing new load heads too, and what is loaded now is needed.
@@ -62,7 +64,7 @@ impl Heads {
         .map_err(from_sqlx)?;
         for row in rows {
             let number = row.run;
-            let run = row.into_run()?;
+            let run = row.into_run(tail)?;
             self.by_id.insert(run.run_id.clone(), (Head { number, run }, self.clock));
         }
         Ok(())

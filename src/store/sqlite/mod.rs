@@ -120,18 +120,18 @@ impl Store for SqliteStore {
         match scope {
             Scope::Run(run_id) => {
                 let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
-                Ok(runs::tip(&mut reader, run_id).await?.1)
+                Ok(runs::tip(&mut reader, &self.tail, run_id).await?.1)
             }
             Scope::Feed => Ok(Tip { last: self.tail.last_position(), status: RunStatus::Unspecified }),
         }
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {
-        runs::one(&self.readers, run_id).await
+        runs::one(&self.readers, &self.tail, run_id).await
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
-        runs::list(&self.readers, query).await
+        runs::list(&self.readers, &self.tail, query).await
     }
 
     async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
@@ -139,7 +139,7 @@ impl Store for SqliteStore {
     }
 
     async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
-        runs::at(&self.readers, query, offset).await
+        runs::at(&self.readers, &self.tail, query, offset).await
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {

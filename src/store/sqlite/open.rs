@@ -1,5 +1,6 @@
 //! Opening: one owner, one schema, and the writer's memory read from the file.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use super::error::{self, from_sqlx, primary_code};
 use super::heads::Heads;
 use super::ids::{self, RecentIds};
 use super::seal::Unsealed;
-use super::tail::{Entry, Tail};
+use super::tail::{End, Entry, Tail};
 use super::{SqliteOptions, SqliteStore};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
@@ -86,7 +87,7 @@ impl SqliteStore {
             .await
             .map_err(|e| describe(&path, e))?;
         let tail = Arc::new(Tail::default());
-        tail.replace(memory.entries, memory.last_position);
+        tail.replace(memory.entries, memory.ends, memory.last_position);
         let recent_ids = Arc::new(RecentIds::default());
         recent_ids.replace(memory.recent_ids);
         let (queue, requests) = mpsc::channel(options.queue_events);
@@ -206,6 +207,7 @@ fn describe(path: &Path, error: sqlx::Error) -> OpenError {
 /// What the writer knows without reading: the unsealed end of the log and where everything ends.
 pub struct Memory {
     pub entries: Vec<(i64, Entry)>,
+    pub ends: Vec<(i64, End)>,
     /// As (run, hash, seq).
     pub recent_ids: Vec<(i64, i64, u64)>,
     pub last_position: u64,
@@ -253,11 +255,16 @@ pub async fn rebuild(writer: &mut SqliteConnection) -> Result<Memory> {
     let entries = found.entries.into_iter().map(|(run_id, entry)| Ok((number(&run_id)?, entry)));
     let entries = entries.collect::<Result<Vec<_>>>()?;
     unsealed.entries = entries.len();
-    Ok(Memory { entries, recent_ids, last_position, last_run, unsealed })
+    let mut ends = Vec::with_capacity(found.last_records.len());
+    for (run_id, record) in found.last_records {
+        let last = record::decode(record)?;
+        ends.push((number(&run_id)?, End { last_seq: last.seq, updated_at: last.recorded_at }));
+    }
+    Ok(Memory { entries, ends, recent_ids, last_position, last_run, unsealed })
 }
 
-async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<std::collections::HashMap<String, i64>> {
-    let run_ids: std::collections::HashSet<&str> = found.entries.iter().map(|(run_id, _)| run_id.as_str()).collect();
+async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<HashMap<String, i64>> {
+    let run_ids: HashSet<&str> = found.entries.iter().map(|(run_id, _)| run_id.as_str()).collect();
     let rows: Vec<(String, i64)> =
         sqlx::query_as("SELECT run_id, run FROM runs WHERE run_id IN (SELECT value FROM json_each(?))")
             .bind(serde_json::to_string(&run_ids).unwrap_or_default())
@@ -271,6 +278,7 @@ async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<std
 #[derive(Default)]
 struct Found {
     entries: Vec<(String, Entry)>,
+    last_records: HashMap<String, bytes::Bytes>,
     ids: Vec<(String, EventId, u64)>,
 }
 
@@ -284,6 +292,10 @@ impl Found {
             let end = u32::try_from(total - rest.len()).map_err(|_| Error::StoreDamaged)?;
             let header = record::header(&record)?;
             let event_id = EventId::parse(header.event_id).map_err(|_| Error::StoreDamaged)?;
+            match self.last_records.get_mut(header.run_id) {
+                Some(last) => *last = record.clone(),
+                None => drop(self.last_records.insert(header.run_id.to_owned(), record.clone())),
+            }
             self.ids.push((header.run_id.to_owned(), event_id, header.seq));
             match self.entries.last_mut() {
                 Some((run_id, entry)) if *run_id == header.run_id && entry.row == row => {

@@ -38,6 +38,8 @@ pub struct PlannedRun {
     pub head: Head,
     /// What changes in its documents.
     pub documents: Documents,
+    /// Whether its row has to be written: whether it changes in more than how far it goes.
+    pub row_changes: bool,
     /// The new events.
     events: Vec<Event>,
     /// Producers' ids of the new events; the index is into `events`.
@@ -133,7 +135,7 @@ impl<'a> Plan<'a> {
             Head { number: self.last_number, run: Run::new(run_id.clone(), self.now) }
         });
         let (documents, events, producer_ids) = Default::default();
-        self.runs.push(PlannedRun { head, documents, events, producer_ids });
+        self.runs.push(PlannedRun { head, documents, row_changes: false, events, producer_ids });
         self.by_id.insert(run_id.clone(), self.runs.len() - 1);
         self.runs.len() - 1
     }
@@ -205,6 +207,8 @@ impl<'a> Plan<'a> {
         let mut ids = Vec::new();
         for run in &mut runs {
             let number = run.head.number;
+            run.row_changes =
+                self.heads.get(&run.head.run.run_id).is_none_or(|head| row_differs(&head.run, &run.head.run));
             for (event_id, index) in &run.producer_ids {
                 ids.push((number, ids::hash(event_id), run.events[*index].seq));
             }
@@ -216,6 +220,18 @@ impl<'a> Plan<'a> {
         let commit = announcement(&rows, &entries, &runs);
         Some(Writes { rows, entries, ids, runs, commit })
     }
+}
+
+/// Whether two states of a run differ in more than how far it goes.
+fn row_differs(before: &Run, after: &Run) -> bool {
+    before.status != after.status
+        || before.agent_name != after.agent_name
+        || before.structure_id != after.structure_id
+        || before.started_at != after.started_at
+        || before.completed_at != after.completed_at
+        || before.ended_by != after.ended_by
+        || before.output_at != after.output_at
+        || before.usage != after.usage
 }
 
 /// Whether an event of a request is there already.

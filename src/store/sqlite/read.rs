@@ -18,7 +18,7 @@ pub type IndexRow = (i64, i64, i64, i64, i64, bool);
 pub async fn run_page(readers: &SqlitePool, tail: &Tail, run_id: &RunId, range: Range) -> Result<Page> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
     // The order of these is what makes a page whole: see `tail`. The tip may be older than the last chunk, never newer.
-    let (run, tip) = runs::tip(&mut reader, run_id).await?;
+    let (run, tip) = runs::tip(&mut reader, tail, run_id).await?;
     let entries = entries(&mut reader, tail, (run, tip.last), range).await?;
     let chunks = trim(load(&mut reader, entries).await?, range)?;
     Ok(Page { chunks, tip })
@@ -26,14 +26,22 @@ pub async fn run_page(readers: &SqlitePool, tail: &Tail, run_id: &RunId, range: 
 
 /// The record of a run with this seq; `None` where there is none.
 pub async fn record_at(reader: &mut SqliteConnection, tail: &Tail, run: i64, seq: u64) -> Result<Option<Bytes>> {
-    let last_seq: Option<i64> = sqlx::query_scalar("SELECT last_seq FROM runs WHERE run = ?")
-        .bind(run)
-        .fetch_optional(&mut *reader)
-        .await
-        .map_err(from_sqlx)?;
-    let Some(last_seq) = last_seq.map(i64::unsigned_abs).filter(|last_seq| (1..=*last_seq).contains(&seq)) else {
-        return Ok(None);
+    let last_seq = loop {
+        let generation = tail.generation();
+        let in_row: Option<i64> = sqlx::query_scalar("SELECT last_seq FROM runs WHERE run = ?")
+            .bind(run)
+            .fetch_optional(&mut *reader)
+            .await
+            .map_err(from_sqlx)?;
+        let Some(in_row) = in_row else { return Ok(None) };
+        let last_seq = tail.end(run).map_or(0, |end| end.last_seq).max(in_row.unsigned_abs());
+        if tail.generation() == generation {
+            break last_seq;
+        }
     };
+    if !(1..=last_seq).contains(&seq) {
+        return Ok(None);
+    }
     let range = Range { from: seq - 1, descending: false, max_events: 1, max_bytes: 0 };
     let entries = entries(reader, tail, (run, last_seq), range).await?;
     let chunk = trim(load(reader, entries).await?, range)?.into_iter().next();

@@ -11,6 +11,7 @@ use crate::store::{RunQuery, RunsPage, Tip};
 
 use super::error::from_sqlx;
 use super::heads::Head;
+use super::tail::Tail;
 
 /// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
 const MAX_SCANNED_RUNS: i64 = 10_000;
@@ -66,13 +67,19 @@ pub struct RunRow {
 }
 
 impl RunRow {
-    /// The run; a row that does not read is damage.
-    pub fn into_run(self) -> Result<Run> {
-        let run_id = self.run_id.clone();
-        self.parse().ok_or_else(|| {
+    /// The run, as far as it goes by its row or by the tail, which is asked after the row was read. A row that does not
+    /// read is damage.
+    pub fn into_run(self, tail: &Tail) -> Result<Run> {
+        let (number, run_id) = (self.run, self.run_id.clone());
+        let mut run = self.parse().ok_or_else(|| {
             tracing::error!(run_id, "a row of the runs table does not read");
             Error::StoreDamaged
-        })
+        })?;
+        if let Some(end) = tail.end(number).filter(|end| end.last_seq > run.last_seq) {
+            run.last_seq = end.last_seq;
+            run.updated_at = end.updated_at;
+        }
+        Ok(run)
     }
 
     fn document_bytes(&self) -> usize {
@@ -155,29 +162,52 @@ pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -
 }
 
 /// Number and tip of a run.
-pub async fn tip(reader: &mut SqliteConnection, run_id: &RunId) -> Result<(i64, Tip)> {
-    let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = ?")
-        .bind(run_id.as_str())
-        .fetch_optional(reader)
-        .await
-        .map_err(from_sqlx)?;
-    let (run, status, last_seq) = row.ok_or_else(|| not_found(run_id))?;
-    let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
-    Ok((run, Tip { last: last_seq.unsigned_abs(), status }))
+pub async fn tip(reader: &mut SqliteConnection, tail: &Tail, run_id: &RunId) -> Result<(i64, Tip)> {
+    loop {
+        let generation = tail.generation();
+        let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = ?")
+            .bind(run_id.as_str())
+            .fetch_optional(&mut *reader)
+            .await
+            .map_err(from_sqlx)?;
+        let (run, status, last_seq) = row.ok_or_else(|| not_found(run_id))?;
+        let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
+        // The row first, the tail second: a final status is never told with an end that lies before its event.
+        let last = tail.end(run).map_or(0, |end| end.last_seq).max(last_seq.unsigned_abs());
+        if tail.generation() == generation {
+            return Ok((run, Tip { last, status }));
+        }
+    }
 }
 
 /// One run with its documents.
-pub async fn one(readers: &SqlitePool, run_id: &RunId) -> Result<Run> {
-    let row: Option<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} WHERE r.run_id = ?")))
-        .bind(run_id.as_str())
-        .fetch_optional(readers)
-        .await
-        .map_err(from_sqlx)?;
-    row.ok_or_else(|| not_found(run_id))?.into_run()
+pub async fn one(readers: &SqlitePool, tail: &Tail, run_id: &RunId) -> Result<Run> {
+    loop {
+        let generation = tail.generation();
+        let row: Option<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} WHERE r.run_id = ?")))
+            .bind(run_id.as_str())
+            .fetch_optional(readers)
+            .await
+            .map_err(from_sqlx)?;
+        let run = row.ok_or_else(|| not_found(run_id))?.into_run(tail)?;
+        if tail.generation() == generation {
+            return Ok(run);
+        }
+    }
 }
 
 /// Runs, newest first.
-pub async fn list(readers: &SqlitePool, query: &RunQuery) -> Result<RunsPage> {
+pub async fn list(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result<RunsPage> {
+    loop {
+        let generation = tail.generation();
+        let page = list_once(readers, tail, query).await?;
+        if tail.generation() == generation {
+            return Ok(page);
+        }
+    }
+}
+
+async fn list_once(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result<RunsPage> {
     const FILTER: &str = "WHERE r.run < ?1 AND r.run >= ?2 \
         AND (?3 IS NULL OR r.status IN (SELECT value FROM json_each(?3))) \
         AND (?4 IS NULL OR r.agent_name = ?4) AND (?5 IS NULL OR r.structure_id = ?5) ORDER BY r.run DESC LIMIT ?6";
@@ -199,7 +229,7 @@ pub async fn list(readers: &SqlitePool, query: &RunQuery) -> Result<RunsPage> {
         let row = row.map_err(from_sqlx)?;
         bytes += row.document_bytes();
         let number = row.run;
-        runs.push(row.into_run()?);
+        runs.push(row.into_run(tail)?);
         if runs.len() >= query.limit || bytes > MAX_PAGE_BYTES {
             stopped_at = number;
             break;
@@ -232,18 +262,24 @@ pub async fn count(readers: &SqlitePool, query: &RunQuery) -> Result<u64> {
 }
 
 /// Matching runs after the newest `offset`.
-pub async fn at(readers: &SqlitePool, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
-    let sql = format!("{SELECT} WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
-    let rows: Vec<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(statuses(query))
-        .bind(query.agent_name.as_ref().map(AgentName::as_str))
-        .bind(query.structure_id.as_ref().map(StructureId::as_str))
-        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
-        .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-        .fetch_all(readers)
-        .await
-        .map_err(from_sqlx)?;
-    rows.into_iter().map(RunRow::into_run).collect()
+pub async fn at(readers: &SqlitePool, tail: &Tail, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
+    loop {
+        let generation = tail.generation();
+        let sql = format!("{SELECT} WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
+        let rows: Vec<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(statuses(query))
+            .bind(query.agent_name.as_ref().map(AgentName::as_str))
+            .bind(query.structure_id.as_ref().map(StructureId::as_str))
+            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+            .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+            .fetch_all(readers)
+            .await
+            .map_err(from_sqlx)?;
+        let runs = rows.into_iter().map(|row| row.into_run(tail)).collect::<Result<_>>()?;
+        if tail.generation() == generation {
+            return Ok(runs);
+        }
+    }
 }
 
 /// Statuses to look for, as a parameter; null for all.

@@ -1,4 +1,4 @@
-//! Moves the unsealed end of the log into the indexes, in their order, so that each page of an index is written once
+//! Moves the unsealed end of the log into the indexes and the rows of its runs, in their order, so that each page of an index is written once
 //! for many entries instead of once for each.
 
 use sqlx::SqliteConnection;
@@ -36,6 +36,8 @@ pub async fn seal(writer: &mut SqliteConnection, tail: &Tail, recent_ids: &Recen
             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
             FROM json_each(?);
         INSERT INTO event_ids (hash, run, seq) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?);
+        UPDATE runs SET last_seq = j.value ->> 1, updated_at = j.value ->> 2
+            FROM json_each(?) j WHERE runs.run = j.value ->> 0;
         UPDATE store SET sealed_pos = ?;
         COMMIT;";
     let entries: Vec<_> = tail
@@ -43,9 +45,11 @@ pub async fn seal(writer: &mut SqliteConnection, tail: &Tail, recent_ids: &Recen
         .into_iter()
         .map(|(run, e)| (run, e.seq, e.count, e.row, e.start, e.length, u8::from(e.sensitive)))
         .collect();
+    let ends: Vec<_> = tail.ends().into_iter().map(|(run, end)| (run, end.last_seq, end.updated_at)).collect();
     sqlx::query(SEAL)
         .bind(serde_json::to_string(&entries).unwrap_or_default())
         .bind(serde_json::to_string(&recent_ids.sorted()).unwrap_or_default())
+        .bind(serde_json::to_string(&ends).unwrap_or_default())
         .bind(tail.last_position().cast_signed())
         .execute(writer)
         .await

@@ -1,12 +1,18 @@
-//! The end of the log that the indexes do not cover yet, by run.
+//! The end of the log that the indexes do not cover yet, by run, and how far each run goes.
 //!
-//! The writer adds the entries of a commit before it commits and takes away what it has sealed after that. So a reader
-//! that asks the database first how far the run goes, copies the tail second (up to there), and asks the index third
-//! misses nothing that was committed and sees nothing that was not, also when a commit fails or its outcome is unknown.
+//! The writer adds the entries of a commit before it commits, says after the commit how far the runs go now, and takes
+//! away what it has sealed after that. So a reader that asks the database first how far the run goes, the tail second, and
+//! the index third misses nothing that was committed and sees nothing that was not, also when a commit fails or its
+//! outcome is unknown.
+//!
+//! A commit writes the row of a run only when more than its last seq and its last time change; those two are in the log
+//! and so here, until a seal writes them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use jiff::Timestamp;
 
 use crate::domain::Chunk;
 use crate::store::Range;
@@ -40,11 +46,29 @@ impl Entry {
     }
 }
 
-/// The unsealed entries, shared by the writer and the readers.
+/// How far a run goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Its last seq.
+    pub last_seq: u64,
+    /// When that was recorded.
+    pub updated_at: Timestamp,
+}
+
+/// The unsealed part of a run.
+#[derive(Debug, Default)]
+struct RunTail {
+    entries: Vec<Entry>,
+    /// What is committed; `None` while its first commit is under way.
+    end: Option<End>,
+}
+
+/// What no index covers, shared by the writer and the readers.
 #[derive(Debug, Default)]
 pub struct Tail {
-    by_run: RwLock<HashMap<i64, Vec<Entry>>>,
+    by_run: RwLock<HashMap<i64, RunTail>>,
     last_position: AtomicU64,
+    generation: AtomicU64,
 }
 
 impl Tail {
@@ -53,26 +77,41 @@ impl Tail {
         self.last_position.load(Ordering::Acquire)
     }
 
+    /// Changes whenever something is taken away. Who read a row before that and the tail after it reads again: what the
+    /// tail had to say about the row is in the row now.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Adds what one commit is about to write, entries of a run in the order of their seqs.
     pub fn push(&self, entries: impl IntoIterator<Item = (i64, Entry)>) {
-        let mut by_run = self.by_run.write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_run = self.write();
         for (run, entry) in entries {
-            let of_run = by_run.entry(run).or_default();
+            let of_run = &mut by_run.entry(run).or_default().entries;
             assert!(of_run.last().is_none_or(|last| last.last() < entry.seq), "a run's entries ascend");
             of_run.push(entry);
         }
     }
 
-    /// The commit is durable: the feed ends here now.
-    pub fn committed(&self, last_position: u64) {
+    /// The commit is durable: these runs and the feed end here now.
+    pub fn committed(&self, ends: impl IntoIterator<Item = (i64, End)>, last_position: u64) {
+        let mut by_run = self.write();
+        for (run, end) in ends {
+            by_run.entry(run).or_default().end = Some(end);
+        }
         self.last_position.store(last_position, Ordering::Release);
     }
 
-    /// The entries that a range of a run may need, up to the run's last committed seq, in reading order; and the first
-    /// seq that is not in the index, if any.
+    /// How far the run goes, if it has anything unsealed.
+    pub fn end(&self, run: i64) -> Option<End> {
+        self.read().get(&run).and_then(|tail| tail.end)
+    }
+
+    /// The entries that a range of a run may need, up to `last_seq`, in reading order; and the first seq that is not in
+    /// the index, if any.
     pub fn entries(&self, run: i64, last_seq: u64, range: Range) -> (Option<u64>, Vec<Entry>) {
-        let by_run = self.by_run.read().unwrap_or_else(PoisonError::into_inner);
-        let all = by_run.get(&run).map_or(&[][..], Vec::as_slice);
+        let by_run = self.read();
+        let all = by_run.get(&run).map_or(&[][..], |tail| tail.entries.as_slice());
         let committed = &all[..all.partition_point(|entry| entry.seq <= last_seq)];
         let first = committed.first().map(|entry| entry.seq);
         // Each entry holds at least one event, so more entries than events are never needed.
@@ -88,32 +127,59 @@ impl Tail {
 
     /// The entry that covers this seq of a run. Only for the writer, who knows what is committed.
     pub fn find(&self, run: i64, seq: u64) -> Option<Entry> {
-        let by_run = self.by_run.read().unwrap_or_else(PoisonError::into_inner);
-        let all = by_run.get(&run)?;
+        let by_run = self.read();
+        let all = by_run.get(&run)?.entries.as_slice();
         all.get(all.partition_point(|entry| entry.last() < seq)).filter(|entry| entry.seq <= seq).cloned()
     }
 
     /// All entries, by run and seq: what a seal writes.
     pub fn sorted(&self) -> Vec<(i64, Entry)> {
-        let by_run = self.by_run.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> =
-            by_run.iter().flat_map(|(run, entries)| entries.iter().map(|entry| (*run, entry.clone()))).collect();
+        let by_run = self.read();
+        let all = by_run.iter().flat_map(|(run, tail)| tail.entries.iter().map(|entry| (*run, entry.clone())));
+        let mut all: Vec<_> = all.collect();
         all.sort_unstable_by_key(|(run, entry)| (*run, entry.seq));
         all
     }
 
-    /// Forgets all entries: they are in the index now.
+    /// How far all these runs go, by run: what a seal writes, too.
+    pub fn ends(&self) -> Vec<(i64, End)> {
+        let mut all: Vec<_> = self.read().iter().filter_map(|(run, tail)| Some((*run, tail.end?))).collect();
+        all.sort_unstable_by_key(|(run, _)| *run);
+        all
+    }
+
+    /// Forgets all: it is in the index and in the rows of the runs now.
     pub fn clear(&self) {
-        self.by_run.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut by_run = self.write();
+        by_run.clear();
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Takes what was read from the log in place of what was known, in one step for the readers.
-    pub fn replace(&self, entries: impl IntoIterator<Item = (i64, Entry)>, last_position: u64) {
-        let mut anew: HashMap<i64, Vec<Entry>> = HashMap::new();
+    pub fn replace(
+        &self,
+        entries: impl IntoIterator<Item = (i64, Entry)>,
+        ends: impl IntoIterator<Item = (i64, End)>,
+        last_position: u64,
+    ) {
+        let mut anew: HashMap<i64, RunTail> = HashMap::new();
         for (run, entry) in entries {
-            anew.entry(run).or_default().push(entry);
+            anew.entry(run).or_default().entries.push(entry);
         }
-        *self.by_run.write().unwrap_or_else(PoisonError::into_inner) = anew;
-        self.committed(last_position);
+        for (run, end) in ends {
+            anew.entry(run).or_default().end = Some(end);
+        }
+        let mut by_run = self.write();
+        *by_run = anew;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.last_position.store(last_position, Ordering::Release);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<i64, RunTail>> {
+        self.by_run.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<i64, RunTail>> {
+        self.by_run.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
