@@ -69,6 +69,11 @@ fn stored_payload(event_type: &EventType, payload: pb::Payload, limits: &Limits)
             payload::to_json(&typed).map_err(at)?
         }
     };
+    json_payload(event_type, text, limits)
+}
+
+/// A payload as it is stored: checked, then its previews cut. Error paths start at `payload`.
+pub fn json_payload(event_type: &EventType, text: impl Into<Box<str>>, limits: &Limits) -> Result<Payload> {
     // Checked before it is cut, so that the bounds hold for what was sent.
     let payload = Payload::parse(text, limits).map_err(|error| error.under("payload"))?;
     match preview::cut_previews(event_type.as_str(), payload.as_str(), PreviewLimits::default()) {

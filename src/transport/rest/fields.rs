@@ -1,5 +1,7 @@
 //! JSON objects read strictly: every member is asked for by name, and one that nobody asked for is refused.
 
+use std::collections::HashSet;
+
 use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -16,17 +18,13 @@ impl<'a> Fields<'a> {
     /// Reads an object. 400 where the text is no JSON, 422 where it is something else or names a member twice.
     pub fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, Problem> {
         let path = path.into();
-        let value: &RawValue =
-            serde_json::from_str(text).map_err(|e| Problem::malformed(format!("must be JSON: {e}")))?;
-        if !value.get().starts_with('{') {
-            return Err(Problem::field(named(&path), "must be an object"));
-        }
-        let mut json = serde_json::Deserializer::from_str(value.get());
-        let members = json.deserialize_map(Members).map_err(|e| Problem::field(named(&path), e.to_string()))?;
-        for (index, (name, _)) in members.iter().enumerate() {
-            if members[..index].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Problem::field(join(&path, name), "is there twice"));
-            }
+        let mut json = serde_json::Deserializer::from_str(text);
+        let members = json.deserialize_map(Members).and_then(|members| json.end().map(|()| members));
+        // One pass where it is an object; why it is none is looked into afterwards.
+        let members = members.map_err(|error| not_an_object(text, &path, &error))?;
+        let mut names = HashSet::with_capacity(members.len());
+        if let Some((twin, _)) = members.iter().find(|(name, _)| !names.insert(name.as_str())) {
+            return Err(Problem::field(join(&path, twin), "is there twice"));
         }
         Ok(Self { path, members })
     }
@@ -85,6 +83,14 @@ impl<'a> Fields<'a> {
             Some((name, _)) => Err(Problem::field(join(&self.path, name), "is no member of this object")),
             None => Ok(()),
         }
+    }
+}
+
+fn not_an_object(text: &str, path: &str, error: &serde_json::Error) -> Problem {
+    match serde_json::from_str::<&RawValue>(text) {
+        Err(malformed) => Problem::malformed(format!("must be JSON: {malformed}")),
+        Ok(value) if value.get().starts_with('{') => Problem::field(named(path), error.to_string()),
+        Ok(_) => Problem::field(named(path), "must be an object"),
     }
 }
 

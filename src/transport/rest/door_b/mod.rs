@@ -1,14 +1,63 @@
 //! Door B: the ingest of an agent SDK, as in `reference/agent-sdk-ingest-events.md`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `ingest` | `POST /api/ingest` |
+//! | `runs` | the runs that the events add up to |
+//! | `events` | events read back, as pages and as a stream |
+//! | `status` | the door's words for a run's status |
+//! | `refusal` | the door's errors |
 
+mod events;
+mod ingest;
 mod refusal;
+mod runs;
+mod status;
 
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::domain::{EventFilter, RunId};
 
 use super::Gateway;
+use super::query::Query;
 
-pub use refusal::Refusal;
+pub use events::{EventView, EventsReply};
+pub use ingest::{IngestAnswer, IngestBody};
+pub use refusal::{Refusal, RefusalBody};
+pub use runs::{RunView, RunsReply};
+
+#[derive(OpenApi)]
+#[openapi(
+    components(schemas(RefusalBody)),
+    tags((name = "agent SDK", description = "Door B: runs as an agent SDK tells them, one envelope in and out."))
+)]
+struct Description;
 
 /// The routes of door B.
 pub fn routes() -> OpenApiRouter<Gateway> {
-    OpenApiRouter::new()
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(ingest::ingest))
+        .routes(routes!(runs::list_runs))
+        .routes(routes!(runs::get_run))
+        .routes(routes!(events::list_events))
+        .routes(routes!(events::stream_events))
+}
+
+/// The run of a path. One whose id no run can have is refused, not looked for.
+fn run_id(path: Result<Path<String>, PathRejection>) -> Result<RunId, Refusal> {
+    let Path(run_id) = path.map_err(|_| Refusal::field("sdk_run_id", "must be visible ASCII characters"))?;
+    RunId::parse(&run_id).map_err(|error| Refusal::named("sdk_run_id", error))
+}
+
+/// A parameter that may be repeated, and may hold several values with commas between them.
+fn several(query: &mut Query, name: &str) -> Vec<String> {
+    query.all(name).iter().flat_map(|values| values.split(',')).map(ToOwned::to_owned).collect()
+}
+
+fn types(query: &mut Query) -> Result<EventFilter, Refusal> {
+    EventFilter::parse(&several(query, "types"), Vec::new()).map_err(|error| Refusal::named("types", error))
 }

@@ -1,0 +1,71 @@
+//! Arrays: checked as a whole, stored by run.
+
+use serde_json::{Value, json};
+
+use super::{INGEST, event, ingest};
+use crate::harness::Gateway;
+
+#[tokio::test]
+async fn an_array_for_several_runs_is_answered_in_its_order() {
+    let gateway = Gateway::start().await;
+    let events: Vec<_> =
+        (0..90).map(|i| json!({ "event_type": "step", "sdk_run_id": format!("r{}", i % 7) })).collect();
+    let (status, answers) = gateway.post(INGEST, &Value::from(events).to_string()).await;
+    assert_eq!(status, 202);
+    for (i, answer) in answers.as_array().unwrap().iter().enumerate() {
+        assert_eq!((&answer["sdk_run_id"], &answer["seq"]), (&json!(format!("r{}", i % 7)), &json!(i / 7 + 1)));
+    }
+    assert_eq!(answers.as_array().unwrap().len(), 90);
+}
+
+#[tokio::test]
+async fn a_refused_element_is_named_and_nothing_of_the_array_is_stored() {
+    let gateway = Gateway::start().await;
+    for (bad, field) in [
+        (json!(1), "[1]"),
+        (json!({ "sdk_run_id": "r" }), "[1].event_type"),
+        (json!({ "event_type": "a", "sdk_run_id": "r", "payload": [] }), "[1].payload"),
+        (json!({ "event_type": "a", "sdk_run_id": "r", "more": 1 }), "[1].more"),
+        (json!({ "event_type": "a", "sdk_run_id": "r", "occurred_at": "today" }), "[1].occurred_at"),
+    ] {
+        let body = json!([event("run_start"), bad]).to_string();
+        let (status, answer) = gateway.post(INGEST, &body).await;
+        assert_eq!((status, &answer["error"]["details"]["field"]), (422, &json!(field)), "{answer}");
+    }
+    assert_eq!(gateway.get("/api/runs").await.1["runs"], json!([]));
+}
+
+#[tokio::test]
+async fn an_array_holds_1_to_1000_events() {
+    let gateway = Gateway::start().await;
+    let of = |count: usize| Value::from(vec![event("step"); count]).to_string();
+    for count in [0, 1_001] {
+        let (status, answer) = gateway.post(INGEST, &of(count)).await;
+        assert_eq!((status, &answer["error"]["details"]["field"]), (422, &json!("body")));
+    }
+    let (status, answers) = gateway.post(INGEST, &of(1_000)).await;
+    assert_eq!((status, &answers[999]["seq"]), (202, &json!(1_000)));
+}
+
+#[tokio::test]
+async fn a_run_that_fails_takes_no_other_run_with_it_and_both_are_named() {
+    let gateway = Gateway::start().await;
+    let taken = json!({ "event_type": "step", "sdk_run_id": "bad", "event_id": "e" });
+    ingest(&gateway, &taken).await;
+    let body = json!([
+        { "event_type": "step", "sdk_run_id": "good", "event_id": "g" },
+        { "event_type": "step", "sdk_run_id": "bad" },
+        { "event_type": "error", "sdk_run_id": "bad", "event_id": "e" },
+        { "event_type": "step", "sdk_run_id": "fine", "event_id": "f" },
+    ]);
+    let (status, answer) = gateway.post(INGEST, &body.to_string()).await;
+    assert_eq!((status, &answer["error"]["code"]), (409, &json!("EVENT_ID_CONFLICT")));
+    let details = &answer["error"]["details"];
+    assert_eq!((&details["sdk_run_id"], &details["stored_sdk_run_ids"]), (&json!("bad"), &json!(["good", "fine"])));
+    for (run, last_seq) in [("good", 1), ("bad", 1), ("fine", 1)] {
+        assert_eq!(gateway.get(&format!("/api/runs/{run}")).await.1["last_seq"], last_seq, "{run}");
+    }
+    // The rest of it, sent again, is told as what it is.
+    let (status, answers) = gateway.post(INGEST, &json!([body[0], body[3]]).to_string()).await;
+    assert_eq!((status, &answers[0]["duplicate"], &answers[1]["duplicate"]), (202, &json!(true), &json!(true)));
+}
