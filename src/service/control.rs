@@ -1,11 +1,11 @@
 //! Steering a run from outside: cancel, resume, answer. Each is an event like any other, published on the condition that
 //! the run still is where it was when it was looked at.
 
-use serde_json::json;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::domain::{Error, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus};
+use crate::domain::{Error, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope};
 use crate::store::Append;
 
 use super::Service;
@@ -13,12 +13,15 @@ use super::Service;
 /// How often a control is tried again when events come in between.
 const MAX_TRIES: usize = 16;
 
+/// A run is cancelled once, whoever asks and how often.
+const CANCEL_ID: &str = "control-cancel";
+
 /// What is asked of a run.
 #[derive(Clone, Debug)]
 pub enum Control {
     /// Stop it. Refused when it has ended, unless it was cancelled already.
     Cancel,
-    /// Go on: queued again, or running. Refused unless it is stalled or awaits input.
+    /// Go on: a stalled run is queued again, one that awaits input runs. Refused in any other status.
     Resume,
     /// Approve what it asks. Refused when it awaits nothing.
     Approve {
@@ -65,95 +68,153 @@ impl Control {
         }
     }
 
-    /// The documented payload, with what the caller gave under `payload`.
-    fn payload(&self, run: &Run, request_id: &str) -> String {
-        let (from, given) = (
-            status_name(run.status),
-            match self {
-                Self::Approve { payload } | Self::Reject { payload } | Self::SubmitInput { payload } => {
-                    payload.as_deref()
-                }
-                Self::Cancel | Self::Resume => None,
-            },
-        );
-        let base = match self {
-            Self::Cancel => json!({ "request_id": request_id, "from_status": from, "to_status": "cancelled" }),
-            Self::Resume => json!({ "request_id": request_id, "from_status": from, "to_status": "running" }),
-            _ => json!({ "request_id": request_id, "action": self.action() }),
+    fn refused(&self, run: &Run) -> Error {
+        Error::ControlRefused { run_id: run.run_id.to_string(), action: self.action(), status: run.status }
+    }
+
+    /// The id under which it is stored; keys of all controls but cancel share one space.
+    fn event_id(&self, key: Option<&str>) -> Result<Option<EventId>> {
+        let key = key.map(super::runs::idempotency_key).transpose()?;
+        match (self, key) {
+            (Self::Cancel, _) => EventId::parse(CANCEL_ID).map(Some),
+            (_, Some(key)) => EventId::parse(&format!("control-{:032x}", xxh3_128(key.as_bytes()))).map(Some),
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// The documented payload, with what the caller gave under `payload`, spliced in as text: it stays as it was sent.
+    fn payload(&self, run: &Run, request_id: &str) -> Result<String> {
+        let transition = |to: &str| format!(r#""from_status":"{}","to_status":"{to}""#, status_name(run.status));
+        let facts = match self {
+            Self::Cancel => transition("cancelled"),
+            // Nobody works on a stalled run: a worker has to take it up again.
+            Self::Resume if run.status == RunStatus::Stalled => transition("queued"),
+            Self::Resume => transition("running"),
+            _ => format!(r#""action":"{}""#, self.action()),
         };
-        let base = base.to_string();
-        // Spliced in as text: what the caller gave stays as it was sent.
-        match given.and_then(|text| serde_json::from_str::<&RawValue>(text).ok()) {
-            Some(given) => format!("{},\"payload\":{}}}", &base[..base.len() - 1], given.get()),
-            None => base,
+        let given = match self.given() {
+            Some(text) => {
+                let invalid = |error| Error::invalid("payload", format!("must be JSON: {error}"));
+                format!(r#","payload":{}"#, serde_json::from_str::<&RawValue>(text).map_err(invalid)?)
+            }
+            None => String::new(),
+        };
+        Ok(format!(r#"{{"request_id":{},{facts}{given}}}"#, Value::from(request_id)))
+    }
+
+    fn given(&self) -> Option<&str> {
+        match self {
+            Self::Approve { payload } | Self::Reject { payload } | Self::SubmitInput { payload } => payload.as_deref(),
+            Self::Cancel | Self::Resume => None,
         }
     }
 }
 
 impl Service {
-    /// Carries out a control and returns the run afterwards. `key` makes a retry safe; `request_id` goes into the event.
-    /// Fails with `RunNotFound`, and with `ControlRefused` from a state that does not allow it.
+    /// Carries out a control and returns the run afterwards. `key` makes a retry safe: the same key with the same control
+    /// is carried out once, with another it fails with `EventIdConflict`. `request_id` goes into the event where there is
+    /// no key. Fails with `RunNotFound`, with `ControlRefused` from a state that does not allow it, and with `Overloaded`
+    /// where the run moves too fast to be looked at.
     pub async fn control(&self, run_id: &RunId, control: Control, key: Option<&str>, request_id: &str) -> Result<Run> {
-        let event_id = key.map(|key| control_id(&control, key)).transpose()?;
-        for _ in 0..MAX_TRIES {
+        let event_id = control.event_id(key)?;
+        let request_id = key.map_or_else(|| request_id.to_owned(), keyed_request_id);
+        for tries_left in (0..MAX_TRIES).rev() {
+            // The end first: what is then seen of the run is at least as new, so that nothing comes in between unseen.
+            let last_seq = self.store.tip(&Scope::Run(run_id.clone())).await?.last;
             let run = self.store.run(run_id).await?;
-            if matches!(control, Control::Cancel) && run.status == RunStatus::Cancelled {
+            let is_cancel = matches!(control, Control::Cancel);
+            if is_cancel && run.status == RunStatus::Cancelled {
                 return Ok(run);
             }
-            if !control.is_allowed(&run) && !self.is_repeated(run_id, event_id.as_ref()).await? {
-                let (run_id, status) = (run_id.to_string(), run.status);
-                return Err(Error::ControlRefused { run_id, action: control.action(), status });
+            let is_allowed = control.is_allowed(&run);
+            if !is_allowed && (is_cancel || key.is_none()) {
+                return Err(control.refused(&run));
             }
-            if !control.is_allowed(&run) {
-                return Ok(run);
-            }
+            let expected_last_seq = match (is_allowed, tries_left) {
+                // A run that never pauses must still be stoppable. Should it end meanwhile, the cancellation comes late.
+                (true, 0) if is_cancel => None,
+                (true, _) => Some(last_seq),
+                // Only the store knows for certain whether this key was carried out before; nothing else is let through.
+                (false, _) => Some(u64::MAX),
+            };
             let append = Append {
                 run_id: run_id.clone(),
-                events: vec![NewEvent {
-                    event_id: event_id.clone(),
-                    event_type: EventType::parse(control.event_type())?,
-                    origin: Origin::System,
-                    occurred_at: None,
-                    agent_name: None,
-                    payload: Payload::parse(control.payload(&run, request_id), self.limits())
-                        .map_err(|error| error.under("payload"))?,
-                }],
-                expected_last_seq: Some(run.last_seq),
+                events: vec![self.control_event(&run, &control, event_id.clone(), &request_id)?],
+                expected_last_seq,
                 agent_name: None,
                 structure_id: None,
             };
             match self.store.append(append).await {
+                // Stored, or another cancellation was, or the run has ended.
+                Ok(_) | Err(Error::EventIdConflict { .. } | Error::FinalStatus { .. })
+                    if expected_last_seq.is_none() =>
+                {
+                    let run = self.store.run(run_id).await?;
+                    return if run.status == RunStatus::Cancelled { Ok(run) } else { Err(control.refused(&run)) };
+                }
                 Ok(_) => return self.store.run(run_id).await,
-                // The same key again: the first one counts, whatever else the request id made of the payload.
-                Err(Error::EventIdConflict { .. }) => return Ok(run),
-                // Somebody was faster: look again whether it is still allowed.
-                Err(Error::SeqConflict { .. }) => {}
+                Err(Error::SeqConflict { .. }) if !is_allowed => return Err(control.refused(&run)),
+                // Somebody was faster: look again whether it is still allowed, or done already.
+                Err(Error::SeqConflict { .. } | Error::FinalStatus { .. }) => {}
+                Err(Error::EventIdConflict { .. }) if is_cancel => {}
+                Err(conflict @ Error::EventIdConflict { .. }) => {
+                    self.require_repeat(run_id, &control, event_id.as_ref(), conflict).await?;
+                    return self.store.run(run_id).await;
+                }
                 Err(error) => return Err(error),
             }
         }
         Err(Error::Overloaded { what: "the run changes too fast", retry_after: std::time::Duration::from_secs(1) })
     }
 
-    /// Whether a control with this id was carried out before.
-    async fn is_repeated(&self, run_id: &RunId, event_id: Option<&EventId>) -> Result<bool> {
-        match event_id {
-            None => Ok(false),
-            Some(event_id) => match self.store.find_event(Some(run_id), event_id).await {
-                Ok(_) => Ok(true),
-                Err(Error::EventNotFound { .. }) => Ok(false),
-                Err(error) => Err(error),
-            },
-        }
+    /// Fails with `RunNotFound` where the run has no event: for doors at which a publish does not create a run.
+    pub async fn require_run(&self, run_id: &RunId) -> Result<()> {
+        self.store.tip(&Scope::Run(run_id.clone())).await.map(drop)
+    }
+
+    fn control_event(
+        &self,
+        run: &Run,
+        control: &Control,
+        event_id: Option<EventId>,
+        request_id: &str,
+    ) -> Result<NewEvent> {
+        let payload = control.payload(run, request_id)?;
+        Ok(NewEvent {
+            event_id,
+            event_type: EventType::parse(control.event_type())?,
+            origin: Origin::System,
+            occurred_at: None,
+            agent_name: None,
+            payload: Payload::parse(payload, self.limits()).map_err(|error| error.under("payload"))?,
+        })
+    }
+
+    /// A resume is the same whatever status the run was resumed from: that is the run's affair, not the caller's.
+    async fn require_repeat(
+        &self,
+        run_id: &RunId,
+        control: &Control,
+        event_id: Option<&EventId>,
+        conflict: Error,
+    ) -> Result<()> {
+        let (Control::Resume, Some(event_id)) = (control, event_id) else { return Err(conflict) };
+        let event = self.store.find_event(Some(run_id), event_id).await?;
+        if event.event_type.as_str() == control.event_type() { Ok(()) } else { Err(conflict) }
     }
 }
 
-fn control_id(control: &Control, key: &str) -> Result<EventId> {
-    let key = super::runs::idempotency_key(key)?;
-    EventId::parse(&format!("{}-{:032x}", control.action(), xxh3_128(key.as_bytes())))
+/// The request id that goes into an event written under an idempotency key: the same for every try.
+#[must_use]
+pub fn keyed_request_id(key: &str) -> String {
+    format!("req_{:032x}", xxh3_128(key.as_bytes()))
 }
 
-/// The status in the words of the public events.
+/// The status in the words of the public events. A run that nothing was said about waits.
 #[must_use]
 pub fn status_name(status: RunStatus) -> String {
-    status.to_string().to_lowercase()
+    match status {
+        RunStatus::Unspecified => "queued".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
 }

@@ -1,15 +1,41 @@
 //! Errors of door C: `{"error":"text","reason_code":"snake_case","request_id":"req_…"}`.
 
 use axum::Json;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use crate::domain::Error;
 use crate::transport::rest::{Problem, request};
 
+use super::headers::IDEMPOTENCY_KEY;
+use super::schema::PublicError;
+
 /// A refusal in the shape of door C.
 #[derive(Debug)]
 pub struct Refusal(Problem);
+
+impl Refusal {
+    /// What a call with `Idempotency-Key` was refused with: the caller knows the key, not the event that it became.
+    pub fn of_keyed(error: Error) -> Self {
+        match error {
+            Error::EventIdConflict { .. } => {
+                let message = format!("this {IDEMPOTENCY_KEY} was used for another request; use a new key");
+                Self(Problem::new(StatusCode::CONFLICT, "IDEMPOTENCY_CONFLICT", message))
+            }
+            other => other.into(),
+        }
+    }
+
+    /// What a call with `If-Match` was refused with: 412 where the run ends elsewhere.
+    pub fn of_conditional(error: Error) -> Self {
+        let is_precondition = matches!(error, Error::SeqConflict { .. });
+        let mut problem = Problem::from(error);
+        if is_precondition {
+            problem.status = StatusCode::PRECONDITION_FAILED;
+        }
+        Self(problem)
+    }
+}
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
@@ -26,11 +52,11 @@ impl From<Error> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let problem = self.0;
-        let body = json!({
-            "error": problem.message,
-            "reason_code": problem.reason.to_ascii_lowercase(),
-            "request_id": request::current_id(),
-        });
+        let body = PublicError {
+            reason_code: problem.reason.to_ascii_lowercase(),
+            request_id: request::current_id(),
+            error: problem.message.clone(),
+        };
         (problem.status, problem.headers(), Json(body)).into_response()
     }
 }

@@ -1,0 +1,114 @@
+//! The request bodies of door C.
+
+use serde_json::Value;
+
+use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload};
+use crate::service::control::Control;
+use crate::transport::convert;
+use crate::transport::rest::fields::{self, Fields};
+use crate::transport::rest::{Problem, time};
+
+/// The members of a run to be, in the order in which `run.created` has them, and what each is.
+const CREATE_MEMBERS: [(&str, &str); 6] = [
+    ("input", ""),
+    ("metadata", "an object"),
+    ("attachment_refs", "an array"),
+    ("sensitivity_tags", "an array"),
+    ("streaming", "true or false"),
+    ("routing_hint", "a string"),
+];
+
+/// `run.created` with the members as they were sent, null included. No body, or null for one, gives none.
+pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<NewEvent, Problem> {
+    let mut payload = format!(r#"{{"request_id":{}"#, Value::from(request_id));
+    let mut fields = Fields::parse(or_empty(text), "")?;
+    for (name, kind) in CREATE_MEMBERS {
+        if let Some(raw) = fields.raw(name) {
+            if !is_kind(raw, kind) {
+                return Err(Problem::field(name, format!("must be {kind}")));
+            }
+            payload.push_str(&format!(r#","{name}":{raw}"#));
+        }
+    }
+    fields.finish()?;
+    payload.push('}');
+    Ok(NewEvent {
+        event_id: None,
+        event_type: EventType::parse("run.created")?,
+        origin: Origin::System,
+        occurred_at: None,
+        agent_name: None,
+        payload: Payload::parse(payload, limits).map_err(|error| error.under("body"))?,
+    })
+}
+
+/// By the first character: the text is JSON. Null is none of the kinds and allowed for each.
+fn is_kind(raw: &str, kind: &str) -> bool {
+    let first = raw.bytes().next().unwrap_or_default();
+    raw == "null"
+        || match kind {
+            "an object" => first == b'{',
+            "an array" => first == b'[',
+            "a string" => first == b'"',
+            "true or false" => matches!(first, b't' | b'f'),
+            _ => true,
+        }
+}
+
+/// One event, or an array of them.
+pub fn new_events(text: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
+    let Some(elements) = fields::elements(text)? else {
+        return Ok(vec![new_event(Fields::parse(text, "")?, "", limits)?]);
+    };
+    let (count, max) = (elements.len(), limits.max_request_events);
+    if count == 0 || count > max {
+        return Err(Problem::field("events", format!("must hold 1 to {max} events; it has {count}")));
+    }
+    let event = |(i, element): (usize, &serde_json::value::RawValue)| {
+        let path = format!("events[{i}]");
+        new_event(Fields::parse(element.get(), &path)?, &path, limits)
+    };
+    elements.into_iter().enumerate().map(event).collect()
+}
+
+fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewEvent, Problem> {
+    let at = |error: Error| Problem::from(if path.is_empty() { error } else { error.under(path) });
+    let event_type = EventType::parse(&fields.required_string("type")?).map_err(at)?;
+    let payload = fields.raw("payload").ok_or_else(|| at(Error::invalid("payload", "must be set")))?;
+    let timestamp = fields.string("timestamp")?;
+    let occurred_at = timestamp.map(|text| time::from_text(&fields.path_of("timestamp"), &text)).transpose()?;
+    let event_id = fields.string("event_id")?.map(|text| EventId::parse(&text)).transpose().map_err(at)?;
+    let agent_name = fields.string("agent_name")?.map(|text| AgentName::parse(&text)).transpose().map_err(at)?;
+    fields.finish()?;
+    Ok(NewEvent {
+        event_id,
+        origin: Origin::default_for(&event_type),
+        occurred_at,
+        agent_name,
+        payload: convert::json_payload(&event_type, payload, limits).map_err(at)?,
+        event_type,
+    })
+}
+
+/// `{"action":…,"payload"?}`.
+pub fn signal(text: &str) -> Result<Control, Problem> {
+    let mut fields = Fields::parse(text, "")?;
+    let action = fields.required_string("action")?;
+    let payload = fields.raw("payload").map(ToOwned::to_owned);
+    fields.finish()?;
+    match action.as_str() {
+        "approve" => Ok(Control::Approve { payload }),
+        "reject" => Ok(Control::Reject { payload }),
+        "submit_input" => Ok(Control::SubmitInput { payload }),
+        _ => Err(Problem::field("action", "must be approve, reject or submit_input")),
+    }
+}
+
+/// Nothing, null, or an object without members.
+pub fn nothing(text: &str) -> Result<(), Problem> {
+    Fields::parse(or_empty(text), "")?.finish()
+}
+
+fn or_empty(text: &str) -> &str {
+    if matches!(text.trim(), "" | "null") { "{}" } else { text }
+}

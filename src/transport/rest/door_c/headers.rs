@@ -1,0 +1,80 @@
+//! The request headers that door C reads, each at most once.
+
+use axum::http::HeaderMap;
+
+use crate::transport::rest::Problem;
+
+/// Names the header in refusals.
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// Makes a repeated request safe.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let key = one(headers, IDEMPOTENCY_KEY)?;
+    match &key {
+        Some(key) if key.is_empty() || key.len() > 200 => {
+            Err(Problem::field(IDEMPOTENCY_KEY, "must be 1 to 200 characters"))
+        }
+        _ => Ok(key),
+    }
+}
+
+/// The seq that the run must end at, plain or quoted as an entity tag. `*` asks for a run that exists, which each does.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(text) = one(headers, "If-Match")? else { return Ok(None) };
+    if text == "*" {
+        return Ok(None);
+    }
+    let digits = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&text);
+    let is_decimal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let seq = digits.parse().ok().filter(|_| is_decimal);
+    let problem = || Problem::field("If-Match", "must be the run's last seq, such as 12 or \"12\"");
+    seq.map(Some).ok_or_else(problem)
+}
+
+/// Where a reader of a stream stands that lost its connection.
+pub fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    one(headers, "Last-Event-ID")
+}
+
+fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(Problem::field(name, "must be visible ASCII characters")),
+        },
+        (Some(_), Some(_)) => Err(Problem::field(name, "must be given once")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())])
+    }
+
+    #[test]
+    fn if_match_takes_a_seq_plain_or_quoted() {
+        for (text, seq) in [("12", Some(12)), ("\"12\"", Some(12)), ("0", Some(0)), ("*", None)] {
+            assert_eq!(if_match(&headers("if-match", text)).unwrap(), seq, "{text}");
+        }
+        for bad in ["", "\"", "\"\"", "W/\"12\"", "\"1\", \"2\"", "+1", "-1", "99999999999999999999", "x"] {
+            let problem = if_match(&headers("if-match", bad)).unwrap_err();
+            assert_eq!((problem.status.as_u16(), problem.field.as_deref()), (422, Some("If-Match")), "{bad}");
+        }
+        assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_key_is_bounded_and_given_once() {
+        assert!(idempotency_key(&headers("idempotency-key", &"k".repeat(200))).is_ok());
+        assert!(idempotency_key(&headers("idempotency-key", &"k".repeat(201))).is_err());
+        assert!(idempotency_key(&headers("idempotency-key", "é")).is_err());
+        let mut twice = headers("idempotency-key", "a");
+        twice.append("idempotency-key", "a".parse().unwrap());
+        assert!(idempotency_key(&twice).is_err());
+    }
+}
