@@ -4,23 +4,29 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::stream::{Stream, unfold};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// How long accepting pauses when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection that is done waits for its peer to be done too.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A connection, with its place among those allowed.
 #[derive(Debug)]
 pub struct Connection {
     socket: TcpStream,
+    /// Set once our side is done.
+    linger: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: OwnedSemaphorePermit,
 }
@@ -40,7 +46,7 @@ pub fn accept(
                     // Answers are small and waited for.
                     let _ = socket.set_nodelay(true);
                     let until = Box::pin(cut.clone().cancelled_owned());
-                    let connection = Connection { socket, cut: until, _place: place };
+                    let connection = Connection { socket, linger: None, cut: until, _place: place };
                     return Some((Ok(connection), (listener, places, cut)));
                 }
                 Err(error) => {
@@ -97,7 +103,23 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
+    /// Says that our side is done, and drops what still comes until the peer is done as well. A socket that is closed with
+    /// unread bytes in it is reset, and a reset takes from the peer what it has not read yet: the last answers.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        if self.linger.is_none() {
+            ready!(self.socket(cx)?.poll_shutdown(cx))?;
+        }
+        let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let mut dropped = [0; 4_096];
+            let mut dropped = ReadBuf::new(&mut dropped);
+            let read = ready!(self.socket(cx)?.poll_read(cx, &mut dropped));
+            if read.is_err() || dropped.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }

@@ -1,0 +1,150 @@
+//! A full disk under the running server: nothing acknowledged is lost, reading goes on, and once there is space the same
+//! process takes events again.
+
+use std::path::Path;
+use std::process::Command;
+
+use runlog::pb;
+use tempfile::TempDir;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::client::{self, event, json_of, publish};
+use crate::harness::{Server, eventually};
+
+/// A small file system of its own, gone when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None` where this process may not mount, which only root may.
+    fn mount(mebibytes: u32) -> Option<Self> {
+        let disk = Self(TempDir::new().unwrap());
+        let size = format!("size={mebibytes}m");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "runlog-test"]).arg(disk.0.path()).output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(disk)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
+}
+
+/// Fills what is left, to the last byte.
+fn fill(path: &Path) {
+    use std::io::Write;
+    let mut ballast = std::fs::File::create(path).unwrap();
+    for size in [1 << 20, 4_096, 1] {
+        let block = vec![0; size];
+        while ballast.write_all(&block).is_ok() {}
+    }
+}
+
+fn is_full(status: &Status) -> bool {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    let waits = details.retry_info().and_then(|retry| retry.retry_delay).is_some_and(|delay| !delay.is_zero());
+    (status.code(), reason, waits) == (Code::ResourceExhausted, Some("STORE_FULL"), true)
+}
+
+fn request(n: usize) -> pb::PublishRequest {
+    publish("r", vec![event(&format!("e{n}"), "step", &format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(30_000)))])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_nothing_acknowledged_is_lost_and_space_brings_the_same_process_back() {
+    let Some(disk) = SmallDisk::mount(64) else {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must be able to mount a tmpfs: run as root");
+        println!("SKIPPED: a full disk: this process may not mount a tmpfs");
+        return;
+    };
+    let file = disk.path().join("runlog.db");
+    let server = Server::start(&file).await;
+    let mut events = server.events().await;
+    let mut acked = 0;
+    let mut follower = events.subscribe(pb::SubscribeRequest { wait_for_run: true, ..client::follow("r") }).await;
+    let follower = follower.as_mut().unwrap().get_mut();
+    for _ in 0..50 {
+        events.publish(request(acked)).await.unwrap();
+        acked += 1;
+    }
+    let ballast = disk.path().join("ballast");
+    fill(&ballast);
+    // What the files already own can still be used up.
+    let refused = loop {
+        match events.publish(request(acked)).await {
+            Ok(_) => acked += 1,
+            Err(status) => break status,
+        }
+    };
+    assert!(is_full(&refused), "{refused:?}");
+    for _ in 0..3 {
+        let refused = events.publish(request(acked)).await.unwrap_err();
+        assert!(is_full(&refused), "{refused:?}");
+    }
+
+    // Reading goes on: listing, the run's row, replay, and the stream that was open all the time.
+    assert_eq!(client::list(&mut events, "r").await.len(), acked);
+    let row = server.runs().await.get_run(pb::GetRunRequest { run_id: "r".to_owned() }).await.unwrap().into_inner();
+    assert_eq!(row.run.unwrap().last_seq, acked as u64);
+    let mut replay = events.subscribe(client::follow("r")).await.unwrap().into_inner();
+    assert_eq!(client::caught_up(&mut replay).await.len(), acked);
+    let mut told = 0;
+    while told < acked {
+        if let Some(pb::subscribe_response::Frame::Events(batch)) = client::frame(follower).await.unwrap().frame {
+            told += batch.events().unwrap().len();
+        }
+    }
+
+    std::fs::remove_file(&ballast).unwrap();
+    eventually("the first event after there is space", async || match events.publish(request(acked)).await {
+        Ok(answer) => {
+            let answer = answer.into_inner();
+            assert_eq!((answer.events[0].seq, answer.events[0].duplicate), (acked as u64 + 1, false));
+            true
+        }
+        Err(status) => {
+            assert!(is_full(&status), "{status:?}");
+            false
+        }
+    })
+    .await;
+    acked += 1;
+    for _ in 0..20 {
+        events.publish(request(acked)).await.unwrap();
+        acked += 1;
+    }
+    let live = client::frame(&mut replay).await.unwrap();
+    assert!(matches!(live.frame, Some(pb::subscribe_response::Frame::Events(_))), "{live:?}");
+
+    server.kill().await;
+    let server = Server::start(&file).await;
+    let stored = client::list(&mut server.events().await, "r").await;
+    assert_eq!(stored.len(), acked);
+    for (n, event) in stored.iter().enumerate() {
+        assert_eq!((event.seq, event.event_id.as_str()), (n as u64 + 1, format!("e{n}").as_str()));
+        assert!(json_of(event).starts_with(&format!("{{\"n\":{n},")));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_finds_a_full_disk_says_so_and_starts_once_there_is_space() {
+    let Some(disk) = SmallDisk::mount(8) else {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must be able to mount a tmpfs: run as root");
+        println!("SKIPPED: a start on a full disk: this process may not mount a tmpfs");
+        return;
+    };
+    let (file, ballast) = (disk.path().join("runlog.db"), disk.path().join("ballast"));
+    fill(&ballast);
+    let (status, log) = crate::harness::Process::serve(&file, &[]).ended().await;
+    assert_eq!(status.code(), Some(78), "{log}");
+    assert!(log.contains(file.to_str().unwrap()) && log.contains("no space left"), "{log}");
+    std::fs::remove_file(&ballast).unwrap();
+    Server::start(&file).await;
+}

@@ -1,0 +1,197 @@
+//! The real program as a child process: started on a free port, watched through its log, ended by signal, killed when
+//! the test lets go of it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use runlog::pb::event_service_client::EventServiceClient;
+use runlog::pb::run_service_client::RunServiceClient;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+/// Only the guard against a wait that never ends; nothing is timed by it.
+const GUARD: Duration = Duration::from_secs(120);
+
+/// The program, without the options that this process may have in its environment.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runlog"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RUNLOG_")) {
+        command.env_remove(name);
+    }
+    command.env("NO_COLOR", "1").env("TZ", "UTC").kill_on_drop(true);
+    command
+}
+
+/// Waits for what must come.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(GUARD, future).await.unwrap_or_else(|_| panic!("{what} does not come"))
+}
+
+/// Looks again and again until it is so.
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+/// A directory for a database file.
+pub struct Data(TempDir);
+
+impl Data {
+    pub fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.0.path().join("runlog.db")
+    }
+}
+
+/// A server that serves.
+pub struct Server {
+    process: Process,
+    pub address: SocketAddr,
+}
+
+/// A process that may serve or refuse to.
+pub struct Process {
+    child: Child,
+    log: watch::Receiver<String>,
+    reader: JoinHandle<()>,
+}
+
+impl Process {
+    /// `runlog serve` over this file, with more options.
+    pub fn serve(data: &Path, options: &[&str]) -> Self {
+        Self::serve_at("127.0.0.1:0", data, options)
+    }
+
+    fn serve_at(listen: &str, data: &Path, options: &[&str]) -> Self {
+        let data = data.to_str().unwrap();
+        Self::spawn(&[&["serve", "--listen", listen, "--data", data, "--log-format", "json"], options].concat())
+    }
+
+    pub fn spawn(args: &[&str]) -> Self {
+        let mut command = program();
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (writer, log) = watch::channel(String::new());
+        let reader = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                writer.send_modify(|log| {
+                    log.push_str(&line);
+                    log.push('\n');
+                });
+            }
+        });
+        Self { child, log, reader }
+    }
+
+    /// How it ended, and all that it wrote.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let status = within("the end of the process", self.child.wait()).await.unwrap();
+        within("the end of the log", self.reader).await.unwrap();
+        let log = self.log.borrow().clone();
+        (status, log)
+    }
+
+    /// Waits until the log holds this text.
+    pub async fn says(&self, text: &str) -> String {
+        let mut log = self.log.clone();
+        let said = within(&format!("{text:?} in the log"), log.wait_for(|log| log.contains(text))).await;
+        said.unwrap_or_else(|_| panic!("the process ended without {text:?}: {}", self.log.borrow().as_str())).clone()
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
+    pub async fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status().await;
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Server {
+    pub async fn start(data: &Path) -> Self {
+        Self::with(data, &[]).await
+    }
+
+    pub async fn with(data: &Path, options: &[&str]) -> Self {
+        Self::of(Process::serve(data, options)).await
+    }
+
+    /// Where another one was before, for clients that look for it there.
+    pub async fn again_at(address: SocketAddr, data: &Path) -> Self {
+        Self::of(Process::serve_at(&address.to_string(), data, &[])).await
+    }
+
+    async fn of(process: Process) -> Self {
+        let log = process.says("\"message\":\"serving\"").await;
+        let line = log.lines().find(|line| line.contains("\"message\":\"serving\"")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(line).expect("a line of the log is JSON");
+        Self { address: line["address"].as_str().unwrap().parse().unwrap(), process }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub async fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.url()).unwrap().connect().await.expect("a connection")
+    }
+
+    pub async fn events(&self) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.channel().await).max_decoding_message_size(64 << 20)
+    }
+
+    pub async fn runs(&self) -> RunServiceClient<Channel> {
+        RunServiceClient::new(self.channel().await)
+    }
+
+    /// What no process survives. Returns when it is gone.
+    pub async fn kill(mut self) {
+        within("the death of the process", self.process.child.kill()).await.unwrap();
+    }
+
+    pub async fn terminate(&self) {
+        self.signal("TERM").await;
+    }
+
+    pub async fn signal(&self, name: &str) {
+        self.process.signal(name).await;
+    }
+
+    pub async fn says(&self, text: &str) -> String {
+        self.process.says(text).await
+    }
+
+    pub async fn ended(self) -> (ExitStatus, String) {
+        self.process.ended().await
+    }
+
+    /// Resident memory, bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
+    }
+}

@@ -1,0 +1,23 @@
+//! The real program as a process: killed under load, drained, started where it cannot start, on a full disk, with slow
+//! readers; and its command line.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "what a test measured and drew; cargo shows it where the test fails")]
+
+mod chance;
+mod client;
+mod command;
+mod harness;
+mod ledger;
+mod publishers;
+
+mod commands;
+mod commands_across;
+mod crash;
+mod disk_full;
+mod drain;
+mod fan_out;
+mod leaks;
+mod resume;
+mod secrets;
+mod start;

@@ -1,0 +1,121 @@
+//! Promises 4 and 5 across kills: a subscriber that comes back with its cursor misses nothing and sees nothing twice.
+
+use std::collections::HashMap;
+
+use runlog::pb::{self, subscribe_response::Frame};
+use tokio::sync::watch;
+use tonic::transport::Endpoint;
+
+use crate::chance::Chance;
+use crate::client::{self, Events, event, publish};
+use crate::harness::{Data, Server, within};
+
+/// Where the server is at the moment; each life has a port of its own.
+type Place = watch::Receiver<String>;
+
+/// A connection to the server of the moment, once there is one.
+async fn connect(place: &mut Place) -> Events {
+    loop {
+        let url = place.borrow_and_update().clone();
+        if let Ok(channel) = Endpoint::from_shared(url).unwrap().connect().await {
+            return Events::new(channel);
+        }
+        place.changed().await.unwrap();
+    }
+}
+
+/// Publishes the events of a run one after the other, each again until it is acknowledged.
+async fn publish_all(mut place: Place, run_id: String, count: u64) {
+    let mut events = connect(&mut place).await;
+    for n in 1..=count {
+        let event_type = if n == count { "run_end" } else { "step" };
+        let request = publish(&run_id, vec![event(&format!("e{n}"), event_type, &format!("{{\"n\":{n}}}"))]);
+        loop {
+            match events.publish(request.clone()).await {
+                Ok(answer) => {
+                    assert_eq!(answer.into_inner().events[0].seq, n);
+                    break;
+                }
+                Err(status) if client::is_broken(&status) => events = connect(&mut place).await,
+                Err(status) => panic!("{status:?}"),
+            }
+        }
+    }
+}
+
+/// Follows across all breaks until `is_done`; counts what it was told.
+async fn follow(
+    mut place: Place,
+    request: impl Fn(&str) -> pb::SubscribeRequest,
+    told: watch::Sender<Vec<(String, u64)>>,
+    is_done: impl Fn(&Frame, &[(String, u64)]) -> bool,
+) {
+    let mut cursor = String::new();
+    loop {
+        let mut events = connect(&mut place).await;
+        let mut frames = match events.subscribe(request(&cursor)).await {
+            Ok(frames) => frames.into_inner(),
+            Err(status) if client::is_broken(&status) => continue,
+            Err(status) => panic!("{status:?}"),
+        };
+        while let Ok(Some(frame)) = frames.message().await {
+            let kind = frame.frame.unwrap();
+            if let Frame::Events(batch) = &kind {
+                let batch = batch.events().unwrap();
+                told.send_modify(|told| told.extend(batch.into_iter().map(|event| (event.run_id, event.seq))));
+            }
+            cursor = frame.cursor;
+            if is_done(&kind, &told.borrow()) {
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_resumes_across_kills_misses_nothing_and_sees_nothing_twice() {
+    const RUNS: u64 = 3;
+    const LENGTH: u64 = 1_500;
+    const KILLS: u64 = 8;
+    let mut chance = Chance::new("resume");
+    let data = Data::new();
+    let mut server = Server::start(&data.file()).await;
+    let (moved, place) = watch::channel(server.url());
+    for run in 0..RUNS {
+        tokio::spawn(publish_all(place.clone(), format!("run-{run}"), LENGTH));
+    }
+    let (of_run, mut run_told) = watch::channel(Vec::new());
+    let (of_all, all_told) = watch::channel(Vec::new());
+    let wait_for_run =
+        |cursor: &str| pb::SubscribeRequest { wait_for_run: true, ..client::follow_from("run-0", cursor) };
+    let ends = |frame: &Frame, _: &[_]| match frame {
+        Frame::RunEnded(end) => {
+            assert_eq!(end.last_seq, LENGTH);
+            true
+        }
+        _ => false,
+    };
+    let has_all = |_: &Frame, told: &[_]| told.len() as u64 == RUNS * LENGTH;
+    let one = tokio::spawn(follow(place.clone(), wait_for_run, of_run, ends));
+    let all = tokio::spawn(follow(place, client::follow_all, of_all, has_all));
+    for kill in 0..KILLS {
+        let told = run_told.borrow_and_update().len() as u64;
+        let moment = told + chance.within(1..(LENGTH - told) / (KILLS - kill));
+        within("the next events", run_told.wait_for(|told| told.len() as u64 >= moment)).await.unwrap();
+        server.kill().await;
+        server = Server::start(&data.file()).await;
+        moved.send_replace(server.url());
+    }
+    within("the end of the run", one).await.unwrap();
+    within("all events", all).await.unwrap();
+    let expected: Vec<_> = (1..=LENGTH).map(|seq| ("run-0".to_owned(), seq)).collect();
+    assert_eq!(*run_told.borrow(), expected);
+    let mut last: HashMap<&str, u64> = HashMap::new();
+    let all_told = all_told.borrow();
+    for (run_id, seq) in all_told.iter() {
+        let last = last.entry(run_id).or_default();
+        assert_eq!(*seq, *last + 1, "the next event of {run_id}");
+        *last = *seq;
+    }
+    assert!(last.values().all(|last| *last == LENGTH), "{last:?}");
+}

@@ -1,0 +1,89 @@
+//! Payloads never reach the log, whatever is logged and whatever goes wrong with them.
+
+use runlog::pb::{self, payload::Variant};
+use tokio_stream::StreamExt;
+
+use crate::client::{self, event, publish};
+use crate::harness::{Data, Server};
+
+/// No log may hold it.
+const SECRET: &str = "Hunter2SECRETmarker";
+
+/// Sends the secret in every place where a payload may stand, in good requests and in bad ones.
+async fn workload(server: &Server) {
+    let mut events = server.events().await;
+    let secret = format!("{{\"input\":\"{SECRET}\",\"{SECRET}\":1}}");
+    let good = |id: &str, event_type: &str| event(id, event_type, &secret);
+    for event_type in ["step", "run_start", "human_input_requested", "run.created", "error"] {
+        events.publish(publish("r", vec![good("", event_type)])).await.unwrap();
+    }
+    events.publish(publish("r", vec![good("e", "step")])).await.unwrap();
+    let typed = pb::RunEnd { output_json: Some(format!("\"{SECRET}\"")), ..Default::default() };
+    let payload = Some(pb::Payload { extra_json: String::new(), variant: Some(Variant::RunEnd(typed)) });
+    events.publish(publish("typed", vec![pb::NewEvent { payload, ..Default::default() }])).await.unwrap();
+
+    // Refused: no JSON, too deep, another content under the same id, too large, wrong in a typed member.
+    let deep = format!("{}\"{SECRET}\"{}", "[".repeat(100), "]".repeat(100));
+    let large = format!("\"{}\"", SECRET.repeat(100_000));
+    for bad in [
+        event("", "step", &format!("{{{SECRET}")),
+        event("", "step", &format!("{{\"a\":\"{SECRET}\"}} {SECRET}")),
+        event("", "step", &deep),
+        event("", "step", &large),
+        event("e", "step", &format!("\"{SECRET}\"")),
+        pb::NewEvent {
+            payload: Some(pb::Payload {
+                extra_json: SECRET.to_owned(),
+                variant: Some(Variant::RunEnd(pb::RunEnd::default())),
+            }),
+            ..Default::default()
+        },
+    ] {
+        let refused = events.publish(publish("r", vec![bad.clone()])).await.unwrap_err();
+        assert!(!refused.message().contains(SECRET), "an error does not repeat the payload: {refused:?}");
+        let request = pb::PublishStreamRequest { publish: Some(publish("r", vec![bad])) };
+        let answers = events.publish_stream(tokio_stream::iter([request])).await.unwrap().into_inner();
+        answers.collect::<Vec<_>>().await;
+    }
+    // A body that is no protobuf, and one over the size limit.
+    let mut body = SECRET.as_bytes().to_vec();
+    body.resize(5 << 20, b'x');
+    let larger = event("", "step", &String::from_utf8(body).unwrap());
+    events.publish(publish("r", vec![larger])).await.unwrap_err();
+
+    // Read in every way, with the credentials of a client that believes in keys.
+    let mut request = tonic::Request::new(client::follow("r"));
+    request.metadata_mut().insert("authorization", format!("Bearer {SECRET}").parse().unwrap());
+    let mut frames = events.subscribe(request).await.unwrap().into_inner();
+    while let Some(frame) = frames.message().await.unwrap() {
+        if matches!(frame.frame, Some(pb::subscribe_response::Frame::RunEnded(_))) {
+            break;
+        }
+    }
+    assert!(!client::list(&mut events, "r").await.is_empty());
+    let run = server.runs().await.get_run(pb::GetRunRequest { run_id: "typed".to_owned() }).await.unwrap();
+    assert!(run.into_inner().run.unwrap().output_json.contains(SECRET));
+    let key = pb::CreateRunRequest { idempotency_key: SECRET.to_owned(), ..Default::default() };
+    server.runs().await.create_run(key).await.unwrap();
+}
+
+async fn log_at(level: &str) -> String {
+    let data = Data::new();
+    let server = Server::with(&data.file(), &["--log", level]).await;
+    workload(&server).await;
+    server.terminate().await;
+    let (status, log) = server.ended().await;
+    assert_eq!(status.code(), Some(0));
+    log
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_payload_and_no_key_reaches_the_log_at_any_level() {
+    for level in ["info", "debug", "runlog=trace", "trace"] {
+        let log = log_at(level).await;
+        assert!(log.contains("drained"), "the log was read to its end at {level}");
+        println!("{level}: {} lines", log.lines().count());
+        let told: Vec<_> = log.lines().filter(|line| line.contains(SECRET)).take(3).collect();
+        assert!(told.is_empty(), "at {level}: {told:#?}");
+    }
+}
