@@ -153,7 +153,7 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_CONNECTION_WINDOW_BYTES", help_heading = "Connections", default_value = "4194304",
           value_parser = clap::value_parser!(u32).range(65_535..=1 << 30))]
     pub connection_window_bytes: u32,
-    /// Origins whose pages may call the JSON gateway, such as https://app.example.com, separated by commas; `*` for any,
+    /// Origins whose pages may call the JSON gateway, such as `https://app.example.com`, separated by commas; `*` for any,
     /// none by default.
     #[arg(long, env = "RUNLOG_CORS_ORIGINS", help_heading = "Connections", value_name = "ORIGINS", value_delimiter = ',',
           value_parser = cors_origin)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::preview::{self, PreviewLimits};
+use crate::domain::redaction;
 use crate::domain::{
     AgentName, Error, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, PendingInput, Result, Run,
     RunId, RunStatus, Scope, StructureId, Usage,
@@ -189,7 +190,8 @@ pub fn run(run: Run) -> pb::Run {
         completed_at: run.completed_at.map(instant),
         last_seq: run.last_seq,
         output_json: run.output_json.unwrap_or_default(),
-        error_json: run.error_json.unwrap_or_default(),
+        // It may be the whole payload of the event that failed the run; there is no other view of a run than the public.
+        error_json: run.error_json.map(|json| redaction::redact(&json).unwrap_or(json)).unwrap_or_default(),
         usage: run.usage.map(usage),
         pending_input: run.pending_input.map(pending_input),
     }

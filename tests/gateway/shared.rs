@@ -43,3 +43,15 @@ async fn health_metrics_and_the_description_are_there() {
     let metrics = gateway.client.get(gateway.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("runlog_http_requests_total"), "{metrics}");
 }
+
+#[tokio::test]
+async fn the_description_refers_to_nothing_that_is_not_in_it() {
+    let gateway = Gateway::start().await;
+    let text = gateway.client.get(gateway.url("/openapi.json")).send().await.unwrap().text().await.unwrap();
+    let api: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let references: Vec<&str> = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(references.len() > 10, "the description has references");
+    for reference in references {
+        assert!(api.pointer(reference).is_some(), "{reference}");
+    }
+}

@@ -16,7 +16,7 @@ use crate::domain::{Error, Result};
 use crate::store::{Append, CommitListener};
 
 use super::error::from_sqlx;
-use super::heads::{Head, Heads};
+use super::heads::Heads;
 use super::ids::RecentIds;
 use super::known::{self, Known};
 use super::plan::{Plan, PlannedRun, Writes};
@@ -135,7 +135,9 @@ impl Committer {
         let results = appends.into_iter().map(|append| plan.add(append)).collect();
         let Some(mut writes) = plan.into_writes(self.tail.last_position()) else { return results };
         self.unsealed.entries += writes.entries.len();
+        // Before the commit: who sees its rows finds its events. Who finds these sooner is stopped by what is committed.
         self.tail.push(std::mem::take(&mut writes.entries));
+        self.recent_ids.extend(std::mem::take(&mut writes.ids));
         if let Err(error) = self.write(&writes).await {
             self.stale = true;
             return vec![Err(error); count];
@@ -167,12 +169,7 @@ impl Committer {
         for row in &writes.rows {
             self.unsealed.bytes += row.data.len();
         }
-        let end_of = |head: &Head| {
-            let (last_seq, updated_at) = (head.run.last_seq, head.run.updated_at);
-            (head.number, End { last_seq, updated_at })
-        };
-        self.recent_ids.extend(writes.ids);
-        self.tail.committed(writes.runs.iter().map(|run| end_of(&run.head)), writes.commit.feed_tip.last);
+        self.tail.committed(writes.runs.iter().map(end_of), writes.commit.feed_tip.last);
         self.heads.commit(writes.runs.into_iter().map(|planned| planned.head));
         self.listener.committed(writes.commit);
     }
@@ -209,6 +206,12 @@ impl Committer {
         self.stale = false;
         Ok(())
     }
+}
+
+fn end_of(planned: &PlannedRun) -> (i64, End) {
+    let run = &planned.head.run;
+    let row_seq = if planned.row_changes { run.last_seq } else { 0 };
+    (planned.head.number, End { last_seq: run.last_seq, updated_at: run.updated_at, row_seq })
 }
 
 fn document_of(planned: &PlannedRun) -> (i64, &Documents) {

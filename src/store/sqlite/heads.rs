@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-use crate::domain::{Result, Run, RunId};
+use crate::domain::{Error, Result, Run, RunId};
 
 use super::error::from_sqlx;
 use super::runs;
@@ -64,7 +64,8 @@ impl Heads {
         .map_err(from_sqlx)?;
         for row in rows {
             let number = row.run;
-            let run = row.into_run(tail)?;
+            // Nobody but this writer writes rows, so what was read goes with the tail.
+            let Some(run) = row.into_run(tail)? else { return Err(Error::Internal) };
             self.by_id.insert(run.run_id.clone(), (Head { number, run }, self.clock));
         }
         Ok(())

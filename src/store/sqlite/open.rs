@@ -258,7 +258,7 @@ pub async fn rebuild(writer: &mut SqliteConnection) -> Result<Memory> {
     let mut ends = Vec::with_capacity(found.last_records.len());
     for (run_id, record) in found.last_records {
         let last = record::decode(record)?;
-        ends.push((number(&run_id)?, End { last_seq: last.seq, updated_at: last.recorded_at }));
+        ends.push((number(&run_id)?, End { last_seq: last.seq, updated_at: last.recorded_at, row_seq: 0 }));
     }
     Ok(Memory { entries, ends, recent_ids, last_position, last_run, unsealed })
 }

@@ -67,19 +67,24 @@ pub struct RunRow {
 }
 
 impl RunRow {
-    /// The run, as far as it goes by its row or by the tail, which is asked after the row was read. A row that does not
-    /// read is damage.
-    pub fn into_run(self, tail: &Tail) -> Result<Run> {
+    /// The run, as far as it goes by its row or by the tail, which is asked after the row was read; `None` when the row
+    /// was written anew in between, and what it says does not go with what the tail says. A row that does not read is
+    /// damage.
+    pub fn into_run(self, tail: &Tail) -> Result<Option<Run>> {
         let (number, run_id) = (self.run, self.run_id.clone());
         let mut run = self.parse().ok_or_else(|| {
             tracing::error!(run_id, "a row of the runs table does not read");
             Error::StoreDamaged
         })?;
-        if let Some(end) = tail.end(number).filter(|end| end.last_seq > run.last_seq) {
+        let Some(end) = tail.end(number) else { return Ok(Some(run)) };
+        if end.row_seq > run.last_seq {
+            return Ok(None);
+        }
+        if end.last_seq > run.last_seq {
             run.last_seq = end.last_seq;
             run.updated_at = end.updated_at;
         }
-        Ok(run)
+        Ok(Some(run))
     }
 
     fn document_bytes(&self) -> usize {
@@ -173,8 +178,9 @@ pub async fn tip(reader: &mut SqliteConnection, tail: &Tail, run_id: &RunId) -> 
         let (run, status, last_seq) = row.ok_or_else(|| not_found(run_id))?;
         let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
         // The row first, the tail second: a final status is never told with an end that lies before its event.
-        let last = tail.end(run).map_or(0, |end| end.last_seq).max(last_seq.unsigned_abs());
-        if tail.generation() == generation {
+        let (in_row, end) = (last_seq.unsigned_abs(), tail.end(run));
+        let last = end.map_or(0, |end| end.last_seq).max(in_row);
+        if tail.generation() == generation && end.is_none_or(|end| end.row_seq <= in_row) {
             return Ok((run, Tip { last, status }));
         }
     }
@@ -190,7 +196,7 @@ pub async fn one(readers: &SqlitePool, tail: &Tail, run_id: &RunId) -> Result<Ru
             .await
             .map_err(from_sqlx)?;
         let run = row.ok_or_else(|| not_found(run_id))?.into_run(tail)?;
-        if tail.generation() == generation {
+        if let Some(run) = run.filter(|_| tail.generation() == generation) {
             return Ok(run);
         }
     }
@@ -201,13 +207,13 @@ pub async fn list(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result
     loop {
         let generation = tail.generation();
         let page = list_once(readers, tail, query).await?;
-        if tail.generation() == generation {
+        if let Some(page) = page.filter(|_| tail.generation() == generation) {
             return Ok(page);
         }
     }
 }
 
-async fn list_once(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result<RunsPage> {
+async fn list_once(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result<Option<RunsPage>> {
     const FILTER: &str = "WHERE r.run < ?1 AND r.run >= ?2 \
         AND (?3 IS NULL OR r.status IN (SELECT value FROM json_each(?3))) \
         AND (?4 IS NULL OR r.agent_name = ?4) AND (?5 IS NULL OR r.structure_id = ?5) ORDER BY r.run DESC LIMIT ?6";
@@ -229,13 +235,16 @@ async fn list_once(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Resul
         let row = row.map_err(from_sqlx)?;
         bytes += row.document_bytes();
         let number = row.run;
-        runs.push(row.into_run(tail)?);
+        match row.into_run(tail)? {
+            Some(run) => runs.push(run),
+            None => return Ok(None),
+        }
         if runs.len() >= query.limit || bytes > MAX_PAGE_BYTES {
             stopped_at = number;
             break;
         }
     }
-    Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
+    Ok(Some(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) }))
 }
 
 /// What a listing asks for besides its place: statuses, agent, structure.
@@ -275,8 +284,8 @@ pub async fn at(readers: &SqlitePool, tail: &Tail, query: &RunQuery, offset: u64
             .fetch_all(readers)
             .await
             .map_err(from_sqlx)?;
-        let runs = rows.into_iter().map(|row| row.into_run(tail)).collect::<Result<_>>()?;
-        if tail.generation() == generation {
+        let runs: Option<Vec<Run>> = rows.into_iter().map(|row| row.into_run(tail)).collect::<Result<_>>()?;
+        if let Some(runs) = runs.filter(|_| tail.generation() == generation) {
             return Ok(runs);
         }
     }

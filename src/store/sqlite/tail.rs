@@ -53,6 +53,8 @@ pub struct End {
     pub last_seq: u64,
     /// When that was recorded.
     pub updated_at: Timestamp,
+    /// Its last seq in the last commit that wrote its row: a row that says less was read before that commit.
+    pub row_seq: u64,
 }
 
 /// The unsealed part of a run.
@@ -97,7 +99,9 @@ impl Tail {
     pub fn committed(&self, ends: impl IntoIterator<Item = (i64, End)>, last_position: u64) {
         let mut by_run = self.write();
         for (run, end) in ends {
-            by_run.entry(run).or_default().end = Some(end);
+            let of_run = &mut by_run.entry(run).or_default().end;
+            let row_seq = of_run.map_or(0, |before| before.row_seq).max(end.row_seq);
+            *of_run = Some(End { row_seq, ..end });
         }
         self.last_position.store(last_position, Ordering::Release);
     }
