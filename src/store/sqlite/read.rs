@@ -181,6 +181,8 @@ pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Resul
     const ASCENDING: &str = "SELECT pos, count, sensitive, data FROM log WHERE pos >= \
         coalesce((SELECT max(pos) FROM log WHERE pos <= ?), 0) ORDER BY pos LIMIT ?";
     const DESCENDING: &str = "SELECT pos, count, sensitive, data FROM log WHERE pos < ? ORDER BY pos DESC LIMIT ?";
+    // What is committed but not told yet stays out: a cursor must not lie past the end that the next reader is given.
+    let range = Range { from: if range.descending { range.from.min(tip.last + 1) } else { range.from }, ..range };
     let (sql, from) =
         if range.descending { (DESCENDING, range.from) } else { (ASCENDING, range.from.saturating_add(1)) };
     let mut rows =
@@ -191,6 +193,9 @@ pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Resul
         let (pos, count, sensitive, data) = row.map_err(from_sqlx)?;
         let count = u32::try_from(count).map_err(|_| Error::StoreDamaged)?;
         let chunk = Chunk { first: pos.unsigned_abs(), count, sensitive, data: data.into() };
+        if chunk.first > tip.last {
+            break;
+        }
         if fill.wants(chunk.first, chunk.last()) {
             fill.add(chunk.first, chunk.last(), chunk.data.len());
             chunks.push(chunk);

@@ -1,14 +1,40 @@
-//! Door A: structure runs, as in `reference/griptape-structure-run-events.md`.
+//! Door A: structure runs, as in `reference/griptape-structure-run-events.md` and as the published clients speak it.
+//!
+//! An event posted here keeps its type, payload and double of a timestamp. A run or event that came in through another
+//! door is shown in this shape as well; what this shape has no word for is mapped in [`run_object`].
 
+mod create;
+mod env_var;
+mod event_form;
+mod events;
+mod extract;
+mod ingest;
+mod logs;
 mod refusal;
+mod run_object;
+mod runs;
+pub mod schema;
 
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Gateway;
 
 pub use refusal::Refusal;
 
+#[derive(OpenApi)]
+#[openapi(components(schemas(schema::StructureRefusal)))]
+struct Api;
+
 /// The routes of door A.
 pub fn routes() -> OpenApiRouter<Gateway> {
-    OpenApiRouter::new()
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(create::create_run, runs::list_runs))
+        .routes(routes!(runs::get_run))
+        .routes(routes!(runs::cancel_run))
+        .routes(routes!(ingest::post_events, events::list_events))
+        .routes(routes!(events::stream_events))
+        .routes(routes!(events::get_event))
+        .routes(routes!(logs::get_logs))
 }

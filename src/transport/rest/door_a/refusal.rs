@@ -1,8 +1,13 @@
 //! Errors of door A: `{"type":…,"errors":[{"type","message","path"?}]}`.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
+
+use super::schema::{StructureProblem, StructureRefusal};
 
 use crate::domain::Error;
 use crate::transport::rest::Problem;
@@ -32,11 +37,51 @@ impl IntoResponse for Refusal {
             500.. => "server_error",
             _ => "client_error",
         };
-        let mut error = json!({ "type": problem.reason.to_ascii_lowercase(), "message": problem.message });
-        if let Some(field) = &problem.field {
-            error["path"] = json!(field);
-        }
-        let body = json!({ "type": kind, "errors": [error] });
+        let error = StructureProblem {
+            r#type: problem.reason.to_ascii_lowercase(),
+            message: problem.message.clone(),
+            path: problem.field.clone(),
+        };
+        let body = StructureRefusal { r#type: kind.to_owned(), errors: vec![error] };
         (problem.status, problem.headers(), Json(body)).into_response()
     }
+}
+
+/// What every call may answer with instead, for `/openapi.json`.
+pub struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        described(&[
+            ("400", "The path is not UTF-8, or the body is no JSON"),
+            ("404", "No such run or event"),
+            ("406", "The Accept header takes nothing that this call answers with"),
+            ("422", "A part of the request is not as it must be; `path` names it"),
+            ("429", "Too much waits already; see Retry-After"),
+            ("500", "A defect of the server or damaged data"),
+            ("503", "The server cannot serve now; see Retry-After"),
+        ])
+    }
+}
+
+/// What a call with a body may answer with besides, for `/openapi.json`.
+pub struct BodyRefusals;
+
+impl IntoResponses for BodyRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        described(&[
+            ("409", "The run is not where it would have to be"),
+            ("413", "The body is too large"),
+            ("415", "The body is not application/json"),
+        ])
+    }
+}
+
+fn described(statuses: &[(&str, &str)]) -> BTreeMap<String, RefOr<Described>> {
+    let schema = Ref::from_schema_name(StructureRefusal::name());
+    let response = |description: &str| {
+        let content = Content::new(Some(schema.clone()));
+        ResponseBuilder::new().description(description).content("application/json", content).build()
+    };
+    statuses.iter().map(|(status, text)| ((*status).to_owned(), response(text).into())).collect()
 }

@@ -100,7 +100,7 @@ pub struct PageEnd {
         ("cursor" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The seq of the last event read, which is not read again; \
             absent: the beginning, or the end when descending"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Most events; absent: 100"),
-        ("order" = Option<Order>, Query, description = "Oldest or newest first; absent: asc"),
+        ("order" = inline(Option<Order>), Query, description = "Oldest or newest first; absent: asc"),
         ("types" = Option<Vec<String>>, Query, description = "Only these types; `tool*` stands for all that begin so; \
             repeated, or with commas between them"),
     ),
@@ -143,7 +143,6 @@ pub async fn list_events(
 /// The orders of a page.
 #[derive(ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = AgentEventsOrder)]
 #[expect(dead_code, reason = "only described")]
 enum Order {
     Asc,

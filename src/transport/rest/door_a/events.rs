@@ -1,0 +1,127 @@
+//! Reading events: pages, one by its id, and the stream.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::Refusal;
+use super::event_form::{self, FORM};
+use super::extract::{NoParameters, Parameters, Variable, header, json, run_id};
+use super::refusal::Refusals;
+use super::schema::{StructureEvent, StructureEventFrame, StructureEvents};
+use crate::domain::{Error, EventFilter, EventId, Scope, record};
+use crate::service::list::{EventsPage, ListEvents};
+use crate::service::subscribe::{Start, Subscribe};
+use crate::transport::rest::{Gateway, Problem};
+use crate::transport::sse;
+
+/// Events in one page when the client does not say.
+const DEFAULT_LIMIT: u64 = 100;
+
+/// List the events of a run. `next_offset` is the `offset` of the next call, also at the end, so that a client can poll.
+#[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/events", tag = "structure runs",
+    operation_id = "list_structure_run_events",
+    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
+            pattern = "^[!-~]+$"),
+           ("offset" = Option<i64>, Query, description = "How many events to skip; default 0", minimum = 0),
+           ("limit" = Option<i64>, Query, description = "Most events; default 100", minimum = 1, maximum = 1000)),
+    responses((status = 200, description = "The page", body = StructureEvents), Refusals))]
+pub async fn list_events(
+    State(gateway): State<Gateway>,
+    Variable(id): Variable,
+    Parameters(mut query): Parameters,
+) -> Result<Response, Refusal> {
+    let run_id = run_id(&id)?;
+    let max = gateway.service.limits().max_page_size as u64;
+    let offset = query.number("offset", 0, 0..=i64::MAX.unsigned_abs())?;
+    let limit = query.number("limit", DEFAULT_LIMIT.min(max), 1..=max)?;
+    query.finish()?;
+    let list = ListEvents {
+        scope: Scope::Run(run_id.clone()),
+        cursor: offset.to_string(),
+        page_size: usize::try_from(limit).unwrap_or(usize::MAX),
+        descending: false,
+        filter: EventFilter::default(),
+    };
+    match gateway.service.list_events(&list).await {
+        Ok(page) => Ok(json(page_json(page, offset, limit)?)),
+        // A client that polls ahead of the run waits there.
+        Err(Error::CursorBeyondEnd { .. }) => {
+            let last_seq = gateway.service.run(&run_id).await?.last_seq;
+            let nothing = EventsPage { records: Vec::new(), next_cursor: String::new(), has_more: false, last_seq };
+            Ok(json(page_json(nothing, offset, limit)?))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn page_json(page: EventsPage, offset: u64, limit: u64) -> Result<String, Error> {
+    let (count, total) = (page.records.len(), page.last_seq);
+    let mut text = String::from("{\"events\":[");
+    for (i, stored) in page.records.into_iter().enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        event_form::write(&record::decode(stored.bytes)?, &mut text);
+    }
+    let next_offset = offset.saturating_add(count as u64);
+    text.push_str(&format!(
+        "],\"count\":{count},\"total_count\":{total},\"limit\":{limit},\"offset\":{offset},\"next_offset\":{next_offset}}}"
+    ));
+    Ok(text)
+}
+
+/// Get an event by its id, in whatever run it is.
+#[utoipa::path(get, path = "/api/events/{event_id}", tag = "structure runs", operation_id = "get_structure_event",
+    params(("event_id" = String, Path, description = "The event", min_length = 1, max_length = 200,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
+    responses((status = 200, description = "The event", body = StructureEvent), Refusals))]
+pub async fn get_event(
+    State(gateway): State<Gateway>,
+    Variable(id): Variable,
+    _: NoParameters,
+) -> Result<Response, Refusal> {
+    let event = gateway.service.find_event(&EventId::parse(&id)?).await?;
+    let mut text = String::new();
+    event_form::write(&event, &mut text);
+    Ok(json(text))
+}
+
+/// Follow a run: every event from the first on, then live. The server closes the stream when the run has ended.
+///
+/// Each frame is `id: <seq>` and one `data:` line with the event as JSON. `Last-Event-ID` goes on after that event; where
+/// the run has ended and nothing follows, the answer is 204.
+#[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/events/stream", tag = "structure runs",
+    operation_id = "stream_structure_run_events",
+    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
+            pattern = "^[!-~]+$"),
+           ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read",
+            nullable = false, pattern = "^(0|[1-9][0-9]{0,17})?$")),
+    responses((status = 200, description = "The events", body = StructureEventFrame, content_type = "text/event-stream"),
+              (status = 204, description = "The run has ended and nothing follows"),
+              (status = 409, description = "Last-Event-ID lies past the end", body = super::schema::StructureRefusal),
+              Refusals))]
+pub async fn stream_events(
+    State(gateway): State<Gateway>,
+    Variable(id): Variable,
+    _: NoParameters,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let last_event_id = header(&headers, "Last-Event-ID")?.unwrap_or_default();
+    let subscribe = Subscribe {
+        scope: Scope::Run(run_id(&id)?),
+        start: Start::After(last_event_id),
+        filter: EventFilter::default(),
+        keep_open: false,
+        wait_for_run: false,
+        max_batch: 0,
+        heartbeat: Some(gateway.options.sse_heartbeat),
+    };
+    let subscription = gateway.service.subscribe(subscribe).await.map_err(|error| match error {
+        Error::CursorInvalid { .. } | Error::CursorBeyondEnd { .. } => {
+            Problem { field: Some("Last-Event-ID".to_owned()), ..error.into() }
+        }
+        other => other.into(),
+    })?;
+    Ok(sse::respond(subscription, FORM).await?)
+}

@@ -1,0 +1,98 @@
+//! What the handlers take from a request's head, checked.
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Request};
+use axum::response::{IntoResponse, Response};
+
+use super::Refusal;
+use crate::domain::{Error, RunId};
+use crate::transport::rest::fields::Fields;
+use crate::transport::rest::query::Query;
+use crate::transport::rest::{Gateway, Problem, body};
+
+/// The one variable of the path.
+pub struct Variable(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Variable {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Self(text)),
+            Err(_) => Err(Problem::malformed("the path is not UTF-8").into()),
+        }
+    }
+}
+
+/// The parameters of the query; the handler takes those that it knows and finishes the rest.
+pub struct Parameters(pub Query);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Ok(Self(Query::parse(parts.uri.query())))
+    }
+}
+
+/// A call without parameters.
+pub struct NoParameters;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Query::parse(parts.uri.query()).finish()?;
+        Ok(Self)
+    }
+}
+
+/// The run of the path.
+pub fn run_id(text: &str) -> Result<RunId, Refusal> {
+    RunId::parse(text).map_err(|error| renamed(error, "run_id", "structure_run_id").into())
+}
+
+/// A header of which there may be one, as text.
+pub fn header(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::field(name, "must be given once"));
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Some(text.to_owned())),
+        Err(_) => Err(Problem::field(name, "must be visible ASCII characters")),
+    }
+}
+
+/// The text of a body that must be there.
+pub async fn text(gateway: &Gateway, request: Request<Body>) -> Result<String, Problem> {
+    body::text(request, gateway.service.limits().max_request_bytes).await
+}
+
+/// The text of an object that may be left out: no body, or null, is an empty object.
+pub async fn optional_object(gateway: &Gateway, request: Request<Body>) -> Result<String, Problem> {
+    let text = text(gateway, request).await?;
+    Ok(if matches!(text.trim(), "" | "null") { "{}".to_owned() } else { text })
+}
+
+/// Refuses every member of a body that has no meaning.
+pub fn no_members(text: &str) -> Result<(), Problem> {
+    Fields::parse(text, "")?.finish()
+}
+
+/// The error with the field as this door spells it.
+pub fn renamed(error: Error, ours: &str, theirs: &str) -> Error {
+    match error {
+        Error::InvalidField { field, problem } if field == ours => Error::invalid(theirs, problem),
+        other => other,
+    }
+}
+
+/// JSON text as an answer.
+pub fn json(text: String) -> Response {
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
+}

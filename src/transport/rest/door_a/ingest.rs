@@ -1,0 +1,149 @@
+//! Posting events: one, an array, or an array under `events`.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use uuid::Builder;
+
+use super::Refusal;
+use super::extract::{NoParameters, Variable, run_id, text};
+use super::refusal::{BodyRefusals, Refusals};
+use super::schema::PostedStructureEvents;
+use crate::domain::{EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
+use crate::service::publish::Publish;
+use crate::transport::rest::fields::{Fields, elements};
+use crate::transport::rest::{Gateway, Problem, time};
+
+/// Post events, in their order, all or none. The answer comes after they are durable. The first event of a run that is
+/// not there creates it.
+///
+/// An event whose payload has a string member `id` is stored once, however often it is posted: the same run, type and
+/// payload are the same event; the same `id` with another type or payload is another event. An event without it is
+/// stored each time that it is posted.
+#[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/events", tag = "structure runs",
+    operation_id = "post_structure_run_events",
+    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
+            pattern = "^[!-~]+$")),
+    request_body = PostedStructureEvents,
+    responses((status = 202, description = "Stored"), Refusals, BodyRefusals))]
+pub async fn post_events(
+    State(gateway): State<Gateway>,
+    Variable(id): Variable,
+    _: NoParameters,
+    request: Request<Body>,
+) -> Result<StatusCode, Refusal> {
+    let run_id = run_id(&id)?;
+    let text = text(&gateway, request).await?;
+    let events = new_events(&run_id, &text, gateway.service.limits())?;
+    gateway.service.publish(Publish { run_id, events, expected_last_seq: None }).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// The events of a body, in any of its three shapes.
+fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
+    if let Some(bare) = elements(text)? {
+        return listed(run_id, &bare, "", limits);
+    }
+    let mut fields = Fields::parse(text, "")?;
+    if let Some(events) = fields.raw("events") {
+        fields.finish()?;
+        let events = elements(events)?.ok_or_else(|| Problem::field("events", "must be an array"))?;
+        return listed(run_id, &events, "events", limits);
+    }
+    Ok(vec![new_event(run_id, fields, limits)?])
+}
+
+fn listed(run_id: &RunId, events: &[&RawValue], path: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
+    let (count, max) = (events.len(), limits.max_request_events);
+    if count == 0 || count > max {
+        return Err(Problem::field("events", format!("must hold 1 to {max} events; it has {count}")));
+    }
+    let event =
+        |(i, text): (usize, &&RawValue)| new_event(run_id, Fields::parse(text.get(), format!("{path}[{i}]"))?, limits);
+    events.iter().enumerate().map(event).collect()
+}
+
+fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<NewEvent, Problem> {
+    let (type_path, payload_path) = (fields.path_of("type"), fields.path_of("payload"));
+    let timestamp_path = fields.path_of("timestamp");
+    let event_type = EventType::parse(&fields.required_string("type")?)
+        .map_err(|error| super::extract::renamed(error, "type", &type_path))?;
+    let at = fields.number("timestamp")?.map(|seconds| time::from_float_seconds(&timestamp_path, seconds));
+    let payload = fields.raw("payload").filter(|text| *text != "null").unwrap_or("{}");
+    fields.finish()?;
+    let payload = Payload::parse(payload, limits).map_err(|error| error.under(&payload_path))?;
+    Ok(NewEvent {
+        event_id: event_id(run_id, &event_type, payload.as_str()),
+        origin: origin(&event_type),
+        event_type,
+        occurred_at: at.transpose()?,
+        agent_name: None,
+        payload,
+    })
+}
+
+/// Without keys to tell a worker from a run's own code, the documented lifecycle events are the platform's.
+fn origin(event_type: &EventType) -> Origin {
+    match event_type.as_str() {
+        "StructureRunStarting" | "StructureRunRunning" | "StructureRunCompleted" | "StructureRunError" => {
+            Origin::System
+        }
+        _ => Origin::User,
+    }
+}
+
+/// The id of an event whose payload names one. It is made of all that makes two posts the same event, so that the same
+/// name with other content is another event. Never one that the store gives: those are UUIDs of version 8.
+fn event_id(run_id: &RunId, event_type: &EventType, payload: &str) -> Option<EventId> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    if !payload.starts_with('{') {
+        return None;
+    }
+    let Named { id } = serde_json::from_str(payload).ok().filter(|named: &Named| !named.id.is_empty())?;
+    let mut hash = Sha256::new();
+    // Only `id` may hold a NUL, so the parts cannot be taken for one another.
+    for part in [run_id.as_str(), id.as_str(), event_type.as_str(), payload] {
+        hash.update(part);
+        hash.update([0]);
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    EventId::parse(&Builder::from_sha1_bytes(bytes).into_uuid().hyphenated().to_string()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(run: &str, event_type: &str, payload: &str) -> Option<EventId> {
+        event_id(&RunId::parse(run).unwrap(), &EventType::parse(event_type).unwrap(), payload)
+    }
+
+    #[test]
+    fn the_same_run_id_type_and_payload_are_the_same_event_and_nothing_else_is() {
+        let first = id("r", "T", r#"{"id":"a","x":1}"#).unwrap();
+        assert_eq!(id("r", "T", r#"{"id":"a","x":1}"#).unwrap(), first);
+        for (run, event_type, payload) in [
+            ("s", "T", r#"{"id":"a","x":1}"#),
+            ("r", "U", r#"{"id":"a","x":1}"#),
+            ("r", "T", r#"{"id":"a","x":2}"#),
+            ("r", "T", r#"{"id":"b","x":1}"#),
+        ] {
+            assert_ne!(id(run, event_type, payload).unwrap(), first);
+        }
+        assert_eq!(uuid::Uuid::try_parse(first.as_str()).unwrap().get_version_num(), 5);
+    }
+
+    #[test]
+    fn only_a_string_named_id_names_an_event() {
+        for payload in ["{}", r#"["a"]"#, r#"{"id":1}"#, r#"{"id":null}"#, r#"{"id":""}"#, r#"{"x":{"id":"a"}}"#, "1"] {
+            assert_eq!(id("r", "T", payload), None, "{payload}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What requests and answers of this door hold, for `/openapi.json` and where an answer is written from it.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::env_var::StructureEnvVar;
+use super::run_object::StructureRun;
+
+/// A run to be created.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewStructureRun {
+    /// What it is given to work on.
+    pub args: Option<Vec<String>>,
+    /// Its environment.
+    pub env_vars: Option<Vec<StructureEnvVar>>,
+}
+
+/// Runs of a structure.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StructureRuns {
+    /// Newest first.
+    pub structure_runs: Vec<StructureRun>,
+    /// Where the page stands.
+    pub pagination: StructureRunsPagination,
+}
+
+/// Where a page of runs stands.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StructureRunsPagination {
+    /// This page, from 1.
+    pub page_number: u64,
+    /// Most runs in a page.
+    pub page_size: u64,
+    /// How many runs match.
+    pub total_count: u64,
+    /// How many pages they fill.
+    pub total_pages: u64,
+    /// The page after this one; absent when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub next_page: Option<u64>,
+    /// The page before this one; absent when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub previous_page: Option<u64>,
+}
+
+impl StructureRunsPagination {
+    /// Of page `page_number`, when `total_count` runs match.
+    #[must_use]
+    pub fn new(page_number: u64, page_size: u64, total_count: u64) -> Self {
+        let total_pages = total_count.div_ceil(page_size);
+        let previous = (page_number - 1).min(total_pages);
+        Self {
+            page_number,
+            page_size,
+            total_count,
+            total_pages,
+            next_page: (page_number < total_pages).then(|| page_number + 1),
+            previous_page: (previous > 0).then_some(previous),
+        }
+    }
+}
+
+/// An event to be stored.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewStructureEvent {
+    /// What happened; no control characters.
+    #[schema(rename = "type", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
+    pub r#type: String,
+    /// Seconds since 1970; without it the server's clock counts.
+    #[schema(minimum = -62135596800.0, maximum = 253402207199.0)]
+    pub timestamp: Option<f64>,
+    /// Anything, kept as sent; absent or null is stored as `{}`.
+    pub payload: Option<Value>,
+}
+
+/// One event, an array of events, or an array under `events`.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+pub enum PostedStructureEvents {
+    /// One.
+    One(NewStructureEvent),
+    /// Several.
+    Array(NewStructureEventArray),
+    /// Several, under a name.
+    Named(NewStructureEvents),
+}
+
+/// Several events to be stored, in their order, all or none.
+#[derive(Debug, ToSchema)]
+#[schema(min_items = 1, max_items = 1000)]
+pub struct NewStructureEventArray(pub Vec<NewStructureEvent>);
+
+/// Several events to be stored, in their order, all or none.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewStructureEvents {
+    /// The events.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub events: Vec<NewStructureEvent>,
+}
+
+/// Who told.
+#[derive(Debug, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum StructureEventOrigin {
+    /// The platform.
+    System,
+    /// The run's own code.
+    User,
+}
+
+/// A stored event.
+#[derive(Debug, ToSchema)]
+pub struct StructureEvent {
+    /// Its id.
+    pub event_id: String,
+    /// Seconds since 1970, the same double that was sent.
+    pub timestamp: f64,
+    /// What happened.
+    #[schema(rename = "type")]
+    pub r#type: String,
+    /// As it was sent; never null.
+    pub payload: Value,
+    /// When it was recorded, RFC 3339 with microseconds and `Z`.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// Who told.
+    pub origin: StructureEventOrigin,
+    /// Its run.
+    pub structure_run: String,
+    /// Its run.
+    pub structure_run_id: String,
+}
+
+/// A frame of the event stream.
+#[derive(Debug, ToSchema)]
+pub struct StructureEventFrame {
+    /// The place of the event in its run, for `Last-Event-ID`.
+    pub id: String,
+    /// The event as JSON on one line, as in a list.
+    pub data: String,
+    /// How long to wait before a reconnect, milliseconds; in the first frame.
+    #[schema(nullable = false)]
+    pub retry: Option<u32>,
+}
+
+/// Events of a run.
+#[derive(Debug, ToSchema)]
+pub struct StructureEvents {
+    /// In order.
+    pub events: Vec<StructureEvent>,
+    /// How many these are.
+    pub count: u64,
+    /// How many the run has.
+    pub total_count: u64,
+    /// As asked for.
+    pub limit: u64,
+    /// As asked for.
+    pub offset: u64,
+    /// Where the next page begins, also at the end.
+    pub next_offset: u64,
+}
+
+/// The logs of a run.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StructureRunLogs {
+    /// Oldest first.
+    pub logs: Vec<String>,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StructureRefusal {
+    /// `validation_error`, `authentication_error`, `client_error` or `server_error`.
+    #[schema(rename = "type")]
+    pub r#type: String,
+    /// What is wrong; at least one.
+    #[schema(min_items = 1)]
+    pub errors: Vec<StructureProblem>,
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StructureProblem {
+    /// For a program; stable.
+    #[schema(rename = "type")]
+    pub r#type: String,
+    /// For a person.
+    pub message: String,
+    /// The field at fault; absent when it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub path: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_pages_are_named_where_they_exist() {
+        let neighbours = |page, total| {
+            let pagination = StructureRunsPagination::new(page, 10, total);
+            (pagination.previous_page, pagination.next_page)
+        };
+        assert_eq!(neighbours(1, 0), (None, None));
+        assert_eq!(neighbours(1, 10), (None, None));
+        assert_eq!(neighbours(1, 11), (None, Some(2)));
+        assert_eq!(neighbours(2, 21), (Some(1), Some(3)));
+        assert_eq!(neighbours(9, 21), (Some(3), None));
+        assert_eq!(neighbours(9, 0), (None, None));
+    }
+}
