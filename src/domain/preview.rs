@@ -8,6 +8,7 @@ mod secrets;
 mod summary;
 
 pub use cut::cut_previews;
+pub use secrets::is_secret;
 pub use summary::{preview_of, tool_summary};
 
 /// How long previews may be.

@@ -27,8 +27,9 @@ const ANYWHERE: [&str; 10] = [
 /// Part of too many harmless words ("author", "obsession", "tokenizer"): only as a word of the key.
 const AS_A_WORD: [&str; 8] = ["auth", "oauth", "authn", "bearer", "jwt", "pwd", "session", "sessions"];
 
-/// Whether a key names a secret. `raw_value` tells a count of tokens from a list of tokens.
-pub(super) fn is_secret(key: &str, raw_value: &str) -> bool {
+/// Whether a key names a secret. `raw_value` is its JSON text; it tells a count of tokens from a list of tokens.
+#[must_use]
+pub fn is_secret(key: &str, raw_value: &str) -> bool {
     let squeezed: String = key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     let is_number = raw_value.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     let words = words(key);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
-use axum::http::header::{ACCEPT, ALLOW};
+use axum::http::header::ACCEPT;
 use axum::http::{HeaderValue, Method, Request, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -45,7 +45,7 @@ pub async fn accompany(State(gateway): State<Gateway>, request: Request<Body>, n
     });
     let mut response = answer.await;
     if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response = options(&response);
+        response = options();
     }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
@@ -58,15 +58,10 @@ pub async fn accompany(State(gateway): State<Gateway>, request: Request<Body>, n
     response
 }
 
-/// OPTIONS: what the route allows.
-fn options(refused: &Response) -> Response {
+/// OPTIONS: what the route allows, which the router writes into the header `Allow` of whatever leaves here.
+fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let mut allowed = refused.headers().get(ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("").to_owned();
-    allowed.push_str(if allowed.is_empty() { "OPTIONS" } else { ",OPTIONS" });
-    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
-        response.headers_mut().insert(ALLOW, allowed);
-    }
     response
 }
 
