@@ -58,14 +58,22 @@ get_buf() {
         { tail -n 20 "$tools/npm.log" >&2; return 1; }
 }
 
-get_python() {
+get_node_clients() { # the published event stream clients
+    install npm nodejs npm || return 1
+    # The lock file pins what the packages themselves need; the modules lie where Node looks for them.
+    npm ci --no-audit --no-fund --prefix tests/clients/node >"$tools/npm-clients.log" 2>&1 ||
+        { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
+}
+
+python_with() { # DIRECTORY REQUIREMENTS: an environment of its own, since the tools disagree about their libraries
     install python3 python3 python3-venv || return 1
-    if ! [ -x "$tools/python/bin/pip" ]; then
+    if ! [ -x "$tools/$1/bin/pip" ]; then
         # Debian ships python3 without the means to make an environment.
-        python3 -m venv "$tools/python" >/dev/null 2>&1 ||
-            { apt_get python3-venv && python3 -m venv "$tools/python"; } || return 1
+        python3 -m venv "$tools/$1" >/dev/null 2>&1 ||
+            { apt_get python3-venv && python3 -m venv "$tools/$1"; } || return 1
     fi
-    "$tools/python/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/python/requirements.txt
+    "$tools/$1/bin/pip" install --quiet --disable-pip-version-check -r "tests/clients/python/$2" \
+        >"$tools/$1.log" 2>&1 || { tail -n 20 "$tools/$1.log" >&2; return 1; }
 }
 
 # SQLite is compiled from source.
@@ -86,10 +94,21 @@ if get_buf; then
 else
     cannot "buf lint" "buf comes from npm, and there is no npm"
 fi
-if get_python; then
+if python_with python requirements.txt; then
     export RUNLOG_TEST_PYTHON="$tools/python/bin/python"
 else
-    cannot "Python client" "no python3 with venv, or PyPI is out of reach"
+    cannot "Python clients" "no python3 with venv, or PyPI is out of reach"
+fi
+if python_with tester tester-requirements.txt; then
+    export RUNLOG_TEST_TESTER="$tools/tester/bin/python"
+else
+    cannot "property-based API tester" "no python3 with venv, or PyPI is out of reach"
+fi
+if get_node_clients; then
+    RUNLOG_TEST_NODE=$(command -v node)
+    export RUNLOG_TEST_NODE
+else
+    cannot "event stream clients" "they come from npm, and there is no npm"
 fi
 step "tests" cargo test --locked --no-fail-fast
 

@@ -23,15 +23,42 @@ async fn client_succeeds(variable: &str, script: &str) {
     let (address, stop) = (server.local_addr().to_string(), CancellationToken::new());
     let serving = tokio::spawn(server.run(stop.clone()));
     let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
-    let client = move || Command::new(interpreter).arg(script).arg(address).output().unwrap();
+    let scratch = directory.path().to_owned();
+    // Scratch files of the client stay out of the tree.
+    let client = move || Command::new(interpreter).arg(script).arg(address).current_dir(scratch).output().unwrap();
     let output = tokio::task::spawn_blocking(client).await.unwrap();
     stop.cancel();
     serving.await.unwrap().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_service_publishes_lists_follows_and_discovers() {
     client_succeeds("RUNLOG_TEST_PYTHON", "python/grpc_client.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_griptape_drivers_publish_retry_and_follow() {
+    client_succeeds("RUNLOG_TEST_PYTHON", "python/griptape_driver.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn httpx_sse_reads_a_run_over_cut_connections_once_each_to_its_end() {
+    client_succeeds("RUNLOG_TEST_PYTHON", "python/sse_client.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eventsource_reads_a_run_over_cut_connections_once_each_and_stops_by_itself() {
+    client_succeeds("RUNLOG_TEST_NODE", "node/eventsource.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetch_event_source_reads_a_run_over_cut_connections_once_each_to_its_end() {
+    client_succeeds("RUNLOG_TEST_NODE", "node/fetch_event_source.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_property_based_tester_finds_no_server_error_and_nothing_undocumented() {
+    client_succeeds("RUNLOG_TEST_TESTER", "python/api_tester.py").await;
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { EventSource } from "eventsource";
 import { checkAll, cuttingProxy, startRun } from "./bed.mjs";
 
-const base = process.argv[2];
+const base = `http://${process.argv[2]}`;
 const publishRest = await startRun(base, "node-eventsource");
 const proxy = await cuttingProxy(base, 2);
 const source = new EventSource(`${proxy.base}/v1/runs/node-eventsource/events/stream`);

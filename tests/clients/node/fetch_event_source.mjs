@@ -7,7 +7,7 @@ globalThis.window = globalThis;
 globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };
 const { fetchEventSource } = await import("@microsoft/fetch-event-source");
 
-const base = process.argv[2];
+const base = `http://${process.argv[2]}`;
 const publishRest = await startRun(base, "node-fetch");
 const proxy = await cuttingProxy(base, 2);
 const ids = [];

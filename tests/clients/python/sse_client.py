@@ -1,4 +1,4 @@
-"""PyPI `httpx-sse`, as published: follows a run over cut connections. Run with the server's base URL as the argument."""
+"""PyPI `httpx-sse`, as published: follows a run over cut connections. Run with the server's address as the argument."""
 
 import json
 import socket
@@ -83,7 +83,7 @@ def follow(base):
 
 
 def main():
-    base = sys.argv[1]
+    base = f"http://{sys.argv[1]}"
     publish_some(base, range(EVENTS // 3))
     proxy = CuttingProxy(base, 2)
     publisher = threading.Thread(target=publish_rest, args=(base,))

@@ -15,6 +15,9 @@ use crate::domain::{Error, StructureId};
 use crate::service::control::Control;
 use crate::transport::rest::{Gateway, Problem, request};
 
+/// Most runs in one page. A numbered page cannot be cut short, and each run may hold an output of a MiB.
+const MAX_PAGE_SIZE: u64 = 100;
+
 /// Runs in one page when the client does not say.
 const DEFAULT_PAGE_SIZE: u64 = 100;
 
@@ -27,7 +30,7 @@ const CONCURRENT_READS: usize = 8;
     params(("structure_id" = String, Path, description = "The structure", min_length = 1, max_length = 200,
             pattern = "^[!-~]+$"),
            ("page" = Option<i64>, Query, description = "Counts from 1; default 1", minimum = 1),
-           ("page_size" = Option<i64>, Query, description = "Default 100", minimum = 1, maximum = 1000),
+           ("page_size" = Option<i64>, Query, description = "Default 100", minimum = 1, maximum = 100),
            ("status" = Option<Vec<StructureRunStatus>>, Query,
             description = "Only these; may be repeated. FAILED and ERROR find each other's runs too")),
     responses((status = 200, description = "The page", body = StructureRuns), Refusals))]
@@ -37,7 +40,7 @@ pub async fn list_runs(
     Parameters(mut query): Parameters,
 ) -> Result<Response, Refusal> {
     let structure_id = StructureId::parse(&structure_id)?;
-    let max = gateway.service.limits().max_page_size as u64;
+    let max = MAX_PAGE_SIZE.min(gateway.service.limits().max_page_size as u64);
     let page = query.number("page", 1, 1..=i64::MAX.unsigned_abs())?;
     let page_size = query.number("page_size", DEFAULT_PAGE_SIZE.min(max), 1..=max)?;
     let mut statuses = Vec::new();
