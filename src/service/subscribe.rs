@@ -103,7 +103,25 @@ pub struct Subscription {
     max_batch: usize,
     heartbeat: Duration,
     silent_until: Instant,
+    _place: Place,
+}
+
+/// A place among the subscriptions that may be open.
+struct Place {
     _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn take(permit: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!("runlog_subscriptions").increment(1);
+        Self { _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        metrics::gauge!("runlog_subscriptions").decrement(1);
+    }
 }
 
 impl Service {
@@ -139,7 +157,7 @@ impl Service {
             max_batch,
             heartbeat,
             silent_until: Instant::now() + heartbeat,
-            _permit: permit,
+            _place: Place::take(permit),
         })
     }
 

@@ -46,7 +46,6 @@ fn describe() {
         "gRPC calls, by method and code of the head of the answer"
     );
     metrics::describe_counter!("runlog_published_events_total", "Events that were stored");
-    metrics::describe_counter!("runlog_duplicate_events_total", "Published events that were stored before");
     metrics::describe_gauge!("runlog_subscriptions", "Open subscriptions");
     metrics::describe_histogram!("runlog_commit_events", Unit::Count, "Events in one commit");
     metrics::describe_histogram!("runlog_commit_seconds", Unit::Seconds, "Time of one commit, to the disk");

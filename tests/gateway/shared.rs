@@ -40,8 +40,12 @@ async fn health_metrics_and_the_description_are_there() {
     assert_eq!(gateway.get("/health/ready").await.0, 200);
     let (status, api) = gateway.get("/openapi.json").await;
     assert_eq!((status, &api["info"]["title"]), (200, &"runlog".into()));
+    let event = r#"{"event_type":"step","sdk_run_id":"measured","payload":{}}"#;
+    assert_eq!(gateway.post("/api/ingest", event).await.0, 202);
     let metrics = gateway.client.get(gateway.url("/metrics")).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("runlog_http_requests_total"), "{metrics}");
+    for name in ["http_requests_total", "published_events_total", "commit_events_bucket", "commit_seconds_sum"] {
+        assert!(metrics.lines().any(|line| line.starts_with(&format!("runlog_{name}"))), "{name} in {metrics}");
+    }
 }
 
 #[tokio::test]

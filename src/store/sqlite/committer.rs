@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::{Timestamp, Unit};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -138,10 +139,12 @@ impl Committer {
         // Before the commit: who sees its rows finds its events. Who finds these sooner is stopped by what is committed.
         self.tail.push(std::mem::take(&mut writes.entries));
         self.recent_ids.extend(std::mem::take(&mut writes.ids));
+        let began = Instant::now();
         if let Err(error) = self.write(&writes).await {
             self.stale = true;
             return vec![Err(error); count];
         }
+        measure(began, &writes);
         self.publish(writes);
         results
     }
@@ -206,6 +209,13 @@ impl Committer {
         self.stale = false;
         Ok(())
     }
+}
+
+fn measure(began: Instant, writes: &Writes) {
+    let events: u32 = writes.rows.iter().map(|row| row.count).sum();
+    metrics::counter!("runlog_published_events_total").increment(u64::from(events));
+    metrics::histogram!("runlog_commit_events").record(f64::from(events));
+    metrics::histogram!("runlog_commit_seconds").record(began.elapsed().as_secs_f64());
 }
 
 fn end_of(planned: &PlannedRun) -> (i64, End) {

@@ -25,9 +25,9 @@ impl<S> WireErrors<S> {
     }
 }
 
-impl<S, Request, Body> Service<Request> for WireErrors<S>
+impl<S, RequestBody, Body> Service<http::Request<RequestBody>> for WireErrors<S>
 where
-    S: Service<Request, Response = http::Response<Body>>,
+    S: Service<http::Request<RequestBody>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
     Body: Default,
 {
@@ -39,13 +39,15 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
+        let path = request.uri().path().to_owned();
         let response = tokio::time::timeout(self.timeout, self.inner.call(request));
         Box::pin(async move {
             let Ok(response) = response.await else {
                 return Ok(status::timed_out().into_http());
             };
             let response = response?;
+            count(&path, response.headers());
             // An error without a body has its status among the headers; that is how the wire layer refuses.
             let refused = response.headers().get("grpc-status").is_some();
             match refused.then(|| Status::from_header_map(response.headers())).flatten() {
@@ -56,4 +58,12 @@ where
             }
         })
     }
+}
+
+/// Counts a call by its method. What no method answers to has one name for all, or anybody could make up new ones.
+fn count(path: &str, headers: &http::HeaderMap) {
+    let code = headers.get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0").to_owned();
+    let is_ours = code != (tonic::Code::Unimplemented as i32).to_string();
+    let method = if is_ours { path.to_owned() } else { "none".to_owned() };
+    metrics::counter!("runlog_grpc_requests_total", "method" => method, "code" => code).increment(1);
 }

@@ -8,6 +8,7 @@ pub mod door_a;
 pub mod door_b;
 pub mod door_c;
 pub mod fields;
+pub mod frame;
 mod ops;
 pub mod problem;
 pub mod query;

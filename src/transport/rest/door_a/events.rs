@@ -8,10 +8,11 @@ use super::Refusal;
 use super::event_form::{self, FORM};
 use super::extract::{NoParameters, Parameters, Variable, header, json, run_id};
 use super::refusal::Refusals;
-use super::schema::{StructureEvent, StructureEventFrame, StructureEvents};
+use super::schema::{StructureEvent, StructureEvents};
 use crate::domain::{Error, EventFilter, EventId, Scope, record};
 use crate::service::list::{EventsPage, ListEvents};
 use crate::service::subscribe::{Start, Subscribe};
+use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::{Gateway, Problem};
 use crate::transport::sse;
 
@@ -97,7 +98,7 @@ pub async fn get_event(
             pattern = "^[!-~]+$"),
            ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read",
             nullable = false, pattern = "^(0|[1-9][0-9]{0,17})?$")),
-    responses((status = 200, description = "The events", body = StructureEventFrame, content_type = "text/event-stream"),
+    responses((status = 200, description = "The events", body = EventFrame, content_type = "text/event-stream"),
               (status = 204, description = "The run has ended and nothing follows"),
               (status = 409, description = "Last-Event-ID lies past the end", body = super::schema::StructureRefusal),
               Refusals))]

@@ -72,7 +72,7 @@ pub struct NewStructureEvent {
     #[schema(rename = "type", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub r#type: String,
     /// Seconds since 1970; without it the server's clock counts.
-    #[schema(minimum = -62135596800.0, maximum = 253402207199.0)]
+    #[schema(minimum = -62135596800.0, maximum = 253402207200.0)]
     pub timestamp: Option<f64>,
     /// Anything, kept as sent; absent or null is stored as `{}`.
     pub payload: Option<Value>,
@@ -135,18 +135,6 @@ pub struct StructureEvent {
     pub structure_run: String,
     /// Its run.
     pub structure_run_id: String,
-}
-
-/// A frame of the event stream.
-#[derive(Debug, ToSchema)]
-pub struct StructureEventFrame {
-    /// The place of the event in its run, for `Last-Event-ID`.
-    pub id: String,
-    /// The event as JSON on one line, as in a list.
-    pub data: String,
-    /// How long to wait before a reconnect, milliseconds; in the first frame.
-    #[schema(nullable = false)]
-    pub retry: Option<u32>,
 }
 
 /// Events of a run.

@@ -14,6 +14,7 @@ use crate::domain::{AgentName, Event, Origin, Scope, record};
 use crate::service::list::ListEvents;
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::Gateway;
+use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::query::Query;
 use crate::transport::sse::{self, EventForm};
 
@@ -160,7 +161,7 @@ enum Order {
         ("types" = Option<Vec<String>>, Query, description = "Only these types, as in the list"),
     ),
     responses(
-        (status = 200, description = "One `data:` line an event, its seq as `id:`", body = EventView,
+        (status = 200, description = "One `data:` line an event, its seq as `id:`", body = EventFrame,
             content_type = "text/event-stream"),
         (status = 204, description = "The run has ended and nothing is left to tell: do not reconnect"),
         refusal::OfARun, refusal::OfACursor, refusal::OfAnyCall))]

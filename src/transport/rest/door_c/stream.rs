@@ -7,6 +7,7 @@ use axum::response::Response;
 use crate::domain::Scope;
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::Gateway;
+use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::query::Query;
 use crate::transport::sse;
 
@@ -18,7 +19,7 @@ use super::{Id, Refusal, headers, present, read, run_id};
 #[utoipa::path(get, path = "/v1/runs/{id}/events/stream", tag = "public runs",
     operation_id = "stream_public_run_events",
     params(("id" = String, Path, description = "The run"), StreamQuery, ResumeHeader),
-    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+    responses((status = 200, description = "Server-sent events", body = EventFrame, content_type = "text/event-stream"),
         (status = 204, description = "The run has ended and nothing is left to tell"),
         (status = 404, description = "No such run", body = PublicError),
         (status = 409, description = "The cursor lies past the end of the run", body = PublicError),

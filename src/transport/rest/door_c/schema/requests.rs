@@ -166,7 +166,7 @@ pub struct ConditionHeader {
 #[into_params(parameter_in = Header)]
 pub struct ResumeHeader {
     /// As the parameter cursor, which wins over it.
-    #[param(rename = "Last-Event-ID", pattern = "^(0|[1-9][0-9]{0,17})$")]
+    #[param(rename = "Last-Event-ID", pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub last_event_id: Option<String>,
 }
 
