@@ -21,8 +21,8 @@ use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
 use crate::service::hub::{Hub, WindowLimits};
 use crate::service::{Service, ServiceOptions};
-use crate::store::SharedStore;
 use crate::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+use crate::store::{QueueOptions, SharedStore};
 use crate::transport::connections;
 use crate::transport::grpc::{EventHandler, RunHandler, WireErrors};
 use crate::transport::rest::{self, Gateway, GatewayOptions};
@@ -206,13 +206,19 @@ async fn forget_health(mut health: HealthReporter) {
 fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
     SqliteOptions {
         lifecycle: options.lifecycle(),
+        queue: queue_options(options),
+        read_connections: options.read_connections,
+        ..SqliteOptions::new(&options.data)
+    }
+}
+
+fn queue_options(options: &ServeOptions) -> QueueOptions {
+    QueueOptions {
         max_commit_events: options.max_commit_events,
         max_commit_bytes: options.max_commit_bytes,
         queue_events: options.publish_queue_events,
         queue_bytes: options.publish_queue_bytes,
         queue_wait: options.publish_wait(),
-        read_connections: options.read_connections,
-        ..SqliteOptions::new(&options.data)
     }
 }
 

@@ -4,31 +4,32 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use jiff::{Timestamp, Unit};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::event::Appended;
 use crate::domain::projection::Documents;
-use crate::domain::{Error, Result};
-use crate::store::{Append, CommitListener};
+use crate::domain::{Error, Result, Run, RunId};
+use crate::store::layout::Row;
+use crate::store::plan::{self, Head, Known, Plan, PlannedRun};
+use crate::store::queue::{Group, Waiting};
+use crate::store::{Append, Commit, CommitListener};
 
 use super::error::from_sqlx;
 use super::heads::Heads;
-use super::ids::RecentIds;
-use super::known::{self, Known};
-use super::plan::{Plan, PlannedRun, Writes};
+use super::ids::{self, RecentIds};
+use super::known;
 use super::tail::Tail;
 use super::{SqliteOptions, open, runs, seal};
 
-/// An append that waits for the committer.
-pub struct Request {
-    pub append: Append,
-    pub bytes: usize,
-    pub reply: oneshot::Sender<Result<Appended>>,
-    pub _queue_bytes: OwnedSemaphorePermit,
+/// What a commit writes, and what is told of it afterwards.
+struct Writes {
+    rows: Vec<Row>,
+    /// Producers' ids, as (run, hash, seq).
+    ids: Vec<(i64, i64, u64)>,
+    /// The runs after the commit.
+    runs: Vec<PlannedRun>,
+    commit: Commit,
 }
 
 /// The writer's state. What it holds in memory is what the file says, or `stale`.
@@ -49,19 +50,9 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Runs until `closing` and until all that was accepted before is answered.
-    pub async fn run(mut self, mut queue: mpsc::Receiver<Request>, closing: CancellationToken) {
-        loop {
-            let first = tokio::select! {
-                biased;
-                first = queue.recv() => first,
-                () = closing.cancelled(), if !queue.is_closed() => {
-                    queue.close();
-                    continue;
-                }
-            };
-            let Some(first) = first else { break };
-            let group = self.group(first, &mut queue);
+    /// Runs until the queue is closed and all that was accepted before is answered.
+    pub async fn run(mut self, mut queue: Waiting) {
+        while let Some(group) = queue.next().await {
             self.serve(group).await;
         }
         if let Err(error) = self.writer.close().await {
@@ -69,31 +60,9 @@ impl Committer {
         }
     }
 
-    /// All that waits, up to the bounds of a commit.
-    fn group(&self, first: Request, queue: &mut mpsc::Receiver<Request>) -> Vec<Request> {
-        let (mut events, mut bytes) = (first.append.events.len(), first.bytes);
-        let mut group = vec![first];
-        while events < self.options.max_commit_events && bytes < self.options.max_commit_bytes {
-            let Ok(next) = queue.try_recv() else { break };
-            events += next.append.events.len();
-            bytes += next.bytes;
-            group.push(next);
-        }
-        group
-    }
-
-    async fn serve(&mut self, group: Vec<Request>) {
-        let mut replies = Vec::with_capacity(group.len());
-        let mut appends = Vec::with_capacity(group.len());
-        for request in group {
-            replies.push((request.reply, request._queue_bytes));
-            appends.push(request.append);
-        }
-        let results = self.commit(appends).await;
-        for ((reply, _), result) in replies.into_iter().zip(results) {
-            // The client may be gone; its events are stored all the same.
-            let _ = reply.send(result);
-        }
+    async fn serve(&mut self, group: Group) {
+        let outcomes = self.commit(group.appends).await;
+        group.replies.answer(outcomes);
         if let Err(error) = self.seal_if_due().await {
             tracing::warn!(%error, "sealing the end of the log failed; it is tried again after the next commit");
         }
@@ -130,12 +99,25 @@ impl Committer {
 
     async fn store(&mut self, appends: Vec<Append>, known: Known) -> Vec<Result<Appended>> {
         let count = appends.len();
-        let now = Timestamp::now().round(Unit::Microsecond).unwrap_or_else(|_| Timestamp::now());
-        let mut plan = Plan::new(&self.heads, &known, self.options.lifecycle, now);
+        let now = plan::now();
+        let mut last_number = self.heads.last_number();
+        let head = |run_id: &RunId| {
+            self.heads.get(run_id).cloned().unwrap_or_else(|| {
+                last_number += 1;
+                Head { number: last_number, run: Run::new(run_id.clone(), now) }
+            })
+        };
+        let mut plan = Plan::new(head, &known, self.options.lifecycle, now);
         let results = appends.into_iter().map(|append| plan.add(append)).collect();
-        let Some(mut writes) = plan.into_writes(self.tail.last_position()) else { return results };
-        self.unsealed.entries += writes.entries.len();
-        self.tail.push(std::mem::take(&mut writes.entries));
+        let runs = plan.finish();
+        if runs.is_empty() {
+            return results;
+        }
+        let laid = plan::lay_out(&runs, self.tail.last_position());
+        let commit = plan::announcement(&laid, &runs);
+        let writes = Writes { rows: laid.rows, ids: producer_ids(&runs), runs, commit };
+        self.unsealed.entries += laid.entries.len();
+        self.tail.push(laid.entries);
         if let Err(error) = self.write(&writes).await {
             self.stale = true;
             return vec![Err(error); count];
@@ -205,6 +187,16 @@ impl Committer {
         self.stale = false;
         Ok(())
     }
+}
+
+/// Producers' ids of the new events, as (run, hash, seq).
+fn producer_ids(runs: &[PlannedRun]) -> Vec<(i64, i64, u64)> {
+    let of_run = |run: &PlannedRun| {
+        let place =
+            |(event_id, index): (&_, &usize)| (run.head.number, ids::hash(event_id), run.events[*index].event.seq);
+        run.producer_ids.iter().map(place).collect::<Vec<_>>()
+    };
+    runs.iter().flat_map(of_run).collect()
 }
 
 fn document_of(planned: &PlannedRun) -> (i64, &Documents) {
