@@ -3,6 +3,7 @@
 mod ids;
 mod layout;
 mod plan;
+pub mod postgres;
 mod queue;
 mod run_row;
 pub mod sqlite;
