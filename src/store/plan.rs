@@ -54,8 +54,6 @@ pub struct Plan<'a, H> {
 pub struct PlannedRun {
     /// The run after the commit.
     pub head: Head,
-    /// Its last seq before; 0: the run is new.
-    pub last_seq_before: u64,
     /// What changes in its documents.
     pub documents: Documents,
     /// The new events.
@@ -152,9 +150,8 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
             return *index;
         }
         let head = (self.head)(run_id);
-        let last_seq_before = head.run.last_seq;
         let (documents, events, producer_ids) = Default::default();
-        self.runs.push(PlannedRun { head, last_seq_before, documents, events, producer_ids });
+        self.runs.push(PlannedRun { head, documents, events, producer_ids });
         self.by_id.insert(run_id.clone(), self.runs.len() - 1);
         self.runs.len() - 1
     }

@@ -42,11 +42,11 @@ pub struct Teller {
 
 /// See the module.
 pub struct Follower {
-    pub readers: Arc<Readers>,
-    pub listener: Arc<dyn CommitListener>,
-    pub poll: Duration,
+    readers: Arc<Readers>,
+    listener: Arc<dyn CommitListener>,
+    poll: Duration,
     /// Ends the task that listens for signals.
-    pub listening: DropGuard,
+    _listening: DropGuard,
     own: mpsc::Receiver<Commit>,
     told: watch::Sender<u64>,
     heard: watch::Receiver<Heard>,
@@ -81,7 +81,7 @@ impl Follower {
         let (own_sender, own) = mpsc::channel(HANDED_OVER);
         let (told, told_receiver) = watch::channel(position);
         let (heard_sender, heard) = watch::channel(Heard::default());
-        let follower = Self { readers, listener, poll, listening, own, told, heard };
+        let follower = Self { readers, listener, poll, _listening: listening, own, told, heard };
         (follower, Teller { own: own_sender, told: told_receiver, heard: heard_sender.clone() }, heard_sender)
     }
 

@@ -254,12 +254,12 @@ impl Target {
                 .fetch_all(&mut *connection)
                 .await;
         let found = found.map_err(|e| self.describe(e))?;
-        let has = |name: &&str| found.iter().any(|table| table == name);
-        if !OURS.iter().any(|name| has(name)) {
+        let has = |name: &&str| found.iter().any(|table| table == *name);
+        if !OURS.iter().any(has) {
             return Ok(true);
         }
         let target = self.text.clone();
-        if !OURS.iter().all(|name| has(name)) {
+        if !OURS.iter().all(has) {
             return Err(OpenError::Foreign { target });
         }
         let version: Result<Option<i64>, _> =
