@@ -273,10 +273,10 @@ impl Target {
     }
 
     async fn check_rights(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
-        const LACKING: &str = "SELECT w.right || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
+        const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('events', 'SELECT'), ('events', 'INSERT')) \
-            AS w (name, right) WHERE NOT has_table_privilege(w.name, w.right) \
+            AS w (name, needed) WHERE NOT has_table_privilege(w.name, w.needed) \
             UNION ALL SELECT 'USAGE on run_numbers' WHERE NOT has_sequence_privilege('run_numbers', 'USAGE')";
         let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(connection).await;
         let lacking = lacking.map_err(|e| self.describe(e))?;
