@@ -86,9 +86,10 @@ async fn the_network_cuts_delays_and_half_closes() {
         proxy.harm(harm);
         proxy.set(Mode::Pass);
     }
-    // Nothing comes through, until the locks of the replica behind it are taken from it and longer.
+    // Nothing comes through, until the locks of the replica behind it are taken from it and longer. Every other try of a
+    // publisher goes there and waits.
     proxy.set(Mode::Stall);
-    world.more(SOME * 3).await;
+    world.more(SOME / 2).await;
     proxy.set(Mode::Pass);
     world.more(SOME).await;
     busy.check(&world).await;

@@ -52,12 +52,15 @@ async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> u
             ..SubscribeRequest::default()
         };
         let mut client = world.replicas[place(attempt) % world.replicas.len()].events();
-        let opened = timeout(GUARD / 6, client.subscribe(request)).await;
-        let Ok(Ok(stream)) =
-            opened.inspect(|opened| drop(opened.as_ref().inspect_err(|status| may_be_repeated(status))))
-        else {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
+        let stream = match timeout(GUARD / 6, client.subscribe(request)).await {
+            Ok(Ok(stream)) => stream,
+            refused => {
+                if let Ok(Err(status)) = refused {
+                    may_be_repeated(&status);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
         };
         let mut stream = stream.into_inner();
         // The wanderer leaves after some frames.

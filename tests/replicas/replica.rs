@@ -56,7 +56,7 @@ impl Drop for Replica {
 
 /// Returns when it serves, with its address.
 async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, String) {
-    const ARGS: [&str; 12] = [
+    const ARGS: [&str; 11] = [
         "serve",
         "--log-format=json",
         "--log=warn,runlog::app=info",
@@ -65,7 +65,6 @@ async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, Stri
         "--pg-connect-timeout-ms=3000",
         "--pg-statement-timeout-ms=3000",
         "--pg-retry-ms=4000",
-        "--poll-ms=500",
         "--publish-wait-ms=3000",
         "--keepalive-interval-ms=2000",
         "--drain-timeout-ms=1000",
@@ -76,6 +75,8 @@ async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, Stri
             .args(["--listen", &listen])
             .args(more)
             .env("RUNLOG_STORE", store)
+            // What a test adds on the command line counts more.
+            .env("RUNLOG_POLL_MS", "500")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
