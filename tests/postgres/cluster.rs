@@ -197,10 +197,15 @@ impl Database {
 }
 
 impl Cluster {
+    /// Executes a statement outside of any test's database.
+    pub async fn execute(&self, sql: &str) {
+        execute(&self.url("postgres"), sql).await;
+    }
+
     /// A new database; the cluster is never given back.
     pub async fn create_database(&'static self) -> Option<Database> {
         let name = format!("t{}", number());
-        execute(&self.url("postgres"), &format!("CREATE DATABASE {name}")).await;
+        self.execute(&format!("CREATE DATABASE {name}")).await;
         Some(Database { cluster: self, name, schema: None })
     }
 }

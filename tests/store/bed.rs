@@ -159,6 +159,13 @@ impl Recorder {
         self.told.subscribe().wait_for(|now| *now > told).await.unwrap();
     }
 
+    /// Waits until the feed was told up to this position.
+    pub async fn told_up_to(&self, position: u64) {
+        let mut told = self.told.subscribe();
+        let is_there = |_: &usize| self.commits().last().is_some_and(|commit| commit.feed_tip.last >= position);
+        tokio::time::timeout(Duration::from_secs(60), told.wait_for(is_there)).await.unwrap().unwrap();
+    }
+
     pub fn release(&self) {
         *self.held.lock().unwrap() = false;
         self.released.notify_all();

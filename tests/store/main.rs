@@ -14,6 +14,7 @@ mod cluster;
 mod duplicates;
 mod expectations;
 mod groups;
+mod postgres_faults;
 mod reading;
 mod runs;
 mod sqlite_faults;

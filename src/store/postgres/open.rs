@@ -28,6 +28,28 @@ const OLDEST_SERVER: i64 = 140_000;
 /// The advisory lock that a replica holds while it migrates.
 const MIGRATION_LOCK: i64 = 0x0072_756e_6c6f_6721;
 
+/// What a URL may hold behind its question mark.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
 /// Why a store does not open, and what to do. `target` is host, port and database without the password, `cause` what the
 /// server or the system said.
 #[allow(missing_docs, reason = "the fields are named in the sentence above")]
@@ -118,10 +140,18 @@ impl PostgresStore {
 }
 
 fn connect_options(options: &PostgresOptions) -> Result<PgConnectOptions, OpenError> {
-    let parsed = PgConnectOptions::from_str(&options.url).map_err(|error| match error {
-        // The error of the parser of URLs and of numbers; neither repeats what it read.
-        sqlx::Error::Configuration(cause) => OpenError::Url { cause: cause.to_string() },
-        _ => OpenError::Url { cause: "it does not parse".to_owned() },
+    let refused = |cause: String| OpenError::Url { cause };
+    let query = options.url.split_once('?').map_or("", |(_, query)| query);
+    for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+        // sqlx would ignore it and log its value, which may be a password under a misspelt name.
+        if !PARAMETERS.contains(&&*name) && !name.starts_with("options[") {
+            return Err(refused(format!("unknown parameter {name:?}")));
+        }
+    }
+    let parsed = PgConnectOptions::from_str(&options.url).map_err(|error| {
+        let cause = error.to_string();
+        // What quotes a value may quote the wrong one.
+        refused(if cause.contains('"') { "a parameter has a value that it cannot have".to_owned() } else { cause })
     })?;
     Ok(parsed.application_name("runlog").disable_statement_logging())
 }

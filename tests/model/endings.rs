@@ -1,0 +1,79 @@
+//! Restarts, and the end of a case: what was acknowledged and what was told outlives the server.
+
+use runlog::domain::Error;
+
+use crate::listing::{self, Walk};
+use crate::ops::{Op, RUNS};
+use crate::oracle;
+use crate::server::{Server, guarded, let_it_be_late};
+use crate::stores::Backend;
+use crate::world::World;
+
+impl<B: Backend> World<B> {
+    /// Ends this life of the server and begins the next one over what is stored.
+    pub async fn restart(mut self, power_loss: bool) -> Self {
+        if power_loss {
+            self.settle().await;
+        }
+        self.server.draining.cancel();
+        listing::learn_feed(&self.server, &mut self.oracle).await;
+        for reader in &mut self.readers {
+            let Some(mut live) = reader.live.take() else { continue };
+            if reader.is_over() {
+                continue;
+            }
+            match guarded(live.next()).await {
+                Err(Error::ShuttingDown) => reader.cut(&self.server, &self.oracle, &live.cursor()),
+                told => panic!("a drained subscription ended with {told:?}"),
+            }
+        }
+        if power_loss {
+            self.backend.lose_power().await;
+        }
+        let Self { setup, backend, server, oracle, readers, pending, seen, .. } = self;
+        guarded(server.store.close()).await;
+        drop(server);
+        let server = Server::start(&backend, &setup).await;
+        let mut next = Self { setup, backend, server, oracle, readers, pending, seen, in_the_dark: false };
+        // What was accepted before the end was stored before it.
+        next.settle().await;
+        next
+    }
+
+    /// All comes to rest: every reader comes back and gets all that it lacks, and the store holds all of it.
+    pub async fn finish(mut self) {
+        self.step(Op::LoseSignals(false)).await;
+        self.settle().await;
+        for index in 0..self.readers.len() {
+            if self.readers[index].live.is_none() && !self.readers[index].is_over() {
+                let reader = &mut self.readers[index];
+                let (acked, _) = self.oracle.end(reader.scope);
+                let live = guarded(self.server.service.subscribe(reader.resumption())).await;
+                reader.began(&self.server, &self.oracle, live.expect("a cursor stays valid"), acked);
+            }
+        }
+        for mut reader in std::mem::take(&mut self.readers) {
+            while reader.is_owed(&self.oracle) {
+                if self.in_the_dark {
+                    let_it_be_late().await;
+                }
+                let frame = reader.due().await;
+                self.seen.push(reader.told(&self.server, &self.oracle, &frame, 0));
+            }
+        }
+        assert_eq!(self.server.signals.hub.followed_runs(), 0, "the last reader frees the run");
+        self = self.restart(true).await;
+        for scope in (0..RUNS).map(Some).chain([None]) {
+            for descending in [false, true] {
+                self.list(Walk { scope, filter: 0, descending, page_size: 7, from: None }).await;
+            }
+            if let Some(run) = scope.filter(|run| self.oracle.runs[usize::from(*run)].acked > 0) {
+                let stored = guarded(self.server.service.run(&oracle::run_id(run))).await.unwrap();
+                let model = &self.oracle.runs[usize::from(run)];
+                assert_eq!(stored.last_seq, model.last());
+                assert_eq!(Some(stored.status).filter(|s| *s as u8 > 0), model.status, "the status of run {run}");
+            }
+        }
+        guarded(self.server.store.close()).await;
+    }
+}

@@ -1,0 +1,108 @@
+//! Pages: every walk through them finds each event once, in order, whatever the page size and the bounds in bytes.
+
+use runlog::domain::{Cursor, Event, EventFilter, Scope, record};
+use runlog::service::list::ListEvents;
+use runlog::store::SharedStore;
+
+use crate::ops::ScopeSpec;
+use crate::oracle::{self, Oracle};
+use crate::server::{Server, guarded};
+use crate::world::Seen;
+
+/// A walk from a cursor to the end.
+pub struct Walk {
+    pub scope: ScopeSpec,
+    pub filter: u8,
+    pub descending: bool,
+    pub page_size: usize,
+    /// The cursor and its coordinate.
+    pub from: Option<(String, u64)>,
+}
+
+/// What a walk found, and the cursors on its way.
+pub struct Found {
+    pub events: Vec<Event>,
+    pub cursors: Vec<Seen>,
+}
+
+pub fn coordinate(store: &SharedStore, scope: &Scope, cursor: &str) -> u64 {
+    Cursor::parse(cursor, scope, store.feed_id()).expect("a cursor that the server gave").0
+}
+
+/// Reads page after page until nothing lies behind the last one.
+pub async fn walk(server: &Server, walk: &Walk) -> Found {
+    let scope = oracle::scope(walk.scope);
+    let mut found = Found { events: Vec::new(), cursors: Vec::new() };
+    let mut cursor = walk.from.as_ref().map(|(cursor, _)| cursor.clone()).unwrap_or_default();
+    loop {
+        let request = ListEvents {
+            scope: scope.clone(),
+            cursor: cursor.clone(),
+            page_size: walk.page_size,
+            descending: walk.descending,
+            filter: oracle::filter(walk.filter),
+        };
+        let page = guarded(server.service.list_events(&request)).await.expect("a page");
+        assert!(page.records.len() <= walk.page_size);
+        assert!(!page.has_more || page.next_cursor != cursor, "a page that moves on");
+        found.events.extend(page.records.into_iter().map(|stored| record::decode(stored.bytes).unwrap()));
+        cursor = page.next_cursor;
+        let at = coordinate(&server.store, &scope, &cursor);
+        found.cursors.push(Seen { scope: walk.scope, cursor: cursor.clone(), at });
+        if !page.has_more {
+            return found;
+        }
+    }
+}
+
+/// Lists what the all-runs feed has beyond what is known of it. Promise 4: each run's events lie in it in their order,
+/// and all that was acknowledged is there.
+pub async fn learn_feed(server: &Server, oracle: &mut Oracle) {
+    let known = oracle.feed.len() as u64;
+    let from = Cursor(known).to_text(&Scope::Feed, server.store.feed_id());
+    let all = Walk { scope: None, filter: 0, descending: false, page_size: 50, from: Some((from, known)) };
+    for event in walk(server, &all).await.events {
+        let run = (0..crate::ops::RUNS).find(|run| oracle::run_id(*run) == event.run_id).expect("a run of ours");
+        let before = oracle.feed.iter().filter(|(of_run, _)| *of_run == run).count() as u64;
+        assert_eq!(event.seq, before + 1, "the feed has the events of run {run} in their order");
+        oracle.feed.push((run, event.seq));
+        oracle.check(None, oracle.feed.len() as u64, &event);
+    }
+    let (acked, handed_in) = oracle.end(None);
+    assert!((acked..=handed_in).contains(&(oracle.feed.len() as u64)), "the feed has all that was acknowledged");
+}
+
+/// Checks a walk: exactly the events that pass, in order. `acked` is what was acknowledged in the scope before it began.
+pub fn check(oracle: &Oracle, walk: &Walk, acked: u64, found: &[Event]) {
+    let filter = oracle::filter(walk.filter);
+    // What was under way may be there or not, but only as a whole beginning.
+    let (_, handed_in) = oracle.end(walk.scope);
+    let known = if walk.scope.is_some() { handed_in } else { oracle.feed.len() as u64 };
+    let fits = (acked..=known).any(|end| {
+        let expected = coordinates(oracle, walk, &filter, end);
+        expected.len() == found.len() && expected.iter().zip(found).all(|(c, e)| is_at(oracle, walk.scope, *c, e))
+    });
+    let places: Vec<_> = found.iter().map(|event| (event.run_id.as_str(), event.seq)).collect();
+    assert!(fits, "from {:?}, ends {acked} to {known}, found {places:?}", walk.from);
+    let end = acked.max(known);
+    for event in found {
+        let at = (1..=end).find(|c| is_at(oracle, walk.scope, *c, event)).unwrap();
+        oracle.check(walk.scope, at, event);
+    }
+}
+
+fn coordinates(oracle: &Oracle, walk: &Walk, filter: &EventFilter, end: u64) -> Vec<u64> {
+    let from = walk.from.as_ref().map(|(_, at)| *at);
+    let passes = |c: &u64| oracle.passes(walk.scope, filter, *c);
+    if walk.descending {
+        let before = from.unwrap_or(end + 1).min(end + 1);
+        (1..before).rev().filter(passes).collect()
+    } else {
+        (from.unwrap_or(0) + 1..=end).filter(passes).collect()
+    }
+}
+
+fn is_at(oracle: &Oracle, scope: ScopeSpec, coordinate: u64, event: &Event) -> bool {
+    let (run, seq) = oracle.place(scope, coordinate);
+    event.seq == seq && event.run_id == oracle::run_id(run)
+}

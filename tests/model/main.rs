@@ -1,0 +1,61 @@
+//! The model test: random interleavings of publishing, reading, breaking off, resuming, losing signals and restarting,
+//! driven through the service over a real store, against promises 2 to 6 of `DESIGN.md`.
+//!
+//! | module | what |
+//! |---|---|
+//! | `ops` | what may happen, and how it is generated |
+//! | `oracle` | what must come of it: the log as plain vectors |
+//! | `server` | the service over a store, with a hub that may be cut off from it |
+//! | `world`, `endings` | server, readers and oracle, and what each operation does to all of them |
+//! | `reader` | a subscription and what it may be told |
+//! | `listing` | pages, and the order of the all-runs feed |
+//! | `stores` | where a store comes from |
+//!
+//! `PROPTEST_CASES` raises the number of cases. What failed once is kept in `regressions.txt` and tried first.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it means by failing")]
+
+#[path = "../postgres/cluster.rs"]
+mod cluster;
+mod endings;
+mod listing;
+mod ops;
+mod oracle;
+mod reader;
+mod server;
+mod stores;
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+/// Under a minute for each store in a dev build on two cores.
+fn config<B: stores::Backend>() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { B::CASES },
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/model/regressions.txt"))),
+        max_shrink_time: 120_000,
+        ..default
+    }
+}
+
+/// One line a store: the name of the test, and the [`stores::Backend`] that opens it.
+macro_rules! the_promises_hold {
+    ($($name:ident: $backend:ty),+ $(,)?) => {
+        $(proptest! {
+            #![proptest_config(config::<$backend>())]
+            #[test]
+            fn $name((setup, ops) in ops::case()) {
+                if <$backend as stores::Backend>::is_here() {
+                    world::play::<$backend>(setup, ops);
+                }
+            }
+        })+
+    };
+}
+
+the_promises_hold! {
+    whatever_happens_in_whatever_order_the_promises_hold_on_sqlite: stores::SqliteFiles,
+    whatever_happens_in_whatever_order_the_promises_hold_on_postgresql: stores::PostgresSchema,
+}

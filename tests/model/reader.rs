@@ -1,0 +1,169 @@
+//! A subscription and what it may be told: from its cursor on every event that passes, once, in order (promise 4), the
+//! end when it is there and not before (promise 6), and with each frame the cursor to go on from (promise 5).
+
+use runlog::domain::{EventFilter, Scope, record};
+use runlog::service::subscribe::{Frame, FrameKind, Start, Subscribe, Subscription};
+use tokio::time::timeout;
+
+use crate::listing::coordinate;
+use crate::ops::{ScopeSpec, SubscribeSpec};
+use crate::oracle::{self, Oracle};
+use crate::server::{GUARD, Server};
+use crate::world::Seen;
+
+/// A reader. It outlives its subscriptions: what it was told stays told.
+pub struct Reader {
+    pub live: Option<Subscription>,
+    pub cursor: String,
+    pub scope: ScopeSpec,
+    filter: EventFilter,
+    request: Subscribe,
+    /// The coordinate that `cursor` stands for.
+    at: u64,
+    /// What was acknowledged when this subscription began.
+    replay_end: u64,
+    caught_up: bool,
+    end_told: bool,
+    /// The last frame that was due was a heartbeat.
+    was_silent: bool,
+}
+
+impl Reader {
+    /// A reader that just began. `started_between` are the ends of the scope around its beginning.
+    pub fn new(spec: &SubscribeSpec, request: Subscribe, acked: u64) -> Self {
+        Self {
+            live: None,
+            cursor: String::new(),
+            scope: spec.scope,
+            filter: oracle::filter(spec.filter),
+            request,
+            at: 0,
+            replay_end: acked,
+            caught_up: false,
+            end_told: false,
+            was_silent: false,
+        }
+    }
+
+    /// The request that goes on where this reader stands.
+    pub fn resumption(&self) -> Subscribe {
+        Subscribe { start: Start::After(self.cursor.clone()), ..self.request.clone() }
+    }
+
+    /// A subscription began; the first one decides where the reader stands.
+    pub fn began(&mut self, server: &Server, oracle: &Oracle, live: Subscription, acked: u64) {
+        let cursor = live.cursor();
+        let at = coordinate(&server.store, &oracle::scope(self.scope), &cursor);
+        if self.cursor.is_empty() {
+            self.check_start(oracle, at, acked);
+        } else {
+            assert_eq!(cursor, self.cursor, "a resumed subscription stands at the cursor that it was given");
+        }
+        (self.cursor, self.at, self.replay_end) = (cursor, at, acked);
+        (self.caught_up, self.end_told) = (false, false);
+        self.live = Some(live);
+    }
+
+    fn check_start(&self, oracle: &Oracle, at: u64, acked: u64) {
+        let (_, handed_in) = oracle.end(self.scope);
+        let known = if self.scope.is_some() { handed_in } else { oracle.feed.len() as u64 };
+        let passing =
+            |from: u64, to: u64| (from + 1..=to).filter(|c| oracle.passes(self.scope, &self.filter, *c)).count();
+        let fits = |end: u64| match &self.request.start {
+            Start::After(cursor) if cursor.is_empty() => at == 0,
+            Start::After(_) => true,
+            Start::Latest | Start::Tail(0) => at == end,
+            Start::Tail(count) => at <= end && passing(at, end) == passing(0, end).min(*count as usize),
+        };
+        assert!((acked..=known).any(fits), "{:?} began at {at}, the end being {acked} to {known}", self.request.start);
+    }
+
+    /// Whether the end was told and nothing comes behind it.
+    pub fn is_over(&self) -> bool {
+        self.end_told && !self.request.keep_open
+    }
+
+    /// Whether the reader must be told something, by what is acknowledged.
+    pub fn is_owed(&self, oracle: &Oracle) -> bool {
+        let (acked, _) = oracle.end(self.scope);
+        let has_ended = |run: u8| oracle.runs[usize::from(run)].ended.is_some_and(|(seq, _)| seq <= acked);
+        let ends = self.scope.is_some_and(has_ended) && !self.end_told;
+        self.live.is_some()
+            && !self.is_over()
+            && (!self.caught_up || ends || (self.at + 1..=acked).any(|c| oracle.passes(self.scope, &self.filter, c)))
+    }
+
+    /// The next frame, which is due.
+    pub async fn due(&mut self) -> Frame {
+        let place = format!("{:?} after {:?}, caught up: {}", self.request, self.cursor, self.caught_up);
+        let next = timeout(GUARD, self.live.as_mut().unwrap().next()).await;
+        let next = next.unwrap_or_else(|_| panic!("what is due does not come: {place}"));
+        let frame = next.expect("a frame").expect("no end yet");
+        let is_silence = matches!(frame.kind, FrameKind::Heartbeat) && frame.cursor == self.cursor;
+        // The heartbeat that looked for itself comes first where all that it found is the end.
+        assert!(!(is_silence && self.was_silent), "nothing but heartbeats in place of what is due: {place}");
+        self.was_silent = is_silence;
+        frame
+    }
+
+    /// Checks a frame. `acked` is what was acknowledged before it was asked for and has surely reached the hub.
+    pub fn told(&mut self, server: &Server, oracle: &Oracle, frame: &Frame, acked: u64) -> Seen {
+        assert!(!self.is_over(), "nothing comes after the end: {frame:?}");
+        let before = self.at;
+        let scope = oracle::scope(self.scope);
+        self.at = coordinate(&server.store, &scope, &frame.cursor);
+        self.cursor.clone_from(&frame.cursor);
+        let live = self.live.as_ref().unwrap();
+        assert_eq!(live.cursor(), frame.cursor);
+        match &frame.kind {
+            FrameKind::Events(batches) => {
+                let mut events = Vec::new();
+                for batch in batches {
+                    let mut rest = batch.data.clone();
+                    while !rest.is_empty() {
+                        events.push(record::decode(record::split_entry(&mut rest).unwrap()).unwrap());
+                    }
+                }
+                let asked = if self.request.max_batch == 0 { 100 } else { self.request.max_batch };
+                assert!(!events.is_empty() && events.len() <= asked, "{} events of {asked}", events.len());
+                self.check_silence(oracle, before, events.len());
+                let due = (before + 1..=self.at).filter(|c| oracle.passes(self.scope, &self.filter, *c));
+                for (coordinate, event) in due.zip(&events) {
+                    oracle.check(self.scope, coordinate, event);
+                }
+            }
+            FrameKind::CaughtUp { last_seq } => {
+                self.check_silence(oracle, before, 0);
+                assert!(!std::mem::replace(&mut self.caught_up, true), "caught up is told once");
+                assert!(self.at >= self.replay_end, "all that was stored at the beginning is told before");
+                assert_eq!(*last_seq, if matches!(scope, Scope::Run(_)) { self.at } else { 0 });
+            }
+            FrameKind::Heartbeat => self.check_silence(oracle, before, 0),
+            FrameKind::Ended { status, last_seq } => {
+                self.check_silence(oracle, before, 0);
+                assert!(!std::mem::replace(&mut self.end_told, true), "the end is told once");
+                assert!(self.caught_up, "the end comes after the replay");
+                let run = &oracle.runs[usize::from(self.scope.expect("the feed has no end"))];
+                let (final_seq, final_status) = run.ended.expect("the run has ended");
+                assert_eq!((*status, *last_seq), (final_status, self.at));
+                assert!(*last_seq >= final_seq.max(acked), "{last_seq} of {acked}, ended at {final_seq}");
+            }
+        }
+        Seen { scope: self.scope, cursor: frame.cursor.clone(), at: self.at }
+    }
+
+    /// The server ends and tells where to go on: maybe past events that the filter holds back.
+    pub fn cut(&mut self, server: &Server, oracle: &Oracle, cursor: &str) {
+        let before = self.at;
+        self.at = coordinate(&server.store, &oracle::scope(self.scope), cursor);
+        self.cursor = cursor.to_owned();
+        self.check_silence(oracle, before, 0);
+    }
+
+    /// Between two cursors lie exactly the events that were told: no gap, no duplicate.
+    fn check_silence(&self, oracle: &Oracle, before: u64, told: usize) {
+        assert!(self.at >= before, "a cursor never goes back: {before} to {}", self.at);
+        let due = (before + 1..=self.at).filter(|c| oracle.passes(self.scope, &self.filter, *c)).count();
+        assert_eq!(told, due, "{told} of the {due} events after {before} and up to {} were told", self.at);
+    }
+}

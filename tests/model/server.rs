@@ -1,0 +1,77 @@
+//! One life of the server: the service over a store, with a hub that may be cut off from it.
+
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use runlog::service::hub::{Hub, WindowLimits};
+use runlog::service::{Service, ServiceOptions};
+use runlog::store::{Commit, CommitListener, SharedStore};
+use tokio_util::sync::CancellationToken;
+
+use crate::ops::Setup;
+use crate::stores::Backend;
+
+/// Only the guard against a wait that never ends; nothing is timed by it.
+pub const GUARD: Duration = Duration::from_secs(20);
+/// Longer than a case takes on its own clock, so that heartbeats come when they are asked for.
+const HEARTBEAT: Duration = Duration::from_secs(300);
+
+/// One life of the server.
+pub struct Server {
+    pub service: Service,
+    pub store: SharedStore,
+    pub signals: Arc<Signals>,
+    pub draining: CancellationToken,
+}
+
+/// The way from the store to the hub, which may lose everything.
+pub struct Signals {
+    pub hub: Arc<Hub>,
+    pub lost: AtomicBool,
+}
+
+impl CommitListener for Signals {
+    fn committed(&self, commit: Commit) {
+        if !self.lost.load(Ordering::SeqCst) {
+            self.hub.committed(commit);
+        }
+    }
+}
+
+impl Server {
+    pub async fn start<B: Backend>(backend: &B, setup: &Setup) -> Self {
+        let limits = WindowLimits { events: setup.window_events, bytes: setup.window_bytes };
+        let hub = Arc::new(Hub::new(limits));
+        let signals = Arc::new(Signals { hub: Arc::clone(&hub), lost: AtomicBool::new(false) });
+        let store = backend.open(setup, Arc::clone(&signals) as Arc<dyn CommitListener>).await;
+        let options = ServiceOptions {
+            max_page_bytes: setup.page_bytes,
+            max_batch_bytes: setup.batch_bytes,
+            heartbeat: HEARTBEAT,
+            ..ServiceOptions::default()
+        };
+        let draining = CancellationToken::new();
+        let service = Service::new(Arc::clone(&store), hub, options, draining.clone());
+        Self { service, store, signals, draining }
+    }
+}
+
+/// Waits for what must come.
+#[track_caller]
+pub fn guarded<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let caller = Location::caller();
+    async move {
+        let due = tokio::time::timeout(GUARD, future).await;
+        due.unwrap_or_else(|_| panic!("what is awaited at {caller} does not come"))
+    }
+}
+
+/// Moves the clock of a quiet world past a heartbeat, so that readers look for themselves.
+pub async fn let_it_be_late() {
+    tokio::time::pause();
+    tokio::time::advance(HEARTBEAT + Duration::from_secs(1)).await;
+    tokio::time::resume();
+}

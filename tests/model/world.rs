@@ -1,0 +1,269 @@
+//! The service over a store, with its readers, beside the oracle; each operation is done to both.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use futures_util::FutureExt;
+use proptest::sample::Index;
+use runlog::domain::{Cursor, Error, Scope};
+use runlog::service::publish::Publish;
+use runlog::service::subscribe::{Start, Subscribe};
+use runlog::store::Receipt;
+
+use crate::listing::{self, Walk};
+use crate::ops::{Expect, Op, PublishSpec, ScopeSpec, Setup, StartSpec, SubscribeSpec};
+use crate::oracle::{self, Oracle, Predicted};
+use crate::reader::Reader;
+use crate::server::{Server, guarded, let_it_be_late};
+use crate::stores::Backend;
+
+const MAX_READERS: usize = 12;
+
+/// A cursor that was given out.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub scope: ScopeSpec,
+    pub cursor: String,
+    pub at: u64,
+}
+
+/// All of it.
+pub struct World<B> {
+    pub setup: Setup,
+    pub backend: B,
+    pub server: Server,
+    pub oracle: Oracle,
+    pub readers: Vec<Reader>,
+    pub pending: VecDeque<(Receipt, Predicted)>,
+    pub seen: Vec<Seen>,
+    /// Signals may have been lost, so readers are woken by the clock.
+    pub in_the_dark: bool,
+}
+
+/// Plays one case.
+pub fn play<B: Backend>(setup: Setup, ops: Vec<Op>) {
+    let mut runtime = match setup.threads {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    runtime.worker_threads(2).enable_all().build().unwrap().block_on(async {
+        let mut world = World::<B>::new(setup).await;
+        for op in ops {
+            match op {
+                Op::Restart { power_loss } => world = world.restart(power_loss).await,
+                op => world.step(op).await,
+            }
+        }
+        world.finish().await;
+    });
+}
+
+impl<B: Backend> World<B> {
+    async fn new(setup: Setup) -> Self {
+        let backend = B::new().await;
+        let server = Server::start(&backend, &setup).await;
+        let oracle = Oracle::new(setup.strict);
+        let (readers, pending, seen) = Default::default();
+        Self { setup, backend, server, oracle, readers, pending, seen, in_the_dark: false }
+    }
+
+    pub async fn step(&mut self, op: Op) {
+        match op {
+            Op::Submit(publish) => self.submit(publish).await,
+            Op::Settle => self.settle().await,
+            Op::Subscribe(spec) => self.subscribe(spec).await,
+            Op::Read(reader, frames) => self.read(reader, usize::from(frames)).await,
+            Op::CatchUp(reader) => self.read(reader, usize::MAX).await,
+            Op::Poll(reader) => self.poll(reader).await,
+            Op::Drop(reader) => {
+                if let Some(reader) = pick(reader, &mut self.readers) {
+                    reader.live = None;
+                }
+            }
+            Op::Resume(reader) => self.resume(reader).await,
+            Op::List { scope, filter, descending, page_size, from } => {
+                let from = from.and_then(|index| self.seen_in(scope, index)).map(|seen| (seen.cursor, seen.at));
+                self.list(Walk { scope, filter, descending, page_size, from }).await;
+            }
+            Op::LoseSignals(lost) => {
+                // Waking readers by the clock takes a clock that the test moves.
+                let lost = lost && !self.setup.threads;
+                self.server.signals.lost.store(lost, Ordering::SeqCst);
+                self.in_the_dark |= lost;
+            }
+            Op::BadCursor(scope, kind) => self.bad_cursor(scope, kind).await,
+            Op::Restart { .. } => unreachable!("takes the world as a whole"),
+        }
+    }
+
+    async fn submit(&mut self, spec: PublishSpec) {
+        let events: Vec<_> = spec.events.iter().map(|event| self.oracle.event(event)).collect();
+        let last = self.oracle.runs[usize::from(spec.run)].last();
+        let expected_last_seq = match spec.expect {
+            Expect::Nothing => None,
+            Expect::Right => Some(last),
+            Expect::Wrong(by) => Some(if by % 2 == 0 { last.saturating_sub(by) } else { last + by }),
+        };
+        let predicted = self.oracle.predict(spec.run, &events, expected_last_seq);
+        let publish = Publish { run_id: oracle::run_id(spec.run), events, expected_last_seq };
+        let receipt = guarded(self.server.service.submit(publish)).await.expect("the queue has room");
+        self.pending.push_back((receipt, predicted));
+    }
+
+    /// Promises 2 and 3: each answer is the one that was predicted.
+    pub async fn settle(&mut self) {
+        while let Some((receipt, predicted)) = self.pending.pop_front() {
+            let run = predicted.run;
+            match (guarded(receipt.stored()).await, predicted.answer) {
+                (Ok(appended), Ok(expected)) => {
+                    let answer: Vec<_> = appended.events.iter().map(|event| (event.seq, event.duplicate)).collect();
+                    assert_eq!(answer, expected, "seqs and repetitions of a publish to run {run}");
+                    assert_eq!((appended.status, appended.last_seq), (predicted.status, predicted.last_seq));
+                    for event in &appended.events {
+                        self.oracle.acknowledge(run, event.seq, &event.event_id);
+                    }
+                }
+                (Err(error), Err(reason)) => assert_eq!(error.reason(), reason),
+                (answer, expected) => panic!("run {run} answered {answer:?}, expected was {expected:?}"),
+            }
+        }
+        listing::learn_feed(&self.server, &mut self.oracle).await;
+        let (acked, _) = self.oracle.end(None);
+        assert_eq!(self.oracle.feed.len() as u64, acked);
+    }
+
+    async fn subscribe(&mut self, spec: SubscribeSpec) {
+        if self.readers.len() == MAX_READERS {
+            self.readers.remove(0);
+        }
+        let start = match &spec.start {
+            StartSpec::Beginning => Start::After(String::new()),
+            StartSpec::Latest => Start::Latest,
+            StartSpec::Tail(count) => Start::Tail(*count),
+            StartSpec::Seen(index) => {
+                let seen = self.seen_in(spec.scope, *index);
+                Start::After(seen.map(|seen| seen.cursor).unwrap_or_default())
+            }
+        };
+        let request = Subscribe {
+            scope: oracle::scope(spec.scope),
+            start,
+            filter: oracle::filter(spec.filter),
+            keep_open: spec.keep_open,
+            wait_for_run: spec.wait_for_run,
+            max_batch: spec.max_batch,
+            heartbeat: None,
+        };
+        let (acked, _) = self.oracle.end(spec.scope);
+        let mut reader = Reader::new(&spec, request.clone(), acked);
+        match guarded(self.server.service.subscribe(request)).await {
+            Ok(live) => {
+                listing::learn_feed(&self.server, &mut self.oracle).await;
+                reader.began(&self.server, &self.oracle, live, acked);
+                self.readers.push(reader);
+            }
+            Err(Error::RunNotFound { .. }) => assert!(acked == 0 && spec.scope.is_some() && !spec.wait_for_run),
+            Err(error) => panic!("subscribing failed: {error:?}"),
+        }
+    }
+
+    async fn resume(&mut self, index: Index) {
+        let dropped = |reader: &&mut Reader| reader.live.is_none() && !reader.is_over();
+        let mut dropped: Vec<_> = self.readers.iter_mut().filter(dropped).collect();
+        let Some(reader) = pick(index, &mut dropped) else { return };
+        let (acked, _) = self.oracle.end(reader.scope);
+        let live = guarded(self.server.service.subscribe(reader.resumption())).await;
+        reader.began(&self.server, &self.oracle, live.expect("a cursor stays valid"), acked);
+    }
+
+    /// Reads frames that are due.
+    async fn read(&mut self, index: Index, frames: usize) {
+        if self.in_the_dark {
+            self.settle().await;
+        }
+        let Some(reader) = pick(index, &mut self.readers) else { return };
+        for _ in 0..frames {
+            if !reader.is_owed(&self.oracle) {
+                break;
+            }
+            if self.in_the_dark {
+                let_it_be_late().await;
+            }
+            let acked = if self.in_the_dark { 0 } else { self.oracle.end(reader.scope).0 };
+            let frame = reader.due().await;
+            listing::learn_feed(&self.server, &mut self.oracle).await;
+            self.seen.push(reader.told(&self.server, &self.oracle, &frame, acked));
+        }
+        if reader.is_over() && reader.live.is_some() {
+            assert!(guarded(reader.live.as_mut().unwrap().next()).await.unwrap().is_none(), "the end closes");
+            reader.live = None;
+        }
+    }
+
+    /// Asks once and drops the question; a frame that comes all the same must be right.
+    async fn poll(&mut self, index: Index) {
+        let Some(reader) = pick(index, &mut self.readers) else { return };
+        let is_over = reader.is_over();
+        let Some(live) = reader.live.as_mut().filter(|_| !is_over) else { return };
+        let acked = if self.in_the_dark { 0 } else { self.oracle.end(reader.scope).0 };
+        if let Some(frame) = live.next().now_or_never() {
+            let frame = frame.expect("a frame").expect("no end yet");
+            listing::learn_feed(&self.server, &mut self.oracle).await;
+            self.seen.push(reader.told(&self.server, &self.oracle, &frame, acked));
+        }
+    }
+
+    pub async fn list(&mut self, walk: Walk) {
+        let (acked, handed_in) = self.oracle.end(walk.scope);
+        if walk.scope.is_some() && acked == 0 {
+            if handed_in == 0 {
+                let scope = oracle::scope(walk.scope);
+                let missing = self.server.store.tip(&scope).await;
+                assert!(matches!(missing, Err(Error::RunNotFound { .. })), "{missing:?}");
+            }
+            return;
+        }
+        let found = listing::walk(&self.server, &walk).await;
+        listing::learn_feed(&self.server, &mut self.oracle).await;
+        listing::check(&self.oracle, &walk, acked, &found.events);
+        self.seen.extend(found.cursors);
+    }
+
+    /// Promise 5: a cursor is valid for ever or refused by name.
+    async fn bad_cursor(&mut self, spec: ScopeSpec, kind: u8) {
+        self.settle().await;
+        let (scope, feed) = (oracle::scope(spec), self.server.store.feed_id());
+        let (end, _) = self.oracle.end(spec);
+        if end == 0 {
+            return;
+        }
+        let other = if spec.is_some() { Scope::Feed } else { oracle::scope(Some(0)) };
+        let (cursor, reason) = match kind {
+            0 => (Cursor(end + 1).to_text(&scope, feed), "CURSOR_BEYOND_END"),
+            1 => (Cursor(1).to_text(&other, feed), "CURSOR_INVALID"),
+            2 => (Cursor(i64::MAX as u64).to_text(&scope, feed), "CURSOR_BEYOND_END"),
+            _ => ("01".to_owned(), "CURSOR_INVALID"),
+        };
+        let request = Subscribe {
+            scope,
+            start: Start::After(cursor),
+            filter: oracle::filter(0),
+            keep_open: false,
+            wait_for_run: true,
+            max_batch: 0,
+            heartbeat: None,
+        };
+        let refused = guarded(self.server.service.subscribe(request)).await.err().expect("a refusal");
+        assert_eq!((refused.reason(), refused.field()), (reason, Some("cursor")));
+    }
+
+    /// A cursor that was given out for this scope.
+    fn seen_in(&self, scope: ScopeSpec, index: Index) -> Option<Seen> {
+        let of_scope: Vec<_> = self.seen.iter().filter(|seen| seen.scope == scope).collect();
+        (!of_scope.is_empty()).then(|| of_scope[index.index(of_scope.len())].clone())
+    }
+}
+
+fn pick<T>(index: Index, of: &mut [T]) -> Option<&mut T> {
+    if of.is_empty() { None } else { Some(&mut of[index.index(of.len())]) }
+}
