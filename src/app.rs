@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -15,14 +16,15 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
 
-use crate::config::ServeOptions;
+use crate::config::{NotifyOption, ServeOptions, StoreUrl};
 use crate::pb;
 use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
 use crate::service::hub::{Hub, WindowLimits};
 use crate::service::{Service, ServiceOptions};
-use crate::store::SharedStore;
-use crate::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+use crate::store::postgres::{self, PostgresOptions, PostgresStore};
+use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
+use crate::store::{QueueOptions, SharedStore};
 use crate::transport::connections;
 use crate::transport::grpc::{EventHandler, RunHandler, WireErrors};
 use crate::transport::rest::{self, Gateway, GatewayOptions};
@@ -43,9 +45,12 @@ pub enum StartError {
     /// Options that do not go together.
     #[error(transparent)]
     Options(#[from] crate::config::InvalidOptions),
-    /// The store does not open.
+    /// The SQLite file does not open.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Sqlite(#[from] sqlite::OpenError),
+    /// The PostgreSQL database does not open.
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}: {cause}; choose another with --listen")]
     Bind {
@@ -78,7 +83,10 @@ impl Server {
         let bind_error = |cause| StartError::Bind { address: options.listen, cause };
         let listener = TcpListener::bind(options.listen).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        let store: SharedStore = Arc::new(SqliteStore::open(sqlite_options(options), hub.clone()).await?);
+        let store: SharedStore = match &options.store {
+            Some(url) => Arc::new(PostgresStore::open(postgres_options(options, url), hub.clone()).await?),
+            None => Arc::new(SqliteStore::open(sqlite_options(options), hub.clone()).await?),
+        };
         let draining = CancellationToken::new();
         let service = Service::new(store.clone(), hub, service_options(options), draining.clone());
         Ok(Self { listener, address, store, service, draining, options: options.clone() })
@@ -103,7 +111,10 @@ impl Server {
             async move { draining.cancelled().await },
         );
         let mut serving = tokio::spawn(server);
-        tracing::info!(address = %self.address, data = %self.options.data.display(), "serving");
+        match &self.options.store {
+            Some(_) => tracing::info!(address = %self.address, "serving out of PostgreSQL"),
+            None => tracing::info!(address = %self.address, data = %self.options.data.display(), "serving"),
+        }
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
             ended = &mut serving => Some(ended),
@@ -206,13 +217,33 @@ async fn forget_health(mut health: HealthReporter) {
 fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
     SqliteOptions {
         lifecycle: options.lifecycle(),
+        queue: queue_options(options),
+        read_connections: options.read_connections,
+        ..SqliteOptions::new(&options.data)
+    }
+}
+
+fn postgres_options(options: &ServeOptions, url: &StoreUrl) -> PostgresOptions {
+    PostgresOptions {
+        lifecycle: options.lifecycle(),
+        queue: queue_options(options),
+        pool_size: options.pg_pool_size,
+        statement_timeout: Duration::from_millis(options.pg_statement_timeout_ms),
+        connect_timeout: Duration::from_millis(options.pg_connect_timeout_ms),
+        retry: Duration::from_millis(options.pg_retry_ms),
+        notify: options.notify == NotifyOption::On,
+        poll: Duration::from_millis(options.poll_ms),
+        ..PostgresOptions::new(url.expose())
+    }
+}
+
+fn queue_options(options: &ServeOptions) -> QueueOptions {
+    QueueOptions {
         max_commit_events: options.max_commit_events,
         max_commit_bytes: options.max_commit_bytes,
         queue_events: options.publish_queue_events,
         queue_bytes: options.publish_queue_bytes,
         queue_wait: options.publish_wait(),
-        read_connections: options.read_connections,
-        ..SqliteOptions::new(&options.data)
     }
 }
 

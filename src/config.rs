@@ -3,6 +3,7 @@
 //! A number carries its unit in its name. What one option allows is checked while it is parsed; what two options mean
 //! together is checked by [`ServeOptions::validate`].
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -36,15 +37,53 @@ pub enum LifecycleOption {
     Strict,
 }
 
+/// How the servers on one PostgreSQL database hear of each other's commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NotifyOption {
+    /// By LISTEN and NOTIFY, and by polling.
+    On,
+    /// By polling only.
+    Off,
+}
+
+/// Where the database is. It may hold a password, so it is never printed, not even as a value that does not parse.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(String);
+
+impl StoreUrl {
+    /// The URL, for the one who connects.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for StoreUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreUrl(…)")
+    }
+}
+
 /// The options of `runlog serve`. [`Default`] is what an empty command line in an empty environment gives.
 #[derive(Clone, Debug, Args)]
 pub struct ServeOptions {
     /// Address and port to listen on; port 0 takes a free one, which the log tells.
     #[arg(long, env = "RUNLOG_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
-    /// The SQLite file that holds everything; created where it is missing. One server at a time owns it.
+    /// The SQLite file that holds everything; created where it is missing. One server at a time owns it. Not used with
+    /// --store.
     #[arg(long, env = "RUNLOG_DATA", value_name = "FILE", default_value = "runlog.db")]
     pub data: PathBuf,
+    /// A PostgreSQL database (14 or newer) in place of the file, as postgres://USER:PASSWORD@HOST:PORT/DATABASE with
+    /// sslmode, sslrootcert and others as parameters. Any number of servers may share it.
+    #[arg(long, env = "RUNLOG_STORE", value_name = "URL", hide_env_values = true)]
+    pub store: Option<StoreUrl>,
     /// Serve an address that other machines reach although there are no keys: whoever reaches the port may read and
     /// write every run.
     #[arg(long, env = "RUNLOG_INSECURE_NO_AUTH")]
@@ -128,10 +167,45 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_SSE_HEARTBEAT_MS", help_heading = "Reading and following", default_value = "5000",
           value_parser = within_ms(1_000..=300_000))]
     pub sse_heartbeat_ms: u64,
-    /// Connections to the store for readers (1 to 64).
+    /// Connections to the SQLite file for readers (1 to 64).
     #[arg(long, env = "RUNLOG_READ_CONNECTIONS", help_heading = "Reading and following", default_value = "4",
           value_parser = clap::value_parser!(u32).range(1..=64))]
     pub read_connections: u32,
+
+    /// Connections to PostgreSQL for readers (1 to 1,000); the server has three more to write, to follow and to listen.
+    #[arg(long, env = "RUNLOG_PG_POOL_SIZE", help_heading = "PostgreSQL", default_value = "8",
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub pg_pool_size: u32,
+    /// How long a statement or a lock may take, milliseconds (100 to 600,000); a transaction that idles longer is ended,
+    /// so that a server that vanished keeps no lock.
+    #[arg(long, env = "RUNLOG_PG_STATEMENT_TIMEOUT_MS", help_heading = "PostgreSQL", default_value = "10000",
+          value_parser = within_ms(100..=600_000))]
+    pub pg_statement_timeout_ms: u64,
+    /// How long to wait for a connection to PostgreSQL, milliseconds (100 to 600,000).
+    #[arg(long, env = "RUNLOG_PG_CONNECT_TIMEOUT_MS", help_heading = "PostgreSQL", default_value = "5000",
+          value_parser = within_ms(100..=600_000))]
+    pub pg_connect_timeout_ms: u64,
+    /// How long a lost connection, a failover or a deadlock is retried inside before the caller is answered UNAVAILABLE,
+    /// milliseconds (0 to 600,000).
+    #[arg(long, env = "RUNLOG_PG_RETRY_MS", help_heading = "PostgreSQL", default_value = "10000",
+          value_parser = within_ms(0..=600_000))]
+    pub pg_retry_ms: u64,
+    /// Whether servers tell each other of commits with LISTEN and NOTIFY: `on`, or `off` behind a pooler that gives out
+    /// connections by the transaction. Then the feed is only polled.
+    #[arg(
+        long,
+        env = "RUNLOG_NOTIFY",
+        help_heading = "PostgreSQL",
+        value_enum,
+        default_value = "on",
+        hide_possible_values = true
+    )]
+    pub notify: NotifyOption,
+    /// How often PostgreSQL is asked for commits of other servers, milliseconds (10 to 60,000). With --notify=on this is
+    /// the net under lost signals, with off it is the delay.
+    #[arg(long, env = "RUNLOG_POLL_MS", help_heading = "PostgreSQL", default_value = "1000",
+          value_parser = within_ms(10..=60_000))]
+    pub poll_ms: u64,
 
     /// How long a connection may be silent before it is pinged, milliseconds (1,000 to 3,600,000).
     #[arg(long, env = "RUNLOG_KEEPALIVE_INTERVAL_MS", help_heading = "Connections", default_value = "30000",
@@ -191,6 +265,12 @@ impl ServeOptions {
                  --insecure-no-auth",
                 self.listen
             )));
+        }
+        let is_postgres = |url: &StoreUrl| ["postgres://", "postgresql://"].iter().any(|s| url.0.starts_with(s));
+        if self.store.as_ref().is_some_and(|url| !is_postgres(url)) {
+            return Err(InvalidOptions(
+                "--store must begin with postgres:// or postgresql://; a SQLite file is given with --data".to_owned(),
+            ));
         }
         let payload = ("--max-payload-bytes", self.max_payload_bytes as u64);
         let request = ("--max-request-bytes", self.max_request_bytes as u64);
@@ -354,6 +434,16 @@ mod tests {
     }
 
     #[test]
+    fn a_store_is_a_postgresql_url_and_is_never_printed() {
+        parse(&["--store", "postgres://u:secret@h/d"]).unwrap().validate().unwrap();
+        for bad in ["mysql://u:secret@h/d", "secret", "postgres:secret"] {
+            let options = parse(&["--store", bad]).unwrap();
+            let text = format!("{} {options:?}", options.validate().unwrap_err());
+            assert!(text.contains("--store") && !text.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_number_out_of_its_range_is_a_usage_error() {
         for bad in [["--max-json-depth", "101"], ["--heartbeat-ms", "999"], ["--read-connections", "0"]] {
             assert!(parse(&bad).unwrap_err().to_string().contains(bad[0]), "{bad:?}");
@@ -370,7 +460,7 @@ mod tests {
             assert!(help.contains(&format!("--{long}")), "{long}");
             assert!(help.contains(&format!("[env: {variable}")), "{variable}");
             assert!(
-                !arg.get_default_values().is_empty() || ["insecure-no-auth", "cors-origins"].contains(&long),
+                !arg.get_default_values().is_empty() || ["insecure-no-auth", "cors-origins", "store"].contains(&long),
                 "{long}"
             );
             assert!(arg.get_help().is_some_and(|help| !help.to_string().is_empty()), "{long}");

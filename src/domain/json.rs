@@ -40,6 +40,12 @@ impl Payload {
         Self { text, sensitive }
     }
 
+    /// A payload read back from a store that also kept what [`is_sensitive`](Self::is_sensitive) said.
+    #[must_use]
+    pub fn from_parts(text: impl Into<Box<str>>, sensitive: bool) -> Self {
+        Self { text: text.into(), sensitive }
+    }
+
     /// The JSON text as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,6 +1,14 @@
 //! Where events are kept. The comments on [`Store`] are the contract; one test suite holds every store to it.
 
+mod ids;
+mod layout;
+mod plan;
+pub mod postgres;
+mod queue;
+mod run_row;
 pub mod sqlite;
+
+pub use queue::QueueOptions;
 
 use std::sync::Arc;
 

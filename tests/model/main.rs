@@ -15,6 +15,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it means by failing")]
 
+#[path = "../postgres/cluster.rs"]
+mod cluster;
 mod endings;
 mod listing;
 mod ops;
@@ -27,13 +29,11 @@ mod world;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-/// Under a minute in a dev build on two cores.
-const CASES: u32 = 400;
-
-fn config() -> ProptestConfig {
+/// Under a minute for each store in a dev build on two cores.
+fn config<B: stores::Backend>() -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig {
-        cases: if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { CASES },
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { B::CASES },
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/model/regressions.txt"))),
         max_shrink_time: 120_000,
         ..default
@@ -43,18 +43,19 @@ fn config() -> ProptestConfig {
 /// One line a store: the name of the test, and the [`stores::Backend`] that opens it.
 macro_rules! the_promises_hold {
     ($($name:ident: $backend:ty),+ $(,)?) => {
-        proptest! {
-            #![proptest_config(config())]
-            $(
-                #[test]
-                fn $name((setup, ops) in ops::case()) {
+        $(proptest! {
+            #![proptest_config(config::<$backend>())]
+            #[test]
+            fn $name((setup, ops) in ops::case()) {
+                if <$backend as stores::Backend>::is_here() {
                     world::play::<$backend>(setup, ops);
                 }
-            )+
-        }
+            }
+        })+
     };
 }
 
 the_promises_hold! {
     whatever_happens_in_whatever_order_the_promises_hold_on_sqlite: stores::SqliteFiles,
+    whatever_happens_in_whatever_order_the_promises_hold_on_postgresql: stores::PostgresSchema,
 }

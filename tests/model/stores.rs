@@ -3,14 +3,24 @@
 use std::sync::Arc;
 
 use runlog::domain::projection::Lifecycle;
+use runlog::store::postgres::{PostgresOptions, PostgresStore};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
-use runlog::store::{CommitListener, SharedStore};
+use runlog::store::{CommitListener, QueueOptions, SharedStore};
 use tempfile::TempDir;
 
+use crate::cluster::{self, Database};
 use crate::ops::Setup;
 
 /// Keeps the data of one case while stores over it come and go.
 pub trait Backend: Sized {
+    /// Most cases: a store that takes longer gets fewer.
+    const CASES: u32 = 400;
+
+    /// Whether this kind of store is on this machine; that it is not has been said.
+    fn is_here() -> bool {
+        true
+    }
+
     /// With no data yet.
     async fn new() -> Self;
 
@@ -19,6 +29,14 @@ pub trait Backend: Sized {
 
     /// From now on the data is what a power loss at this moment would leave. The open store is closed afterwards.
     async fn lose_power(&mut self) {}
+}
+
+fn lifecycle(setup: &Setup) -> Lifecycle {
+    if setup.strict { Lifecycle::Strict } else { Lifecycle::Record }
+}
+
+fn queue(setup: &Setup) -> QueueOptions {
+    QueueOptions { max_commit_events: setup.commit_events, ..QueueOptions::default() }
 }
 
 /// A SQLite file in a directory of its own.
@@ -40,8 +58,8 @@ impl Backend for SqliteFiles {
 
     async fn open(&self, setup: &Setup, listener: Arc<dyn CommitListener>) -> SharedStore {
         let options = SqliteOptions {
-            lifecycle: if setup.strict { Lifecycle::Strict } else { Lifecycle::Record },
-            max_commit_events: setup.commit_events,
+            lifecycle: lifecycle(setup),
+            queue: queue(setup),
             max_unsealed_entries: setup.unsealed_entries,
             read_connections: setup.read_connections,
             ..SqliteOptions::new(self.path())
@@ -58,5 +76,30 @@ impl Backend for SqliteFiles {
         if wal(&before).exists() {
             std::fs::copy(wal(&before), wal(&self.path())).unwrap();
         }
+    }
+}
+
+/// A PostgreSQL schema of its own. What a lost replica or server leaves is the matter of `tests/replicas`.
+pub struct PostgresSchema(Database);
+
+impl Backend for PostgresSchema {
+    const CASES: u32 = 80;
+
+    fn is_here() -> bool {
+        cluster::shared().is_some()
+    }
+
+    async fn new() -> Self {
+        Self(Database::create_schema().await.unwrap())
+    }
+
+    async fn open(&self, setup: &Setup, listener: Arc<dyn CommitListener>) -> SharedStore {
+        let options = PostgresOptions {
+            lifecycle: lifecycle(setup),
+            queue: queue(setup),
+            pool_size: setup.read_connections,
+            ..PostgresOptions::new(self.0.url())
+        };
+        Arc::new(PostgresStore::open(options, listener).await.expect("the data opens again"))
     }
 }

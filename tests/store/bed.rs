@@ -8,9 +8,12 @@ use runlog::domain::projection::Lifecycle;
 use runlog::domain::{
     Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId, Scope, event::Appended, record,
 };
+use runlog::store::postgres::{PostgresOptions, PostgresStore};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
-use runlog::store::{Append, Commit, CommitListener, Range, SharedStore};
+use runlog::store::{Append, Commit, CommitListener, QueueOptions, Range, SharedStore};
 use tokio::sync::watch;
+
+use crate::cluster::Database;
 
 /// What the cases turn.
 #[derive(Clone, Copy)]
@@ -36,6 +39,13 @@ impl Default for Tuning {
     }
 }
 
+impl Tuning {
+    fn queue(self) -> QueueOptions {
+        let Self { queue_events, queue_bytes, queue_wait, .. } = self;
+        QueueOptions { queue_events, queue_bytes, queue_wait, ..QueueOptions::default() }
+    }
+}
+
 pub const NEVER_SEALED: Tuning = tuning(usize::MAX);
 pub const ALWAYS_SEALED: Tuning = tuning(1);
 
@@ -50,8 +60,9 @@ pub const fn tuning(seal_every: usize) -> Tuning {
 }
 
 /// A place for one store's data, removed when dropped.
-pub trait Bed: Send + Sync + 'static {
-    fn new() -> Self;
+pub trait Bed: Send + Sync + Sized + 'static {
+    /// `None`: this kind of store is not on this machine, and that has been said.
+    fn new() -> impl Future<Output = Option<Self>> + Send;
     /// Opens the store that lives here; the data of the one before is found again.
     fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> impl Future<Output = SharedStore> + Send;
 
@@ -75,21 +86,41 @@ impl SqliteBed {
         SqliteOptions {
             lifecycle: tuning.lifecycle,
             max_unsealed_entries: tuning.seal_every,
-            queue_events: tuning.queue_events,
-            queue_bytes: tuning.queue_bytes,
-            queue_wait: tuning.queue_wait,
+            queue: tuning.queue(),
             ..SqliteOptions::new(self.0.path().join("log.db"))
         }
     }
 }
 
-impl Bed for SqliteBed {
-    fn new() -> Self {
+impl SqliteBed {
+    pub fn here() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Bed for SqliteBed {
+    async fn new() -> Option<Self> {
+        Some(Self::here())
     }
 
     async fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> SharedStore {
         Arc::new(SqliteStore::open(self.options(tuning), listener).await.unwrap())
+    }
+}
+
+/// A database of its own in the cluster of this test program.
+pub struct PostgresBed(pub Database);
+
+impl Bed for PostgresBed {
+    async fn new() -> Option<Self> {
+        Some(Self(Database::create().await?))
+    }
+
+    async fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> SharedStore {
+        let (lifecycle, queue) = (tuning.lifecycle, tuning.queue());
+        // Few connections: many tests run at a time.
+        let options = PostgresOptions { lifecycle, queue, pool_size: 4, ..PostgresOptions::new(self.0.url()) };
+        Arc::new(PostgresStore::open(options, listener).await.unwrap())
     }
 }
 
@@ -106,7 +137,12 @@ impl CommitListener for Recorder {
     fn committed(&self, commit: Commit) {
         self.commits.lock().unwrap().push(commit);
         self.told.send_modify(|told| *told += 1);
-        drop(self.released.wait_while(self.held.lock().unwrap(), |held| *held).unwrap());
+        if *self.held.lock().unwrap() {
+            // Said to the runtime: a worker that just stood still might be the one that looks after sockets and timers.
+            tokio::task::block_in_place(|| {
+                drop(self.released.wait_while(self.held.lock().unwrap(), |held| *held).unwrap());
+            });
+        }
     }
 }
 
@@ -124,6 +160,13 @@ impl Recorder {
         store.submit(append("plug", vec![event("plug")])).await.unwrap();
         self.told.subscribe().wait_for(|now| *now > told).await.unwrap();
         held
+    }
+
+    /// Waits until the feed was told up to this position.
+    pub async fn told_up_to(&self, position: u64) {
+        let mut told = self.told.subscribe();
+        let is_there = |_: &usize| self.commits().last().is_some_and(|commit| commit.feed_tip.last >= position);
+        tokio::time::timeout(Duration::from_secs(60), told.wait_for(is_there)).await.unwrap().unwrap();
     }
 }
 

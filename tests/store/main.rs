@@ -9,9 +9,12 @@
 
 mod appends;
 mod bed;
+#[path = "../postgres/cluster.rs"]
+mod cluster;
 mod duplicates;
 mod expectations;
 mod groups;
+mod postgres_faults;
 mod reading;
 mod runs;
 mod sqlite_faults;
@@ -69,7 +72,8 @@ macro_rules! contract {
         $(mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $case() {
-                crate::$module::$case(<$bed as crate::bed::Bed>::new()).await;
+                let Some(bed) = <$bed as crate::bed::Bed>::new().await else { return };
+                crate::$module::$case(bed).await;
             })*
         })*
     };
@@ -78,4 +82,8 @@ use contract;
 
 mod sqlite {
     crate::contract!(crate::bed::SqliteBed);
+}
+
+mod postgres {
+    crate::contract!(crate::bed::PostgresBed);
 }

@@ -95,7 +95,7 @@ fn page_is_right(page: Page, range: Range, whole: &[(u64, Bytes)]) {
     }
 }
 
-pub async fn random_logs_read_as_they_were_written(_bed: impl Bed) {
+pub async fn random_logs_read_as_they_were_written<B: Bed>(_bed: B) {
     // (run, events, bytes of each payload) for each append, how often to seal, and a range to read.
     let appends = prop::collection::vec((0..4_u8, 1..5_usize, 0..200_usize), 1..25);
     let range = (0..60_u64, any::<bool>(), 1..40_usize, 0..3_000_usize);
@@ -105,7 +105,7 @@ pub async fn random_logs_read_as_they_were_written(_bed: impl Bed) {
     let test = move || {
         runner.run(&cases, |(appends, seal_every, ranges, reopen)| {
             runtime.block_on(async {
-                let bed = SqliteBed::new();
+                let bed = B::new().await.unwrap();
                 let mut store = bed.open(tuning(seal_every)).await.0;
                 let mut written: Vec<(u8, String)> = Vec::new();
                 for (run, events, bytes) in appends {
@@ -195,7 +195,7 @@ pub async fn large_events_are_read_one_by_one(bed: impl Bed) {
     }
 }
 
-pub async fn coordinates_past_every_end_are_empty_pages(bed: impl Bed) {
+pub async fn coordinates_past_every_end_are_empty_pages<B: Bed>(bed: B) {
     for tuning in [NEVER_SEALED, ALWAYS_SEALED] {
         let store = bed.open(tuning).await.0;
         store.append(append("r", vec![event("x")])).await.unwrap();
@@ -209,7 +209,7 @@ pub async fn coordinates_past_every_end_are_empty_pages(bed: impl Bed) {
         }
         store.close().await;
     }
-    let empty = crate::bed::SqliteBed::new();
+    let empty = B::new().await.unwrap();
     let store = empty.opened().await;
     let page = store.read(&Scope::Feed, ascending(0, 10)).await.unwrap();
     assert_eq!((page.chunks.len(), page.tip.last), (0, 0));

@@ -39,7 +39,7 @@ async fn execute(path: &Path, sql: &'static str) {
 
 #[tokio::test]
 async fn a_second_owner_is_refused_until_the_first_has_gone() {
-    let bed = SqliteBed::new();
+    let bed = SqliteBed::here();
     let path = bed.options(Tuning::default()).path;
     let store = bed.opened().await;
     assert!(matches!(refusal(&path).await, OpenError::InUse { .. }));
@@ -50,7 +50,7 @@ async fn a_second_owner_is_refused_until_the_first_has_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_dropped_store_keeps_the_file_until_its_last_commit() {
-    let bed = SqliteBed::new();
+    let bed = SqliteBed::here();
     let (store, recorder) = bed.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     let accepted = store.submit(append("r", vec![event("x")])).await.unwrap();
@@ -100,7 +100,7 @@ async fn an_empty_file_becomes_a_store() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_by_name() {
-    let bed = SqliteBed::new();
+    let bed = SqliteBed::here();
     let path = bed.options(Tuning::default()).path;
     bed.opened().await.close().await;
     execute(
@@ -188,7 +188,7 @@ async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
-    let bed = SqliteBed::new();
+    let bed = SqliteBed::here();
     let options = SqliteOptions { max_unsealed_entries: 7, ..bed.options(Tuning::default()) };
     let store = try_open(options.clone()).await.unwrap();
     let mut pending = Vec::new();
@@ -231,7 +231,7 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_without_a_pause_do_not_let_the_write_ahead_log_grow_for_ever() {
-    let bed = SqliteBed::new();
+    let bed = SqliteBed::new().await.unwrap();
     let path = bed.options(Tuning::default()).path;
     let store = bed.open(tuning(20)).await.0;
     let mut readers = [raw(&path).await, raw(&path).await];

@@ -5,31 +5,32 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jiff::{Timestamp, Unit};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::event::Appended;
 use crate::domain::projection::Documents;
-use crate::domain::{Error, Result};
-use crate::store::{Append, CommitListener};
+use crate::domain::{Error, Result, Run, RunId};
+use crate::store::layout::Row;
+use crate::store::plan::{self, Head, Known, Plan, PlannedRun};
+use crate::store::queue::{Group, Waiting};
+use crate::store::{Append, Commit, CommitListener};
 
 use super::error::from_sqlx;
 use super::heads::Heads;
-use super::ids::RecentIds;
-use super::known::{self, Known};
-use super::plan::{Plan, PlannedRun, Writes};
+use super::ids::{self, RecentIds};
+use super::known;
 use super::tail::{End, Tail};
 use super::{SqliteOptions, open, runs, seal};
 
-/// An append that waits for the committer.
-pub struct Request {
-    pub append: Append,
-    pub bytes: usize,
-    pub reply: oneshot::Sender<Result<Appended>>,
-    pub _queue_bytes: OwnedSemaphorePermit,
+/// What a commit writes, and what is told of it afterwards.
+struct Writes {
+    rows: Vec<Row>,
+    /// The runs after the commit.
+    runs: Vec<PlannedRun>,
+    /// How far each of them goes then.
+    ends: Vec<(i64, End)>,
+    commit: Commit,
 }
 
 /// The writer's state. What it holds in memory is what the file says, or `stale`.
@@ -50,19 +51,9 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Runs until `closing` and until all that was accepted before is answered.
-    pub async fn run(mut self, mut queue: mpsc::Receiver<Request>, closing: CancellationToken) {
-        loop {
-            let first = tokio::select! {
-                biased;
-                first = queue.recv() => first,
-                () = closing.cancelled(), if !queue.is_closed() => {
-                    queue.close();
-                    continue;
-                }
-            };
-            let Some(first) = first else { break };
-            let group = self.group(first, &mut queue);
+    /// Runs until the queue is closed and all that was accepted before is answered.
+    pub async fn run(mut self, mut queue: Waiting) {
+        while let Some(group) = queue.next().await {
             self.serve(group).await;
         }
         if let Err(error) = self.writer.close().await {
@@ -70,31 +61,9 @@ impl Committer {
         }
     }
 
-    /// All that waits, up to the bounds of a commit.
-    fn group(&self, first: Request, queue: &mut mpsc::Receiver<Request>) -> Vec<Request> {
-        let (mut events, mut bytes) = (first.append.events.len(), first.bytes);
-        let mut group = vec![first];
-        while events < self.options.max_commit_events && bytes < self.options.max_commit_bytes {
-            let Ok(next) = queue.try_recv() else { break };
-            events += next.append.events.len();
-            bytes += next.bytes;
-            group.push(next);
-        }
-        group
-    }
-
-    async fn serve(&mut self, group: Vec<Request>) {
-        let mut replies = Vec::with_capacity(group.len());
-        let mut appends = Vec::with_capacity(group.len());
-        for request in group {
-            replies.push((request.reply, request._queue_bytes));
-            appends.push(request.append);
-        }
-        let results = self.commit(appends).await;
-        for ((reply, _), result) in replies.into_iter().zip(results) {
-            // The client may be gone; its events are stored all the same.
-            let _ = reply.send(result);
-        }
+    async fn serve(&mut self, group: Group) {
+        let outcomes = self.commit(group.appends).await;
+        group.replies.answer(outcomes);
         if let Err(error) = self.seal_if_due().await {
             tracing::warn!(%error, "sealing the end of the log failed; it is tried again after the next commit");
         }
@@ -131,14 +100,28 @@ impl Committer {
 
     async fn store(&mut self, appends: Vec<Append>, known: Known) -> Vec<Result<Appended>> {
         let count = appends.len();
-        let now = Timestamp::now().round(Unit::Microsecond).unwrap_or_else(|_| Timestamp::now());
-        let mut plan = Plan::new(&self.heads, &known, self.options.lifecycle, now);
+        let now = plan::now();
+        let mut last_number = self.heads.last_number();
+        let head = |run_id: &RunId| {
+            self.heads.get(run_id).cloned().unwrap_or_else(|| {
+                last_number += 1;
+                Head { number: last_number, run: Run::new(run_id.clone(), now) }
+            })
+        };
+        let mut plan = Plan::new(head, &known, self.options.lifecycle, now);
         let results = appends.into_iter().map(|append| plan.add(append)).collect();
-        let Some(mut writes) = plan.into_writes(self.tail.last_position()) else { return results };
-        self.unsealed.entries += writes.entries.len();
+        let runs = plan.finish();
+        if runs.is_empty() {
+            return results;
+        }
+        let laid = plan::lay_out(&runs, self.tail.last_position());
+        let commit = plan::announcement(&laid, &runs);
+        let ends = runs.iter().map(|planned| self.end_of(planned)).collect();
+        self.unsealed.entries += laid.entries.len();
         // Before the commit: who sees its rows finds its events. Who finds these sooner is stopped by what is committed.
-        self.tail.push(std::mem::take(&mut writes.entries));
-        self.recent_ids.extend(std::mem::take(&mut writes.ids));
+        self.tail.push(laid.entries);
+        self.recent_ids.extend(producer_ids(&runs));
+        let writes = Writes { rows: laid.rows, runs, ends, commit };
         let began = Instant::now();
         if let Err(error) = self.write(&writes).await {
             self.stale = true;
@@ -147,6 +130,15 @@ impl Committer {
         measure(began, &writes);
         self.publish(writes);
         results
+    }
+
+    /// How far a run goes after the commit, and whether its row has to be written for that.
+    fn end_of(&self, planned: &PlannedRun) -> (i64, End) {
+        let run = &planned.head.run;
+        let before = self.heads.get(&run.run_id).map(|head| &head.run);
+        let row_changes = !planned.documents.is_empty() || before.is_none_or(|before| row_differs(before, run));
+        let row_seq = if row_changes { run.last_seq } else { 0 };
+        (planned.head.number, End { last_seq: run.last_seq, updated_at: run.updated_at, row_seq })
     }
 
     /// The transaction: all of it in one round to the connection's thread.
@@ -161,7 +153,7 @@ impl Committer {
                 .bind(row.data.to_vec());
         }
         query = query
-            .bind(runs::rows_json(writes.runs.iter().filter(|run| run.row_changes).map(|run| &run.head)))
+            .bind(runs::rows_json(changed_rows(writes)))
             .bind(runs::documents_json(writes.runs.iter().map(document_of)));
         query.execute(&mut self.writer).await.map_err(from_sqlx)?;
         Ok(())
@@ -172,7 +164,7 @@ impl Committer {
         for row in &writes.rows {
             self.unsealed.bytes += row.data.len();
         }
-        self.tail.committed(writes.runs.iter().map(end_of), writes.commit.feed_tip.last);
+        self.tail.committed(writes.ends, writes.commit.feed_tip.last);
         self.heads.commit(writes.runs.into_iter().map(|planned| planned.head));
         self.listener.committed(writes.commit);
     }
@@ -211,6 +203,24 @@ impl Committer {
     }
 }
 
+/// Whether two states of a run differ in more than how far it goes.
+fn row_differs(before: &Run, after: &Run) -> bool {
+    before.status != after.status
+        || before.agent_name != after.agent_name
+        || before.structure_id != after.structure_id
+        || before.started_at != after.started_at
+        || before.completed_at != after.completed_at
+        || before.ended_by != after.ended_by
+        || before.output_at != after.output_at
+        || before.usage != after.usage
+}
+
+/// The runs whose rows have to be written.
+fn changed_rows(writes: &Writes) -> impl Iterator<Item = &Head> {
+    let changed = writes.runs.iter().zip(&writes.ends).filter(|(_, (_, end))| end.row_seq > 0);
+    changed.map(|(planned, _)| &planned.head)
+}
+
 fn measure(began: Instant, writes: &Writes) {
     let events: u32 = writes.rows.iter().map(|row| row.count).sum();
     metrics::counter!("runlog_published_events_total").increment(u64::from(events));
@@ -218,10 +228,14 @@ fn measure(began: Instant, writes: &Writes) {
     metrics::histogram!("runlog_commit_seconds").record(began.elapsed().as_secs_f64());
 }
 
-fn end_of(planned: &PlannedRun) -> (i64, End) {
-    let run = &planned.head.run;
-    let row_seq = if planned.row_changes { run.last_seq } else { 0 };
-    (planned.head.number, End { last_seq: run.last_seq, updated_at: run.updated_at, row_seq })
+/// Producers' ids of the new events, as (run, hash, seq).
+fn producer_ids(runs: &[PlannedRun]) -> Vec<(i64, i64, u64)> {
+    let of_run = |run: &PlannedRun| {
+        let place =
+            |(event_id, index): (&_, &usize)| (run.head.number, ids::hash(event_id), run.events[*index].event.seq);
+        run.producer_ids.iter().map(place).collect::<Vec<_>>()
+    };
+    runs.iter().flat_map(of_run).collect()
 }
 
 fn document_of(planned: &PlannedRun) -> (i64, &Documents) {

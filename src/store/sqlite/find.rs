@@ -3,6 +3,7 @@
 use sqlx::SqlitePool;
 
 use crate::domain::{Error, Event, EventId, Result, RunId, record};
+use crate::store::ids as store_ids;
 
 use super::error::from_sqlx;
 use super::ids::{self, RecentIds};
@@ -27,7 +28,7 @@ pub async fn event(
     };
     let hash = ids::hash(event_id);
     // First memory, then the table: what is sealed in between is found in one of them.
-    let mut candidates: Vec<(i64, u64)> = ids::assigned_place(event_id).into_iter().collect();
+    let mut candidates: Vec<(i64, u64)> = store_ids::assigned_place(event_id).into_iter().collect();
     candidates.extend(recent_ids.get(run, hash));
     let sealed: Vec<(i64, i64)> =
         sqlx::query_as("SELECT run, seq FROM event_ids WHERE hash = ?1 AND run = coalesce(?2, run) LIMIT ?3")

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-use crate::domain::{Error, Result, Run, RunId};
+use crate::domain::{Error, Result, RunId};
+use crate::store::plan::Head;
+use crate::store::run_row::RunRow;
 
 use super::error::from_sqlx;
 use super::runs;
@@ -12,15 +14,6 @@ use super::tail::Tail;
 
 /// Most runs kept; the least recently used half goes when it is exceeded.
 const MAX_HEADS: usize = 32_768;
-
-/// A run as the writer knows it. Its documents are not loaded.
-#[derive(Clone, Debug)]
-pub struct Head {
-    /// Number of the run in the store.
-    pub number: i64,
-    /// The run up to its last committed event.
-    pub run: Run,
-}
 
 /// The cache of heads, and the numbers of new runs.
 #[derive(Debug)]
@@ -52,7 +45,7 @@ impl Heads {
             return Ok(());
         }
         let ids = serde_json::to_string(&missing).unwrap_or_default();
-        let rows = sqlx::query_as::<_, runs::RunRow>(
+        let rows = sqlx::query_as::<_, RunRow>(
             "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, \
              completed_at, usage, ended_by, output_at, NULL AS output, NULL AS error, NULL AS pending_input, \
              NULL AS status_detail \
@@ -65,7 +58,7 @@ impl Heads {
         for row in rows {
             let number = row.run;
             // Nobody but this writer writes rows, so what was read goes with the tail.
-            let Some(run) = row.into_run(tail)? else { return Err(Error::Internal) };
+            let Some(run) = runs::current(row, tail)? else { return Err(Error::Internal) };
             self.by_id.insert(run.run_id.clone(), (Head { number, run }, self.clock));
         }
         Ok(())

@@ -4,39 +4,22 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-use crate::domain::{Error, Event, EventId, NewEvent, Result, record};
-use crate::store::Append;
+use crate::domain::{Error, Event, EventId, Result, record};
+use crate::store::layout::Entry;
+use crate::store::plan::{Known, Stored};
+use crate::store::{Append, ids as store_ids};
 
 use super::error::from_sqlx;
 use super::heads::Heads;
 use super::ids::{self, RecentIds};
 use super::read;
-use super::tail::{Entry, Tail};
+use super::tail::Tail;
 
 /// Bytes of records that are read at once to look for repeated events.
 const LOOKUP_BYTES: usize = 4 << 20;
 
 /// A wanted run and seq, and the row of the index that covers it.
 type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, bool);
-
-/// Stored events by run and id.
-pub type Known = HashMap<(i64, EventId), Stored>;
-
-/// A stored event under an id that an append carries.
-pub struct Stored {
-    /// Its place in the run.
-    pub seq: u64,
-    /// None: its payload is as long as no payload that came with the id, so it is another event for sure. It is not kept
-    /// then: a request of small events must not be able to call 1,000 large ones into memory.
-    event: Option<Event>,
-}
-
-impl Stored {
-    /// Whether `new` is the same event sent again.
-    pub fn has_content_of(&self, new: &NewEvent) -> bool {
-        self.event.as_ref().is_some_and(|event| event.has_content_of(new))
-    }
-}
 
 /// Finds them. Reads with the writer's connection: a commit does not wait for the readers' pool.
 pub async fn load(
@@ -53,7 +36,8 @@ pub async fn load(
         for new in &append.events {
             let Some(event_id) = &new.event_id else { continue };
             let hash = ids::hash(event_id);
-            candidates.extend(ids::assigned_seq(run, event_id).filter(|seq| *seq <= last_seq).map(|seq| (run, seq)));
+            candidates
+                .extend(store_ids::assigned_seq(run, event_id).filter(|seq| *seq <= last_seq).map(|seq| (run, seq)));
             candidates.extend(recent_ids.get(Some(run), hash));
             pairs.push((run, hash));
             sent.entry((run, event_id)).or_default().push(new.payload.as_str().len());

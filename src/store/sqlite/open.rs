@@ -9,19 +9,19 @@ use std::sync::Arc;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
-use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Error, EventId, FeedId, Result, record};
-use crate::store::CommitListener;
+use crate::store::layout::Entry;
+use crate::store::queue::Queue;
+use crate::store::{CommitListener, ids as store_ids};
 
 use super::committer::Committer;
 use super::error::{self, from_sqlx, primary_code};
 use super::heads::Heads;
 use super::ids::{self, RecentIds};
 use super::seal::Unsealed;
-use super::tail::{End, Entry, Tail};
+use super::tail::{End, Tail};
 use super::{SqliteOptions, SqliteStore};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
@@ -90,8 +90,7 @@ impl SqliteStore {
         tail.replace(memory.entries, memory.ends, memory.last_position);
         let recent_ids = Arc::new(RecentIds::default());
         recent_ids.replace(memory.recent_ids);
-        let (queue, requests) = mpsc::channel(options.queue_events);
-        let closing = CancellationToken::new();
+        let (queue, waiting) = Queue::new(options.queue.clone());
         let committer = Committer {
             options: options.clone(),
             connect,
@@ -104,17 +103,14 @@ impl SqliteStore {
             stale: false,
             _lock: lock,
         };
-        let committer = tokio::spawn(committer.run(requests, closing.clone()));
+        let committer = tokio::spawn(committer.run(waiting));
         Ok(Self {
             queue,
-            queue_bytes: Arc::new(Semaphore::new(options.queue_bytes)),
-            options,
             readers,
             tail,
             recent_ids,
             feed_id: FeedId(u32::try_from(feed_id).unwrap_or_default()),
             committer: tokio::sync::Mutex::new(Some(committer)),
-            closing,
         })
     }
 }
@@ -248,7 +244,7 @@ pub async fn rebuild(writer: &mut SqliteConnection) -> Result<Memory> {
     for (run_id, event_id, seq) in &found.ids {
         let run = number(run_id)?;
         // What the store itself gave needs no entry: the id tells its place.
-        if ids::assigned_seq(run, event_id) != Some(*seq) {
+        if store_ids::assigned_seq(run, event_id) != Some(*seq) {
             recent_ids.push((run, ids::hash(event_id), *seq));
         }
     }

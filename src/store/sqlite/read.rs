@@ -5,11 +5,12 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio_stream::StreamExt;
 
 use crate::domain::{Chunk, Error, Result, RunId, RunStatus};
+use crate::store::layout::Entry;
 use crate::store::{Page, Range, Tip};
 
 use super::error::from_sqlx;
 use super::runs;
-use super::tail::{Entry, Tail};
+use super::tail::Tail;
 
 /// A row of `run_index` without its run.
 pub type IndexRow = (i64, i64, i64, i64, i64, bool);

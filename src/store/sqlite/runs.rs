@@ -1,16 +1,15 @@
 //! Rows of `runs` and `run_documents`: writing them in a commit, reading them for those who ask.
 
-use jiff::Timestamp;
-use serde_json::json;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio_stream::StreamExt;
 
 use crate::domain::projection::Documents;
-use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId, Usage};
+use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId};
+use crate::store::plan::Head;
+use crate::store::run_row::{RunRow, changed_documents, usage_json};
 use crate::store::{RunQuery, RunsPage, Tip};
 
 use super::error::from_sqlx;
-use super::heads::Head;
 use super::tail::Tail;
 
 /// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
@@ -44,81 +43,20 @@ const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name
     LEFT JOIN run_documents p ON p.run = r.run AND p.kind = 'pending_input' \
     LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' ";
 
-/// A run as it lies in the tables.
-#[derive(sqlx::FromRow)]
-pub struct RunRow {
-    pub run: i64,
-    run_id: String,
-    status: i64,
-    last_seq: i64,
-    agent_name: Option<String>,
-    structure_id: Option<String>,
-    created_at: String,
-    updated_at: String,
-    started_at: Option<String>,
-    completed_at: Option<String>,
-    usage: Option<String>,
-    ended_by: Option<String>,
-    output_at: Option<String>,
-    output: Option<String>,
-    error: Option<String>,
-    pending_input: Option<String>,
-    status_detail: Option<String>,
-}
-
-impl RunRow {
-    /// The run, as far as it goes by its row or by the tail, which is asked after the row was read; `None` when the row
-    /// was written anew in between, and what it says does not go with what the tail says. A row that does not read is
-    /// damage.
-    pub fn into_run(self, tail: &Tail) -> Result<Option<Run>> {
-        let (number, run_id) = (self.run, self.run_id.clone());
-        let mut run = self.parse().ok_or_else(|| {
-            tracing::error!(run_id, "a row of the runs table does not read");
-            Error::StoreDamaged
-        })?;
-        let Some(end) = tail.end(number) else { return Ok(Some(run)) };
-        if end.row_seq > run.last_seq {
-            return Ok(None);
-        }
-        if end.last_seq > run.last_seq {
-            run.last_seq = end.last_seq;
-            run.updated_at = end.updated_at;
-        }
-        Ok(Some(run))
+/// The run of a row, as far as it goes by the row or by the tail, which is asked after the row was read; `None` when the
+/// row was written anew in between, and what it says does not go with what the tail says.
+pub fn current(row: RunRow, tail: &Tail) -> Result<Option<Run>> {
+    let number = row.run;
+    let mut run = row.into_run()?;
+    let Some(end) = tail.end(number) else { return Ok(Some(run)) };
+    if end.row_seq > run.last_seq {
+        return Ok(None);
     }
-
-    fn document_bytes(&self) -> usize {
-        [&self.output, &self.error, &self.pending_input, &self.status_detail]
-            .into_iter()
-            .flatten()
-            .map(String::len)
-            .sum()
+    if end.last_seq > run.last_seq {
+        run.last_seq = end.last_seq;
+        run.updated_at = end.updated_at;
     }
-
-    fn parse(self) -> Option<Run> {
-        fn optional<T>(text: Option<String>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
-            text.map_or(Some(None), |text| parse(&text).map(Some))
-        }
-        let time = |text: &str| text.parse::<Timestamp>().ok();
-        Some(Run {
-            run_id: RunId::parse(&self.run_id).ok()?,
-            status: RunStatus::from_number(self.status)?,
-            agent_name: optional(self.agent_name, |text| AgentName::parse(text).ok())?,
-            structure_id: optional(self.structure_id, |text| StructureId::parse(text).ok())?,
-            created_at: time(&self.created_at)?,
-            updated_at: time(&self.updated_at)?,
-            started_at: optional(self.started_at, time)?,
-            completed_at: optional(self.completed_at, time)?,
-            last_seq: u64::try_from(self.last_seq).ok()?,
-            ended_by: optional(self.ended_by, |text| EventType::parse(text).ok())?,
-            output_at: optional(self.output_at, time)?,
-            status_detail_json: self.status_detail,
-            output_json: self.output,
-            error_json: self.error,
-            usage: optional(self.usage, |text| serde_json::from_str(text).ok())?,
-            pending_input: optional(self.pending_input, |text| serde_json::from_str(text).ok())?,
-        })
-    }
+    Ok(Some(run))
 }
 
 /// The parameter of [`UPSERT_RUNS`].
@@ -146,24 +84,14 @@ pub fn rows_json<'a>(heads: impl Iterator<Item = &'a Head>) -> String {
     serde_json::to_string(&rows).unwrap_or_default()
 }
 
-/// JSON has no infinity. A sum of costs may reach it, and a row that does not read would take the run with it.
-fn usage_json(usage: &Usage) -> String {
-    let cost_usd = usage.cost_usd.clamp(f64::MIN, f64::MAX);
-    serde_json::to_string(&Usage { cost_usd, ..usage.clone() }).unwrap_or_default()
-}
-
 /// The parameter of [`UPSERT_DOCUMENTS`].
 pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -> String {
-    let mut rows = Vec::new();
-    for (run, documents) in changes.filter(|(_, documents)| !documents.is_empty()) {
-        rows.extend(documents.output_json.as_ref().map(|text| json!([run, "output", text])));
-        rows.extend(documents.error_json.as_ref().map(|text| json!([run, "error", text])));
-        rows.extend(documents.status_detail_json.as_ref().map(|text| json!([run, "status_detail", text])));
-        let pending = documents.pending_input.as_ref();
-        let text = |input| serde_json::to_string(input).unwrap_or_default();
-        rows.extend(pending.map(|input| json!([run, "pending_input", input.as_ref().map(text)])));
-    }
-    serde_json::Value::Array(rows).to_string()
+    let rows: Vec<_> = changes
+        .flat_map(|(run, documents)| {
+            changed_documents(documents).into_iter().map(move |(kind, text)| (run, kind, text))
+        })
+        .collect();
+    serde_json::to_string(&rows).unwrap_or_default()
 }
 
 /// Number and tip of a run.
@@ -195,7 +123,7 @@ pub async fn one(readers: &SqlitePool, tail: &Tail, run_id: &RunId) -> Result<Ru
             .fetch_optional(readers)
             .await
             .map_err(from_sqlx)?;
-        let run = row.ok_or_else(|| not_found(run_id))?.into_run(tail)?;
+        let run = current(row.ok_or_else(|| not_found(run_id))?, tail)?;
         if let Some(run) = run.filter(|_| tail.generation() == generation) {
             return Ok(run);
         }
@@ -235,7 +163,7 @@ async fn list_once(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Resul
         let row = row.map_err(from_sqlx)?;
         bytes += row.document_bytes();
         let number = row.run;
-        match row.into_run(tail)? {
+        match current(row, tail)? {
             Some(run) => runs.push(run),
             None => return Ok(None),
         }
@@ -284,7 +212,7 @@ pub async fn at(readers: &SqlitePool, tail: &Tail, query: &RunQuery, offset: u64
             .fetch_all(readers)
             .await
             .map_err(from_sqlx)?;
-        let runs: Option<Vec<Run>> = rows.into_iter().map(|row| row.into_run(tail)).collect::<Result<_>>()?;
+        let runs: Option<Vec<Run>> = rows.into_iter().map(|row| current(row, tail)).collect::<Result<_>>()?;
         if let Some(runs) = runs.filter(|_| tail.generation() == generation) {
             return Ok(runs);
         }

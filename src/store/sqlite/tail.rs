@@ -14,37 +14,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 
-use crate::domain::Chunk;
 use crate::store::Range;
-
-/// Where neighbouring events of one run lie in the log. They were stored in one commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Seq of the first.
-    pub seq: u64,
-    /// How many; at least 1.
-    pub count: u32,
-    /// `pos` of the log row.
-    pub row: u64,
-    /// First byte in the row's data.
-    pub start: u32,
-    /// Bytes.
-    pub length: u32,
-    /// Whether the public view may leave something out.
-    pub sensitive: bool,
-}
-
-impl Entry {
-    /// Seq of the last event.
-    pub fn last(&self) -> u64 {
-        self.seq + u64::from(self.count) - 1
-    }
-
-    /// The chunk that these bytes make.
-    pub fn chunk(&self, data: bytes::Bytes) -> Chunk {
-        Chunk { first: self.seq, count: self.count, sensitive: self.sensitive, data }
-    }
-}
+use crate::store::layout::Entry;
 
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -58,7 +58,7 @@ async fn survives(store: &SharedStore) -> usize {
 
 #[tokio::test]
 async fn damage_in_an_event_harms_that_event_only() {
-    let bed = SqliteBed::new();
+    let bed = SqliteBed::here();
     let path = filled(&bed).await;
     let mut bytes = fs::read(&path).unwrap();
     // The b-tree page that begins the row of r1's third event: its cells no longer make sense.
@@ -77,7 +77,7 @@ async fn damage_in_an_event_harms_that_event_only() {
 
 #[tokio::test]
 async fn damage_anywhere_is_an_error_and_no_panic() {
-    let bed = SqliteBed::new();
+    let bed = SqliteBed::here();
     let path = filled(&bed).await;
     let whole = fs::read(&path).unwrap();
     let (mut refused, mut told) = (0, 0);
@@ -102,7 +102,7 @@ async fn damage_anywhere_is_an_error_and_no_panic() {
 
 #[tokio::test]
 async fn an_empty_header_is_refused_and_not_made_anew() {
-    let bed = SqliteBed::new();
+    let bed = SqliteBed::here();
     let path = filled(&bed).await;
     let mut bytes = fs::read(&path).unwrap();
     bytes[..100].fill(0);
@@ -114,7 +114,7 @@ async fn an_empty_header_is_refused_and_not_made_anew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_damaged_run_does_not_fail_the_group_it_is_in() {
-    let bed = SqliteBed::new();
+    let bed = SqliteBed::here();
     let store = bed.opened().await;
     for name in ["bad", "good"] {
         store.append(append(name, vec![event("x")])).await.unwrap();

@@ -1,0 +1,113 @@
+//! From SQLSTATE codes to the one error. Codes and names of constraints, never message texts:
+//! <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+
+use crate::domain::Error;
+
+pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+pub const NO_SUCH_DATABASE: &str = "3D000";
+pub const CANNOT_CONNECT_NOW: &str = "57P03";
+pub const READ_ONLY: &str = "25006";
+const UNIQUE_VIOLATION: &str = "23505";
+
+/// Unique constraints that another replica may have filled first; a new try sees its rows.
+const RACES: [&str; 5] = ["runs_run_id", "runs_run", "events_run_seq", "events_given_id", "events_pos"];
+
+/// Why something did not work: the answer is no, or the database failed.
+#[derive(Debug)]
+pub enum Fault {
+    /// What the caller learns.
+    Answer(Error),
+    /// The database or the way to it.
+    Database(sqlx::Error),
+    /// It took longer than the server itself would have let it.
+    Silence,
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Fault {
+    /// Whether the same may work in a moment, perhaps with another connection or another server.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Answer(_) => false,
+            Self::Silence => true,
+            Self::Database(error) => is_passing(error),
+        }
+    }
+
+    /// Whether the connection is in order and only its transaction is not.
+    pub fn leaves_connection(&self) -> bool {
+        match self {
+            Self::Answer(_) => true,
+            Self::Database(error) => {
+                code(error).is_some_and(|code| !code.starts_with("57P") && !code.starts_with("08"))
+            }
+            Self::Silence => false,
+        }
+    }
+
+    /// What the caller learns; the detail goes to the log.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Answer(error) => error,
+            Self::Silence => {
+                tracing::error!("PostgreSQL does not answer");
+                Error::StoreUnavailable
+            }
+            Self::Database(error) => from_sqlx(&error),
+        }
+    }
+}
+
+/// The SQLSTATE, if the server itself refused.
+pub fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(|code| code.into_owned())
+}
+
+fn is_passing(error: &sqlx::Error) -> bool {
+    let Some(code) = code(error) else {
+        use sqlx::Error::{Io, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+        return matches!(error, Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | WorkerCrashed);
+    };
+    match code.as_str() {
+        // Another replica was first; also where the same name was given at the same moment.
+        UNIQUE_VIOLATION => {
+            error.as_database_error().and_then(|e| e.constraint()).is_some_and(|name| RACES.contains(&name))
+        }
+        // Disk full: waiting for it is the client's choice.
+        "53100" => false,
+        // A standby that is not promoted yet; a lock or a statement that took too long; a transaction that idled; a
+        // prepared statement that a pooler lost.
+        READ_ONLY | "55P03" | "57014" | "25P03" | "25P02" | "26000" => true,
+        // Connection, serialization and deadlock, resources, shutdown and start.
+        code => ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)),
+    }
+}
+
+fn from_sqlx(error: &sqlx::Error) -> Error {
+    let code = code(error);
+    tracing::error!(%error, ?code, "PostgreSQL failed");
+    match code.as_deref() {
+        Some("53100") => Error::StoreFull,
+        Some(READ_ONLY) => Error::StoreReadOnly,
+        Some("XX001" | "XX002") => Error::StoreDamaged,
+        _ if is_passing(error) => Error::StoreUnavailable,
+        Some(code) if code.starts_with("28") => Error::StoreUnavailable,
+        Some(_) => Error::Internal,
+        None => match error {
+            sqlx::Error::PoolClosed => Error::ShuttingDown,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Error::StoreDamaged,
+            _ => Error::Internal,
+        },
+    }
+}

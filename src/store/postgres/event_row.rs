@@ -1,0 +1,215 @@
+//! Events as rows: the columns that a commit writes, and the rows that readers get.
+
+use jiff::Timestamp;
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryScalar;
+
+use crate::domain::{AgentName, Chunk, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
+use crate::store::Commit;
+use crate::store::layout::{Laid, Layout};
+use crate::store::plan::PlannedRun;
+
+/// The columns of an [`EventRow`], of events `e` and runs `r`.
+macro_rules! event_columns {
+    ($payload:literal) => {
+        concat!(
+            "e.pos, e.run, r.run_id, e.seq, e.event_id, e.event_type, e.origin, e.status, e.occurred_s, \
+             e.occurred_ns, e.recorded_s, e.recorded_ns, e.agent_name, e.sensitive, ",
+            $payload,
+            " AS payload"
+        )
+    };
+}
+pub(super) use event_columns;
+
+/// An event as readers get it.
+#[derive(sqlx::FromRow)]
+pub struct EventRow {
+    pub pos: i64,
+    pub run: i64,
+    run_id: String,
+    pub seq: i64,
+    pub event_id: String,
+    event_type: String,
+    origin: i16,
+    status: i16,
+    occurred_s: i64,
+    occurred_ns: i32,
+    recorded_s: i64,
+    recorded_ns: i32,
+    agent_name: Option<String>,
+    sensitive: bool,
+    /// None where the query leaves it out.
+    payload: Option<String>,
+}
+
+impl EventRow {
+    /// The event and the run's status after it; a row that does not read is damage. No payload: no event.
+    pub fn into_event(self) -> Result<Option<(Event, RunStatus)>> {
+        let place = (self.run, self.seq);
+        if self.payload.is_none() {
+            return Ok(None);
+        }
+        self.parse().map(Some).ok_or_else(|| {
+            tracing::error!(?place, "a row of the events table does not read");
+            Error::StoreDamaged
+        })
+    }
+
+    fn parse(self) -> Option<(Event, RunStatus)> {
+        let agent_name = match self.agent_name {
+            Some(name) => Some(AgentName::parse(&name).ok()?),
+            None => None,
+        };
+        let event = Event {
+            run_id: RunId::parse(&self.run_id).ok()?,
+            seq: u64::try_from(self.seq).ok()?,
+            event_id: EventId::parse(&self.event_id).ok()?,
+            event_type: EventType::parse(&self.event_type).ok()?,
+            origin: match self.origin {
+                1 => Origin::System,
+                2 => Origin::User,
+                _ => return None,
+            },
+            occurred_at: Timestamp::new(self.occurred_s, self.occurred_ns).ok()?,
+            recorded_at: Timestamp::new(self.recorded_s, self.recorded_ns).ok()?,
+            agent_name,
+            payload: Payload::from_parts(self.payload?, self.sensitive),
+        };
+        Some((event, RunStatus::from_number(i64::from(self.status))?))
+    }
+}
+
+/// Rows that follow each other in the feed, or in one run, laid out as readers get them.
+pub struct Rows {
+    laid: Laid,
+    runs: std::collections::HashMap<i64, (RunId, RunStatus)>,
+}
+
+impl Rows {
+    /// `rows` ascend.
+    pub fn lay_out(rows: impl IntoIterator<Item = EventRow>) -> Result<Self> {
+        let mut rows = rows.into_iter().peekable();
+        let first = rows.peek().map_or(1, |row| row.pos.unsigned_abs());
+        let mut layout = Layout::after(first - 1);
+        let mut runs = std::collections::HashMap::new();
+        for row in rows {
+            let run = row.run;
+            let (event, status) = row.into_event()?.ok_or(Error::StoreDamaged)?;
+            layout.add(run, &event);
+            runs.insert(run, (event.run_id, status));
+        }
+        Ok(Self { laid: layout.finish(), runs })
+    }
+
+    /// As they are told.
+    pub fn commit(&self) -> Commit {
+        self.laid.commit(|run| self.runs[&run].clone())
+    }
+
+    /// As a part of the feed.
+    pub fn feed_chunks(&self) -> Vec<Chunk> {
+        self.commit().feed
+    }
+
+    /// As a part of their run.
+    pub fn run_chunks(&self) -> Vec<Chunk> {
+        self.commit().runs.pop().map(|run| run.chunks).unwrap_or_default()
+    }
+}
+
+/// The columns of new events, in feed order.
+#[derive(Default)]
+pub struct EventColumns<'a> {
+    run: Vec<i64>,
+    seq: Vec<i64>,
+    occurred_s: Vec<i64>,
+    recorded_s: Vec<i64>,
+    occurred_ns: Vec<i32>,
+    recorded_ns: Vec<i32>,
+    bytes: Vec<i32>,
+    status: Vec<i16>,
+    origin: Vec<i16>,
+    given: Vec<bool>,
+    sensitive: Vec<bool>,
+    event_id: Vec<&'a str>,
+    event_type: Vec<&'a str>,
+    agent_name: Vec<Option<&'a str>>,
+    payload: Vec<&'a str>,
+}
+
+impl<'a> EventColumns<'a> {
+    /// The columns of these runs' new events, and how they are laid out after position 0.
+    pub fn of(runs: &'a [PlannedRun]) -> (Self, Laid) {
+        let mut columns = Self::default();
+        let mut layout = Layout::after(0);
+        for run in runs {
+            for planned in &run.events {
+                let event = &planned.event;
+                let bytes = layout.add(run.head.number, event);
+                columns.bytes.push(i32::try_from(bytes).unwrap_or(i32::MAX));
+                columns.status.push(i16::from(planned.status as u8));
+                columns.given.push(run.producer_ids.contains_key(&event.event_id));
+                columns.push(run.head.number, event);
+            }
+        }
+        (columns, layout.finish())
+    }
+
+    fn push(&mut self, run: i64, event: &'a Event) {
+        let (occurred_s, occurred_ns) = split(event.occurred_at);
+        let (recorded_s, recorded_ns) = split(event.recorded_at);
+        self.run.push(run);
+        self.seq.push(event.seq.cast_signed());
+        self.occurred_s.push(occurred_s);
+        self.recorded_s.push(recorded_s);
+        self.occurred_ns.push(occurred_ns);
+        self.recorded_ns.push(recorded_ns);
+        self.origin.push(match event.origin {
+            Origin::System => 1,
+            Origin::User => 2,
+        });
+        self.sensitive.push(event.payload.is_sensitive());
+        self.event_id.push(event.event_id.as_str());
+        self.event_type.push(event.event_type.as_str());
+        self.agent_name.push(event.agent_name.as_ref().map(AgentName::as_str));
+        self.payload.push(event.payload.as_str());
+    }
+
+    /// How many.
+    pub fn len(&self) -> i64 {
+        i64::try_from(self.run.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Gives them to [`INSERT`](super::transaction), in its order.
+    pub fn bind<'q, O>(
+        self,
+        query: QueryScalar<'q, sqlx::Postgres, O, PgArguments>,
+    ) -> QueryScalar<'q, sqlx::Postgres, O, PgArguments>
+    where
+        'a: 'q,
+    {
+        query
+            .bind(self.run)
+            .bind(self.seq)
+            .bind(self.occurred_s)
+            .bind(self.recorded_s)
+            .bind(self.occurred_ns)
+            .bind(self.recorded_ns)
+            .bind(self.bytes)
+            .bind(self.status)
+            .bind(self.origin)
+            .bind(self.given)
+            .bind(self.sensitive)
+            .bind(self.event_id)
+            .bind(self.event_type)
+            .bind(self.agent_name)
+            .bind(self.payload)
+    }
+}
+
+/// Seconds rounded down, and the nanoseconds after them.
+fn split(at: Timestamp) -> (i64, i32) {
+    let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
+    if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) }
+}

@@ -1,0 +1,163 @@
+//! The replica's one follower of the feed. It tells the listener of every commit, this replica's and the others', in the
+//! order of the feed, each once. Commits of this replica are handed over as they are when they come next; whatever else
+//! is missing is read. Signals only say that there is something to read: the feed's tip is what counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::DropGuard;
+
+use crate::store::{Commit, CommitListener, Range};
+
+use super::error::Fault;
+use super::read;
+use super::readers::Readers;
+
+/// Own commits that may wait while the feed is read; what does not fit is read, too.
+const HANDED_OVER: usize = 8;
+
+/// The longest that an answer waits for its commit to be told here first. The events are durable meanwhile.
+const TELL_WAIT: Duration = Duration::from_secs(5);
+
+/// Bounds of what is read at once to catch up.
+const CATCH_UP: Range = Range { from: 0, descending: false, max_events: 4_096, max_bytes: 4 << 20 };
+
+/// What there is to read, as far as is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The highest position that a signal named.
+    pub position: u64,
+    /// How often signals may have been lost.
+    pub doubts: u64,
+}
+
+/// The committer's side.
+pub struct Teller {
+    own: mpsc::Sender<Commit>,
+    told: watch::Receiver<u64>,
+    heard: watch::Sender<Heard>,
+}
+
+/// See the module.
+pub struct Follower {
+    readers: Arc<Readers>,
+    listener: Arc<dyn CommitListener>,
+    poll: Duration,
+    /// Ends the task that listens for signals.
+    _listening: DropGuard,
+    own: mpsc::Receiver<Commit>,
+    told: watch::Sender<u64>,
+    heard: watch::Receiver<Heard>,
+}
+
+impl Teller {
+    /// Hands a commit over. Returns when it is told, or at once when others must be read before it.
+    pub async fn tell(&mut self, commit: Commit) {
+        let first = commit.feed.first().map_or(0, |chunk| chunk.first);
+        let last = commit.feed_tip.last;
+        let is_next = *self.told.borrow_and_update() + 1 == first;
+        // The signal comes second: it must not make the follower read what it is handed.
+        let is_handed = self.own.try_send(commit).is_ok();
+        self.heard.send_modify(|heard| heard.position = heard.position.max(last));
+        if is_next && is_handed {
+            let told = self.told.wait_for(|told| *told >= last);
+            if !matches!(tokio::time::timeout(TELL_WAIT, told).await, Ok(Ok(_))) {
+                tracing::warn!(last, "a commit is durable and not told yet");
+            }
+        }
+    }
+}
+
+impl Follower {
+    /// Both sides, for a feed that is told up to this position. `heard` is for the task that listens.
+    pub fn new(
+        (readers, listener): (Arc<Readers>, Arc<dyn CommitListener>),
+        poll: Duration,
+        listening: DropGuard,
+        position: u64,
+    ) -> (Self, Teller, watch::Sender<Heard>) {
+        let (own_sender, own) = mpsc::channel(HANDED_OVER);
+        let (told, told_receiver) = watch::channel(position);
+        let (heard_sender, heard) = watch::channel(Heard::default());
+        let follower = Self { readers, listener, poll, _listening: listening, own, told, heard };
+        (follower, Teller { own: own_sender, told: told_receiver, heard: heard_sender.clone() }, heard_sender)
+    }
+
+    /// Runs until the committer has gone.
+    pub async fn run(mut self) {
+        let mut polls = interval(self.poll);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut doubts = 0;
+        loop {
+            // What was handed over comes first: it may make reading needless.
+            let caught_up = tokio::select! {
+                biased;
+                own = self.own.recv() => match own {
+                    Some(commit) => self.take(commit).await,
+                    None => return,
+                },
+                Ok(()) = self.heard.changed() => {
+                    let heard = *self.heard.borrow_and_update();
+                    if std::mem::replace(&mut doubts, heard.doubts) == heard.doubts {
+                        self.read_until(heard.position).await
+                    } else {
+                        self.poll().await
+                    }
+                }
+                _ = polls.tick() => self.poll().await,
+            };
+            if let Err(fault) = caught_up {
+                tracing::warn!(?fault, "the feed could not be read; it is read again with the next poll");
+            }
+        }
+    }
+
+    /// Tells an own commit, after all that lies before it.
+    async fn take(&mut self, commit: Commit) -> Result<(), Fault> {
+        let (first, last) = (commit.feed.first().map_or(0, |chunk| chunk.first), commit.feed_tip.last);
+        self.read_until(first.saturating_sub(1)).await?;
+        if self.position() + 1 == first {
+            self.tell(commit);
+            return Ok(());
+        }
+        self.read_until(last).await
+    }
+
+    /// Asks how far the feed goes.
+    async fn poll(&mut self) -> Result<(), Fault> {
+        let tip = self.readers.feed_tip().await?;
+        if tip < self.position() {
+            // Only a database that went back in time does this: a restored backup, or a standby that lacked commits.
+            tracing::error!(tip, told = self.position(), "the feed ends before what was told: commits were lost");
+            self.told.send_replace(tip);
+        }
+        self.read_until(tip).await
+    }
+
+    /// Reads and tells what is missing up to this position, and nothing behind it.
+    async fn read_until(&mut self, position: u64) -> Result<(), Fault> {
+        while self.position() < position {
+            let range = Range { from: self.position(), ..CATCH_UP };
+            let rows = self.readers.feed_rows(range, position).await?;
+            let commit = read::commit(rows)?;
+            if commit.feed.first().is_none_or(|chunk| chunk.first != self.position() + 1) {
+                tracing::error!(after = self.position(), "the feed has a gap");
+                return Err(Fault::Answer(crate::domain::Error::StoreDamaged));
+            }
+            self.tell(commit);
+        }
+        Ok(())
+    }
+
+    fn position(&self) -> u64 {
+        *self.told.borrow()
+    }
+
+    fn tell(&self, commit: Commit) {
+        let last = commit.feed_tip.last;
+        self.listener.committed(commit);
+        self.told.send_replace(last);
+    }
+}

@@ -1,0 +1,165 @@
+//! The store in PostgreSQL, shared by any number of replicas.
+//!
+//! | file | what |
+//! |---|---|
+//! | `open` | connect, check, migrate, start the tasks |
+//! | `session` | what every connection is told |
+//! | `committer`, `transaction`, `known` | the replica's one writer: takes what waits, commits it, finds out what became of it |
+//! | `follower`, `signals` | tells the listener of every replica's commits, in the order of the feed |
+//! | `readers`, `read`, `runs`, `find` | the readers' side |
+//! | `event_row` | events as rows |
+//! | `error`, `tries` | what failed, and whether to try again |
+//!
+//! A commit locks the rows of its runs in the order of their ids, and last the one row of the feed. So seqs and positions
+//! are gapless, no two replicas wait for each other in a circle, and the order of positions is the order in which
+//! commits become visible: a reader that saw a position has nothing before it still to come.
+
+mod committer;
+mod error;
+mod event_row;
+mod find;
+mod follower;
+mod known;
+mod open;
+mod read;
+mod readers;
+mod runs;
+mod session;
+mod signals;
+mod transaction;
+mod tries;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+
+use crate::domain::projection::Lifecycle;
+use crate::domain::{Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope};
+
+use super::queue::{Queue, QueueOptions};
+use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
+use error::Fault;
+pub use open::OpenError;
+use readers::{Readers, retried};
+
+/// How a PostgreSQL store works. Each field is an option of `runlog serve`.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    /// Where the database is, as `postgres://user:password@host:port/database?sslmode=…`. Never printed.
+    pub url: String,
+    /// What to do with events after the end of a run.
+    pub lifecycle: Lifecycle,
+    /// Bounds of what waits and of a commit.
+    pub queue: QueueOptions,
+    /// Connections for readers. The replica has three more: to write, to follow the feed, and to listen.
+    pub pool_size: u32,
+    /// How long a statement or a lock may take.
+    pub statement_timeout: Duration,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+    /// How long what failed is tried again inside.
+    pub retry: Duration,
+    /// Tell other replicas of commits with NOTIFY, and LISTEN to theirs.
+    pub notify: bool,
+    /// How often the feed is asked whether there is more.
+    pub poll: Duration,
+}
+
+impl PostgresOptions {
+    /// The defaults, for a store at this URL.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            lifecycle: Lifecycle::Record,
+            queue: QueueOptions::default(),
+            pool_size: 8,
+            statement_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            retry: Duration::from_secs(10),
+            notify: true,
+            poll: Duration::from_secs(1),
+        }
+    }
+
+    /// How long to wait for an answer of the server: it gives up first, unless it is gone.
+    fn patience(&self) -> Duration {
+        self.statement_timeout + Duration::from_secs(1)
+    }
+}
+
+/// The store. Make it with [`PostgresStore::open`].
+pub struct PostgresStore {
+    queue: Queue,
+    readers: Readers,
+    feed_id: FeedId,
+    tasks: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn submit(&self, append: Append) -> Result<Receipt> {
+        self.queue.submit(append).await
+    }
+
+    async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {
+        match scope {
+            Scope::Run(run_id) => retried!(&self.readers, connection => read::run_page(connection, run_id, range)),
+            Scope::Feed => retried!(&self.readers, connection => read::feed_page(connection, range)),
+        }
+        .map_err(Fault::into_error)
+    }
+
+    async fn tip(&self, scope: &Scope) -> Result<Tip> {
+        match scope {
+            Scope::Run(run_id) => {
+                retried!(&self.readers, connection => runs::tip(connection, run_id)).map(|(_, tip)| tip)
+            }
+            Scope::Feed => self.readers.feed_tip().await.map(|last| Tip { last, status: RunStatus::Unspecified }),
+        }
+        .map_err(Fault::into_error)
+    }
+
+    async fn run(&self, run_id: &RunId) -> Result<Run> {
+        retried!(&self.readers, connection => runs::one(connection, run_id)).map_err(Fault::into_error)
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
+        retried!(&self.readers, connection => runs::list(connection, query)).map_err(Fault::into_error)
+    }
+
+    async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
+        retried!(&self.readers, connection => runs::count(connection, query)).map_err(Fault::into_error)
+    }
+
+    async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
+        retried!(&self.readers, connection => runs::at(connection, query, offset)).map_err(Fault::into_error)
+    }
+
+    async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
+        retried!(&self.readers, connection => find::event(connection, run_id, event_id)).map_err(Fault::into_error)
+    }
+
+    fn feed_id(&self) -> FeedId {
+        self.feed_id
+    }
+
+    async fn ready(&self) -> Result<()> {
+        open::answers(&self.readers).await.map_err(Fault::into_error)?;
+        self.queue.check()
+    }
+
+    async fn close(&self) {
+        self.queue.close();
+        let mut tasks = self.tasks.lock().await;
+        // Taken out only after its end, so that a close that was given up can be called again.
+        if let Some(running) = tasks.as_mut() {
+            if let Err(cause) = running.await {
+                tracing::error!(%cause, "the committer did not end cleanly");
+            }
+            *tasks = None;
+        }
+        self.readers.pool.close().await;
+    }
+}

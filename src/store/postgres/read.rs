@@ -1,0 +1,95 @@
+//! Pages of a run and of the feed. The tip is read before the events, so a page reaches at least to the tip it tells.
+
+use sqlx::PgConnection;
+
+use crate::domain::{Error, Result, RunId, RunStatus};
+use crate::store::{Commit, Page, Range, Tip};
+
+use super::error::Fault;
+use super::event_row::{EventRow, Rows, event_columns};
+use super::runs;
+
+/// A page is bounded before it leaves the server: `before` is what the events before this one weigh.
+macro_rules! page {
+    ($where:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            event_columns!("e.payload::text"),
+            " FROM (SELECT *, sum(bytes) OVER (ORDER BY ",
+            $order,
+            " ROWS UNBOUNDED PRECEDING) - bytes AS before FROM events WHERE ",
+            $where,
+            " ORDER BY ",
+            $order,
+            " LIMIT $3) e JOIN runs r ON r.run = e.run WHERE e.before <= $4 ORDER BY e.",
+            $order
+        )
+    };
+}
+
+const FEED_ASCENDING: &str = page!("pos > $1 AND pos <= $2", "pos");
+const FEED_DESCENDING: &str = page!("pos < $1 AND pos <= $2", "pos DESC");
+const RUN_ASCENDING: &str = page!("run = $2 AND seq > $1", "seq");
+const RUN_DESCENDING: &str = page!("run = $2 AND seq < $1", "seq DESC");
+
+/// Position of the last event of the feed.
+pub async fn feed_tip(connection: &mut PgConnection) -> Result<u64, Fault> {
+    let last: i64 = sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1").fetch_one(connection).await?;
+    Ok(last.unsigned_abs())
+}
+
+/// A page of the feed.
+pub async fn feed_page(connection: &mut PgConnection, range: Range) -> Result<Page, Fault> {
+    let tip = Tip { last: feed_tip(connection).await?, status: RunStatus::Unspecified };
+    let rows = feed_rows(connection, range, u64::MAX).await?;
+    Ok(Page { chunks: in_order(Rows::lay_out(rows)?.feed_chunks(), range), tip })
+}
+
+/// A page of one run.
+pub async fn run_page(connection: &mut PgConnection, run_id: &RunId, range: Range) -> Result<Page, Fault> {
+    let (run, tip) = runs::tip(connection, run_id).await?;
+    let sql = if range.descending { RUN_DESCENDING } else { RUN_ASCENDING };
+    let rows = rows(connection, (sql, run), range).await?;
+    Ok(Page { chunks: in_order(Rows::lay_out(rows)?.run_chunks(), range), tip })
+}
+
+/// A part of the feed up to this position, ascending in any case.
+pub async fn feed_rows(connection: &mut PgConnection, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
+    let sql = if range.descending { FEED_DESCENDING } else { FEED_ASCENDING };
+    rows(connection, (sql, signed(to)), range).await
+}
+
+async fn rows(
+    connection: &mut PgConnection,
+    (sql, of): (&'static str, i64),
+    range: Range,
+) -> Result<Vec<EventRow>, Fault> {
+    let mut rows: Vec<EventRow> = sqlx::query_as(sql)
+        .bind(signed(range.from))
+        .bind(of)
+        .bind(i64::try_from(range.max_events).unwrap_or(i64::MAX))
+        .bind(i64::try_from(range.max_bytes).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
+    if range.descending {
+        rows.reverse();
+    }
+    Ok(rows)
+}
+
+fn in_order<T>(mut chunks: Vec<T>, range: Range) -> Vec<T> {
+    if range.descending {
+        chunks.reverse();
+    }
+    chunks
+}
+
+/// What is told of a part of the feed.
+pub fn commit(rows: Vec<EventRow>) -> Result<Commit, Error> {
+    Ok(Rows::lay_out(rows)?.commit())
+}
+
+/// Coordinates past PostgreSQL's 63 bits mean "the end".
+fn signed(coordinate: u64) -> i64 {
+    i64::try_from(coordinate).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,76 @@
+//! Connections for reading. What fails in passing is read again: nothing is changed by it.
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
+use tokio::time::Instant;
+
+use super::error::Fault;
+use super::event_row::EventRow;
+use super::read;
+use super::tries::Tries;
+use crate::store::Range;
+
+/// A pool and how patient it is.
+#[derive(Debug)]
+pub struct Readers {
+    pub pool: PgPool,
+    /// How long a read is tried again.
+    pub retry: Duration,
+    /// How long the server may take for one read.
+    pub patience: Duration,
+}
+
+/// Runs `$work` with a connection, again where that may help. A macro, since a closure could not lend the connection to a
+/// future that is `Send`.
+macro_rules! retried {
+    ($readers:expr, $connection:ident => $work:expr) => {{
+        let readers: &$crate::store::postgres::readers::Readers = $readers;
+        let mut tries = readers.tries();
+        loop {
+            let fault = match readers.acquire().await {
+                Err(fault) => fault,
+                Ok(mut pooled) => {
+                    let $connection = &mut *pooled;
+                    let done = tokio::time::timeout(readers.patience, $work).await;
+                    match done.unwrap_or(Err($crate::store::postgres::error::Fault::Silence)) {
+                        Ok(found) => break Ok(found),
+                        Err(fault) => {
+                            if !fault.leaves_connection() {
+                                pooled.close_on_drop();
+                            }
+                            fault
+                        }
+                    }
+                }
+            };
+            if !tries.again(&fault).await {
+                break Err(fault);
+            }
+        }
+    }};
+}
+pub(super) use retried;
+
+impl Readers {
+    /// For a read that begins now.
+    pub fn tries(&self) -> Tries {
+        Tries::until(Instant::now() + self.retry)
+    }
+
+    /// A connection, perhaps one that died meanwhile.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Fault> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// Position of the last event.
+    pub async fn feed_tip(&self) -> Result<u64, Fault> {
+        retried!(self, connection => read::feed_tip(connection))
+    }
+
+    /// A part of the feed up to this position.
+    pub async fn feed_rows(&self, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
+        retried!(self, connection => read::feed_rows(connection, range, to))
+    }
+}

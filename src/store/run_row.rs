@@ -1,0 +1,90 @@
+//! A run as it lies in the tables of either store: columns and documents.
+
+use jiff::Timestamp;
+
+use crate::domain::projection::Documents;
+use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId, Usage};
+
+/// A run as it lies in the tables.
+#[derive(sqlx::FromRow)]
+pub struct RunRow {
+    pub run: i64,
+    run_id: String,
+    status: i64,
+    last_seq: i64,
+    agent_name: Option<String>,
+    structure_id: Option<String>,
+    created_at: String,
+    updated_at: String,
+    started_at: Option<String>,
+    completed_at: Option<String>,
+    usage: Option<String>,
+    ended_by: Option<String>,
+    output_at: Option<String>,
+    output: Option<String>,
+    error: Option<String>,
+    pending_input: Option<String>,
+    status_detail: Option<String>,
+}
+
+impl RunRow {
+    /// The run; a row that does not read is damage.
+    pub fn into_run(self) -> Result<Run> {
+        let run_id = self.run_id.clone();
+        self.parse().ok_or_else(|| {
+            tracing::error!(run_id, "a row of the runs table does not read");
+            Error::StoreDamaged
+        })
+    }
+
+    /// What its documents weigh.
+    pub fn document_bytes(&self) -> usize {
+        [&self.output, &self.error, &self.pending_input, &self.status_detail]
+            .into_iter()
+            .flatten()
+            .map(String::len)
+            .sum()
+    }
+
+    fn parse(self) -> Option<Run> {
+        fn optional<T>(text: Option<String>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+            text.map_or(Some(None), |text| parse(&text).map(Some))
+        }
+        let time = |text: &str| text.parse::<Timestamp>().ok();
+        Some(Run {
+            run_id: RunId::parse(&self.run_id).ok()?,
+            status: RunStatus::from_number(self.status)?,
+            agent_name: optional(self.agent_name, |text| AgentName::parse(text).ok())?,
+            structure_id: optional(self.structure_id, |text| StructureId::parse(text).ok())?,
+            created_at: time(&self.created_at)?,
+            updated_at: time(&self.updated_at)?,
+            started_at: optional(self.started_at, time)?,
+            completed_at: optional(self.completed_at, time)?,
+            last_seq: u64::try_from(self.last_seq).ok()?,
+            ended_by: optional(self.ended_by, |text| EventType::parse(text).ok())?,
+            output_at: optional(self.output_at, time)?,
+            status_detail_json: self.status_detail,
+            output_json: self.output,
+            error_json: self.error,
+            usage: optional(self.usage, |text| serde_json::from_str(text).ok())?,
+            pending_input: optional(self.pending_input, |text| serde_json::from_str(text).ok())?,
+        })
+    }
+}
+
+/// JSON has no infinity. A sum of costs may reach it, and a row that does not read would take the run with it.
+pub fn usage_json(usage: &Usage) -> String {
+    let cost_usd = usage.cost_usd.clamp(f64::MIN, f64::MAX);
+    serde_json::to_string(&Usage { cost_usd, ..usage.clone() }).unwrap_or_default()
+}
+
+/// The documents that change, by kind; none as text: there is none any more.
+pub fn changed_documents(documents: &Documents) -> Vec<(&'static str, Option<String>)> {
+    let mut changed = Vec::new();
+    changed.extend(documents.output_json.clone().map(|text| ("output", Some(text))));
+    changed.extend(documents.error_json.clone().map(|text| ("error", Some(text))));
+    changed.extend(documents.status_detail_json.clone().map(|text| ("status_detail", Some(text))));
+    let text = |input| serde_json::to_string(input).unwrap_or_default();
+    changed.extend(documents.pending_input.as_ref().map(|input| ("pending_input", input.as_ref().map(text))));
+    changed
+}

@@ -1,0 +1,20 @@
+//! Promises 1 to 6 with several real server processes on one PostgreSQL database: whatever is killed, cut off or
+//! restarted between them, every reader on every replica is told every event once and in order, and what was acknowledged
+//! is there.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says what it means"
+)]
+
+#[path = "../postgres/cluster.rs"]
+mod cluster;
+mod harm;
+mod proxy;
+mod reader;
+mod replica;
+mod world;
+mod writers;

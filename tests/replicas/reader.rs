@@ -1,0 +1,104 @@
+//! A reader that goes on from its cursor wherever and as often as it must, and believes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runlog::pb::subscribe_request::{Scope, Start};
+use runlog::pb::subscribe_response::Frame;
+use runlog::pb::{AllRuns, SubscribeRequest};
+use tokio::time::timeout;
+
+use crate::world::{Acked, GUARD, World, may_be_repeated};
+
+/// What a reader was told.
+pub struct Told {
+    /// None: all runs.
+    pub run: Option<String>,
+    pub events: Acked,
+}
+
+/// Follows a scope on one replica until its end is known and reached.
+pub async fn follow(world: Arc<World>, run: Option<String>, home: usize) -> Told {
+    read(world, run, move |_| home).await
+}
+
+/// Follows a scope, each time on the next replica.
+pub async fn wander(world: Arc<World>, run: Option<String>) -> Told {
+    read(world, run, |attempt| attempt).await
+}
+
+async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> usize) -> Told {
+    let mut told = Told { run: run.clone(), events: Vec::new() };
+    let mut cursor = String::new();
+    let mut ends = world.ends.subscribe();
+    for attempt in 0_usize.. {
+        let end = |ends: &Option<std::collections::HashMap<String, u64>>| {
+            ends.as_ref().map(|ends| ends.get(run.as_deref().unwrap_or_default()).copied().unwrap_or(0))
+        };
+        let is_done = |told: &Told, end: Option<u64>| end.is_some_and(|end| told.events.len() as u64 >= end);
+        if is_done(&told, end(&ends.borrow())) {
+            break;
+        }
+        let scope = match &run {
+            Some(run) => Scope::RunId(run.clone()),
+            None => Scope::AllRuns(AllRuns {}),
+        };
+        let request = SubscribeRequest {
+            scope: Some(scope),
+            start: Some(Start::Cursor(cursor.clone())),
+            keep_open: true,
+            wait_for_run: true,
+            max_batch: 7,
+            ..SubscribeRequest::default()
+        };
+        let mut client = world.replicas[place(attempt) % world.replicas.len()].events();
+        let stream = match timeout(GUARD / 6, client.subscribe(request)).await {
+            Ok(Ok(stream)) => stream,
+            refused => {
+                if let Ok(Err(status)) = refused {
+                    may_be_repeated(&status);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let mut stream = stream.into_inner();
+        // The wanderer leaves after some frames.
+        let mut patience = if place(0) == place(1) { usize::MAX } else { 40 };
+        while patience > 0 && !is_done(&told, end(&ends.borrow_and_update())) {
+            patience -= 1;
+            let frame = tokio::select! {
+                frame = timeout(GUARD / 6, stream.message()) => frame.expect("heartbeats come"),
+                _ = ends.changed() => continue,
+            };
+            let frame = match frame {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(status) => {
+                    may_be_repeated(&status);
+                    break;
+                }
+            };
+            let before = told.events.len() as u64;
+            if let Some(Frame::Events(batch)) = frame.frame {
+                told.events
+                    .extend(batch.events().unwrap().into_iter().map(|event| (event.run_id, event.seq, event.event_id)));
+            }
+            let at = coordinate(&frame.cursor);
+            assert_eq!(told.events.len() as u64, at, "no gap and no duplicate in {run:?} after {before}");
+            if let (Some(_), Some((_, seq, _))) = (&run, told.events.last()) {
+                assert_eq!(*seq, at, "seqs are gapless");
+            }
+            cursor = frame.cursor;
+        }
+    }
+    told
+}
+
+/// Where a cursor stands: a seq, or the position in a token of the feed.
+fn coordinate(cursor: &str) -> u64 {
+    match cursor.strip_prefix("f1-") {
+        Some(token) => u64::from_str_radix(&token[8..], 16).unwrap(),
+        None => cursor.parse().unwrap(),
+    }
+}

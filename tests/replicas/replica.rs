@@ -1,0 +1,105 @@
+//! A server process.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use runlog::pb::event_service_client::EventServiceClient;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::world::GUARD;
+
+/// A replica: its place stays the same while its process comes and goes.
+pub struct Replica {
+    store: String,
+    more: Vec<String>,
+    address: String,
+    process: Mutex<Option<Child>>,
+    channel: Channel,
+}
+
+impl Replica {
+    /// Starts a process on this database.
+    pub async fn start(store: &str, more: &[&str]) -> Self {
+        let more: Vec<String> = more.iter().map(|arg| (*arg).to_owned()).collect();
+        let (process, address) = spawn(store.to_owned(), "127.0.0.1:0".to_owned(), more.clone()).await;
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let channel = endpoint.connect_timeout(GUARD / 20).connect_lazy();
+        Self { store: store.to_owned(), more, address, process: Mutex::new(Some(process)), channel }
+    }
+
+    /// Kills the process with SIGKILL.
+    pub fn kill(&self) {
+        if let Some(mut process) = self.process.lock().unwrap().take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Starts a process in the place of the one that was killed.
+    pub async fn restart(&self) {
+        let (process, _) = spawn(self.store.clone(), self.address.clone(), self.more.clone()).await;
+        *self.process.lock().unwrap() = Some(process);
+    }
+
+    /// A client of it.
+    pub fn events(&self) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.channel.clone())
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Returns when it serves, with its address.
+async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, String) {
+    const ARGS: [&str; 11] = [
+        "serve",
+        "--log-format=json",
+        "--log=warn,runlog::app=info",
+        "--heartbeat-ms=1000",
+        "--pg-pool-size=4",
+        "--pg-connect-timeout-ms=3000",
+        "--pg-statement-timeout-ms=3000",
+        "--pg-retry-ms=4000",
+        "--publish-wait-ms=3000",
+        "--keepalive-interval-ms=2000",
+        "--drain-timeout-ms=1000",
+    ];
+    let starting = move || {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_runlog"))
+            .args(ARGS)
+            .args(["--listen", &listen])
+            .args(more)
+            .env("RUNLOG_STORE", store)
+            // What a test adds on the command line counts more.
+            .env("RUNLOG_POLL_MS", "500")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        let address = loop {
+            let line = lines.next().unwrap_or_else(|| panic!("the replica does not start: {said:#?}"));
+            if let Some((_, rest)) = line.split_once("\"address\":\"") {
+                break rest.split('"').next().unwrap().to_owned();
+            }
+            said.push(line);
+        };
+        // Read on, or the process would stand still once the pipe is full.
+        std::thread::spawn(move || {
+            for line in lines {
+                if std::env::var_os("RUNLOG_TEST_LOG").is_some() || line.contains("panicked") {
+                    eprintln!("{line}");
+                }
+            }
+        });
+        (process, address)
+    };
+    tokio::task::spawn_blocking(starting).await.unwrap()
+}

@@ -1,0 +1,160 @@
+//! Replicas, publishers and readers, and what must be true of all of them in the end.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use runlog::pb::{NewEvent, Payload, PublishRequest, payload};
+use sqlx::Connection;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tonic::{Code, Status};
+
+use crate::cluster::Database;
+use crate::reader::{self, Told};
+use crate::replica::Replica;
+
+/// Only the guard against a wait that never ends; nothing is timed by it.
+pub const GUARD: Duration = Duration::from_secs(60);
+
+/// Runs that everybody writes to.
+pub const RUNS: usize = 4;
+
+/// What was acknowledged: run, seq, id.
+pub type Acked = Vec<(String, u64, String)>;
+
+pub struct World {
+    pub replicas: Vec<Replica>,
+    pub database: Database,
+    acked: Mutex<Acked>,
+    count: watch::Sender<usize>,
+    stop: watch::Sender<bool>,
+    /// Where the scopes end, once nothing is published any more: by run, and the feed under the empty name.
+    pub ends: watch::Sender<Option<HashMap<String, u64>>>,
+}
+
+impl World {
+    /// Publishers and readers on all replicas.
+    pub fn begin(database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
+        let world = Arc::new(Self {
+            replicas,
+            database,
+            acked: Mutex::default(),
+            count: watch::Sender::new(0),
+            stop: watch::Sender::new(false),
+            ends: watch::Sender::new(None),
+        });
+        let (mut publishers, mut readers) = (JoinSet::new(), JoinSet::new());
+        for publisher in 0..6 {
+            publishers.spawn(publish(world.clone(), publisher));
+        }
+        for home in 0..world.replicas.len() {
+            readers.spawn(reader::follow(world.clone(), None, home));
+            readers.spawn(reader::follow(world.clone(), Some(format!("r{}", home % RUNS)), home));
+        }
+        // One that wanders from replica to replica.
+        readers.spawn(reader::wander(world.clone(), None));
+        readers.spawn(reader::wander(world.clone(), Some("r0".to_owned())));
+        (world, Busy { publishers, readers })
+    }
+
+    /// Waits until so many more events are acknowledged: the world has recovered.
+    pub async fn more(&self, events: usize) {
+        let before = *self.count.borrow();
+        let recovered = async { self.count.subscribe().wait_for(|count| *count >= before + events).await.map(drop) };
+        timeout(GUARD, recovered)
+            .await
+            .unwrap_or_else(|_| panic!("no more than {before} events are acknowledged"))
+            .unwrap();
+    }
+
+    fn acknowledge(&self, run: &str, events: &[runlog::pb::PublishedEvent]) {
+        let mut acked = self.acked.lock().unwrap();
+        acked.extend(events.iter().map(|event| (run.to_owned(), event.seq, event.event_id.clone())));
+        self.count.send_replace(acked.len());
+    }
+}
+
+/// The tasks of a world.
+pub struct Busy {
+    publishers: JoinSet<()>,
+    readers: JoinSet<Told>,
+}
+
+impl Busy {
+    /// Stops publishing, lets the readers read to the end, and checks what they were told.
+    pub async fn check(self, world: &World) {
+        world.stop.send_replace(true);
+        timeout(GUARD, self.publishers.join_all()).await.expect("the publishers are answered");
+        let mut connection = world.database.connect().await;
+        let runs: Vec<(String, i64)> =
+            sqlx::query_as("SELECT run_id, last_seq FROM runs").fetch_all(&mut connection).await.unwrap();
+        let tip: i64 = sqlx::query_scalar("SELECT last_pos FROM feed").fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let mut ends: HashMap<String, u64> = runs.into_iter().map(|(run, last)| (run, last.unsigned_abs())).collect();
+        ends.insert(String::new(), tip.unsigned_abs());
+        world.ends.send_replace(Some(ends.clone()));
+        let told = timeout(GUARD, self.readers.join_all()).await.expect("the readers are told all");
+        let feeds: Vec<&Told> = told.iter().filter(|told| told.run.is_none()).collect();
+        let feed = &feeds[0].events;
+        assert_eq!(feed.len() as u64, ends[""], "the feed is told whole");
+        for other in &feeds {
+            assert!(other.events == *feed, "the order is the same for every reader");
+        }
+        let places: HashSet<_> = feed.iter().map(|(run, seq, _)| (run, seq)).collect();
+        let ids: HashSet<_> = feed.iter().map(|(run, _, id)| (run, id)).collect();
+        assert_eq!((places.len(), ids.len()), (feed.len(), feed.len()), "every event once");
+        for of_run in told.iter().filter(|told| told.run.is_some()) {
+            let in_feed = feed.iter().filter(|(run, _, _)| Some(run) == of_run.run.as_ref());
+            assert!(in_feed.eq(&of_run.events), "a run is told as in the feed");
+        }
+        let stored: HashSet<_> = feed.iter().collect();
+        let acked = world.acked.lock().unwrap();
+        assert!(acked.iter().all(|event| stored.contains(event)), "what was acknowledged is there, in its place");
+        eprintln!("{} events acknowledged, {} stored, {} readers", acked.len(), feed.len(), told.len());
+    }
+}
+
+/// Publishes batches of one to four events to whichever replica, each until it is acknowledged.
+async fn publish(world: Arc<World>, publisher: usize) {
+    for n in 0_usize.. {
+        if *world.stop.borrow() {
+            return;
+        }
+        let run = format!("r{}", (publisher + n) % RUNS);
+        let events = (0..=(n % 4)).map(|k| event(&format!("p{publisher}-{n}-{k}"))).collect();
+        let request = PublishRequest { run_id: run.clone(), events, expected_last_seq: None };
+        for attempt in 0_usize.. {
+            let replica = &world.replicas[(publisher + n + attempt) % world.replicas.len()];
+            let answer = timeout(GUARD / 6, replica.events().publish(request.clone())).await;
+            match answer {
+                Ok(Ok(answer)) => {
+                    world.acknowledge(&run, &answer.into_inner().events);
+                    break;
+                }
+                Ok(Err(status)) => may_be_repeated(&status),
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+pub fn event(id: &str) -> NewEvent {
+    let json = format!("{{\"id\":\"{id}\",\"nul\":\"\\u0000\",\"big\":12345678901234567890123}}");
+    NewEvent {
+        event_id: id.to_owned(),
+        r#type: "step".to_owned(),
+        payload: Some(Payload { variant: Some(payload::Variant::Json(json)), ..Payload::default() }),
+        ..NewEvent::default()
+    }
+}
+
+/// Panics at an answer that says something else than "try again".
+pub fn may_be_repeated(status: &Status) {
+    // A transport that breaks makes statuses of its own, which have no details.
+    let of_transport = status.details().is_empty();
+    let passes = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded);
+    assert!(passes || of_transport, "{status:?}");
+}

@@ -1,0 +1,68 @@
+//! What writers and readers on different replicas may rely on.
+
+use runlog::pb::subscribe_request::{Scope, Start};
+use runlog::pb::subscribe_response::Frame;
+use runlog::pb::{AllRuns, PublishRequest, SubscribeRequest};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tonic::Code;
+
+use crate::cluster::Database;
+use crate::replica::Replica;
+use crate::world::{GUARD, event};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_writers_on_two_replicas_exactly_one_wins_each_seq() {
+    let Some(database) = Database::create().await else { return };
+    let mut writers = JoinSet::new();
+    for writer in 0..2 {
+        let replica = Replica::start(&database.url(), &[]).await;
+        writers.spawn(async move {
+            let mut wins = Vec::new();
+            for last in 0..200 {
+                let events = vec![event(&format!("w{writer}-{last}"))];
+                let request = PublishRequest { run_id: "r".to_owned(), events, expected_last_seq: Some(last) };
+                match replica.events().publish(request).await {
+                    Ok(answer) => wins.push(answer.into_inner().events[0].seq),
+                    Err(status) => assert_eq!(status.code(), Code::Aborted, "{status:?}"),
+                }
+            }
+            wins
+        });
+    }
+    let mut wins = writers.join_all().await.concat();
+    wins.sort_unstable();
+    assert!(wins.iter().copied().eq(1..=200), "each seq has one winner: {wins:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_long_transaction_elsewhere_does_not_stall_the_feed() {
+    let Some(database) = Database::create().await else { return };
+    database.execute("CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.notes (text text)").await;
+    let mut long = database.connect().await;
+    let open =
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_current_xact_id(); INSERT INTO elsewhere.notes VALUES ('x')";
+    sqlx::raw_sql(open).execute(&mut long).await.unwrap();
+    let (writing, reading) = (
+        Replica::start(&database.url(), &[]).await,
+        Replica::start(&database.url(), &["--notify=off", "--poll-ms=20"]).await,
+    );
+    let request = SubscribeRequest {
+        scope: Some(Scope::AllRuns(AllRuns {})),
+        start: Some(Start::Cursor(String::new())),
+        ..SubscribeRequest::default()
+    };
+    let mut stream = reading.events().subscribe(request).await.unwrap().into_inner();
+    for n in 0..20 {
+        let request = PublishRequest { run_id: format!("r{n}"), events: vec![event("x")], expected_last_seq: Some(0) };
+        writing.events().publish(request).await.unwrap();
+        loop {
+            let frame = timeout(GUARD, stream.message()).await.expect("the feed goes on").unwrap().unwrap();
+            if let Some(Frame::Events(batch)) = frame.frame {
+                assert_eq!(batch.events().unwrap()[0].run_id, format!("r{n}"));
+                break;
+            }
+        }
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut long).await.unwrap();
+}
