@@ -112,7 +112,12 @@ impl Committer {
                 let mut results = Vec::with_capacity(appends.len());
                 for append in appends {
                     let alone = vec![append];
-                    results.extend(match self.known(&alone).await {
+                    // One of them may have failed and left things to be read anew.
+                    let known = match self.refresh().await {
+                        Ok(()) => self.known(&alone).await,
+                        Err(error) => Err(error),
+                    };
+                    results.extend(match known {
                         Ok(known) => self.store(alone, known).await,
                         Err(error) => vec![Err(error)],
                     });

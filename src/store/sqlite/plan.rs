@@ -207,8 +207,9 @@ impl<'a> Plan<'a> {
         let mut ids = Vec::new();
         for run in &mut runs {
             let number = run.head.number;
-            run.row_changes =
-                self.heads.get(&run.head.run.run_id).is_none_or(|head| row_differs(&head.run, &run.head.run));
+            // Documents are read with the row, so the row tells how new they are.
+            run.row_changes = !run.documents.is_empty()
+                || self.heads.get(&run.head.run.run_id).is_none_or(|head| row_differs(&head.run, &run.head.run));
             for (event_id, index) in &run.producer_ids {
                 ids.push((number, ids::hash(event_id), run.events[*index].seq));
             }
