@@ -105,6 +105,7 @@ impl Server {
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::Serving).await;
         let routes = self.routes(health_service);
+        let upkeep = tokio::spawn(measures::upkeep());
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let server = transport(&self.options).add_routes(routes).serve_with_incoming_shutdown(
             connections::accept(self.listener, self.options.max_connections, cut.clone()),
@@ -136,6 +137,7 @@ impl Server {
             }
         };
         self.store.close().await;
+        upkeep.abort();
         match ended {
             Ok(served) => served?,
             Err(panic) => tracing::error!(%panic, "the server task panicked"),

@@ -81,6 +81,11 @@ if ! install cc gcc libc6-dev; then
     cannot "C compiler" "no cc, and it cannot be installed here"
 fi
 
+# What the README's commands need.
+if ! install curl curl ca-certificates; then
+    cannot "README commands" "no curl, and it cannot be installed here"
+fi
+
 if component fmt rustfmt; then step "rustfmt" cargo fmt --check; else cannot "rustfmt" "the component is missing"; fi
 if component clippy clippy; then
     step "clippy" cargo clippy --locked --all-targets --quiet -- -D warnings

@@ -58,7 +58,7 @@ pub struct Service {
 
 impl Service {
     /// A service over a store whose listener is `hub`. When `draining` is cancelled, subscriptions end with
-    /// `ShuttingDown` and new publishes are refused.
+    /// `ShuttingDown`; publishes under way finish.
     #[must_use]
     pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: CancellationToken) -> Self {
         let subscriptions = Arc::new(Semaphore::new(options.max_subscriptions));

@@ -37,6 +37,11 @@ impl RunRow {
         })
     }
 
+    /// Which run it is.
+    pub fn run_id(&self) -> Result<RunId> {
+        RunId::parse(&self.run_id).map_err(|_| Error::StoreDamaged)
+    }
+
     /// What its documents weigh.
     pub fn document_bytes(&self) -> usize {
         [&self.output, &self.error, &self.pending_input, &self.status_detail]

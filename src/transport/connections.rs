@@ -21,6 +21,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection that is done waits for its peer to be done too.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a new connection may say nothing.
+const MAX_SILENCE: Duration = Duration::from_secs(30);
+
 /// A connection, with its place among those allowed.
 #[derive(Debug)]
 pub struct Connection {
@@ -28,6 +31,8 @@ pub struct Connection {
     /// Set once our side is done.
     linger: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Runs until the first byte comes: before that neither HTTP/1 nor HTTP/2 has a timeout of its own.
+    silence: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -46,7 +51,8 @@ pub fn accept(
                     // Answers are small and waited for.
                     let _ = socket.set_nodelay(true);
                     let until = Box::pin(cut.clone().cancelled_owned());
-                    let connection = Connection { socket, linger: None, cut: until, _place: place };
+                    let silence = Some(Box::pin(tokio::time::sleep(MAX_SILENCE)));
+                    let connection = Connection { socket, linger: None, cut: until, silence, _place: place };
                     return Some((Ok(connection), (listener, places, cut)));
                 }
                 Err(error) => {
@@ -78,7 +84,15 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.socket(cx)?.poll_read(cx, buf)
+        let read = self.socket(cx)?.poll_read(cx, buf);
+        if read.is_ready() {
+            self.silence = None;
+        } else if let Some(silence) = &mut self.silence
+            && silence.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 

@@ -2,9 +2,13 @@
 //! where it is kept and what `/metrics` shows.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// How long measurements may pile up.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Buckets of times, seconds: from a page in memory to a disk that has stopped.
 const SECONDS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0];
@@ -16,6 +20,17 @@ const COUNTS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.
 pub fn recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER.get_or_init(install).clone()
+}
+
+/// Takes what was measured into the buckets now and then, so that it does not pile up where nobody asks for it. Never
+/// ends.
+pub async fn upkeep() {
+    let recorder = recorder();
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        recorder.run_upkeep();
+    }
 }
 
 fn install() -> PrometheusHandle {

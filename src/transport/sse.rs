@@ -5,6 +5,7 @@
 //! empty message; `retry:` goes inside the first event's frame for the same reason.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -42,10 +43,12 @@ pub async fn respond(mut subscription: Subscription, form: EventForm) -> Result<
         match subscription.next().await? {
             Some(Frame { kind: FrameKind::Ended { .. }, .. }) | None => return Ok(no_content()),
             Some(Frame { kind: FrameKind::Events(batches), .. }) => ready.extend(batches),
+            // So long a search says something first.
+            Some(Frame { kind: FrameKind::Heartbeat, .. }) => break,
             Some(_) => {}
         }
     }
-    let stream = Stream { subscription, form, ready, begun: false };
+    let stream = Stream { subscription, form, ready, begun: false, cut: false };
     let mut response = Response::new(Body::from_stream(unfold(stream, next)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -66,14 +69,24 @@ struct Stream {
     /// Batches that were read while looking ahead.
     ready: VecDeque<Arc<Batch>>,
     begun: bool,
+    /// It broke off; what follows is nothing.
+    cut: bool,
 }
 
-async fn next(mut stream: Stream) -> Option<(Result<Bytes, std::convert::Infallible>, Stream)> {
-    loop {
+impl Stream {
+    /// Breaks the connection off instead of closing it: a stream that ends well has told the end of its run.
+    fn cut(mut self) -> Option<(io::Result<Bytes>, Self)> {
+        self.cut = true;
+        Some((Err(io::ErrorKind::ConnectionAborted.into()), self))
+    }
+}
+
+async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
+    while !stream.cut {
         if let Some(batch) = stream.ready.pop_front() {
             let Some(frames) = encoded(&batch, stream.form) else {
                 tracing::error!("a stored event does not read; the stream is cut");
-                return None;
+                return stream.cut();
             };
             let frames = if stream.begun { frames } else { [RETRY, &frames].concat().into() };
             stream.begun = true;
@@ -89,10 +102,11 @@ async fn next(mut stream: Stream) -> Option<(Result<Bytes, std::convert::Infalli
             Err(error) => {
                 // The client reconnects with the id of the last event that it saw.
                 tracing::debug!(%error, "an event stream ends early");
-                return None;
+                return stream.cut();
             }
         }
     }
+    None
 }
 
 /// The frames of a batch, encoded by the first reader who asks.

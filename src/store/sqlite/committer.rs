@@ -81,7 +81,12 @@ impl Committer {
                 let mut results = Vec::with_capacity(appends.len());
                 for append in appends {
                     let alone = vec![append];
-                    results.extend(match self.known(&alone).await {
+                    // One of them may have failed and left things to be read anew.
+                    let known = match self.refresh().await {
+                        Ok(()) => self.known(&alone).await,
+                        Err(error) => Err(error),
+                    };
+                    results.extend(match known {
                         Ok(known) => self.store(alone, known).await,
                         Err(error) => vec![Err(error)],
                     });
@@ -242,14 +247,22 @@ fn document_of(planned: &PlannedRun) -> (i64, &Documents) {
     (planned.head.number, &planned.documents)
 }
 
-/// The statements of a commit with this many log rows. One statement takes all rows: the connection keeps the last 100
-/// texts prepared, and five statements for each are little.
+/// Rows of one INSERT: four variables each, of the 32,766 that SQLite takes in one statement.
+const MAX_INSERT_ROWS: usize = 4_000;
+
+/// The statements of a commit with this many log rows. One statement takes all rows, unless they are very many: the
+/// connection keeps the last 100 texts prepared, and five statements for each are little.
 fn commit_sql(rows: usize) -> String {
-    let mut sql = String::from("BEGIN IMMEDIATE;\nINSERT INTO log (pos, count, sensitive, data) VALUES ");
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(?, ?, ?, ?)" } else { ", (?, ?, ?, ?)" });
+    const ROW: &str = "(?, ?, ?, ?)";
+    let mut sql = String::from("BEGIN IMMEDIATE;\n");
+    let mut left = rows;
+    while left > 0 {
+        let count = left.min(MAX_INSERT_ROWS);
+        sql.push_str("INSERT INTO log (pos, count, sensitive, data) VALUES ");
+        sql.push_str(&vec![ROW; count].join(", "));
+        sql.push_str(";\n");
+        left -= count;
     }
-    sql.push_str(";\n");
     sql.push_str(runs::UPSERT_RUNS);
     sql.push_str(runs::UPSERT_DOCUMENTS);
     sql.push_str("COMMIT;");

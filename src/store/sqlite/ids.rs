@@ -58,10 +58,13 @@ impl RecentIds {
         self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Takes what was read from the log in place of what was known.
+    /// Takes what was read from the log in place of what was known, in one step for the readers.
     pub fn replace(&self, ids: impl IntoIterator<Item = (i64, i64, u64)>) {
-        self.clear();
-        self.extend(ids);
+        let mut anew: HashMap<i64, Vec<(i64, u64)>> = HashMap::new();
+        for (run, hash, seq) in ids {
+            anew.entry(hash).or_default().push((run, seq));
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = anew;
     }
 }
 

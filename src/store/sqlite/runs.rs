@@ -132,16 +132,6 @@ pub async fn one(readers: &SqlitePool, tail: &Tail, run_id: &RunId) -> Result<Ru
 
 /// Runs, newest first.
 pub async fn list(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result<RunsPage> {
-    loop {
-        let generation = tail.generation();
-        let page = list_once(readers, tail, query).await?;
-        if let Some(page) = page.filter(|_| tail.generation() == generation) {
-            return Ok(page);
-        }
-    }
-}
-
-async fn list_once(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result<Option<RunsPage>> {
     const FILTER: &str = "WHERE r.run < ?1 AND r.run >= ?2 \
         AND (?3 IS NULL OR r.status IN (SELECT value FROM json_each(?3))) \
         AND (?4 IS NULL OR r.agent_name = ?4) AND (?5 IS NULL OR r.structure_id = ?5) ORDER BY r.run DESC LIMIT ?6";
@@ -150,29 +140,54 @@ async fn list_once(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Resul
     let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
     let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(1);
     let sql = format!("{SELECT} {FILTER}");
-    let mut rows = sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql))
-        .bind(before)
-        .bind(oldest)
-        .bind(statuses(query))
-        .bind(query.agent_name.as_ref().map(AgentName::as_str))
-        .bind(query.structure_id.as_ref().map(StructureId::as_str))
-        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
-        .fetch(readers);
-    let (mut runs, mut bytes, mut stopped_at) = (Vec::new(), 0, oldest);
-    while let Some(row) = rows.next().await {
-        let row = row.map_err(from_sqlx)?;
-        bytes += row.document_bytes();
-        let number = row.run;
-        match current(row, tail)? {
-            Some(run) => runs.push(run),
-            None => return Ok(None),
-        }
-        if runs.len() >= query.limit || bytes > MAX_PAGE_BYTES {
-            stopped_at = number;
-            break;
+    let generation = tail.generation();
+    let (mut found, mut bytes, mut stopped_at) = (Vec::new(), 0, oldest);
+    {
+        let mut rows = sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql))
+            .bind(before)
+            .bind(oldest)
+            .bind(statuses(query))
+            .bind(query.agent_name.as_ref().map(AgentName::as_str))
+            .bind(query.structure_id.as_ref().map(StructureId::as_str))
+            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+            .fetch(readers);
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(from_sqlx)?;
+            bytes += row.document_bytes();
+            let number = row.run;
+            found.push(row);
+            if found.len() >= query.limit || bytes > MAX_PAGE_BYTES {
+                stopped_at = number;
+                break;
+            }
         }
     }
-    Ok(Some(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) }))
+    let runs = settle(readers, tail, generation, query, found).await?;
+    Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
+}
+
+/// The runs of rows that were read since `generation`. Those that changed since are read again one by one: to repeat the
+/// whole page might never end while they change.
+async fn settle(
+    readers: &SqlitePool,
+    tail: &Tail,
+    generation: u64,
+    query: &RunQuery,
+    rows: Vec<RunRow>,
+) -> Result<Vec<Run>> {
+    let mut settled = Vec::with_capacity(rows.len());
+    for row in rows {
+        let run_id = row.run_id()?;
+        let run = current(row, tail)?.filter(|_| tail.generation() == generation);
+        let run = match run {
+            Some(run) => run,
+            None => one(readers, tail, &run_id).await?,
+        };
+        if query.statuses.is_empty() || query.statuses.contains(&run.status) {
+            settled.push(run);
+        }
+    }
+    Ok(settled)
 }
 
 /// What a listing asks for besides its place: statuses, agent, structure.
@@ -200,23 +215,18 @@ pub async fn count(readers: &SqlitePool, query: &RunQuery) -> Result<u64> {
 
 /// Matching runs after the newest `offset`.
 pub async fn at(readers: &SqlitePool, tail: &Tail, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
-    loop {
-        let generation = tail.generation();
-        let sql = format!("{SELECT} WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
-        let rows: Vec<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(statuses(query))
-            .bind(query.agent_name.as_ref().map(AgentName::as_str))
-            .bind(query.structure_id.as_ref().map(StructureId::as_str))
-            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
-            .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-            .fetch_all(readers)
-            .await
-            .map_err(from_sqlx)?;
-        let runs: Option<Vec<Run>> = rows.into_iter().map(|row| current(row, tail)).collect::<Result<_>>()?;
-        if let Some(runs) = runs.filter(|_| tail.generation() == generation) {
-            return Ok(runs);
-        }
-    }
+    let generation = tail.generation();
+    let sql = format!("{SELECT} WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
+    let rows: Vec<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(statuses(query))
+        .bind(query.agent_name.as_ref().map(AgentName::as_str))
+        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+        .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+        .fetch_all(readers)
+        .await
+        .map_err(from_sqlx)?;
+    settle(readers, tail, generation, query, rows).await
 }
 
 /// Statuses to look for, as a parameter; null for all.

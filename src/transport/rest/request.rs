@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
-use axum::http::header::ACCEPT;
+use axum::http::header::{ACCEPT, HOST, ORIGIN};
 use axum::http::{HeaderValue, Method, Request, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -32,7 +32,7 @@ pub async fn accompany(State(gateway): State<Gateway>, request: Request<Body>, n
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let answer = REQUEST_ID.scope(id.clone(), async {
-        if let Err(problem) = acceptable(&request) {
+        if let Err(problem) = acceptable(&request).and_then(|()| from_allowed_origin(&request, &gateway)) {
             return refuse(&path, &problem);
         }
         match tokio::time::timeout(gateway.options.request_timeout, next.run(request)).await {
@@ -51,11 +51,19 @@ pub async fn accompany(State(gateway): State<Gateway>, request: Request<Body>, n
         response.headers_mut().insert("x-request-id", id);
     }
     let status = response.status().as_str().to_owned();
-    metrics::counter!("runlog_http_requests_total", "method" => method.to_string(), "route" => route.clone(),
+    metrics::counter!("runlog_http_requests_total", "method" => method_name(&method), "route" => route.clone(),
         "status" => status)
     .increment(1);
     metrics::histogram!("runlog_http_request_seconds", "route" => route).record(began.elapsed().as_secs_f64());
     response
+}
+
+/// The method as a label; what nobody knows has one name for all, or anybody could make up new ones.
+fn method_name(method: &Method) -> String {
+    match method.as_str() {
+        known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH") => known.to_owned(),
+        _ => "other".to_owned(),
+    }
 }
 
 /// OPTIONS: what the route allows, which the router writes into the header `Allow` of whatever leaves here.
@@ -63,6 +71,22 @@ fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
+}
+
+/// 403 where a page of another origin would change something. A browser sends simple requests without asking first, so a
+/// server on loopback is not out of reach of the pages that its user opens.
+fn from_allowed_origin(request: &Request<Body>, gateway: &Gateway) -> Result<(), Problem> {
+    let Some(origin) = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return Ok(()) };
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let is_own = origin.split_once("://").is_some_and(|(_, of)| Some(of) == host);
+    let is_allowed = gateway.options.cors_origins.iter().any(|allowed| allowed == "*" || allowed == origin);
+    let changes_nothing = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if is_own || is_allowed || changes_nothing {
+        return Ok(());
+    }
+    let message = "pages of this origin may not write here; --cors-origins lists those that may";
+    Err(Problem::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message))
 }
 
 /// 406 where the client takes nothing that we have. No Accept header takes everything.
