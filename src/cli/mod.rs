@@ -1,7 +1,7 @@
 //! The program `runlog`: its commands, what they print and how they end.
 //!
-//! `serve` runs the server and `serve --demo` plays into it; all others are clients over gRPC. [`client`] reaches the
-//! server, [`render`] and [`json_line`] print events, [`exit`] turns an error into words and an exit code.
+//! `serve` runs the server and `serve --demo` plays into it; all others are clients over gRPC. `client` reaches the
+//! server, `render` and `json_line` print events, `exit` turns an error into words and an exit code.
 
 mod bench;
 mod client;

@@ -35,7 +35,7 @@ pub struct ListEvents {
 /// A stored event in its stored form.
 #[derive(Clone, Debug)]
 pub struct StoredRecord {
-    /// See [`record`].
+    /// See [`crate::domain::record`].
     pub bytes: Bytes,
     /// Whether the public view may leave something out.
     pub sensitive: bool,

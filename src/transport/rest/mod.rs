@@ -9,6 +9,7 @@ pub mod door_b;
 pub mod door_c;
 pub mod fields;
 pub mod frame;
+pub mod headers;
 mod ops;
 pub mod problem;
 pub mod query;

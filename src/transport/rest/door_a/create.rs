@@ -9,13 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::Refusal;
 use super::env_var::StructureEnvVar;
-use super::extract::{NoParameters, Variable, header, json, optional_object, renamed};
+use super::extract::{NoParameters, Variable, json, optional_object, renamed};
 use super::refusal::{BodyRefusals, Refusals};
 use super::run_object::StructureRun;
 use super::schema::NewStructureRun;
 use crate::domain::{Error, EventType, NewEvent, Origin, Payload, RunId, StructureId};
 use crate::service::runs::CreateRun;
 use crate::transport::rest::fields::Fields;
+use crate::transport::rest::headers::one;
 use crate::transport::rest::{Gateway, Problem};
 
 /// Create a run. Its first event, `run.created`, makes it QUEUED.
@@ -38,7 +39,7 @@ pub async fn create_run(
     request: Request<Body>,
 ) -> Result<Response, Refusal> {
     let structure_id = StructureId::parse(&structure_id)?;
-    let idempotency_key = header(request.headers(), "Idempotency-Key")?;
+    let idempotency_key = one(request.headers(), "Idempotency-Key")?;
     if idempotency_key.as_ref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(Problem::field("Idempotency-Key", "must be visible ASCII characters without space").into());
     }

@@ -6,13 +6,14 @@ use axum::response::Response;
 
 use super::Refusal;
 use super::event_form::{self, FORM};
-use super::extract::{NoParameters, Parameters, Variable, header, json, run_id};
+use super::extract::{NoParameters, Parameters, Variable, json, run_id};
 use super::refusal::Refusals;
 use super::schema::{StructureEvent, StructureEvents};
 use crate::domain::{Error, EventFilter, EventId, Scope, record};
 use crate::service::list::{EventsPage, ListEvents};
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::frame::EventFrame;
+use crate::transport::rest::headers::{LAST_EVENT_ID, last_event_id};
 use crate::transport::rest::{Gateway, Problem};
 use crate::transport::sse;
 
@@ -108,10 +109,11 @@ pub async fn stream_events(
     _: NoParameters,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let last_event_id = header(&headers, "Last-Event-ID")?.unwrap_or_default();
+    let run_id = run_id(&id)?;
+    let last_event_id = last_event_id(&headers, &run_id)?;
     let subscribe = Subscribe {
-        scope: Scope::Run(run_id(&id)?),
-        start: Start::After(last_event_id),
+        scope: Scope::Run(run_id),
+        start: Start::After(last_event_id.unwrap_or_default()),
         filter: EventFilter::default(),
         keep_open: false,
         wait_for_run: false,
@@ -119,9 +121,7 @@ pub async fn stream_events(
         heartbeat: Some(gateway.options.sse_heartbeat),
     };
     let subscription = gateway.service.subscribe(subscribe).await.map_err(|error| match error {
-        Error::CursorInvalid { .. } | Error::CursorBeyondEnd { .. } => {
-            Problem { field: Some("Last-Event-ID".to_owned()), ..error.into() }
-        }
+        Error::CursorBeyondEnd { .. } => Problem { field: Some(LAST_EVENT_ID.to_owned()), ..error.into() },
         other => other.into(),
     })?;
     Ok(sse::respond(subscription, FORM).await?)

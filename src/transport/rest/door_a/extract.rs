@@ -2,9 +2,9 @@
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
+use axum::http::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
 
 use super::Refusal;
@@ -53,19 +53,6 @@ impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
 /// The run of the path.
 pub fn run_id(text: &str) -> Result<RunId, Refusal> {
     RunId::parse(text).map_err(|error| renamed(error, "run_id", "structure_run_id").into())
-}
-
-/// A header of which there may be one, as text.
-pub fn header(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Problem> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Problem::field(name, "must be given once"));
-    }
-    match value.to_str() {
-        Ok(text) => Ok(Some(text.to_owned())),
-        Err(_) => Err(Problem::field(name, "must be visible ASCII characters")),
-    }
 }
 
 /// The text of a body that must be there.

@@ -1,7 +1,7 @@
 //! Door A: structure runs, as in `reference/griptape-structure-run-events.md` and as the published clients speak it.
 //!
 //! An event posted here keeps its type, payload and double of a timestamp. A run or event that came in through another
-//! door is shown in this shape as well; what this shape has no word for is mapped in [`run_object`].
+//! door is shown in this shape as well; what this shape has no word for is mapped in `run_object`.
 
 mod create;
 mod env_var;

@@ -15,6 +15,7 @@ use crate::service::list::ListEvents;
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::Gateway;
 use crate::transport::rest::frame::EventFrame;
+use crate::transport::rest::headers::last_event_id;
 use crate::transport::rest::query::Query;
 use crate::transport::sse::{self, EventForm};
 
@@ -173,10 +174,8 @@ pub async fn stream_events(
 ) -> Result<Response, Refusal> {
     let run_id = super::run_id(path)?;
     let mut query = Query::parse(query.as_deref());
-    let cursor = match query.one("cursor")? {
-        Some(cursor) => cursor,
-        None => last_event_id(&headers)?,
-    };
+    let last_event_id = last_event_id(&headers, &run_id)?;
+    let cursor = query.one("cursor")?.or(last_event_id).unwrap_or_default();
     let subscribe = Subscribe {
         scope: Scope::Run(run_id),
         start: Start::After(cursor),
@@ -188,11 +187,6 @@ pub async fn stream_events(
     };
     query.finish()?;
     Ok(sse::respond(gateway.service.subscribe(subscribe).await?, FORM).await?)
-}
-
-fn last_event_id(headers: &HeaderMap) -> Result<String, Refusal> {
-    let Some(id) = headers.get("last-event-id") else { return Ok(String::new()) };
-    id.to_str().map(ToOwned::to_owned).map_err(|_| Refusal::field("Last-Event-ID", "must be the `id:` of an event"))
 }
 
 /// Appends an event. The payload is spliced in as text, so that it stays as it was sent.

@@ -3,6 +3,7 @@
 use axum::http::HeaderMap;
 
 use crate::transport::rest::Problem;
+use crate::transport::rest::headers::one;
 
 /// Names the header in refusals.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -29,23 +30,6 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let seq = digits.parse().ok().filter(|_| is_decimal);
     let problem = || Problem::field("If-Match", "must be the run's last seq, such as 12 or \"12\"");
     seq.map(Some).ok_or_else(problem)
-}
-
-/// Where a reader of a stream stands that lost its connection.
-pub fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    one(headers, "Last-Event-ID")
-}
-
-fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Problem> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => match value.to_str() {
-            Ok(text) => Ok(Some(text.to_owned())),
-            Err(_) => Err(Problem::field(name, "must be visible ASCII characters")),
-        },
-        (Some(_), Some(_)) => Err(Problem::field(name, "must be given once")),
-    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use crate::domain::Scope;
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::Gateway;
 use crate::transport::rest::frame::EventFrame;
+use crate::transport::rest::headers::last_event_id;
 use crate::transport::rest::query::Query;
 use crate::transport::sse;
 
 use super::schema::{PublicError, RefusedCall, ResumeHeader, StreamQuery};
-use super::{Id, Refusal, headers, present, read, run_id};
+use super::{Id, Refusal, present, read, run_id};
 
 /// Follows a run: its events from the cursor on, then what comes. Each `data:` line is a `PublicRunEvent`, each `id:` its
 /// cursor. The stream ends with the run.
@@ -33,7 +34,7 @@ pub async fn follow(
     let run_id = run_id(id)?;
     let mut query = Query::parse(uri.query());
     let form = if read::is_full_view(&mut query)? { present::FULL } else { present::PUBLIC };
-    let last_event_id = headers::last_event_id(&header_map)?;
+    let last_event_id = last_event_id(&header_map, &run_id)?;
     let cursor = query.one("cursor")?.or(last_event_id).unwrap_or_default();
     let filter = read::types(&mut query)?;
     query.finish()?;

@@ -1,0 +1,34 @@
+//! Request headers that doors read, each at most once.
+
+use axum::http::HeaderMap;
+
+use crate::domain::{Cursor, FeedId, RunId, Scope};
+
+use super::Problem;
+
+/// The name of the header with which browsers come back, as refusals spell it.
+pub const LAST_EVENT_ID: &str = "Last-Event-ID";
+
+/// A header that may be given once.
+pub fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(Problem::field(name, "must be visible ASCII characters")),
+        },
+        (Some(_), Some(_)) => Err(Problem::field(name, "must be given once")),
+    }
+}
+
+/// The id of the last event that the reader of a stream saw, if it sent one. What is no id of an event is refused even
+/// where a parameter wins over it.
+pub fn last_event_id(headers: &HeaderMap, run_id: &RunId) -> Result<Option<String>, Problem> {
+    let Some(text) = one(headers, LAST_EVENT_ID)? else { return Ok(None) };
+    // A run's cursors do not depend on the feed.
+    match Cursor::parse(&text, &Scope::Run(run_id.clone()), FeedId(0)) {
+        Ok(_) => Ok(Some(text)),
+        Err(_) => Err(Problem::field(LAST_EVENT_ID, "must be the `id:` of an event of this stream")),
+    }
+}
