@@ -76,6 +76,14 @@ python_with() { # DIRECTORY REQUIREMENTS: an environment of its own, since the t
         >"$tools/$1.log" 2>&1 || { tail -n 20 "$tools/$1.log" >&2; return 1; }
 }
 
+get_postgres() { # the tests start clusters of their own with it
+    local bin
+    find_postgres() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1; }
+    bin=$(find_postgres)
+    [ -x "$bin/initdb" ] || { apt_get postgresql && bin=$(find_postgres); } || return 1
+    [ -x "$bin/initdb" ] && export RUNLOG_TEST_PG_BIN="$bin"
+}
+
 # SQLite is compiled from source.
 if ! install cc gcc libc6-dev; then
     cannot "C compiler" "no cc, and it cannot be installed here"
@@ -115,6 +123,7 @@ if get_node_clients; then
 else
     cannot "event stream clients" "they come from npm, and there is no npm"
 fi
+if ! get_postgres; then cannot "PostgreSQL" "Debian's postgresql is not here and cannot be installed"; fi
 step "tests" cargo test --locked --no-fail-fast
 
 printf '\n'

@@ -135,6 +135,11 @@ impl Queue {
 }
 
 impl Waiting {
+    /// Whether nothing is accepted any more.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     /// All that waits, up to the bounds of a commit; waits for the first. `None` once the queue is closed and empty.
     pub async fn next(&mut self) -> Option<Group> {
         let first = loop {

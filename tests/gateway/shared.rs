@@ -59,3 +59,31 @@ async fn the_description_refers_to_nothing_that_is_not_in_it() {
         assert!(api.pointer(reference).is_some(), "{reference}");
     }
 }
+
+#[tokio::test]
+async fn a_page_of_another_origin_may_not_write() {
+    let gateway =
+        Gateway::start_with(|options| options.cors_origins = vec!["https://app.example.com".to_owned()]).await;
+    let publish = |origin: String| {
+        let event = r#"{"event_type":"step","sdk_run_id":"origins","payload":{}}"#;
+        gateway.client.post(gateway.url("/api/ingest")).header("origin", origin).body(event).send()
+    };
+    let refused = publish("https://evil.example.com".to_owned()).await.unwrap();
+    assert_eq!(refused.status(), 403);
+    assert_eq!(gateway.get("/api/runs/origins").await.0, 404, "nothing is stored");
+    assert_eq!(publish("https://app.example.com".to_owned()).await.unwrap().status(), 202);
+    assert_eq!(publish(gateway.url("")).await.unwrap().status(), 202, "its own pages");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_breaks_off_and_does_not_end() {
+    let gateway = Gateway::start().await;
+    gateway.post("/api/ingest", r#"{"event_type":"run_start","sdk_run_id":"cut","payload":{}}"#).await;
+    let stream = gateway.send(Method::GET, "/api/runs/cut/events/stream", None).await;
+    let body = tokio::spawn(stream.text());
+    let gateway = gateway.restart().await;
+    assert!(body.await.unwrap().is_err(), "the reader sees that it was not told all");
+    gateway.post("/api/ingest", r#"{"event_type":"run_end","sdk_run_id":"cut","payload":{}}"#).await;
+    let (status, whole) = gateway.stream("/api/runs/cut/events/stream").await;
+    assert_eq!((status, whole.matches("data: ").count()), (200, 2));
+}

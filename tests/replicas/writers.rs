@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tonic::Code;
 
 use crate::cluster::Database;
+use crate::proxy::{AtCommit, Proxy};
 use crate::replica::Replica;
 use crate::world::{GUARD, event};
 
@@ -65,4 +66,24 @@ async fn a_long_transaction_elsewhere_does_not_stall_the_feed() {
         }
     }
     sqlx::raw_sql("ROLLBACK").execute(&mut long).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_whose_answer_is_lost_is_stored_once_and_answered_rightly() {
+    let Some(database) = Database::create().await else { return };
+    let proxy = Proxy::start(database.cluster().port()).await;
+    let replica = Replica::start(&database.tcp_url("postgres", proxy.port), &[]).await;
+    // Nothing but the look-up in the log can tell what became of events that have no id.
+    let nameless = || runlog::pb::NewEvent { event_id: String::new(), ..event("x") };
+    for round in 0..20 {
+        proxy.at_commit(if round % 2 == 0 { AtCommit::LoseAnswer } else { AtCommit::LoseCommit });
+        let (run_id, events) = ("r".to_owned(), vec![nameless(), nameless()]);
+        let request = PublishRequest { run_id, events, expected_last_seq: Some(2 * round) };
+        let answer = replica.events().publish(request).await.unwrap().into_inner();
+        let answer: Vec<_> = answer.events.iter().map(|event| (event.seq, event.duplicate)).collect();
+        assert_eq!(answer, [(2 * round + 1, false), (2 * round + 2, false)]);
+    }
+    let stored: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&mut database.connect().await).await.unwrap();
+    assert_eq!(stored, 40);
 }

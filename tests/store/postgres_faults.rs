@@ -129,9 +129,10 @@ async fn an_acknowledgement_is_durable_whatever_the_database_is_set_to() {
     let Some(database) = Database::create().await else { return };
     let name = &database.name;
     database.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
+    database.execute(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")).await;
     // Tells what was in force when an event was stored.
     let spy = "CREATE TABLE spied (mode text); CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS \
-        'BEGIN INSERT INTO spied VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END'; \
+        'BEGIN INSERT INTO spied VALUES (current_setting(''synchronous_commit'') || '' '' || current_setting(''transaction_isolation'')); RETURN NULL; END'; \
         CREATE TRIGGER spy AFTER INSERT ON events EXECUTE FUNCTION spy()";
     for notify in [true, false] {
         let store =
@@ -144,7 +145,7 @@ async fn an_acknowledgement_is_durable_whatever_the_database_is_set_to() {
     }
     let modes: Vec<String> =
         sqlx::query_scalar("SELECT mode FROM spied").fetch_all(&mut database.connect().await).await.unwrap();
-    assert_eq!(modes, ["on", "on"]);
+    assert_eq!(modes, ["on read committed", "on read committed"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -56,12 +56,23 @@ impl Committer {
     /// Runs until the queue is closed and all that was accepted before is answered.
     pub async fn run(mut self, mut queue: Waiting) {
         while let Some(group) = queue.next().await {
-            self.serve(group).await;
+            // A store that closes while the database is away does not wait for it once for each group.
+            if queue.is_closing() && self.has_given_up() {
+                let outcomes = group.appends.iter().map(|_| Err(Error::StoreUnavailable)).collect();
+                group.replies.answer(outcomes);
+            } else {
+                self.serve(group).await;
+            }
         }
         if let Some(connection) = self.connection.take() {
             // The server notices by itself otherwise.
             let _ = timeout(self.options.connect_timeout, connection.close()).await;
         }
+    }
+
+    /// Whether the database has been away for longer than anything is tried again.
+    fn has_given_up(&self) -> bool {
+        self.failing_since.is_some_and(|since| since.elapsed() >= self.options.retry)
     }
 
     async fn serve(&mut self, group: Group) {

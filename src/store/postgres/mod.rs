@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `open` | connect, check, migrate, start the tasks |
+//! | `open`, `check` | connect, check, migrate, start the tasks |
 //! | `session` | what every connection is told |
 //! | `committer`, `transaction`, `known` | the replica's one writer: takes what waits, commits it, finds out what became of it |
 //! | `follower`, `signals` | tells the listener of every replica's commits, in the order of the feed |
@@ -14,6 +14,7 @@
 //! are gapless, no two replicas wait for each other in a circle, and the order of positions is the order in which
 //! commits become visible: a reader that saw a position has nothing before it still to come.
 
+mod check;
 mod committer;
 mod error;
 mod event_row;
@@ -39,8 +40,8 @@ use crate::domain::{Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope
 
 use super::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
+pub use check::OpenError;
 use error::Fault;
-pub use open::OpenError;
 use readers::{Readers, retried};
 
 /// How a PostgreSQL store works. Each field is an option of `runlog serve`.

@@ -3,7 +3,6 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
@@ -13,20 +12,13 @@ use crate::domain::FeedId;
 use crate::store::CommitListener;
 use crate::store::queue::Queue;
 
+use super::check::{OpenError, Target};
 use super::committer::Committer;
 use super::error::{self, Fault};
 use super::follower::Follower;
 use super::readers::Readers;
 use super::session::{Names, Session};
 use super::{PostgresOptions, PostgresStore, read, signals};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
-
-/// The oldest PostgreSQL that is supported, as `server_version_num`.
-const OLDEST_SERVER: i64 = 140_000;
-
-/// The advisory lock that a replica holds while it migrates.
-const MIGRATION_LOCK: i64 = 0x0072_756e_6c6f_6721;
 
 /// What a URL may hold behind its question mark.
 const PARAMETERS: [&str; 18] = [
@@ -50,55 +42,6 @@ const PARAMETERS: [&str; 18] = [
     "options",
 ];
 
-/// Why a store does not open, and what to do. `target` is host, port and database without the password, `cause` what the
-/// server or the system said.
-#[allow(missing_docs, reason = "the fields are named in the sentence above")]
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// No URL of PostgreSQL.
-    #[error("--store: not a PostgreSQL URL ({cause}); write postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…")]
-    Url { cause: String },
-    /// Nobody there.
-    #[error("{target}: cannot be reached: {cause}; check host, port and that PostgreSQL runs")]
-    Unreachable { target: String, cause: String },
-    /// The encryption failed.
-    #[error("{target}: no TLS connection: {cause}; check sslmode and sslrootcert in the URL")]
-    Tls { target: String, cause: String },
-    /// The server does not let us in.
-    #[error("{target}: user {user:?} is not let in: {cause}; check user, password and pg_hba.conf")]
-    Authentication { target: String, user: String, cause: String },
-    /// No such database.
-    #[error("{target}: there is no such database; create it with `createdb`")]
-    NoDatabase { target: String },
-    /// Too old.
-    #[error("{target}: PostgreSQL {found} is too old; version 14 or newer is needed")]
-    OldServer { target: String, found: String },
-    /// Another encoding.
-    #[error("{target}: the database has encoding {found}; create one with encoding UTF8")]
-    Encoding { target: String, found: String },
-    /// A standby.
-    #[error(
-        "{target}: the server only reads (a standby, or default_transaction_read_only); give the primary's address"
-    )]
-    ReadOnly { target: String },
-    /// Rights are missing.
-    #[error(
-        "{target}: user {user:?} lacks rights: {cause}; grant USAGE and CREATE on the schema, or make it the owner"
-    )]
-    Rights { target: String, user: String, cause: String },
-    /// Somebody else's tables.
-    #[error("{target}: the schema holds tables of another program; nothing was changed; use a database of its own")]
-    Foreign { target: String },
-    /// A newer program made it.
-    #[error(
-        "{target}: the schema (version {found}) is newer than this program's (version {known}); use a newer runlog"
-    )]
-    NewerSchema { target: String, found: i64, known: i64 },
-    /// Anything else.
-    #[error("{target}: cannot be opened: {cause}")]
-    Other { target: String, cause: String },
-}
-
 impl PostgresStore {
     /// Opens the store, making its tables if they are missing, and starts the tasks of the replica. `listener` hears of
     /// every commit of every replica.
@@ -110,11 +53,13 @@ impl PostgresStore {
         let limit = options.patience();
         let migrated = timeout(limit, target.migrate(&mut first)).await;
         migrated.map_err(|_| target.other("another replica has been migrating the schema for too long"))??;
-        let feed: Result<(i64, i64), _> =
-            sqlx::query_as("SELECT feed_id, last_pos FROM feed").fetch_one(&mut first).await;
-        let (feed_id, position) = feed.map_err(|e| target.describe(e))?;
+        let feed: Result<(i64, i64, String), _> =
+            sqlx::query_as("SELECT feed_id, last_pos, current_setting('synchronous_commit') FROM feed")
+                .fetch_one(&mut first)
+                .await;
+        let (feed_id, position, synchronous_commit) = feed.map_err(|e| target.describe(e))?;
         let feed_id = FeedId(u32::try_from(feed_id).unwrap_or_default());
-        let session = Arc::new(Session::new(options.statement_timeout, names(&options, feed_id)));
+        let session = Arc::new(Session::new(options.statement_timeout, &synchronous_commit, names(&options, feed_id)));
         session.prepare(&mut first).await.map_err(|e| target.describe(e))?;
 
         let stop = CancellationToken::new();
@@ -194,127 +139,6 @@ async fn reach(
             return Err(target.describe(error));
         }
         sleep(options.connect_timeout / 50).await;
-    }
-}
-
-/// Whom we talk to, for messages.
-struct Target {
-    text: String,
-    user: String,
-}
-
-impl Target {
-    fn of(connect: &PgConnectOptions) -> Self {
-        let place = match connect.get_socket() {
-            Some(socket) => socket.display().to_string(),
-            None => format!("{}:{}", connect.get_host(), connect.get_port()),
-        };
-        let user = connect.get_username().to_owned();
-        let database = connect.get_database().unwrap_or(&user);
-        Self { text: format!("PostgreSQL at {place}, database {database:?}"), user }
-    }
-
-    fn other(&self, cause: impl ToString) -> OpenError {
-        OpenError::Other { target: self.text.clone(), cause: cause.to_string() }
-    }
-
-    fn describe(&self, error: sqlx::Error) -> OpenError {
-        let (target, user, cause) = (self.text.clone(), self.user.clone(), error.to_string());
-        match (&error, error::code(&error).as_deref()) {
-            (_, Some(code)) if code.starts_with("28") => OpenError::Authentication { target, user, cause },
-            (_, Some(error::NO_SUCH_DATABASE)) => OpenError::NoDatabase { target },
-            (_, Some(error::INSUFFICIENT_PRIVILEGE)) => OpenError::Rights { target, user, cause },
-            (_, Some(error::READ_ONLY)) => OpenError::ReadOnly { target },
-            (sqlx::Error::Tls(_), _) => OpenError::Tls { target, cause },
-            (sqlx::Error::Io(_), _) => OpenError::Unreachable { target, cause },
-            (_, Some(code)) if code.starts_with("08") || code.starts_with("57P") => {
-                OpenError::Unreachable { target, cause }
-            }
-            _ => OpenError::Other { target, cause },
-        }
-    }
-
-    async fn check_server(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
-        const SERVER: &str = "SELECT current_setting('server_version_num')::bigint, current_setting('server_version'), \
-            current_setting('server_encoding'), pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, \
-            current_setting('fsync')::boolean";
-        let server: Result<(i64, String, String, bool, bool), _> = sqlx::query_as(SERVER).fetch_one(connection).await;
-        let (version, name, encoding, is_read_only, flushes) = server.map_err(|e| self.describe(e))?;
-        let target = self.text.clone();
-        if version < OLDEST_SERVER {
-            return Err(OpenError::OldServer { target, found: name });
-        }
-        if encoding != "UTF8" {
-            return Err(OpenError::Encoding { target, found: encoding });
-        }
-        if is_read_only {
-            return Err(OpenError::ReadOnly { target });
-        }
-        if !flushes {
-            tracing::warn!("PostgreSQL runs with fsync=off: a power loss loses acknowledged events");
-        }
-        Ok(())
-    }
-
-    /// In one transaction, under a lock that ends with it: this also holds behind a pooler.
-    async fn migrate(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
-        let mut transaction = connection.begin().await.map_err(|e| self.describe(e))?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)")
-            .bind(MIGRATION_LOCK)
-            .execute(&mut *transaction)
-            .await
-            .map_err(|e| self.describe(e))?;
-        if self.needs_migration(&mut transaction).await? {
-            let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
-            migrations.set_locking(false);
-            migrations.run_direct(None, &mut *transaction, false).await.map_err(|error| match error {
-                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => self.describe(error),
-                other => self.other(other),
-            })?;
-        }
-        self.check_rights(&mut transaction).await?;
-        transaction.commit().await.map_err(|e| self.describe(e))
-    }
-
-    /// Looks at what is there, before anything is written.
-    async fn needs_migration(&self, connection: &mut PgConnection) -> Result<bool, OpenError> {
-        const OURS: [&str; 5] = ["_sqlx_migrations", "events", "feed", "run_documents", "runs"];
-        let found: Result<Vec<String>, _> =
-            sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()")
-                .fetch_all(&mut *connection)
-                .await;
-        let found = found.map_err(|e| self.describe(e))?;
-        let has = |name: &&str| found.iter().any(|table| table == *name);
-        if !OURS.iter().any(has) {
-            return Ok(true);
-        }
-        let target = self.text.clone();
-        if !OURS.iter().all(has) {
-            return Err(OpenError::Foreign { target });
-        }
-        let version: Result<Option<i64>, _> =
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await;
-        let found = version.map_err(|e| self.describe(e))?.unwrap_or(0);
-        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-        if found > known {
-            return Err(OpenError::NewerSchema { target, found, known });
-        }
-        Ok(found < known)
-    }
-
-    async fn check_rights(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
-        const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
-            ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
-            ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('events', 'SELECT'), ('events', 'INSERT')) \
-            AS w (name, needed) WHERE NOT has_table_privilege(w.name, w.needed) \
-            UNION ALL SELECT 'USAGE on run_numbers' WHERE NOT has_sequence_privilege('run_numbers', 'USAGE')";
-        let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(connection).await;
-        let lacking = lacking.map_err(|e| self.describe(e))?;
-        if lacking.is_empty() {
-            return Ok(());
-        }
-        let (target, user) = (self.text.clone(), self.user.clone());
-        Err(OpenError::Rights { target, user, cause: format!("it needs {}", lacking.join(", ")) })
     }
 }
 

@@ -27,12 +27,16 @@ pub struct Names {
 }
 
 impl Session {
-    /// Settings with this bound on a statement.
-    pub fn new(statement_timeout: Duration, notify: Option<Names>) -> Self {
+    /// Settings with this bound on a statement, for a server whose own `synchronous_commit` is this.
+    pub fn new(statement_timeout: Duration, synchronous_commit: &str, notify: Option<Names>) -> Self {
         let timeout = statement_timeout.as_millis();
+        // Promise 1. Only one mode is stronger than `on`: it also waits until standbys show the commit.
+        let synchronous_commit = match synchronous_commit {
+            "remote_apply" => "synchronous_commit = remote_apply",
+            _ => "synchronous_commit = on",
+        };
         let settings = [
-            // Promise 1. `local` and the stronger ones are left as they are: they flush too.
-            "synchronous_commit = on".to_owned(),
+            synchronous_commit.to_owned(),
             format!("statement_timeout = {timeout}"),
             format!("lock_timeout = {timeout}"),
             // A replica that vanished must not keep its locks.
@@ -45,10 +49,12 @@ impl Session {
             "jit = off".to_owned(),
         ];
         let all = |word: &str| settings.iter().map(|setting| format!("{word} {setting};")).collect::<String>();
-        let begin = match notify {
-            Some(_) => "BEGIN; SET LOCAL synchronous_commit = on".to_owned(),
-            None => format!("BEGIN; {}", all("SET LOCAL")),
+        let made = match notify {
+            Some(_) => format!("SET LOCAL {synchronous_commit}"),
+            None => all("SET LOCAL"),
         };
+        // Each statement must see what was committed while it waited for a lock, whatever the database's default is.
+        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {made}");
         Self { begin, settings: all("SET"), notify }
     }
 
