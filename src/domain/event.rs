@@ -69,15 +69,31 @@ pub struct Event {
     pub payload: Payload,
 }
 
-impl Event {
-    /// Whether `new`, sent under this event's id, is the same event sent again. `occurred_at` does not count: producers
-    /// that stamp each try with a fresh clock must still be able to retry.
+/// What makes two events under one id the same event sent again. `occurred_at` does not count: producers that stamp each
+/// try with a fresh clock must still be able to retry.
+#[derive(PartialEq)]
+pub struct Content<'a> {
+    event_type: &'a EventType,
+    origin: Origin,
+    agent_name: Option<&'a AgentName>,
+    payload: &'a Payload,
+}
+
+impl NewEvent {
+    /// See [`Content`].
     #[must_use]
-    pub fn has_content_of(&self, new: &NewEvent) -> bool {
-        self.event_type == new.event_type
-            && self.origin == new.origin
-            && self.agent_name == new.agent_name
-            && self.payload == new.payload
+    pub fn content(&self) -> Content<'_> {
+        let Self { event_type, origin, agent_name, payload, .. } = self;
+        Content { event_type, origin: *origin, agent_name: agent_name.as_ref(), payload }
+    }
+}
+
+impl Event {
+    /// See [`Content`].
+    #[must_use]
+    pub fn content(&self) -> Content<'_> {
+        let Self { event_type, origin, agent_name, payload, .. } = self;
+        Content { event_type, origin: *origin, agent_name: agent_name.as_ref(), payload }
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Stored {
 impl Stored {
     /// Whether `new` is the same event sent again.
     pub fn has_content_of(&self, new: &NewEvent) -> bool {
-        self.event.as_ref().is_some_and(|event| event.has_content_of(new))
+        self.event.as_ref().is_some_and(|event| event.content() == new.content())
     }
 }
 
@@ -173,7 +173,7 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
                 }
                 repeats.push(Repeat::Stored(seq));
             } else if let Some(earlier) = in_request.get(event_id) {
-                if !same_content(&append.events[*earlier], new) {
+                if append.events[*earlier].content() != new.content() {
                     let before = repeats[..*earlier].iter().filter(|repeat| matches!(repeat, Repeat::No)).count();
                     return Err(conflict(planned.head.run.last_seq + 1 + before as u64));
                 }
@@ -190,7 +190,7 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
     fn stored(&self, planned: &PlannedRun, event_id: &EventId, new: &NewEvent) -> Option<(u64, bool)> {
         if let Some(index) = planned.producer_ids.get(event_id) {
             let event = &planned.events[*index].event;
-            return Some((event.seq, event.has_content_of(new)));
+            return Some((event.seq, event.content() == new.content()));
         }
         let stored = self.known.get(&(planned.head.number, event_id.clone()))?;
         Some((stored.seq, stored.has_content_of(new)))
@@ -225,8 +225,4 @@ enum Repeat {
     No,
     Stored(u64),
     OfRequest(usize),
-}
-
-fn same_content(a: &NewEvent, b: &NewEvent) -> bool {
-    a.event_type == b.event_type && a.origin == b.origin && a.agent_name == b.agent_name && a.payload == b.payload
 }
