@@ -132,23 +132,20 @@ pub async fn one(readers: &SqlitePool, tail: &Tail, run_id: &RunId) -> Result<Ru
 
 /// Runs, newest first.
 pub async fn list(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result<RunsPage> {
-    const FILTER: &str = "WHERE r.run < ?1 AND r.run >= ?2 \
-        AND (?3 IS NULL OR r.status IN (SELECT value FROM json_each(?3))) \
-        AND (?4 IS NULL OR r.agent_name = ?4) AND (?5 IS NULL OR r.structure_id = ?5) ORDER BY r.run DESC LIMIT ?6";
     let newest: Option<i64> =
         sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(readers).await.map_err(from_sqlx)?;
     let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
     let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(1);
-    let sql = format!("{SELECT} {FILTER}");
+    let sql = format!("{SELECT} WHERE {} AND r.run < ?4 AND r.run >= ?5 ORDER BY r.run DESC LIMIT ?6", matches(query));
     let generation = tail.generation();
     let (mut found, mut bytes, mut stopped_at) = (Vec::new(), 0, oldest);
     {
         let mut rows = sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql))
-            .bind(before)
-            .bind(oldest)
             .bind(statuses(query))
             .bind(query.agent_name.as_ref().map(AgentName::as_str))
             .bind(query.structure_id.as_ref().map(StructureId::as_str))
+            .bind(before)
+            .bind(oldest)
             .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
             .fetch(readers);
         while let Some(row) = rows.next().await {
