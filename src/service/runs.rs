@@ -5,8 +5,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::id::MAX_NAME_CHARS;
 use crate::domain::{
-    AgentName, Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus,
-    StructureId,
+    AgentName, Error, Event, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, StructureId,
 };
 use crate::store::{Append, RunQuery};
 
@@ -76,7 +75,10 @@ impl Service {
             (None, Some(key)) => RunId::parse(&format!("run_{:032x}", xxh3_128(key.as_bytes())))?,
             (None, None) => RunId::parse(&format!("run_{}", Uuid::now_v7().simple()))?,
         };
-        let mut first_event = create.first_event.map_or_else(created_event, Ok)?;
+        let mut first_event = match create.first_event {
+            Some(first_event) => first_event,
+            None => created_event(Payload::parse("{}", self.limits())?)?,
+        };
         if let Some(key) = key {
             // The run remembers by this id which key created it.
             if first_event.event_id.is_some() {
@@ -180,14 +182,15 @@ fn document_bytes(run: &Run) -> usize {
     run.output_json.as_ref().map_or(0, String::len) + run.error_json.as_ref().map_or(0, String::len) + pending
 }
 
-fn created_event() -> Result<NewEvent> {
+/// The event that makes a run QUEUED, where nothing else is said of it.
+pub fn created_event(payload: Payload) -> Result<NewEvent> {
     Ok(NewEvent {
         event_id: None,
         event_type: EventType::parse("run.created")?,
         origin: Origin::System,
         occurred_at: None,
         agent_name: None,
-        payload: Payload::parse("{}", &Limits::default())?,
+        payload,
     })
 }
 

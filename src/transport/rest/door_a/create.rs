@@ -13,7 +13,8 @@ use super::extract::{NoParameters, Variable, json, optional_object, renamed};
 use super::refusal::{BodyRefusals, Refusals};
 use super::run_object::StructureRun;
 use super::schema::NewStructureRun;
-use crate::domain::{Error, EventType, NewEvent, Origin, Payload, RunId, StructureId};
+use crate::domain::{Error, NewEvent, Payload, RunId, StructureId};
+use crate::service::runs;
 use crate::service::runs::CreateRun;
 use crate::transport::rest::fields::Fields;
 use crate::transport::rest::headers::one;
@@ -81,14 +82,8 @@ fn created_event(gateway: &Gateway, text: &str) -> Result<NewEvent, Problem> {
     }
     fields.finish()?;
     let payload = json!({ "args": args, "env_vars": env_vars }).to_string();
-    Ok(NewEvent {
-        event_id: None,
-        event_type: EventType::parse("run.created")?,
-        origin: Origin::System,
-        occurred_at: None,
-        agent_name: None,
-        payload: Payload::parse(payload, gateway.service.limits()).map_err(|error| error.under("body"))?,
-    })
+    let payload = Payload::parse(payload, gateway.service.limits()).map_err(|error| error.under("body"))?;
+    Ok(runs::created_event(payload)?)
 }
 
 /// The run of a key. Structures do not share their keys.

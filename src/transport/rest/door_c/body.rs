@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload};
 use crate::service::control::Control;
+use crate::service::runs;
 use crate::transport::convert;
 use crate::transport::rest::fields::{self, Fields};
 use crate::transport::rest::{Problem, time};
@@ -32,14 +33,8 @@ pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<NewE
     }
     fields.finish()?;
     payload.push('}');
-    Ok(NewEvent {
-        event_id: None,
-        event_type: EventType::parse("run.created")?,
-        origin: Origin::System,
-        occurred_at: None,
-        agent_name: None,
-        payload: Payload::parse(payload, limits).map_err(|error| error.under("body"))?,
-    })
+    let payload = Payload::parse(payload, limits).map_err(|error| error.under("body"))?;
+    Ok(runs::created_event(payload)?)
 }
 
 /// By the first character: the text is JSON. Null is none of the kinds and allowed for each.
