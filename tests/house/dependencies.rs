@@ -1,0 +1,75 @@
+//! What the program is built of: packages with licences that let one binary be shipped, all from the one registry.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
+use spdx::{Expression, ParseMode};
+
+/// Permissive licences only, since everything is linked into one binary.
+const ALLOWED: [&str; 10] = [
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    // The certificate authorities that Mozilla trusts, as data.
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// All packages that the lock file names, as Cargo describes them.
+fn packages() -> Vec<Value> {
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--format-version", "1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(metadata.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&metadata.stderr));
+    let mut metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    serde_json::from_value(metadata["packages"].take()).unwrap()
+}
+
+/// Whether the licence of a package can be met with allowed ones alone.
+fn is_allowed(license: &str) -> bool {
+    // `MIT/Apache-2.0` is how old packages write OR.
+    let expression = Expression::parse_mode(license, ParseMode::LAX).unwrap();
+    expression.evaluate(|requirement| requirement.license.id().is_some_and(|id| ALLOWED.contains(&id.name)))
+}
+
+#[test]
+fn every_package_has_a_permissive_licence() {
+    let refused: Vec<String> = packages()
+        .iter()
+        .filter(|package| !package["license"].as_str().is_some_and(is_allowed))
+        .map(|package| format!("{} {}: {}", package["name"], package["version"], package["license"]))
+        .collect();
+    assert!(refused.is_empty(), "not allowed:\n{}", refused.join("\n"));
+}
+
+#[test]
+fn a_licence_that_binds_the_whole_program_is_refused() {
+    for (license, allowed) in [
+        ("GPL-3.0-only", false),
+        ("MIT AND GPL-3.0-only", false),
+        ("MIT OR GPL-3.0-only", true),
+        ("MIT/Apache-2.0", true),
+        ("Apache-2.0 WITH LLVM-exception OR MIT", true),
+    ] {
+        assert_eq!(is_allowed(license), allowed, "{license}");
+    }
+}
+
+#[test]
+fn all_packages_come_from_one_registry_and_none_from_a_repository_or_a_folder() {
+    let (own, foreign): (Vec<Value>, Vec<Value>) =
+        packages().into_iter().partition(|package| package["source"].is_null());
+    let own: Vec<&str> = own.iter().map(|package| package["name"].as_str().unwrap()).collect();
+    assert_eq!(own, ["runlog"]);
+    let sources: BTreeSet<&str> = foreign.iter().map(|package| package["source"].as_str().unwrap()).collect();
+    assert_eq!(sources.len(), 1, "{sources:?}");
+    assert!(sources.iter().all(|source| source.starts_with("registry+")), "{sources:?}");
+}
