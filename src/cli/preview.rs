@@ -1,13 +1,10 @@
 //! A payload in the rest of a line: `phase=end tool_name=web_search output_preview="12°C, cloudy"`.
 
-use std::fmt;
-
 use anstyle::Style;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::text::{clean, cut};
+use crate::domain::in_order::InOrder;
 
 const KEY: Style = Style::new().dimmed();
 
@@ -28,7 +25,8 @@ impl<'a> Members<'a> {
     /// # Errors
     /// The text is no JSON object.
     pub fn parse(json: &'a str) -> serde_json::Result<Self> {
-        serde_json::from_str(json)
+        let InOrder(members) = serde_json::from_str(json)?;
+        Ok(Self(members))
     }
 
     /// Name and JSON text of each.
@@ -40,28 +38,6 @@ impl<'a> Members<'a> {
     pub fn string(&self, name: &str) -> Option<String> {
         let (_, raw) = self.0.iter().find(|(key, _)| key == name)?;
         serde_json::from_str(raw.get()).ok()
-    }
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
     }
 }
 

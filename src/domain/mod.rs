@@ -7,6 +7,7 @@ pub mod error;
 pub mod event;
 pub mod filter;
 pub mod id;
+pub mod in_order;
 pub mod json;
 pub mod limits;
 pub mod preview;

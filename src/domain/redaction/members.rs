@@ -3,13 +3,11 @@
 //! Nothing below the level is built or checked for meaning, so number lexemes, escapes and white space stay what they were,
 //! and depth costs no stack.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
 use serde_json::value::RawValue;
+
+use crate::domain::in_order::InOrder;
 
 /// One member of an object: slices of the text that it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +30,8 @@ pub fn members(json: &str) -> Option<Vec<Member<'_>>> {
     if !json.trim_start().starts_with('{') {
         return None;
     }
-    serde_json::from_str::<Members<'_>>(json).ok().map(|members| members.0)
+    let InOrder(members) = serde_json::from_str::<InOrder<&RawValue, &RawValue>>(json).ok()?;
+    Some(members.into_iter().map(|(key, value)| Member { raw_key: key.get(), raw_value: value.get() }).collect())
 }
 
 /// The elements of an array in their order. None: not JSON, or not an array.
@@ -70,32 +69,6 @@ pub(crate) fn offset_in(text: &str, slice: &str) -> usize {
     let offset = slice.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
     debug_assert!(offset <= text.len(), "not a slice of the text");
     offset
-}
-
-struct Members<'a>(Vec<Member<'a>>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                    members.push(Member { raw_key: key.get(), raw_value: value.get() });
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(InOrder)
-    }
 }
 
 #[cfg(test)]

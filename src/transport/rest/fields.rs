@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Problem;
+use crate::domain::in_order::InOrder;
 
 /// The members of an object that were not taken yet. `path` is where the object stands in the request: "" or `events[2]`.
 pub struct Fields<'a> {
@@ -18,10 +17,9 @@ impl<'a> Fields<'a> {
     /// Reads an object. 400 where the text is no JSON, 422 where it is something else or names a member twice.
     pub fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, Problem> {
         let path = path.into();
-        let mut json = serde_json::Deserializer::from_str(text);
-        let members = json.deserialize_map(Members).and_then(|members| json.end().map(|()| members));
         // One pass where it is an object; why it is none is looked into afterwards.
-        let members = members.map_err(|error| not_an_object(text, &path, &error))?;
+        let InOrder(members): InOrder<String, &RawValue> =
+            serde_json::from_str(text).map_err(|error| not_an_object(text, &path, &error))?;
         let mut names = HashSet::with_capacity(members.len());
         if let Some((twin, _)) = members.iter().find(|(name, _)| !names.insert(name.as_str())) {
             return Err(Problem::field(join(&path, twin), "is there twice"));
@@ -110,24 +108,6 @@ fn join(path: &str, name: &str) -> String {
 
 fn named(path: &str) -> String {
     if path.is_empty() { "body".to_owned() } else { path.to_owned() }
-}
-
-struct Members;
-
-impl<'de> Visitor<'de> for Members {
-    type Value = Vec<(String, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(members)
-    }
 }
 
 #[cfg(test)]
