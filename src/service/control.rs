@@ -143,6 +143,7 @@ impl Service {
                 expected_last_seq,
                 agent_name: None,
                 structure_id: None,
+                recorded: None,
             };
             match self.store.append(append).await {
                 // Stored, or another cancellation was, or the run has ended.

@@ -32,6 +32,7 @@ impl Service {
             return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));
         }
         let Publish { run_id, events, expected_last_seq } = publish;
-        self.store.submit(Append { run_id, events, expected_last_seq, agent_name: None, structure_id: None }).await
+        let (agent_name, structure_id, recorded) = (None, None, None);
+        self.store.submit(Append { run_id, events, expected_last_seq, agent_name, structure_id, recorded }).await
     }
 }

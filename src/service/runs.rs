@@ -93,6 +93,7 @@ impl Service {
             expected_last_seq: Some(0),
             agent_name: create.agent_name,
             structure_id: create.structure_id,
+            recorded: None,
         };
         let appended = self.store.append(append).await.map_err(|error| match error {
             Error::SeqConflict { run_id, .. } => Error::RunExists { run_id },

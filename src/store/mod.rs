@@ -1,6 +1,7 @@
 //! Where events are kept. The comments on [`Store`] are the contract; one test suite holds every store to it.
 
 mod ids;
+mod import;
 mod layout;
 mod plan;
 pub mod postgres;
@@ -8,6 +9,7 @@ mod queue;
 mod run_row;
 pub mod sqlite;
 
+pub use import::{Import, Recorded};
 pub use queue::QueueOptions;
 
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub struct Append {
     pub agent_name: Option<AgentName>,
     /// The structure of the run, where the run has none yet.
     pub structure_id: Option<StructureId>,
+    /// `None`: a publish. Else the events were stored elsewhere before, and are stored as they are.
+    pub recorded: Option<Recorded>,
 }
 
 /// Which part of a scope to read. Coordinates are seqs in a run and positions in the feed.
@@ -152,6 +156,11 @@ pub trait Store: Send + Sync + 'static {
     /// run's last one without a gap; `recorded_at` never decreases in a run; the run's row changes in the same
     /// transaction. Fails with `FinalStatus` under a strict lifecycle, `StoreFull` and `StoreReadOnly`; and at once with
     /// `Overloaded` when the queue stays full, and `ShuttingDown` once closed.
+    ///
+    /// With `recorded` the events keep the times and ids that they bring, and their order in the feed across the appends
+    /// of the import. No lifecycle refuses them, and an id that the run has is always an `EventIdConflict`, since a gap
+    /// would be left where a repeat is not stored. A time before the one of the run's last event is an `InvalidField`.
+    /// After the first append of an import that fails, all those after it fail with its error.
     async fn submit(&self, append: Append) -> Result<Receipt>;
 
     /// Submits and waits for the outcome: the events are durable.

@@ -10,7 +10,7 @@ use crate::domain::projection::{self, Documents, Lifecycle};
 use crate::domain::{Error, Event, EventId, NewEvent, Published, Result, Run, RunId, RunStatus};
 
 use super::layout::{Laid, Layout};
-use super::{Append, Commit, ids};
+use super::{Append, Commit, Recorded, ids};
 
 /// A run as the writer knows it. Its documents are not loaded.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct Plan<'a, H> {
     now: Timestamp,
     runs: Vec<PlannedRun>,
     by_id: HashMap<RunId, usize>,
+    /// The highest [`PlannedEvent::place`].
+    last_place: usize,
 }
 
 /// What the commit does to one run.
@@ -68,6 +70,8 @@ pub struct PlannedEvent {
     pub event: Event,
     /// The run's status after it.
     pub status: RunStatus,
+    /// Where it comes in the feed: in ascending order of this, and those of one place as they follow in their run.
+    place: usize,
 }
 
 /// The clock of a commit.
@@ -75,13 +79,19 @@ pub fn now() -> Timestamp {
     Timestamp::now().round(Unit::Microsecond).unwrap_or_else(|_| Timestamp::now())
 }
 
-/// Lays the events of a commit out, each run's together.
+/// The events of a commit in their order in the feed: each run's together, except for imports, which keep theirs.
+pub fn in_feed_order(runs: &[PlannedRun]) -> Vec<(&PlannedRun, &PlannedEvent)> {
+    let mut events: Vec<_> = runs.iter().flat_map(|run| run.events.iter().map(move |event| (run, event))).collect();
+    // In one pass where no import took part: they are in order then.
+    events.sort_by_key(|(_, event)| event.place);
+    events
+}
+
+/// Lays the events of a commit out.
 pub fn lay_out(runs: &[PlannedRun], last_position: u64) -> Laid {
     let mut layout = Layout::after(last_position);
-    for run in runs {
-        for planned in &run.events {
-            layout.add(run.head.number, &planned.event);
-        }
+    for (run, planned) in in_feed_order(runs) {
+        layout.add(run.head.number, &planned.event);
     }
     layout.finish()
 }
@@ -95,14 +105,26 @@ pub fn announcement(laid: &Laid, runs: &[PlannedRun]) -> Commit {
 impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
     /// An empty plan. `now` is the server's clock.
     pub fn new(head: H, known: &'a Known, lifecycle: Lifecycle, now: Timestamp) -> Self {
-        Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::new() }
+        Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::new(), last_place: 0 }
     }
 
     /// Plans one request, after those before it. On error the plan is as it was.
     pub fn add(&mut self, append: Append) -> Result<Appended> {
+        let Some(import) = append.import().cloned() else { return self.add_next(append) };
+        match import.failure() {
+            Some(error) => Err(error),
+            // Before the next one is planned: it may be of the same import.
+            None => self.add_next(append).inspect_err(|error| import.fail(error)),
+        }
+    }
+
+    fn add_next(&mut self, append: Append) -> Result<Appended> {
         let index = self.run_index(&append.run_id);
         let planned = &self.runs[index];
         let repeats = self.repeats(planned, &append)?;
+        if let Some(recorded) = &append.recorded {
+            check_recorded(&planned.head.run, &append, recorded, &repeats)?;
+        }
         let is_new = |repeat: &Repeat| matches!(repeat, Repeat::No);
         if let Some(expected) = append.expected_last_seq
             && expected != planned.head.run.last_seq
@@ -112,13 +134,22 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
             return Err(Error::SeqConflict { run_id, expected, actual: planned.head.run.last_seq });
         }
         let mut run = planned.head.run.clone();
+        let lifecycle = if append.recorded.is_some() { Lifecycle::Record } else { self.lifecycle };
+        let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
+        if let (0, Some(first)) = (run.last_seq, recorded_at.first()) {
+            (run.created_at, run.updated_at) = (*first, *first);
+        }
+        let place = match planned.events.last() {
+            Some(before) if recorded_at.is_empty() => before.place,
+            _ => self.last_place + 1,
+        };
         run.agent_name = run.agent_name.or(append.agent_name);
         run.structure_id = run.structure_id.or(append.structure_id);
         let mut documents = Documents::default();
         let mut published: Vec<Published> = Vec::with_capacity(append.events.len());
         let mut events = Vec::with_capacity(append.events.len());
         let mut producer_ids = Vec::new();
-        for (new, repeat) in append.events.into_iter().zip(repeats) {
+        for (index, (new, repeat)) in append.events.into_iter().zip(repeats).enumerate() {
             let seq = match repeat {
                 Repeat::Stored(seq) => seq,
                 Repeat::OfRequest(earlier) => published[earlier].seq,
@@ -126,10 +157,10 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
                     if let Some(event_id) = &new.event_id {
                         producer_ids.push((event_id.clone(), planned.events.len() + events.len()));
                     }
-                    let event = self.number(planned.head.number, &run, new);
-                    documents.merge(projection::apply(&mut run, &event, self.lifecycle)?);
+                    let event = self.number(planned.head.number, &run, new, recorded_at.get(index).copied());
+                    documents.merge(projection::apply(&mut run, &event, lifecycle)?);
                     published.push(Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false });
-                    events.push(PlannedEvent { event, status: run.status });
+                    events.push(PlannedEvent { event, status: run.status, place });
                     continue;
                 }
             };
@@ -137,6 +168,7 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
             published.push(Published { seq, event_id, duplicate: true });
         }
         let appended = Appended { events: published, status: run.status, last_seq: run.last_seq };
+        self.last_place = self.last_place.max(place);
         let planned = &mut self.runs[index];
         planned.head.run = run;
         planned.documents.merge(documents);
@@ -196,9 +228,9 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
         Some((stored.seq, stored.has_content_of(new)))
     }
 
-    fn number(&self, run_number: i64, run: &Run, new: NewEvent) -> Event {
+    fn number(&self, run_number: i64, run: &Run, new: NewEvent, recorded_at: Option<Timestamp>) -> Event {
         let seq = run.last_seq + 1;
-        let recorded_at = self.now.max(run.updated_at);
+        let recorded_at = recorded_at.unwrap_or_else(|| self.now.max(run.updated_at));
         Event {
             run_id: run.run_id.clone(),
             seq,
@@ -217,6 +249,28 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
         let mut runs = self.runs;
         runs.retain(|run| !run.events.is_empty());
         runs
+    }
+}
+
+/// Whether events that another store recorded can follow in this run.
+fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[Repeat]) -> Result<()> {
+    assert_eq!(recorded.at.len(), append.events.len(), "each event was recorded at some time");
+    for (event, repeat) in append.events.iter().zip(repeats) {
+        let seq = match repeat {
+            Repeat::No => continue,
+            Repeat::Stored(seq) => *seq,
+            // All before it are new, or one of them would have been refused.
+            Repeat::OfRequest(earlier) => run.last_seq + 1 + *earlier as u64,
+        };
+        let event_id = event.event_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        return Err(Error::EventIdConflict { run_id: append.run_id.to_string(), event_id, seq });
+    }
+    let before = (run.last_seq > 0).then_some(run.updated_at);
+    let in_order = before.iter().chain(&recorded.at).is_sorted();
+    if in_order {
+        Ok(())
+    } else {
+        Err(Error::invalid("recorded_at", "must not lie before that of the event before it"))
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::event::Appended;
 use crate::domain::{Error, NewEvent, Result};
 
-use super::{Append, Receipt};
+use super::{Append, Import, Receipt};
 
 /// Bounds of the queue and of the groups that are taken out. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -48,6 +48,7 @@ struct Request {
 /// Where the outcome goes; the append's place in the queue is free after that.
 struct Reply {
     outcome: oneshot::Sender<Result<Appended>>,
+    import: Option<Import>,
     _queue_bytes: OwnedSemaphorePermit,
 }
 
@@ -97,7 +98,8 @@ impl Queue {
             retry_after: self.options.queue_wait.max(Duration::from_secs(1)),
         })??;
         let (outcome, receipt) = Receipt::new();
-        place.send(Request { append, bytes, reply: Reply { outcome, _queue_bytes: permit } });
+        let reply = Reply { outcome, import: append.import().cloned(), _queue_bytes: permit };
+        place.send(Request { append, bytes, reply });
         Ok(receipt)
     }
 
@@ -167,6 +169,9 @@ impl Replies {
     pub fn answer(self, outcomes: Vec<Result<Appended>>) {
         assert_eq!(self.0.len(), outcomes.len(), "each append has an outcome");
         for (reply, outcome) in self.0.into_iter().zip(outcomes) {
+            if let (Some(import), Err(error)) = (&reply.import, &outcome) {
+                import.fail(error);
+            }
             // The client may be gone; its events are stored all the same.
             let _ = reply.outcome.send(outcome);
         }

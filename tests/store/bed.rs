@@ -207,7 +207,8 @@ pub fn with_id(id: &str, event: NewEvent) -> NewEvent {
 }
 
 pub fn append(run: &str, events: Vec<NewEvent>) -> Append {
-    Append { run_id: run_id(run), events, expected_last_seq: None, agent_name: None, structure_id: None }
+    let (agent_name, structure_id, recorded) = (None, None, None);
+    Append { run_id: run_id(run), events, expected_last_seq: None, agent_name, structure_id, recorded }
 }
 
 pub fn expecting(last_seq: u64, append: Append) -> Append {

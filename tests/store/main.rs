@@ -14,6 +14,7 @@ mod cluster;
 mod duplicates;
 mod expectations;
 mod groups;
+mod imports;
 mod postgres_faults;
 mod reading;
 mod runs;
@@ -42,6 +43,12 @@ macro_rules! contract {
                 an_id_repeated_within_a_request_is_stored_once, a_batch_with_a_conflict_leaves_nothing,
                 the_same_id_in_another_run_is_another_event, a_batch_of_a_thousand_repeats_at_once,
                 repeats_of_large_events_by_small_ones_are_conflicts, a_retry_with_fresh_clocks_is_a_duplicate,
+            }
+            imports {
+                an_import_is_the_same_log_with_the_same_runs_in_the_same_order,
+                events_of_an_import_keep_their_order_in_the_feed_within_one_commit,
+                nothing_is_stored_after_the_first_append_of_an_import_that_fails,
+                an_import_never_takes_an_event_for_another, ids_that_another_store_gave_are_found_and_known_again,
             }
             expectations {
                 zero_expects_a_run_that_does_not_exist, a_right_expectation_appends_and_a_wrong_one_changes_nothing,

@@ -88,8 +88,9 @@ impl Committer {
             Ok(done) => return done,
             Err(fault) => fault,
         };
-        // What the server refuses belongs to one of them; the others must not suffer for it.
-        if appends.len() > 1 && !fault.is_passing() {
+        // What the server refuses belongs to one of them; the others must not suffer for it. Of an import nothing may be
+        // stored that comes after it.
+        if appends.len() > 1 && !fault.is_passing() && appends.iter().all(|append| append.import().is_none()) {
             let mut outcomes = Vec::with_capacity(appends.len());
             for append in appends {
                 let (outcome, commit) = match self.commit_together(std::slice::from_ref(append)).await {

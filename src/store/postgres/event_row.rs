@@ -7,7 +7,7 @@ use sqlx::query::QueryScalar;
 use crate::domain::{AgentName, Chunk, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
 use crate::store::Commit;
 use crate::store::layout::{Laid, Layout};
-use crate::store::plan::PlannedRun;
+use crate::store::plan::{self, PlannedRun};
 
 /// The columns of an [`EventRow`], of events `e` and runs `r`.
 macro_rules! event_columns {
@@ -143,15 +143,13 @@ impl<'a> EventColumns<'a> {
     pub fn of(runs: &'a [PlannedRun]) -> (Self, Laid) {
         let mut columns = Self::default();
         let mut layout = Layout::after(0);
-        for run in runs {
-            for planned in &run.events {
-                let event = &planned.event;
-                let bytes = layout.add(run.head.number, event);
-                columns.bytes.push(i32::try_from(bytes).unwrap_or(i32::MAX));
-                columns.status.push(i16::from(planned.status as u8));
-                columns.given.push(run.producer_ids.contains_key(&event.event_id));
-                columns.push(run.head.number, event);
-            }
+        for (run, planned) in plan::in_feed_order(runs) {
+            let event = &planned.event;
+            let bytes = layout.add(run.head.number, event);
+            columns.bytes.push(i32::try_from(bytes).unwrap_or(i32::MAX));
+            columns.status.push(i16::from(planned.status as u8));
+            columns.given.push(run.producer_ids.contains_key(&event.event_id));
+            columns.push(run.head.number, event);
         }
         (columns, layout.finish())
     }

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use crate::domain::projection::Documents;
 use crate::domain::{AgentName, EventType, Run, RunId, StructureId};
-use crate::store::plan::{Head, PlannedRun};
+use crate::store::plan::{self, Head, PlannedRun};
 use crate::store::run_row::{RunRow, changed_documents, usage_json};
 
 use super::error::Fault;
@@ -168,8 +168,8 @@ pub struct Proof {
 impl Proof {
     /// Of a commit that ends at this position.
     pub fn of(runs: &[PlannedRun], last_position: u64) -> Option<Self> {
-        let run = runs.last()?;
-        let event = &run.events.last()?.event;
+        let (run, planned) = plan::in_feed_order(runs).pop()?;
+        let event = &planned.event;
         let (seq, event_id) = (event.seq, event.event_id.to_string());
         Some(Self { pos: last_position, run: run.head.number, seq, event_id })
     }

@@ -76,8 +76,9 @@ impl Committer {
         }
         match self.known(&appends).await {
             Ok(known) => self.store(appends, known).await,
-            // What is damaged belongs to one of them; the others must not suffer for it.
-            Err(Error::StoreDamaged) if appends.len() > 1 => {
+            // What is damaged belongs to one of them; the others must not suffer for it. Of an import nothing may be stored
+            // that comes after it.
+            Err(Error::StoreDamaged) if appends.len() > 1 && appends.iter().all(|append| append.import().is_none()) => {
                 let mut results = Vec::with_capacity(appends.len());
                 for append in appends {
                     let alone = vec![append];
