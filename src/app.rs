@@ -1,5 +1,7 @@
 //! The composition root: opens the store, wires the parts, binds the address, serves, drains.
 
+mod upkeep;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +26,16 @@ use crate::service::hub::{Hub, WindowLimits};
 use crate::service::{Service, ServiceOptions};
 use crate::store::postgres::{self, PostgresOptions, PostgresStore};
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
-use crate::store::{QueueOptions, SharedStore};
+use crate::store::{CommitListener, QueueOptions, SharedStore};
 use crate::transport::connections;
 use crate::transport::grpc::{EventHandler, RunHandler, WireErrors};
 use crate::transport::rest::{self, Gateway, GatewayOptions};
 use crate::transport::{measures, status};
+
+pub use upkeep::{Local, check, importer, migrate, schema};
+
+pub use crate::service::import::{ImportError, Imported, Importer, Imports, Refusal};
+pub use crate::store::inspect::{Finding, Look, Schema, Verdict};
 
 /// Record bytes after which a page ends: under the 4 MiB that gRPC clients accept by default, typed payloads included.
 const MAX_PAGE_BYTES: usize = 3 << 20;
@@ -83,10 +90,7 @@ impl Server {
         let bind_error = |cause| StartError::Bind { address: options.listen, cause };
         let listener = TcpListener::bind(options.listen).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        let store: SharedStore = match &options.store {
-            Some(url) => Arc::new(PostgresStore::open(postgres_options(options, url), hub.clone()).await?),
-            None => Arc::new(SqliteStore::open(sqlite_options(options), hub.clone()).await?),
-        };
+        let store = open_store(options, hub.clone()).await?;
         let draining = CancellationToken::new();
         let service = Service::new(store.clone(), hub, service_options(options), draining.clone());
         Ok(Self { listener, address, store, service, draining, options: options.clone() })
@@ -112,9 +116,9 @@ impl Server {
             async move { draining.cancelled().await },
         );
         let mut serving = tokio::spawn(server);
-        match &self.options.store {
+        match &self.options.store.url {
             Some(_) => tracing::info!(address = %self.address, "serving out of PostgreSQL"),
-            None => tracing::info!(address = %self.address, data = %self.options.data.display(), "serving"),
+            None => tracing::info!(address = %self.address, data = %self.options.store.data.display(), "serving"),
         }
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
@@ -216,12 +220,19 @@ async fn forget_health(mut health: HealthReporter) {
     }
 }
 
+async fn open_store(options: &ServeOptions, listener: Arc<dyn CommitListener>) -> Result<SharedStore, StartError> {
+    Ok(match &options.store.url {
+        Some(url) => Arc::new(PostgresStore::open(postgres_options(options, url), listener).await?),
+        None => Arc::new(SqliteStore::open(sqlite_options(options), listener).await?),
+    })
+}
+
 fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
     SqliteOptions {
         lifecycle: options.lifecycle(),
         queue: queue_options(options),
         read_connections: options.read_connections,
-        ..SqliteOptions::new(&options.data)
+        ..SqliteOptions::new(&options.store.data)
     }
 }
 
@@ -230,9 +241,9 @@ fn postgres_options(options: &ServeOptions, url: &StoreUrl) -> PostgresOptions {
         lifecycle: options.lifecycle(),
         queue: queue_options(options),
         pool_size: options.pg_pool_size,
-        statement_timeout: Duration::from_millis(options.pg_statement_timeout_ms),
-        connect_timeout: Duration::from_millis(options.pg_connect_timeout_ms),
-        retry: Duration::from_millis(options.pg_retry_ms),
+        statement_timeout: Duration::from_millis(options.store.pg_statement_timeout_ms),
+        connect_timeout: Duration::from_millis(options.store.pg_connect_timeout_ms),
+        retry: Duration::from_millis(options.store.pg_retry_ms),
         notify: options.notify == NotifyOption::On,
         poll: Duration::from_millis(options.poll_ms),
         ..PostgresOptions::new(url.expose())

@@ -3,10 +3,10 @@
 //! A number carries its unit in its name. What one option allows is checked while it is parsed; what two options mean
 //! together is checked by [`ServeOptions::validate`].
 
-use std::fmt;
+mod store;
+
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
@@ -14,6 +14,8 @@ use clap::{Args, Command, FromArgMatches, ValueEnum};
 
 use crate::domain::Limits;
 use crate::domain::projection::Lifecycle;
+
+pub use store::{StoreOptions, StoreUrl};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -46,44 +48,15 @@ pub enum NotifyOption {
     Off,
 }
 
-/// Where the database is. It may hold a password, so it is never printed, not even as a value that does not parse.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoreUrl(String);
-
-impl StoreUrl {
-    /// The URL, for the one who connects.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for StoreUrl {
-    fn from(url: String) -> Self {
-        Self(url)
-    }
-}
-
-impl fmt::Debug for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StoreUrl(…)")
-    }
-}
-
 /// The options of `runlog serve`. [`Default`] is what an empty command line in an empty environment gives.
 #[derive(Clone, Debug, Args)]
 pub struct ServeOptions {
     /// Address and port to listen on; port 0 takes a free one, which the log tells.
     #[arg(long, env = "RUNLOG_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
-    /// The SQLite file that holds everything; created where it is missing. One server at a time owns it. Not used with
-    /// --store.
-    #[arg(long, env = "RUNLOG_DATA", value_name = "FILE", default_value = "runlog.db")]
-    pub data: PathBuf,
-    /// A PostgreSQL database (14 or newer) in place of the file, as postgres://USER:PASSWORD@HOST:PORT/DATABASE with
-    /// sslmode, sslrootcert and others as parameters. Any number of servers may share it.
-    #[arg(long, env = "RUNLOG_STORE", value_name = "URL", hide_env_values = true)]
-    pub store: Option<StoreUrl>,
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub store: StoreOptions,
     /// Serve an address that other machines reach although there are no keys: whoever reaches the port may read and
     /// write every run.
     #[arg(long, env = "RUNLOG_INSECURE_NO_AUTH")]
@@ -176,20 +149,6 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_PG_POOL_SIZE", help_heading = "PostgreSQL", default_value = "8",
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub pg_pool_size: u32,
-    /// How long a statement or a lock may take, milliseconds (100 to 600,000); a transaction that idles longer is ended,
-    /// so that a server that vanished keeps no lock.
-    #[arg(long, env = "RUNLOG_PG_STATEMENT_TIMEOUT_MS", help_heading = "PostgreSQL", default_value = "10000",
-          value_parser = within_ms(100..=600_000))]
-    pub pg_statement_timeout_ms: u64,
-    /// How long to wait for a connection to PostgreSQL, milliseconds (100 to 600,000).
-    #[arg(long, env = "RUNLOG_PG_CONNECT_TIMEOUT_MS", help_heading = "PostgreSQL", default_value = "5000",
-          value_parser = within_ms(100..=600_000))]
-    pub pg_connect_timeout_ms: u64,
-    /// How long a lost connection, a failover or a deadlock is retried inside before the caller is answered UNAVAILABLE,
-    /// milliseconds (0 to 600,000).
-    #[arg(long, env = "RUNLOG_PG_RETRY_MS", help_heading = "PostgreSQL", default_value = "10000",
-          value_parser = within_ms(0..=600_000))]
-    pub pg_retry_ms: u64,
     /// Whether servers tell each other of commits with LISTEN and NOTIFY: `on`, or `off` behind a pooler that gives out
     /// connections by the transaction. Then the feed is only polled.
     #[arg(
@@ -266,12 +225,7 @@ impl ServeOptions {
                 self.listen
             )));
         }
-        let is_postgres = |url: &StoreUrl| ["postgres://", "postgresql://"].iter().any(|s| url.0.starts_with(s));
-        if self.store.as_ref().is_some_and(|url| !is_postgres(url)) {
-            return Err(InvalidOptions(
-                "--store must begin with postgres:// or postgresql://; a SQLite file is given with --data".to_owned(),
-            ));
-        }
+        self.store.validate()?;
         let payload = ("--max-payload-bytes", self.max_payload_bytes as u64);
         let request = ("--max-request-bytes", self.max_request_bytes as u64);
         let events = ("--max-request-events", self.max_request_events as u64);

@@ -67,6 +67,12 @@ impl Cursor {
         Ok(Self(position))
     }
 
+    /// Reads a cursor of any store's feed; tells which store's.
+    pub fn parse_of_any_feed(text: &str) -> Result<(FeedId, Self)> {
+        let id = text.get(3..11).and_then(|id| u32::from_str_radix(id, 16).ok()).map(FeedId).unwrap_or(FeedId(0));
+        Ok((id, Self::parse(text, &Scope::Feed, id)?))
+    }
+
     /// The text to give back, for this scope.
     #[must_use]
     pub fn to_text(self, scope: &Scope, feed: FeedId) -> String {
@@ -109,6 +115,8 @@ mod tests {
         assert!(Cursor::parse("1", &Scope::Feed, FEED).is_err());
         let foreign = Cursor(1).to_text(&Scope::Feed, FeedId(1));
         assert!(Cursor::parse(&foreign, &Scope::Feed, FEED).unwrap_err().to_string().contains("another store"));
+        assert_eq!(Cursor::parse_of_any_feed(&foreign).unwrap(), (FeedId(1), Cursor(1)));
+        assert!(Cursor::parse_of_any_feed("1").is_err());
     }
 
     #[test]

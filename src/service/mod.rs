@@ -3,6 +3,7 @@
 pub mod control;
 mod filtering;
 pub mod hub;
+pub mod import;
 pub mod list;
 pub mod publish;
 pub mod runs;

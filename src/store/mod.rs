@@ -2,6 +2,7 @@
 
 mod ids;
 mod import;
+pub mod inspect;
 mod layout;
 mod plan;
 pub mod postgres;

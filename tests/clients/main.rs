@@ -18,7 +18,7 @@ async fn client_succeeds(variable: &str, script: &str) {
     let directory = tempfile::tempdir().unwrap();
     let mut options = ServeOptions::default();
     options.listen.set_port(0);
-    options.data = directory.path().join("runlog.db");
+    options.store.data = directory.path().join("runlog.db");
     let server = Server::bind(&options).await.unwrap();
     let (address, stop) = (server.local_addr().to_string(), CancellationToken::new());
     let serving = tokio::spawn(server.run(stop.clone()));

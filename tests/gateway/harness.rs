@@ -35,7 +35,7 @@ impl Gateway {
     async fn start_in(directory: TempDir, change: impl FnOnce(&mut ServeOptions)) -> Self {
         let mut options = ServeOptions::default();
         options.listen.set_port(0);
-        options.data = directory.path().join("runlog.db");
+        options.store.data = directory.path().join("runlog.db");
         change(&mut options);
         let server = Server::bind(&options).await.unwrap();
         let (address, stop) = (server.local_addr().to_string(), CancellationToken::new());

@@ -47,11 +47,8 @@ impl TestServer {
     /// With options changed.
     pub async fn start_with(change: impl FnOnce(&mut ServeOptions)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = ServeOptions {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            data: dir.path().join("runlog.db"),
-            ..ServeOptions::default()
-        };
+        let mut options = ServeOptions { listen: "127.0.0.1:0".parse().unwrap(), ..ServeOptions::default() };
+        options.store.data = dir.path().join("runlog.db");
         change(&mut options);
         let mut server = Self { options, running: None, _dir: dir };
         server.start_again().await;

@@ -14,7 +14,7 @@ use crate::refusal::refused;
 
 /// A disk that does not answer: whoever holds SQLite's write lock keeps the server from committing.
 async fn hold_the_disk(server: &TestServer) -> SqliteConnection {
-    let mut holder = SqliteConnectOptions::new().filename(&server.options().data).connect().await.unwrap();
+    let mut holder = SqliteConnectOptions::new().filename(&server.options().store.data).connect().await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
     holder
 }

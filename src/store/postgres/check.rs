@@ -1,8 +1,11 @@
-//! Whether a server and its schema can be used; if not, why, and what to do. Brings the schema up to date.
+//! Whether a server and its schema can be used; if not, why, and what to do. Brings the schema up to date. A start asks all
+//! of it, `check` and `migrate` parts.
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
+
+use crate::store::inspect::Schema;
 
 use super::error;
 
@@ -63,6 +66,17 @@ pub enum OpenError {
     Other { target: String, cause: String },
 }
 
+/// What a server says of itself.
+pub struct Server {
+    pub version: String,
+    /// Whether what it calls durable is.
+    pub flushes: bool,
+    pub max_connections: i64,
+}
+
+/// What it means where [`Server::flushes`] is not so.
+pub const DOES_NOT_FLUSH: &str = "PostgreSQL runs with fsync=off: a power loss loses acknowledged events";
+
 /// Whom we talk to, for messages.
 pub struct Target {
     text: String,
@@ -79,6 +93,11 @@ impl Target {
         let user = connect.get_username().to_owned();
         let database = connect.get_database().unwrap_or(&user);
         Self { text: format!("PostgreSQL at {place}, database {database:?}"), user }
+    }
+
+    /// How it is called.
+    pub fn name(&self) -> &str {
+        &self.text
     }
 
     /// What has no name of its own.
@@ -104,12 +123,13 @@ impl Target {
     }
 
     /// Whether the server is one that we can use.
-    pub async fn check_server(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
+    pub async fn check_server(&self, connection: &mut PgConnection) -> Result<Server, OpenError> {
         const SERVER: &str = "SELECT current_setting('server_version_num')::bigint, current_setting('server_version'), \
             current_setting('server_encoding'), pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, \
-            current_setting('fsync')::boolean";
-        let server: Result<(i64, String, String, bool, bool), _> = sqlx::query_as(SERVER).fetch_one(connection).await;
-        let (version, name, encoding, is_read_only, flushes) = server.map_err(|e| self.describe(e))?;
+            current_setting('fsync')::boolean, current_setting('max_connections')::bigint";
+        type Row = (i64, String, String, bool, bool, i64);
+        let server: Result<Row, _> = sqlx::query_as(SERVER).fetch_one(connection).await;
+        let (version, name, encoding, is_read_only, flushes, max_connections) = server.map_err(|e| self.describe(e))?;
         let target = self.text.clone();
         if version < OLDEST_SERVER {
             return Err(OpenError::OldServer { target, found: name });
@@ -120,21 +140,20 @@ impl Target {
         if is_read_only {
             return Err(OpenError::ReadOnly { target });
         }
-        if !flushes {
-            tracing::warn!("PostgreSQL runs with fsync=off: a power loss loses acknowledged events");
-        }
-        Ok(())
+        Ok(Server { version: name, flushes, max_connections })
     }
 
     /// Makes the schema current: in one transaction, under a lock that ends with it: this also holds behind a pooler.
-    pub async fn migrate(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
+    /// Returns what it was before.
+    pub async fn migrate(&self, connection: &mut PgConnection) -> Result<Schema, OpenError> {
         let mut transaction = connection.begin().await.map_err(|e| self.describe(e))?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(MIGRATION_LOCK)
             .execute(&mut *transaction)
             .await
             .map_err(|e| self.describe(e))?;
-        if self.needs_migration(&mut transaction).await? {
+        let before = self.schema(&mut transaction).await?;
+        if !before.pending.is_empty() {
             let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
             migrations.set_locking(false);
             migrations.run_direct(None, &mut *transaction, false).await.map_err(|error| match error {
@@ -143,11 +162,12 @@ impl Target {
             })?;
         }
         self.check_rights(&mut transaction).await?;
-        transaction.commit().await.map_err(|e| self.describe(e))
+        transaction.commit().await.map_err(|e| self.describe(e))?;
+        Ok(before)
     }
 
     /// Looks at what is there, before anything is written.
-    async fn needs_migration(&self, connection: &mut PgConnection) -> Result<bool, OpenError> {
+    pub async fn schema(&self, connection: &mut PgConnection) -> Result<Schema, OpenError> {
         const OURS: [&str; 5] = ["_sqlx_migrations", "events", "feed", "run_documents", "runs"];
         let found: Result<Vec<String>, _> =
             sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()")
@@ -156,7 +176,7 @@ impl Target {
         let found = found.map_err(|e| self.describe(e))?;
         let has = |name: &&str| found.iter().any(|table| table == *name);
         if !OURS.iter().any(has) {
-            return Ok(true);
+            return Ok(Schema::of(0, &MIGRATIONS));
         }
         let target = self.text.clone();
         if !OURS.iter().all(has) {
@@ -164,15 +184,13 @@ impl Target {
         }
         let version: Result<Option<i64>, _> =
             sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await;
-        let found = version.map_err(|e| self.describe(e))?.unwrap_or(0);
-        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-        if found > known {
-            return Err(OpenError::NewerSchema { target, found, known });
-        }
-        Ok(found < known)
+        let schema = Schema::of(version.map_err(|e| self.describe(e))?.unwrap_or(0), &MIGRATIONS);
+        let (found, known) = (schema.found, schema.known);
+        if found > known { Err(OpenError::NewerSchema { target, found, known }) } else { Ok(schema) }
     }
 
-    async fn check_rights(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
+    /// Whether the tables may be used as we do.
+    pub async fn check_rights(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
         const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('events', 'SELECT'), ('events', 'INSERT')) \

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `open`, `check` | connect, check, migrate, start the tasks |
+//! | `inspect` | the same looks without a start, for `check` and `migrate` |
 //! | `session` | what every connection is told |
 //! | `committer`, `transaction`, `known` | the replica's one writer: takes what waits, commits it, finds out what became of it |
 //! | `follower`, `signals` | tells the listener of every replica's commits, in the order of the feed |
@@ -20,6 +21,7 @@ mod error;
 mod event_row;
 mod find;
 mod follower;
+pub mod inspect;
 mod known;
 mod open;
 mod read;

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::FeedId;
 use crate::store::CommitListener;
+use crate::store::inspect::Schema;
 use crate::store::queue::Queue;
 
-use super::check::{OpenError, Target};
+use super::check::{DOES_NOT_FLUSH, OpenError, Target};
 use super::committer::Committer;
 use super::error::{self, Fault};
 use super::follower::Follower;
@@ -49,10 +50,10 @@ impl PostgresStore {
         let connect = connect_options(&options)?;
         let target = Target::of(&connect);
         let mut first = reach(&connect, &options, &target).await?;
-        target.check_server(&mut first).await?;
-        let limit = options.patience();
-        let migrated = timeout(limit, target.migrate(&mut first)).await;
-        migrated.map_err(|_| target.other("another replica has been migrating the schema for too long"))??;
+        if !target.check_server(&mut first).await?.flushes {
+            tracing::warn!("{DOES_NOT_FLUSH}");
+        }
+        migrate(&options, &target, &mut first).await?;
         let feed: Result<(i64, i64, String), _> =
             sqlx::query_as("SELECT feed_id, last_pos, current_setting('synchronous_commit') FROM feed")
                 .fetch_one(&mut first)
@@ -84,7 +85,18 @@ impl PostgresStore {
     }
 }
 
-fn connect_options(options: &PostgresOptions) -> Result<PgConnectOptions, OpenError> {
+/// Makes the schema current, in a time that others who migrate may take. Returns what it was before.
+pub async fn migrate(
+    options: &PostgresOptions,
+    target: &Target,
+    connection: &mut PgConnection,
+) -> Result<Schema, OpenError> {
+    let migrated = timeout(options.patience(), target.migrate(connection)).await;
+    migrated.map_err(|_| target.other("another replica has been migrating the schema for too long"))?
+}
+
+/// How to reach the server that the URL names.
+pub fn connect_options(options: &PostgresOptions) -> Result<PgConnectOptions, OpenError> {
     let refused = |cause: String| OpenError::Url { cause };
     let query = options.url.split_once('?').map_or("", |(_, query)| query);
     for (name, _) in form_urlencoded::parse(query.as_bytes()) {
@@ -122,7 +134,7 @@ fn readers(options: &PostgresOptions, connect: &PgConnectOptions, session: &Arc<
 }
 
 /// Connects; a server that just starts gets the time that a connection may take.
-async fn reach(
+pub async fn reach(
     connect: &PgConnectOptions,
     options: &PostgresOptions,
     target: &Target,

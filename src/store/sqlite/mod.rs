@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `open` | lock, connect, migrate, rebuild what lives in memory |
+//! | `schema`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
 //! | `committer` | the one writer: takes what waits, commits it, tells of it |
 //! | `known` | which stored events a group of appends repeats |
 //! | `heads`, `ids`, `tail` | what the writer keeps in memory: runs, ids, and the end of the log that no index covers yet |
@@ -14,10 +15,12 @@ mod error;
 mod find;
 mod heads;
 mod ids;
+pub mod inspect;
 mod known;
 mod open;
 mod read;
 mod runs;
+mod schema;
 mod seal;
 mod tail;
 
@@ -33,7 +36,7 @@ use crate::domain::{Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope
 use super::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
 use ids::RecentIds;
-pub use open::OpenError;
+pub use schema::OpenError;
 use tail::Tail;
 
 /// How a SQLite store works. Each field is an option of `runlog serve`.

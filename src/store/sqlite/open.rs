@@ -1,12 +1,9 @@
 //! Opening: one owner, one schema, and the writer's memory read from the file.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, TryLockError};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio_stream::StreamExt;
@@ -17,14 +14,13 @@ use crate::store::queue::Queue;
 use crate::store::{CommitListener, ids as store_ids};
 
 use super::committer::Committer;
-use super::error::{self, from_sqlx, primary_code};
+use super::error::from_sqlx;
 use super::heads::Heads;
 use super::ids::{self, RecentIds};
+use super::schema::{self, OpenError, describe};
 use super::seal::Unsealed;
 use super::tail::{End, Tail};
 use super::{SqliteOptions, SqliteStore};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 
 /// Pages of the write-ahead log after which its content is moved into the database.
 const CHECKPOINT_PAGES: &str = "4096";
@@ -35,46 +31,16 @@ const WAL_KEEP_BYTES: &str = "67108864";
 /// Rows that a reader's connection fetches before they are asked for. A row may be 1 MiB, and most pages end early.
 const ROWS_AHEAD: usize = 8;
 
-/// Why a store does not open, and what to do. `path` is the database file, `cause` what the system said.
-#[allow(missing_docs, reason = "the fields are named in the sentence above")]
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A second process.
-    #[error("{path}: another runlog process serves this file; stop it, or use another --data")]
-    InUse { path: PathBuf },
-    /// Not SQLite.
-    #[error("{path}: this file is no runlog database; nothing was changed; use another --data")]
-    NotADatabase { path: PathBuf },
-    /// Somebody else's SQLite database.
-    #[error("{path}: this SQLite database belongs to another program; nothing was changed; use another --data")]
-    Foreign { path: PathBuf },
-    /// No write permission, or a read-only file system.
-    #[error("{path}: the file or its directory cannot be written: {cause}")]
-    NotWritable { path: PathBuf, cause: String },
-    /// No space.
-    #[error("{path}: no space left on the device; free space and start again")]
-    Full { path: PathBuf },
-    /// A newer program made it.
-    #[error("{path}: the schema (version {found}) is newer than this program's (version {known}); use a newer runlog")]
-    NewerSchema { path: PathBuf, found: i64, known: i64 },
-    /// Damage.
-    #[error("{path}: the database is damaged: {cause}; keep a copy, then restore a backup or try `sqlite3 .recover`")]
-    Damaged { path: PathBuf, cause: String },
-    /// Anything else.
-    #[error("{path}: cannot be opened: {cause}")]
-    Other { path: PathBuf, cause: String },
-}
-
 impl SqliteStore {
     /// Opens the store, making the file if it is missing, and starts its committer. `listener` hears of every commit.
     pub async fn open(options: SqliteOptions, listener: Arc<dyn CommitListener>) -> Result<Self, OpenError> {
         let path = options.path.clone();
-        let lock = lock(&path)?;
+        let lock = schema::lock(&path)?;
         let connect = connect_options(&path);
         let mut writer = SqliteConnection::connect_with(&connect).await.map_err(|e| describe(&path, e))?;
-        check_owner(&path, &mut writer).await?;
-        use_wal(&path, &mut writer).await?;
-        migrate(&path, &mut writer).await?;
+        schema::check_owner(&path, &mut writer).await?;
+        schema::use_wal(&path, &mut writer).await?;
+        schema::migrate(&path, &mut writer).await?;
         let feed_id: i64 = sqlx::query_scalar("SELECT feed_id FROM store")
             .fetch_one(&mut writer)
             .await
@@ -115,7 +81,7 @@ impl SqliteStore {
     }
 }
 
-fn connect_options(path: &Path) -> SqliteConnectOptions {
+pub fn connect_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -126,78 +92,6 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", "-32768")
         .foreign_keys(false)
         .disable_statement_logging()
-}
-
-/// One process owns the file: the lock lies beside it, since SQLite's own locks come and go, and since closing any
-/// handle of the database file itself would drop them.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let not_writable = |e: io::Error| OpenError::NotWritable { path: path.to_owned(), cause: e.to_string() };
-    let lock_path = path.with_added_extension("lock");
-    let file =
-        File::options().create(true).truncate(false).write(true).open(lock_path).map_err(|e| match e.kind() {
-            io::ErrorKind::StorageFull => OpenError::Full { path: path.to_owned() },
-            _ => not_writable(e),
-        })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(e)) => Err(not_writable(e)),
-    }
-}
-
-/// Before anything is written: the file is empty or ours. A crash may have left no more than the migrations' own table.
-async fn check_owner(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
-    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        .fetch_all(&mut *writer)
-        .await
-        .map_err(|e| describe(path, e))?;
-    let has = |table: &str| tables.iter().any(|name| name == table);
-    let is_ours = ["_sqlx_migrations", "log", "run_index", "store"].into_iter().all(has);
-    if is_ours || tables.iter().all(|name| name == "_sqlx_migrations") {
-        return Ok(());
-    }
-    Err(OpenError::Foreign { path: path.to_owned() })
-}
-
-/// The mode stays in the file, so it is set once the file is known to be ours, and no later connection needs it.
-async fn use_wal(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
-    let mode: String =
-        sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(writer).await.map_err(|e| describe(path, e))?;
-    if mode != "wal" {
-        let cause = format!("the file system allows journal mode {mode:?} only, and the store needs \"wal\"");
-        return Err(OpenError::Other { path: path.to_owned(), cause });
-    }
-    Ok(())
-}
-
-async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
-    // Not `run`: its bound on the connection makes the future of `open` one that cannot be spawned.
-    MIGRATIONS.run_direct(None, &mut *writer, false).await.map_err(|error| match error {
-        MigrateError::VersionMissing(found) => {
-            let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-            OpenError::NewerSchema { path: path.to_owned(), found, known }
-        }
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => describe(path, error),
-        other => OpenError::Damaged { path: path.to_owned(), cause: other.to_string() },
-    })?;
-    // A file that can be read but not written fails here and not at the first publish.
-    sqlx::raw_sql("BEGIN IMMEDIATE; UPDATE store SET sealed_pos = sealed_pos; COMMIT")
-        .execute(writer)
-        .await
-        .map_err(|e| describe(path, e))?;
-    Ok(())
-}
-
-fn describe(path: &Path, error: sqlx::Error) -> OpenError {
-    let (path, cause) = (path.to_owned(), error.to_string());
-    match primary_code(&error) {
-        Some(error::NOTADB) => OpenError::NotADatabase { path },
-        Some(error::READONLY | error::CANTOPEN) => OpenError::NotWritable { path, cause },
-        Some(error::FULL) => OpenError::Full { path },
-        Some(error::CORRUPT) => OpenError::Damaged { path, cause },
-        Some(error::BUSY) => OpenError::InUse { path },
-        _ => OpenError::Other { path, cause },
-    }
 }
 
 /// What the writer knows without reading: the unsealed end of the log and where everything ends.

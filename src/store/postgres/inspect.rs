@@ -1,0 +1,191 @@
+//! Looking at a database, and bringing its schema up to date, without serving it.
+
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use sqlx::{Connection, PgConnection};
+
+use crate::domain::Event;
+use crate::store::inspect::{self, Finding, Look, Schema};
+
+use super::PostgresOptions;
+use super::check::{DOES_NOT_FLUSH, OpenError, Server, Target};
+use super::event_row::{EventRow, event_columns};
+use super::open::{self, connect_options, reach};
+
+/// What must be there for the promises to hold.
+const INDEXES: [&str; 7] = [
+    "events_given_id",
+    "events_pos",
+    "events_run_seq",
+    "feed_one_row",
+    "run_documents_run_kind",
+    "runs_run",
+    "runs_run_id",
+];
+
+const NEWEST: &str = concat!(
+    "SELECT ",
+    event_columns!("e.payload::text"),
+    " FROM events e JOIN runs r ON r.run = e.run WHERE e.pos = $1"
+);
+
+/// Makes the schema current, under the lock that a start takes. Returns what it was before. Replicas may serve meanwhile.
+pub async fn migrate(options: &PostgresOptions) -> Result<Schema, OpenError> {
+    let (target, mut connection) = connect(options).await?;
+    target.check_server(&mut connection).await?;
+    let before = open::migrate(options, &target, &mut connection).await?;
+    connection.close().await.map_err(|e| target.describe(e))?;
+    Ok(before)
+}
+
+/// The schema as it is; nothing is changed.
+pub async fn schema(options: &PostgresOptions) -> Result<Schema, OpenError> {
+    let (target, mut connection) = connect(options).await?;
+    target.check_server(&mut connection).await?;
+    target.schema(&mut connection).await
+}
+
+async fn connect(options: &PostgresOptions) -> Result<(Target, PgConnection), OpenError> {
+    let connect = connect_options(options)?;
+    let target = Target::of(&connect);
+    let connection = reach(&connect, options, &target).await?;
+    Ok((target, connection))
+}
+
+/// Looks at all that a start needs. Nothing is changed, and replicas that serve are not disturbed.
+pub async fn look(options: &PostgresOptions, look: Look) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Err(failed) = look_into(options, look, &mut findings).await {
+        findings.push(failed);
+    }
+    findings
+}
+
+async fn look_into(options: &PostgresOptions, look: Look, findings: &mut Vec<Finding>) -> Result<(), Finding> {
+    let failed = |name: &'static str| move |error: OpenError| Finding::failed(name, error);
+    let (target, mut connection) = connect(options).await.map_err(failed("store"))?;
+    let server = target.check_server(&mut connection).await.map_err(failed("store"))?;
+    findings.push(of_server(&server, options, &target));
+    // From here on the server itself sees to it that nothing is changed.
+    let describe = |name: &'static str| {
+        let target = &target;
+        move |error| Finding::failed(name, target.describe(error))
+    };
+    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .execute(&mut connection)
+        .await
+        .map_err(describe("store"))?;
+    findings.push(clock_of(&mut connection, look).await.map_err(describe("server-clock"))?);
+    let schema = target.schema(&mut connection).await.map_err(failed("schema"))?;
+    findings.push(schema.finding());
+    if schema.found == 0 {
+        const MAY_CREATE: &str = "SELECT has_schema_privilege(current_schema(), 'CREATE')";
+        let may: bool = sqlx::query_scalar(MAY_CREATE).fetch_one(&mut connection).await.map_err(describe("rights"))?;
+        findings.push(match may {
+            true => Finding::ok("rights", "tables can be made"),
+            false => {
+                Finding::failed("rights", "no CREATE on the schema; grant it, or make the tables with another user")
+            }
+        });
+        findings.push(inspect::clock(Timestamp::now(), None, look.max_clock_skew));
+        return Ok(());
+    }
+    if !schema.pending.is_empty() {
+        return Ok(());
+    }
+    target.check_rights(&mut connection).await.map_err(failed("rights"))?;
+    findings.push(Finding::ok("rights", "the tables can be read and written"));
+    let newest = integrity(&mut connection, look, findings).await.map_err(describe("integrity"))?;
+    findings.push(inspect::clock(Timestamp::now(), newest.as_ref(), look.max_clock_skew));
+    // What is left of the transaction ends with the connection.
+    let _ = connection.close().await;
+    Ok(())
+}
+
+fn of_server(server: &Server, options: &PostgresOptions, target: &Target) -> Finding {
+    let needed = i64::from(options.pool_size) + 3;
+    if !server.flushes {
+        return Finding::warning("store", DOES_NOT_FLUSH);
+    }
+    if needed > server.max_connections {
+        let problem = format!("--pg-pool-size {} needs {needed} connections", options.pool_size);
+        return Finding::warning("store", format!("{problem}, the server allows {}", server.max_connections));
+    }
+    Finding::ok("store", format!("{}, version {}", target.name(), server.version))
+}
+
+/// Compares the clock here with the server's.
+async fn clock_of(connection: &mut PgConnection, look: Look) -> Result<Finding, sqlx::Error> {
+    const NAME: &str = "server-clock";
+    let (before, asked) = (Timestamp::now(), Instant::now());
+    let micros: i64 = sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+        .fetch_one(connection)
+        .await?;
+    let way = asked.elapsed() / 2;
+    let there = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MIN);
+    let skew = there.duration_since(before).saturating_sub(SignedDuration::try_from(way).unwrap_or_default());
+    let detail = format!("{} apart from the database server's", inspect::rounded(skew));
+    let is_far = skew.unsigned_abs() > look.max_clock_skew + way;
+    Ok(if is_far { Finding::failed(NAME, format!("{detail}; set one of them")) } else { Finding::ok(NAME, detail) })
+}
+
+/// Looks for what the promises stand on. Returns the last event.
+async fn integrity(
+    connection: &mut PgConnection,
+    look: Look,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Event>, sqlx::Error> {
+    const NAME: &str = "integrity";
+    let valid: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = current_schema() AND i.indisvalid AND i.indisunique AND c.relname = ANY($1)",
+    )
+    .bind(&INDEXES[..])
+    .fetch_all(&mut *connection)
+    .await?;
+    let missing: Vec<&str> = INDEXES.into_iter().filter(|name| !valid.iter().any(|found| found == name)).collect();
+    let last_pos: Option<i64> =
+        sqlx::query_scalar("SELECT last_pos FROM feed").fetch_optional(&mut *connection).await?;
+    let newest = match last_pos {
+        Some(last) => sqlx::query_as::<_, EventRow>(NEWEST).bind(last).fetch_optional(&mut *connection).await?,
+        None => None,
+    };
+    let newest = newest.and_then(|row| row.into_event().ok().flatten()).map(|(event, _)| event);
+    let in_feed: Option<i64> = sqlx::query_scalar("SELECT max(pos) FROM events").fetch_one(&mut *connection).await?;
+    let problem = match last_pos {
+        _ if !missing.is_empty() => Some(format!("unique indexes are missing or invalid: {}", missing.join(", "))),
+        None => Some("the row of the feed is missing".to_owned()),
+        Some(last) if last != in_feed.unwrap_or(0) => {
+            Some(format!("the feed ends at {last}, its last event is {}", in_feed.unwrap_or(0)))
+        }
+        Some(last) if last > 0 && newest.is_none() => Some("the last event of the feed does not read".to_owned()),
+        Some(_) if look.deep => deep(connection).await?,
+        Some(_) => None,
+    };
+    let extent = if look.deep { "all of them were counted" } else { "the last was read; --deep counts all" };
+    findings.push(match problem {
+        Some(problem) => Finding::failed(NAME, problem),
+        None => Finding::ok(NAME, format!("{} events; {extent}", last_pos.unwrap_or(0))),
+    });
+    Ok(newest)
+}
+
+/// All positions and all seqs without a gap. May take long: no time-out is set on this connection.
+async fn deep(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    let gaps: i64 = sqlx::query_scalar("SELECT max(pos) - count(*) FROM events HAVING count(*) > 0")
+        .fetch_optional(&mut *connection)
+        .await?
+        .unwrap_or(0);
+    if gaps != 0 {
+        return Ok(Some(format!("{gaps} positions of the feed have no event")));
+    }
+    let wrong: Vec<String> = sqlx::query_scalar(
+        "SELECT r.run_id FROM runs r LEFT JOIN (SELECT run, count(*) AS n, max(seq) AS last FROM events GROUP BY run) e \
+         ON e.run = r.run WHERE r.last_seq IS DISTINCT FROM e.last OR e.n IS DISTINCT FROM e.last LIMIT 3",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok((!wrong.is_empty()).then(|| format!("runs whose events have a gap: {}", wrong.join(", "))))
+}

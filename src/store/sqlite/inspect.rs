@@ -1,0 +1,148 @@
+//! Looking at a file, and bringing its schema up to date, without serving it.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use sqlx::{Connection, SqliteConnection};
+
+use crate::domain::{Error, Event, record};
+use crate::store::inspect::{self, Finding, Look, Schema};
+
+use super::open::{connect_options, rebuild};
+use super::schema::{self, OpenError, describe};
+
+/// Makes the schema of the file current, and the file where it is missing. Returns what it was before.
+///
+/// # Errors
+/// As at a start; [`OpenError::InUse`] while a server has it, which migrated it when it started.
+pub async fn migrate(path: &Path) -> Result<Schema, OpenError> {
+    let _lock = schema::lock(path)?;
+    let mut writer = SqliteConnection::connect_with(&connect_options(path)).await.map_err(|e| describe(path, e))?;
+    let before = schema::schema(path, &mut writer).await?;
+    schema::use_wal(path, &mut writer).await?;
+    schema::migrate(path, &mut writer).await?;
+    writer.close().await.map_err(|e| describe(path, e))?;
+    Ok(before)
+}
+
+/// The schema of the file; nothing is changed, and no file is made.
+pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
+    if !exists(path)? {
+        return Ok(schema::missing());
+    }
+    let mut reader = reader(path).await?;
+    schema::schema(path, &mut reader).await
+}
+
+/// Looks at all that a start needs. Nothing is changed, and a server that has the file is not disturbed.
+pub async fn look(path: &Path, look: Look) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Err(failed) = look_into(path, look, &mut findings).await {
+        findings.push(failed);
+    }
+    findings
+}
+
+async fn look_into(path: &Path, look: Look, findings: &mut Vec<Finding>) -> Result<(), Finding> {
+    const STORE: &str = "store";
+    let failed = |name: &'static str| move |error: OpenError| Finding::failed(name, error);
+    let shown = path.display();
+    let is_there = exists(path).map_err(failed(STORE))?;
+    if !is_there {
+        let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let metadata =
+            directory.metadata().map_err(|e| Finding::failed(STORE, format!("{}: {e}", directory.display())))?;
+        if !metadata.is_dir() {
+            return Err(Finding::failed(STORE, format!("{}: is no directory", directory.display())));
+        }
+        findings.push(Finding::ok(STORE, format!("{shown} is not there yet; the server makes it")));
+        if metadata.permissions().readonly() {
+            return Err(Finding::failed("rights", format!("{}: nobody may write there", directory.display())));
+        }
+        findings.push(schema::missing().finding());
+        findings.push(inspect::clock(Timestamp::now(), None, look.max_clock_skew));
+        return Ok(());
+    }
+    findings.push(match in_use(path).map_err(failed(STORE))? {
+        true => Finding::warning(STORE, format!("{shown}: a server serves it now; a second one would be refused")),
+        false => Finding::ok(STORE, format!("{shown}, free to be served")),
+    });
+    // Opened and closed again, without a byte written.
+    File::options().write(true).open(path).map_err(|e| Finding::failed("rights", format!("{shown}: {e}")))?;
+    findings.push(Finding::ok("rights", "the file can be written"));
+
+    let mut reader = reader(path).await.map_err(failed("schema"))?;
+    let schema = schema::schema(path, &mut reader).await.map_err(failed("schema"))?;
+    findings.push(schema.finding());
+    if !schema.pending.is_empty() {
+        return Ok(());
+    }
+    let damaged = |e: Error| Finding::failed("integrity", format!("{shown}: {e}"));
+    let memory = rebuild(&mut reader).await.map_err(damaged)?;
+    if look.deep {
+        deep(&mut reader).await.map_err(|problem| Finding::failed("integrity", format!("{shown}: {problem}")))?;
+    }
+    let newest = newest(&mut reader).await.map_err(damaged)?;
+    let extent = if look.deep { "all of it was read" } else { "its end was read; --deep reads all" };
+    findings.push(Finding::ok("integrity", format!("{} events; {extent}", memory.last_position)));
+    findings.push(inspect::clock(Timestamp::now(), newest.as_ref(), look.max_clock_skew));
+    Ok(())
+}
+
+fn exists(path: &Path) -> Result<bool, OpenError> {
+    match path.metadata() {
+        // SQLite takes an empty file for a new database, and so does the server.
+        Ok(metadata) => Ok(metadata.len() > 0),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(OpenError::Other { path: path.to_owned(), cause: e.to_string() }),
+    }
+}
+
+/// Whether a process has the file. The lock is let go of at once.
+fn in_use(path: &Path) -> Result<bool, OpenError> {
+    match File::options().write(true).open(schema::lock_path(path)) {
+        Ok(file) => Ok(matches!(file.try_lock(), Err(TryLockError::WouldBlock))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(OpenError::NotWritable { path: path.to_owned(), cause: e.to_string() }),
+    }
+}
+
+async fn reader(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let connect = connect_options(path).create_if_missing(false).read_only(true);
+    SqliteConnection::connect_with(&connect).await.map_err(|e| describe(path, e))
+}
+
+/// The last event of the feed.
+async fn newest(reader: &mut SqliteConnection) -> Result<Option<Event>, Error> {
+    let row: Option<Vec<u8>> = sqlx::query_scalar("SELECT data FROM log ORDER BY pos DESC LIMIT 1")
+        .fetch_optional(reader)
+        .await
+        .map_err(super::error::from_sqlx)?;
+    let Some(row) = row else { return Ok(None) };
+    let (mut rest, mut last) = (bytes::Bytes::from(row), None);
+    while !rest.is_empty() {
+        last = Some(record::split_entry(&mut rest)?);
+    }
+    last.map(record::decode).transpose()
+}
+
+/// The whole file: its pages, the log without a gap, and the index over all of its sealed part.
+async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
+    let said: String =
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *reader).await.map_err(|e| e.to_string())?;
+    if said != "ok" {
+        return Err(said);
+    }
+    const GAPS: &str = "SELECT (SELECT count(*) FROM (SELECT pos, lag(pos + count, 1, 1) OVER (ORDER BY pos) AS next \
+        FROM log) WHERE pos <> next), (SELECT coalesce(sum(count), 0) FROM log WHERE pos <= (SELECT sealed_pos FROM store)), \
+        (SELECT coalesce(sum(count), 0) FROM run_index)";
+    let (gaps, sealed, indexed): (i64, i64, i64) =
+        sqlx::query_as(GAPS).fetch_one(reader).await.map_err(|e| e.to_string())?;
+    match (gaps, sealed == indexed) {
+        (0, true) => Ok(()),
+        (0, false) => Err(format!("the index covers {indexed} events of {sealed}")),
+        _ => Err(format!("the log has {gaps} gaps")),
+    }
+}

@@ -1,0 +1,147 @@
+//! Whether a file can be used: one owner, one schema; if not, why, and what to do.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sqlx::SqliteConnection;
+use sqlx::migrate::{MigrateError, Migrator};
+
+use crate::store::inspect::Schema;
+
+use super::error::{self, primary_code};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+
+/// Why a store does not open, and what to do. `path` is the database file, `cause` what the system said.
+#[allow(missing_docs, reason = "the fields are named in the sentence above")]
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A second process.
+    #[error("{path}: another runlog process serves this file; stop it, or use another --data")]
+    InUse { path: PathBuf },
+    /// Not SQLite.
+    #[error("{path}: this file is no runlog database; nothing was changed; use another --data")]
+    NotADatabase { path: PathBuf },
+    /// Somebody else's SQLite database.
+    #[error("{path}: this SQLite database belongs to another program; nothing was changed; use another --data")]
+    Foreign { path: PathBuf },
+    /// No write permission, or a read-only file system.
+    #[error("{path}: the file or its directory cannot be written: {cause}")]
+    NotWritable { path: PathBuf, cause: String },
+    /// No space.
+    #[error("{path}: no space left on the device; free space and start again")]
+    Full { path: PathBuf },
+    /// A newer program made it.
+    #[error("{path}: the schema (version {found}) is newer than this program's (version {known}); use a newer runlog")]
+    NewerSchema { path: PathBuf, found: i64, known: i64 },
+    /// Damage.
+    #[error("{path}: the database is damaged: {cause}; keep a copy, then restore a backup or try `sqlite3 .recover`")]
+    Damaged { path: PathBuf, cause: String },
+    /// Anything else.
+    #[error("{path}: cannot be opened: {cause}")]
+    Other { path: PathBuf, cause: String },
+}
+
+/// The schema of the file; nothing is changed.
+pub async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
+    check_owner(path, connection).await?;
+    let describe = |e| describe(path, e);
+    const IS_MIGRATED: &str = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+    let is_migrated: i64 = sqlx::query_scalar(IS_MIGRATED).fetch_one(&mut *connection).await.map_err(describe)?;
+    let found: Option<i64> = match is_migrated {
+        0 => None,
+        _ => sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+            .fetch_one(connection)
+            .await
+            .map_err(describe)?,
+    };
+    let schema = Schema::of(found.unwrap_or(0), &MIGRATIONS);
+    if schema.found > schema.known {
+        let Schema { found, known, .. } = schema;
+        return Err(OpenError::NewerSchema { path: path.to_owned(), found, known });
+    }
+    Ok(schema)
+}
+
+/// What a file has that is not there.
+pub fn missing() -> Schema {
+    Schema::of(0, &MIGRATIONS)
+}
+
+/// Where the lock of a file lies.
+pub fn lock_path(path: &Path) -> PathBuf {
+    path.with_added_extension("lock")
+}
+
+/// One process owns the file: the lock lies beside it, since SQLite's own locks come and go, and since closing any
+/// handle of the database file itself would drop them.
+pub fn lock(path: &Path) -> Result<File, OpenError> {
+    let not_writable = |e: io::Error| OpenError::NotWritable { path: path.to_owned(), cause: e.to_string() };
+    let opened = File::options().create(true).truncate(false).write(true).open(lock_path(path));
+    let file = opened.map_err(|e| match e.kind() {
+        io::ErrorKind::StorageFull => OpenError::Full { path: path.to_owned() },
+        _ => not_writable(e),
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(e)) => Err(not_writable(e)),
+    }
+}
+
+/// Before anything is written: the file is empty or ours. A crash may have left no more than the migrations' own table.
+pub async fn check_owner(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
+    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        .fetch_all(&mut *writer)
+        .await
+        .map_err(|e| describe(path, e))?;
+    let has = |table: &str| tables.iter().any(|name| name == table);
+    let is_ours = ["_sqlx_migrations", "log", "run_index", "store"].into_iter().all(has);
+    if is_ours || tables.iter().all(|name| name == "_sqlx_migrations") {
+        return Ok(());
+    }
+    Err(OpenError::Foreign { path: path.to_owned() })
+}
+
+/// The mode stays in the file, so it is set once the file is known to be ours, and no later connection needs it.
+pub async fn use_wal(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
+    let mode: String =
+        sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(writer).await.map_err(|e| describe(path, e))?;
+    if mode != "wal" {
+        let cause = format!("the file system allows journal mode {mode:?} only, and the store needs \"wal\"");
+        return Err(OpenError::Other { path: path.to_owned(), cause });
+    }
+    Ok(())
+}
+
+/// Makes the schema current.
+pub async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
+    // Not `run`: its bound on the connection makes the future of `open` one that cannot be spawned.
+    MIGRATIONS.run_direct(None, &mut *writer, false).await.map_err(|error| match error {
+        MigrateError::VersionMissing(found) => {
+            OpenError::NewerSchema { path: path.to_owned(), found, known: missing().known }
+        }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => describe(path, error),
+        other => OpenError::Damaged { path: path.to_owned(), cause: other.to_string() },
+    })?;
+    // A file that can be read but not written fails here and not at the first publish.
+    sqlx::raw_sql("BEGIN IMMEDIATE; UPDATE store SET sealed_pos = sealed_pos; COMMIT")
+        .execute(writer)
+        .await
+        .map_err(|e| describe(path, e))?;
+    Ok(())
+}
+
+/// What an error means when a store is opened.
+pub fn describe(path: &Path, error: sqlx::Error) -> OpenError {
+    let (path, cause) = (path.to_owned(), error.to_string());
+    match primary_code(&error) {
+        Some(error::NOTADB) => OpenError::NotADatabase { path },
+        Some(error::READONLY | error::CANTOPEN) => OpenError::NotWritable { path, cause },
+        Some(error::FULL) => OpenError::Full { path },
+        Some(error::CORRUPT) => OpenError::Damaged { path, cause },
+        Some(error::BUSY) => OpenError::InUse { path },
+        _ => OpenError::Other { path, cause },
+    }
+}
