@@ -11,6 +11,7 @@ mod harness;
 mod ledger;
 mod publishers;
 
+mod bench;
 mod commands;
 mod commands_across;
 mod crash;

@@ -74,7 +74,8 @@ async fn stream(
     Ok(tally)
 }
 
-async fn collect(mut tasks: JoinSet<Result<Tally, Failure>>, window: Window) -> Result<Figures, Failure> {
+/// What all workers saw.
+pub async fn collect(mut tasks: JoinSet<Result<Tally, Failure>>, window: Window) -> Result<Figures, Failure> {
     let mut all = Tally::default();
     while let Some(done) = tasks.join_next().await {
         all.merge(done.map_err(|error| unexpected(&error.to_string()))??);
@@ -104,12 +105,24 @@ impl Source {
         Self { prefix, runs: u64::from(args.runs), next, json, event_ids: args.event_ids }
     }
 
+    /// The next run.
+    pub fn next_run(&mut self) -> String {
+        self.next += 1;
+        format!("{}-{}", self.prefix, self.next % self.runs)
+    }
+
     /// The next request.
     pub fn request(&mut self, events: usize) -> pb::PublishRequest {
-        self.next += 1;
-        let run_id = format!("{}-{}", self.prefix, self.next % self.runs);
+        let run_id = self.next_run();
         let events = (0..events).map(|_| self.event()).collect();
         pb::PublishRequest { run_id, events, expected_last_seq: None }
+    }
+
+    /// The next request in the form of door B, one event.
+    pub fn ingest_body(&mut self) -> String {
+        let (run_id, json) = (self.next_run(), &self.json);
+        let event_id = if self.event_ids { format!(r#""event_id":"{}","#, Uuid::now_v7()) } else { String::new() };
+        format!(r#"{{"event_type":"step",{event_id}"sdk_run_id":"{run_id}","payload":{json}}}"#)
     }
 
     /// One event.

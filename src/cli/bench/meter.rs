@@ -52,6 +52,13 @@ impl Tally {
         }
     }
 
+    /// Counts so many events, done now, whose time is not known.
+    pub fn count(&mut self, window: &Window, events: u64) {
+        if window.counts(Instant::now()) {
+            self.events += events;
+        }
+    }
+
     /// Takes over what another worker saw.
     pub fn merge(&mut self, other: Self) {
         self.events += other.events;
@@ -78,6 +85,8 @@ pub struct Figures {
     pub server_cpu_s: Option<f64>,
     /// MiB of resident memory of the server at the end.
     pub server_rss_mib: Option<f64>,
+    /// What else a workload found out, by name.
+    pub more: Vec<(&'static str, f64)>,
 }
 
 impl Figures {
@@ -85,13 +94,18 @@ impl Figures {
     pub fn new(mut tally: Tally, time: Duration) -> Self {
         tally.nanos.sort_unstable();
         let Tally { events, nanos } = tally;
-        Self { events, time, nanos, server_cpu_s: None, server_rss_mib: None }
+        Self { events, time, nanos, server_cpu_s: None, server_rss_mib: None, more: Vec::new() }
     }
 
     /// What the server used between two looks.
     pub fn usage_since(&mut self, before: Option<Usage>, after: Option<Usage>) {
         self.server_cpu_s = before.zip(after).map(|(before, after)| after.cpu_s - before.cpu_s);
         self.server_rss_mib = after.map(|usage| usage.rss_mib);
+    }
+
+    /// Adds something that the workload found out.
+    pub fn add(&mut self, what: &'static str, value: f64) {
+        self.more.push((what, value));
     }
 
     /// Events in each second.
@@ -110,7 +124,7 @@ impl Figures {
 
     /// One line for a program.
     pub fn to_json(&self, workload: &str) -> String {
-        json!({
+        let mut line = json!({
             "workload": workload,
             "events_per_second": self.per_second(),
             "p50_ms": self.quantile_ms(0.5),
@@ -118,8 +132,11 @@ impl Figures {
             "p99_9_ms": self.quantile_ms(0.999),
             "server_cpu_s": self.server_cpu_s,
             "server_rss_mib": self.server_rss_mib,
-        })
-        .to_string()
+        });
+        for (what, value) in &self.more {
+            line[*what] = json!(value);
+        }
+        line.to_string()
     }
 }
 

@@ -1,26 +1,33 @@
 //! `runlog bench`: drives a server over gRPC with the workloads that the README gives figures for.
 
+mod bar;
+mod door;
+mod growth;
+mod idle;
 mod load;
 mod meter;
 mod read;
+mod table;
 mod target;
+mod workload;
 
-use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use indicatif::ProgressBar;
+use clap::Args;
 
 use super::client::duration;
 use super::exit::{Exit, Failure};
-use super::text::grouped;
-use meter::Figures;
+use table::Table;
 use target::Target;
+use workload::Workload;
+
+/// A stage is measured for `--time`, after a quarter of that as warm-up.
+const TIMED_STAGES: f64 = 1.25;
 
 /// The options of `runlog bench`.
 #[derive(Clone, Debug, Args)]
 pub struct BenchArgs {
-    /// Workloads to run, in this order; all by default
+    /// Workloads to run, in this order; all but `growth` by default, which takes minutes and many GiB
     #[arg(value_enum, value_name = "WORKLOAD")]
     workloads: Vec<Workload>,
     /// A running server; without it a server of this program is started on a new file in --scratch and removed afterwards
@@ -47,6 +54,15 @@ pub struct BenchArgs {
     /// Events in the run that `replay` reads
     #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     replay_events: u64,
+    /// Subscribers of `idle`, each to a run of its own
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    subscribers: u32,
+    /// Subscribers of `idle` that share a connection
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    subscribers_per_connection: u32,
+    /// Events that `growth` puts into the store
+    #[arg(long, default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000_000))]
+    events: u64,
     /// Give every published event an event_id, as a client does that wants to retry
     #[arg(long)]
     event_ids: bool,
@@ -55,116 +71,37 @@ pub struct BenchArgs {
     json: bool,
 }
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Workload {
-    /// Publish, one event a call, 1 call in flight
-    #[value(name = "unary-1")]
-    Unary1,
-    /// Publish, one event a call, 64 calls in flight
-    #[value(name = "unary-64")]
-    Unary64,
-    /// Publish, one event a call, 256 calls in flight
-    #[value(name = "unary-256")]
-    Unary256,
-    /// Publish, 16 events a call, 64 calls in flight
-    #[value(name = "batch-16")]
-    Batch16,
-    /// Publish, 100 events a call, 64 calls in flight
-    #[value(name = "batch-100")]
-    Batch100,
-    /// PublishStream, one event a message, 4 streams
-    Stream,
-    /// Subscribe to a finished run from its first event, payloads as JSON
-    Replay,
-    /// One run, 100 subscribers, as fast as it goes
-    Fanout,
-    /// One run, 10 subscribers, 1,000 events a second: from publish to delivery
-    Delivery,
-}
-
 /// Runs the workloads.
 pub async fn run(args: BenchArgs) -> Result<(), Failure> {
     let workloads = match args.workloads.as_slice() {
-        [] => Workload::value_variants().to_vec(),
+        [] => Workload::by_default(),
         chosen => chosen.to_vec(),
     };
-    let target = Target::open(&args).await?;
-    let mut table = Table::new(args.json);
-    for workload in workloads {
-        let bar = progress(workload, args.time);
-        let before = target.usage();
-        let measured = measure(workload, &args, &target).await;
-        bar.finish_and_clear();
-        let mut figures = measured?;
-        figures.usage_since(before, target.usage());
-        table.row(workload, &figures)?;
-    }
+    let mut target = Target::open(&args).await?;
+    let measured = measure_all(&workloads, &args, &mut target).await;
     target.close().await;
+    measured
+}
+
+async fn measure_all(workloads: &[Workload], args: &BenchArgs, target: &mut Target) -> Result<(), Failure> {
+    let mut table = Table::new(args.json);
+    let mut unary_64 = None;
+    for workload in workloads {
+        let before = target.usage();
+        let mut figures = workload.measure(args, target).await?;
+        figures.usage_since(before, target.usage());
+        match workload {
+            Workload::Unary64 => unary_64 = Some(figures.per_second()),
+            Workload::DoorB => {
+                if let Some(unary_64) = unary_64 {
+                    figures.add("rate_of_unary_64", figures.per_second() as f64 / unary_64.max(1) as f64);
+                }
+            }
+            _ => {}
+        }
+        table.row(&workload.name(), &figures)?;
+    }
     Ok(())
-}
-
-async fn measure(workload: Workload, args: &BenchArgs, target: &Target) -> Result<Figures, Failure> {
-    match workload {
-        Workload::Unary1 => load::calls(args, target, 1, 1).await,
-        Workload::Unary64 => load::calls(args, target, 64, 1).await,
-        Workload::Unary256 => load::calls(args, target, 256, 1).await,
-        Workload::Batch16 => load::calls(args, target, 64, 16).await,
-        Workload::Batch100 => load::calls(args, target, 64, 100).await,
-        Workload::Stream => load::streams(args, target, 4).await,
-        Workload::Replay => read::replay(args, target).await,
-        Workload::Fanout => read::fan_out(args, target, 100, None).await,
-        Workload::Delivery => read::fan_out(args, target, 10, Some(1_000)).await,
-    }
-}
-
-fn progress(workload: Workload, time: Duration) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_message(format!("{} for {time:?}", name(workload)));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-fn name(workload: Workload) -> String {
-    workload.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-}
-
-/// The output: a row as soon as it is known.
-struct Table {
-    json: bool,
-    rows: usize,
-}
-
-impl Table {
-    fn new(json: bool) -> Self {
-        Self { json, rows: 0 }
-    }
-
-    fn row(&mut self, workload: Workload, figures: &Figures) -> Result<(), Failure> {
-        let mut out = anstream::stdout();
-        let name = name(workload);
-        if self.json {
-            return writeln!(out, "{}", figures.to_json(&name)).map_err(Failure::output);
-        }
-        if self.rows == 0 {
-            let head = format!(
-                "{:<12} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10}",
-                "workload", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU s", "RSS MiB"
-            );
-            writeln!(out, "{head}").map_err(Failure::output)?;
-        }
-        self.rows += 1;
-        let ms = |q: f64| figures.quantile_ms(q).map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2}"));
-        let optional = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
-        let (p50, p99, p999) = (ms(0.5), ms(0.99), ms(0.999));
-        let (cpu, rss) = (optional(figures.server_cpu_s), optional(figures.server_rss_mib));
-        let rate = grouped(figures.per_second());
-        writeln!(out, "{name:<12} {rate:>12} {p50:>10} {p99:>10} {p999:>10} {cpu:>10} {rss:>10}")
-            .map_err(Failure::output)?;
-        if std::io::stdout().is_terminal() {
-            out.flush().map_err(Failure::output)?;
-        }
-        Ok(())
-    }
 }
 
 /// The server answered something that the workload does not expect.

@@ -9,7 +9,8 @@ use tokio::time::MissedTickBehavior;
 use tonic::transport::Channel;
 
 use super::super::exit::Failure;
-use super::load::Source;
+use super::bar::Bar;
+use super::load::{Source, collect};
 use super::meter::{Figures, Tally, Window};
 use super::target::Target;
 use super::{BenchArgs, unexpected};
@@ -28,6 +29,7 @@ const FILL_BATCH: usize = 1_000;
 pub async fn replay(args: &BenchArgs, target: &Target) -> Result<Figures, Failure> {
     let (mut client, run_id) = (target.events(0), format!("replay-{}", std::process::id()));
     let source = Source::new(args, 0);
+    let bar = Bar::counted("replay: filling the run", args.replay_events);
     let mut left = args.replay_events;
     while left > 0 {
         let count = left.min(FILL_BATCH as u64);
@@ -35,7 +37,10 @@ pub async fn replay(args: &BenchArgs, target: &Target) -> Result<Figures, Failur
         let request = pb::PublishRequest { run_id: run_id.clone(), events, expected_last_seq: None };
         client.publish(request).await.map_err(|status| Failure::of_status(&status))?;
         left -= count;
+        bar.add(count);
     }
+    drop(bar);
+    let _bar = Bar::timed("replay", args.time);
     let (began, mut tally) = (Instant::now(), Tally::default());
     let mut rounds = 0u32;
     while rounds == 0 || began.elapsed() < args.time {
@@ -69,24 +74,19 @@ pub async fn fan_out(
     subscribers: usize,
     events_per_second: Option<u32>,
 ) -> Result<Figures, Failure> {
-    let run_id = format!("fanout-{subscribers}-{}", std::process::id());
-    let mut publisher = Publisher { client: target.events(0), source: Source::new(args, 0), run_id: run_id.clone() };
+    let mut publisher = Publisher::new(args, target, format!("fanout-{subscribers}"));
     publisher.publish(1).await?;
     let mut tasks = JoinSet::new();
     let window = Window::start(args.time);
     for worker in 0..subscribers {
-        let mut request = subscribe(&run_id);
+        let mut request = subscribe(publisher.run_id());
         request.start = Some(pb::subscribe_request::Start::Latest(true));
         let frames = target.events(worker).subscribe(request).await;
         let frames = frames.map_err(|status| Failure::of_status(&status))?.into_inner();
         tasks.spawn(follow(frames, window));
     }
     match events_per_second {
-        None => {
-            while window.is_open() {
-                publisher.publish(FAN_OUT_BATCH).await?;
-            }
-        }
+        None => publisher.full_speed(window).await?,
         Some(rate) => {
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -97,21 +97,38 @@ pub async fn fan_out(
         }
     }
     publisher.end().await?;
-    let mut all = Tally::default();
-    while let Some(done) = tasks.join_next().await {
-        all.merge(done.map_err(|error| unexpected(&error.to_string()))??);
-    }
-    Ok(Figures::new(all, window.length()))
+    collect(tasks, window).await
 }
 
-struct Publisher {
+/// Publishes to one run, each event with the time at which it was sent.
+pub struct Publisher {
     client: EventServiceClient<Channel>,
     source: Source,
     run_id: String,
 }
 
 impl Publisher {
-    async fn publish(&mut self, count: usize) -> Result<(), Failure> {
+    /// To a new run.
+    pub fn new(args: &BenchArgs, target: &Target, name: String) -> Self {
+        let run_id = format!("{name}-{}", std::process::id());
+        Self { client: target.events(0), source: Source::new(args, 0), run_id }
+    }
+
+    /// The run.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// Until the window closes, as fast as it goes.
+    pub async fn full_speed(&mut self, window: Window) -> Result<(), Failure> {
+        while window.is_open() {
+            self.publish(FAN_OUT_BATCH).await?;
+        }
+        Ok(())
+    }
+
+    /// So many events in one call.
+    pub async fn publish(&mut self, count: usize) -> Result<(), Failure> {
         let now = Timestamp::now();
         let (seconds, nanos) = (now.as_second(), now.subsec_nanosecond());
         let stamped =
@@ -120,7 +137,8 @@ impl Publisher {
         self.send(events).await
     }
 
-    async fn end(&mut self) -> Result<(), Failure> {
+    /// Ends the run, and with it the subscriptions.
+    pub async fn end(&mut self) -> Result<(), Failure> {
         let end = pb::NewEvent { r#type: "run_end".to_owned(), ..pb::NewEvent::default() };
         self.send(vec![end]).await
     }
@@ -146,7 +164,8 @@ async fn follow(mut frames: tonic::Streaming<pb::SubscribeResponse>, window: Win
     Ok(tally)
 }
 
-fn subscribe(run_id: &str) -> pb::SubscribeRequest {
+/// To all of a run, payloads as JSON.
+pub fn subscribe(run_id: &str) -> pb::SubscribeRequest {
     pb::SubscribeRequest {
         scope: Some(pb::subscribe_request::Scope::RunId(run_id.to_owned())),
         payload_format: pb::PayloadFormat::Json.into(),

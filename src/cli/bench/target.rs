@@ -1,7 +1,8 @@
 //! The server that is measured: one that runs, or one of our own on a scratch file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -20,6 +21,7 @@ const PAGE_BYTES: f64 = 4096.0;
 
 /// Clients of the server, and the server itself where it is ours.
 pub struct Target {
+    server: Uri,
     channels: Vec<Channel>,
     pid: Option<u32>,
     own: Option<OwnServer>,
@@ -40,12 +42,31 @@ impl Target {
                 (server, own.process.id(), Some(own))
             }
         };
-        let client = ClientArgs { server, timeout: std::time::Duration::from_secs(10) };
-        let mut channels = Vec::new();
-        for _ in 0..args.connections {
-            channels.push(client.connect().await?);
-        }
-        Ok(Self { channels, pid, own })
+        let channels = connect(&server, args.connections).await?;
+        Ok(Self { server, channels, pid, own })
+    }
+
+    /// Kills our own server as a crash would, and starts it again on the same file. Returns how long it took until it
+    /// served; `None` where the server is not ours.
+    pub async fn restart(&mut self, args: &BenchArgs) -> Result<Option<Duration>, Failure> {
+        let Some(own) = &mut self.own else { return Ok(None) };
+        own.process.kill().await.map_err(|error| cannot_start(&error.to_string()))?;
+        let began = Instant::now();
+        let (server, process) = serve(&own.directory).await?;
+        let took = began.elapsed();
+        self.channels = connect(&server, args.connections).await?;
+        (self.server, self.pid, own.process) = (server, process.id(), process);
+        Ok(Some(took))
+    }
+
+    /// Further connections.
+    pub async fn connect(&self, count: u32) -> Result<Vec<Channel>, Failure> {
+        connect(&self.server, count).await
+    }
+
+    /// Where the server is.
+    pub fn server(&self) -> &Uri {
+        &self.server
     }
 
     /// A client, the workers spread over the connections.
@@ -76,31 +97,54 @@ impl Target {
 
 impl OwnServer {
     async fn start(args: &BenchArgs) -> Result<(Uri, Self), Failure> {
-        let cannot = |problem: String| Failure::new(Exit::Other, format!("cannot start a server: {problem}"));
         let directory = args.scratch.join(format!("runlog-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).map_err(|e| cannot(format!("{}: {e}", directory.display())))?;
-        let program = std::env::current_exe().map_err(|e| cannot(e.to_string()))?;
-        let mut process = Command::new(program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data"])
-            .arg(directory.join("bench.db"))
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| cannot(e.to_string()))?;
-        let log = process.stderr.take().ok_or_else(|| cannot("no log".to_owned()))?;
-        let mut lines = BufReader::new(log).lines();
-        let mut seen = String::new();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let address = serde_json::from_str::<serde_json::Value>(&line).ok();
-            if let Some(address) = address.as_ref().and_then(|line| line["address"].as_str()) {
-                let server = server_url(address).map_err(cannot)?;
-                // The log goes on; somebody has to read it, or the server would wait.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Ok((server, Self { process, directory }));
+        std::fs::create_dir_all(&directory)
+            .map_err(|error| cannot_start(&format!("{}: {error}", directory.display())))?;
+        match serve(&directory).await {
+            Ok((server, process)) => Ok((server, Self { process, directory })),
+            Err(failure) => {
+                let _ = std::fs::remove_dir_all(&directory);
+                Err(failure)
             }
-            seen = line;
         }
-        let _ = std::fs::remove_dir_all(&directory);
-        Err(cannot(seen))
     }
+}
+
+/// Starts a server on the file in this directory; returns once it serves.
+async fn serve(directory: &Path) -> Result<(Uri, Child), Failure> {
+    let program = std::env::current_exe().map_err(|error| cannot_start(&error.to_string()))?;
+    let mut process = Command::new(program)
+        .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data"])
+        .arg(directory.join("bench.db"))
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| cannot_start(&error.to_string()))?;
+    let log = process.stderr.take().ok_or_else(|| cannot_start("no log"))?;
+    let mut lines = BufReader::new(log).lines();
+    let mut seen = String::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let address = serde_json::from_str::<serde_json::Value>(&line).ok();
+        if let Some(address) = address.as_ref().and_then(|line| line["address"].as_str()) {
+            let server = server_url(address).map_err(|problem| cannot_start(&problem))?;
+            // The log goes on; somebody has to read it, or the server would wait.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Ok((server, process));
+        }
+        seen = line;
+    }
+    Err(cannot_start(&seen))
+}
+
+async fn connect(server: &Uri, count: u32) -> Result<Vec<Channel>, Failure> {
+    let client = ClientArgs { server: server.clone(), timeout: Duration::from_secs(10) };
+    let mut channels = Vec::new();
+    for _ in 0..count {
+        channels.push(client.connect().await?);
+    }
+    Ok(channels)
+}
+
+fn cannot_start(problem: &str) -> Failure {
+    Failure::new(Exit::Other, format!("cannot start a server: {problem}"))
 }

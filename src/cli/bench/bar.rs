@@ -1,0 +1,61 @@
+//! What is shown while a workload runs: how far it is and how long it will take, on stderr and only on a terminal.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+
+/// How often the bar moves.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The bar of one stage of a workload. Dropping it takes it off the screen.
+pub struct Bar {
+    bar: ProgressBar,
+    clock: Option<JoinHandle<()>>,
+}
+
+impl Bar {
+    /// A stage that takes so long.
+    pub fn timed(name: &str, time: Duration) -> Self {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let bar = styled(name, millis(time));
+        let (moving, began) = (bar.clone(), Instant::now());
+        let clock = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(TICK);
+            loop {
+                ticks.tick().await;
+                moving.set_position(millis(began.elapsed().min(time)));
+            }
+        });
+        Self { bar, clock: Some(clock) }
+    }
+
+    /// A stage of so many steps.
+    pub fn counted(name: &str, steps: u64) -> Self {
+        Self { bar: styled(name, steps), clock: None }
+    }
+
+    /// So many more steps are done.
+    pub fn add(&self, steps: u64) {
+        self.bar.inc(steps);
+    }
+}
+
+fn styled(name: &str, length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length).with_message(name.to_owned());
+    // The template is a constant; a bar in the standard style would do too.
+    if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan/dim} {percent:>3} %  {msg}  {eta} left") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(clock) = &self.clock {
+            clock.abort();
+        }
+        self.bar.finish_and_clear();
+    }
+}
