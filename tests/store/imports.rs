@@ -74,7 +74,7 @@ async fn fill(store: &SharedStore) -> Vec<&'static str> {
         ("cancelled", "run_start", "{}"),
     ];
     for (n, (run, event_type, payload)) in script.into_iter().enumerate() {
-        let occurred_at = Some(at(0).checked_sub((n as i64).hours()).unwrap());
+        let occurred_at = Some(at(0).checked_sub(i64::try_from(n).unwrap().hours()).unwrap());
         let event = NewEvent { occurred_at, ..typed(event_type, payload) };
         let event = if n % 2 == 0 { with_id(&format!("given-{n}"), event) } else { event };
         store.append(append(run, vec![event])).await.unwrap();
