@@ -236,12 +236,13 @@ async fn readers_without_a_pause_do_not_let_the_write_ahead_log_grow_for_ever() 
     let store = bed.open(tuning(20)).await.0;
     let mut readers = [raw(&path).await, raw(&path).await];
     let overlapping = tokio::spawn(async move {
-        // One read transaction begins before the other ends, always, and each lasts for a look at all the data.
+        // One read transaction begins before the other ends, always, and each lasts for a look at as much as a page may hold.
         for turn in 0.. {
             let (young, old) = (turn % 2, (turn + 1) % 2);
             sqlx::raw_sql("BEGIN; SELECT max(pos) FROM log").execute(&mut readers[young]).await.unwrap();
             if turn > 0 {
-                let look = "SELECT count(*) FROM log WHERE instr(data, x'010203'); COMMIT";
+                let look = "SELECT count(*) FROM (SELECT data FROM log ORDER BY pos DESC LIMIT 8) \
+                    WHERE instr(data, x'010203'); COMMIT";
                 sqlx::raw_sql(look).execute(&mut readers[old]).await.unwrap();
             }
         }
