@@ -14,6 +14,7 @@ pub const HELP: &str = "\
 Exit codes:
    0  ok
    1  another error
+   3  migrations are pending (`migrate --dry-run`)
   64  wrong options
   65  the input was refused (INVALID_ARGUMENT, OUT_OF_RANGE)
   66  not found
@@ -22,7 +23,7 @@ Exit codes:
   75  too much at the moment, try again later (RESOURCE_EXHAUSTED)
   76  the server is damaged or speaks another protocol (DATA_LOSS, INTERNAL, UNIMPLEMENTED)
   77  not allowed (PERMISSION_DENIED, UNAUTHENTICATED)
-  78  the server cannot start (configuration, store, address)";
+  78  the server cannot start, or a check failed (configuration, store, address)";
 
 /// The reason of a request that is larger than the server takes.
 pub const TOO_LARGE: &str = "REQUEST_TOO_LARGE";
@@ -38,6 +39,8 @@ pub enum Exit {
     Ok = 0,
     /// Another error.
     Other = 1,
+    /// Migrations are pending.
+    Pending = 3,
     /// Wrong options.
     Usage = 64,
     /// Refused input.
@@ -209,7 +212,7 @@ mod tests {
             assert_eq!(Exit::of(code) as u8, exit, "{code:?}");
             assert!(HELP.contains(&format!("\n  {exit:>2}  ")), "{exit} is documented");
         }
-        assert!(HELP.contains("\n  64  ") && HELP.contains("\n  78  "));
+        assert!(HELP.contains("\n   3  ") && HELP.contains("\n  64  ") && HELP.contains("\n  78  "));
     }
 
     #[test]

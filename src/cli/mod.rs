@@ -1,15 +1,18 @@
 //! The program `runlog`: its commands, what they print and how they end.
 //!
-//! `serve` runs the server and `serve --demo` plays into it; all others are clients over gRPC. `client` reaches the
-//! server, `render` and `json_line` print events, `exit` turns an error into words and an exit code.
+//! `serve` runs the server and `serve --demo` plays into it. `check`, `migrate` and `transfer`'s import open the store
+//! themselves. All others are clients over gRPC, `transfer`'s export is either. `client` reaches the server, `render` and
+//! `json_line` print events, `exit` turns an error into words and an exit code.
 
 mod bench;
+mod check;
 mod client;
 mod demo;
 mod exit;
 mod health;
 mod json_line;
 mod list;
+mod migrate;
 mod preview;
 mod progress;
 mod publish;
@@ -22,6 +25,7 @@ mod scope;
 mod serve;
 mod tail;
 mod text;
+mod transfer;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -62,6 +66,14 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Ask the server whether it serves
     Health(health::HealthArgs),
+    /// Check options, store, schema and clock, without starting the server
+    Check(Box<check::CheckArgs>),
+    /// Bring the schema of the store up to date
+    Migrate(migrate::MigrateArgs),
+    /// Write all that is stored, or some runs, to a file
+    Export(transfer::export::ExportArgs),
+    /// Store what an export wrote, as it was
+    Import(transfer::import::ImportArgs),
 }
 
 /// Parses the command line, runs the command, tells what went wrong.
@@ -88,7 +100,9 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     let mut runtime = match command {
-        Command::Serve(_) | Command::Bench(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Serve(_) | Command::Bench(_) | Command::Export(_) | Command::Import(_) => {
+            tokio::runtime::Builder::new_multi_thread()
+        }
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build();
@@ -102,6 +116,10 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Runs(args) => runs::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Health(args) => health::run(args).await,
+            Command::Check(args) => check::run(*args).await,
+            Command::Migrate(args) => migrate::run(args).await,
+            Command::Export(args) => transfer::export::run(args).await,
+            Command::Import(args) => transfer::import::run(args).await,
         }
     })
 }
@@ -133,6 +151,9 @@ mod tests {
             vec!["publish", "--run", "r"],
             vec!["publish", "-", "--type", "t"],
             vec!["tail", "r", "--server", "https://h"],
+            vec!["export", "--resume"],
+            vec!["export", "--data", "f", "--store", "postgres://h"],
+            vec!["import"],
         ] {
             let args = ["runlog"].into_iter().chain(bad.clone());
             assert!(Cli::try_parse_from(args).is_err_and(|error| error.use_stderr()), "{bad:?}");
@@ -145,6 +166,9 @@ mod tests {
             vec!["publish", "--stdin", "--run", "r"],
             vec!["runs", "--status", "FAILED", "--status", "awaiting_input"],
             vec!["serve", "--demo", "--listen", "127.0.0.1:0"],
+            vec!["export", "--run", "a", "--run", "b", "-o", "f", "--resume"],
+            vec!["import", "-", "--data", "f"],
+            vec!["check", "--deep", "--listen", "127.0.0.1:0"],
         ] {
             let args = ["runlog"].into_iter().chain(good.clone());
             assert!(Cli::try_parse_from(args).is_ok(), "{good:?}");

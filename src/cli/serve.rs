@@ -46,10 +46,15 @@ fn cannot_start(problem: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Config, problem.to_string())
 }
 
-fn init_log(options: &ServeOptions) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&options.log).map_err(|error| {
+/// What is logged.
+pub fn log_filter(options: &ServeOptions) -> Result<EnvFilter, Failure> {
+    EnvFilter::try_new(&options.log).map_err(|error| {
         cannot_start(format!("--log {:?}: {error}", options.log)).hint("such as info or info,runlog=debug")
-    })?;
+    })
+}
+
+fn init_log(options: &ServeOptions) -> Result<(), Failure> {
+    let filter = log_filter(options)?;
     let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let installed = match options.log_format {

@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use sqlx::{Connection, SqliteConnection};
@@ -32,20 +32,36 @@ pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
     if !exists(path)? {
         return Ok(schema::missing());
     }
-    let mut reader = reader(path).await?;
+    let mut reader = reader(path, !wal(path).exists()).await?;
     schema::schema(path, &mut reader).await
 }
 
 /// Looks at all that a start needs. Nothing is changed, and a server that has the file is not disturbed.
 pub async fn look(path: &Path, look: Look) -> Vec<Finding> {
+    // Where no server has it and the last one closed it, SQLite can read it without making files of its own beside it.
+    let is_closed = || !wal(path).exists();
+    let as_closed = is_closed();
+    let findings = look_once(path, look, as_closed).await;
+    // Unless one began to write meanwhile: what was read then may be half of this and half of that.
+    if as_closed && !is_closed() { look_once(path, look, false).await } else { findings }
+}
+
+async fn look_once(path: &Path, look: Look, as_closed: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Err(failed) = look_into(path, look, &mut findings).await {
+    if let Err(failed) = look_into(path, look, as_closed, &mut findings).await {
         findings.push(failed);
     }
     findings
 }
 
-async fn look_into(path: &Path, look: Look, findings: &mut Vec<Finding>) -> Result<(), Finding> {
+/// Where SQLite keeps what is not in the file yet.
+fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+async fn look_into(path: &Path, look: Look, as_closed: bool, findings: &mut Vec<Finding>) -> Result<(), Finding> {
     const STORE: &str = "store";
     let failed = |name: &'static str| move |error: OpenError| Finding::failed(name, error);
     let shown = path.display();
@@ -73,7 +89,7 @@ async fn look_into(path: &Path, look: Look, findings: &mut Vec<Finding>) -> Resu
     File::options().write(true).open(path).map_err(|e| Finding::failed("rights", format!("{shown}: {e}")))?;
     findings.push(Finding::ok("rights", "the file can be written"));
 
-    let mut reader = reader(path).await.map_err(failed("schema"))?;
+    let mut reader = reader(path, as_closed).await.map_err(failed("schema"))?;
     let schema = schema::schema(path, &mut reader).await.map_err(failed("schema"))?;
     findings.push(schema.finding());
     if !schema.pending.is_empty() {
@@ -109,8 +125,8 @@ fn in_use(path: &Path) -> Result<bool, OpenError> {
     }
 }
 
-async fn reader(path: &Path) -> Result<SqliteConnection, OpenError> {
-    let connect = connect_options(path).create_if_missing(false).read_only(true);
+async fn reader(path: &Path, as_closed: bool) -> Result<SqliteConnection, OpenError> {
+    let connect = connect_options(path).create_if_missing(false).read_only(true).immutable(as_closed);
     SqliteConnection::connect_with(&connect).await.map_err(|e| describe(path, e))
 }
 

@@ -1,0 +1,201 @@
+//! `runlog export`: everything that a store holds, as a file that `runlog import` takes.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::ProgressBar;
+
+use super::line::{self, Bound, Header, VERSION};
+use super::output::{Begun, Output};
+use super::source::Source;
+use crate::cli::client::{ClientArgs, duration};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::render::note;
+use crate::cli::text::grouped;
+use crate::config::{ServeOptions, StoreOptions, StoreUrl};
+use crate::domain::{Cursor, FeedId, Scope};
+use crate::pb;
+use crate::pb::list_events_request::Scope as WireScope;
+
+/// The options of `runlog export`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file begins with a header, has one line an event, in the order in which they were committed, and ends with a trailer that \
+tells how many there are and their SHA-256. What is published while the export runs is not in it. Payloads are the text that \
+was sent. A file that is cut off has no trailer; --resume goes on with it.
+
+In another store that imports the file, cursors of a run stay valid; cursors of the all-runs feed are refused by name, since \
+they belong to this store.")]
+pub struct ExportArgs {
+    /// Only this run; may be given several times. Without it all runs
+    #[arg(long = "run", value_name = "RUN")]
+    runs: Vec<String>,
+    /// The file, which must not be there yet; without it stdout
+    #[arg(long, short = 'o', value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Go on behind the last whole line of --output, up to where that export was to end
+    #[arg(long, requires = "output")]
+    resume: bool,
+    /// Open this SQLite file in place of asking a server; no server may have it
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    data: Option<PathBuf>,
+    /// Open this PostgreSQL database in place of asking a server; servers may have it. A password may come from PGPASSWORD
+    #[arg(long, value_name = "URL")]
+    store: Option<StoreUrl>,
+    /// How long to try again after a connection was lost; 0s for not at all
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    reconnect_for: Duration,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Exports.
+pub async fn run(args: ExportArgs) -> Result<(), Failure> {
+    let (mut output, begun) = match &args.output {
+        Some(path) if args.resume => Output::resume(path)?,
+        Some(path) => (Output::new(path)?, None),
+        None => (Output::stdout(), None),
+    };
+    if begun.as_ref().is_some_and(|begun| begun.is_whole) {
+        note("the export is whole; there is nothing to go on with");
+        return Ok(());
+    }
+    let source = match args.store_options() {
+        Some(store) => Source::store(&store, args.client.clone()).await,
+        None => Source::server(args.client.clone(), args.reconnect_for).await,
+    };
+    let exported = match source {
+        Ok(mut source) => {
+            let exported = export(&args.runs, &mut source, &mut output, begun).await;
+            source.close().await;
+            exported
+        }
+        Err(failure) => Err(failure),
+    };
+    if exported.is_err() && !args.resume && output.tally().events() == 0 {
+        // Nothing in it; the next try finds its name free.
+        args.output.iter().for_each(|path| drop(std::fs::remove_file(path)));
+    }
+    let began = exported?;
+    let tally = output.finish()?;
+    let (events, runs) = (grouped(tally.events()), grouped(tally.runs()));
+    note(&format!("{events} events of {runs} runs, {:.1} s", began.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+impl ExportArgs {
+    fn store_options(&self) -> Option<StoreOptions> {
+        let defaults = ServeOptions::default().store;
+        let (data, url) = (self.data.clone(), self.store.clone());
+        (data.is_some() || url.is_some()).then(|| StoreOptions { data: data.unwrap_or_default(), url, ..defaults })
+    }
+}
+
+/// Writes header and events, or what is missing of them.
+async fn export(
+    runs: &[String],
+    source: &mut Source,
+    output: &mut Output,
+    begun: Option<Begun>,
+) -> Result<Instant, Failure> {
+    let began = Instant::now();
+    let (feed, end) = source.feed_end().await?;
+    let (header, last) = match begun {
+        Some(begun) => (same(begun.header, feed, runs)?, begun.last),
+        None => {
+            let header = header(runs, source, feed, end).await?;
+            output.header(&header)?;
+            (header, None)
+        }
+    };
+    let Some(bounds) = &header.runs else {
+        let until = header.until.as_deref().unwrap_or_default();
+        let until = Cursor::parse(until, &Scope::Feed, feed).map_err(|_| not_ours("until"))?;
+        let bar = super::bar(Some(until.0));
+        let all = WireScope::AllRuns(pb::AllRuns {});
+        let cursor = |at: u64| Cursor(at).to_text(&Scope::Feed, feed);
+        copy(source, output, &bar, all, output_position(output), until.0, cursor).await?;
+        return Ok(began);
+    };
+    let bar = super::bar(Some(bounds.iter().map(|bound| bound.last_seq).sum()));
+    // Where the file was cut off, all runs before that one are whole.
+    let (from, mut seq) = match &last {
+        Some((run_id, seq)) => {
+            (bounds.iter().position(|bound| bound.run_id == *run_id).ok_or_else(|| not_ours("runs"))?, *seq)
+        }
+        None => (0, 0),
+    };
+    for bound in &bounds[from..] {
+        let scope = WireScope::RunId(bound.run_id.clone());
+        copy(source, output, &bar, scope, seq, bound.last_seq, |seq| seq.to_string()).await?;
+        seq = 0;
+    }
+    Ok(began)
+}
+
+/// In an export of all runs: positions begin at 1 and have no gap.
+fn output_position(output: &Output) -> u64 {
+    output.tally().events()
+}
+
+/// Copies what lies between two coordinates, exclusive and inclusive.
+async fn copy(
+    source: &mut Source,
+    output: &mut Output,
+    bar: &ProgressBar,
+    scope: WireScope,
+    from: u64,
+    until: u64,
+    cursor: impl Fn(u64) -> String,
+) -> Result<(), Failure> {
+    let mut at = from;
+    while at < until {
+        let events = source.page(&scope, cursor(at), until - at).await?;
+        let mut founded = source.founded(&events).await?.into_iter();
+        for event in &events {
+            let run = if event.seq == 1 { founded.next() } else { None };
+            output.event(&line::event(event, run.as_ref())?, event.seq == 1)?;
+        }
+        at += events.len() as u64;
+        bar.set_position(output.tally().events());
+        bar.set_message(format!("{} events", grouped(output.tally().events())));
+    }
+    Ok(())
+}
+
+/// What a new export is to hold: all that is there now.
+async fn header(runs: &[String], source: &Source, feed: FeedId, end: Cursor) -> Result<Header, Failure> {
+    let new = Header { runlog_export: VERSION, feed: feed_name(feed), until: None, runs: None };
+    if runs.is_empty() {
+        return Ok(Header { until: Some(end.to_text(&Scope::Feed, feed)), ..new });
+    }
+    let mut bounds: Vec<Bound> = Vec::new();
+    for run_id in runs {
+        if bounds.iter().all(|bound| bound.run_id != *run_id) {
+            bounds.push(Bound { run_id: run_id.clone(), last_seq: source.run_end(run_id).await? });
+        }
+    }
+    Ok(Header { runs: Some(bounds), ..new })
+}
+
+/// The header of a file that is gone on with, if that is what was asked for.
+fn same(header: Header, feed: FeedId, runs: &[String]) -> Result<Header, Failure> {
+    if header.feed != feed_name(feed) {
+        return Err(not_ours("feed"));
+    }
+    let has = |run_id: &String| header.runs.iter().flatten().any(|bound| bound.run_id == *run_id);
+    if !runs.is_empty() && !(runs.iter().all(has) && header.runs.iter().flatten().all(|b| runs.contains(&b.run_id))) {
+        return Err(not_ours("runs"));
+    }
+    Ok(header)
+}
+
+fn feed_name(feed: FeedId) -> String {
+    format!("{:08x}", feed.0)
+}
+
+fn not_ours(field: &str) -> Failure {
+    let message = format!("--resume: the file is an export of something else: its {field} differs");
+    Failure::new(Exit::Conflict, message).hint("export into a new file")
+}

@@ -1,0 +1,155 @@
+//! What is exported from: a server, or a store that is opened here. Both answer the same calls.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, TryStreamExt};
+use tonic::body::Body;
+use tonic::{Response, Status};
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+
+use crate::app::Local;
+use crate::cli::client::{Backoff, ClientArgs, is_transient};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::migrate::cannot_open;
+use crate::cli::render::note;
+use crate::config::StoreOptions;
+use crate::domain::{Cursor, FeedId};
+use crate::pb;
+use crate::pb::event_service_client::EventServiceClient;
+use crate::pb::list_events_request::Scope;
+use crate::pb::run_service_client::RunServiceClient;
+
+/// Events that are asked for at a time; less where the server's `--max-page-size` says so.
+const PAGE: u64 = 1_000;
+/// Runs that are asked for at a time.
+const RUNS_AT_ONCE: usize = 16;
+/// Largest answer, bytes: more than a server sends in one page.
+const MAX_MESSAGE_BYTES: usize = 256 << 20;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Calls = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Error>;
+
+/// Answers calls.
+pub struct Source {
+    events: EventServiceClient<Calls>,
+    runs: RunServiceClient<Calls>,
+    client: ClientArgs,
+    patience: Duration,
+    /// The server takes no page of our size.
+    small_pages: bool,
+    local: Option<Local>,
+}
+
+impl Source {
+    /// A server. `patience` is for how long a lost connection is tried again.
+    pub async fn server(client: ClientArgs, patience: Duration) -> Result<Self, Failure> {
+        let calls = Calls::new(client.connect().await?.map_err(Error::from));
+        Ok(Self::of(calls, client, patience, None))
+    }
+
+    /// A store that no server has, unless it may have many.
+    pub async fn store(store: &StoreOptions, client: ClientArgs) -> Result<Self, Failure> {
+        let schema = crate::app::schema(store).await.map_err(cannot_open)?;
+        if schema.found == 0 {
+            return Err(Failure::new(Exit::NotFound, "there is no store; --data or --store names another"));
+        }
+        if !schema.pending.is_empty() {
+            return Err(Failure::new(Exit::Config, "the schema is older than this program").hint("`runlog migrate`"));
+        }
+        let local = Local::open(store).await.map_err(cannot_open)?;
+        let calls = Calls::new(ServiceExt::<http::Request<Body>>::map_err(local.routes(), Error::from));
+        Ok(Self::of(calls, client, Duration::ZERO, Some(local)))
+    }
+
+    fn of(calls: Calls, client: ClientArgs, patience: Duration, local: Option<Local>) -> Self {
+        let events = EventServiceClient::new(calls.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let runs = RunServiceClient::new(calls).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Self { events, runs, client, patience, small_pages: false, local }
+    }
+
+    /// Releases the store that was opened.
+    pub async fn close(self) {
+        if let Some(local) = self.local {
+            local.close().await;
+        }
+    }
+
+    /// Where the feed ends now.
+    pub async fn feed_end(&self) -> Result<(FeedId, Cursor), Failure> {
+        let scope = Scope::AllRuns(pb::AllRuns {});
+        let request =
+            pb::ListEventsRequest { scope: Some(scope), page_size: 1, descending: true, ..Default::default() };
+        let page =
+            self.call(async || self.events.clone().list_events(self.client.request(request.clone())).await).await?;
+        Cursor::parse_of_any_feed(&page.next_cursor)
+            .map_err(|_| Failure::new(Exit::Protocol, "the server sent a cursor that this version does not know"))
+    }
+
+    /// Where a run ends now.
+    pub async fn run_end(&self, run_id: &str) -> Result<u64, Failure> {
+        Ok(self.run(run_id.to_owned()).await?.last_seq)
+    }
+
+    /// The events after this cursor, at most `most` of them; at least one.
+    pub async fn page(&mut self, scope: &Scope, cursor: String, most: u64) -> Result<Vec<pb::Event>, Failure> {
+        let request = |page_size| pb::ListEventsRequest {
+            scope: Some(scope.clone()),
+            page_size,
+            cursor: cursor.clone(),
+            payload_format: pb::PayloadFormat::Json as i32,
+            view: pb::EventView::Full as i32,
+            ..Default::default()
+        };
+        let full = if self.small_pages { 0 } else { i32::try_from(most.min(PAGE)).unwrap_or(i32::MAX) };
+        let ask = async |page_size| {
+            self.call(async || self.events.clone().list_events(self.client.request(request(page_size))).await).await
+        };
+        let answer = match ask(full).await {
+            Err(failure) if full > 0 && failure.field.as_deref() == Some("page_size") => {
+                let answer = ask(0).await;
+                self.small_pages = true;
+                answer
+            }
+            answer => answer,
+        };
+        let mut events = answer?.events;
+        events.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        if events.is_empty() {
+            return Err(Failure::new(Exit::Protocol, "the server lost events that it had when the export began"));
+        }
+        Ok(events)
+    }
+
+    /// The runs of those of these events that are the first of theirs, in their order.
+    pub async fn founded(&self, events: &[pb::Event]) -> Result<Vec<pb::Run>, Failure> {
+        let founding: Vec<String> =
+            events.iter().filter(|event| event.seq == 1).map(|event| event.run_id.clone()).collect();
+        futures_util::stream::iter(founding).map(|run_id| self.run(run_id)).buffered(RUNS_AT_ONCE).try_collect().await
+    }
+
+    async fn run(&self, run_id: String) -> Result<pb::Run, Failure> {
+        let request = pb::GetRunRequest { run_id };
+        let answer = self.call(async || self.runs.clone().get_run(self.client.request(request.clone())).await).await?;
+        answer.run.ok_or_else(|| Failure::new(Exit::Protocol, "the server sent no run"))
+    }
+
+    /// Calls until there is an answer that stays the same, or the patience is at its end.
+    async fn call<T>(&self, call: impl AsyncFn() -> Result<Response<T>, Status>) -> Result<T, Failure> {
+        let began = Instant::now();
+        let mut backoff = Backoff::default();
+        loop {
+            let status = match self.client.answer(call()).await {
+                Ok(answer) => return Ok(answer),
+                Err(status) => status,
+            };
+            let failure = Failure::of_status(&status);
+            if !is_transient(&status) || began.elapsed() >= self.patience {
+                return Err(failure);
+            }
+            let delay = backoff.next_delay();
+            note(&format!("-- {}; trying again in {:.1} s", failure.message, delay.as_secs_f64()));
+            tokio::time::sleep(delay).await;
+        }
+    }
+}
