@@ -1,4 +1,4 @@
-//! What `publish --stdin` tells while it works and when it is done.
+//! What a command that works through much tells meanwhile: the bar, and what `publish --stdin` counts.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -17,6 +17,20 @@ const MAX_REPORTED: u64 = 50;
 /// Runs that are counted; beyond, the summary says "more than".
 const MAX_RUNS: usize = 100_000;
 
+/// A bar on stderr where that is a terminal; without a total a spinner.
+pub fn bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{bar:30.cyan/dim} {percent:>3} %  {msg}  {eta} left"),
+        None => (ProgressBar::new_spinner(), "{spinner:.cyan}  {msg}"),
+    };
+    // The templates are constants; a bar in the standard style would do too.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
 /// Counts, a bar on a terminal, and an answer for each line with `--json`.
 pub struct Progress {
     bar: ProgressBar,
@@ -32,15 +46,7 @@ pub struct Progress {
 impl Progress {
     /// Begins. `total_bytes` is how much there is to read, where that is known.
     pub fn new(total_bytes: Option<u64>, json: bool) -> Self {
-        let (bar, template) = match total_bytes {
-            Some(total) => (ProgressBar::new(total), "{bar:30.cyan/dim} {percent:>3} %  {msg}  {eta} left"),
-            None => (ProgressBar::new_spinner(), "{spinner:.cyan}  {msg}"),
-        };
-        // The templates are constants; a bar in the standard style would do too.
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(200));
+        let bar = bar(total_bytes);
         let printer = json.then(|| Printer::new(true, Clock::Day));
         let (began, runs) = (Instant::now(), HashSet::new());
         Self { bar, printer, began, stored: 0, duplicates: 0, refused: 0, runs, first_refusal: None }

@@ -109,6 +109,16 @@ impl Process {
         (status, log)
     }
 
+    /// Whether it closed its log, which it does at its end.
+    pub fn has_ended(&self) -> bool {
+        self.reader.is_finished()
+    }
+
+    /// What no process survives. Returns when it is gone.
+    pub async fn kill(mut self) {
+        within("the death of the process", self.child.kill()).await.unwrap();
+    }
+
     /// Waits until the log holds this text.
     pub async fn says(&self, text: &str) -> String {
         let mut log = self.log.clone();
@@ -141,9 +151,15 @@ impl Server {
         Self::of(Process::serve_at(&address.to_string(), data, &[])).await
     }
 
+    /// `runlog serve` over a PostgreSQL database.
+    pub async fn on(url: &str) -> Self {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--store", url, "--log-format", "json"];
+        Self::of(Process::spawn(&args)).await
+    }
+
     async fn of(process: Process) -> Self {
-        let log = process.says("\"message\":\"serving\"").await;
-        let line = log.lines().find(|line| line.contains("\"message\":\"serving\"")).unwrap();
+        let log = process.says("\"message\":\"serving").await;
+        let line = log.lines().find(|line| line.contains("\"message\":\"serving")).unwrap();
         let line: serde_json::Value = serde_json::from_str(line).expect("a line of the log is JSON");
         Self { address: line["address"].as_str().unwrap().parse().unwrap(), process }
     }
@@ -165,8 +181,8 @@ impl Server {
     }
 
     /// What no process survives. Returns when it is gone.
-    pub async fn kill(mut self) {
-        within("the death of the process", self.process.child.kill()).await.unwrap();
+    pub async fn kill(self) {
+        self.process.kill().await;
     }
 
     pub async fn terminate(&self) {

@@ -1,11 +1,13 @@
 //! The real program as a process: killed under load, drained, started where it cannot start, on a full disk, with slow
-//! readers; and its command line.
+//! readers; its command line; and what is done with a store beside serving it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "what a test measured and drew; cargo shows it where the test fails")]
 
 mod chance;
 mod client;
+#[path = "../postgres/cluster.rs"]
+mod cluster;
 mod command;
 mod harness;
 mod ledger;
@@ -22,3 +24,6 @@ mod leaks;
 mod resume;
 mod secrets;
 mod start;
+mod transfer;
+mod transfer_refusals;
+mod upkeep;

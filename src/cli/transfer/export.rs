@@ -11,6 +11,7 @@ use super::output::{Begun, Output};
 use super::source::Source;
 use crate::cli::client::{ClientArgs, duration};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::progress::bar;
 use crate::cli::render::note;
 use crate::cli::text::grouped;
 use crate::config::{ServeOptions, StoreOptions, StoreUrl};
@@ -112,13 +113,16 @@ async fn export(
     let Some(bounds) = &header.runs else {
         let until = header.until.as_deref().unwrap_or_default();
         let until = Cursor::parse(until, &Scope::Feed, feed).map_err(|_| not_ours("until"))?;
-        let bar = super::bar(Some(until.0));
+        let bar = bar(Some(until.0));
         let all = WireScope::AllRuns(pb::AllRuns {});
         let cursor = |at: u64| Cursor(at).to_text(&Scope::Feed, feed);
-        copy(source, output, &bar, all, output_position(output), until.0, cursor).await?;
+        // Positions begin at 1 and have no gap.
+        let from = output.tally().events();
+        copy(source, output, &bar, all, from, until.0, cursor).await?;
+        bar.finish_and_clear();
         return Ok(began);
     };
-    let bar = super::bar(Some(bounds.iter().map(|bound| bound.last_seq).sum()));
+    let bar = bar(Some(bounds.iter().map(|bound| bound.last_seq).sum()));
     // Where the file was cut off, all runs before that one are whole.
     let (from, mut seq) = match &last {
         Some((run_id, seq)) => {
@@ -131,12 +135,8 @@ async fn export(
         copy(source, output, &bar, scope, seq, bound.last_seq, |seq| seq.to_string()).await?;
         seq = 0;
     }
+    bar.finish_and_clear();
     Ok(began)
-}
-
-/// In an export of all runs: positions begin at 1 and have no gap.
-fn output_position(output: &Output) -> u64 {
-    output.tally().events()
 }
 
 /// Copies what lies between two coordinates, exclusive and inclusive.

@@ -9,6 +9,7 @@ use super::input::{self, Next};
 use crate::app::{self, ImportError, Imports, Refusal};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::migrate::cannot_open;
+use crate::cli::progress::bar;
 use crate::cli::render::note;
 use crate::cli::text::grouped;
 use crate::config::StoreOptions;
@@ -40,15 +41,16 @@ pub async fn run(args: ImportArgs) -> Result<(), Failure> {
     let began = Instant::now();
     let (mut lines, bytes) = input::read(&args.file)?;
     let mut importer = app::importer(&args.store).await.map_err(cannot_open)?;
-    let bar = super::bar(bytes);
+    let bar = bar(bytes);
     let mut cut_off = None;
-    let mut failure = None;
+    // What is wrong, and with which line.
+    let mut failure: Option<(u64, Failure)> = None;
     while let Some(next) = lines.recv().await {
         match next {
             Next::Event(imported, end) => {
                 let line = imported.line;
                 if let Err(error) = importer.add(*imported).await {
-                    failure = Some(refused(&error));
+                    failure = Some((error.line, refused(&error)));
                     break;
                 }
                 bar.set_position(end);
@@ -58,18 +60,20 @@ pub async fn run(args: ImportArgs) -> Result<(), Failure> {
             }
             Next::End => break,
             Next::CutOff(line) => cut_off = Some(line),
-            Next::Damaged(problem) => failure = Some(Failure::new(Exit::Data, problem)),
+            Next::Damaged(line, problem) => failure = Some((line, Failure::new(Exit::Data, problem))),
         }
     }
-    // What came before a bad line is stored all the same.
-    if let Err(error) = importer.finish().await {
-        failure.get_or_insert_with(|| refused(&error));
+    // What came before a bad line is stored all the same, unless an earlier one turns out to be bad.
+    if let Err(error) = importer.finish().await
+        && failure.as_ref().is_none_or(|(line, _)| error.line < *line)
+    {
+        failure = Some((error.line, refused(&error)));
     }
     bar.finish_and_clear();
     note(&format!("{}, {:.1} s", told(importer.done()), began.elapsed().as_secs_f64()));
     importer.close().await;
     match (failure, cut_off) {
-        (Some(failure), _) => Err(failure),
+        (Some((_, failure)), _) => Err(failure),
         (None, Some(line)) if args.partial => {
             note(&format!("the file is cut off behind line {line}"));
             Ok(())

@@ -24,8 +24,8 @@ pub enum Next {
     End,
     /// The file ends without a trailer, behind this line.
     CutOff(u64),
-    /// A line that is not what it should be.
-    Damaged(String),
+    /// The line of this number is not what it should be.
+    Damaged(u64, String),
 }
 
 /// Begins to read, in a thread of its own: to parse is as much work as to store. Also tells how many bytes there are, where
@@ -70,7 +70,7 @@ impl Reader {
         self.text.clear();
         let read = input.take(MAX_LINE_BYTES).read_until(b'\n', &mut self.text);
         self.line += 1;
-        let damaged = |line: u64, problem: String| Some(Next::Damaged(format!("line {line}: {problem}")));
+        let damaged = |line: u64, problem: String| Some(Next::Damaged(line, format!("line {line}: {problem}")));
         match read {
             Ok(0) if self.is_headed => return Some(Next::CutOff(self.line - 1)),
             Ok(0) => return damaged(self.line, "there is nothing; an export begins with a header".to_owned()),

@@ -1,0 +1,193 @@
+//! What an export or an import does not do, and how it says so.
+
+use std::path::PathBuf;
+
+use crate::client;
+use crate::command::{run, run_with};
+use crate::harness::{Data, Server};
+use crate::transfer::{NOWHERE, body, export, import};
+
+/// A store of twelve events of three runs, exported; its lines.
+async fn exported(data: &Data) -> (PathBuf, Vec<String>) {
+    let server = Server::start(&data.file()).await;
+    let mut events = server.events().await;
+    for n in 0..12 {
+        let event = client::event(&format!("e{n}"), "step", &format!("{{\"n\":{n}}}"));
+        events.publish(client::publish(&format!("r{}", n % 3), vec![event])).await.unwrap();
+    }
+    let file = data.directory().join("export");
+    run(&server.url(), &["export", "-o", file.to_str().unwrap()]).await.succeeds();
+    server.terminate().await;
+    server.ended().await;
+    let lines = std::fs::read_to_string(&file).unwrap().lines().map(ToOwned::to_owned).collect();
+    (file, lines)
+}
+
+/// A new store; what an import of these lines into it says, and how many events it has then.
+async fn imported(lines: &[String]) -> (crate::command::Ran, usize) {
+    let target = Data::new();
+    let file = target.directory().join("lines");
+    std::fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let path = target.file();
+    let ran = import(&file, &["--data", path.to_str().unwrap()]).await;
+    let copy = target.directory().join("copy");
+    export(&["--data", path.to_str().unwrap()], &copy).await.succeeds();
+    let stored = body(&copy).lines().count() - 1;
+    (ran, stored)
+}
+
+#[tokio::test]
+async fn a_damaged_line_is_named_with_its_field_and_nothing_behind_it_is_imported() {
+    let data = Data::new();
+    let (_, lines) = exported(&data).await;
+    for (line, good, bad, words) in [
+        (6, "\"run_id\":\"r1\"", "\"run_id\":\"r 1\"", ["line 6:", "run_id"]),
+        (6, "\"type\":\"step\",", "", ["line 6:", "type: is missing"]),
+        (6, "\"seq\":2", "\"seq\":true", ["line 6:", "seq"]),
+        (6, "\"payload\":{", "\"payload\":{{", ["line 6:", "JSON"]),
+        // It follows nothing: an event of its run is missing.
+        (6, "\"seq\":2", "\"seq\":3", ["line 6: run \"r1\", seq 3", "the run ends at seq 1"]),
+        // What the trailer says does not go with it.
+        (6, "\"payload\":{\"n\":4}", "\"payload\":{\"n\":5}", ["line 14:", "sha256"]),
+        (14, "\"events\":12", "\"events\":13", ["line 14:", "events"]),
+        (1, "\"runlog_export\":1", "\"runlog_export\":2", ["line 1:", "version 1"]),
+        (1, "runlog_export", "other", ["line 1:", "header"]),
+    ] {
+        let mut lines = lines.clone();
+        assert!(lines[line - 1].contains(good), "{good}");
+        lines[line - 1] = lines[line - 1].replace(good, bad);
+        let code = if words[1].contains("ends at") { 73 } else { 65 };
+        let (ran, stored) = imported(&lines).await;
+        ran.fails(code, &words);
+        let reached = if words[0] == "line 14:" { 12 } else { line.saturating_sub(2) };
+        assert_eq!(stored, reached, "{bad}");
+    }
+    // Bytes that are no text.
+    let target = Data::new();
+    let mut bytes = lines[..4].join("\n").into_bytes();
+    bytes.extend(b"\n\xff\n");
+    let file = target.directory().join("bytes");
+    std::fs::write(&file, bytes).unwrap();
+    let path = target.file();
+    import(&file, &["--data", path.to_str().unwrap()]).await.fails(65, &["line 5:", "UTF-8"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_off_is_imported_as_far_as_it_goes_and_told() {
+    let data = Data::new();
+    let (_, lines) = exported(&data).await;
+    let (ran, stored) = imported(&lines[..9]).await;
+    ran.fails(65, &["cut off behind line 9", "--partial", "8 events stored"]);
+    assert_eq!(stored, 8);
+    let target = Data::new();
+    let path = target.file();
+    let into = ["import", "-", "--data", path.to_str().unwrap()];
+    let text = lines.join("\n");
+    // Within a line, from stdin.
+    let half = &text[..text.find("\"e5\"").unwrap()];
+    run_with(NOWHERE, &into, half).await.fails(65, &["cut off behind line 6"]);
+    let partial = run_with(NOWHERE, &[&into[..], &["--partial"]].concat(), half).await;
+    assert!(partial.stderr.contains("0 events stored, 5 stored before, 3 runs"), "{partial:?}");
+    partial.succeeds();
+    // The whole file later goes on from there; its last line may lack its end.
+    let whole = run_with(NOWHERE, &into, &text).await;
+    assert!(whole.stderr.contains("7 events stored, 5 stored before"), "{whole:?}");
+    whole.succeeds();
+    run_with(NOWHERE, &into, "").await.fails(65, &["line 1:", "nothing"]);
+    import(&target.directory().join("none"), &into[2..]).await.fails(65, &["none"]);
+}
+
+#[tokio::test]
+async fn an_event_that_differs_from_the_stored_one_ends_the_import_and_is_named() {
+    let data = Data::new();
+    let (_, lines) = exported(&data).await;
+    for (good, bad, field) in [
+        ("\"event_id\":\"e4\"", "\"event_id\":\"e4'\"", "event_id"),
+        ("\"payload\":{\"n\":4}", "\"payload\":{\"n\": 4}", "payload"),
+        ("\"type\":\"step\"", "\"type\":\"stop\"", "type"),
+        ("\"origin\":\"USER\"", "\"origin\":\"SYSTEM\"", "origin"),
+        ("\"recorded_at\":\"2", "\"recorded_at\":\"3", "recorded_at"),
+        ("\"occurred_at\":\"2", "\"occurred_at\":\"1", "occurred_at"),
+    ] {
+        let target = Data::new();
+        let path = target.file();
+        let into = ["import", "-", "--data", path.to_str().unwrap(), "--partial"];
+        let text = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        run_with(NOWHERE, &into, &text(&lines[..7])).await.succeeds();
+        let mut changed = lines.clone();
+        assert!(changed[5].contains(good), "{good}");
+        changed[5] = changed[5].replace(good, bad);
+        let ran = run_with(NOWHERE, &into, &text(&changed)).await;
+        ran.fails(73, &["line 6: run \"r1\", seq 2", &format!("{field} differs"), "0 events stored, 4 stored before"]);
+    }
+    // Another order: the second event of a run in the place of the first.
+    let mut swapped = lines.clone();
+    swapped.swap(1, 4);
+    imported(&swapped).await.0.fails(73, &["line 2: run \"r0\", seq 2", "ends at seq 0"]);
+    // The same id at another place of its run.
+    let mut repeated = lines.clone();
+    repeated[7] = repeated[7].replace("\"e6\"", "\"e0\"");
+    let (ran, stored) = imported(&repeated).await;
+    ran.fails(73, &["line 8: run \"r0\", seq 3", "\"e0\""]);
+    assert_eq!(stored, 6);
+    // A clock that runs backwards in a run.
+    let mut backwards = lines.clone();
+    backwards[4] = backwards[4].replace("\"recorded_at\":\"2", "\"recorded_at\":\"1");
+    imported(&backwards).await.0.fails(65, &["line 5: run \"r0\", seq 2", "recorded_at"]);
+}
+
+#[tokio::test]
+async fn an_export_overwrites_nothing_and_goes_on_only_with_its_own() {
+    let (data, other) = (Data::new(), Data::new());
+    let (file, lines) = exported(&data).await;
+    let text = std::fs::read(&file).unwrap();
+    let path = data.file();
+    let from = ["--data", path.to_str().unwrap()];
+    export(&from, &file).await.fails(73, &["is there already", "--resume"]);
+    let resume = [&["--resume"], &from[..]].concat();
+    let whole = export(&resume, &file).await;
+    assert!(whole.stderr.contains("whole"), "{whole:?}");
+    whole.succeeds();
+    assert_eq!(std::fs::read(&file).unwrap(), text);
+    // Of another store, of other runs, and no export at all.
+    exported(&other).await;
+    let cut: String = lines[..5].iter().map(|line| format!("{line}\n")).collect();
+    let begun = data.directory().join("begun");
+    std::fs::write(&begun, &cut).unwrap();
+    let other_path = other.file();
+    let of_other = ["--resume", "--data", other_path.to_str().unwrap()];
+    export(&of_other, &begun).await.fails(73, &["feed differs"]);
+    export(&[&["--run", "r0"], &resume[..]].concat(), &begun).await.fails(73, &["runs differs"]);
+    assert_eq!(std::fs::read_to_string(&begun).unwrap(), cut, "left alone");
+    std::fs::write(&begun, "a list\nof things\n").unwrap();
+    export(&resume, &begun).await.fails(65, &["line 1", "no header"]);
+    std::fs::write(&begun, cut.replace("\"seq\":1", "\"seq\":x")).unwrap();
+    export(&resume, &begun).await.fails(65, &["line 2"]);
+    assert_eq!(export(&resume, &data.directory().join("no/such/directory")).await.code, Some(1));
+}
+
+#[tokio::test]
+async fn what_cannot_be_exported_or_imported_is_told_and_leaves_nothing_behind() {
+    let data = Data::new();
+    let (file, _) = exported(&data).await;
+    let path = data.file();
+    let out = data.directory().join("out");
+    export(&["--data", data.directory().join("none.db").to_str().unwrap()], &out).await.fails(66, &["no store"]);
+    export(&["--data", path.to_str().unwrap(), "--run", "nobody"], &out).await.fails(66, &["nobody"]);
+    export(&[], &out).await.fails(69, &["cannot connect"]);
+    export(&["--store", "mysql://h"], &out).await.fails(78, &["postgres://"]);
+    assert!(!out.exists() && !data.directory().join("none.db").exists());
+    let server = Server::start(&path).await;
+    let into = ["--data", path.to_str().unwrap()];
+    import(&file, &into).await.fails(78, &["another runlog process serves this file"]);
+    export(&into, &out).await.fails(78, &["another runlog process serves this file"]);
+    // A server that gives small pages only.
+    server.terminate().await;
+    server.ended().await;
+    let server = Server::with(&path, &["--max-page-size", "5"]).await;
+    run(&server.url(), &["export", "-o", out.to_str().unwrap()]).await.succeeds();
+    assert_eq!(body(&out), body(&file));
+    // To a pipe as well as to a file.
+    let printed = run(&server.url(), &["export"]).await.succeeds();
+    assert_eq!(printed, std::fs::read_to_string(&file).unwrap());
+}
