@@ -184,8 +184,9 @@ fn same(header: Header, feed: FeedId, runs: &[String]) -> Result<Header, Failure
     if header.feed != feed_name(feed) {
         return Err(not_ours("feed"));
     }
-    let has = |run_id: &String| header.runs.iter().flatten().any(|bound| bound.run_id == *run_id);
-    if !runs.is_empty() && !(runs.iter().all(has) && header.runs.iter().flatten().all(|b| runs.contains(&b.run_id))) {
+    let of_file: Vec<&String> = header.runs.iter().flatten().map(|bound| &bound.run_id).collect();
+    let are_same = runs.iter().all(|run| of_file.contains(&run)) && of_file.iter().all(|run| runs.contains(run));
+    if !runs.is_empty() && !are_same {
         return Err(not_ours("runs"));
     }
     Ok(header)

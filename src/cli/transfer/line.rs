@@ -14,7 +14,7 @@ use crate::cli::exit::Failure;
 use crate::cli::json_line::{self, origin_name, payload_text};
 use crate::cli::preview::Members;
 use crate::cli::text::instant;
-use crate::domain::{AgentName, Event, EventId, EventType, Limits, Origin, Payload, RunId, StructureId};
+use crate::domain::{AgentName, Error, Event, EventId, EventType, Limits, Origin, Payload, RunId, StructureId};
 use crate::pb;
 
 /// The format that this program writes and reads.
@@ -160,7 +160,7 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
     }
     let fields = Fields(seen);
     let text_of = |name| fields.required(name).and_then(|raw| string(name, raw));
-    let problem = |error: crate::domain::Error| error.to_string();
+    let problem = |error: Error| error.to_string();
     let event = Event {
         run_id: RunId::parse(&text_of("run_id")?).map_err(problem)?,
         seq: fields.seq()?,
@@ -173,11 +173,11 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
         },
         occurred_at: time("occurred_at", &text_of("occurred_at")?)?,
         recorded_at: time("recorded_at", &text_of("recorded_at")?)?,
-        agent_name: fields.optional("agent_name", |text| AgentName::parse(text))?,
+        agent_name: fields.optional("agent_name", AgentName::parse)?,
         payload: fields.payload()?,
     };
-    let run_agent_name = fields.optional("run_agent_name", |text| AgentName::parse(text))?;
-    let structure_id = fields.optional("structure_id", |text| StructureId::parse(text))?;
+    let run_agent_name = fields.optional("run_agent_name", AgentName::parse)?;
+    let structure_id = fields.optional("structure_id", StructureId::parse)?;
     Ok(Imported { line, event, run_agent_name, structure_id })
 }
 
@@ -208,9 +208,13 @@ impl Fields<'_> {
         self.get(name).ok_or_else(|| format!("{name}: is missing"))
     }
 
-    fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> crate::domain::Result<T>) -> Result<Option<T>, String> {
+    fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, Error>) -> Result<Option<T>, String> {
         let Some(raw) = self.get(name) else { return Ok(None) };
-        parse(&string(name, raw)?).map(Some).map_err(|error| format!("{name}: {error}"))
+        parse(&string(name, raw)?).map(Some).map_err(|error| match error {
+            // The name of the member, which may be another than that of the value.
+            Error::InvalidField { problem, .. } => format!("{name}: {problem}"),
+            other => other.to_string(),
+        })
     }
 
     fn seq(&self) -> Result<u64, String> {

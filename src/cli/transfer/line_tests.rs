@@ -59,6 +59,7 @@ fn a_damaged_line_names_its_field() {
         ("\"seq\":7", "\"seq\":7,\"seq\":7", "seq: is given twice"),
         ("\"USER\"", "\"ME\"", "origin: must be SYSTEM or USER"),
         ("\"agent_name\":\"a\"", "\"agent_name\":7", "agent_name: must be a string"),
+        ("\"agent_name\":\"a\"", "\"run_agent_name\":\"\"", "run_agent_name: must not be empty"),
         ("2023-11-14T22", "yesterday", "recorded_at: must be RFC 3339"),
         ("\"payload\":{}", "\"payload\":{},\"payload_text\":\"{}\"", "payload_text: is given beside payload"),
         ("\"payload\":{}", "\"payload_text\":\"{\"", "payload_text: must be JSON"),
