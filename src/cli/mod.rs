@@ -107,6 +107,9 @@ fn run(command: Command) -> Result<(), Failure> {
     };
     let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Other, format!("cannot start: {error}")))?;
+    if matches!(command, Command::Check(_) | Command::Migrate(_) | Command::Export(_) | Command::Import(_)) {
+        serve::log_warnings();
+    }
     runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(*args).await,

@@ -46,6 +46,14 @@ fn cannot_start(problem: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Config, problem.to_string())
 }
 
+/// The log of a command that opens a store itself: what goes wrong there, on stderr.
+pub fn log_warnings() {
+    let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(io::stderr);
+    // There is no other log yet; without it the command would work all the same.
+    let _ = log.with_ansi(colours).try_init();
+}
+
 /// What is logged.
 pub fn log_filter(options: &ServeOptions) -> Result<EnvFilter, Failure> {
     EnvFilter::try_new(&options.log).map_err(|error| {
