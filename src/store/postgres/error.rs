@@ -21,6 +21,8 @@ pub enum Fault {
     Database(sqlx::Error),
     /// It took longer than the server itself would have let it.
     Silence,
+    /// Another replica was first; a new try sees its rows.
+    Race,
 }
 
 impl From<Error> for Fault {
@@ -40,7 +42,7 @@ impl Fault {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Answer(_) => false,
-            Self::Silence => true,
+            Self::Silence | Self::Race => true,
             Self::Database(error) => is_passing(error),
         }
     }
@@ -48,7 +50,7 @@ impl Fault {
     /// Whether the connection is in order and only its transaction is not.
     pub fn leaves_connection(&self) -> bool {
         match self {
-            Self::Answer(_) => true,
+            Self::Answer(_) | Self::Race => true,
             Self::Database(error) => {
                 code(error).is_some_and(|code| !code.starts_with("57P") && !code.starts_with("08"))
             }
@@ -62,6 +64,10 @@ impl Fault {
             Self::Answer(error) => error,
             Self::Silence => {
                 tracing::error!("PostgreSQL does not answer");
+                Error::StoreUnavailable
+            }
+            Self::Race => {
+                tracing::error!("other replicas were first again and again");
                 Error::StoreUnavailable
             }
             Self::Database(error) => from_sqlx(&error),

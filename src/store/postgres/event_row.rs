@@ -1,8 +1,12 @@
 //! Events as rows: the columns that a commit writes, and the rows that readers get.
 
 use jiff::Timestamp;
-use sqlx::postgres::PgArguments;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgHasArrayType, PgTypeInfo};
 use sqlx::query::QueryScalar;
+use sqlx::{Encode, Postgres, Type};
 
 use crate::domain::{AgentName, Chunk, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
 use crate::store::Commit;
@@ -135,7 +139,34 @@ pub struct EventColumns<'a> {
     event_id: Vec<&'a str>,
     event_type: Vec<&'a str>,
     agent_name: Vec<Option<&'a str>>,
-    payload: Vec<&'a str>,
+    payload: Vec<Json<&'a str>>,
+}
+
+/// JSON as the text that it is.
+#[derive(Clone, Debug)]
+pub struct Json<T>(pub T);
+
+/// `json` and `json[]`, <https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat>.
+const JSON: Oid = Oid(114);
+const JSON_ARRAY: Oid = Oid(199);
+
+impl<T> Type<Postgres> for Json<T> {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(JSON)
+    }
+}
+
+impl<T> PgHasArrayType for Json<T> {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(JSON_ARRAY)
+    }
+}
+
+impl<T: AsRef<str>> Encode<'_, Postgres> for Json<T> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(self.0.as_ref().as_bytes());
+        Ok(IsNull::No)
+    }
 }
 
 impl<'a> EventColumns<'a> {
@@ -171,19 +202,11 @@ impl<'a> EventColumns<'a> {
         self.event_id.push(event.event_id.as_str());
         self.event_type.push(event.event_type.as_str());
         self.agent_name.push(event.agent_name.as_ref().map(AgentName::as_str));
-        self.payload.push(event.payload.as_str());
+        self.payload.push(Json(event.payload.as_str()));
     }
 
-    /// How many.
-    pub fn len(&self) -> i64 {
-        i64::try_from(self.run.len()).unwrap_or(i64::MAX)
-    }
-
-    /// Gives them to [`INSERT`](super::transaction), in its order.
-    pub fn bind<'q, O>(
-        self,
-        query: QueryScalar<'q, sqlx::Postgres, O, PgArguments>,
-    ) -> QueryScalar<'q, sqlx::Postgres, O, PgArguments>
+    /// Gives them to `append_events`, in its order.
+    pub fn bind<'q, O>(self, query: QueryScalar<'q, Postgres, O, PgArguments>) -> QueryScalar<'q, Postgres, O, PgArguments>
     where
         'a: 'q,
     {
@@ -207,7 +230,7 @@ impl<'a> EventColumns<'a> {
 }
 
 /// Seconds rounded down, and the nanoseconds after them.
-fn split(at: Timestamp) -> (i64, i32) {
+pub fn split(at: Timestamp) -> (i64, i32) {
     let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
     if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) }
 }

@@ -5,7 +5,8 @@
 //! | `open`, `check` | connect, check, migrate, start the tasks |
 //! | `inspect` | the same looks without a start, for `check` and `migrate` |
 //! | `session` | what every connection is told |
-//! | `committer`, `transaction`, `known` | the replica's one writer: takes what waits, commits it, finds out what became of it |
+//! | `committer`, `writer` | the replica's one writer: takes what waits, commits it, finds out what became of it |
+//! | `transaction`, `known`, `heads` | its statements, the events it repeats, the runs it knows |
 //! | `follower`, `signals` | tells the listener of every replica's commits, in the order of the feed |
 //! | `readers`, `read`, `runs`, `find` | the readers' side |
 //! | `event_row` | events as rows |
@@ -21,6 +22,7 @@ mod error;
 mod event_row;
 mod find;
 mod follower;
+mod heads;
 pub mod inspect;
 mod known;
 mod open;
@@ -31,6 +33,7 @@ mod session;
 mod signals;
 mod transaction;
 mod tries;
+mod writer;
 
 use std::time::Duration;
 

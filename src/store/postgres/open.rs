@@ -19,6 +19,7 @@ use super::error::{self, Fault};
 use super::follower::Follower;
 use super::readers::Readers;
 use super::session::{Names, Session};
+use super::writer::Writer;
 use super::{PostgresOptions, PostgresStore, read, signals};
 
 /// What a URL may hold behind its question mark.
@@ -72,8 +73,9 @@ impl PostgresStore {
         }
         let (queue, waiting) = Queue::new(options.queue.clone());
         let readers = readers(&options, &connect, &session, options.pool_size);
-        let (session, failing_since) = (Arc::clone(&session), None);
-        let committer = Committer { options, connect, session, connection: Some(first), teller, failing_since };
+        let retry = options.retry;
+        let writer = Writer::new(options, connect, session, first);
+        let committer = Committer { writer, teller, retry, failing_since: None };
         let follower = tokio::spawn(follower.run());
         let tasks = tokio::spawn(async move {
             committer.run(waiting).await;

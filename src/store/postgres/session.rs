@@ -47,15 +47,22 @@ impl Session {
             "enable_hashjoin = off".to_owned(),
             "enable_mergejoin = off".to_owned(),
             "jit = off".to_owned(),
+            // Each statement must see what was committed while it waited for a lock, whatever the database's default is.
+            "default_transaction_isolation = 'read committed'".to_owned(),
         ];
         let all = |word: &str| settings.iter().map(|setting| format!("{word} {setting};")).collect::<String>();
         let made = match notify {
             Some(_) => format!("SET LOCAL {synchronous_commit}"),
             None => all("SET LOCAL"),
         };
-        // Each statement must see what was committed while it waited for a lock, whatever the database's default is.
+        // Here the default is read too late.
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {made}");
         Self { begin, settings: all("SET"), notify }
+    }
+
+    /// The channel, and who tells; `None` where nobody listens.
+    pub fn tell(&self) -> Option<(&str, &str)> {
+        self.notify.as_ref().map(|names| (names.channel.as_str(), names.teller.as_str()))
     }
 
     /// Opens a connection and makes its settings.

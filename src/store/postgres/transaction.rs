@@ -4,60 +4,23 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::domain::projection::Documents;
-use crate::domain::{AgentName, EventType, Run, RunId, StructureId};
+use crate::domain::{AgentName, Error, EventType, Run, RunId, StructureId};
 use crate::store::plan::{self, Head, PlannedRun};
 use crate::store::run_row::{RunRow, changed_documents, usage_json};
 
 use super::error::Fault;
-use super::event_row::EventColumns;
+use super::event_row::{EventColumns, Json};
 
 const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, \
     started_at, completed_at, usage, ended_by, output_at, NULL::text AS output, NULL::text AS error, \
     NULL::text AS pending_input, NULL::text AS status_detail \
     FROM runs WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
 
-const UPSERT_RUNS: &str = "INSERT INTO runs (run, run_id, status, last_seq, agent_name, structure_id, created_at, \
-    updated_at, started_at, completed_at, usage, ended_by, output_at) \
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], \
-    $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[]) AS w \
-    (run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, completed_at, \
-    usage, ended_by, output_at) ORDER BY w.run_id COLLATE \"C\" \
-    ON CONFLICT (run) DO UPDATE SET status = excluded.status, last_seq = excluded.last_seq, \
-    agent_name = excluded.agent_name, structure_id = excluded.structure_id, updated_at = excluded.updated_at, \
-    started_at = excluded.started_at, completed_at = excluded.completed_at, usage = excluded.usage, \
-    ended_by = excluded.ended_by, output_at = excluded.output_at";
-
-const UPSERT_DOCUMENTS: &str = "INSERT INTO run_documents (run, kind, json) \
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[]) \
-    ON CONFLICT (run, kind) DO UPDATE SET json = excluded.json";
-
-macro_rules! insert {
-    ($tell:literal) => {
-        concat!(
-            "WITH f AS (UPDATE feed SET last_pos = last_pos + $1 WHERE id = 1 RETURNING last_pos - $1 AS before), \
-             stored AS (INSERT INTO events (pos, run, seq, occurred_s, recorded_s, occurred_ns, recorded_ns, bytes, \
-             status, origin, given, sensitive, event_id, event_type, agent_name, payload) \
-             SELECT f.before + w.n, w.run, w.seq, w.occurred_s, w.recorded_s, w.occurred_ns, w.recorded_ns, w.bytes, \
-             w.status, w.origin, w.given, w.sensitive, w.event_id, w.event_type, w.agent_name, w.payload::json \
-             FROM f, unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::integer[], $7::integer[], \
-             $8::integer[], $9::smallint[], $10::smallint[], $11::boolean[], $12::boolean[], $13::text[], \
-             $14::text[], $15::text[], $16::text[]) WITH ORDINALITY AS w (run, seq, occurred_s, recorded_s, \
-             occurred_ns, recorded_ns, bytes, status, origin, given, sensitive, event_id, event_type, agent_name, \
-             payload, n)) SELECT f.before",
-            $tell,
-            " FROM f"
-        )
-    };
-}
-
-/// Gives positions and stores the events; returns the position before the first of them.
-const INSERT: &str = insert!("");
-
-/// Also tells the other replicas, after the commit: `$17` is the channel, `$18` who tells.
-const INSERT_AND_NOTIFY: &str = insert!(", pg_notify($17, $18 || ':' || (f.before + $1))::text");
+const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+    $18, $19, $20, $21, $22, $23, $24)";
 
 /// The runs as they are stored, locked until the end of the transaction, and new ones with numbers of their own.
 pub async fn heads(
@@ -91,104 +54,171 @@ pub async fn heads(
     Ok(heads)
 }
 
-/// Writes runs and events; returns the position before the first of them. `tell` is the channel and who tells.
-pub async fn write(
+/// Writes runs and events; returns the position of the last of them, and `None` where a run is not as `head` says or an
+/// id is stored: then nothing is changed. `tell` is the channel and who tells.
+pub async fn append<'a>(
     connection: &mut PgConnection,
-    runs: &[PlannedRun],
-    columns: EventColumns<'_>,
+    runs: &'a [PlannedRun],
+    columns: EventColumns<'a>,
+    head: impl Fn(&RunId) -> Option<&'a Head>,
     tell: Option<(&str, &str)>,
-) -> Result<u64, Fault> {
-    upsert_runs(connection, runs.iter().map(|planned| &planned.head)).await?;
-    upsert_documents(connection, runs.iter().map(|planned| (planned.head.number, &planned.documents))).await?;
-    let sql = if tell.is_some() { INSERT_AND_NOTIFY } else { INSERT };
-    let count = columns.len();
-    let mut query = columns.bind(sqlx::query_scalar::<_, i64>(sql).bind(count));
-    if let Some((channel, teller)) = tell {
-        query = query.bind(channel).bind(teller);
+) -> Result<Option<u64>, Fault> {
+    let mut in_order: Vec<&PlannedRun> = runs.iter().collect();
+    in_order.sort_unstable_by_key(|planned| &planned.head.run.run_id);
+    let mut known = KnownRuns::default();
+    let (mut others, mut documents) = (Vec::new(), Vec::new());
+    for planned in in_order {
+        let after = &planned.head;
+        let before = head(&after.run.run_id).filter(|before| before.run.last_seq > 0);
+        if let Some(before) = before {
+            known.push(before, after);
+        }
+        if before.is_none_or(|before| changes_more(&before.run, &after.run)) {
+            others.push(RunColumns::of(after));
+        }
+        let changed = changed_documents(&planned.documents).into_iter();
+        documents.extend(changed.map(|(kind, json)| Document { run: after.number, kind, json }));
     }
-    Ok(query.fetch_one(connection).await?.unsigned_abs())
+    let query = sqlx::query_scalar::<_, Option<i64>>(APPEND);
+    let query = known.bind(query).bind(rows(&others)?.map(Json)).bind(rows(&documents)?.map(Json));
+    let (channel, teller) = tell.unzip();
+    let last = columns.bind(query).bind(channel).bind(teller).fetch_one(connection).await?;
+    Ok(last.map(i64::unsigned_abs))
 }
 
-async fn upsert_runs<'a>(
-    connection: &mut PgConnection,
-    heads: impl Iterator<Item = &'a Head> + Clone,
-) -> Result<(), Fault> {
-    let numbers = |of: fn(&Head) -> i64| heads.clone().map(of).collect::<Vec<i64>>();
-    let texts = |of: fn(&Run) -> &str| heads.clone().map(|head| of(&head.run)).collect::<Vec<&str>>();
-    let times = |of: fn(&Run) -> Option<Timestamp>| {
-        heads.clone().map(|head| of(&head.run).map(|at| at.to_string())).collect::<Vec<Option<String>>>()
-    };
-    let names = |of: fn(&Run) -> Option<&str>| heads.clone().map(|head| of(&head.run)).collect::<Vec<_>>();
-    sqlx::query(UPSERT_RUNS)
-        .bind(numbers(|head| head.number))
-        .bind(texts(|run| run.run_id.as_str()))
-        .bind(numbers(|head| head.run.status as i64))
-        .bind(numbers(|head| head.run.last_seq.cast_signed()))
-        .bind(names(|run| run.agent_name.as_ref().map(AgentName::as_str)))
-        .bind(names(|run| run.structure_id.as_ref().map(StructureId::as_str)))
-        .bind(times(|run| Some(run.created_at)))
-        .bind(times(|run| Some(run.updated_at)))
-        .bind(times(|run| run.started_at))
-        .bind(times(|run| run.completed_at))
-        .bind(heads.clone().map(|head| head.run.usage.as_ref().map(usage_json)).collect::<Vec<_>>())
-        .bind(names(|run| run.ended_by.as_ref().map(EventType::as_str)))
-        .bind(times(|run| run.output_at))
-        .execute(connection)
-        .await?;
-    Ok(())
+/// As JSON for `json_populate_recordset`; none where there are none.
+fn rows(rows: &[impl Serialize]) -> Result<Option<String>, Fault> {
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    serde_json::to_string(rows).map(Some).map_err(|_| Fault::Answer(Error::Internal))
 }
 
-async fn upsert_documents<'a>(
-    connection: &mut PgConnection,
-    changes: impl Iterator<Item = (i64, &'a Documents)>,
-) -> Result<(), Fault> {
-    let (mut runs, mut kinds, mut texts) = (Vec::new(), Vec::new(), Vec::new());
-    for (run, documents) in changes {
-        for (kind, text) in changed_documents(documents) {
-            runs.push(run);
-            kinds.push(kind);
-            texts.push(text);
+/// Whether more than the last seq and the time changes. Few events do that.
+fn changes_more(before: &Run, after: &Run) -> bool {
+    before.status != after.status
+        || before.agent_name != after.agent_name
+        || before.structure_id != after.structure_id
+        || before.started_at != after.started_at
+        || before.completed_at != after.completed_at
+        || before.usage != after.usage
+        || before.ended_by != after.ended_by
+        || before.output_at != after.output_at
+}
+
+/// Runs that exist, before and after.
+#[derive(Default)]
+struct KnownRuns {
+    run: Vec<i64>,
+    known_seq: Vec<i64>,
+    known_time: Vec<String>,
+    last_seq: Vec<i64>,
+    time: Vec<String>,
+}
+
+type Query<'q> =
+    sqlx::query::QueryScalar<'q, sqlx::Postgres, Option<i64>, <sqlx::Postgres as sqlx::Database>::Arguments>;
+
+impl KnownRuns {
+    fn push(&mut self, before: &Head, after: &Head) {
+        self.run.push(before.number);
+        self.known_seq.push(before.run.last_seq.cast_signed());
+        self.known_time.push(before.run.updated_at.to_string());
+        self.last_seq.push(after.run.last_seq.cast_signed());
+        self.time.push(after.run.updated_at.to_string());
+    }
+
+    fn bind(self, query: Query<'_>) -> Query<'_> {
+        query.bind(self.run).bind(self.known_seq).bind(self.known_time).bind(self.last_seq).bind(self.time)
+    }
+}
+
+/// A row of `runs`, named as its columns are.
+#[derive(Serialize)]
+struct RunColumns<'a> {
+    run: i64,
+    run_id: &'a str,
+    status: i64,
+    last_seq: u64,
+    agent_name: Option<&'a str>,
+    structure_id: Option<&'a str>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    started_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+    usage: Option<String>,
+    ended_by: Option<&'a str>,
+    output_at: Option<Timestamp>,
+}
+
+impl<'a> RunColumns<'a> {
+    fn of(head: &'a Head) -> Self {
+        let run = &head.run;
+        Self {
+            run: head.number,
+            run_id: run.run_id.as_str(),
+            status: run.status as i64,
+            last_seq: run.last_seq,
+            agent_name: run.agent_name.as_ref().map(AgentName::as_str),
+            structure_id: run.structure_id.as_ref().map(StructureId::as_str),
+            created_at: run.created_at,
+            updated_at: run.updated_at,
+            started_at: run.started_at,
+            completed_at: run.completed_at,
+            usage: run.usage.as_ref().map(usage_json),
+            ended_by: run.ended_by.as_ref().map(EventType::as_str),
+            output_at: run.output_at,
         }
     }
-    if !runs.is_empty() {
-        sqlx::query(UPSERT_DOCUMENTS).bind(runs).bind(kinds).bind(texts).execute(connection).await?;
-    }
-    Ok(())
+}
+
+/// A row of `run_documents`.
+#[derive(Serialize)]
+struct Document {
+    run: i64,
+    kind: &'static str,
+    json: Option<String>,
 }
 
 /// The last event of a commit: where it is, the whole commit is.
 #[derive(Clone, Debug)]
 pub struct Proof {
-    pos: u64,
     run: i64,
     seq: u64,
     event_id: String,
+    recorded_at: Timestamp,
+    payload: String,
 }
 
 impl Proof {
-    /// Of a commit that ends at this position.
-    pub fn of(runs: &[PlannedRun], last_position: u64) -> Option<Self> {
+    /// Of a commit that ends with the last event of these runs.
+    pub fn of(runs: &[PlannedRun]) -> Option<Self> {
         let (run, planned) = plan::in_feed_order(runs).pop()?;
         let event = &planned.event;
-        let (seq, event_id) = (event.seq, event.event_id.to_string());
-        Some(Self { pos: last_position, run: run.head.number, seq, event_id })
+        Some(Self {
+            run: run.head.number,
+            seq: event.seq,
+            event_id: event.event_id.to_string(),
+            recorded_at: event.recorded_at,
+            payload: event.payload.as_str().to_owned(),
+        })
     }
 
-    /// Whether the commit took place. The feed's row is locked first: whoever tried to commit held it, so once we have it
-    /// the try is over, however late its COMMIT reached the server.
-    pub async fn holds(&self, connection: &mut PgConnection, begin: &str) -> Result<bool, Fault> {
-        const STORED: &str =
-            "SELECT EXISTS (SELECT FROM events WHERE pos = $1 AND run = $2 AND seq = $3 AND event_id = $4)";
-        sqlx::raw_sql(sqlx::AssertSqlSafe(begin.to_owned())).execute(&mut *connection).await?;
-        sqlx::query("SELECT FROM feed WHERE id = 1 FOR UPDATE").execute(&mut *connection).await?;
-        let holds = sqlx::query_scalar(STORED)
-            .bind(self.pos.cast_signed())
+    /// The position of that event if the commit took place. The rows of the runs are locked by the transaction of this
+    /// connection: what had held them is over, and what asks for them later finds them changed or is the same commit.
+    pub async fn position(&self, connection: &mut PgConnection) -> Result<Option<u64>, Fault> {
+        const STORED: &str = "SELECT pos FROM events WHERE run = $1 AND seq = $2 AND event_id = $3 \
+            AND recorded_s = $4 AND recorded_ns = $5 AND payload::text = $6";
+        let (seconds, nanos) = super::event_row::split(self.recorded_at);
+        let found: Option<i64> = sqlx::query_scalar(STORED)
             .bind(self.run)
             .bind(self.seq.cast_signed())
             .bind(&self.event_id)
-            .fetch_one(&mut *connection)
+            .bind(seconds)
+            .bind(nanos)
+            .bind(&self.payload)
+            .fetch_optional(connection)
             .await?;
-        sqlx::raw_sql("ROLLBACK").execute(connection).await?;
-        Ok(holds)
+        Ok(found.map(i64::unsigned_abs))
     }
 }
