@@ -30,9 +30,13 @@ pub struct BenchArgs {
     /// Workloads to run, in this order; all but `growth` by default, which takes minutes and many GiB
     #[arg(value_enum, value_name = "WORKLOAD")]
     workloads: Vec<Workload>,
-    /// A running server; without it a server of this program is started on a new file in --scratch and removed afterwards
-    #[arg(long, env = "RUNLOG_SERVER", value_name = "URL", value_parser = super::client::server_url)]
-    server: Option<tonic::transport::Uri>,
+    /// A running server; without it a server of this program is started on a new file in --scratch and removed afterwards.
+    /// Given more than once, the connections are spread over them
+    #[arg(long, env = "RUNLOG_SERVER", value_name = "URL", value_delimiter = ',', value_parser = super::client::server_url)]
+    server: Vec<tonic::transport::Uri>,
+    /// Where `fanout` and `delivery` subscribe: another replica of the same store; --server by default
+    #[arg(long, value_name = "URL", requires = "server", value_parser = super::client::server_url)]
+    subscribe_server: Option<tonic::transport::Uri>,
     /// Process of the server, for its CPU time and memory; known when the server is started here
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,

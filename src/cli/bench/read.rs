@@ -81,7 +81,7 @@ pub async fn fan_out(
     for worker in 0..subscribers {
         let mut request = subscribe(publisher.run_id());
         request.start = Some(pb::subscribe_request::Start::Latest(true));
-        let frames = target.events(worker).subscribe(request).await;
+        let frames = target.subscriber(worker).subscribe(request).await;
         let frames = frames.map_err(|status| Failure::of_status(&status))?.into_inner();
         tasks.spawn(follow(frames, window));
     }

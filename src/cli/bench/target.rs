@@ -21,8 +21,10 @@ const PAGE_BYTES: f64 = 4096.0;
 
 /// Clients of the server, and the server itself where it is ours.
 pub struct Target {
-    server: Uri,
+    servers: Vec<Uri>,
     channels: Vec<Channel>,
+    /// Of the server to subscribe at, where it is another one.
+    subscribe: Vec<Channel>,
     pid: Option<u32>,
     own: Option<OwnServer>,
 }
@@ -35,15 +37,19 @@ struct OwnServer {
 impl Target {
     /// Connects; starts a server first where none was named.
     pub async fn open(args: &BenchArgs) -> Result<Self, Failure> {
-        let (server, pid, own) = match &args.server {
-            Some(server) => (server.clone(), args.server_pid, None),
-            None => {
+        let (servers, pid, own) = match args.server.as_slice() {
+            [] => {
                 let (server, own) = OwnServer::start(args).await?;
-                (server, own.process.id(), Some(own))
+                (vec![server], own.process.id(), Some(own))
             }
+            servers => (servers.to_vec(), args.server_pid, None),
         };
-        let channels = connect(&server, args.connections).await?;
-        Ok(Self { server, channels, pid, own })
+        let channels = connect(&servers, args.connections).await?;
+        let subscribe = match &args.subscribe_server {
+            Some(server) => connect(std::slice::from_ref(server), args.connections).await?,
+            None => Vec::new(),
+        };
+        Ok(Self { servers, channels, subscribe, pid, own })
     }
 
     /// Kills our own server as a crash would, and starts it again on the same file. Returns how long it took until it
@@ -54,25 +60,30 @@ impl Target {
         let began = Instant::now();
         let (server, process) = serve(&own.directory).await?;
         let took = began.elapsed();
-        self.channels = connect(&server, args.connections).await?;
-        (self.server, self.pid, own.process) = (server, process.id(), process);
+        self.servers = vec![server];
+        self.channels = connect(&self.servers, args.connections).await?;
+        (self.pid, own.process) = (process.id(), process);
         Ok(Some(took))
     }
 
     /// Further connections.
     pub async fn connect(&self, count: u32) -> Result<Vec<Channel>, Failure> {
-        connect(&self.server, count).await
+        connect(&self.servers, count).await
     }
 
-    /// Where the server is.
+    /// Where the server is; of several, the first.
     pub fn server(&self) -> &Uri {
-        &self.server
+        &self.servers[0]
     }
 
     /// A client, the workers spread over the connections.
     pub fn events(&self, worker: usize) -> EventServiceClient<Channel> {
-        let channel = self.channels[worker % self.channels.len()].clone();
-        EventServiceClient::new(channel).max_decoding_message_size(64 << 20)
+        client(&self.channels, worker)
+    }
+
+    /// The same for subscribers.
+    pub fn subscriber(&self, worker: usize) -> EventServiceClient<Channel> {
+        client(if self.subscribe.is_empty() { &self.channels } else { &self.subscribe }, worker)
     }
 
     /// What the server has used so far; `None` where its process is not known.
@@ -93,6 +104,10 @@ impl Target {
             let _ = std::fs::remove_dir_all(&own.directory);
         }
     }
+}
+
+fn client(channels: &[Channel], worker: usize) -> EventServiceClient<Channel> {
+    EventServiceClient::new(channels[worker % channels.len()].clone()).max_decoding_message_size(64 << 20)
 }
 
 impl OwnServer {
@@ -136,10 +151,11 @@ async fn serve(directory: &Path) -> Result<(Uri, Child), Failure> {
     Err(cannot_start(&seen))
 }
 
-async fn connect(server: &Uri, count: u32) -> Result<Vec<Channel>, Failure> {
-    let client = ClientArgs { server: server.clone(), timeout: Duration::from_secs(10) };
+/// So many connections, the servers in turn.
+async fn connect(servers: &[Uri], count: u32) -> Result<Vec<Channel>, Failure> {
     let mut channels = Vec::new();
-    for _ in 0..count {
+    for (server, _) in servers.iter().cycle().zip(0..count) {
+        let client = ClientArgs { server: server.clone(), timeout: Duration::from_secs(10) };
         channels.push(client.connect().await?);
     }
     Ok(channels)
