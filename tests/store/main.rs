@@ -16,6 +16,7 @@ mod expectations;
 mod groups;
 mod imports;
 mod postgres_faults;
+mod postgres_short_way;
 mod reading;
 mod runs;
 mod sqlite_faults;

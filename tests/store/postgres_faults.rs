@@ -105,8 +105,7 @@ async fn a_database_of_another_program_is_refused_and_not_changed() {
 async fn a_newer_schema_is_refused_by_name() {
     let Some(database) = Database::create().await else { return };
     opened(&database.url()).await.close().await;
-    let later =
-        "INSERT INTO _sqlx_migrations SELECT 7777, 'later', installed_on, success, checksum, 0 FROM _sqlx_migrations LIMIT 1";
+    let later = "INSERT INTO _sqlx_migrations SELECT 7777, 'later', installed_on, success, checksum, 0 FROM _sqlx_migrations LIMIT 1";
     database.execute(later).await;
     let error = refusal(&database.url()).await;
     assert!(matches!(error, OpenError::NewerSchema { found: 7777, known: 2, .. }), "{error}");

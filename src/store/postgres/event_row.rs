@@ -206,7 +206,10 @@ impl<'a> EventColumns<'a> {
     }
 
     /// Gives them to `append_events`, in its order.
-    pub fn bind<'q, O>(self, query: QueryScalar<'q, Postgres, O, PgArguments>) -> QueryScalar<'q, Postgres, O, PgArguments>
+    pub fn bind<'q, O>(
+        self,
+        query: QueryScalar<'q, Postgres, O, PgArguments>,
+    ) -> QueryScalar<'q, Postgres, O, PgArguments>
     where
         'a: 'q,
     {

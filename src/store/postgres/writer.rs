@@ -191,9 +191,8 @@ impl Writer {
         appends: &[Append],
         now: Timestamp,
     ) -> (Outcomes, Vec<PlannedRun>) {
-        let head = |run_id: &RunId| {
-            head(run_id).unwrap_or_else(|| Head { number: 0, run: Run::new(run_id.clone(), now) })
-        };
+        let head =
+            |run_id: &RunId| head(run_id).unwrap_or_else(|| Head { number: 0, run: Run::new(run_id.clone(), now) });
         let mut plan = Plan::new(head, known, self.options.lifecycle, now);
         let outcomes = appends.iter().map(|append| plan.add(append.clone())).collect();
         (outcomes, plan.finish())
