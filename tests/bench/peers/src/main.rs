@@ -29,6 +29,9 @@ use servers::Servers;
 use system::{Name, System};
 use workload::Workload;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Args {
     /// The program `runlog`
