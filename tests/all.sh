@@ -94,7 +94,8 @@ if ! install curl curl ca-certificates; then
     cannot "README commands" "no curl, and it cannot be installed here"
 fi
 
-if component fmt rustfmt; then step "rustfmt" cargo fmt --check; else cannot "rustfmt" "the component is missing"; fi
+format_is_right() { cargo fmt --check && cargo fmt --check --manifest-path tests/bench/peers/Cargo.toml; }
+if component fmt rustfmt; then step "rustfmt" format_is_right; else cannot "rustfmt" "the component is missing"; fi
 if component clippy clippy; then
     step "clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
 else
@@ -125,6 +126,9 @@ else
 fi
 if ! get_postgres; then cannot "PostgreSQL" "Debian's postgresql is not here and cannot be installed"; fi
 step "tests" cargo test --locked --no-fail-fast
+step "benches, each once" cargo test --locked --bench hot
+# Says itself which peers cannot be had here.
+step "peers, each for a moment" bash tests/bench/peers/run.sh --smoke
 
 printf '\n'
 for name in "${failures[@]}"; do printf 'FAILED: %s\n' "$name"; done

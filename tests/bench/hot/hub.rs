@@ -1,0 +1,50 @@
+//! A commit to those who follow its run.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use criterion::{Criterion, Throughput, criterion_group};
+use runlog::domain::{Chunk, RunStatus, Scope, record};
+use runlog::service::hub::{Hub, Membership, WindowLimits};
+use runlog::store::{Commit, CommitListener as _, RunCommit, Tip};
+
+use crate::events;
+
+/// Events that are taken at a time.
+const MAX_EVENTS: usize = 100;
+const MAX_BYTES: usize = 512 << 10;
+
+criterion_group!(benches, announce);
+
+fn announce(c: &mut Criterion) {
+    let mut group = c.benchmark_group("hub");
+    for subscribers in [1, 100] {
+        let hub = Arc::new(Hub::new(WindowLimits::default()));
+        let scope = Scope::Run(events::run_id(0));
+        let mut members: Vec<Membership> = (0..subscribers).map(|_| hub.join(&scope)).collect();
+        let mut seq = 0;
+        group.throughput(Throughput::Elements(subscribers));
+        group.bench_function(format!("to {subscribers}"), |b| {
+            b.iter(|| {
+                seq += 1;
+                hub.committed(commit(seq));
+                for member in &mut members {
+                    assert_eq!(member.seen().last, seq);
+                    let taken = member.take(seq, MAX_EVENTS, MAX_BYTES).unwrap().unwrap();
+                    assert_eq!(taken.last, seq);
+                }
+            });
+        });
+    }
+}
+
+/// One event.
+fn commit(seq: u64) -> Commit {
+    let mut data = BytesMut::new();
+    record::append_entry(&events::stored(seq), &mut data);
+    let chunk = Chunk { first: seq, count: 1, sensitive: false, data: data.freeze() };
+    let tip = Tip { last: seq, status: RunStatus::Running };
+    let run = RunCommit { run_id: events::run_id(0), chunks: vec![chunk.clone()], tip };
+    let feed_tip = Tip { last: seq, status: RunStatus::Unspecified };
+    Commit { runs: vec![run], feed: vec![chunk], feed_tip }
+}

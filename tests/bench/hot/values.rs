@@ -1,0 +1,68 @@
+//! From the wire to a domain value, to the stored form, and to what readers get. No I/O.
+
+use std::hint::black_box;
+
+use bytes::BytesMut;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group};
+use runlog::domain::{Limits, Payload, record};
+use runlog::service::hub::Batch;
+use runlog::transport::convert;
+use runlog::transport::present::Presentation;
+
+use crate::events;
+
+/// Events in a chunk.
+const CHUNK: u64 = 100;
+
+criterion_group!(benches, validate, convert, encode);
+
+fn validate(c: &mut Criterion) {
+    let (json, limits) = (events::json(), Limits::default());
+    let mut group = c.benchmark_group("validate");
+    group.throughput(Throughput::Bytes(json.len() as u64));
+    group.bench_function("payload", |b| {
+        b.iter_batched(|| json.clone(), |json| Payload::parse(json, &limits).unwrap(), BatchSize::SmallInput);
+    });
+}
+
+fn convert(c: &mut Criterion) {
+    let limits = Limits::default();
+    let mut group = c.benchmark_group("convert");
+    for (name, event) in [("json", events::on_the_wire()), ("typed", events::typed_on_the_wire())] {
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || event.clone(),
+                |event| convert::new_event(event, &limits).unwrap(),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+}
+
+fn encode(c: &mut Criterion) {
+    let mut group = c.benchmark_group("encode");
+    let event = events::stored(1);
+    let mut out = BytesMut::with_capacity(1 << 20);
+    group.bench_function("record", |b| {
+        b.iter(|| {
+            out.clear();
+            record::append_entry(black_box(&event), &mut out);
+        });
+    });
+
+    let mut chunk = BytesMut::new();
+    (1..=CHUNK).for_each(|seq| record::append_entry(&events::stored(seq), &mut chunk));
+    let chunk = chunk.freeze();
+    group.throughput(Throughput::Elements(CHUNK));
+    for (name, typed) in [("batch as json", false), ("batch as typed", true)] {
+        let presentation = Presentation { typed, full: true };
+        group.bench_function(name, |b| {
+            // A new batch each time: it keeps what was encoded.
+            b.iter_batched(
+                || Batch::new(false, chunk.clone()),
+                |batch| presentation.chunk(&batch).unwrap(),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+}
