@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
+        .codec_path("crate::pb::codec::SmallBuffers")
         // Hand-written: holds events that are encoded already.
         .extern_path(".runlog.v1.EventBatch", "crate::pb::EventBatch")
         .compile_fds(compiler.file_descriptor_set())?;

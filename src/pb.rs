@@ -1,7 +1,9 @@
-//! The wire: types, clients and servers generated from `proto/runlog/v1/`, and the one message that is written by hand.
+//! The wire: types, clients and servers generated from `proto/runlog/v1/`, the one message that is written by hand, and
+//! the buffers that calls begin with.
 //!
 //! The documentation of the generated items is the proto's own comments.
 
+mod codec;
 mod event_batch;
 
 pub use event_batch::EventBatch;
