@@ -1,8 +1,10 @@
 //! Gives the errors of the wire layer itself a reason, as all others have: see [`status::from_wire`]. A call that takes
 //! too long is answered here for the same reason: tonic's own timeout says CANCELLED and nothing more.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,12 +18,14 @@ use crate::transport::status;
 pub struct WireErrors<S> {
     inner: S,
     timeout: Duration,
+    answered: Answered,
 }
 
 impl<S> WireErrors<S> {
     /// Around all services. `timeout` is for a call to be answered, or for a stream to begin.
     pub fn layer(timeout: Duration) -> impl Layer<S, Service = Self> + Clone {
-        tower::layer::layer_fn(move |inner| Self { inner, timeout })
+        let answered = Answered::default();
+        tower::layer::layer_fn(move |inner| Self { inner, timeout, answered: answered.clone() })
     }
 }
 
@@ -40,14 +44,15 @@ where
     }
 
     fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
-        let path = request.uri().path().to_owned();
+        // Cheap to clone: the path is a part of the head that was read.
+        let (uri, answered) = (request.uri().clone(), self.answered.clone());
         let response = tokio::time::timeout(self.timeout, self.inner.call(request));
         Box::pin(async move {
             let Ok(response) = response.await else {
                 return Ok(status::timed_out().into_http());
             };
             let response = response?;
-            count(&path, response.headers());
+            answered.count(uri.path(), response.headers());
             // An error without a body has its status among the headers; that is how the wire layer refuses.
             let refused = response.headers().get("grpc-status").is_some();
             match refused.then(|| Status::from_header_map(response.headers())).flatten() {
@@ -60,10 +65,46 @@ where
     }
 }
 
-/// Counts a call by its method. What no method answers to has one name for all, or anybody could make up new ones.
-fn count(path: &str, headers: &http::HeaderMap) {
-    let code = headers.get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0").to_owned();
-    let is_ours = code != (tonic::Code::Unimplemented as i32).to_string();
-    let method = if is_ours { path.to_owned() } else { "none".to_owned() };
-    metrics::counter!("runlog_grpc_requests_total", "method" => method, "code" => code).increment(1);
+/// Counts calls by method and code. The counters of what was answered well are kept, so that the usual call looks one up
+/// by its path and makes no text.
+#[derive(Clone, Debug, Default)]
+struct Answered(Arc<RwLock<HashMap<String, metrics::Counter>>>);
+
+impl Answered {
+    fn count(&self, path: &str, headers: &http::HeaderMap) {
+        match headers.get("grpc-status").and_then(|code| code.to_str().ok()) {
+            None | Some("0") => self.count_ok(path),
+            // What no method answers to has one name for all, or anybody could make up new ones.
+            Some(UNIMPLEMENTED) => counter("none", UNIMPLEMENTED).increment(1),
+            Some(code) => counter(path, code).increment(1),
+        }
+    }
+
+    fn count_ok(&self, path: &str) {
+        // A panic elsewhere leaves the map whole: it is changed in one step.
+        if let Some(ok) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return ok.increment(1);
+        }
+        let ok = counter(path, "0");
+        ok.increment(1);
+        // Only methods that are there answer well, so the map stays small.
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), ok);
+    }
+}
+
+/// `tonic::Code::Unimplemented`, as the header has it.
+const UNIMPLEMENTED: &str = "12";
+
+fn counter(method: &str, code: &str) -> metrics::Counter {
+    metrics::counter!("runlog_grpc_requests_total", "method" => method.to_owned(), "code" => code.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_unimplemented_is_tonics() {
+        assert_eq!(UNIMPLEMENTED, (tonic::Code::Unimplemented as i32).to_string());
+    }
 }
