@@ -104,6 +104,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn calls_are_counted_by_method_and_code_and_what_is_no_method_under_one_name() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let shown = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let answered = Answered::default();
+            // A good answer has its status behind its body, a refusal has it here.
+            answered.count("/s/M", &http::HeaderMap::new());
+            answered.count("/s/M", &http::HeaderMap::new());
+            for (path, code) in [("/s/M", "0"), ("/s/M", "3"), ("/made/up", "12"), ("/made/up/2", "12")] {
+                let headers = [(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static(code))];
+                answered.count(path, &headers.into_iter().collect());
+            }
+        });
+        let shown = shown.render();
+        for (method, code, calls) in [("/s/M", "0", 3), ("/s/M", "3", 1), ("none", "12", 2)] {
+            let line = format!("runlog_grpc_requests_total{{method=\"{method}\",code=\"{code}\"}} {calls}\n");
+            assert!(shown.contains(&line), "{line} in {shown}");
+        }
+        assert!(!shown.contains("made/up"), "{shown}");
+    }
+
+    #[test]
     fn the_code_of_unimplemented_is_tonics() {
         assert_eq!(UNIMPLEMENTED, (tonic::Code::Unimplemented as i32).to_string());
     }
