@@ -98,6 +98,11 @@ impl Cluster {
         self.port
     }
 
+    /// Where a program of PostgreSQL lies.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
     /// Starts it again.
     pub fn resume(&self) {
         // After a SIGKILL the old sessions may still be on their way out, and a start is refused until they are gone.
@@ -238,7 +243,7 @@ fn guard(bin: &Path, directory: &Path, user: Option<(u32, u32)>) -> Child {
 }
 
 /// PostgreSQL refuses to run as root.
-fn unprivileged() -> Option<(u32, u32)> {
+pub fn unprivileged() -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
     if fs::metadata("/proc/self").map(|me| me.uid()).unwrap_or(1) != 0 {
         return None;

@@ -10,9 +10,13 @@
     reason = "a test says what it means"
 )]
 
+mod balanced;
 #[path = "../postgres/cluster.rs"]
 mod cluster;
+#[path = "../deploy/envoy.rs"]
+mod envoy;
 mod harm;
+mod page;
 mod proxy;
 mod reader;
 mod replica;

@@ -17,12 +17,12 @@ pub struct Told {
     pub events: Acked,
 }
 
-/// Follows a scope on one replica until its end is known and reached.
+/// Follows a scope at one door until its end is known and reached.
 pub async fn follow(world: Arc<World>, run: Option<String>, home: usize) -> Told {
     read(world, run, move |_| home).await
 }
 
-/// Follows a scope, each time on the next replica.
+/// Follows a scope, each time at the next door.
 pub async fn wander(world: Arc<World>, run: Option<String>) -> Told {
     read(world, run, |attempt| attempt).await
 }
@@ -51,7 +51,7 @@ async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> u
             max_batch: 7,
             ..SubscribeRequest::default()
         };
-        let mut client = world.replicas[place(attempt) % world.replicas.len()].events();
+        let mut client = world.events(place(attempt));
         let stream = match timeout(GUARD / 6, client.subscribe(request)).await {
             Ok(Ok(stream)) => stream,
             refused => {

@@ -36,10 +36,30 @@ impl Replica {
         }
     }
 
-    /// Starts a process in the place of the one that was killed.
+    /// Asks the process to drain with SIGTERM; returns when it has ended by itself.
+    pub async fn drain(&self) {
+        let mut process = self.process.lock().unwrap().take().unwrap();
+        let ended = tokio::task::spawn_blocking(move || {
+            assert!(Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap().success());
+            process.wait().unwrap()
+        });
+        assert!(ended.await.unwrap().success(), "the drain is an orderly end");
+    }
+
+    /// Starts a process in the place of the one that has ended.
     pub async fn restart(&self) {
         let (process, _) = spawn(self.store.clone(), self.address.clone(), self.more.clone()).await;
         *self.process.lock().unwrap() = Some(process);
+    }
+
+    /// The way to it.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// A client of it.
@@ -56,7 +76,7 @@ impl Drop for Replica {
 
 /// Returns when it serves, with its address.
 async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, String) {
-    const ARGS: [&str; 11] = [
+    const ARGS: [&str; 10] = [
         "serve",
         "--log-format=json",
         "--log=warn,runlog::app=info",
@@ -67,7 +87,6 @@ async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, Stri
         "--pg-retry-ms=4000",
         "--publish-wait-ms=3000",
         "--keepalive-interval-ms=2000",
-        "--drain-timeout-ms=1000",
     ];
     let starting = move || {
         let mut process = Command::new(env!("CARGO_BIN_EXE_runlog"))
@@ -77,6 +96,7 @@ async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, Stri
             .env("RUNLOG_STORE", store)
             // What a test adds on the command line counts more.
             .env("RUNLOG_POLL_MS", "500")
+            .env("RUNLOG_DRAIN_TIMEOUT_MS", "1000")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

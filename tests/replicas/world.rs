@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use runlog::pb::event_service_client::EventServiceClient;
 use runlog::pb::{NewEvent, Payload, PublishRequest, payload};
 use sqlx::Connection;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::cluster::Database;
@@ -26,6 +28,8 @@ pub type Acked = Vec<(String, u64, String)>;
 
 pub struct World {
     pub replicas: Vec<Replica>,
+    /// The ways to the replicas that publishers and readers have.
+    pub doors: Vec<Channel>,
     pub database: Database,
     acked: Mutex<Acked>,
     count: watch::Sender<usize>,
@@ -37,8 +41,15 @@ pub struct World {
 impl World {
     /// Publishers and readers on all replicas.
     pub fn begin(database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
+        let doors = replicas.iter().map(Replica::channel).collect();
+        Self::behind(doors, database, replicas)
+    }
+
+    /// Publishers and readers at all doors, wherever these lead.
+    pub fn behind(doors: Vec<Channel>, database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
         let world = Arc::new(Self {
             replicas,
+            doors,
             database,
             acked: Mutex::default(),
             count: watch::Sender::new(0),
@@ -49,11 +60,11 @@ impl World {
         for publisher in 0..6 {
             publishers.spawn(publish(world.clone(), publisher));
         }
-        for home in 0..world.replicas.len() {
+        for home in 0..world.doors.len() {
             readers.spawn(reader::follow(world.clone(), None, home));
             readers.spawn(reader::follow(world.clone(), Some(format!("r{}", home % RUNS)), home));
         }
-        // One that wanders from replica to replica.
+        // One that wanders from door to door.
         readers.spawn(reader::wander(world.clone(), None));
         readers.spawn(reader::wander(world.clone(), Some("r0".to_owned())));
         (world, Busy { publishers, readers })
@@ -69,7 +80,16 @@ impl World {
             .unwrap();
     }
 
-    fn acknowledge(&self, run: &str, events: &[runlog::pb::PublishedEvent]) {
+    /// A client at one of the doors.
+    pub fn events(&self, door: usize) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.doors[door % self.doors.len()].clone())
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    pub fn acknowledge(&self, run: &str, events: &[runlog::pb::PublishedEvent]) {
         let mut acked = self.acked.lock().unwrap();
         acked.extend(events.iter().map(|event| (run.to_owned(), event.seq, event.event_id.clone())));
         self.count.send_replace(acked.len());
@@ -78,7 +98,7 @@ impl World {
 
 /// The tasks of a world.
 pub struct Busy {
-    publishers: JoinSet<()>,
+    pub publishers: JoinSet<()>,
     readers: JoinSet<Told>,
 }
 
@@ -116,18 +136,18 @@ impl Busy {
     }
 }
 
-/// Publishes batches of one to four events to whichever replica, each until it is acknowledged.
+/// Publishes batches of one to four events at whichever door, each until it is acknowledged.
 async fn publish(world: Arc<World>, publisher: usize) {
     for n in 0_usize.. {
-        if *world.stop.borrow() {
+        if world.is_stopped() {
             return;
         }
         let run = format!("r{}", (publisher + n) % RUNS);
         let events = (0..=(n % 4)).map(|k| event(&format!("p{publisher}-{n}-{k}"))).collect();
         let request = PublishRequest { run_id: run.clone(), events, expected_last_seq: None };
         for attempt in 0_usize.. {
-            let replica = &world.replicas[(publisher + n + attempt) % world.replicas.len()];
-            let answer = timeout(GUARD / 6, replica.events().publish(request.clone())).await;
+            let mut client = world.events(publisher + n + attempt);
+            let answer = timeout(GUARD / 6, client.publish(request.clone())).await;
             match answer {
                 Ok(Ok(answer)) => {
                     world.acknowledge(&run, &answer.into_inner().events);

@@ -1,0 +1,153 @@
+//! Envoy with the configuration in `deploy/`, in front of replicas of a test: only addresses are put into it.
+//!
+//! `RUNLOG_TEST_ENVOY` names the program. Without it the tests say SKIPPED, and fail under `CI=true`.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Only the guard against a wait that never ends.
+const GUARD: Duration = Duration::from_secs(60);
+
+/// A running balancer. It ends with the test.
+pub struct Envoy {
+    process: Child,
+    directory: TempDir,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    admin: String,
+}
+
+/// The text of `deploy/envoy.yaml`.
+pub fn deployed() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/envoy.yaml")).unwrap()
+}
+
+impl Envoy {
+    /// The configuration as it is deployed. `None` where there is no Envoy, which has been said.
+    pub async fn start(replicas: &[SocketAddr]) -> Option<Self> {
+        Self::start_with(&deployed(), replicas).await
+    }
+
+    /// This configuration, with free ports of the loopback interface in place of its own, and these replicas.
+    pub async fn start_with(config: &str, replicas: &[SocketAddr]) -> Option<Self> {
+        let Some(program) = std::env::var_os("RUNLOG_TEST_ENVOY") else {
+            // Past what captures the output of tests that pass.
+            let mut stderr = std::io::stderr();
+            writeln!(stderr, "SKIPPED: Envoy: RUNLOG_TEST_ENVOY is not set; tests/all.sh sets it").unwrap();
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI runs the tests behind Envoy");
+            return None;
+        };
+        let directory = tempfile::Builder::new().prefix("runlog-envoy-").tempdir().unwrap();
+        let config = with_addresses(config, replicas);
+        fs::write(directory.path().join("envoy.json"), config.to_string()).unwrap();
+        let process = spawn(Path::new(&program), directory.path());
+        let mut envoy =
+            Self { process, directory, address: SocketAddr::from(([127, 0, 0, 1], 0)), admin: String::new() };
+        envoy.admin = envoy.eventually("its administration", async |it| it.told_admin()).await;
+        envoy.address = envoy.eventually("a listener", Self::listener).await;
+        envoy.sees(replicas.len()).await;
+        Some(envoy)
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until so many replicas get calls.
+    pub async fn sees(&self, healthy: usize) {
+        let line = format!("cluster.runlog.membership_healthy: {healthy}\n");
+        self.eventually("the health of the replicas", async |it| {
+            it.ask("stats?filter=membership_healthy").await?.contains(&line).then_some(())
+        })
+        .await;
+    }
+
+    fn told_admin(&self) -> Option<String> {
+        fs::read_to_string(self.directory.path().join("admin")).ok().filter(|address| !address.is_empty())
+    }
+
+    async fn listener(&self) -> Option<SocketAddr> {
+        let listeners: Value = serde_json::from_str(&self.ask("listeners?format=json").await?).unwrap();
+        let port = listeners.pointer("/listener_statuses/0/local_address/socket_address/port_value")?.as_u64()?;
+        Some(SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap())))
+    }
+
+    async fn ask(&self, path: &str) -> Option<String> {
+        reqwest::get(format!("http://{}/{path}", self.admin)).await.ok()?.text().await.ok()
+    }
+
+    async fn eventually<T>(&self, what: &str, mut look: impl AsyncFnMut(&Self) -> Option<T>) -> T {
+        let looking = async {
+            loop {
+                match look(self).await {
+                    Some(found) => return found,
+                    None => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        let found = tokio::time::timeout(GUARD, looking).await;
+        found.unwrap_or_else(|_| panic!("Envoy does not tell {what}: {}", self.log()))
+    }
+
+    /// What it wrote so far: warnings and errors.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The only changes: where it listens, and where the replicas are.
+fn with_addresses(config: &str, replicas: &[SocketAddr]) -> Value {
+    let mut config: Value = serde_saphyr::from_str(config).unwrap();
+    let socket =
+        |address: &SocketAddr| json!({"socket_address": {"address": address.ip(), "port_value": address.port()}});
+    let free = socket(&SocketAddr::from(([127, 0, 0, 1], 0)));
+    let endpoints = replicas.iter().map(|replica| json!({"endpoint": {"address": socket(replica)}})).collect();
+    let mut put = |pointer: &str, value: Value| *config.pointer_mut(pointer).unwrap() = value;
+    put("/admin/address", free.clone());
+    put("/static_resources/listeners/0/address", free);
+    put("/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints", Value::Array(endpoints));
+    config
+}
+
+/// As an unprivileged user also where the tests are root. That user may not reach the program where it lies.
+fn spawn(program: &Path, directory: &Path) -> Child {
+    let mut own: PathBuf = program.to_owned();
+    let user = crate::cluster::unprivileged();
+    if user.is_some() {
+        own = directory.join("envoy");
+        fs::hard_link(program, &own).or_else(|_| fs::copy(program, &own).map(drop)).unwrap();
+    }
+    let log = fs::File::create(directory.join("log")).unwrap();
+    let mut command = Command::new(own);
+    command
+        .args(["--config-path", "envoy.json", "--admin-address-path", "admin", "--log-level", "warn"])
+        .args(["--disable-hot-restart", "--concurrency", "2"])
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
+    if let Some((uid, gid)) = user {
+        chown(directory, Some(uid), Some(gid)).unwrap();
+        command.uid(uid).gid(gid);
+    }
+    command.spawn().unwrap()
+}
