@@ -9,12 +9,23 @@ use std::process::{Child, Command, Stdio};
 const FIRST: &str = "cargo run --release -- serve --demo";
 const SECOND: &str = "bash tests/all.sh";
 
-fn root() -> &'static Path {
+/// What needs a database has a test of its own.
+pub const REPLICAS: &str = "## More than one machine\n";
+
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The README without the section about replicas, and that section.
+pub fn parts() -> (String, String) {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (before, rest) = readme.split_once(REPLICAS).unwrap();
+    let (section, after) = rest.split_once("\n## ").unwrap();
+    (format!("{before}\n## {after}"), section.to_owned())
+}
+
 /// The contents of all blocks that are marked `sh`.
-fn shell_blocks(readme: &str) -> Vec<String> {
+pub fn shell_blocks(readme: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
     for line in readme.lines() {
@@ -62,7 +73,7 @@ fn start_demo(directory: &Path) -> (Demo, String, impl Iterator<Item = String> +
     (demo, address.unwrap(), BufReader::new(stdout).lines().map_while(Result::ok))
 }
 
-fn path_with(directories: &[PathBuf]) -> std::ffi::OsString {
+pub fn path_with(directories: &[PathBuf]) -> std::ffi::OsString {
     let old = std::env::var_os("PATH").unwrap();
     std::env::join_paths(directories.iter().cloned().chain(std::env::split_paths(&old))).unwrap()
 }
@@ -87,7 +98,7 @@ fn the_second_command_is_what_ci_runs() {
 
 #[test]
 fn every_other_command_runs_as_it_stands() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (readme, _) = parts();
     let directory = tempfile::tempdir().unwrap();
     let (_demo, address, _lines) = start_demo(directory.path());
     let program = PathBuf::from(env!("CARGO_BIN_EXE_runlog")).parent().unwrap().to_owned();
