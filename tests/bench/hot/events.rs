@@ -41,7 +41,14 @@ pub fn new_event(event_type: &str) -> NewEvent {
 
 pub fn append(run: usize, events: usize) -> Append {
     let events = vec![new_event("step"); events];
-    Append { run_id: run_id(run), events, expected_last_seq: None, agent_name: None, structure_id: None }
+    Append {
+        run_id: run_id(run),
+        events,
+        expected_last_seq: None,
+        agent_name: None,
+        structure_id: None,
+        recorded: None,
+    }
 }
 
 /// As it is stored.
