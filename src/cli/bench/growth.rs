@@ -13,18 +13,22 @@ use super::{BenchArgs, TIMED_STAGES};
 use crate::pb;
 
 /// Events in a publish that fills the store.
-const FILL_BATCH: usize = 1_000;
+const FILL_BATCH: usize = 100;
 /// Such publishes on their way.
-const FILLS_AT_A_TIME: usize = 16;
+const FILLS_AT_A_TIME: usize = 64;
 /// Events in a page.
-const PAGE_EVENTS: i32 = 100;
+const PAGE_EVENTS: u32 = 100;
+/// Events of each run in the store that counts as empty: a page is full there, too.
+const EMPTY_EVENTS_PER_RUN: u64 = 200;
 
 /// Measures, fills the store, measures again, and opens it again where it is ours.
 pub async fn growth(args: &BenchArgs, target: &mut Target) -> Result<Figures, Failure> {
+    let before = target.usage();
+    fill(args, target, u64::from(args.runs) * EMPTY_EVENTS_PER_RUN).await?;
     let empty = publish(args, target, "growth: publishing, empty store").await?;
     let empty_pages = pages(args, target, "growth: pages, empty store").await?;
     let rss_empty = target.usage();
-    fill(args, target).await?;
+    fill(args, target, args.events).await?;
     let rss_full = target.usage();
     let mut full = publish(args, target, "growth: publishing, full store").await?;
     let full_pages = pages(args, target, "growth: pages, full store").await?;
@@ -42,6 +46,8 @@ pub async fn growth(args: &BenchArgs, target: &mut Target) -> Result<Figures, Fa
         full.add("rss_mib_empty_store", empty.rss_mib);
         full.add("rss_mib_full_store", full_store.rss_mib);
     }
+    // The next server counts from zero.
+    full.usage_since(before, target.usage());
     if let Some(took) = target.restart(args).await? {
         full.add("open_after_kill_s", took.as_secs_f64());
         full.add("rss_mib_after_open", target.usage().map_or(0.0, |usage| usage.rss_mib));
@@ -54,11 +60,11 @@ async fn publish(args: &BenchArgs, target: &Target, stage: &str) -> Result<Figur
     load::calls(args, target, 64, 1).await
 }
 
-async fn fill(args: &BenchArgs, target: &Target) -> Result<(), Failure> {
-    let bar = Bar::counted("growth: filling the store", args.events);
+async fn fill(args: &BenchArgs, target: &Target, events: u64) -> Result<(), Failure> {
+    let bar = Bar::counted("growth: filling the store", events);
     let mut source = Source::new(args, 0);
     let requests = (0..).map_while(|batch: usize| {
-        let left = args.events.checked_sub((batch * FILL_BATCH) as u64).filter(|left| *left > 0)?;
+        let left = events.checked_sub((batch * FILL_BATCH) as u64).filter(|left| *left > 0)?;
         let count = usize::try_from(left).map_or(FILL_BATCH, |left| left.min(FILL_BATCH));
         let (mut client, request) = (target.events(batch), source.request(count));
         Some(async move { client.publish(request).await.map(|_| count as u64) })
@@ -82,8 +88,8 @@ async fn pages(args: &BenchArgs, target: &Target, stage: &str) -> Result<Figures
         place = place.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let page = pb::ListEventsRequest {
             scope: Some(pb::list_events_request::Scope::RunId(run_id)),
-            cursor: (place % last.max(1)).to_string(),
-            page_size: PAGE_EVENTS,
+            cursor: (place % last.saturating_sub(PAGE_EVENTS.into()).max(1)).to_string(),
+            page_size: PAGE_EVENTS.cast_signed(),
             payload_format: pb::PayloadFormat::Json.into(),
             view: pb::EventView::Full.into(),
             ..pb::ListEventsRequest::default()

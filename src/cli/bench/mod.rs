@@ -93,7 +93,9 @@ async fn measure_all(workloads: &[Workload], args: &BenchArgs, target: &mut Targ
     for workload in workloads {
         let before = target.usage();
         let mut figures = workload.measure(args, target).await?;
-        figures.usage_since(before, target.usage());
+        if figures.server_rss_mib.is_none() {
+            figures.usage_since(before, target.usage());
+        }
         match workload {
             Workload::Unary64 => unary_64 = Some(figures.per_second()),
             Workload::DoorB => {
