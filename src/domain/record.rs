@@ -54,25 +54,73 @@ struct JsonPayload {
 }
 
 /// Appends the event as one entry (tag, length, record) of a list, which is the encoding of `runlog.v1.EventBatch`.
+///
+/// Writes what prost writes for a [`Record`] and a test holds it to that; a `Record` owns its texts, which would all be
+/// copied for it.
 pub fn append_entry(event: &Event, out: &mut impl BufMut) {
-    let record = Record {
-        run_id: event.run_id.as_str().to_owned(),
-        seq: event.seq,
-        event_id: event.event_id.as_str().to_owned(),
-        event_type: event.event_type.as_str().to_owned(),
-        origin: match event.origin {
-            Origin::System => 1,
-            Origin::User => 2,
-        },
-        occurred_at: Some(instant(event.occurred_at)),
-        recorded_at: Some(instant(event.recorded_at)),
-        agent_name: event.agent_name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
-        payload: Some(JsonPayload { json: event.payload.as_str().to_owned() }),
+    let origin = match event.origin {
+        Origin::System => 1,
+        Origin::User => 2,
     };
-    let length = record.encoded_len();
-    encode_key(ENTRY_TAG, WireType::LengthDelimited, out);
+    let (occurred_at, recorded_at) = (instant(event.occurred_at), instant(event.recorded_at));
+    let agent_name = event.agent_name.as_ref().map_or("", AgentName::as_str);
+    let json = event.payload.as_str();
+    let texts =
+        [(1, event.run_id.as_str()), (3, event.event_id.as_str()), (4, event.event_type.as_str()), (8, agent_name)];
+    let payload_length = text_length(json);
+    let length = texts.iter().map(|(_, text)| text_length(text)).sum::<usize>()
+        + number_length(event.seq)
+        + number_length(origin)
+        + message_length(occurred_at.encoded_len())
+        + message_length(recorded_at.encoded_len())
+        + message_length(payload_length);
+    start_message(ENTRY_TAG, length, out);
+    let [run_id, event_id, event_type, agent_name] = texts;
+    put_text(run_id, out);
+    put_number(2, event.seq, out);
+    put_text(event_id, out);
+    put_text(event_type, out);
+    put_number(5, origin, out);
+    for (tag, instant) in [(6, occurred_at), (7, recorded_at)] {
+        start_message(tag, instant.encoded_len(), out);
+        instant.encode_raw(out);
+    }
+    put_text(agent_name, out);
+    start_message(10, payload_length, out);
+    put_text((2, json), out);
+}
+
+// Tags here are below 16, so each takes one byte. What is empty or zero is left out, as proto3 has it.
+
+fn text_length(text: &str) -> usize {
+    if text.is_empty() { 0 } else { message_length(text.len()) }
+}
+
+fn number_length(number: u64) -> usize {
+    if number == 0 { 0 } else { 1 + encoded_len_varint(number) }
+}
+
+fn message_length(length: usize) -> usize {
+    1 + encoded_len_varint(length as u64) + length
+}
+
+fn start_message(tag: u32, length: usize, out: &mut impl BufMut) {
+    encode_key(tag, WireType::LengthDelimited, out);
     encode_varint(length as u64, out);
-    record.encode_raw(out);
+}
+
+fn put_text((tag, text): (u32, &str), out: &mut impl BufMut) {
+    if !text.is_empty() {
+        start_message(tag, text.len(), out);
+        out.put_slice(text.as_bytes());
+    }
+}
+
+fn put_number(tag: u32, number: u64, out: &mut impl BufMut) {
+    if number > 0 {
+        encode_key(tag, WireType::Varint, out);
+        encode_varint(number, out);
+    }
 }
 
 /// Bytes that [`append_entry`] adds around a record of this length.
@@ -217,6 +265,25 @@ mod tests {
         assert_eq!((header.event_type, header.origin), ("tool_call", Origin::User));
         assert_eq!(decode(record).unwrap(), other);
         assert!(list.is_empty());
+    }
+
+    #[test]
+    fn a_record_is_written_as_prost_writes_it() {
+        let long = "x".repeat(20_000);
+        for (seq, agent, json) in [(1, None, "{}"), (300, Some("a"), ""), (u64::MAX >> 1, Some("agent"), long.as_str())]
+        {
+            let agent_name = agent.map(|name| AgentName::parse(name).unwrap());
+            let event = Event { seq, agent_name, payload: Payload::from_stored(json), ..event() };
+            let mut list = BytesMut::new();
+            append_entry(&event, &mut list);
+            let mut list = list.freeze();
+            let length = list.len();
+            let written = split_entry(&mut list).unwrap();
+            assert_eq!(length, written.len() + entry_overhead(written.len()));
+            let record = Record::decode(written.clone()).unwrap();
+            assert_eq!(record.encode_to_vec(), written);
+            assert_eq!(decode(written).unwrap(), event);
+        }
     }
 
     #[test]
