@@ -1,5 +1,7 @@
 //! The hub: wakes subscribers after a commit, and keeps what was committed lately so that they need not read it again.
 //!
+//! The window of a scope that was left stays for a while, for readers who come back.
+//!
 //! What it tells is a hint. A subscriber that finds a gap, was too slow for the window, or missed a wake-up reads the
 //! store; so the hub may forget anything at any time.
 
@@ -53,18 +55,38 @@ impl Default for WindowLimits {
     }
 }
 
+/// Runs that nobody follows any more whose windows are kept, so that a reader whose connection broke finds them when it
+/// comes back. The run that was left first goes first.
+const MAX_LEFT_RUNS: usize = 1_024;
+
+/// Record bytes of such a window; one that grows beyond is forgotten.
+const LEFT_WINDOW_BYTES: usize = 64 << 10;
+
+/// Chunks up to this size are copied into a window: they may be a small part of a row, which would stay in memory whole.
+const COPIED_CHUNK_BYTES: usize = 8 << 10;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Hub {
     limits: WindowLimits,
-    runs: Mutex<HashMap<RunId, Followed>>,
+    runs: Mutex<Runs>,
     feed: Mutex<Option<Followed>>,
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    by_id: HashMap<RunId, Followed>,
+    /// Runs that were left, with the leave that it was; what came back since is still here and is passed over.
+    left: VecDeque<(RunId, u64)>,
+    leaves: u64,
 }
 
 #[derive(Debug)]
 struct Followed {
     channel: Arc<Channel>,
     members: usize,
+    /// Which leave was the last.
+    left: u64,
 }
 
 #[derive(Debug)]
@@ -91,7 +113,7 @@ impl Hub {
     #[must_use]
     pub fn join(self: &Arc<Self>, scope: &Scope) -> Membership {
         let channel = match scope {
-            Scope::Run(run_id) => lock(&self.runs).entry(run_id.clone()).or_insert_with(Followed::new).enter(),
+            Scope::Run(run_id) => lock(&self.runs).by_id.entry(run_id.clone()).or_insert_with(Followed::new).enter(),
             Scope::Feed => lock(&self.feed).get_or_insert_with(Followed::new).enter(),
         };
         let tip = channel.tip.subscribe();
@@ -101,7 +123,7 @@ impl Hub {
     /// How many runs are followed, for tests and metrics.
     #[must_use]
     pub fn followed_runs(&self) -> usize {
-        lock(&self.runs).len()
+        lock(&self.runs).by_id.values().filter(|followed| followed.members > 0).count()
     }
 }
 
@@ -109,10 +131,12 @@ impl CommitListener for Hub {
     fn committed(&self, commit: Commit) {
         {
             let runs = lock(&self.runs);
-            if !runs.is_empty() {
+            if !runs.by_id.is_empty() {
                 for run in commit.runs {
-                    if let Some(followed) = runs.get(&run.run_id) {
-                        followed.channel.tell(run.chunks, run.tip, self.limits);
+                    let Some(followed) = runs.by_id.get(&run.run_id) else { continue };
+                    followed.channel.tell(run.chunks, run.tip, self.limits);
+                    if followed.members == 0 {
+                        followed.channel.bound_left();
                     }
                 }
             }
@@ -126,7 +150,7 @@ impl CommitListener for Hub {
 impl Followed {
     fn new() -> Self {
         let (tip, _) = watch::channel(Tip { last: 0, status: RunStatus::Unspecified });
-        Self { channel: Arc::new(Channel { tip, window: Mutex::default() }), members: 0 }
+        Self { channel: Arc::new(Channel { tip, window: Mutex::default() }), members: 0, left: 0 }
     }
 
     fn enter(&mut self) -> Arc<Channel> {
@@ -140,6 +164,34 @@ impl Channel {
         lock(&self.window).push(chunks, limits);
         self.tip.send_replace(tip);
     }
+
+    /// Nobody follows: a large window is not kept.
+    fn bound_left(&self) {
+        let mut window = lock(&self.window);
+        if window.bytes > LEFT_WINDOW_BYTES {
+            window.shrink(WindowLimits { events: usize::MAX, bytes: LEFT_WINDOW_BYTES });
+        }
+        if window.bytes > LEFT_WINDOW_BYTES {
+            *window = Window::default();
+        }
+    }
+}
+
+impl Runs {
+    /// The last member of a run has left: its window is kept, as long as not too many were left after it.
+    fn leave(&mut self, run_id: &RunId) {
+        self.leaves += 1;
+        let Some(followed) = self.by_id.get_mut(run_id) else { return };
+        followed.left = self.leaves;
+        followed.channel.bound_left();
+        self.left.push_back((run_id.clone(), self.leaves));
+        while self.left.len() > MAX_LEFT_RUNS {
+            let Some((oldest, leave)) = self.left.pop_front() else { return };
+            if self.by_id.get(&oldest).is_some_and(|followed| followed.members == 0 && followed.left == leave) {
+                self.by_id.remove(&oldest);
+            }
+        }
+    }
 }
 
 impl Window {
@@ -150,9 +202,17 @@ impl Window {
             }
             self.events += chunk.count as usize;
             self.bytes += chunk.data.len();
+            let is_small = chunk.data.len() <= COPIED_CHUNK_BYTES;
+            let data = if is_small { Bytes::copy_from_slice(&chunk.data) } else { chunk.data };
+            let chunk = Chunk { data, ..chunk };
             let batch = Arc::new(Batch::new(chunk.sensitive, chunk.data.clone()));
             self.chunks.push_back((chunk, batch));
         }
+        self.shrink(limits);
+    }
+
+    /// Forgets the oldest chunks; the newest stays in any case.
+    fn shrink(&mut self, limits: WindowLimits) {
         while self.chunks.len() > 1 && (self.events > limits.events || self.bytes > limits.bytes) {
             if let Some((oldest, _)) = self.chunks.pop_front() {
                 self.events -= oldest.count as usize;
@@ -230,20 +290,17 @@ impl Drop for Membership {
         match &self.scope {
             Scope::Run(run_id) => {
                 let mut runs = lock(&self.hub.runs);
-                if let Some(followed) = runs.get_mut(run_id) {
+                if let Some(followed) = runs.by_id.get_mut(run_id) {
                     followed.members -= 1;
                     if followed.members == 0 {
-                        runs.remove(run_id);
+                        runs.leave(run_id);
                     }
                 }
             }
+            // The one window of the feed stays.
             Scope::Feed => {
-                let mut feed = lock(&self.hub.feed);
-                if let Some(followed) = feed.as_mut() {
+                if let Some(followed) = lock(&self.hub.feed).as_mut() {
                     followed.members -= 1;
-                    if followed.members == 0 {
-                        *feed = None;
-                    }
                 }
             }
         }

@@ -43,15 +43,45 @@ fn scope() -> Scope {
 }
 
 #[test]
-fn the_last_member_frees_the_channel() {
+fn what_was_left_is_there_for_who_comes_back_while_few_others_were_left() {
     let hub = hub(10);
     let (a, b) = (hub.join(&scope()), hub.join(&scope()));
     drop(a);
     assert_eq!(hub.followed_runs(), 1);
     drop(b);
     assert_eq!(hub.followed_runs(), 0);
+    hub.committed(commit(vec![chunk(1, 3)]));
+    let again = hub.join(&scope());
+    assert_eq!(again.take(2, 10, 1 << 20).unwrap().unwrap().last, 3, "told while nobody followed");
+    drop(again);
+    let other = |n: usize| Scope::Run(RunId::parse(&format!("other-{n}")).unwrap());
+    (0..MAX_LEFT_RUNS - 1).for_each(|n| drop(hub.join(&other(n))));
+    drop(hub.join(&scope()));
+    (0..MAX_LEFT_RUNS - 1).for_each(|n| drop(hub.join(&other(n))));
+    assert!(hub.join(&scope()).take(2, 10, 1 << 20).unwrap().is_some(), "it was left later than the others");
+    (0..=MAX_LEFT_RUNS).for_each(|n| drop(hub.join(&other(n))));
+    assert!(hub.join(&scope()).take(2, 10, 1 << 20).unwrap().is_none());
+    assert!(lock(&hub.runs).by_id.len() <= MAX_LEFT_RUNS + 1 && lock(&hub.runs).left.len() <= MAX_LEFT_RUNS);
+}
+
+#[test]
+fn a_window_that_was_left_does_not_grow() {
+    let hub = hub(1_000_000);
+    drop(hub.join(&scope()));
+    for first in (1..200_000).step_by(1_000) {
+        hub.committed(commit(vec![chunk(first, 1_000)]));
+        let bytes = lock(&lock(&hub.runs).by_id[&run_id()].channel.window).bytes;
+        assert!(bytes <= LEFT_WINDOW_BYTES, "{bytes}");
+    }
+}
+
+#[test]
+fn the_feed_is_there_for_who_comes_back() {
+    let hub = hub(10);
     drop((hub.join(&Scope::Feed), hub.join(&Scope::Feed)));
-    assert!(lock(&hub.feed).is_none());
+    let feed_tip = Tip { last: 2, status: RunStatus::Unspecified };
+    hub.committed(Commit { runs: vec![], feed: vec![chunk(1, 2)], feed_tip });
+    assert_eq!(hub.join(&Scope::Feed).take(1, 10, 1 << 20).unwrap().unwrap().last, 2);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod payloads;
 mod projections;
 mod publish;
 mod publish_stream;
+mod reconnect;
 mod standard_services;
 mod subscribe_all_runs;
 mod subscribe_end;
