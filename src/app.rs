@@ -232,6 +232,8 @@ fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
         lifecycle: options.lifecycle(),
         queue: queue_options(options),
         read_connections: options.read_connections,
+        max_unsealed_entries: options.seal_entries,
+        slice_entries: options.seal_slice_entries,
         ..SqliteOptions::new(&options.store.data)
     }
 }

@@ -55,7 +55,7 @@ struct JsonPayload {
 
 /// Appends the event as one entry (tag, length, record) of a list, which is the encoding of `runlog.v1.EventBatch`.
 ///
-/// Writes what prost writes for a [`Record`] and a test holds it to that; a `Record` owns its texts, which would all be
+/// Writes what prost writes for a `Record`, and a test holds it to that; a `Record` owns its texts, which would all be
 /// copied for it.
 pub fn append_entry(event: &Event, out: &mut impl BufMut) {
     let origin = match event.origin {

@@ -142,6 +142,11 @@ impl Waiting {
         self.closing.is_cancelled()
     }
 
+    /// Whether nobody waits, and there is time for other work.
+    pub fn is_idle(&self) -> bool {
+        self.requests.is_empty() && !self.is_closing()
+    }
+
     /// All that waits, up to the bounds of a commit; waits for the first. `None` once the queue is closed and empty.
     pub async fn next(&mut self) -> Option<Group> {
         let first = loop {

@@ -12,7 +12,7 @@ use crate::publishers::{Publisher, Way};
 const ROUNDS: u64 = 20;
 
 /// What SQLite itself says about a copy of what the kill left: the database, and the log that was not yet moved into it.
-async fn check_integrity(file: &Path) -> (i64, i64) {
+async fn check_integrity(file: &Path) -> (i64, i64, i64) {
     let copies = Data::new();
     std::fs::copy(file, copies.file()).unwrap();
     let wal = |path: &Path| std::path::PathBuf::from(format!("{}-wal", path.display()));
@@ -23,17 +23,29 @@ async fn check_integrity(file: &Path) -> (i64, i64) {
     let mut copy = SqliteConnection::connect_with(&options).await.unwrap();
     let found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut copy).await.unwrap();
     assert_eq!(found, ["ok"]);
-    let ends = "SELECT sealed_pos, (SELECT max(pos + count - 1) FROM log) FROM store";
+    let ends = "SELECT sealed_pos, (SELECT max(pos + count - 1) FROM log), (SELECT count(*) FROM id_segments WHERE live = 0) \
+        FROM store";
     let ends = sqlx::query_as(ends).fetch_one(&mut copy).await.unwrap();
     copy.close().await.unwrap();
     ends
 }
 
-/// Twenty times, or as often as `RUNLOG_CRASH_ROUNDS` says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kill_9_at_any_moment_and_retries_are_no_copies() {
+    survives_kills("kill -9", &[]).await;
+}
+
+/// With seals and merges of a few entries and ids each, so that nearly every kill hits one half-way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kill_9_in_the_middle_of_seals_and_merges() {
+    let half_way = survives_kills("kill -9 sealing", &["--seal-entries", "64", "--seal-slice-entries", "2"]).await;
+    assert!(half_way > 0, "a kill hit a segment that was being written or removed");
+}
+
+/// Twenty times, or as often as `RUNLOG_CRASH_ROUNDS` says. Returns how often a segment of ids was hit half-way.
+async fn survives_kills(seed: &str, options: &[&str]) -> u32 {
     let rounds = std::env::var("RUNLOG_CRASH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
-    let mut chance = Chance::new("kill -9");
+    let mut chance = Chance::new(seed);
     let data = Data::new();
     let mut publishers: Vec<_> = [
         Publisher::new("unary-a", Way::Unary, 3),
@@ -46,9 +58,9 @@ async fn what_was_acknowledged_survives_kill_9_at_any_moment_and_retries_are_no_
         Publisher::new("stream-c", Way::Stream, 400),
     ]
     .into();
-    let (mut seals, mut sealed) = (0, 0);
+    let (mut seals, mut sealed, mut half_way) = (0, 0, 0);
     for round in 0..=rounds {
-        let server = Server::start(&data.file()).await;
+        let server = Server::with(&data.file(), options).await;
         let (mut events, mut runs) = (server.events().await, server.runs().await);
         let is_last = round == rounds;
         for run in publishers.iter_mut().flat_map(|publisher| &mut publisher.runs) {
@@ -69,12 +81,14 @@ async fn what_was_acknowledged_survives_kill_9_at_any_moment_and_retries_are_no_
         within("that many acknowledgements", acked.wait_for(|acked| *acked >= moment)).await.unwrap();
         server.kill().await;
         publishers = within("the end of the publishers", working.join_all()).await;
-        let (sealed_now, last) = check_integrity(&data.file()).await;
+        let (sealed_now, last, unfinished) = check_integrity(&data.file()).await;
+        half_way += u32::from(unfinished > 0);
         seals += u32::from(sealed_now != sealed);
         sealed = sealed_now;
         println!("round {round}: killed after {moment} acknowledgements, sealed {sealed} of {last}");
     }
     let sent: usize = publishers.iter().flat_map(|publisher| &publisher.runs).map(|run| run.sent.len()).sum();
-    println!("{sent} events, {seals} rounds with a seal");
+    println!("{sent} events, {seals} rounds with a seal, {half_way} kills while ids were written or removed");
     assert!(rounds < ROUNDS || seals > 0, "the log's end was sealed at least once");
+    half_way
 }

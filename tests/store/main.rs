@@ -20,6 +20,7 @@ mod postgres_short_way;
 mod reading;
 mod runs;
 mod sqlite_faults;
+mod sqlite_ids;
 mod telling;
 
 /// Makes a test of each case for the store of this bed.

@@ -13,15 +13,21 @@ use crate::domain::projection::Documents;
 use crate::domain::{Error, Result, Run, RunId};
 use crate::store::layout::Row;
 use crate::store::plan::{self, Head, Known, Plan, PlannedRun};
-use crate::store::queue::{Group, Waiting};
+use crate::store::queue::Waiting;
 use crate::store::{Append, Commit, CommitListener};
 
 use super::error::from_sqlx;
 use super::heads::Heads;
-use super::ids::{self, RecentIds};
-use super::known;
+use super::ids::{self, Ids, Place};
+use super::memory::Memory;
 use super::tail::{End, Tail};
-use super::{SqliteOptions, open, runs, seal};
+use super::upkeep::Upkeep;
+use super::wal::Checkpoints;
+use super::{SqliteOptions, known, open, runs};
+
+/// Bytes that a commit writes besides its events, and a slice of upkeep: about, for the write-ahead log's bound.
+const COMMIT_BYTES: usize = 8 << 10;
+const SLICE_BYTES: usize = 512 << 10;
 
 /// What a commit writes, and what is told of it afterwards.
 struct Writes {
@@ -38,12 +44,14 @@ pub struct Committer {
     pub options: SqliteOptions,
     pub connect: SqliteConnectOptions,
     pub writer: SqliteConnection,
+    /// For upkeep, see [`open::keeper_options`].
+    pub keeper: SqliteConnection,
+    pub checkpoints: Checkpoints,
     pub listener: Arc<dyn CommitListener>,
     pub tail: Arc<Tail>,
     pub heads: Heads,
-    pub recent_ids: Arc<RecentIds>,
-    /// How much of the log no index covers.
-    pub unsealed: seal::Unsealed,
+    pub ids: Arc<Ids>,
+    pub upkeep: Upkeep,
     /// After a failed commit the file is asked anew before anything else is written.
     pub stale: bool,
     /// Held until the last commit is done, also when the store was dropped before: one process owns the file.
@@ -54,19 +62,41 @@ impl Committer {
     /// Runs until the queue is closed and all that was accepted before is answered.
     pub async fn run(mut self, mut queue: Waiting) {
         while let Some(group) = queue.next().await {
-            self.serve(group).await;
+            let ids = group.appends.iter().flat_map(|append| &append.events);
+            let ids = ids.filter(|event| event.event_id.is_some()).count();
+            let entries_before = self.upkeep.unsealed.entries;
+            let outcomes = self.commit(group.appends).await;
+            group.replies.answer(outcomes);
+            let entries = self.upkeep.unsealed.entries.saturating_sub(entries_before);
+            if let Err(error) = self.keep_up((entries, ids), &queue).await {
+                self.stale = true;
+                tracing::warn!(%error, "sealing the end of the log failed; it is tried again after the next commit");
+            }
+            if let Err(error) = self.checkpoints.bound(&mut self.keeper).await {
+                tracing::warn!(%error, "moving the write-ahead log failed; it is tried again after the next commit");
+            }
         }
-        if let Err(error) = self.writer.close().await {
+        self.checkpoints.stop().await;
+        // The last one to close moves the write-ahead log into the database.
+        let closed = self.keeper.close().await;
+        if let Err(error) = closed.and(self.writer.close().await) {
             tracing::warn!(%error, "closing the database failed; it is recovered at the next start");
         }
     }
 
-    async fn serve(&mut self, group: Group) {
-        let outcomes = self.commit(group.appends).await;
-        group.replies.answer(outcomes);
-        if let Err(error) = self.seal_if_due().await {
-            tracing::warn!(%error, "sealing the end of the log failed; it is tried again after the next commit");
+    /// After a commit of so many entries and ids: the slices that are its share, all of those that are overdue, and more while nobody
+    /// waits.
+    async fn keep_up(&mut self, (entries, ids): (usize, usize), queue: &Waiting) -> Result<()> {
+        let mut share = self.upkeep.share(entries, ids);
+        while !self.stale && self.upkeep.is_due(&self.tail, &self.ids) {
+            if share == 0 && !self.upkeep.is_overdue(&self.ids) && !queue.is_idle() {
+                break;
+            }
+            share = share.saturating_sub(1);
+            self.upkeep.step(&mut self.keeper, &self.tail, &self.ids).await?;
+            self.checkpoints.written(SLICE_BYTES);
         }
+        Ok(())
     }
 
     /// One result for each append.
@@ -101,7 +131,7 @@ impl Committer {
     /// Reads what the plan of these appends needs: their runs, and the stored events that have one of their ids.
     async fn known(&mut self, appends: &[Append]) -> Result<Known> {
         self.heads.load(&mut self.writer, &self.tail, appends.iter().map(|append| &append.run_id)).await?;
-        known::load(&mut self.writer, (&self.heads, &self.recent_ids, &self.tail), appends).await
+        known::load(&mut self.writer, (&self.heads, &self.ids, &self.tail), appends).await
     }
 
     async fn store(&mut self, appends: Vec<Append>, known: Known) -> Vec<Result<Appended>> {
@@ -123,10 +153,10 @@ impl Committer {
         let laid = plan::lay_out(&runs, self.tail.last_position());
         let commit = plan::announcement(&laid, &runs);
         let ends = runs.iter().map(|planned| self.end_of(planned)).collect();
-        self.unsealed.entries += laid.entries.len();
+        self.upkeep.unsealed.entries += laid.entries.len();
         // Before the commit: who sees its rows finds its events. Who finds these sooner is stopped by what is committed.
         self.tail.push(laid.entries);
-        self.recent_ids.extend(producer_ids(&runs));
+        self.ids.extend(producer_ids(&runs));
         let writes = Writes { rows: laid.rows, runs, ends, commit };
         let began = Instant::now();
         if let Err(error) = self.write(&writes).await {
@@ -149,7 +179,9 @@ impl Committer {
 
     /// The transaction: all of it in one round to the connection's thread.
     async fn write(&mut self, writes: &Writes) -> Result<()> {
-        let sql = commit_sql(writes.rows.len());
+        let (has_runs, has_documents) =
+            (changed_rows(writes).next().is_some(), writes.runs.iter().any(|planned| !planned.documents.is_empty()));
+        let sql = commit_sql(writes.rows.len(), has_runs, has_documents);
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
         for row in &writes.rows {
             query = query
@@ -158,35 +190,24 @@ impl Committer {
                 .bind(row.sensitive)
                 .bind(row.data.to_vec());
         }
-        query = query
-            .bind(runs::rows_json(changed_rows(writes)))
-            .bind(runs::documents_json(writes.runs.iter().map(document_of)));
+        if has_runs {
+            query = query.bind(runs::rows_json(changed_rows(writes)));
+        }
+        if has_documents {
+            query = query.bind(runs::documents_json(writes.runs.iter().map(document_of)));
+        }
         query.execute(&mut self.writer).await.map_err(from_sqlx)?;
         Ok(())
     }
 
     /// After the commit: memory, then the world.
     fn publish(&mut self, writes: Writes) {
-        for row in &writes.rows {
-            self.unsealed.bytes += row.data.len();
-        }
+        let bytes: usize = writes.rows.iter().map(|row| row.data.len()).sum();
+        self.upkeep.unsealed.bytes += bytes;
+        self.checkpoints.written(bytes + COMMIT_BYTES);
         self.tail.committed(writes.ends, writes.commit.feed_tip.last);
         self.heads.commit(writes.runs.into_iter().map(|planned| planned.head));
         self.listener.committed(writes.commit);
-    }
-
-    async fn seal_if_due(&mut self) -> Result<()> {
-        if self.stale || !self.unsealed.is_due(self.options.max_unsealed_entries, self.recent_ids.len()) {
-            return Ok(());
-        }
-        if let Err(error) = seal::seal(&mut self.writer, &self.tail, &self.recent_ids).await {
-            self.stale = true;
-            return Err(error);
-        }
-        self.tail.clear();
-        self.recent_ids.clear();
-        self.unsealed = seal::Unsealed::default();
-        seal::bound_wal(&mut self.writer).await
     }
 
     /// After a failure: ends what is left of the transaction and reads from the file what is true now.
@@ -199,11 +220,12 @@ impl Committer {
         if self.writer.ping().await.is_err() {
             self.writer = SqliteConnection::connect_with(&self.connect).await.map_err(from_sqlx)?;
         }
-        let memory = open::rebuild(&mut self.writer).await?;
-        self.tail.replace(memory.entries, memory.ends, memory.last_position);
-        self.recent_ids.replace(memory.recent_ids);
-        self.heads = Heads::new(memory.last_run);
-        self.unsealed = memory.unsealed;
+        if self.keeper.ping().await.is_err() {
+            let keeper = open::keeper_options(&self.connect);
+            self.keeper = SqliteConnection::connect_with(&keeper).await.map_err(from_sqlx)?;
+        }
+        let memory = Memory::read(&mut self.writer).await?;
+        (self.heads, self.upkeep) = memory.settle(&self.tail, &self.ids, &self.options);
         self.stale = false;
         Ok(())
     }
@@ -234,14 +256,16 @@ fn measure(began: Instant, writes: &Writes) {
     metrics::histogram!("runlog_commit_seconds").record(began.elapsed().as_secs_f64());
 }
 
-/// Producers' ids of the new events, as (run, hash, seq).
-fn producer_ids(runs: &[PlannedRun]) -> Vec<(i64, i64, u64)> {
-    let of_run = |run: &PlannedRun| {
-        let place =
-            |(event_id, index): (&_, &usize)| (run.head.number, ids::hash(event_id), run.events[*index].event.seq);
-        run.producer_ids.iter().map(place).collect::<Vec<_>>()
-    };
-    runs.iter().flat_map(of_run).collect()
+/// Producers' ids of the new events.
+fn producer_ids(runs: &[PlannedRun]) -> impl Iterator<Item = Place> {
+    runs.iter().flat_map(|run| {
+        let place = |(event_id, index): (&_, &usize)| Place {
+            hash: ids::hash(event_id),
+            run: run.head.number,
+            seq: run.events[*index].event.seq,
+        };
+        run.producer_ids.iter().map(place)
+    })
 }
 
 fn document_of(planned: &PlannedRun) -> (i64, &Documents) {
@@ -253,7 +277,7 @@ const MAX_INSERT_ROWS: usize = 4_000;
 
 /// The statements of a commit with this many log rows. One statement takes all rows, unless they are very many: the
 /// connection keeps the last 100 texts prepared, and five statements for each are little.
-fn commit_sql(rows: usize) -> String {
+fn commit_sql(rows: usize, has_runs: bool, has_documents: bool) -> String {
     const ROW: &str = "(?, ?, ?, ?)";
     let mut sql = String::from("BEGIN IMMEDIATE;\n");
     let mut left = rows;
@@ -264,8 +288,12 @@ fn commit_sql(rows: usize) -> String {
         sql.push_str(";\n");
         left -= count;
     }
-    sql.push_str(runs::UPSERT_RUNS);
-    sql.push_str(runs::UPSERT_DOCUMENTS);
+    if has_runs {
+        sql.push_str(runs::UPSERT_RUNS);
+    }
+    if has_documents {
+        sql.push_str(runs::UPSERT_DOCUMENTS);
+    }
     sql.push_str("COMMIT;");
     sql
 }

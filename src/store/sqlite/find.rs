@@ -6,18 +6,18 @@ use crate::domain::{Error, Event, EventId, Result, RunId, record};
 use crate::store::ids as store_ids;
 
 use super::error::from_sqlx;
-use super::ids::{self, RecentIds};
+use super::ids::{self, Ids};
 use super::tail::Tail;
 use super::{read, runs};
 
 /// Most events under one hash that are looked at; the same id in more runs than that shows one of the first.
-const MAX_CANDIDATES: i64 = 100;
+const MAX_CANDIDATES: usize = 100;
 
 /// Finds the event in one run, or in any.
 pub async fn event(
     readers: &SqlitePool,
     tail: &Tail,
-    recent_ids: &RecentIds,
+    ids: &Ids,
     run_id: Option<&RunId>,
     event_id: &EventId,
 ) -> Result<Event> {
@@ -27,18 +27,11 @@ pub async fn event(
         None => None,
     };
     let hash = ids::hash(event_id);
-    // First memory, then the table: what is sealed in between is found in one of them.
-    let mut candidates: Vec<(i64, u64)> = store_ids::assigned_place(event_id).into_iter().collect();
-    candidates.extend(recent_ids.get(run, hash));
-    let sealed: Vec<(i64, i64)> =
-        sqlx::query_as("SELECT run, seq FROM event_ids WHERE hash = ?1 AND run = coalesce(?2, run) LIMIT ?3")
-            .bind(hash)
-            .bind(run)
-            .bind(MAX_CANDIDATES)
-            .fetch_all(&mut *reader)
-            .await
-            .map_err(from_sqlx)?;
-    candidates.extend(sealed.into_iter().map(|(run, seq)| (run, seq.unsigned_abs())));
+    // First memory, then the segments: what is sealed in between is found in one of them.
+    let mut places = ids.recent(run, hash);
+    places.extend(ids.sealed(&mut reader, std::iter::once((run, hash))).await?);
+    let candidates = places.into_iter().take(MAX_CANDIDATES).map(|place| (place.run, place.seq));
+    let candidates: Vec<(i64, u64)> = store_ids::assigned_place(event_id).into_iter().chain(candidates).collect();
     for (of_run, seq) in candidates {
         if run.is_some_and(|run| run != of_run) {
             continue;

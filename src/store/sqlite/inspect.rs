@@ -10,7 +10,8 @@ use sqlx::{Connection, SqliteConnection};
 use crate::domain::{Error, Event, record};
 use crate::store::inspect::{self, Finding, Look, Schema};
 
-use super::open::{connect_options, rebuild};
+use super::memory::Memory;
+use super::open::connect_options;
 use super::schema::{self, OpenError, describe};
 
 /// Makes the schema of the file current, and the file where it is missing. Returns what it was before.
@@ -96,7 +97,7 @@ async fn look_into(path: &Path, look: Look, as_closed: bool, findings: &mut Vec<
         return Ok(());
     }
     let damaged = |e: Error| Finding::failed("integrity", format!("{shown}: {e}"));
-    let memory = rebuild(&mut reader).await.map_err(damaged)?;
+    let memory = Memory::read(&mut reader).await.map_err(damaged)?;
     if look.deep {
         deep(&mut reader).await.map_err(|problem| Finding::failed("integrity", format!("{shown}: {problem}")))?;
     }
@@ -153,7 +154,7 @@ async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     }
     const GAPS: &str = "SELECT (SELECT count(*) FROM (SELECT pos, lag(pos + count, 1, 1) OVER (ORDER BY pos) AS next \
         FROM log) WHERE pos <> next), (SELECT coalesce(sum(count), 0) FROM log WHERE pos <= (SELECT sealed_pos FROM store)), \
-        (SELECT coalesce(sum(count), 0) FROM run_index)";
+        (SELECT coalesce(sum(count), 0) FROM run_index WHERE pos <= (SELECT sealed_pos FROM store))";
     let (gaps, sealed, indexed): (i64, i64, i64) =
         sqlx::query_as(GAPS).fetch_one(reader).await.map_err(|e| e.to_string())?;
     match (gaps, sealed == indexed) {

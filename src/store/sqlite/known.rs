@@ -11,7 +11,7 @@ use crate::store::{Append, ids as store_ids};
 
 use super::error::from_sqlx;
 use super::heads::Heads;
-use super::ids::{self, RecentIds};
+use super::ids::{self, Ids};
 use super::read;
 use super::tail::Tail;
 
@@ -24,11 +24,11 @@ type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, bool);
 /// Finds them. Reads with the writer's connection: a commit does not wait for the readers' pool.
 pub async fn load(
     writer: &mut SqliteConnection,
-    (heads, recent_ids, tail): (&Heads, &RecentIds, &Tail),
+    (heads, ids, tail): (&Heads, &Ids, &Tail),
     appends: &[Append],
 ) -> Result<Known> {
     let mut candidates: Vec<(i64, u64)> = Vec::new();
-    let mut pairs = Vec::new();
+    let mut wanted = Vec::new();
     let mut sent: HashMap<(i64, &EventId), Vec<usize>> = HashMap::new();
     for append in appends {
         let Some(head) = heads.get(&append.run_id) else { continue };
@@ -38,12 +38,13 @@ pub async fn load(
             let hash = ids::hash(event_id);
             candidates
                 .extend(store_ids::assigned_seq(run, event_id).filter(|seq| *seq <= last_seq).map(|seq| (run, seq)));
-            candidates.extend(recent_ids.get(Some(run), hash));
-            pairs.push((run, hash));
+            candidates.extend(ids.recent(Some(run), hash).into_iter().map(|place| (place.run, place.seq)));
+            wanted.push((Some(run), hash));
             sent.entry((run, event_id)).or_default().push(new.payload.as_str().len());
         }
     }
-    candidates.extend(ids::sealed(writer, &pairs).await?);
+    let sealed = ids.sealed(writer, wanted.into_iter()).await?;
+    candidates.extend(sealed.into_iter().map(|place| (place.run, place.seq)));
     candidates.sort_unstable();
     candidates.dedup();
     let mut known = Known::new();

@@ -2,12 +2,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `open` | lock, connect, migrate, rebuild what lives in memory |
+//! | `open`, `memory` | lock, connect, migrate; read what lives in memory |
 //! | `schema`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
 //! | `committer` | the one writer: takes what waits, commits it, tells of it |
 //! | `known` | which stored events a group of appends repeats |
 //! | `heads`, `ids`, `tail` | what the writer keeps in memory: runs, ids, and the end of the log that no index covers yet |
-//! | `seal` | moves that end into the indexes |
+//! | `upkeep`, `seal`, `wal` | what it does between commits: moving that end into the indexes, slice by slice |
 //! | `read`, `runs`, `find` | the readers' side |
 
 mod committer;
@@ -17,12 +17,15 @@ mod heads;
 mod ids;
 pub mod inspect;
 mod known;
+mod memory;
 mod open;
 mod read;
 mod runs;
 mod schema;
 mod seal;
 mod tail;
+mod upkeep;
+mod wal;
 
 use std::sync::Arc;
 
@@ -35,7 +38,7 @@ use crate::domain::{Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope
 
 use super::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
-use ids::RecentIds;
+use ids::Ids;
 pub use schema::OpenError;
 use tail::Tail;
 
@@ -50,8 +53,10 @@ pub struct SqliteOptions {
     pub queue: QueueOptions,
     /// Connections for readers.
     pub read_connections: u32,
-    /// Entries of the log's end that may stay out of the indexes.
+    /// Entries of the log's end that stay out of the indexes before they are moved there.
     pub max_unsealed_entries: usize,
+    /// Most of these entries that are moved between two commits.
+    pub slice_entries: usize,
 }
 
 impl SqliteOptions {
@@ -64,6 +69,7 @@ impl SqliteOptions {
             queue: QueueOptions::default(),
             read_connections: 4,
             max_unsealed_entries: 16_384,
+            slice_entries: 512,
         }
     }
 }
@@ -73,7 +79,7 @@ pub struct SqliteStore {
     queue: Queue,
     readers: SqlitePool,
     tail: Arc<Tail>,
-    recent_ids: Arc<RecentIds>,
+    ids: Arc<Ids>,
     feed_id: FeedId,
     committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -118,7 +124,7 @@ impl Store for SqliteStore {
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
-        find::event(&self.readers, &self.tail, &self.recent_ids, run_id, event_id).await
+        find::event(&self.readers, &self.tail, &self.ids, run_id, event_id).await
     }
 
     fn feed_id(&self) -> FeedId {

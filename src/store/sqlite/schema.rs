@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use sqlx::SqliteConnection;
 use sqlx::migrate::{MigrateError, Migrator};
 
+use crate::domain::Error;
 use crate::store::inspect::Schema;
 
 use super::error::{self, primary_code};
+use super::ids;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 
@@ -125,6 +127,7 @@ pub async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), O
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => describe(path, error),
         other => OpenError::Damaged { path: path.to_owned(), cause: other.to_string() },
     })?;
+    ids::legacy::move_ids(writer).await.map_err(|e| damaged(path, e))?;
     // A file that can be read but not written fails here and not at the first publish.
     sqlx::raw_sql("BEGIN IMMEDIATE; UPDATE store SET sealed_pos = sealed_pos; COMMIT")
         .execute(writer)
@@ -143,5 +146,14 @@ pub fn describe(path: &Path, error: sqlx::Error) -> OpenError {
         Some(error::CORRUPT) => OpenError::Damaged { path, cause },
         Some(error::BUSY) => OpenError::InUse { path },
         _ => OpenError::Other { path, cause },
+    }
+}
+
+/// What it means when the content of a file does not read as it should.
+pub fn damaged(path: &Path, error: Error) -> OpenError {
+    let (path, cause) = (path.to_owned(), error.to_string());
+    match error {
+        Error::StoreFull => OpenError::Full { path },
+        _ => OpenError::Damaged { path, cause },
     }
 }

@@ -1,12 +1,21 @@
-//! Moves the unsealed end of the log into the indexes and the rows of its runs, in their order, so that each page of an index is written once
-//! for many entries instead of once for each.
+//! Moves the unsealed end of the log into the indexes and the rows of its runs, in their order, so that each page of an
+//! index is written once for many entries instead of once for each.
+//!
+//! A seal takes what is unsealed when it begins and writes it in slices, between commits. What its slices have written is
+//! in the tail as well until the last one says how far the log is sealed: who reads finds it in one of both, and a start
+//! after a crash seals it again.
 
-use sqlx::SqliteConnection;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sqlx::{Connection, SqliteConnection};
 
 use crate::domain::Result;
+use crate::store::layout::Entry;
 
 use super::error::from_sqlx;
-use super::ids::RecentIds;
+use super::ids::Ids;
+use super::ids::build::{Build, Source};
 use super::tail::Tail;
 
 /// Log bytes after which a seal is due, since a start has to read the unsealed end.
@@ -23,51 +32,109 @@ pub struct Unsealed {
 }
 
 impl Unsealed {
-    /// Whether it is time.
-    pub fn is_due(&self, max_entries: usize, ids: usize) -> bool {
-        self.entries >= max_entries || self.bytes >= MAX_UNSEALED_BYTES || ids >= MAX_UNSEALED_IDS
+    /// Whether it is time for a seal; with `times` 2 or more, whether that is overdue.
+    pub fn is_due(&self, max_entries: usize, ids: usize, times: usize) -> bool {
+        self.entries >= max_entries.saturating_mul(times)
+            || self.bytes >= MAX_UNSEALED_BYTES * times
+            || ids >= MAX_UNSEALED_IDS * times
     }
 }
 
-/// Writes all of the tail and the recent ids in one transaction. The caller forgets them afterwards.
-pub async fn seal(writer: &mut SqliteConnection, tail: &Tail, recent_ids: &RecentIds) -> Result<()> {
-    const SEAL: &str = "BEGIN IMMEDIATE;
-        INSERT INTO run_index (run, seq, count, pos, start, length, sensitive)
-            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-            FROM json_each(?);
-        INSERT INTO event_ids (hash, run, seq) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?);
-        UPDATE runs SET last_seq = j.value ->> 1, updated_at = j.value ->> 2
-            FROM json_each(?) j WHERE runs.run = j.value ->> 0;
-        UPDATE store SET sealed_pos = ?;
-        COMMIT;";
-    let entries: Vec<_> = tail
-        .sorted()
-        .into_iter()
-        .map(|(run, e)| (run, e.seq, e.count, e.row, e.start, e.length, u8::from(e.sensitive)))
-        .collect();
-    let ends: Vec<_> = tail.ends().into_iter().map(|(run, end)| (run, end.last_seq, end.updated_at)).collect();
-    sqlx::query(SEAL)
-        .bind(serde_json::to_string(&entries).unwrap_or_default())
-        .bind(serde_json::to_string(&recent_ids.sorted()).unwrap_or_default())
-        .bind(serde_json::to_string(&ends).unwrap_or_default())
-        .bind(tail.last_position().cast_signed())
-        .execute(writer)
-        .await
-        .map_err(from_sqlx)?;
+/// A seal under way.
+pub struct Seal {
+    /// The last position that it covers.
+    last_position: u64,
+    /// How much of the unsealed end it takes.
+    pub takes: Unsealed,
+    /// By run and seq.
+    entries: Vec<(i64, Entry)>,
+    written: usize,
+    ids: Option<Build>,
+}
+
+impl Seal {
+    /// Takes all that is unsealed now. `segment` is the number of a segment for its ids.
+    pub fn begin(tail: &Tail, ids: &Ids, takes: Unsealed, segment: i64) -> Self {
+        let places = ids.freeze();
+        let build = Build::new(segment, places.len() as u64, Source::Recent(Arc::clone(&places)));
+        let ids = (!places.is_empty()).then_some(build);
+        Self { last_position: tail.last_position(), takes, entries: tail.sorted(), written: 0, ids }
+    }
+
+    /// Writes the next entries, or blocks of ids when those are done; returns whether all is sealed. Both memories forget
+    /// it then.
+    pub async fn slice(
+        &mut self,
+        writer: &mut SqliteConnection,
+        tail: &Tail,
+        ids: &Ids,
+        (max_entries, max_blocks): (usize, u32),
+    ) -> Result<bool> {
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
+        let end = self.entries.len().min(self.written + max_entries);
+        let entries = &self.entries[self.written..end];
+        write_entries(&mut transaction, entries).await?;
+        write_ends(&mut transaction, tail, entries).await?;
+        // A slice of few entries has room for as many of the ids.
+        let share = max_entries - entries.len();
+        let room = u32::try_from(share * max_blocks as usize / max_entries).unwrap_or(max_blocks);
+        let mut segment = None;
+        let mut is_last = end == self.entries.len();
+        if let (true, Some(build)) = (is_last, &mut self.ids) {
+            if room > 0 {
+                segment = build.write(&mut transaction, room).await?;
+            }
+            is_last = segment.is_some();
+        }
+        if is_last {
+            let sealed = sqlx::query("UPDATE store SET sealed_pos = ?").bind(self.last_position.cast_signed());
+            sealed.execute(&mut *transaction).await.map_err(from_sqlx)?;
+        }
+        transaction.commit().await.map_err(from_sqlx)?;
+        self.written = end;
+        if is_last {
+            tail.forget(self.last_position);
+            if let Some(segment) = segment {
+                ids.complete(segment, &[]);
+            }
+        }
+        Ok(is_last)
+    }
+}
+
+/// A seal that was cut off may have written some of them, the same.
+async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, Entry)]) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    const ROW: &str = "(?, ?, ?, ?, ?, ?, ?)";
+    let sql = format!(
+        "INSERT INTO run_index (run, seq, count, pos, start, length, sensitive) VALUES {} ON CONFLICT DO NOTHING",
+        vec![ROW; entries.len()].join(", ")
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for (run, entry) in entries {
+        query = query
+            .bind(run)
+            .bind(entry.seq.cast_signed())
+            .bind(entry.count)
+            .bind(entry.row.cast_signed())
+            .bind(entry.start)
+            .bind(entry.length)
+            .bind(entry.sensitive);
+    }
+    query.execute(transaction).await.map_err(from_sqlx)?;
     Ok(())
 }
 
-/// Pages of the write-ahead log after which it is made to begin anew.
-const MAX_WAL_PAGES: i64 = 16_384;
-
-/// SQLite begins the log anew by itself when no reader is in it. Where one reader always overlaps the next that never
-/// happens, and the log would grow for ever; so now and then the writer waits until those who are in it have left, which
-/// is a page's time: who comes while it waits reads the database itself.
-pub async fn bound_wal(writer: &mut SqliteConnection) -> Result<()> {
-    let (_, pages, _): (i64, i64, i64) =
-        sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut *writer).await.map_err(from_sqlx)?;
-    if pages > MAX_WAL_PAGES {
-        sqlx::query("PRAGMA wal_checkpoint(RESTART)").execute(writer).await.map_err(from_sqlx)?;
-    }
+/// Writes how far the runs of these entries go by now: further than the entries, where events came since the seal began.
+async fn write_ends(transaction: &mut SqliteConnection, tail: &Tail, entries: &[(i64, Entry)]) -> Result<()> {
+    let runs = entries.chunk_by(|(one, _), (other, _)| one == other).map(|entries| entries[0].0);
+    let ends: Vec<(i64, u64, Timestamp)> =
+        runs.filter_map(|run| tail.end(run).map(|end| (run, end.last_seq, end.updated_at))).collect();
+    const ENDS: &str = "UPDATE runs SET last_seq = j.value ->> 1, updated_at = j.value ->> 2
+        FROM json_each(?) j WHERE runs.run = j.value ->> 0";
+    let ends = sqlx::query(ENDS).bind(serde_json::to_string(&ends).unwrap_or_default());
+    ends.execute(transaction).await.map_err(from_sqlx)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The end of the log that the indexes do not cover yet, by run, and how far each run goes.
 //!
 //! The writer adds the entries of a commit before it commits, says after the commit how far the runs go now, and takes
-//! away what it has sealed after that. So a reader that asks the database first how far the run goes, the tail second, and
+//! away what it has sealed after that; while a seal is under way, its part of the tail may be in the index as well. So a reader that asks the database first how far the run goes, the tail second, and
 //! the index third misses nothing that was committed and sees nothing that was not, also when a commit fails or its
 //! outcome is unknown.
 //!
@@ -116,17 +116,13 @@ impl Tail {
         all
     }
 
-    /// How far all these runs go, by run: what a seal writes, too.
-    pub fn ends(&self) -> Vec<(i64, End)> {
-        let mut all: Vec<_> = self.read().iter().filter_map(|(run, tail)| Some((*run, tail.end?))).collect();
-        all.sort_unstable_by_key(|(run, _)| *run);
-        all
-    }
-
-    /// Forgets all: it is in the index and in the rows of the runs now.
-    pub fn clear(&self) {
+    /// Forgets the entries up to this position: they are in the index, and how far their runs go is in the rows.
+    pub fn forget(&self, last_position: u64) {
         let mut by_run = self.write();
-        by_run.clear();
+        by_run.retain(|_, tail| {
+            tail.entries.drain(..tail.entries.partition_point(|entry| entry.row <= last_position));
+            !tail.entries.is_empty()
+        });
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 

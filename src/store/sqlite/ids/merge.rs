@@ -1,0 +1,96 @@
+//! Segments of like size become one, so that there are few to look into; what they were is removed after that.
+
+use sqlx::SqliteConnection;
+
+use crate::domain::Result;
+
+use super::super::error::from_sqlx;
+use super::Ids;
+use super::build::{Build, Source};
+use super::segment::{self, Segment};
+
+/// Segments of like size that are merged. Each id is written once for each power of this in the number of ids.
+const FAN_IN: usize = 4;
+
+/// Ids up to which segments count as small, all alike.
+const SMALL: u64 = 16_384;
+
+/// A merge under way.
+pub struct Merge {
+    build: Build,
+    sources: Vec<Segment>,
+}
+
+impl Merge {
+    /// The merge that is due, if one is: the smallest first. `number` is the new segment's.
+    pub fn due(segments: &[Segment], number: i64) -> Option<Self> {
+        let class = |segment: &Segment| (segment.places / SMALL).max(1).ilog(FAN_IN as u64);
+        let of = |wanted: u32| segments.iter().filter(move |segment| class(segment) == wanted);
+        let smallest = segments.iter().map(class).filter(|wanted| of(*wanted).count() >= FAN_IN).min()?;
+        let sources: Vec<Segment> = of(smallest).cloned().collect();
+        let places = sources.iter().map(|segment| segment.places).sum();
+        Some(Self { build: Build::new(number, places, Source::Segments(sources.clone())), sources })
+    }
+
+    /// Merges the next blocks, at most so many; returns the removals that are left when it is done.
+    pub async fn slice(
+        &mut self,
+        writer: &mut SqliteConnection,
+        ids: &Ids,
+        max_blocks: u32,
+    ) -> Result<Option<Vec<Removal>>> {
+        use sqlx::Connection as _;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
+        let complete = self.build.write(&mut transaction, max_blocks).await?;
+        let numbers: Vec<i64> = self.sources.iter().map(|segment| segment.number).collect();
+        if complete.is_some() {
+            let dead = "UPDATE id_segments SET live = 0 WHERE segment IN (SELECT value FROM json_each(?))";
+            let dead = sqlx::query(dead).bind(serde_json::to_string(&numbers).unwrap_or_default());
+            dead.execute(&mut *transaction).await.map_err(from_sqlx)?;
+        }
+        transaction.commit().await.map_err(from_sqlx)?;
+        Ok(complete.map(|segment| {
+            ids.complete(segment, &numbers);
+            self.sources.iter().map(|segment| Removal::new(segment.number, segment.blocks)).collect()
+        }))
+    }
+}
+
+/// The removal of a segment that is not live.
+pub struct Removal {
+    number: i64,
+    blocks: u32,
+    next_block: u32,
+}
+
+/// A removal only gives pages back, so a slice of it may be larger.
+const REMOVED_FOR_WRITTEN: u32 = 4;
+
+impl Removal {
+    pub fn new(number: i64, blocks: u32) -> Self {
+        Self { number, blocks, next_block: 0 }
+    }
+
+    /// Removes the next blocks; returns whether all is gone.
+    pub async fn slice(&mut self, writer: &mut SqliteConnection, max_blocks: u32) -> Result<bool> {
+        use sqlx::Connection as _;
+        let end = self.next_block.saturating_add(max_blocks.saturating_mul(REMOVED_FOR_WRITTEN)).min(self.blocks);
+        let is_last = end == self.blocks;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
+        let (from, to) = (segment::key(self.number, self.next_block), segment::key(self.number, end));
+        for table in [
+            "DELETE FROM id_blocks WHERE block >= ? AND block < ?",
+            "DELETE FROM id_filters WHERE part >= ? AND part < ?",
+        ] {
+            let delete = sqlx::query(table).bind(from).bind(to);
+            delete.execute(&mut *transaction).await.map_err(from_sqlx)?;
+        }
+        if is_last {
+            let delete = sqlx::query("DELETE FROM id_segments WHERE segment = ?").bind(self.number);
+            delete.execute(&mut *transaction).await.map_err(from_sqlx)?;
+        }
+        transaction.commit().await.map_err(from_sqlx)?;
+        self.next_block = end;
+        Ok(is_last)
+    }
+}

@@ -1,0 +1,55 @@
+//! The ids of the unsealed end of the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::block::Place;
+
+/// By hash, what came last, and in order what is being sealed.
+#[derive(Debug, Default)]
+pub struct Recent {
+    by_hash: HashMap<u64, (i64, u64)>,
+    /// Further places under a hash that is in `by_hash`: the same id in other runs, and ids that share a hash.
+    others: HashMap<u64, Vec<(i64, u64)>>,
+    frozen: Arc<Vec<Place>>,
+}
+
+impl Recent {
+    pub fn add(&mut self, Place { hash, run, seq }: Place) {
+        use std::collections::hash_map::Entry::{Occupied, Vacant};
+        match self.by_hash.entry(hash) {
+            Vacant(free) => drop(free.insert((run, seq))),
+            Occupied(_) => self.others.entry(hash).or_default().push((run, seq)),
+        }
+    }
+
+    /// All places under a hash.
+    pub fn get(&self, hash: u64) -> impl Iterator<Item = Place> {
+        let first = self.by_hash.get(&hash);
+        let others = self.others.get(&hash).into_iter().flatten();
+        let frozen = &self.frozen[self.frozen.partition_point(|place| place.hash < hash)..];
+        let frozen = frozen.iter().take_while(move |place| place.hash == hash).copied();
+        first.into_iter().chain(others).map(move |(run, seq)| Place { hash, run: *run, seq: *seq }).chain(frozen)
+    }
+
+    /// How many hashes came since the last freeze.
+    pub fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    /// Sets all that came so far aside, in order, until [`thaw`](Self::thaw).
+    pub fn freeze(&mut self) -> Arc<Vec<Place>> {
+        assert!(self.frozen.is_empty(), "one seal at a time");
+        let others = self.others.drain().flat_map(|(hash, all)| all.into_iter().map(move |place| (hash, place)));
+        let places = self.by_hash.drain().chain(others).map(|(hash, (run, seq))| Place { hash, run, seq });
+        let mut places: Vec<Place> = places.collect();
+        places.sort_unstable();
+        self.frozen = Arc::new(places);
+        Arc::clone(&self.frozen)
+    }
+
+    /// Forgets what was frozen: it is in a segment now.
+    pub fn thaw(&mut self) {
+        self.frozen = Arc::default();
+    }
+}

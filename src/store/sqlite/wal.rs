@@ -1,0 +1,97 @@
+//! The write-ahead log's way into the database, and its bound.
+//!
+//! SQLite would do it within a commit, which waits for thousands of pages then. Here a task with a connection of its own
+//! moves what was written so far, beside the commits. What comes meanwhile is little; the writer moves that itself between
+//! two commits, and the log is moved whole, so that SQLite begins it anew.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::domain::Result;
+
+use super::error::from_sqlx;
+
+/// Bytes of commits after which the task moves what there is.
+const MOVED_AT_ONCE_BYTES: usize = 4 << 20;
+
+/// Pages of the log after which the writer moves the rest.
+const LONG_PAGES: i64 = 4_096;
+
+/// Pages of the log after which it is made to begin anew. SQLite does it by itself when no reader is in the log. Where
+/// one reader always overlaps the next that never happens, and the log would grow for ever; so the writer waits until
+/// those who are in it have left, which is a page's time: who comes while it waits reads the database itself.
+const MAX_PAGES: i64 = 16_384;
+
+/// While the task moves.
+const MOVING: i64 = -1;
+
+/// The writer's end. Dropping it stops the task.
+pub struct Checkpoints {
+    due: mpsc::Sender<()>,
+    task: JoinHandle<()>,
+    /// Pages of the log when it was moved last, or [`MOVING`].
+    pages: Arc<AtomicI64>,
+    written_bytes: usize,
+}
+
+impl Checkpoints {
+    /// Starts the task.
+    pub fn start(mut connection: SqliteConnection) -> Self {
+        let (due, mut next) = mpsc::channel(1);
+        let pages = Arc::new(AtomicI64::new(0));
+        let shared = Arc::clone(&pages);
+        let task = tokio::spawn(async move {
+            while next.recv().await.is_some() {
+                let pages = move_pages(&mut connection).await.inspect_err(|error| {
+                    tracing::warn!(%error, "moving the write-ahead log failed; it is tried again");
+                });
+                // After a failure the writer tries: its own error is the one that counts.
+                shared.store(pages.unwrap_or(LONG_PAGES), Ordering::Release);
+            }
+            let _ = connection.close().await;
+        });
+        Self { due, task, pages, written_bytes: 0 }
+    }
+
+    /// So many bytes were committed, about.
+    pub fn written(&mut self, bytes: usize) {
+        self.written_bytes += bytes;
+        if self.written_bytes >= MOVED_AT_ONCE_BYTES && self.pages.load(Ordering::Acquire) != MOVING {
+            self.written_bytes = 0;
+            self.pages.store(MOVING, Ordering::Release);
+            // There is room: the task has taken the one before.
+            let _ = self.due.try_send(());
+        }
+    }
+
+    /// Between two commits: keeps the log within its bound.
+    pub async fn bound(&mut self, writer: &mut SqliteConnection) -> Result<()> {
+        if self.pages.load(Ordering::Acquire) < LONG_PAGES {
+            return Ok(());
+        }
+        if move_pages(writer).await? > MAX_PAGES {
+            sqlx::query("PRAGMA wal_checkpoint(RESTART)").execute(writer).await.map_err(from_sqlx)?;
+        }
+        self.pages.store(0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Stops the task and waits for its end.
+    pub async fn stop(self) {
+        drop(self.due);
+        if let Err(cause) = self.task.await {
+            tracing::error!(%cause, "the task that moves the write-ahead log did not end cleanly");
+        }
+    }
+}
+
+/// Moves what can be moved without waiting for anybody; returns how long the log is.
+async fn move_pages(connection: &mut SqliteConnection) -> Result<i64> {
+    let (_, pages, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await.map_err(from_sqlx)?;
+    Ok(pages)
+}
