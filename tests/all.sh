@@ -155,7 +155,7 @@ if python_with deploy tests/deploy/requirements.txt; then
 else
     cannot "checks of deploy/" "no python3 with venv, or PyPI is out of reach"
 fi
-if ! install openssl openssl; then cannot "TLS at the balancer" "no openssl, and it cannot be installed here"; fi
+if ! install openssl openssl; then cannot "TLS at the balancer and to PostgreSQL" "no openssl, and it cannot be installed here"; fi
 if ! get_postgres; then cannot "PostgreSQL" "Debian's postgresql is not here and cannot be installed"; fi
 step "tests" cargo test --locked --no-fail-fast
 step "benches, each once" cargo test --locked --bench hot

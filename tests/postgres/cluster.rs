@@ -93,6 +93,32 @@ impl Cluster {
         Some(cluster)
     }
 
+    /// Demands TLS of whoever comes over TCP, with a certificate that an authority of its own signed for 127.0.0.1.
+    /// Returns the certificates of that authority and of another one.
+    pub fn demand_tls(&self) -> (PathBuf, PathBuf) {
+        const MAKE: &str = "set -e
+            ca() { openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$1 -keyout $1.key -out $1.pem \
+                -addext keyUsage=critical,keyCertSign; }
+            ca ours; ca other
+            openssl req -newkey rsa:2048 -nodes -subj /CN=database -keyout data/server.key -out server.csr
+            echo subjectAltName=IP:127.0.0.1 >server.ext
+            openssl x509 -req -in server.csr -CA ours.pem -CAkey ours.key -CAcreateserial -days 2 -extfile server.ext \
+                -out data/server.crt
+            chmod 600 data/server.key
+            echo 'ssl = on' >>data/postgresql.conf
+            printf 'local all all trust\\nhostssl all all 127.0.0.1/32 trust\\n' >data/pg_hba.conf";
+        let mut command = Command::new("sh");
+        command.args(["-c", MAKE]).current_dir(&self.directory);
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        let made = command.output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        self.stop(Stop::Fast);
+        self.resume();
+        (self.directory.join("ours.pem"), self.directory.join("other.pem"))
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

@@ -17,6 +17,7 @@ mod groups;
 mod imports;
 mod postgres_faults;
 mod postgres_short_way;
+mod postgres_tls;
 mod reading;
 mod runs;
 mod sqlite_faults;

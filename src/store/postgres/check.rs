@@ -114,6 +114,10 @@ impl Target {
             (_, Some(error::INSUFFICIENT_PRIVILEGE)) => OpenError::Rights { target, user, cause },
             (_, Some(error::READ_ONLY)) => OpenError::ReadOnly { target },
             (sqlx::Error::Tls(_), _) => OpenError::Tls { target, cause },
+            // A handshake that fails, a certificate that nobody trusts for example.
+            (sqlx::Error::Io(io), _) if io.kind() == std::io::ErrorKind::InvalidData => {
+                OpenError::Tls { target, cause }
+            }
             (sqlx::Error::Io(_), _) => OpenError::Unreachable { target, cause },
             (_, Some(code)) if code.starts_with("08") || code.starts_with("57P") => {
                 OpenError::Unreachable { target, cause }
