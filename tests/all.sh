@@ -157,6 +157,12 @@ else
 fi
 if ! install openssl openssl; then cannot "TLS at the balancer and to PostgreSQL" "no openssl, and it cannot be installed here"; fi
 if ! get_postgres; then cannot "PostgreSQL" "Debian's postgresql is not here and cannot be installed"; fi
+if PATH="$PATH:/usr/sbin" install pgbouncer pgbouncer; then
+    RUNLOG_TEST_PGBOUNCER=$(PATH="$PATH:/usr/sbin" command -v pgbouncer)
+    export RUNLOG_TEST_PGBOUNCER
+else
+    cannot "PostgreSQL behind a pooler" "Debian's pgbouncer is not here and cannot be installed"
+fi
 step "tests" cargo test --locked --no-fail-fast
 step "benches, each once" cargo test --locked --bench hot
 # Says itself which peers cannot be had here.

@@ -124,6 +124,11 @@ impl Cluster {
         self.port
     }
 
+    /// Where its socket is.
+    pub fn socket_directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where a program of PostgreSQL lies.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)

@@ -14,6 +14,7 @@ use runlog::store::{Append, Commit, CommitListener, QueueOptions, Range, SharedS
 use tokio::sync::watch;
 
 use crate::cluster::Database;
+use crate::pooler::{self, Pooler};
 
 /// What the cases turn.
 #[derive(Clone, Copy)]
@@ -121,6 +122,31 @@ impl Bed for PostgresBed {
         // Few connections: many tests run at a time.
         let options = PostgresOptions { lifecycle, queue, pool_size: 4, ..PostgresOptions::new(self.0.url()) };
         Arc::new(PostgresStore::open(options, listener).await.unwrap())
+    }
+}
+
+/// The same, behind a pooler.
+pub struct PoolerBed {
+    pub database: Database,
+    pooler: &'static Pooler,
+}
+
+impl PoolerBed {
+    pub fn options(&self, tuning: Tuning) -> PostgresOptions {
+        let (lifecycle, queue, poll) = (tuning.lifecycle, tuning.queue(), Duration::from_millis(20));
+        let url = self.pooler.url(&self.database.name);
+        PostgresOptions { lifecycle, queue, poll, notify: false, pool_size: 4, ..PostgresOptions::new(url) }
+    }
+}
+
+impl Bed for PoolerBed {
+    async fn new() -> Option<Self> {
+        let pooler = pooler::shared()?;
+        Some(Self { database: Database::create().await?, pooler })
+    }
+
+    async fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> SharedStore {
+        Arc::new(PostgresStore::open(self.options(tuning), listener).await.unwrap())
     }
 }
 

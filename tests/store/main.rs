@@ -15,7 +15,10 @@ mod duplicates;
 mod expectations;
 mod groups;
 mod imports;
+#[path = "../postgres/pooler.rs"]
+mod pooler;
 mod postgres_faults;
+mod postgres_pooler;
 mod postgres_short_way;
 mod postgres_tls;
 mod reading;
@@ -96,4 +99,8 @@ mod sqlite {
 
 mod postgres {
     crate::contract!(crate::bed::PostgresBed);
+}
+
+mod postgres_behind_a_pooler {
+    crate::contract!(crate::bed::PoolerBed);
 }

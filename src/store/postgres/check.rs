@@ -8,6 +8,7 @@ use sqlx::{Connection, PgConnection};
 use crate::store::inspect::Schema;
 
 use super::error;
+use super::link::Link;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 
@@ -132,7 +133,13 @@ impl Target {
             current_setting('server_encoding'), pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, \
             current_setting('fsync')::boolean, current_setting('max_connections')::bigint";
         type Row = (i64, String, String, bool, bool, i64);
-        let server: Result<Row, _> = sqlx::query_as(SERVER).fetch_one(connection).await;
+        let server: Result<Row, _> = async {
+            let mut transaction = connection.begin().await?;
+            let server = sqlx::query_as(SERVER).fetch_one(&mut Link::lent(&mut transaction)).await?;
+            transaction.rollback().await?;
+            Ok(server)
+        }
+        .await;
         let (version, name, encoding, is_read_only, flushes, max_connections) = server.map_err(|e| self.describe(e))?;
         let target = self.text.clone();
         if version < OLDEST_SERVER {
@@ -151,31 +158,35 @@ impl Target {
     /// Returns what it was before.
     pub async fn migrate(&self, connection: &mut PgConnection) -> Result<Schema, OpenError> {
         let mut transaction = connection.begin().await.map_err(|e| self.describe(e))?;
+        let mut link = Link::lent(&mut transaction);
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(MIGRATION_LOCK)
-            .execute(&mut *transaction)
+            .execute(&mut link)
             .await
             .map_err(|e| self.describe(e))?;
-        let before = self.schema(&mut transaction).await?;
+        let before = self.schema(&mut link).await?;
         if !before.pending.is_empty() {
             let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
             migrations.set_locking(false);
-            migrations.run_direct(None, &mut *transaction, false).await.map_err(|error| match error {
+            let migrated = migrations.run_direct(None, &mut *transaction, false).await;
+            // The migrator names its statements, and the next one on this session of the server would give the same names.
+            transaction.clear_cached_statements().await.map_err(|e| self.describe(e))?;
+            migrated.map_err(|error| match error {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => self.describe(error),
                 other => self.other(other),
             })?;
         }
-        self.check_rights(&mut transaction).await?;
+        self.check_rights(&mut Link::lent(&mut transaction)).await?;
         transaction.commit().await.map_err(|e| self.describe(e))?;
         Ok(before)
     }
 
     /// Looks at what is there, before anything is written.
-    pub async fn schema(&self, connection: &mut PgConnection) -> Result<Schema, OpenError> {
+    pub async fn schema(&self, link: &mut Link<'_>) -> Result<Schema, OpenError> {
         const OURS: [&str; 5] = ["_sqlx_migrations", "events", "feed", "run_documents", "runs"];
         let found: Result<Vec<String>, _> =
             sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()")
-                .fetch_all(&mut *connection)
+                .fetch_all(&mut *link)
                 .await;
         let found = found.map_err(|e| self.describe(e))?;
         let has = |name: &&str| found.iter().any(|table| table == *name);
@@ -187,20 +198,20 @@ impl Target {
             return Err(OpenError::Foreign { target });
         }
         let version: Result<Option<i64>, _> =
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await;
+            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(link).await;
         let schema = Schema::of(version.map_err(|e| self.describe(e))?.unwrap_or(0), &MIGRATIONS);
         let (found, known) = (schema.found, schema.known);
         if found > known { Err(OpenError::NewerSchema { target, found, known }) } else { Ok(schema) }
     }
 
     /// Whether the tables may be used as we do.
-    pub async fn check_rights(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
+    pub async fn check_rights(&self, link: &mut Link<'_>) -> Result<(), OpenError> {
         const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('events', 'SELECT'), ('events', 'INSERT')) \
             AS w (name, needed) WHERE NOT has_table_privilege(w.name, w.needed) \
             UNION ALL SELECT 'USAGE on run_numbers' WHERE NOT has_sequence_privilege('run_numbers', 'USAGE')";
-        let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(connection).await;
+        let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(link).await;
         let lacking = lacking.map_err(|e| self.describe(e))?;
         if lacking.is_empty() {
             return Ok(());

@@ -7,6 +7,7 @@ pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub const NO_SUCH_DATABASE: &str = "3D000";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
 pub const READ_ONLY: &str = "25006";
+const ABORTED: &str = "25P02";
 const UNIQUE_VIOLATION: &str = "23505";
 
 /// Unique constraints that another replica may have filled first; a new try sees its rows.
@@ -52,7 +53,9 @@ impl Fault {
         match self {
             Self::Answer(_) | Self::Race => true,
             Self::Database(error) => {
-                code(error).is_some_and(|code| !code.starts_with("57P") && !code.starts_with("08"))
+                // A transaction that failed while it was opened is still there.
+                let is_lost = |code: &str| code.starts_with("57P") || code.starts_with("08") || code == ABORTED;
+                code(error).is_some_and(|code| !is_lost(&code))
             }
             Self::Silence => false,
         }
@@ -94,7 +97,7 @@ fn is_passing(error: &sqlx::Error) -> bool {
         "53100" => false,
         // A standby that is not promoted yet; a lock or a statement that took too long; a transaction that idled; a
         // prepared statement that a pooler lost.
-        READ_ONLY | "55P03" | "57014" | "25P03" | "25P02" | "26000" => true,
+        READ_ONLY | "55P03" | "57014" | "25P03" | ABORTED | "26000" => true,
         // Connection, serialization and deadlock, resources, shutdown and start.
         code => ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)),
     }

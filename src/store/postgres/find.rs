@@ -1,12 +1,11 @@
 //! One event by its id.
 
-use sqlx::PgConnection;
-
 use crate::domain::{Error, Event, EventId, RunId};
 use crate::store::ids;
 
 use super::error::Fault;
 use super::event_row::{EventRow, event_columns};
+use super::link::Link;
 use super::runs;
 
 const BY_ID: &str = concat!(
@@ -26,7 +25,7 @@ const BY_PLACE: &str = concat!(
 );
 
 /// Finds the event in one run, or in any.
-pub async fn event(connection: &mut PgConnection, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event, Fault> {
+pub async fn event(connection: &mut Link<'_>, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event, Fault> {
     let run = match run_id {
         Some(run_id) => Some(runs::tip(connection, run_id).await?.0),
         None => None,

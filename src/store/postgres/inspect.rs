@@ -11,6 +11,7 @@ use crate::store::inspect::{self, Finding, Look, Schema};
 use super::PostgresOptions;
 use super::check::{DOES_NOT_FLUSH, OpenError, Server, Target};
 use super::event_row::{EventRow, event_columns};
+use super::link::Link;
 use super::open::{self, connect_options, reach};
 
 /// What must be there for the promises to hold.
@@ -43,7 +44,10 @@ pub async fn migrate(options: &PostgresOptions) -> Result<Schema, OpenError> {
 pub async fn schema(options: &PostgresOptions) -> Result<Schema, OpenError> {
     let (target, mut connection) = connect(options).await?;
     target.check_server(&mut connection).await?;
-    target.schema(&mut connection).await
+    let mut transaction = connection.begin().await.map_err(|e| target.describe(e))?;
+    let schema = target.schema(&mut Link::lent(&mut transaction)).await?;
+    transaction.rollback().await.map_err(|e| target.describe(e))?;
+    Ok(schema)
 }
 
 async fn connect(options: &PostgresOptions) -> Result<(Target, PgConnection), OpenError> {
@@ -72,10 +76,9 @@ async fn look_into(options: &PostgresOptions, look: Look, findings: &mut Vec<Fin
         let target = &target;
         move |error| Finding::failed(name, target.describe(error))
     };
-    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(&mut connection)
-        .await
-        .map_err(describe("store"))?;
+    let looking = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+    let mut transaction = looking.map_err(describe("store"))?;
+    let mut connection = Link::lent(&mut transaction);
     findings.push(clock_of(&mut connection, look).await.map_err(describe("server-clock"))?);
     let schema = target.schema(&mut connection).await.map_err(failed("schema"))?;
     findings.push(schema.finding());
@@ -98,9 +101,7 @@ async fn look_into(options: &PostgresOptions, look: Look, findings: &mut Vec<Fin
     findings.push(Finding::ok("rights", "the tables can be read and written"));
     let newest = integrity(&mut connection, look, findings).await.map_err(describe("integrity"))?;
     findings.push(inspect::clock(Timestamp::now(), newest.as_ref(), look.max_clock_skew));
-    // What is left of the transaction ends with the connection.
-    let _ = connection.close().await;
-    Ok(())
+    transaction.rollback().await.map_err(describe("store"))
 }
 
 fn of_server(server: &Server, options: &PostgresOptions, target: &Target) -> Finding {
@@ -116,7 +117,7 @@ fn of_server(server: &Server, options: &PostgresOptions, target: &Target) -> Fin
 }
 
 /// Compares the clock here with the server's.
-async fn clock_of(connection: &mut PgConnection, look: Look) -> Result<Finding, sqlx::Error> {
+async fn clock_of(connection: &mut Link<'_>, look: Look) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "server-clock";
     let (before, asked) = (Timestamp::now(), Instant::now());
     let micros: i64 = sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
@@ -132,7 +133,7 @@ async fn clock_of(connection: &mut PgConnection, look: Look) -> Result<Finding, 
 
 /// Looks for what the promises stand on. Returns the last event.
 async fn integrity(
-    connection: &mut PgConnection,
+    connection: &mut Link<'_>,
     look: Look,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Event>, sqlx::Error> {
@@ -173,7 +174,7 @@ async fn integrity(
 }
 
 /// All positions and all seqs without a gap. May take long: no time-out is set on this connection.
-async fn deep(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+async fn deep(connection: &mut Link<'_>) -> Result<Option<String>, sqlx::Error> {
     let gaps: i64 = sqlx::query_scalar("SELECT max(pos) - count(*) FROM events HAVING count(*) > 0")
         .fetch_optional(&mut *connection)
         .await?

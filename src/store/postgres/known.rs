@@ -2,14 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::PgConnection;
-
 use crate::domain::{EventId, RunId};
 use crate::store::plan::{Head, Known, Stored};
 use crate::store::{Append, ids};
 
 use super::error::Fault;
 use super::event_row::{EventRow, event_columns};
+use super::link::Link;
 
 /// Ids that producers gave. A payload of another length than the one that was sent is not read: it is another event.
 const BY_ID: &str = concat!(
@@ -28,11 +27,7 @@ const BY_PLACE: &str = concat!(
 );
 
 /// Finds them, in the transaction that holds the locks of the runs.
-pub async fn load(
-    connection: &mut PgConnection,
-    heads: &HashMap<RunId, Head>,
-    appends: &[Append],
-) -> Result<Known, Fault> {
+pub async fn load(connection: &mut Link<'_>, heads: &HashMap<RunId, Head>, appends: &[Append]) -> Result<Known, Fault> {
     let (mut runs, mut event_ids, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
     let (mut of_places, mut seqs, mut lengths_there) = (Vec::new(), Vec::new(), Vec::new());
     let mut asked: HashSet<(i64, &str)> = HashSet::new();

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `open`, `check` | connect, check, migrate, start the tasks |
 //! | `inspect` | the same looks without a start, for `check` and `migrate` |
-//! | `session` | what every connection is told |
+//! | `session`, `link` | what every connection is told, and how statements see it |
 //! | `committer`, `writer` | the replica's one writer: takes what waits, commits it, finds out what became of it |
 //! | `transaction`, `known`, `heads` | its statements, the events it repeats, the runs it knows |
 //! | `follower`, `signals` | tells the listener of every replica's commits, in the order of the feed |
@@ -25,6 +25,7 @@ mod follower;
 mod heads;
 pub mod inspect;
 mod known;
+mod link;
 mod open;
 mod read;
 mod readers;

@@ -17,6 +17,7 @@ use super::check::{DOES_NOT_FLUSH, OpenError, Target};
 use super::committer::Committer;
 use super::error::{self, Fault};
 use super::follower::Follower;
+use super::link::Link;
 use super::readers::Readers;
 use super::session::{Names, Session};
 use super::writer::Writer;
@@ -55,11 +56,7 @@ impl PostgresStore {
             tracing::warn!("{DOES_NOT_FLUSH}");
         }
         migrate(&options, &target, &mut first).await?;
-        let feed: Result<(i64, i64, String), _> =
-            sqlx::query_as("SELECT feed_id, last_pos, current_setting('synchronous_commit') FROM feed")
-                .fetch_one(&mut first)
-                .await;
-        let (feed_id, position, synchronous_commit) = feed.map_err(|e| target.describe(e))?;
+        let (feed_id, position, synchronous_commit) = feed(&mut first).await.map_err(|e| target.describe(e))?;
         let feed_id = FeedId(u32::try_from(feed_id).unwrap_or_default());
         let session = Arc::new(Session::new(options.statement_timeout, &synchronous_commit, names(&options, feed_id)));
         session.prepare(&mut first).await.map_err(|e| target.describe(e))?;
@@ -87,6 +84,15 @@ impl PostgresStore {
     }
 }
 
+/// The feed's id and last position, and the `synchronous_commit` of the server.
+async fn feed(connection: &mut PgConnection) -> Result<(i64, i64, String), sqlx::Error> {
+    const FEED: &str = "SELECT feed_id, last_pos, current_setting('synchronous_commit') FROM feed";
+    let mut transaction = connection.begin().await?;
+    let found = sqlx::query_as(FEED).fetch_one(&mut Link::lent(&mut transaction)).await?;
+    transaction.rollback().await?;
+    Ok(found)
+}
+
 /// Makes the schema current, in a time that others who migrate may take. Returns what it was before.
 pub async fn migrate(
     options: &PostgresOptions,
@@ -112,7 +118,8 @@ pub fn connect_options(options: &PostgresOptions) -> Result<PgConnectOptions, Op
         // What quotes a value may quote the wrong one.
         refused(if cause.contains('"') { "a parameter has a value that it cannot have".to_owned() } else { cause })
     })?;
-    Ok(parsed.application_name("runlog").disable_statement_logging())
+    // PgBouncer refuses the parameter unless it is told to ignore it; nothing here is a float.
+    Ok(parsed.application_name("runlog").extra_float_digits(None).disable_statement_logging())
 }
 
 fn names(options: &PostgresOptions, feed: FeedId) -> Option<Names> {
@@ -121,18 +128,18 @@ fn names(options: &PostgresOptions, feed: FeedId) -> Option<Names> {
 }
 
 fn readers(options: &PostgresOptions, connect: &PgConnectOptions, session: &Arc<Session>, size: u32) -> Readers {
-    let session = Arc::clone(session);
+    let told = Arc::clone(session);
     let pool = PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(options.connect_timeout)
         // A dead one is found out by its use, and the read is done again: no round trip before each.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
-            let session = Arc::clone(&session);
+            let session = Arc::clone(&told);
             Box::pin(async move { session.prepare(connection).await })
         })
         .connect_lazy_with(connect.clone());
-    Readers { pool, retry: options.retry, patience: options.patience() }
+    Readers { pool, session: Arc::clone(session), retry: options.retry, patience: options.patience() }
 }
 
 /// Connects; a server that just starts gets the time that a connection may take.
@@ -159,9 +166,14 @@ pub async fn reach(
 /// Whether the feed can be read, for health.
 pub async fn answers(readers: &Readers) -> Result<(), Fault> {
     let mut connection = readers.acquire().await?;
-    let asked = timeout(readers.patience, read::feed_tip(&mut connection)).await.unwrap_or(Err(Fault::Silence));
+    let asked = timeout(readers.patience, async {
+        let mut reading = readers.session.reading(&mut connection).await?;
+        read::feed_tip(&mut reading.link()).await?;
+        Ok(reading.end().await?)
+    });
+    let asked = asked.await.unwrap_or(Err(Fault::Silence));
     if asked.is_err() {
         connection.close_on_drop();
     }
-    asked.map(drop)
+    asked
 }

@@ -1,12 +1,11 @@
 //! Pages of a run and of the feed. The tip is read before the events, so a page reaches at least to the tip it tells.
 
-use sqlx::PgConnection;
-
 use crate::domain::{Error, Result, RunId, RunStatus};
 use crate::store::{Commit, Page, Range, Tip};
 
 use super::error::Fault;
 use super::event_row::{EventRow, Rows, event_columns};
+use super::link::Link;
 use super::runs;
 
 /// A page is bounded before it leaves the server: `before` is what the events before this one weigh.
@@ -33,20 +32,20 @@ const RUN_ASCENDING: &str = page!("run = $2 AND seq > $1", "seq");
 const RUN_DESCENDING: &str = page!("run = $2 AND seq < $1", "seq DESC");
 
 /// Position of the last event of the feed.
-pub async fn feed_tip(connection: &mut PgConnection) -> Result<u64, Fault> {
+pub async fn feed_tip(connection: &mut Link<'_>) -> Result<u64, Fault> {
     let last: i64 = sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1").fetch_one(connection).await?;
     Ok(last.unsigned_abs())
 }
 
 /// A page of the feed.
-pub async fn feed_page(connection: &mut PgConnection, range: Range) -> Result<Page, Fault> {
+pub async fn feed_page(connection: &mut Link<'_>, range: Range) -> Result<Page, Fault> {
     let tip = Tip { last: feed_tip(connection).await?, status: RunStatus::Unspecified };
     let rows = feed_rows(connection, range, u64::MAX).await?;
     Ok(Page { chunks: in_order(Rows::lay_out(rows)?.feed_chunks(), range), tip })
 }
 
 /// A page of one run.
-pub async fn run_page(connection: &mut PgConnection, run_id: &RunId, range: Range) -> Result<Page, Fault> {
+pub async fn run_page(connection: &mut Link<'_>, run_id: &RunId, range: Range) -> Result<Page, Fault> {
     let (run, tip) = runs::tip(connection, run_id).await?;
     let sql = if range.descending { RUN_DESCENDING } else { RUN_ASCENDING };
     let rows = rows(connection, (sql, run), range).await?;
@@ -54,16 +53,12 @@ pub async fn run_page(connection: &mut PgConnection, run_id: &RunId, range: Rang
 }
 
 /// A part of the feed up to this position, ascending in any case.
-pub async fn feed_rows(connection: &mut PgConnection, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
+pub async fn feed_rows(connection: &mut Link<'_>, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
     let sql = if range.descending { FEED_DESCENDING } else { FEED_ASCENDING };
     rows(connection, (sql, signed(to)), range).await
 }
 
-async fn rows(
-    connection: &mut PgConnection,
-    (sql, of): (&'static str, i64),
-    range: Range,
-) -> Result<Vec<EventRow>, Fault> {
+async fn rows(connection: &mut Link<'_>, (sql, of): (&'static str, i64), range: Range) -> Result<Vec<EventRow>, Fault> {
     let mut rows: Vec<EventRow> = sqlx::query_as(sql)
         .bind(signed(range.from))
         .bind(of)

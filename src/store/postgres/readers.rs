@@ -1,5 +1,6 @@
 //! Connections for reading. What fails in passing is read again: nothing is changed by it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use super::error::Fault;
 use super::event_row::EventRow;
 use super::read;
+use super::session::Session;
 use super::tries::Tries;
 use crate::store::Range;
 
@@ -16,6 +18,8 @@ use crate::store::Range;
 #[derive(Debug)]
 pub struct Readers {
     pub pool: PgPool,
+    /// What its connections are told.
+    pub session: Arc<Session>,
     /// How long a read is tried again.
     pub retry: Duration,
     /// How long the server may take for one read.
@@ -32,9 +36,14 @@ macro_rules! retried {
             let fault = match readers.acquire().await {
                 Err(fault) => fault,
                 Ok(mut pooled) => {
-                    let $connection = &mut *pooled;
-                    let done = tokio::time::timeout(readers.patience, $work).await;
-                    match done.unwrap_or(Err($crate::store::postgres::error::Fault::Silence)) {
+                    let done = tokio::time::timeout(readers.patience, async {
+                        let mut reading = readers.session.reading(&mut pooled).await?;
+                        let $connection = &mut reading.link();
+                        let done = $work.await;
+                        reading.end().await?;
+                        done
+                    });
+                    match done.await.unwrap_or(Err($crate::store::postgres::error::Fault::Silence)) {
                         Ok(found) => break Ok(found),
                         Err(fault) => {
                             if !fault.leaves_connection() {

@@ -1,12 +1,11 @@
 //! Rows of `runs` and `run_documents`, for those who ask.
 
-use sqlx::PgConnection;
-
 use crate::domain::{AgentName, Error, Run, RunId, RunStatus, StructureId};
 use crate::store::run_row::RunRow;
 use crate::store::{RunQuery, RunsPage, Tip};
 
 use super::error::Fault;
+use super::link::Link;
 
 /// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
 const MAX_SCANNED_RUNS: i64 = 10_000;
@@ -40,7 +39,7 @@ macro_rules! matching {
 }
 
 /// Number and tip of a run.
-pub async fn tip(connection: &mut PgConnection, run_id: &RunId) -> Result<(i64, Tip), Fault> {
+pub async fn tip(connection: &mut Link<'_>, run_id: &RunId) -> Result<(i64, Tip), Fault> {
     let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = $1")
         .bind(run_id.as_str())
         .fetch_optional(connection)
@@ -51,14 +50,14 @@ pub async fn tip(connection: &mut PgConnection, run_id: &RunId) -> Result<(i64, 
 }
 
 /// One run with its documents.
-pub async fn one(connection: &mut PgConnection, run_id: &RunId) -> Result<Run, Fault> {
+pub async fn one(connection: &mut Link<'_>, run_id: &RunId) -> Result<Run, Fault> {
     let row: Option<RunRow> =
         sqlx::query_as(select!("runs", "r.run_id = $1")).bind(run_id.as_str()).fetch_optional(connection).await?;
     Ok(row.ok_or_else(|| not_found(run_id))?.into_run()?)
 }
 
 /// Runs, newest first.
-pub async fn list(connection: &mut PgConnection, query: &RunQuery) -> Result<RunsPage, Fault> {
+pub async fn list(connection: &mut Link<'_>, query: &RunQuery) -> Result<RunsPage, Fault> {
     // The documents are weighed before they are read; the first run is returned whatever it weighs.
     const LIST: &str = concat!(
         "WITH found AS (SELECT * FROM runs WHERE run < $4 AND run >= $5 AND ",
@@ -93,7 +92,7 @@ pub async fn list(connection: &mut PgConnection, query: &RunQuery) -> Result<Run
 }
 
 /// How many runs match.
-pub async fn count(connection: &mut PgConnection, query: &RunQuery) -> Result<u64, Fault> {
+pub async fn count(connection: &mut Link<'_>, query: &RunQuery) -> Result<u64, Fault> {
     const COUNT: &str = concat!("SELECT count(*) FROM runs WHERE ", matching!());
     let count: i64 = sqlx::query_scalar(COUNT)
         .bind(statuses(query))
@@ -105,7 +104,7 @@ pub async fn count(connection: &mut PgConnection, query: &RunQuery) -> Result<u6
 }
 
 /// Matching runs after the newest `offset`.
-pub async fn at(connection: &mut PgConnection, query: &RunQuery, offset: u64) -> Result<Vec<Run>, Fault> {
+pub async fn at(connection: &mut Link<'_>, query: &RunQuery, offset: u64) -> Result<Vec<Run>, Fault> {
     const AT: &str = select!(
         concat!("(SELECT * FROM runs WHERE ", matching!(), " ORDER BY run DESC LIMIT $4 OFFSET $5)"),
         "true ORDER BY r.run DESC"

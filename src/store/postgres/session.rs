@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use super::link::{Link, Reading};
 
 /// The settings of the connections of one replica.
 #[derive(Debug)]
 pub struct Session {
-    /// Opens a transaction. Behind a pooler that gives a server's connection for one transaction, its settings must be
-    /// made in each.
+    /// Opens a transaction.
     pub begin: String,
     /// Makes the settings for a connection.
     settings: String,
-    /// How replicas tell each other of commits; `None` where they only poll.
+    /// How replicas tell each other of commits; `None` where they only poll. Then a pooler may be between: it gives a
+    /// server's connection for one transaction, so its settings must be made in each, and nothing may be left of them.
     pub notify: Option<Names>,
 }
 
@@ -52,7 +54,7 @@ impl Session {
         ];
         let all = |word: &str| settings.iter().map(|setting| format!("{word} {setting};")).collect::<String>();
         let made = match notify {
-            Some(_) => format!("SET LOCAL {synchronous_commit}"),
+            Some(_) => format!("SET LOCAL {synchronous_commit};"),
             None => all("SET LOCAL"),
         };
         // Here the default is read too late.
@@ -65,6 +67,25 @@ impl Session {
         self.notify.as_ref().map(|names| (names.channel.as_str(), names.teller.as_str()))
     }
 
+    /// Whether a connection is the same session of the server for as long as it lasts.
+    pub fn is_kept(&self) -> bool {
+        self.notify.is_some()
+    }
+
+    /// The connection of the writer, in a transaction where it is not kept.
+    pub fn link<'c>(&self, connection: &'c mut PgConnection) -> Link<'c> {
+        if self.is_kept() { Link::kept(connection) } else { Link::lent(connection) }
+    }
+
+    /// The connection for one read.
+    pub async fn reading<'c>(&self, connection: &'c mut PgConnection) -> Result<Reading<'c>, sqlx::Error> {
+        if self.is_kept() {
+            return Ok(Reading::Kept(connection));
+        }
+        let begin = format!("{}SET TRANSACTION READ ONLY", self.begin);
+        Ok(Reading::Transaction(connection.begin_with(sqlx::AssertSqlSafe(begin)).await?))
+    }
+
     /// Opens a connection and makes its settings.
     pub async fn open(&self, options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
         let mut connection = options.connect().await?;
@@ -72,9 +93,11 @@ impl Session {
         Ok(connection)
     }
 
-    /// Makes the settings of a connection.
+    /// Makes the settings of a connection, where it keeps them.
     pub async fn prepare(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(self.settings.clone())).execute(connection).await?;
+        if self.is_kept() {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(self.settings.clone())).execute(connection).await?;
+        }
         Ok(())
     }
 }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::PgConnection;
 
 use crate::domain::{AgentName, Error, EventType, Run, RunId, StructureId};
 use crate::store::plan::{self, Head, PlannedRun};
@@ -13,6 +12,7 @@ use crate::store::run_row::{RunRow, changed_documents, usage_json};
 
 use super::error::Fault;
 use super::event_row::{EventColumns, Json};
+use super::link::Link;
 
 const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, \
     started_at, completed_at, usage, ended_by, output_at, NULL::text AS output, NULL::text AS error, \
@@ -24,7 +24,7 @@ const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $
 
 /// The runs as they are stored, locked until the end of the transaction, and new ones with numbers of their own.
 pub async fn heads(
-    connection: &mut PgConnection,
+    connection: &mut Link<'_>,
     run_ids: &[&RunId],
     now: Timestamp,
 ) -> Result<HashMap<RunId, Head>, Fault> {
@@ -57,7 +57,7 @@ pub async fn heads(
 /// Writes runs and events; returns the position of the last of them, and `None` where a run is not as `head` says or an
 /// id is stored: then nothing is changed. `tell` is the channel and who tells.
 pub async fn append<'a>(
-    connection: &mut PgConnection,
+    connection: &mut Link<'_>,
     runs: &'a [PlannedRun],
     columns: EventColumns<'a>,
     head: impl Fn(&RunId) -> Option<&'a Head>,
@@ -206,7 +206,7 @@ impl Proof {
 
     /// The position of that event if the commit took place. The rows of the runs are locked by the transaction of this
     /// connection: what had held them is over, and what asks for them later finds them changed or is the same commit.
-    pub async fn position(&self, connection: &mut PgConnection) -> Result<Option<u64>, Fault> {
+    pub async fn position(&self, connection: &mut Link<'_>) -> Result<Option<u64>, Fault> {
         const STORED: &str = "SELECT pos FROM events WHERE run = $1 AND seq = $2 AND event_id = $3 \
             AND recorded_s = $4 AND recorded_ns = $5 AND payload::text = $6";
         let (seconds, nanos) = super::event_row::split(self.recorded_at);

@@ -115,6 +115,10 @@ impl Writer {
 
     /// For the short way, where it may do.
     fn plan_short(&mut self, appends: &[Append]) -> Option<(Outcomes, Vec<PlannedRun>)> {
+        // One statement has no transaction around it that would make the settings.
+        if !self.session.is_kept() {
+            return None;
+        }
         if self.detour.0 > 0 {
             self.detour.0 -= 1;
             return None;
@@ -148,7 +152,8 @@ impl Writer {
         let (columns, laid) = EventColumns::of(&runs);
         let commit = plan::announcement(&laid, &runs);
         let head = |run_id: &RunId| self.heads.get(run_id);
-        let sent = transaction::append(connection, &runs, columns, head, self.session.tell());
+        let mut link = self.session.link(connection);
+        let sent = transaction::append(&mut link, &runs, columns, head, self.session.tell());
         let sent = timeout(limit, sent).await.unwrap_or(Err(Fault::Silence));
         let planned = Planned { outcomes, runs, commit, proof };
         match sent {
@@ -166,21 +171,22 @@ impl Writer {
         let now = plan::now();
         let connection = self.connection().await?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(session.begin.clone())).execute(&mut *connection).await?;
+        let mut link = session.link(connection);
         let run_ids: Vec<&RunId> = appends.iter().map(|append| &append.run_id).collect();
-        let heads = transaction::heads(connection, &run_ids, now).await?;
+        let heads = transaction::heads(&mut link, &run_ids, now).await?;
         for index in 0..doubts.len() {
-            if let Some(last) = doubts[index].proof.position(connection).await? {
+            if let Some(last) = doubts[index].proof.position(&mut link).await? {
                 return Ok(Prepared::Over(self.stored(doubts.swap_remove(index), last)));
             }
         }
-        let known = known::load(connection, &heads, appends).await?;
+        let known = known::load(&mut link, &heads, appends).await?;
         let (outcomes, runs) = self.plan(|run_id| heads.get(run_id).cloned(), &known, appends, now);
         let Some(proof) = Proof::of(&runs) else { return Ok(Prepared::Over((outcomes, None))) };
         let (columns, laid) = EventColumns::of(&runs);
         let commit = plan::announcement(&laid, &runs);
         let head = |run_id: &RunId| heads.get(run_id);
-        let connection = self.connection().await?;
-        let last = transaction::append(connection, &runs, columns, head, session.tell()).await?.ok_or(Fault::Race)?;
+        let mut link = session.link(self.connection().await?);
+        let last = transaction::append(&mut link, &runs, columns, head, session.tell()).await?.ok_or(Fault::Race)?;
         Ok(Prepared::Written(Planned { outcomes, runs, commit, proof }, last))
     }
 
