@@ -27,6 +27,18 @@ pub struct RunRow {
     status_detail: Option<String>,
 }
 
+/// Whether more than the last seq and the time changes. Few events do that, so the rest of a row is seldom written.
+pub fn changes_more(before: &Run, after: &Run) -> bool {
+    before.status != after.status
+        || before.agent_name != after.agent_name
+        || before.structure_id != after.structure_id
+        || before.started_at != after.started_at
+        || before.completed_at != after.completed_at
+        || before.usage != after.usage
+        || before.ended_by != after.ended_by
+        || before.output_at != after.output_at
+}
+
 impl RunRow {
     /// The run; a row that does not read is damage.
     pub fn into_run(self) -> Result<Run> {

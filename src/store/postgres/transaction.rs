@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::domain::{AgentName, Error, EventType, Run, RunId, StructureId};
 use crate::store::plan::{self, Head, PlannedRun};
-use crate::store::run_row::{RunRow, changed_documents, usage_json};
+use crate::store::run_row::{RunRow, changed_documents, changes_more, usage_json};
 
 use super::error::Fault;
 use super::event_row::{EventColumns, Json};
@@ -92,18 +92,6 @@ fn rows(rows: &[impl Serialize]) -> Result<Option<String>, Fault> {
         return Ok(None);
     }
     serde_json::to_string(rows).map(Some).map_err(|_| Fault::Answer(Error::Internal))
-}
-
-/// Whether more than the last seq and the time changes. Few events do that.
-fn changes_more(before: &Run, after: &Run) -> bool {
-    before.status != after.status
-        || before.agent_name != after.agent_name
-        || before.structure_id != after.structure_id
-        || before.started_at != after.started_at
-        || before.completed_at != after.completed_at
-        || before.usage != after.usage
-        || before.ended_by != after.ended_by
-        || before.output_at != after.output_at
 }
 
 /// Runs that exist, before and after.

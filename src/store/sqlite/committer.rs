@@ -14,6 +14,7 @@ use crate::domain::{Error, Result, Run, RunId};
 use crate::store::layout::Row;
 use crate::store::plan::{self, Head, Known, Plan, PlannedRun};
 use crate::store::queue::Waiting;
+use crate::store::run_row::changes_more;
 use crate::store::{Append, Commit, CommitListener};
 
 use super::error::from_sqlx;
@@ -172,7 +173,7 @@ impl Committer {
     fn end_of(&self, planned: &PlannedRun) -> (i64, End) {
         let run = &planned.head.run;
         let before = self.heads.get(&run.run_id).map(|head| &head.run);
-        let row_changes = !planned.documents.is_empty() || before.is_none_or(|before| row_differs(before, run));
+        let row_changes = !planned.documents.is_empty() || before.is_none_or(|before| changes_more(before, run));
         let row_seq = if row_changes { run.last_seq } else { 0 };
         (planned.head.number, End { last_seq: run.last_seq, updated_at: run.updated_at, row_seq })
     }
@@ -229,18 +230,6 @@ impl Committer {
         self.stale = false;
         Ok(())
     }
-}
-
-/// Whether two states of a run differ in more than how far it goes.
-fn row_differs(before: &Run, after: &Run) -> bool {
-    before.status != after.status
-        || before.agent_name != after.agent_name
-        || before.structure_id != after.structure_id
-        || before.started_at != after.started_at
-        || before.completed_at != after.completed_at
-        || before.ended_by != after.ended_by
-        || before.output_at != after.output_at
-        || before.usage != after.usage
 }
 
 /// The runs whose rows have to be written.
