@@ -168,45 +168,23 @@ struct Document {
     json: Option<String>,
 }
 
-/// The last event of a commit: where it is, the whole commit is.
-#[derive(Clone, Debug)]
-pub struct Proof {
-    run: i64,
-    seq: u64,
-    event_id: String,
-    recorded_at: Timestamp,
-    payload: String,
-}
-
-impl Proof {
-    /// Of a commit that ends with the last event of these runs.
-    pub fn of(runs: &[PlannedRun]) -> Option<Self> {
-        let (run, planned) = plan::in_feed_order(runs).pop()?;
-        let event = &planned.event;
-        Some(Self {
-            run: run.head.number,
-            seq: event.seq,
-            event_id: event.event_id.to_string(),
-            recorded_at: event.recorded_at,
-            payload: event.payload.as_str().to_owned(),
-        })
-    }
-
-    /// The position of that event if the commit took place. The rows of the runs are locked by the transaction of this
-    /// connection: what had held them is over, and what asks for them later finds them changed or is the same commit.
-    pub async fn position(&self, connection: &mut Link<'_>) -> Result<Option<u64>, Fault> {
-        const STORED: &str = "SELECT pos FROM events WHERE run = $1 AND seq = $2 AND event_id = $3 \
-            AND recorded_s = $4 AND recorded_ns = $5 AND payload::text = $6";
-        let (seconds, nanos) = super::event_row::split(self.recorded_at);
-        let found: Option<i64> = sqlx::query_scalar(STORED)
-            .bind(self.run)
-            .bind(self.seq.cast_signed())
-            .bind(&self.event_id)
-            .bind(seconds)
-            .bind(nanos)
-            .bind(&self.payload)
-            .fetch_optional(connection)
-            .await?;
-        Ok(found.map(i64::unsigned_abs))
-    }
+/// The position of the last event of a commit to these runs, if the commit took place: where that event is, all of it is.
+/// The rows of the runs are locked by the transaction of this connection: what had held them is over, and what asks for
+/// them later finds them changed or is the same commit.
+pub async fn last_position(connection: &mut Link<'_>, runs: &[PlannedRun]) -> Result<Option<u64>, Fault> {
+    const STORED: &str = "SELECT pos FROM events WHERE run = $1 AND seq = $2 AND event_id = $3 \
+        AND recorded_s = $4 AND recorded_ns = $5 AND payload::text = $6";
+    let Some((run, planned)) = plan::in_feed_order(runs).pop() else { return Ok(None) };
+    let event = &planned.event;
+    let (seconds, nanos) = super::event_row::split(event.recorded_at);
+    let found: Option<i64> = sqlx::query_scalar(STORED)
+        .bind(run.head.number)
+        .bind(event.seq.cast_signed())
+        .bind(event.event_id.as_str())
+        .bind(seconds)
+        .bind(nanos)
+        .bind(event.payload.as_str())
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.map(i64::unsigned_abs))
 }

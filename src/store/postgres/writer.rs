@@ -19,7 +19,7 @@ use super::error::Fault;
 use super::event_row::EventColumns;
 use super::heads::Heads;
 use super::session::Session;
-use super::transaction::{self, Proof};
+use super::transaction;
 use super::{PostgresOptions, known};
 
 /// What became of a group.
@@ -48,7 +48,6 @@ pub struct Planned {
     runs: Vec<PlannedRun>,
     /// What to tell of it, as if it were the first commit of the feed.
     commit: Commit,
-    proof: Proof,
 }
 
 /// The connection, and what is known without asking.
@@ -148,14 +147,14 @@ impl Writer {
     /// `None`: it would not do, and nothing is changed.
     async fn write_short(&mut self, outcomes: Outcomes, runs: Vec<PlannedRun>) -> Result<Option<Done>, Failed> {
         let limit = self.options.patience();
-        let (Some(connection), Some(proof)) = (&mut self.connection, Proof::of(&runs)) else { return Ok(None) };
+        let Some(connection) = self.connection.as_mut().filter(|_| !runs.is_empty()) else { return Ok(None) };
         let (columns, laid) = EventColumns::of(&runs);
         let commit = plan::announcement(&laid, &runs);
         let head = |run_id: &RunId| self.heads.get(run_id);
         let mut link = self.session.link(connection);
         let sent = transaction::append(&mut link, &runs, columns, head, self.session.tell());
         let sent = timeout(limit, sent).await.unwrap_or(Err(Fault::Silence));
-        let planned = Planned { outcomes, runs, commit, proof };
+        let planned = Planned { outcomes, runs, commit };
         match sent {
             Ok(Some(last)) => Ok(Some(self.stored(planned, last))),
             Ok(None) => Ok(None),
@@ -175,19 +174,21 @@ impl Writer {
         let run_ids: Vec<&RunId> = appends.iter().map(|append| &append.run_id).collect();
         let heads = transaction::heads(&mut link, &run_ids, now).await?;
         for index in 0..doubts.len() {
-            if let Some(last) = doubts[index].proof.position(&mut link).await? {
+            if let Some(last) = transaction::last_position(&mut link, &doubts[index].runs).await? {
                 return Ok(Prepared::Over(self.stored(doubts.swap_remove(index), last)));
             }
         }
         let known = known::load(&mut link, &heads, appends).await?;
         let (outcomes, runs) = self.plan(|run_id| heads.get(run_id).cloned(), &known, appends, now);
-        let Some(proof) = Proof::of(&runs) else { return Ok(Prepared::Over((outcomes, None))) };
+        if runs.is_empty() {
+            return Ok(Prepared::Over((outcomes, None)));
+        }
         let (columns, laid) = EventColumns::of(&runs);
         let commit = plan::announcement(&laid, &runs);
         let head = |run_id: &RunId| heads.get(run_id);
         let mut link = session.link(self.connection().await?);
         let last = transaction::append(&mut link, &runs, columns, head, session.tell()).await?.ok_or(Fault::Race)?;
-        Ok(Prepared::Written(Planned { outcomes, runs, commit, proof }, last))
+        Ok(Prepared::Written(Planned { outcomes, runs, commit }, last))
     }
 
     fn plan(
@@ -206,7 +207,7 @@ impl Writer {
 
     /// What was planned is stored, its last event at this position.
     fn stored(&mut self, planned: Planned, last: u64) -> Done {
-        let Planned { outcomes, runs, mut commit, .. } = planned;
+        let Planned { outcomes, runs, mut commit } = planned;
         let before = last - commit.feed_tip.last;
         for chunk in &mut commit.feed {
             chunk.first += before;
