@@ -68,8 +68,8 @@ impl fmt::Debug for Payload {
 
 /// Counts brackets outside strings. Grammar is not its business: a text that fools it fails in the parser.
 fn exceeds_depth(text: &[u8], max: usize) -> bool {
-    // Most texts have fewer brackets than they may nest; to count them takes a fraction of the time.
-    if text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= max {
+    // Most texts have fewer brackets than they may nest; to look for so many takes a fraction of the time.
+    if memchr::memchr2_iter(b'[', b'{', text).nth(max).is_none() {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);

@@ -3,10 +3,10 @@
 //! It is what a reader of JSON payloads gets on the wire, so that an event is encoded once, when it is stored, and the
 //! bytes are handed on from there. A test in `pb.rs` holds the two schemas together.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, Bytes};
 use jiff::Timestamp;
 use prost::Message;
-use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_varint, encoded_len_varint};
 
 use super::error::{Error, Result};
 use super::event::{Event, Origin};
@@ -14,7 +14,7 @@ use super::id::{AgentName, EventId, EventType, RunId};
 use super::json::Payload;
 
 /// The tag byte of an entry in a list of records: field 1, length-delimited.
-const ENTRY_TAG: u32 = 1;
+const ENTRY_TAG: u8 = 1;
 
 #[derive(Clone, PartialEq, Message)]
 struct Record {
@@ -57,37 +57,37 @@ struct JsonPayload {
 ///
 /// Writes what prost writes for a `Record`, and a test holds it to that; a `Record` owns its texts, which would all be
 /// copied for it.
-pub fn append_entry(event: &Event, out: &mut impl BufMut) {
+pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
     let origin = match event.origin {
         Origin::System => 1,
         Origin::User => 2,
     };
     let (occurred_at, recorded_at) = (instant(event.occurred_at), instant(event.recorded_at));
+    let (run_id, event_id, event_type) = (event.run_id.as_str(), event.event_id.as_str(), event.event_type.as_str());
     let agent_name = event.agent_name.as_ref().map_or("", AgentName::as_str);
     let json = event.payload.as_str();
-    let texts =
-        [(1, event.run_id.as_str()), (3, event.event_id.as_str()), (4, event.event_type.as_str()), (8, agent_name)];
+    let (occurred_length, recorded_length) = (occurred_at.encoded_len(), recorded_at.encoded_len());
     let payload_length = text_length(json);
-    let length = texts.iter().map(|(_, text)| text_length(text)).sum::<usize>()
+    let length = [run_id, event_id, event_type, agent_name].into_iter().map(text_length).sum::<usize>()
         + number_length(event.seq)
         + number_length(origin)
-        + message_length(occurred_at.encoded_len())
-        + message_length(recorded_at.encoded_len())
+        + message_length(occurred_length)
+        + message_length(recorded_length)
         + message_length(payload_length);
+    out.reserve(message_length(length));
     start_message(ENTRY_TAG, length, out);
-    let [run_id, event_id, event_type, agent_name] = texts;
-    put_text(run_id, out);
+    put_text(1, run_id, out);
     put_number(2, event.seq, out);
-    put_text(event_id, out);
-    put_text(event_type, out);
+    put_text(3, event_id, out);
+    put_text(4, event_type, out);
     put_number(5, origin, out);
-    for (tag, instant) in [(6, occurred_at), (7, recorded_at)] {
-        start_message(tag, instant.encoded_len(), out);
-        instant.encode_raw(out);
-    }
-    put_text(agent_name, out);
+    start_message(6, occurred_length, out);
+    occurred_at.encode_raw(out);
+    start_message(7, recorded_length, out);
+    recorded_at.encode_raw(out);
+    put_text(8, agent_name, out);
     start_message(10, payload_length, out);
-    put_text((2, json), out);
+    put_text(2, json, out);
 }
 
 // Tags here are below 16, so each takes one byte. What is empty or zero is left out, as proto3 has it.
@@ -104,22 +104,30 @@ fn message_length(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
 }
 
-fn start_message(tag: u32, length: usize, out: &mut impl BufMut) {
-    encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(length as u64, out);
+fn start_message(tag: u8, length: usize, out: &mut Vec<u8>) {
+    out.push(tag << 3 | WireType::LengthDelimited as u8);
+    put_varint(length as u64, out);
 }
 
-fn put_text((tag, text): (u32, &str), out: &mut impl BufMut) {
+fn put_text(tag: u8, text: &str, out: &mut Vec<u8>) {
     if !text.is_empty() {
         start_message(tag, text.len(), out);
-        out.put_slice(text.as_bytes());
+        out.extend_from_slice(text.as_bytes());
     }
 }
 
-fn put_number(tag: u32, number: u64, out: &mut impl BufMut) {
+fn put_number(tag: u8, number: u64, out: &mut Vec<u8>) {
     if number > 0 {
-        encode_key(tag, WireType::Varint, out);
-        encode_varint(number, out);
+        out.push(tag << 3 | WireType::Varint as u8);
+        put_varint(number, out);
+    }
+}
+
+/// Most numbers take one byte.
+fn put_varint(number: u64, out: &mut Vec<u8>) {
+    match u8::try_from(number) {
+        Ok(byte) if byte < 0x80 => out.push(byte),
+        _ => encode_varint(number, out),
     }
 }
 
@@ -235,7 +243,6 @@ fn damaged(cause: impl std::fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::BytesMut;
 
     fn event() -> Event {
         Event {
@@ -253,11 +260,11 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_as_it_was_written() {
-        let mut list = BytesMut::new();
+        let mut list = Vec::new();
         let other = Event { seq: 301, agent_name: None, ..event() };
         append_entry(&event(), &mut list);
         append_entry(&other, &mut list);
-        let mut list = list.freeze();
+        let mut list = Bytes::from(list);
         assert_eq!(decode(split_entry(&mut list).unwrap()).unwrap(), event());
         let record = split_entry(&mut list).unwrap();
         let header = header(&record).unwrap();
@@ -274,9 +281,9 @@ mod tests {
         {
             let agent_name = agent.map(|name| AgentName::parse(name).unwrap());
             let event = Event { seq, agent_name, payload: Payload::from_stored(json), ..event() };
-            let mut list = BytesMut::new();
+            let mut list = Vec::new();
             append_entry(&event, &mut list);
-            let mut list = list.freeze();
+            let mut list = Bytes::from(list);
             let length = list.len();
             let written = split_entry(&mut list).unwrap();
             assert_eq!(length, written.len() + entry_overhead(written.len()));
@@ -288,9 +295,9 @@ mod tests {
 
     #[test]
     fn a_cut_record_is_damage_not_a_panic() {
-        let mut list = BytesMut::new();
+        let mut list = Vec::new();
         append_entry(&event(), &mut list);
-        let list = list.freeze();
+        let list = Bytes::from(list);
         for end in 0..list.len() {
             let mut cut = list.slice(..end);
             assert!(split_entry(&mut cut).is_err());

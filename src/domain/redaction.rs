@@ -4,6 +4,10 @@
 
 pub mod members;
 
+use std::sync::LazyLock;
+
+use aho_corasick::packed::Searcher;
+
 use members::{Member, members, offset_in};
 
 /// The top-level members that the public view leaves out.
@@ -50,9 +54,12 @@ pub fn redact(json: &str) -> Option<String> {
     Some(public)
 }
 
-/// Most payloads have none of the keys: this look at the bytes spares them the parse. An escape may hide a key.
+/// Most payloads have none of the keys: one look at the bytes spares them the parse. An escape may hide a key.
 fn may_be_sensitive(json: &str) -> bool {
-    json.contains("\\u") || SENSITIVE_KEYS.iter().any(|key| json.contains(key))
+    // None: a processor without what it needs. Then every payload is parsed.
+    static SIGNS: LazyLock<Option<Searcher>> =
+        LazyLock::new(|| Searcher::new(SENSITIVE_KEYS.into_iter().chain(["\\u"])));
+    SIGNS.as_ref().is_none_or(|signs| signs.find(json).is_some())
 }
 
 fn is_sensitive_member(member: &Member<'_>) -> bool {

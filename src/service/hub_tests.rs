@@ -1,4 +1,3 @@
-use bytes::BytesMut;
 use jiff::Timestamp;
 
 use super::*;
@@ -10,7 +9,7 @@ fn run_id() -> RunId {
 }
 
 fn chunk(first: u64, count: u32) -> Chunk {
-    let mut data = BytesMut::new();
+    let mut data = Vec::new();
     for seq in first..first + u64::from(count) {
         let event = Event {
             run_id: run_id(),
@@ -25,7 +24,7 @@ fn chunk(first: u64, count: u32) -> Chunk {
         };
         record::append_entry(&event, &mut data);
     }
-    Chunk { first, count, sensitive: false, data: data.freeze() }
+    Chunk { first, count, sensitive: false, data: data.into() }
 }
 
 fn commit(chunks: Vec<Chunk>) -> Commit {

@@ -1,9 +1,8 @@
 //! How events lie next to each other in their stored form: in rows in feed order, each run's neighbours together. What a
 //! commit tells is cut out of it without copying, and the SQLite store keeps the rows as they are.
 
-use std::collections::HashMap;
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use foldhash::HashMap;
 
 use crate::domain::{Chunk, Event, RunId, RunStatus, record};
 
@@ -12,6 +11,10 @@ use super::{Commit, RunCommit, Tip};
 /// Bytes of records after which a row is closed. A page of one run among a thousand others reads rows of which it uses a
 /// part, so rows are kept small; a larger event has a row of its own.
 const ROW_BYTES: usize = 32 << 10;
+
+/// What the buffer of a row begins with: the first one may be the only one and small, those after it are full.
+const FIRST_BUFFER_BYTES: usize = 4 << 10;
+const NEXT_BUFFER_BYTES: usize = ROW_BYTES + (4 << 10);
 
 /// Events that follow each other in the feed.
 pub struct Row {
@@ -64,7 +67,7 @@ impl Entry {
 pub struct Layout {
     rows: Vec<Row>,
     entries: Vec<(i64, Entry)>,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     row_pos: u64,
     row_count: u32,
     row_sensitive: bool,
@@ -81,7 +84,8 @@ pub struct Laid {
 impl Layout {
     /// For events that follow `last_position` in the feed.
     pub fn after(last_position: u64) -> Self {
-        let (rows, entries, buffer) = Default::default();
+        let (rows, entries) = Default::default();
+        let buffer = Vec::with_capacity(FIRST_BUFFER_BYTES);
         Self { rows, entries, buffer, row_pos: last_position + 1, row_count: 0, row_sensitive: false }
     }
 
@@ -113,7 +117,8 @@ impl Layout {
 
     fn close_row(&mut self) {
         let (pos, count) = (self.row_pos, self.row_count);
-        self.rows.push(Row { pos, count, sensitive: self.row_sensitive, data: self.buffer.split().freeze() });
+        let data = std::mem::replace(&mut self.buffer, Vec::with_capacity(NEXT_BUFFER_BYTES)).into();
+        self.rows.push(Row { pos, count, sensitive: self.row_sensitive, data });
         self.row_pos += u64::from(count);
         self.row_count = 0;
         self.row_sensitive = false;
@@ -131,7 +136,7 @@ impl Layout {
 impl Laid {
     /// What is told of these events. `run` gives each run's id and its status after the last of them.
     pub fn commit(&self, run: impl Fn(i64) -> (RunId, RunStatus)) -> Commit {
-        let mut places: HashMap<i64, usize> = HashMap::new();
+        let mut places: HashMap<i64, usize> = HashMap::default();
         let mut runs: Vec<RunCommit> = Vec::new();
         for (number, entry) in &self.entries {
             let place = *places.entry(*number).or_insert_with(|| {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group};
 use runlog::domain::{Chunk, RunStatus, Scope, record};
 use runlog::service::hub::{Hub, Membership, WindowLimits};
@@ -40,9 +39,9 @@ fn announce(c: &mut Criterion) {
 
 /// One event.
 fn commit(seq: u64) -> Commit {
-    let mut data = BytesMut::new();
+    let mut data = Vec::new();
     record::append_entry(&events::stored(seq), &mut data);
-    let chunk = Chunk { first: seq, count: 1, sensitive: false, data: data.freeze() };
+    let chunk = Chunk { first: seq, count: 1, sensitive: false, data: data.into() };
     let tip = Tip { last: seq, status: RunStatus::Running };
     let run = RunCommit { run_id: events::run_id(0), chunks: vec![chunk.clone()], tip };
     let feed_tip = Tip { last: seq, status: RunStatus::Unspecified };

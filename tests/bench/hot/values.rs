@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use runlog::domain::{Limits, Payload, record};
 use runlog::service::hub::Batch;
@@ -42,7 +42,7 @@ fn convert(c: &mut Criterion) {
 fn encode(c: &mut Criterion) {
     let mut group = c.benchmark_group("encode");
     let event = events::stored(1);
-    let mut out = BytesMut::with_capacity(1 << 20);
+    let mut out = Vec::with_capacity(1 << 20);
     group.bench_function("record", |b| {
         b.iter(|| {
             out.clear();
@@ -50,9 +50,9 @@ fn encode(c: &mut Criterion) {
         });
     });
 
-    let mut chunk = BytesMut::new();
+    let mut chunk = Vec::new();
     (1..=CHUNK).for_each(|seq| record::append_entry(&events::stored(seq), &mut chunk));
-    let chunk = chunk.freeze();
+    let chunk = Bytes::from(chunk);
     group.throughput(Throughput::Elements(CHUNK));
     for (name, typed) in [("batch as json", false), ("batch as typed", true)] {
         let presentation = Presentation { typed, full: true };
