@@ -35,6 +35,9 @@ pub struct Documents {
 impl Documents {
     /// Takes over what `later` changed.
     pub fn merge(&mut self, later: Self) {
+        if later.is_empty() {
+            return;
+        }
         self.output_json = later.output_json.or(self.output_json.take());
         self.error_json = later.error_json.or(self.error_json.take());
         self.status_detail_json = later.status_detail_json.or(self.status_detail_json.take());

@@ -1,8 +1,7 @@
 //! What one commit will write: which events are new, which seqs they get, what becomes of their runs. No I/O, so that a
 //! bad request in a group fails alone and leaves no trace.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use jiff::{Timestamp, Unit};
 
 use crate::domain::event::Appended;
@@ -105,7 +104,7 @@ pub fn announcement(laid: &Laid, runs: &[PlannedRun]) -> Commit {
 impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
     /// An empty plan. `now` is the server's clock.
     pub fn new(head: H, known: &'a Known, lifecycle: Lifecycle, now: Timestamp) -> Self {
-        Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::new(), last_place: 0 }
+        Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::default(), last_place: 0 }
     }
 
     /// Plans one request, after those before it. On error the plan is as it was.
@@ -133,48 +132,21 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
             let run_id = append.run_id.to_string();
             return Err(Error::SeqConflict { run_id, expected, actual: planned.head.run.last_seq });
         }
-        let mut run = planned.head.run.clone();
-        let lifecycle = if append.recorded.is_some() { Lifecycle::Record } else { self.lifecycle };
-        let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
-        if let (0, Some(first)) = (run.last_seq, recorded_at.first()) {
-            (run.created_at, run.updated_at) = (*first, *first);
-        }
+        let is_import = append.recorded.is_some();
+        let lifecycle = if is_import { Lifecycle::Record } else { self.lifecycle };
         let place = match planned.events.last() {
-            Some(before) if recorded_at.is_empty() => before.place,
+            Some(before) if !is_import => before.place,
             _ => self.last_place + 1,
         };
-        run.agent_name = run.agent_name.or(append.agent_name);
-        run.structure_id = run.structure_id.or(append.structure_id);
-        let mut documents = Documents::default();
-        let mut published: Vec<Published> = Vec::with_capacity(append.events.len());
-        let mut events = Vec::with_capacity(append.events.len());
-        let mut producer_ids = Vec::new();
-        for (index, (new, repeat)) in append.events.into_iter().zip(repeats).enumerate() {
-            let seq = match repeat {
-                Repeat::Stored(seq) => seq,
-                Repeat::OfRequest(earlier) => published[earlier].seq,
-                Repeat::No => {
-                    if let Some(event_id) = &new.event_id {
-                        producer_ids.push((event_id.clone(), planned.events.len() + events.len()));
-                    }
-                    let event = self.number(planned.head.number, &run, new, recorded_at.get(index).copied());
-                    documents.merge(projection::apply(&mut run, &event, lifecycle)?);
-                    published.push(Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false });
-                    events.push(PlannedEvent { event, status: run.status, place });
-                    continue;
-                }
-            };
-            let event_id = new.event_id.unwrap_or_else(|| unreachable!("an event without an id repeats nothing"));
-            published.push(Published { seq, event_id, duplicate: true });
+        // Only a strict lifecycle refuses an event that came this far.
+        let before = (lifecycle == Lifecycle::Strict).then(|| planned.undo());
+        let appended = self.runs[index].extend(append, repeats, (lifecycle, self.now, place));
+        match (&appended, before) {
+            (Ok(_), _) => self.last_place = self.last_place.max(place),
+            (Err(_), Some(before)) => self.runs[index].restore(before),
+            (Err(error), None) => unreachable!("a lifecycle that records refuses nothing: {error}"),
         }
-        let appended = Appended { events: published, status: run.status, last_seq: run.last_seq };
-        self.last_place = self.last_place.max(place);
-        let planned = &mut self.runs[index];
-        planned.head.run = run;
-        planned.documents.merge(documents);
-        planned.events.extend(events);
-        planned.producer_ids.extend(producer_ids);
-        Ok(appended)
+        appended
     }
 
     fn run_index(&mut self, run_id: &RunId) -> usize {
@@ -190,7 +162,7 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
 
     /// Finds out which events of the request are stored, planned, or in the request already.
     fn repeats(&self, planned: &PlannedRun, append: &Append) -> Result<Vec<Repeat>> {
-        let mut in_request: HashMap<&EventId, usize> = HashMap::new();
+        let mut in_request: HashMap<&EventId, usize> = HashMap::default();
         let mut repeats = Vec::with_capacity(append.events.len());
         for (index, new) in append.events.iter().enumerate() {
             let Some(event_id) = &new.event_id else {
@@ -228,27 +200,84 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
         Some((stored.seq, stored.has_content_of(new)))
     }
 
-    fn number(&self, run_number: i64, run: &Run, new: NewEvent, recorded_at: Option<Timestamp>) -> Event {
-        let seq = run.last_seq + 1;
-        let recorded_at = recorded_at.unwrap_or_else(|| self.now.max(run.updated_at));
-        Event {
-            run_id: run.run_id.clone(),
-            seq,
-            event_id: new.event_id.unwrap_or_else(|| ids::assigned(run_number, seq)),
-            event_type: new.event_type,
-            origin: new.origin,
-            occurred_at: new.occurred_at.unwrap_or(recorded_at),
-            recorded_at,
-            agent_name: new.agent_name,
-            payload: new.payload,
-        }
-    }
-
     /// The runs that get new events; none when nothing is new.
     pub fn finish(self) -> Vec<PlannedRun> {
         let mut runs = self.runs;
         runs.retain(|run| !run.events.is_empty());
         runs
+    }
+}
+
+/// What a run was before an append.
+struct Undo {
+    run: Run,
+    documents: Documents,
+    events: usize,
+}
+
+impl PlannedRun {
+    fn undo(&self) -> Undo {
+        Undo { run: self.head.run.clone(), documents: self.documents.clone(), events: self.events.len() }
+    }
+
+    fn restore(&mut self, before: Undo) {
+        self.head.run = before.run;
+        self.documents = before.documents;
+        self.events.truncate(before.events);
+        self.producer_ids.retain(|_, index| *index < before.events);
+    }
+
+    /// Adds what is new in an append. On error a part of it may be in.
+    fn extend(
+        &mut self,
+        append: Append,
+        repeats: Vec<Repeat>,
+        (lifecycle, now, place): (Lifecycle, Timestamp, usize),
+    ) -> Result<Appended> {
+        let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
+        let Head { number, run } = &mut self.head;
+        if let (0, Some(first)) = (run.last_seq, recorded_at.first()) {
+            (run.created_at, run.updated_at) = (*first, *first);
+        }
+        run.agent_name = run.agent_name.take().or(append.agent_name);
+        run.structure_id = run.structure_id.take().or(append.structure_id);
+        let mut published: Vec<Published> = Vec::with_capacity(append.events.len());
+        for (index, (new, repeat)) in append.events.into_iter().zip(repeats).enumerate() {
+            let seq = match repeat {
+                Repeat::Stored(seq) => seq,
+                Repeat::OfRequest(earlier) => published[earlier].seq,
+                Repeat::No => {
+                    if let Some(event_id) = &new.event_id {
+                        self.producer_ids.insert(event_id.clone(), self.events.len());
+                    }
+                    let recorded_at = recorded_at.get(index).copied().unwrap_or_else(|| now.max(run.updated_at));
+                    let event = numbered(*number, run, new, recorded_at);
+                    self.documents.merge(projection::apply(run, &event, lifecycle)?);
+                    published.push(Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false });
+                    self.events.push(PlannedEvent { event, status: run.status, place });
+                    continue;
+                }
+            };
+            let event_id = new.event_id.unwrap_or_else(|| unreachable!("an event without an id repeats nothing"));
+            published.push(Published { seq, event_id, duplicate: true });
+        }
+        Ok(Appended { events: published, status: run.status, last_seq: run.last_seq })
+    }
+}
+
+/// The next event of a run.
+fn numbered(run_number: i64, run: &Run, new: NewEvent, recorded_at: Timestamp) -> Event {
+    let seq = run.last_seq + 1;
+    Event {
+        run_id: run.run_id.clone(),
+        seq,
+        event_id: new.event_id.unwrap_or_else(|| ids::assigned(run_number, seq)),
+        event_type: new.event_type,
+        origin: new.origin,
+        occurred_at: new.occurred_at.unwrap_or(recorded_at),
+        recorded_at,
+        agent_name: new.agent_name,
+        payload: new.payload,
     }
 }
 

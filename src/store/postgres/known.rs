@@ -47,7 +47,7 @@ pub async fn load(connection: &mut Link<'_>, heads: &HashMap<RunId, Head>, appen
             }
         }
     }
-    let mut known = Known::new();
+    let mut known = Known::default();
     if !runs.is_empty() {
         let query = sqlx::query_as::<_, EventRow>(BY_ID).bind(runs).bind(event_ids).bind(lengths);
         learn(&mut known, &asked, query.fetch_all(&mut *connection).await?)?;

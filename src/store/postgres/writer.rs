@@ -136,7 +136,7 @@ impl Writer {
             }
         }
         let head = |run_id: &RunId| self.heads.get(run_id).cloned();
-        let (outcomes, runs) = self.plan(head, &Known::new(), appends, plan::now());
+        let (outcomes, runs) = self.plan(head, &Known::default(), appends, plan::now());
         // The run may be another by now, so a no is not final.
         if outcomes.iter().any(Result::is_err) {
             return None;

@@ -1,7 +1,6 @@
 //! The runs that were written to lately, so that a publish to a live run reads nothing from the disk.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use sqlx::SqliteConnection;
 
 use crate::domain::{Error, Result, RunId};
@@ -26,7 +25,7 @@ pub struct Heads {
 impl Heads {
     /// An empty cache; `last_number` is the newest run's.
     pub fn new(last_number: i64) -> Self {
-        Self { by_id: HashMap::new(), last_number, clock: 0 }
+        Self { by_id: HashMap::default(), last_number, clock: 0 }
     }
 
     /// Reads the runs that are not cached. Runs that do not exist stay absent.

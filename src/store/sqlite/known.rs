@@ -1,7 +1,6 @@
 //! The stored events whose ids a group of appends carries: what the plan compares repeats with.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use sqlx::SqliteConnection;
 
 use crate::domain::{Error, Event, EventId, Result, record};
@@ -29,7 +28,7 @@ pub async fn load(
 ) -> Result<Known> {
     let mut candidates: Vec<(i64, u64)> = Vec::new();
     let mut wanted = Vec::new();
-    let mut sent: HashMap<(i64, &EventId), Vec<usize>> = HashMap::new();
+    let mut sent: HashMap<(i64, &EventId), Vec<usize>> = HashMap::default();
     for append in appends {
         let Some(head) = heads.get(&append.run_id) else { continue };
         let (run, last_seq) = (head.number, head.run.last_seq);
@@ -47,7 +46,7 @@ pub async fn load(
     candidates.extend(sealed.into_iter().map(|place| (place.run, place.seq)));
     candidates.sort_unstable();
     candidates.dedup();
-    let mut known = Known::new();
+    let mut known = Known::default();
     events_at(writer, tail, &candidates, |run, event| {
         // Another id may have the same hash.
         if let Some(lengths) = sent.get(&(run, &event.event_id)) {

@@ -8,10 +8,10 @@
 //! A commit writes the row of a run only when more than its last seq and its last time change; those two are in the log
 //! and so here, until a seal writes them.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use foldhash::HashMap;
 use jiff::Timestamp;
 
 use crate::store::Range;
@@ -133,7 +133,7 @@ impl Tail {
         ends: impl IntoIterator<Item = (i64, End)>,
         last_position: u64,
     ) {
-        let mut anew: HashMap<i64, RunTail> = HashMap::new();
+        let mut anew: HashMap<i64, RunTail> = HashMap::default();
         for (run, entry) in entries {
             anew.entry(run).or_default().entries.push(entry);
         }

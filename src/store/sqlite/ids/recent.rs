@@ -1,7 +1,8 @@
 //! The ids of the unsealed end of the log.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::block::Place;
 
