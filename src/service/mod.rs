@@ -68,10 +68,16 @@ impl Service {
 
     /// Whether the store answers and the server does not drain.
     pub async fn ready(&self) -> Result<()> {
-        if self.draining.is_cancelled() {
+        if self.is_draining() {
             return Err(Error::ShuttingDown);
         }
         self.store.ready().await
+    }
+
+    /// Whether the server drains.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
     }
 
     /// Resolves when the server begins to drain.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::event::Appended;
-use crate::domain::{Error, NewEvent, Result};
+use crate::domain::{Error, Result};
 
 use super::{Append, Import, Receipt};
 
@@ -52,6 +53,12 @@ struct Reply {
     _queue_bytes: OwnedSemaphorePermit,
 }
 
+/// Room in the queue: for its bytes, and for itself.
+type Room<'a> = (OwnedSemaphorePermit, mpsc::Permit<'a, Request>);
+
+/// Bytes that an event takes in memory besides its payload, about.
+const EVENT_BYTES: usize = 256;
+
 /// The end of the queue where appends go in.
 pub struct Queue {
     requests: mpsc::Sender<Request>,
@@ -65,6 +72,8 @@ pub struct Waiting {
     requests: mpsc::Receiver<Request>,
     options: QueueOptions,
     closing: CancellationToken,
+    /// Whether the last group held more than one append.
+    had_company: bool,
 }
 
 /// What is to be committed together.
@@ -84,40 +93,71 @@ impl Queue {
         let (sender, requests) = mpsc::channel(options.queue_events);
         let bytes = Arc::new(Semaphore::new(options.queue_bytes));
         let closing = CancellationToken::new();
-        let waiting = Waiting { requests, options: options.clone(), closing: closing.clone() };
+        let waiting = Waiting { requests, options: options.clone(), closing: closing.clone(), had_company: false };
         (Self { requests: sender, bytes, options, closing }, waiting)
     }
 
     /// See [`Store::submit`](super::Store::submit).
     pub async fn submit(&self, append: Append) -> Result<Receipt> {
         assert!(!append.events.is_empty(), "an append holds at least one event");
-        let bytes = append.events.iter().map(weight).sum();
-        let room = tokio::time::timeout(self.options.queue_wait, self.room(&append)).await;
-        let (permit, place) = room.map_err(|_| Error::Overloaded {
-            what: "the publish queue is full",
-            retry_after: self.options.queue_wait.max(Duration::from_secs(1)),
-        })??;
+        let (bytes, weight) = self.weigh(&append);
+        let (permit, place) = match self.room_now(weight)? {
+            Some(room) => room,
+            None => self.room(weight).await?,
+        };
         let (outcome, receipt) = Receipt::new();
         let reply = Reply { outcome, import: append.import().cloned(), _queue_bytes: permit };
         place.send(Request { append, bytes, reply });
         Ok(receipt)
     }
 
-    /// Waits for room: bytes first, then a place.
-    async fn room(&self, append: &Append) -> Result<(OwnedSemaphorePermit, mpsc::Permit<'_, Request>)> {
+    /// What an append takes in memory, about, and how much of the queue's bytes.
+    fn weigh(&self, append: &Append) -> (usize, u32) {
         // An event takes its share of the places too, so that one semaphore holds the queue to both bounds.
         let share = self.options.queue_bytes / self.options.queue_events.max(1);
-        let weight = append.events.iter().map(|event| weight(event).max(share)).sum::<usize>();
-        let weight = u32::try_from(weight.min(self.options.queue_bytes)).unwrap_or(u32::MAX);
+        let (mut bytes, mut weight) = (0, 0);
+        for event in &append.events {
+            let of_event = event.payload.as_str().len() + EVENT_BYTES;
+            bytes += of_event;
+            weight += of_event.max(share);
+        }
+        (bytes, u32::try_from(weight.min(self.options.queue_bytes)).unwrap_or(u32::MAX))
+    }
+
+    /// Room, if there is some and nobody waits for it.
+    fn room_now(&self, weight: u32) -> Result<Option<Room<'_>>> {
+        if self.closing.is_cancelled() {
+            return Err(Error::ShuttingDown);
+        }
+        let permit = match Arc::clone(&self.bytes).try_acquire_many_owned(weight) {
+            Ok(permit) => permit,
+            Err(TryAcquireError::NoPermits) => return Ok(None),
+            Err(TryAcquireError::Closed) => return Err(self.gone()),
+        };
+        match self.requests.try_reserve() {
+            Ok(place) => Ok(Some((permit, place))),
+            Err(TrySendError::Full(())) => Ok(None),
+            Err(TrySendError::Closed(())) => Err(self.gone()),
+        }
+    }
+
+    /// Waits for room: bytes first, then a place.
+    async fn room(&self, weight: u32) -> Result<Room<'_>> {
         let room = async {
             let permit = Arc::clone(&self.bytes).acquire_many_owned(weight).await.map_err(|_| self.gone())?;
             Ok((permit, self.requests.reserve().await.map_err(|_| self.gone())?))
         };
-        tokio::select! {
-            biased;
-            () = self.closing.cancelled() => Err(Error::ShuttingDown),
-            room = room => room,
-        }
+        let room = async {
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => Err(Error::ShuttingDown),
+                room = room => room,
+            }
+        };
+        tokio::time::timeout(self.options.queue_wait, room).await.map_err(|_| Error::Overloaded {
+            what: "the publish queue is full",
+            retry_after: self.options.queue_wait.max(Duration::from_secs(1)),
+        })?
     }
 
     /// Whether the other end is there.
@@ -156,16 +196,47 @@ impl Waiting {
                 () = self.closing.cancelled(), if !self.requests.is_closed() => self.requests.close(),
             }
         };
-        let (mut events, mut bytes) = (first.append.events.len(), first.bytes);
-        let mut group = Group { appends: vec![first.append], replies: Replies(vec![first.reply]) };
-        while events < self.options.max_commit_events && bytes < self.options.max_commit_bytes {
-            let Ok(next) = self.requests.try_recv() else { break };
-            events += next.append.events.len();
-            bytes += next.bytes;
-            group.appends.push(next.append);
-            group.replies.0.push(next.reply);
+        let mut group = Taking::new(first);
+        self.take(&mut group);
+        // The first one woke us, maybe before the others that the same round of the runtime brings. Where there were others
+        // lately they are waited for, a round, so that they share a commit; a lone publisher is not kept waiting.
+        if self.had_company {
+            tokio::task::yield_now().await;
+            self.take(&mut group);
         }
-        Some(group)
+        self.had_company = group.appends.len() > 1;
+        Some(Group { appends: group.appends, replies: Replies(group.replies) })
+    }
+
+    /// Takes what is there, up to the bounds of a commit.
+    fn take(&mut self, group: &mut Taking) {
+        while group.events < self.options.max_commit_events && group.bytes < self.options.max_commit_bytes {
+            let Ok(next) = self.requests.try_recv() else { break };
+            group.add(next);
+        }
+    }
+}
+
+/// A group in the making.
+struct Taking {
+    appends: Vec<Append>,
+    replies: Vec<Reply>,
+    events: usize,
+    bytes: usize,
+}
+
+impl Taking {
+    fn new(first: Request) -> Self {
+        let mut group = Self { appends: Vec::new(), replies: Vec::new(), events: 0, bytes: 0 };
+        group.add(first);
+        group
+    }
+
+    fn add(&mut self, request: Request) {
+        self.events += request.append.events.len();
+        self.bytes += request.bytes;
+        self.appends.push(request.append);
+        self.replies.push(request.reply);
     }
 }
 
@@ -181,9 +252,4 @@ impl Replies {
             let _ = reply.outcome.send(outcome);
         }
     }
-}
-
-/// Bytes that an event takes in memory, about.
-fn weight(event: &NewEvent) -> usize {
-    event.payload.as_str().len() + 256
 }

@@ -1,6 +1,6 @@
 //! PublishStream: many publishes on one stream, taken in without waiting for the answers to those before.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 
 use futures_util::stream::{Stream, unfold};
 use tokio::sync::mpsc;
@@ -45,12 +45,14 @@ pub fn answers(service: Service, requests: Streaming<pb::PublishStreamRequest>) 
 }
 
 async fn take_in(service: Service, mut requests: Streaming<pb::PublishStreamRequest>, pending: mpsc::Sender<Pending>) {
+    let mut draining = pin!(service.draining());
     loop {
+        // Requests that are there come first: to look at the others costs more than to take one in.
         let request = tokio::select! {
             biased;
-            () = service.draining() => Err(status::from_error(&Error::ShuttingDown)),
+            request = requests.message(), if !service.is_draining() => request.map_err(status::from_wire),
+            () = &mut draining => Err(status::from_error(&Error::ShuttingDown)),
             () = pending.closed() => return,
-            request = requests.message() => request.map_err(status::from_wire),
         };
         let next = match request {
             Ok(None) => return,
