@@ -18,6 +18,7 @@ use crate::store::run_row::changes_more;
 use crate::store::{Append, Commit, CommitListener};
 
 use super::error::from_sqlx;
+use super::growth::Growth;
 use super::heads::Heads;
 use super::ids::{self, Ids, Place};
 use super::memory::Memory;
@@ -48,6 +49,7 @@ pub struct Committer {
     /// For upkeep, see [`open::keeper_options`].
     pub keeper: SqliteConnection,
     pub checkpoints: Checkpoints,
+    pub growth: Growth,
     pub listener: Arc<dyn CommitListener>,
     pub tail: Arc<Tail>,
     pub heads: Heads,
@@ -73,6 +75,7 @@ impl Committer {
                 self.stale = true;
                 tracing::warn!(%error, "sealing the end of the log failed; it is tried again after the next commit");
             }
+            self.growth.keep_ahead().await;
             if let Err(error) = self.checkpoints.bound(&mut self.keeper).await {
                 tracing::warn!(%error, "moving the write-ahead log failed; it is tried again after the next commit");
             }
@@ -206,6 +209,7 @@ impl Committer {
         let bytes: usize = writes.rows.iter().map(|row| row.data.len()).sum();
         self.upkeep.unsealed.bytes += bytes;
         self.checkpoints.written(bytes + COMMIT_BYTES);
+        self.growth.written(bytes + COMMIT_BYTES);
         self.tail.committed(writes.ends, writes.commit.feed_tip.last);
         self.heads.commit(writes.runs.into_iter().map(|planned| planned.head));
         self.listener.committed(writes.commit);
@@ -266,9 +270,12 @@ const MAX_INSERT_ROWS: usize = 4_000;
 
 /// The statements of a commit with this many log rows. One statement takes all rows, unless they are very many: the
 /// connection keeps the last 100 texts prepared, and five statements for each are little.
+///
+/// Most commits change no run's row. They are one statement, which is a transaction by itself: every further one wakes the
+/// committer for nothing.
 fn commit_sql(rows: usize, has_runs: bool, has_documents: bool) -> String {
     const ROW: &str = "(?, ?, ?, ?)";
-    let mut sql = String::from("BEGIN IMMEDIATE;\n");
+    let mut sql = String::new();
     let mut left = rows;
     while left > 0 {
         let count = left.min(MAX_INSERT_ROWS);
@@ -277,12 +284,14 @@ fn commit_sql(rows: usize, has_runs: bool, has_documents: bool) -> String {
         sql.push_str(";\n");
         left -= count;
     }
+    if rows <= MAX_INSERT_ROWS && !has_runs && !has_documents {
+        return sql;
+    }
     if has_runs {
         sql.push_str(runs::UPSERT_RUNS);
     }
     if has_documents {
         sql.push_str(runs::UPSERT_DOCUMENTS);
     }
-    sql.push_str("COMMIT;");
-    sql
+    format!("BEGIN IMMEDIATE;\n{sql}COMMIT;")
 }

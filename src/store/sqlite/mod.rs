@@ -7,12 +7,14 @@
 //! | `committer` | the one writer: takes what waits, commits it, tells of it |
 //! | `known` | which stored events a group of appends repeats |
 //! | `heads`, `ids`, `tail` | what the writer keeps in memory: runs, ids, and the end of the log that no index covers yet |
-//! | `upkeep`, `seal`, `wal` | what it does between commits: moving that end into the indexes, slice by slice |
+//! | `upkeep`, `seal` | what it does between commits: moving that end into the indexes, slice by slice |
+//! | `wal`, `growth` | the write-ahead log: its way into the database, its bound, its length |
 //! | `read`, `runs`, `find` | the readers' side |
 
 mod committer;
 mod error;
 mod find;
+mod growth;
 mod heads;
 mod ids;
 pub mod inspect;

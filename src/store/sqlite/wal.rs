@@ -19,12 +19,12 @@ use super::error::from_sqlx;
 const MOVED_AT_ONCE_BYTES: usize = 4 << 20;
 
 /// Pages of the log after which the writer moves the rest.
-const LONG_PAGES: i64 = 4_096;
+const LONG_PAGES: i64 = 2_048;
 
 /// Pages of the log after which it is made to begin anew. SQLite does it by itself when no reader is in the log. Where
 /// one reader always overlaps the next that never happens, and the log would grow for ever; so the writer waits until
 /// those who are in it have left, which is a page's time: who comes while it waits reads the database itself.
-const MAX_PAGES: i64 = 16_384;
+const MAX_PAGES: i64 = 8_192;
 
 /// While the task moves.
 const MOVING: i64 = -1;

@@ -10,6 +10,11 @@ use runlog::store::{Range, RunQuery, SharedStore};
 use super::{execute, refusal, try_open};
 use crate::bed::*;
 
+/// Bytes of a page, as the header of a file says.
+fn page_bytes(file: &[u8]) -> usize {
+    u16::from_be_bytes([file[16], file[17]]).into()
+}
+
 /// Where a byte pattern stands in the file.
 fn find(haystack: &[u8], needle: &[u8]) -> usize {
     haystack.windows(needle.len()).position(|window| window == needle).unwrap()
@@ -18,7 +23,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> usize {
 async fn filled(bed: &SqliteBed) -> PathBuf {
     let store = bed.open(ALWAYS_SEALED).await.0;
     for n in 0..40 {
-        let text = format!("{}-mark-{n:02}-{}", "x".repeat(5_000), "x".repeat(5_000));
+        let text = format!("{}-mark-{n:02}-{}", "x".repeat(10_000), "x".repeat(10_000));
         store.append(append(&format!("r{}", n % 4), vec![with_id(&n.to_string(), event(&text))])).await.unwrap();
     }
     store.close().await;
@@ -61,9 +66,10 @@ async fn damage_in_an_event_harms_that_event_only() {
     let bed = SqliteBed::here();
     let path = filled(&bed).await;
     let mut bytes = fs::read(&path).unwrap();
-    // The b-tree page that begins the row of r1's third event: its cells no longer make sense.
-    let page = find(&bytes, b"-mark-09-") / 4096 * 4096;
-    let inside = bytes[page..page + 4096].iter().position(|byte| *byte == b'x').unwrap();
+    // A page in the middle of the row of r1's third event: it no longer leads to the next.
+    let size = page_bytes(&bytes);
+    let page = find(&bytes, b"-mark-09-") / size * size;
+    let inside = bytes[page..page + size].iter().position(|byte| *byte == b'x').unwrap();
     bytes[page..page + inside.max(8)].fill(0xff);
     fs::write(&path, bytes).unwrap();
     let store = bed.open(NEVER_SEALED).await.0;
@@ -80,10 +86,10 @@ async fn damage_anywhere_is_an_error_and_no_panic() {
     let bed = SqliteBed::here();
     let path = filled(&bed).await;
     let whole = fs::read(&path).unwrap();
-    let (mut refused, mut told) = (0, 0);
-    for page in 0..whole.len() / 4096 {
+    let (size, mut refused, mut told) = (page_bytes(&whole), 0, 0);
+    for page in 0..whole.len() / size {
         let mut bytes = whole.clone();
-        bytes[page * 4096..(page + 1) * 4096].fill(if page % 2 == 0 { 0 } else { 0xd7 });
+        bytes[page * size..(page + 1) * size].fill(if page % 2 == 0 { 0 } else { 0xd7 });
         fs::write(&path, &bytes).unwrap();
         for extension in ["db-wal", "db-shm"] {
             let _ = fs::remove_file(path.with_extension(extension));
