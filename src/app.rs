@@ -17,6 +17,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
+use tower::Layer;
 
 use crate::config::{NotifyOption, ServeOptions, StoreUrl};
 use crate::pb;
@@ -28,7 +29,7 @@ use crate::store::postgres::{self, PostgresOptions, PostgresStore};
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
 use crate::store::{CommitListener, QueueOptions, SharedStore};
 use crate::transport::connections;
-use crate::transport::grpc::{EventHandler, RunHandler, WireErrors};
+use crate::transport::grpc::{Dispatch, EventHandler, RunHandler, WireErrors};
 use crate::transport::rest::{self, Gateway, GatewayOptions};
 use crate::transport::{measures, status};
 
@@ -111,7 +112,8 @@ impl Server {
         let routes = self.routes(health_service);
         let upkeep = tokio::spawn(measures::upkeep());
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
-        let server = transport(&self.options).add_routes(routes).serve_with_incoming_shutdown(
+        let events = Dispatch::layer(self.events(), EVENT_SERVICE);
+        let server = transport(&self.options).layer(events).add_routes(routes).serve_with_incoming_shutdown(
             connections::accept(self.listener, self.options.max_connections, cut.clone()),
             async move { draining.cancelled().await },
         );
@@ -154,7 +156,14 @@ impl Server {
         Ok(())
     }
 
-    /// gRPC and the JSON gateway, on one port.
+    /// Publishing, listing and following over gRPC.
+    fn events(&self) -> WireErrors<EventServiceServer<EventHandler>> {
+        let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
+        WireErrors::layer(self.options.request_timeout())
+            .layer(events.max_decoding_message_size(self.max_message_bytes()))
+    }
+
+    /// The rest of gRPC, and the JSON gateway, on the same port.
     fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>) -> Routes {
         let grpc = self.grpc(health).into_axum_router().reset_fallback();
         let grpc = grpc.layer(WireErrors::layer(self.options.request_timeout()));
@@ -163,16 +172,17 @@ impl Server {
     }
 
     fn grpc(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>) -> Routes {
-        // A little above the bound, so that one payload of exactly that size fits with what is around it.
-        let max_bytes = self.options.max_request_bytes + FRAMING_BYTES;
-        let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
         let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
         const DECODES: &str = "our own descriptors decode";
         Routes::new(health)
-            .add_service(events.max_decoding_message_size(max_bytes))
-            .add_service(runs.max_decoding_message_size(max_bytes))
+            .add_service(runs.max_decoding_message_size(self.max_message_bytes()))
             .add_service(reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}")))
             .add_service(reflection().build_v1alpha().unwrap_or_else(|_| unreachable!("{DECODES}")))
+    }
+
+    /// A little above the bound, so that one payload of exactly that size fits with what is around it.
+    fn max_message_bytes(&self) -> usize {
+        self.options.max_request_bytes + FRAMING_BYTES
     }
 }
 

@@ -1,11 +1,13 @@
 //! The gRPC services. A handler decodes, calls the service once, encodes.
 
+mod dispatch;
 mod event_service;
 mod publish_stream;
 mod run_service;
 mod subscribe;
 mod wire_errors;
 
+pub use dispatch::Dispatch;
 pub use event_service::EventHandler;
 pub use run_service::RunHandler;
 pub use wire_errors::WireErrors;
