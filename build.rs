@@ -17,7 +17,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("runlog_descriptor.bin"), compiler.encode_file_descriptor_set())?;
 
-    tonic_prost_build::configure()
+    let mut config = tonic_prost_build::configure();
+    // Most payloads are `json`. A variant that lies in the payload itself makes every event as large as the largest of them.
+    for variant in typed_variants(&compiler) {
+        config = config.boxed(format!(".runlog.v1.Payload.variant.{variant}"));
+    }
+    config
         .build_client(true)
         .build_server(true)
         .codec_path("crate::pb::codec::SmallBuffers")
@@ -25,4 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".runlog.v1.EventBatch", "crate::pb::EventBatch")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
+}
+
+/// The names of the payload's variants that are messages.
+fn typed_variants(compiler: &protox::Compiler) -> Vec<String> {
+    let payload = compiler.descriptor_pool().get_message_by_name("runlog.v1.Payload");
+    let fields = payload.iter().flat_map(|payload| payload.fields()).collect::<Vec<_>>();
+    let typed =
+        fields.into_iter().filter(|field| field.containing_oneof().is_some() && field.kind().as_message().is_some());
+    typed.map(|field| field.name().to_owned()).collect()
 }

@@ -19,7 +19,7 @@ async fn workload(server: &Server) {
     }
     events.publish(publish("r", vec![good("e", "step")])).await.unwrap();
     let typed = pb::RunEnd { output_json: Some(format!("\"{SECRET}\"")), ..Default::default() };
-    let payload = Some(pb::Payload { extra_json: String::new(), variant: Some(Variant::RunEnd(typed)) });
+    let payload = Some(pb::Payload { extra_json: String::new(), variant: Some(Variant::RunEnd(typed.into())) });
     events.publish(publish("typed", vec![pb::NewEvent { payload, ..Default::default() }])).await.unwrap();
 
     // Refused: no JSON, too deep, another content under the same id, too large, wrong in a typed member.
@@ -34,7 +34,7 @@ async fn workload(server: &Server) {
         pb::NewEvent {
             payload: Some(pb::Payload {
                 extra_json: SECRET.to_owned(),
-                variant: Some(Variant::RunEnd(pb::RunEnd::default())),
+                variant: Some(Variant::RunEnd(Box::default())),
             }),
             ..Default::default()
         },

@@ -69,7 +69,7 @@ async fn a_payload_is_json_nested_at_most_64_deep() {
     }
     assert_refused(&server, vec![json_event("x", &format!("[{}]", nested(64)))], "events[0].payload").await;
     let typed = |depth: usize| {
-        typed_event(Variant::RunEnd(pb::RunEnd { output_json: Some(nested(depth)), ..Default::default() }))
+        typed_event(Variant::RunEnd(pb::RunEnd { output_json: Some(nested(depth)), ..Default::default() }.into()))
     };
     assert_refused(&server, vec![typed(64)], "events[0].payload").await;
     assert_refused(&server, vec![json_event("x", &"[".repeat(1 << 20))], "events[0].payload").await;
@@ -84,9 +84,9 @@ async fn a_typed_double_is_a_number_that_json_can_say() {
         let step = pb::Step { duration_ms: Some(bad), ..Default::default() };
         let limit = pb::LimitExceeded { current_value: Some(bad), ..Default::default() };
         for (variant, field) in [
-            (Variant::RunEnd(cost), "run_end.cost_usd"),
-            (Variant::Step(step), "step.duration_ms"),
-            (Variant::LimitExceeded(limit), "limit_exceeded.current_value"),
+            (Variant::RunEnd(cost.into()), "run_end.cost_usd"),
+            (Variant::Step(step.into()), "step.duration_ms"),
+            (Variant::LimitExceeded(limit.into()), "limit_exceeded.current_value"),
         ] {
             let field = format!("events[0].payload.{field}");
             assert_refused(&server, vec![typed_event(variant)], &field).await;
@@ -94,16 +94,16 @@ async fn a_typed_double_is_a_number_that_json_can_say() {
     }
     let extremes = [f64::MAX, f64::MIN_POSITIVE, -0.0, 5e-324, 0.1 + 0.2];
     let steps = extremes.map(|number| pb::Step { duration_ms: Some(number), ..Default::default() });
-    server.publish("r", steps.iter().map(|step| typed_event(Variant::Step(step.clone()))).collect()).await;
+    server.publish("r", steps.iter().map(|step| typed_event(Variant::Step(step.clone().into()))).collect()).await;
     let typed = pb::ListEventsRequest { payload_format: pb::PayloadFormat::Typed.into(), ..list_run("r") };
     let read = server.list(typed).await.unwrap().events.into_iter().map(|event| event.payload.unwrap().variant);
-    assert_eq!(read.collect::<Vec<_>>(), steps.map(|step| Some(Variant::Step(step))));
+    assert_eq!(read.collect::<Vec<_>>(), steps.map(|step| Some(Variant::Step(step.into()))));
 }
 
 #[tokio::test]
 async fn extra_json_is_an_object_beside_a_variant_and_contradicts_no_field() {
     let server = TestServer::start().await;
-    let step = || Some(Variant::Step(pb::Step { phase: Some("end".to_owned()), ..Default::default() }));
+    let step = || Some(Variant::Step(pb::Step { phase: Some("end".to_owned()), ..Default::default() }.into()));
     let json = || Some(Variant::Json("{}".to_owned()));
     for (event, field) in [
         (with_extra("{}", json()), "extra_json"),
@@ -113,7 +113,7 @@ async fn extra_json_is_an_object_beside_a_variant_and_contradicts_no_field() {
         (with_extra(r#"{"a":1,"a":2}"#, step()), "extra_json"),
         (with_extra(r#"{"phase":"start"}"#, step()), "step.phase"),
         (
-            typed_event(Variant::RunStart(pb::RunStart { input_json: Some("{".to_owned()), framework: None })),
+            typed_event(Variant::RunStart(pb::RunStart { input_json: Some("{".to_owned()), framework: None }.into())),
             "run_start.input_json",
         ),
     ] {
@@ -125,7 +125,7 @@ async fn extra_json_is_an_object_beside_a_variant_and_contradicts_no_field() {
 async fn a_refusal_is_short_however_long_what_was_sent_is() {
     let server = TestServer::start().await;
     let key = "é".repeat(100_000);
-    let twice = with_extra(&format!(r#"{{"{key}":1,"{key}":2}}"#), Some(Variant::Step(pb::Step::default())));
+    let twice = with_extra(&format!(r#"{{"{key}":1,"{key}":2}}"#), Some(Variant::Step(Box::default())));
     assert_refused(&server, vec![twice], "events[0].payload.extra_json").await;
     server.publish("r", notes(1)).await;
     let request = pb::ListEventsRequest { cursor: key.clone(), ..list_run("r") };

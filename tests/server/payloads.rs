@@ -93,7 +93,7 @@ async fn what_a_variant_does_not_model_travels_in_extra_json() {
     let run_end = pb::RunEnd { prompt_tokens: Some(u64::MAX), ..Default::default() };
     let payload = pb::Payload {
         extra_json: r#"{"total_tokens":1e2,"mine":{"x":[null]}}"#.to_owned(),
-        variant: Some(Variant::RunEnd(run_end)),
+        variant: Some(Variant::RunEnd(run_end.into())),
     };
     server.publish("r", vec![pb::NewEvent { payload: Some(payload.clone()), ..Default::default() }]).await;
     let stored = r#"{"prompt_tokens":18446744073709551615,"total_tokens":1e2,"mine":{"x":[null]}}"#;
@@ -106,7 +106,7 @@ async fn what_a_variant_does_not_model_travels_in_extra_json() {
 async fn an_event_without_a_payload_has_an_empty_one() {
     let server = TestServer::start().await;
     let bare = |r#type: &str| pb::NewEvent { r#type: r#type.to_owned(), ..Default::default() };
-    server.publish("r", vec![bare("mine"), bare("step"), typed_event(Variant::Step(pb::Step::default()))]).await;
+    server.publish("r", vec![bare("mine"), bare("step"), typed_event(Variant::Step(Box::default()))]).await;
     assert_eq!(texts(&server, "r").await, ["{}", "{}", "{}"]);
 }
 

@@ -140,9 +140,9 @@ async fn type_and_origin_have_defaults_and_a_given_origin_stands() {
     let server = TestServer::start().await;
     let given = |origin: pb::Origin, event| pb::NewEvent { origin: origin.into(), ..event };
     let events = vec![
-        typed_event(Variant::RunStart(pb::RunStart::default())),
-        typed_event(Variant::StructureRunRunning(pb::StructureRunRunning::default())),
-        typed_event(Variant::LimitExceeded(pb::LimitExceeded::default())),
+        typed_event(Variant::RunStart(Box::default())),
+        typed_event(Variant::StructureRunRunning(Box::default())),
+        typed_event(Variant::LimitExceeded(Box::default())),
         json_event("run.mine", "{}"),
         json_event("running", "{}"),
         given(pb::Origin::User, json_event("run.mine", "{}")),
@@ -167,8 +167,8 @@ async fn type_and_origin_have_defaults_and_a_given_origin_stands() {
 async fn a_variant_under_a_type_that_is_not_its_own_is_refused() {
     let server = TestServer::start().await;
     let under = |name: &str, variant| vec![pb::NewEvent { r#type: name.to_owned(), ..typed_event(variant) }];
-    let transition = || Variant::StatusTransition(pb::StatusTransition::default());
-    let refusal = server.try_publish("r", under("step", Variant::ToolCall(pb::ToolCall::default()))).await;
+    let transition = || Variant::StatusTransition(Box::default());
+    let refusal = server.try_publish("r", under("step", Variant::ToolCall(Box::default()))).await;
     refused_field(refusal, "events[0].payload");
     refused_field(server.try_publish("r", under("run.created", transition())).await, "events[0].payload");
     refused_field(server.try_publish("r", under("", transition())).await, "events[0].type");

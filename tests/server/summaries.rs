@@ -18,12 +18,13 @@ async fn stored(server: &TestServer, event: pb::NewEvent) -> Value {
 async fn raw_tool_input_and_output_become_summaries_with_secrets_masked() {
     let server = TestServer::start().await;
     let input = r#"{"query":"docs","api_key":"sk-123","nested":{"password":"hunter2","n":1}}"#;
-    let event = typed_event(Variant::ToolInvoked(pb::ToolInvoked {
+    let invoked = pb::ToolInvoked {
         tool_name: Some("search".to_owned()),
         tool_input_json: Some(input.to_owned()),
         tool_output_json: Some(r#"["one","two"]"#.to_owned()),
         ..Default::default()
-    }));
+    };
+    let event = typed_event(Variant::ToolInvoked(invoked.into()));
     let stored = stored(&server, event).await;
     assert!(!stored.to_string().contains("sk-123") && !stored.to_string().contains("hunter2"), "{stored}");
     assert!(stored.get("tool_input_json").is_none() && stored.get("tool_output_json").is_none());
@@ -48,11 +49,12 @@ async fn raw_tool_input_and_output_become_summaries_with_secrets_masked() {
 #[tokio::test]
 async fn raw_input_of_a_tool_call_becomes_a_preview_with_secrets_masked() {
     let server = TestServer::start().await;
-    let event = typed_event(Variant::ToolCall(pb::ToolCall {
+    let call = pb::ToolCall {
         input_json: Some(r#"{"token":"abc", "q":"x"}"#.to_owned()),
         output_json: Some(format!("\"{}\"", "é".repeat(501))),
         ..Default::default()
-    }));
+    };
+    let event = typed_event(Variant::ToolCall(call.into()));
     let stored = stored(&server, event).await;
     assert_eq!(stored["input_preview"], r#"{"token":"[REDACTED]","q":"x"}"#);
     assert_eq!(stored["output_preview"], "é".repeat(500));
@@ -63,7 +65,7 @@ async fn raw_input_of_a_tool_call_becomes_a_preview_with_secrets_masked() {
 async fn the_same_raw_input_again_is_a_duplicate() {
     let server = TestServer::start().await;
     let variant = pb::ToolCall { input_json: Some(r#"{"token":1}"#.to_owned()), ..Default::default() };
-    let event = pb::NewEvent { event_id: "a".to_owned(), ..typed_event(Variant::ToolCall(variant)) };
+    let event = pb::NewEvent { event_id: "a".to_owned(), ..typed_event(Variant::ToolCall(variant.into())) };
     server.publish("r", vec![event.clone()]).await;
     assert!(server.publish("r", vec![event]).await.events[0].duplicate);
 }
@@ -73,14 +75,14 @@ async fn raw_input_beside_its_summary_is_refused_by_name() {
     let server = TestServer::start().await;
     let raw = || Some("{}".to_owned());
     let call = pb::ToolCall { input_preview: raw(), input_json: raw(), ..Default::default() };
-    let refusal = server.try_publish("r", vec![typed_event(Variant::ToolCall(call))]).await;
+    let refusal = server.try_publish("r", vec![typed_event(Variant::ToolCall(call.into()))]).await;
     refused_field(refusal, "events[0].payload.tool_call.input_json");
     let summary = Some(pb::ToolSummary::default());
     let invoked = pb::ToolInvoked { tool_output_summary: summary, tool_output_json: raw(), ..Default::default() };
-    let refusal = server.try_publish("r", vec![typed_event(Variant::ToolInvoked(invoked))]).await;
+    let refusal = server.try_publish("r", vec![typed_event(Variant::ToolInvoked(invoked.into()))]).await;
     refused_field(refusal, "events[0].payload.tool_invoked.tool_output_json");
     let call = pb::ToolCall { input_json: Some("{".to_owned()), ..Default::default() };
-    let refusal = server.try_publish("r", vec![typed_event(Variant::ToolCall(call))]).await;
+    let refusal = server.try_publish("r", vec![typed_event(Variant::ToolCall(call.into()))]).await;
     refused_field(refusal, "events[0].payload.tool_call.input_json");
     assert!(server.everything().await.is_empty());
 }
@@ -92,7 +94,7 @@ async fn previews_of_a_tool_call_are_cut_at_500_characters() {
     assert_eq!(stored(&server, call(500)).await["input_preview"], "é".repeat(500));
     assert_eq!(stored(&server, call(501)).await, json!({"input_preview": "é".repeat(500), "x": 1}));
     let typed = pb::ToolCall { output_preview: Some("é".repeat(501)), ..Default::default() };
-    let stored = stored(&server, typed_event(Variant::ToolCall(typed))).await;
+    let stored = stored(&server, typed_event(Variant::ToolCall(typed.into()))).await;
     assert_eq!(stored["output_preview"], "é".repeat(500));
 }
 
@@ -115,6 +117,6 @@ async fn previews_of_a_summary_are_cut_at_240_characters_and_say_so() {
     }
     let summary = pb::ToolSummary { preview: Some("é".repeat(241)), ..Default::default() };
     let typed = pb::ToolInvoked { tool_output_summary: Some(summary), ..Default::default() };
-    let stored = stored(&server, typed_event(Variant::ToolInvoked(typed))).await;
+    let stored = stored(&server, typed_event(Variant::ToolInvoked(typed.into()))).await;
     assert_eq!(stored["tool_output_summary"], json!({"preview": "é".repeat(240), "truncated": true}));
 }

@@ -112,6 +112,6 @@ async fn typed_variants_of_the_public_view_have_their_fields_absent() {
     server.publish("r", vec![json_event("run_start", CASES[0].1)]).await;
     let seen = read(&server, EventView::Public, PayloadFormat::Typed).await;
     let start = pb::RunStart { framework: Some("x".to_owned()), input_json: None };
-    let payload = pb::Payload { extra_json: String::new(), variant: Some(Variant::RunStart(start)) };
+    let payload = pb::Payload { extra_json: String::new(), variant: Some(Variant::RunStart(start.into())) };
     assert_eq!((seen[0].redacted, seen[0].payload.as_ref()), (true, Some(&payload)));
 }

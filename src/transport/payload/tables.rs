@@ -181,7 +181,7 @@ macro_rules! variants {
         pub(super) fn read_variant(event_type: &str, json: &str) -> Option<(Variant, String)> {
             match event_type {
                 $($first $(| $more)* => {
-                    read_object(json).map(|(message, rest)| (Variant::$variant(message), rest))
+                    read_object(json).map(|(message, rest)| (Variant::$variant(Box::new(message)), rest))
                 })*
                 _ => None,
             }
@@ -196,7 +196,7 @@ macro_rules! variants {
             match variant {
                 Variant::Json(json) => Ok(json.clone()),
                 $(Variant::$variant(message) => {
-                    write_payload(stringify!($name), message, extra_json, limits)
+                    write_payload(stringify!($name), message.as_ref(), extra_json, limits)
                 })*
             }
         }

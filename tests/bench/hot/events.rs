@@ -25,7 +25,8 @@ pub fn typed_on_the_wire() -> pb::NewEvent {
         duration_ms: Some(740.0),
         ..pb::ToolCall::default()
     };
-    let payload = pb::Payload { extra_json: String::new(), variant: Some(pb::payload::Variant::ToolCall(tool_call)) };
+    let payload =
+        pb::Payload { extra_json: String::new(), variant: Some(pb::payload::Variant::ToolCall(tool_call.into())) };
     pb::NewEvent { payload: Some(payload), ..pb::NewEvent::default() }
 }
 

@@ -98,7 +98,7 @@ fn an_absent_payload_is_an_empty_object() {
 fn a_refusal_names_the_field() {
     let end = |output_json: Option<&str>, cost_usd| {
         let output_json = output_json.map(str::to_owned);
-        Variant::RunEnd(pb::RunEnd { output_json, cost_usd, ..Default::default() })
+        Variant::RunEnd(pb::RunEnd { output_json, cost_usd, ..Default::default() }.into())
     };
     assert_eq!(refusal(end(Some("{"), None), ""), "run_end.output_json: is not JSON");
     for number in [f64::NAN, f64::INFINITY] {
@@ -118,13 +118,13 @@ fn a_refusal_names_the_nested_field() {
     let highlight = pb::Highlight { value_json: Some("x".to_owned()), ..Default::default() };
     let summary = pb::ToolSummary { highlights: vec![highlight], ..Default::default() };
     let invoked = pb::ToolInvoked { tool_input_summary: Some(summary), ..Default::default() };
-    let refused = refusal(Variant::ToolInvoked(invoked), "");
+    let refused = refusal(Variant::ToolInvoked(invoked.into()), "");
     assert_eq!(refused, "tool_invoked.tool_input_summary.highlights[0].value_json: is not JSON");
 
     let detail = pb::StatusDetail { reason: Some("x".to_owned()), ..Default::default() };
     let error = pb::StructureRunError { status_detail: Some(detail), ..Default::default() };
     for extra in [r#"{"status_detail":{"reason":null}}"#, r#"{"status_detail":null}"#] {
-        let refused = refusal(Variant::StructureRunError(error.clone()), extra);
+        let refused = refusal(Variant::StructureRunError(error.clone().into()), extra);
         assert!(refused.starts_with("structure_run_error.status_detail"), "{refused}");
     }
 }
@@ -135,7 +135,7 @@ fn doubles_print_like_javascript_integers_where_they_are_integers() {
         [(1.0, "1"), (-0.0, "-0"), (740.0, "740"), (0.1, "0.1"), (9_007_199_254_740_991.0, "9007199254740991")]
     {
         let step = pb::Step { duration_ms: Some(number), ..Default::default() };
-        let json = to_json(&payload(Variant::Step(step), "")).unwrap();
+        let json = to_json(&payload(Variant::Step(step.into()), "")).unwrap();
         assert_eq!(json, format!(r#"{{"duration_ms":{lexeme}}}"#));
     }
 }
@@ -149,7 +149,7 @@ fn raw_tool_output_becomes_a_summary_and_is_not_stored() {
         duration_ms: Some(45.0),
         ..Default::default()
     };
-    let json = to_json(&payload(Variant::ToolInvoked(invoked), "")).unwrap();
+    let json = to_json(&payload(Variant::ToolInvoked(invoked.into()), "")).unwrap();
     assert!(!json.contains("hunter2") && !json.contains("tool_input_json"), "{json}");
     let typed = to_typed("run.tool.invoked", &json);
     assert_eq!(typed.extra_json, "");
@@ -163,11 +163,11 @@ fn raw_tool_output_becomes_a_summary_and_is_not_stored() {
 #[test]
 fn raw_tool_input_becomes_a_preview_within_the_limit() {
     let call = pb::ToolCall { input_json: Some(format!("\"{}\"", "é".repeat(501))), ..Default::default() };
-    let json = to_json(&payload(Variant::ToolCall(call), "")).unwrap();
+    let json = to_json(&payload(Variant::ToolCall(call.into()), "")).unwrap();
     assert_eq!(json, format!(r#"{{"input_preview":"{}"}}"#, "é".repeat(500)));
     let call = pb::ToolCall { output_json: Some(r#"{"a": 1}"#.to_owned()), ..Default::default() };
     let limits = PreviewLimits { tool_call_chars: 3, ..PreviewLimits::default() };
-    let json = to_json_within(&payload(Variant::ToolCall(call), ""), limits).unwrap();
+    let json = to_json_within(&payload(Variant::ToolCall(call.into()), ""), limits).unwrap();
     assert_eq!(json, r#"{"output_preview":"{\"a"}"#);
 }
 
@@ -175,24 +175,24 @@ fn raw_tool_input_becomes_a_preview_within_the_limit() {
 fn raw_tool_input_beside_its_preview_is_refused() {
     let text = Some("\"x\"".to_owned());
     let call = pb::ToolCall { input_json: text.clone(), input_preview: text.clone(), ..Default::default() };
-    assert!(refusal(Variant::ToolCall(call), "").starts_with("tool_call.input_json: "));
+    assert!(refusal(Variant::ToolCall(call.into()), "").starts_with("tool_call.input_json: "));
     let call = pb::ToolCall { input_json: text.clone(), ..Default::default() };
-    assert!(refusal(Variant::ToolCall(call), r#"{"input_preview":"x"}"#).starts_with("tool_call.input_json: "));
+    assert!(refusal(Variant::ToolCall(call.into()), r#"{"input_preview":"x"}"#).starts_with("tool_call.input_json: "));
     let invoked = pb::ToolInvoked {
         tool_output_json: text,
         tool_output_summary: Some(pb::ToolSummary::default()),
         ..Default::default()
     };
-    assert!(refusal(Variant::ToolInvoked(invoked), "").starts_with("tool_invoked.tool_output_json: "));
+    assert!(refusal(Variant::ToolInvoked(invoked.into()), "").starts_with("tool_invoked.tool_output_json: "));
     let call = pb::ToolCall { input_json: Some("{".to_owned()), ..Default::default() };
-    assert_eq!(refusal(Variant::ToolCall(call), ""), "tool_call.input_json: is not JSON");
+    assert_eq!(refusal(Variant::ToolCall(call.into()), ""), "tool_call.input_json: is not JSON");
 }
 
 #[test]
 fn a_variant_knows_its_types() {
-    let start = payload(Variant::RunStart(pb::RunStart::default()), "");
+    let start = payload(Variant::RunStart(Box::default()), "");
     assert_eq!(default_type(&start), Some("run_start"));
-    let transition = payload(Variant::StatusTransition(pb::StatusTransition::default()), "");
+    let transition = payload(Variant::StatusTransition(Box::default()), "");
     assert_eq!(default_type(&transition), None);
     assert_eq!(allowed_types(&transition).len(), 7);
     let any = payload(Variant::Json("{}".to_owned()), "");
