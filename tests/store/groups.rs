@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use runlog::domain::projection::Lifecycle;
 use runlog::store::Receipt;
 
 use crate::bed::*;
@@ -44,6 +45,31 @@ pub async fn a_bad_request_in_a_group_fails_alone(bed: impl Bed) {
     assert_eq!(events(&store, &run("r")).await.len(), 3);
     assert_eq!(events(&store, &run("old")).await.len(), 1);
     assert_eq!(reason(store.run(&run_id("never")).await), "RUN_NOT_FOUND");
+}
+
+pub async fn what_a_strict_run_refuses_leaves_no_trace_in_its_group(bed: impl Bed) {
+    let strict = Tuning { lifecycle: Lifecycle::Strict, ..Tuning::default() };
+    let (store, recorder) = bed.open(strict).await;
+    let held = recorder.hold(&store).await;
+    let ends = typed("run_end", r#"{"output":"no","total_tokens":1}"#);
+    let begins_again = typed("run_start", "{}");
+    let refused = vec![with_id("a", event("no")), ends.clone(), begins_again.clone()];
+    let mut receipts = Vec::new();
+    for events in [vec![event("1")], refused.clone(), vec![with_id("a", event("2"))], refused, vec![ends, event("4")]] {
+        receipts.push(store.submit(append("r", events)).await.unwrap());
+    }
+    drop(held);
+    let mut outcomes = Vec::new();
+    for receipt in receipts {
+        outcomes.push(receipt.stored().await.map(|appended| seqs(&appended)).map_err(|error| error.reason()));
+    }
+    let conflict = Err("EVENT_ID_CONFLICT");
+    assert_eq!(outcomes, [Ok(vec![1]), Err("RUN_STATUS_FINAL"), Ok(vec![2]), conflict, Ok(vec![3, 4])]);
+    assert_eq!(recorder.commits().len(), 2, "they were one group");
+    assert_eq!(events(&store, &run("r")).await.len(), 4);
+    let run = store.run(&run_id("r")).await.unwrap();
+    assert_eq!((run.last_seq, run.usage.unwrap().total_tokens), (4, 1));
+    assert_eq!(run.output_json.as_deref(), Some("\"no\""));
 }
 
 pub async fn a_repeat_in_the_same_group_is_a_duplicate(bed: impl Bed) {

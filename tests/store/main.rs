@@ -39,6 +39,7 @@ macro_rules! contract {
             }
             groups {
                 a_bad_request_in_a_group_fails_alone, a_repeat_in_the_same_group_is_a_duplicate,
+                what_a_strict_run_refuses_leaves_no_trace_in_its_group,
                 a_queue_that_stays_full_answers_overloaded, a_queue_counts_events_and_not_requests,
                 a_request_larger_than_the_queue_is_stored, what_was_accepted_before_close_is_answered,
                 close_may_be_called_twice_and_at_once, a_closed_store_opens_again_while_its_handle_lives,

@@ -230,6 +230,36 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_write_ahead_log_made_longer_ahead_of_commits_keeps_all_of_them_in_a_crash() {
+    let bed = SqliteBed::here();
+    let options = bed.options(Tuning::default());
+    let wal = options.path.with_extension("db-wal");
+    let store = try_open(options.clone()).await.unwrap();
+    let large = event(&"x".repeat(100_000));
+    let (mut ahead, mut written) = (0, 0);
+    // Long enough for the log to be moved and begun anew, so that old frames and zeros lie behind the new ones.
+    for round in 0..12 {
+        for _ in 0..round * 4 + 1 {
+            store.append(append("r", vec![large.clone()])).await.unwrap();
+            written += 100_000;
+        }
+        let length = fs::metadata(&wal).unwrap().len();
+        ahead += usize::from(length > written + written / 4);
+        let acked = store.tip(&Scope::Feed).await.unwrap().last;
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("log.db");
+        fs::copy(&options.path, &copy).unwrap();
+        fs::copy(&wal, copy.with_extension("db-wal")).unwrap();
+        let recovered = try_open(SqliteOptions { path: copy, ..options.clone() }).await.unwrap();
+        assert_eq!(all(&recovered, &Scope::Feed).await.len() as u64, acked);
+        recovered.append(append("r", vec![event("more")])).await.unwrap();
+        recovered.close().await;
+    }
+    assert!(ahead > 0, "the log was made longer");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_without_a_pause_do_not_let_the_write_ahead_log_grow_for_ever() {
     let bed = SqliteBed::new().await.unwrap();
     let path = bed.options(Tuning::default()).path;
