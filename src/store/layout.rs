@@ -92,7 +92,7 @@ impl Layout {
     /// Adds the next event; returns the bytes that it takes.
     pub fn add(&mut self, run: i64, event: &Event) -> u32 {
         if self.row_count > 0 && self.buffer.len() + event.payload.as_str().len() > ROW_BYTES {
-            self.close_row();
+            self.close_row(Vec::with_capacity(NEXT_BUFFER_BYTES));
         }
         let start = self.buffer.len();
         record::append_entry(event, &mut self.buffer);
@@ -115,9 +115,10 @@ impl Layout {
         length
     }
 
-    fn close_row(&mut self) {
+    /// The next row begins in this buffer.
+    fn close_row(&mut self, next: Vec<u8>) {
         let (pos, count) = (self.row_pos, self.row_count);
-        let data = std::mem::replace(&mut self.buffer, Vec::with_capacity(NEXT_BUFFER_BYTES)).into();
+        let data = std::mem::replace(&mut self.buffer, next).into();
         self.rows.push(Row { pos, count, sensitive: self.row_sensitive, data });
         self.row_pos += u64::from(count);
         self.row_count = 0;
@@ -127,7 +128,7 @@ impl Layout {
     /// All that was added.
     pub fn finish(mut self) -> Laid {
         if self.row_count > 0 {
-            self.close_row();
+            self.close_row(Vec::new());
         }
         Laid { rows: self.rows, entries: self.entries }
     }

@@ -200,7 +200,7 @@ impl Waiting {
         self.take(&mut group);
         // The first one woke us, maybe before the others that the same round of the runtime brings. Where there were others
         // lately they are waited for, a round, so that they share a commit; a lone publisher is not kept waiting.
-        if self.had_company {
+        if self.had_company && self.has_room(&group) {
             tokio::task::yield_now().await;
             self.take(&mut group);
         }
@@ -210,10 +210,14 @@ impl Waiting {
 
     /// Takes what is there, up to the bounds of a commit.
     fn take(&mut self, group: &mut Taking) {
-        while group.events < self.options.max_commit_events && group.bytes < self.options.max_commit_bytes {
+        while self.has_room(group) {
             let Ok(next) = self.requests.try_recv() else { break };
             group.add(next);
         }
+    }
+
+    fn has_room(&self, group: &Taking) -> bool {
+        group.events < self.options.max_commit_events && group.bytes < self.options.max_commit_bytes
     }
 }
 

@@ -1,8 +1,8 @@
 //! The file of the write-ahead log, made longer ahead of the commits.
 //!
 //! A commit that makes the file longer waits for its bytes and then for the file's new length: twice as long as one that
-//! writes over what is there. So the file is filled with zeros in a few steps, each as long as all before it. SQLite takes what
-//! lies behind its last frame for no frame, whatever it is.
+//! writes over what is there. So the file is filled with zeros in a few steps. SQLite takes what lies behind its last frame for
+//! no frame, whatever it is.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// Bytes of commits after which the length is looked at.
 const LOOK_BYTES: usize = 256 << 10;
 
-/// The first step.
-const FIRST_STEP_BYTES: u64 = 1 << 20;
+/// A step is as long as the file, within these bounds: a store that holds little stays small, and no commit waits long.
+const STEP_BYTES: (u64, u64) = (1 << 20, 4 << 20);
 
 /// Length up to which the file is made longer; about what it has when it is begun anew, see [`wal`](super::wal).
 const MAX_BYTES: u64 = 24 << 20;
@@ -26,11 +26,15 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// Of the log of this database.
+    /// Of the log of this database, which is open.
     pub fn of(database: &Path) -> Self {
-        let mut path = database.as_os_str().to_owned();
+        // SQLite names its files after the one that a link leads to.
+        let mut path = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into_os_string();
         path.push("-wal");
-        Self { path: path.into(), ready_bytes: 0, written_bytes: 0 }
+        let path = PathBuf::from(path);
+        // What a process that was killed left is there to be written over.
+        let ready_bytes = path.metadata().map_or(0, |log| log.len());
+        Self { path, ready_bytes, written_bytes: 0 }
     }
 
     /// So many bytes were committed, about.
@@ -50,8 +54,7 @@ impl Growth {
             Ok(Ok(ready)) => self.ready_bytes = ready,
             failed => {
                 // Commits are slower, no more than that. A disk that is full tells of it in a commit.
-                tracing::debug!(?failed, "the write-ahead log was not made longer");
-                self.ready_bytes = MAX_BYTES;
+                tracing::debug!(?failed, "the write-ahead log was not made longer; it is tried again");
             }
         }
     }
@@ -64,12 +67,9 @@ fn grow(path: &Path, ready: u64) -> io::Result<u64> {
     if length <= ready || length >= MAX_BYTES {
         return Ok(length.max(ready));
     }
-    let target = (2 * length).clamp(FIRST_STEP_BYTES, MAX_BYTES);
-    let zeros = vec![0; usize::try_from(target - length).unwrap_or(0)];
-    let filled = file.write_all(&zeros).and_then(|()| file.sync_all());
-    if filled.is_err() {
-        // What is short of space needs it for something better.
-        file.set_len(length)?;
-    }
-    filled.map(|()| target)
+    let (shortest, longest) = STEP_BYTES;
+    let step = length.clamp(shortest, longest);
+    file.write_all(&vec![0; usize::try_from(step).unwrap_or(0)])?;
+    file.sync_all()?;
+    Ok(length + step)
 }

@@ -54,7 +54,8 @@ impl SqliteStore {
         let options_behind = keeper_options(&connect);
         let connect_behind =
             async || SqliteConnection::connect_with(&options_behind).await.map_err(|e| describe(&path, e));
-        let (keeper, checkpoints) = (connect_behind().await?, Checkpoints::start(connect_behind().await?));
+        let keeper = connect_behind().await?;
+        let checkpoints = Checkpoints::start(connect_behind().await?).await.map_err(|e| describe(&path, e))?;
         let (queue, waiting) = Queue::new(options.queue.clone());
         let committer = Committer {
             options,
@@ -89,9 +90,9 @@ pub fn connect_options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(true)
         // The ack comes after the commit reached the disk: promise 1.
         .synchronous(SqliteSynchronous::Full)
-        // Not within a commit: see `wal`.
         // Of a new file; one that is there keeps its own.
         .page_size(PAGE_BYTES)
+        // Not within a commit: see `wal`.
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", WAL_KEEP_BYTES)
         .pragma("cache_size", "-32768")

@@ -18,13 +18,13 @@ use super::error::from_sqlx;
 /// Bytes of commits after which the task moves what there is.
 const MOVED_AT_ONCE_BYTES: usize = 4 << 20;
 
-/// Pages of the log after which the writer moves the rest.
-const LONG_PAGES: i64 = 2_048;
+/// Bytes of the log after which the writer moves the rest.
+const LONG_BYTES: i64 = 16 << 20;
 
-/// Pages of the log after which it is made to begin anew. SQLite does it by itself when no reader is in the log. Where
+/// Bytes of the log after which it is made to begin anew. SQLite does it by itself when no reader is in the log. Where
 /// one reader always overlaps the next that never happens, and the log would grow for ever; so the writer waits until
 /// those who are in it have left, which is a page's time: who comes while it waits reads the database itself.
-const MAX_PAGES: i64 = 8_192;
+const MAX_BYTES: i64 = 64 << 20;
 
 /// While the task moves.
 const MOVING: i64 = -1;
@@ -33,36 +33,38 @@ const MOVING: i64 = -1;
 pub struct Checkpoints {
     due: mpsc::Sender<()>,
     task: JoinHandle<()>,
-    /// Pages of the log when it was moved last, or [`MOVING`].
-    pages: Arc<AtomicI64>,
+    /// Bytes of the log when it was moved last, or [`MOVING`].
+    length: Arc<AtomicI64>,
+    page_bytes: i64,
     written_bytes: usize,
 }
 
 impl Checkpoints {
     /// Starts the task.
-    pub fn start(mut connection: SqliteConnection) -> Self {
+    pub async fn start(mut connection: SqliteConnection) -> sqlx::Result<Self> {
+        let page_bytes = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut connection).await?;
         let (due, mut next) = mpsc::channel(1);
-        let pages = Arc::new(AtomicI64::new(0));
-        let shared = Arc::clone(&pages);
+        let length = Arc::new(AtomicI64::new(0));
+        let shared = Arc::clone(&length);
         let task = tokio::spawn(async move {
             while next.recv().await.is_some() {
-                let pages = move_pages(&mut connection).await.inspect_err(|error| {
+                let moved = move_pages(&mut connection, page_bytes).await.inspect_err(|error| {
                     tracing::warn!(%error, "moving the write-ahead log failed; it is tried again");
                 });
                 // After a failure the writer tries: its own error is the one that counts.
-                shared.store(pages.unwrap_or(LONG_PAGES), Ordering::Release);
+                shared.store(moved.unwrap_or(LONG_BYTES), Ordering::Release);
             }
             let _ = connection.close().await;
         });
-        Self { due, task, pages, written_bytes: 0 }
+        Ok(Self { due, task, length, page_bytes, written_bytes: 0 })
     }
 
     /// So many bytes were committed, about.
     pub fn written(&mut self, bytes: usize) {
         self.written_bytes += bytes;
-        if self.written_bytes >= MOVED_AT_ONCE_BYTES && self.pages.load(Ordering::Acquire) != MOVING {
+        if self.written_bytes >= MOVED_AT_ONCE_BYTES && self.length.load(Ordering::Acquire) != MOVING {
             self.written_bytes = 0;
-            self.pages.store(MOVING, Ordering::Release);
+            self.length.store(MOVING, Ordering::Release);
             // There is room: the task has taken the one before.
             let _ = self.due.try_send(());
         }
@@ -70,13 +72,13 @@ impl Checkpoints {
 
     /// Between two commits: keeps the log within its bound.
     pub async fn bound(&mut self, writer: &mut SqliteConnection) -> Result<()> {
-        if self.pages.load(Ordering::Acquire) < LONG_PAGES {
+        if self.length.load(Ordering::Acquire) < LONG_BYTES {
             return Ok(());
         }
-        if move_pages(writer).await? > MAX_PAGES {
+        if move_pages(writer, self.page_bytes).await? > MAX_BYTES {
             sqlx::query("PRAGMA wal_checkpoint(RESTART)").execute(writer).await.map_err(from_sqlx)?;
         }
-        self.pages.store(0, Ordering::Release);
+        self.length.store(0, Ordering::Release);
         Ok(())
     }
 
@@ -90,8 +92,8 @@ impl Checkpoints {
 }
 
 /// Moves what can be moved without waiting for anybody; returns how long the log is.
-async fn move_pages(connection: &mut SqliteConnection) -> Result<i64> {
+async fn move_pages(connection: &mut SqliteConnection, page_bytes: i64) -> Result<i64> {
     let (_, pages, _): (i64, i64, i64) =
         sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await.map_err(from_sqlx)?;
-    Ok(pages)
+    Ok(pages * page_bytes)
 }

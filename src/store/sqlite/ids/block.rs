@@ -11,7 +11,7 @@ pub struct Place {
     pub seq: u64,
 }
 
-/// Places in a block, on average. Some four blocks share a page of the database.
+/// Places in a block, on average. Some eight blocks share a page of the database.
 pub const BLOCK_PLACES: usize = 48;
 
 /// Hash (8 bytes), run (6) and seq (6), the highest byte first.
