@@ -1,15 +1,19 @@
 //! What one commit will write: which events are new, which seqs they get, what becomes of their runs. No I/O, so that a
 //! bad request in a group fails alone and leaves no trace.
 
+mod planned_run;
+
 use foldhash::HashMap;
 use jiff::{Timestamp, Unit};
 
 use crate::domain::event::Appended;
-use crate::domain::projection::{self, Documents, Lifecycle};
-use crate::domain::{Error, Event, EventId, NewEvent, Published, Result, Run, RunId, RunStatus};
+use crate::domain::projection::Lifecycle;
+use crate::domain::{Error, Event, EventId, NewEvent, Result, Run, RunId};
 
 use super::layout::{Laid, Layout};
-use super::{Append, Commit, Recorded, ids};
+use super::{Append, Commit, Recorded};
+use planned_run::Repeat;
+pub use planned_run::{PlannedEvent, PlannedRun};
 
 /// A run as the writer knows it. Its documents are not loaded.
 #[derive(Clone, Debug)]
@@ -49,28 +53,6 @@ pub struct Plan<'a, H> {
     by_id: HashMap<RunId, usize>,
     /// The highest [`PlannedEvent::place`].
     last_place: usize,
-}
-
-/// What the commit does to one run.
-pub struct PlannedRun {
-    /// The run after the commit.
-    pub head: Head,
-    /// What changes in its documents.
-    pub documents: Documents,
-    /// The new events.
-    pub events: Vec<PlannedEvent>,
-    /// Producers' ids of the new events; the index is into `events`.
-    pub producer_ids: HashMap<EventId, usize>,
-}
-
-/// A new event.
-pub struct PlannedEvent {
-    /// The event.
-    pub event: Event,
-    /// The run's status after it.
-    pub status: RunStatus,
-    /// Where it comes in the feed: in ascending order of this, and those of one place as they follow in their run.
-    place: usize,
 }
 
 /// The clock of a commit.
@@ -208,79 +190,6 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
     }
 }
 
-/// What a run was before an append.
-struct Undo {
-    run: Run,
-    documents: Documents,
-    events: usize,
-}
-
-impl PlannedRun {
-    fn undo(&self) -> Undo {
-        Undo { run: self.head.run.clone(), documents: self.documents.clone(), events: self.events.len() }
-    }
-
-    fn restore(&mut self, before: Undo) {
-        self.head.run = before.run;
-        self.documents = before.documents;
-        self.events.truncate(before.events);
-        self.producer_ids.retain(|_, index| *index < before.events);
-    }
-
-    /// Adds what is new in an append. On error a part of it may be in.
-    fn extend(
-        &mut self,
-        append: Append,
-        repeats: Vec<Repeat>,
-        (lifecycle, now, place): (Lifecycle, Timestamp, usize),
-    ) -> Result<Appended> {
-        let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
-        let Head { number, run } = &mut self.head;
-        if let (0, Some(first)) = (run.last_seq, recorded_at.first()) {
-            (run.created_at, run.updated_at) = (*first, *first);
-        }
-        run.agent_name = run.agent_name.take().or(append.agent_name);
-        run.structure_id = run.structure_id.take().or(append.structure_id);
-        let mut published: Vec<Published> = Vec::with_capacity(append.events.len());
-        for (index, (new, repeat)) in append.events.into_iter().zip(repeats).enumerate() {
-            let seq = match repeat {
-                Repeat::Stored(seq) => seq,
-                Repeat::OfRequest(earlier) => published[earlier].seq,
-                Repeat::No => {
-                    if let Some(event_id) = &new.event_id {
-                        self.producer_ids.insert(event_id.clone(), self.events.len());
-                    }
-                    let recorded_at = recorded_at.get(index).copied().unwrap_or_else(|| now.max(run.updated_at));
-                    let event = numbered(*number, run, new, recorded_at);
-                    self.documents.merge(projection::apply(run, &event, lifecycle)?);
-                    published.push(Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false });
-                    self.events.push(PlannedEvent { event, status: run.status, place });
-                    continue;
-                }
-            };
-            let event_id = new.event_id.unwrap_or_else(|| unreachable!("an event without an id repeats nothing"));
-            published.push(Published { seq, event_id, duplicate: true });
-        }
-        Ok(Appended { events: published, status: run.status, last_seq: run.last_seq })
-    }
-}
-
-/// The next event of a run.
-fn numbered(run_number: i64, run: &Run, new: NewEvent, recorded_at: Timestamp) -> Event {
-    let seq = run.last_seq + 1;
-    Event {
-        run_id: run.run_id.clone(),
-        seq,
-        event_id: new.event_id.unwrap_or_else(|| ids::assigned(run_number, seq)),
-        event_type: new.event_type,
-        origin: new.origin,
-        occurred_at: new.occurred_at.unwrap_or(recorded_at),
-        recorded_at,
-        agent_name: new.agent_name,
-        payload: new.payload,
-    }
-}
-
 /// Whether events that another store recorded can follow in this run.
 fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[Repeat]) -> Result<()> {
     assert_eq!(recorded.at.len(), append.events.len(), "each event was recorded at some time");
@@ -301,11 +210,4 @@ fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[Re
     } else {
         Err(Error::invalid("recorded_at", "must not lie before that of the event before it"))
     }
-}
-
-/// Whether an event of a request is there already.
-enum Repeat {
-    No,
-    Stored(u64),
-    OfRequest(usize),
 }
