@@ -82,6 +82,8 @@ pub struct Group {
     pub appends: Vec<Append>,
     /// Takes one outcome for each of them.
     pub replies: Replies,
+    events: usize,
+    bytes: usize,
 }
 
 /// Where the outcomes of a group go.
@@ -196,7 +198,7 @@ impl Waiting {
                 () = self.closing.cancelled(), if !self.requests.is_closed() => self.requests.close(),
             }
         };
-        let mut group = Taking::new(first);
+        let mut group = Group::of(first);
         self.take(&mut group);
         // The first one woke us, maybe before the others that the same round of the runtime brings. Where there were others
         // lately they are waited for, a round, so that they share a commit; a lone publisher is not kept waiting.
@@ -205,33 +207,25 @@ impl Waiting {
             self.take(&mut group);
         }
         self.had_company = group.appends.len() > 1;
-        Some(Group { appends: group.appends, replies: Replies(group.replies) })
+        Some(group)
     }
 
     /// Takes what is there, up to the bounds of a commit.
-    fn take(&mut self, group: &mut Taking) {
+    fn take(&mut self, group: &mut Group) {
         while self.has_room(group) {
             let Ok(next) = self.requests.try_recv() else { break };
             group.add(next);
         }
     }
 
-    fn has_room(&self, group: &Taking) -> bool {
+    fn has_room(&self, group: &Group) -> bool {
         group.events < self.options.max_commit_events && group.bytes < self.options.max_commit_bytes
     }
 }
 
-/// A group in the making.
-struct Taking {
-    appends: Vec<Append>,
-    replies: Vec<Reply>,
-    events: usize,
-    bytes: usize,
-}
-
-impl Taking {
-    fn new(first: Request) -> Self {
-        let mut group = Self { appends: Vec::new(), replies: Vec::new(), events: 0, bytes: 0 };
+impl Group {
+    fn of(first: Request) -> Self {
+        let mut group = Self { appends: Vec::new(), replies: Replies(Vec::new()), events: 0, bytes: 0 };
         group.add(first);
         group
     }
@@ -240,7 +234,7 @@ impl Taking {
         self.events += request.append.events.len();
         self.bytes += request.bytes;
         self.appends.push(request.append);
-        self.replies.push(request.reply);
+        self.replies.0.push(request.reply);
     }
 }
 

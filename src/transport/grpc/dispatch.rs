@@ -7,8 +7,8 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-/// Hands the calls of one service to it at once, and all others to the routes. A router costs as much as the rest of a small
-/// call's way, and nearly all calls are of one service.
+/// Hands the calls of one service to it at once, and all others to the routes. Nearly all calls are of one service, and on their
+/// way through the routers their bodies and answers would be boxed anew and their path matched twice.
 #[derive(Clone, Debug)]
 pub struct Dispatch<S, R> {
     service: S,
