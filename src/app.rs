@@ -285,6 +285,7 @@ fn service_options(options: &ServeOptions) -> ServiceOptions {
         limits: options.limits(),
         max_page_bytes: MAX_PAGE_BYTES,
         max_batch_bytes: options.max_batch_bytes,
+        read_ahead_bytes: options.read_ahead_bytes,
         max_subscriptions: options.max_subscriptions,
         heartbeat: options.heartbeat(),
     }

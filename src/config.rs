@@ -136,6 +136,11 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_MAX_BATCH_BYTES", help_heading = "Reading and following", default_value = "524288",
           value_parser = within(KIB..=64 * MIB))]
     pub max_batch_bytes: usize,
+    /// Events that replaying subscriptions may have read before they are sent, of all together, bytes (0 to 16 GiB); who finds
+    /// no room reads one frame at a time.
+    #[arg(long, env = "RUNLOG_READ_AHEAD_BYTES", help_heading = "Reading and following", default_value = "67108864",
+          value_parser = within(0..=16 * GIB))]
+    pub read_ahead_bytes: usize,
     /// Most subscriptions at a time (1 to 1,000,000).
     #[arg(long, env = "RUNLOG_MAX_SUBSCRIPTIONS", help_heading = "Reading and following", default_value = "20000",
           value_parser = within(1..=1_000_000))]

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::domain::record;
 use crate::domain::{EventFilter, Result};
 
-use super::hub::Batch;
+use super::window::Batch;
 
 /// Whether the filter lets a record through.
 pub(super) fn passes(filter: &EventFilter, record: &[u8]) -> Result<bool> {

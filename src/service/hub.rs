@@ -6,7 +6,7 @@
 //! store; so the hub may forget anything at any time.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -14,31 +14,7 @@ use tokio::sync::watch;
 use crate::domain::{Chunk, Result, RunId, RunStatus, Scope};
 use crate::store::{Commit, CommitListener, Tip};
 
-/// How many encodings of a batch can be kept: one for each form that a transport sends.
-const FORMS: usize = 8;
-
-/// Neighbouring events in stored form, with the other forms that were made of them. Made once, shared by all readers.
-#[derive(Debug)]
-pub struct Batch {
-    /// Whether the public view of any event may leave something out.
-    pub sensitive: bool,
-    /// The encoding of `runlog.v1.EventBatch`.
-    pub data: Bytes,
-    forms: [OnceLock<Bytes>; FORMS],
-}
-
-impl Batch {
-    /// A batch of these records.
-    #[must_use]
-    pub fn new(sensitive: bool, data: Bytes) -> Self {
-        Self { sensitive, data, forms: Default::default() }
-    }
-
-    /// The batch in another form, encoded by the first who asks. `form` is the transport's own number, below 8.
-    pub fn form(&self, form: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.forms[form].get_or_init(|| encode(self)).clone()
-    }
-}
+use super::window::{Taken, Window};
 
 /// How much of the recent past each followed scope keeps.
 #[derive(Clone, Copy, Debug)]
@@ -93,13 +69,6 @@ struct Followed {
 struct Channel {
     tip: watch::Sender<Tip>,
     window: Mutex<Window>,
-}
-
-#[derive(Debug, Default)]
-struct Window {
-    chunks: VecDeque<(Chunk, Arc<Batch>)>,
-    events: usize,
-    bytes: usize,
 }
 
 impl Hub {
@@ -161,17 +130,22 @@ impl Followed {
 
 impl Channel {
     fn tell(&self, chunks: Vec<Chunk>, tip: Tip, limits: WindowLimits) {
-        lock(&self.window).push(chunks, limits);
+        let mut window = lock(&self.window);
+        for chunk in chunks {
+            let is_small = chunk.data.len() <= COPIED_CHUNK_BYTES;
+            let data = if is_small { Bytes::copy_from_slice(&chunk.data) } else { chunk.data };
+            window.push(Chunk { data, ..chunk });
+        }
+        window.shrink(limits.events, limits.bytes);
+        drop(window);
         self.tip.send_replace(tip);
     }
 
     /// Nobody follows: a large window is not kept.
     fn bound_left(&self) {
         let mut window = lock(&self.window);
-        if window.bytes > LEFT_WINDOW_BYTES {
-            window.shrink(WindowLimits { events: usize::MAX, bytes: LEFT_WINDOW_BYTES });
-        }
-        if window.bytes > LEFT_WINDOW_BYTES {
+        window.shrink(usize::MAX, LEFT_WINDOW_BYTES);
+        if window.bytes() > LEFT_WINDOW_BYTES {
             *window = Window::default();
         }
     }
@@ -194,70 +168,6 @@ impl Runs {
     }
 }
 
-impl Window {
-    fn push(&mut self, chunks: Vec<Chunk>, limits: WindowLimits) {
-        for chunk in chunks {
-            if self.chunks.back().is_some_and(|(last, _)| last.last() + 1 != chunk.first) {
-                *self = Self::default();
-            }
-            self.events += chunk.count as usize;
-            self.bytes += chunk.data.len();
-            let is_small = chunk.data.len() <= COPIED_CHUNK_BYTES;
-            let data = if is_small { Bytes::copy_from_slice(&chunk.data) } else { chunk.data };
-            let chunk = Chunk { data, ..chunk };
-            let batch = Arc::new(Batch::new(chunk.sensitive, chunk.data.clone()));
-            self.chunks.push_back((chunk, batch));
-        }
-        self.shrink(limits);
-    }
-
-    /// Forgets the oldest chunks; the newest stays in any case.
-    fn shrink(&mut self, limits: WindowLimits) {
-        while self.chunks.len() > 1 && (self.events > limits.events || self.bytes > limits.bytes) {
-            if let Some((oldest, _)) = self.chunks.pop_front() {
-                self.events -= oldest.count as usize;
-                self.bytes -= oldest.data.len();
-            }
-        }
-    }
-
-    /// What follows from `next` on, without a gap and within the bounds; `None` when `next` is not here.
-    fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<Taken>> {
-        let index = self.chunks.partition_point(|(chunk, _)| chunk.last() < next);
-        let mut taken = Taken { batches: Vec::new(), last: next - 1 };
-        let (mut events, mut bytes) = (0, 0);
-        for (chunk, batch) in self.chunks.iter().skip(index) {
-            if chunk.first > taken.last + 1 {
-                break;
-            }
-            let room = (max_events - events) as u64;
-            let Some(part) = chunk.between(taken.last + 1, taken.last.saturating_add(room))? else { break };
-            let is_whole = part.count == chunk.count;
-            if events > 0 && (!is_whole || bytes + part.data.len() > max_bytes) {
-                break;
-            }
-            events += part.count as usize;
-            bytes += part.data.len();
-            taken.last = part.last();
-            let whole = is_whole.then(|| Arc::clone(batch));
-            taken.batches.push(whole.unwrap_or_else(|| Arc::new(Batch::new(part.sensitive, part.data))));
-            if events >= max_events {
-                break;
-            }
-        }
-        Ok((!taken.batches.is_empty()).then_some(taken))
-    }
-}
-
-/// Events taken from the window.
-#[derive(Debug)]
-pub struct Taken {
-    /// In order.
-    pub batches: Vec<Arc<Batch>>,
-    /// The coordinate of the last event.
-    pub last: u64,
-}
-
 /// A place among the followers of a scope.
 #[derive(Debug)]
 pub struct Membership {
@@ -277,6 +187,11 @@ impl Membership {
     pub async fn changed(&mut self) {
         // The sender lives in our own channel, so this cannot fail.
         let _ = self.tip.changed().await;
+    }
+
+    /// Whether the window has this coordinate.
+    pub fn has(&self, coordinate: u64) -> bool {
+        lock(&self.channel.window).has(coordinate)
     }
 
     /// What follows from `next` on, if the window still has it.

@@ -69,7 +69,7 @@ fn a_window_that_was_left_does_not_grow() {
     drop(hub.join(&scope()));
     for first in (1..200_000).step_by(1_000) {
         hub.committed(commit(vec![chunk(first, 1_000)]));
-        let bytes = lock(&lock(&hub.runs).by_id[&run_id()].channel.window).bytes;
+        let bytes = lock(&lock(&hub.runs).by_id[&run_id()].channel.window).bytes();
         assert!(bytes <= LEFT_WINDOW_BYTES, "{bytes}");
     }
 }

@@ -8,6 +8,7 @@ pub mod list;
 pub mod publish;
 pub mod runs;
 pub mod subscribe;
+pub mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct ServiceOptions {
     pub max_page_bytes: usize,
     /// Record bytes after which a frame of a subscription ends.
     pub max_batch_bytes: usize,
+    /// Record bytes that subscriptions may have read before they are sent, of all together.
+    pub read_ahead_bytes: usize,
     /// Most subscriptions at once.
     pub max_subscriptions: usize,
     /// Heartbeat of a subscription that asked for none.
@@ -41,6 +44,7 @@ impl Default for ServiceOptions {
             limits: Limits::default(),
             max_page_bytes: 3 << 20,
             max_batch_bytes: 512 << 10,
+            read_ahead_bytes: 64 << 20,
             max_subscriptions: 20_000,
             heartbeat: Duration::from_secs(10),
         }
@@ -54,6 +58,7 @@ pub struct Service {
     hub: Arc<Hub>,
     options: Arc<ServiceOptions>,
     subscriptions: Arc<Semaphore>,
+    read_ahead: Arc<Semaphore>,
     draining: CancellationToken,
 }
 
@@ -63,7 +68,8 @@ impl Service {
     #[must_use]
     pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: CancellationToken) -> Self {
         let subscriptions = Arc::new(Semaphore::new(options.max_subscriptions));
-        Self { store, hub, options: Arc::new(options), subscriptions, draining }
+        let read_ahead = Arc::new(Semaphore::new(options.read_ahead_bytes));
+        Self { store, hub, options: Arc::new(options), subscriptions, read_ahead, draining }
     }
 
     /// Whether the store answers and the server does not drain.

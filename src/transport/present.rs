@@ -5,7 +5,7 @@ use prost::Message;
 
 use crate::domain::{Error, Result, redaction};
 use crate::pb;
-use crate::service::hub::Batch;
+use crate::service::window::Batch;
 
 use super::payload;
 

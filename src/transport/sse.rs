@@ -16,8 +16,8 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 
 use crate::domain::{Event, Result, record};
-use crate::service::hub::Batch;
 use crate::service::subscribe::{Frame, FrameKind, Subscription};
+use crate::service::window::Batch;
 
 /// What a silent stream says.
 const HEARTBEAT: &[u8] = b": hb\n";

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod embedded;
 mod harness;
 mod making;
 mod reading;
@@ -23,6 +24,7 @@ mod payloads;
 mod projections;
 mod publish;
 mod publish_stream;
+mod read_ahead;
 mod reconnect;
 mod standard_services;
 mod subscribe_all_runs;

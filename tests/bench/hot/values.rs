@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use runlog::domain::{Limits, Payload, record};
-use runlog::service::hub::Batch;
+use runlog::service::window::Batch;
 use runlog::transport::convert;
 use runlog::transport::present::Presentation;
 
