@@ -26,8 +26,9 @@ const PAGE_BYTES: u32 = 8 << 10;
 /// Bytes that the write-ahead log keeps after that, so that commits need not extend the file.
 const WAL_KEEP_BYTES: &str = "67108864";
 
-/// Rows that a reader's connection fetches before they are asked for. A row may be 1 MiB, and most pages end early.
-const ROWS_AHEAD: usize = 8;
+/// Rows that a reader's connection fetches before they are asked for: half of what a replay reads at once, so that neither side
+/// waits for the other row by row. A row may be 1 MiB, and most pages end early.
+const ROWS_AHEAD: usize = 16;
 
 impl SqliteStore {
     /// Opens the store, making the file if it is missing, and starts its committer. `listener` hears of every commit.
@@ -46,6 +47,8 @@ impl SqliteStore {
         let memory = Memory::read(&mut writer).await.map_err(|e| damaged(&path, e))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.read_connections)
+            // They are tested when they come back; between the two nothing happens to them.
+            .test_before_acquire(false)
             .connect_with(connect.clone().pragma("query_only", "ON").row_buffer_size(ROWS_AHEAD))
             .await
             .map_err(|e| describe(&path, e))?;

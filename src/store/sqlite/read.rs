@@ -155,8 +155,8 @@ pub async fn load(reader: &mut SqliteConnection, entries: Vec<Entry>) -> Result<
     let places: Vec<_> = entries.iter().map(|e| (e.row, e.start + 1, e.length)).collect();
     // json_each promises the order of its rowid (not of its key) for nothing, so the records pass through no sorter.
     let mut rows = sqlx::query_scalar::<_, Vec<u8>>(
-        "SELECT substr(l.data, j.value ->> 1, j.value ->> 2) FROM json_each(?) j \
-         CROSS JOIN log l ON l.pos = j.value ->> 0 ORDER BY j.rowid",
+        "SELECT CASE length(l.data) WHEN j.value ->> 2 THEN l.data ELSE substr(l.data, j.value ->> 1, j.value ->> 2) END \
+         FROM json_each(?) j CROSS JOIN log l ON l.pos = j.value ->> 0 ORDER BY j.rowid",
     )
     .bind(serde_json::to_string(&places).unwrap_or_default())
     .fetch(reader);
