@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::domain::{Chunk, Result, RunId, RunStatus, Scope};
-use crate::store::{Commit, CommitListener, Tip};
+use crate::store::{Commit, CommitListener, Interest, Tip};
 
 use super::window::{Taken, Window};
 
@@ -37,6 +37,9 @@ const MAX_LEFT_RUNS: usize = 1_024;
 
 /// Record bytes of such a window; one that grows beyond is forgotten.
 const LEFT_WINDOW_BYTES: usize = 64 << 10;
+
+/// Most runs that are told apart for [`CommitListener::interest`].
+const MAX_INTEREST: usize = 256;
 
 /// Chunks up to this size are copied into a window: they may be a small part of a row, which would stay in memory whole.
 const COPIED_CHUNK_BYTES: usize = 8 << 10;
@@ -92,7 +95,7 @@ impl Hub {
     /// How many runs are followed, for tests and metrics.
     #[must_use]
     pub fn followed_runs(&self) -> usize {
-        lock(&self.runs).by_id.values().filter(|followed| followed.members > 0).count()
+        lock(&self.runs).by_id.values().filter(|followed| followed.is_followed()).count()
     }
 }
 
@@ -114,9 +117,25 @@ impl CommitListener for Hub {
             followed.channel.tell(commit.feed, commit.feed_tip, self.limits);
         }
     }
+
+    /// What is followed now. Who joins later reads the store after that, and what is committed later still is told to it; who
+    /// comes back to a run that was left reads what other replicas wrote meanwhile.
+    fn interest(&self) -> Interest {
+        if lock(&self.feed).as_ref().is_some_and(Followed::is_followed) {
+            return Interest::All;
+        }
+        let runs = lock(&self.runs);
+        let followed = runs.by_id.iter().filter(|(_, followed)| followed.is_followed());
+        let followed: Vec<RunId> = followed.map(|(run_id, _)| run_id.clone()).take(MAX_INTEREST + 1).collect();
+        if followed.len() > MAX_INTEREST { Interest::All } else { Interest::Runs(followed) }
+    }
 }
 
 impl Followed {
+    fn is_followed(&self) -> bool {
+        self.members > 0
+    }
+
     fn new() -> Self {
         let (tip, _) = watch::channel(Tip { last: 0, status: RunStatus::Unspecified });
         Self { channel: Arc::new(Channel { tip, window: Mutex::default() }), members: 0, left: 0 }

@@ -118,10 +118,32 @@ pub struct Commit {
     pub feed_tip: Tip,
 }
 
+impl Commit {
+    /// Of what nobody follows: how far the feed goes.
+    fn nothing(last: u64) -> Self {
+        Self { runs: Vec::new(), feed: Vec::new(), feed_tip: Tip { last, status: RunStatus::Unspecified } }
+    }
+}
+
 /// Hears of commits. Called from the commit path, so it must not block.
 pub trait CommitListener: Send + Sync + 'static {
     /// One commit is durable.
     fn committed(&self, commit: Commit);
+
+    /// Of which runs it has use for the events. A store that would have to read them, since another replica wrote them, asks
+    /// this first, and tells of the others only how far the feed goes.
+    fn interest(&self) -> Interest {
+        Interest::All
+    }
+}
+
+/// See [`CommitListener::interest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// All runs.
+    All,
+    /// These; none: nothing at all.
+    Runs(Vec<RunId>),
 }
 
 /// The outcome of an append that a store has accepted.

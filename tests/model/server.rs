@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use runlog::service::hub::{Hub, WindowLimits};
 use runlog::service::{Service, ServiceOptions};
-use runlog::store::{Commit, CommitListener, SharedStore};
+use runlog::store::{Commit, CommitListener, Interest, SharedStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::ops::Setup;
@@ -38,6 +38,10 @@ impl CommitListener for Signals {
         if !self.lost.load(Ordering::SeqCst) {
             self.hub.committed(commit);
         }
+    }
+
+    fn interest(&self) -> Interest {
+        self.hub.interest()
     }
 }
 

@@ -18,6 +18,7 @@ mod imports;
 #[path = "../postgres/pooler.rs"]
 mod pooler;
 mod postgres_faults;
+mod postgres_following;
 mod postgres_pooler;
 mod postgres_short_way;
 mod postgres_tls;

@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::DropGuard;
 
-use crate::store::{Commit, CommitListener, Range};
+use crate::domain::RunId;
+use crate::store::{Commit, CommitListener, Interest, Range};
 
 use super::error::Fault;
 use super::read;
@@ -136,19 +137,40 @@ impl Follower {
         self.read_until(tip).await
     }
 
-    /// Reads and tells what is missing up to this position, and nothing behind it.
+    /// Reads and tells what is missing up to this position, as far as anybody follows it, and nothing behind it.
     async fn read_until(&mut self, position: u64) -> Result<(), Fault> {
         while self.position() < position {
             let range = Range { from: self.position(), ..CATCH_UP };
-            let rows = self.readers.feed_rows(range, position).await?;
-            let commit = read::commit(rows)?;
-            if commit.feed.first().is_none_or(|chunk| chunk.first != self.position() + 1) {
-                tracing::error!(after = self.position(), "the feed has a gap");
-                return Err(Fault::Answer(crate::domain::Error::StoreDamaged));
-            }
+            // Asked anew for each part: who joins after this sees in the store what is passed over here.
+            let commit = match self.listener.interest() {
+                Interest::All => self.part(range, position).await?,
+                Interest::Runs(run_ids) if run_ids.is_empty() => Commit::nothing(position),
+                Interest::Runs(run_ids) => self.part_of(range, position, &run_ids).await?,
+            };
             self.tell(commit);
         }
         Ok(())
+    }
+
+    /// What comes next in the feed, as much of it as is read at once.
+    async fn part(&self, range: Range, to: u64) -> Result<Commit, Fault> {
+        let commit = read::commit(self.readers.feed_rows(range, to).await?)?;
+        if commit.feed.first().is_none_or(|chunk| chunk.first != range.from + 1) {
+            tracing::error!(after = range.from, "the feed has a gap");
+            return Err(Fault::Answer(crate::domain::Error::StoreDamaged));
+        }
+        Ok(commit)
+    }
+
+    /// The same of these runs only: all of it, or as much as is read at once.
+    async fn part_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Commit, Fault> {
+        let rows = self.readers.feed_rows_of(range, to, run_ids).await?;
+        let (count, last) = (rows.len(), rows.last().map(|row| row.pos.unsigned_abs()));
+        let Commit { runs, feed, .. } = read::commit(rows)?;
+        let bytes: usize = feed.iter().map(|chunk| chunk.data.len()).sum();
+        let is_all = count < range.max_events && bytes <= range.max_bytes;
+        let end = last.filter(|_| !is_all).unwrap_or(to);
+        Ok(Commit { runs, ..Commit::nothing(end) })
     }
 
     fn position(&self) -> u64 {

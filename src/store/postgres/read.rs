@@ -1,5 +1,9 @@
 //! Pages of a run and of the feed. The tip is read before the events, so a page reaches at least to the tip it tells.
 
+use sqlx::Postgres;
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryAs;
+
 use crate::domain::{Error, Result, RunId, RunStatus};
 use crate::store::{Commit, Page, Range, Tip};
 
@@ -31,6 +35,9 @@ const FEED_DESCENDING: &str = page!("pos < $1 AND pos <= $2", "pos DESC");
 const RUN_ASCENDING: &str = page!("run = $2 AND seq > $1", "seq");
 const RUN_DESCENDING: &str = page!("run = $2 AND seq < $1", "seq DESC");
 
+const FEED_OF_RUNS: &str =
+    page!("pos > $1 AND pos <= $2 AND run IN (SELECT run FROM runs WHERE run_id = ANY($5))", "pos");
+
 /// Position of the last event of the feed.
 pub async fn feed_tip(connection: &mut Link<'_>) -> Result<u64, Fault> {
     let last: i64 = sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1").fetch_one(connection).await?;
@@ -58,18 +65,32 @@ pub async fn feed_rows(connection: &mut Link<'_>, range: Range, to: u64) -> Resu
     rows(connection, (sql, signed(to)), range).await
 }
 
+/// The events of these runs in a part of the feed, ascending in any case.
+pub async fn feed_rows_of(
+    connection: &mut Link<'_>,
+    range: Range,
+    to: u64,
+    run_ids: &[RunId],
+) -> Result<Vec<EventRow>, Fault> {
+    let run_ids: Vec<&str> = run_ids.iter().map(RunId::as_str).collect();
+    Ok(page(FEED_OF_RUNS, signed(to), range).bind(run_ids).fetch_all(connection).await?)
+}
+
 async fn rows(connection: &mut Link<'_>, (sql, of): (&'static str, i64), range: Range) -> Result<Vec<EventRow>, Fault> {
-    let mut rows: Vec<EventRow> = sqlx::query_as(sql)
-        .bind(signed(range.from))
-        .bind(of)
-        .bind(i64::try_from(range.max_events).unwrap_or(i64::MAX))
-        .bind(i64::try_from(range.max_bytes).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await?;
+    let mut rows: Vec<EventRow> = page(sql, of, range).fetch_all(connection).await?;
     if range.descending {
         rows.reverse();
     }
     Ok(rows)
+}
+
+/// One of the queries above.
+fn page<'q>(sql: &'static str, of: i64, range: Range) -> QueryAs<'q, Postgres, EventRow, PgArguments> {
+    sqlx::query_as(sql)
+        .bind(signed(range.from))
+        .bind(of)
+        .bind(i64::try_from(range.max_events).unwrap_or(i64::MAX))
+        .bind(i64::try_from(range.max_bytes).unwrap_or(i64::MAX))
 }
 
 fn in_order<T>(mut chunks: Vec<T>, range: Range) -> Vec<T> {

@@ -12,6 +12,7 @@ use super::event_row::EventRow;
 use super::read;
 use super::session::Session;
 use super::tries::Tries;
+use crate::domain::RunId;
 use crate::store::Range;
 
 /// A pool and how patient it is.
@@ -81,5 +82,10 @@ impl Readers {
     /// A part of the feed up to this position.
     pub async fn feed_rows(&self, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
         retried!(self, connection => read::feed_rows(connection, range, to))
+    }
+
+    /// The events of these runs in that part.
+    pub async fn feed_rows_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Vec<EventRow>, Fault> {
+        retried!(self, connection => read::feed_rows_of(connection, range, to, run_ids))
     }
 }
