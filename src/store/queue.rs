@@ -1,10 +1,11 @@
 //! The way of appends to the one task that commits them: bounded by events and bytes, taken out in groups.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::event::Appended;
@@ -59,9 +60,19 @@ type Room<'a> = (OwnedSemaphorePermit, mpsc::Permit<'a, Request>);
 /// Bytes that an event takes in memory besides its payload, about.
 const EVENT_BYTES: usize = 256;
 
+/// How many appends wait, and a mark: the committer is woken once it is reached, not for each of them.
+#[derive(Debug)]
+pub struct Level {
+    waiting: AtomicIsize,
+    mark: AtomicIsize,
+    reached: Notify,
+    closing: CancellationToken,
+}
+
 /// The end of the queue where appends go in.
 pub struct Queue {
     requests: mpsc::Sender<Request>,
+    level: Arc<Level>,
     bytes: Arc<Semaphore>,
     options: QueueOptions,
     closing: CancellationToken,
@@ -70,6 +81,7 @@ pub struct Queue {
 /// The other end, the committer's.
 pub struct Waiting {
     requests: mpsc::Receiver<Request>,
+    level: Arc<Level>,
     options: QueueOptions,
     closing: CancellationToken,
     /// Whether the last group held more than one append.
@@ -77,6 +89,7 @@ pub struct Waiting {
 }
 
 /// What is to be committed together.
+#[derive(Default)]
 pub struct Group {
     /// In the order in which they were accepted.
     pub appends: Vec<Append>,
@@ -87,6 +100,7 @@ pub struct Group {
 }
 
 /// Where the outcomes of a group go.
+#[derive(Default)]
 pub struct Replies(Vec<Reply>);
 
 impl Queue {
@@ -95,8 +109,15 @@ impl Queue {
         let (sender, requests) = mpsc::channel(options.queue_events);
         let bytes = Arc::new(Semaphore::new(options.queue_bytes));
         let closing = CancellationToken::new();
-        let waiting = Waiting { requests, options: options.clone(), closing: closing.clone(), had_company: false };
-        (Self { requests: sender, bytes, options, closing }, waiting)
+        let level = Arc::new(Level {
+            waiting: AtomicIsize::new(0),
+            mark: AtomicIsize::new(isize::MAX),
+            reached: Notify::new(),
+            closing: closing.clone(),
+        });
+        let (to, at, until) = (options.clone(), Arc::clone(&level), closing.clone());
+        let waiting = Waiting { requests, level: at, options: to, closing: until, had_company: false };
+        (Self { requests: sender, level, bytes, options, closing }, waiting)
     }
 
     /// See [`Store::submit`](super::Store::submit).
@@ -110,6 +131,7 @@ impl Queue {
         let (outcome, receipt) = Receipt::new();
         let reply = Reply { outcome, import: append.import().cloned(), _queue_bytes: permit };
         place.send(Request { append, bytes, reply });
+        self.level.rise();
         Ok(receipt)
     }
 
@@ -178,15 +200,43 @@ impl Queue {
     }
 }
 
+impl Level {
+    /// Whether nobody waits, and there is time for other work.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.load(SeqCst) <= 0 && !self.closing.is_cancelled()
+    }
+
+    /// One more waits, and can be taken.
+    fn rise(&self) {
+        if self.waiting.fetch_add(1, SeqCst) + 1 >= self.mark.load(SeqCst) {
+            self.reached.notify_one();
+        }
+    }
+
+    /// One was taken.
+    fn fall(&self) {
+        self.waiting.fetch_sub(1, SeqCst);
+    }
+
+    /// Waits until so many wait.
+    async fn reach(&self, appends: isize) {
+        self.mark.store(appends, SeqCst);
+        while self.waiting.load(SeqCst) < appends {
+            self.reached.notified().await;
+        }
+        self.mark.store(isize::MAX, SeqCst);
+    }
+}
+
 impl Waiting {
     /// Whether nothing is accepted any more.
     pub fn is_closing(&self) -> bool {
         self.closing.is_cancelled()
     }
 
-    /// Whether nobody waits, and there is time for other work.
-    pub fn is_idle(&self) -> bool {
-        self.requests.is_empty() && !self.is_closing()
+    /// How full the queue is.
+    pub fn level(&self) -> Arc<Level> {
+        Arc::clone(&self.level)
     }
 
     /// All that waits, up to the bounds of a commit; waits for the first. `None` once the queue is closed and empty.
@@ -198,7 +248,9 @@ impl Waiting {
                 () = self.closing.cancelled(), if !self.requests.is_closed() => self.requests.close(),
             }
         };
-        let mut group = Group::of(first);
+        self.level.fall();
+        let mut group = Group::default();
+        group.add(first);
         self.take(&mut group);
         // The first one woke us, maybe before the others that the same round of the runtime brings. Where there were others
         // lately they are waited for, a round, so that they share a commit; a lone publisher is not kept waiting.
@@ -210,10 +262,20 @@ impl Waiting {
         Some(group)
     }
 
+    /// The same, once so many wait, while the committer does something else. Dropping the future takes nothing out.
+    pub async fn next_of(&mut self, appends: usize) -> Group {
+        self.level.reach(isize::try_from(appends.max(1)).unwrap_or(isize::MAX)).await;
+        let mut group = Group::default();
+        self.take(&mut group);
+        self.had_company = group.appends.len() > 1;
+        group
+    }
+
     /// Takes what is there, up to the bounds of a commit.
-    fn take(&mut self, group: &mut Group) {
+    pub fn take(&mut self, group: &mut Group) {
         while self.has_room(group) {
             let Ok(next) = self.requests.try_recv() else { break };
+            self.level.fall();
             group.add(next);
         }
     }
@@ -224,12 +286,6 @@ impl Waiting {
 }
 
 impl Group {
-    fn of(first: Request) -> Self {
-        let mut group = Self { appends: Vec::new(), replies: Replies(Vec::new()), events: 0, bytes: 0 };
-        group.add(first);
-        group
-    }
-
     fn add(&mut self, request: Request) {
         self.events += request.append.events.len();
         self.bytes += request.bytes;
@@ -239,6 +295,11 @@ impl Group {
 }
 
 impl Replies {
+    /// For how many appends.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Tells the outcomes, in the order of the appends.
     pub fn answer(self, outcomes: Vec<Result<Appended>>) {
         assert_eq!(self.0.len(), outcomes.len(), "each append has an outcome");

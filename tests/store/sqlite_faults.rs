@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use runlog::domain::{Error, Scope};
 use runlog::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
-use runlog::store::{RunQuery, SharedStore};
+use runlog::store::{QueueOptions, RunQuery, SharedStore};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
@@ -183,6 +183,66 @@ async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() 
     let store = try_open(options).await.unwrap();
     assert_eq!(events(&store, &run("r")).await, stored);
     assert_eq!(all(&store, &Scope::Feed).await.len(), stored.len());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_planned_behind_a_commit_that_failed_is_refused_and_leaves_no_trace() {
+    let bed = SqliteBed::here();
+    let queue = QueueOptions { max_commit_events: 1, ..QueueOptions::default() };
+    let options = SqliteOptions { queue, ..bed.options(Tuning::default()) };
+    let recorder = Arc::new(Recorder::default());
+    let store: SharedStore = Arc::new(SqliteStore::open(options.clone(), recorder.clone()).await.unwrap());
+    store.append(append("r", vec![event("first")])).await.unwrap();
+    execute(
+        &options.path,
+        "CREATE TRIGGER fault BEFORE INSERT ON log WHEN instr(new.data, 'poison') \
+         BEGIN SELECT RAISE(ABORT, 'it is poison'); END",
+    )
+    .await;
+    let (mut stored, mut in_vain) = (vec!["first".to_owned()], 0);
+    for round in 0..30 {
+        // Each is a commit of its own, planned while the one before it is written.
+        let held = recorder.hold(&store).await;
+        let poison = round % 3;
+        let mut receipts = Vec::new();
+        for n in 0..6 {
+            let text = if n == poison { "poison".to_owned() } else { format!("{round}-{n}") };
+            let events = vec![with_id(&format!("{round}-{n}"), event(&text))];
+            receipts.push((n, text, store.submit(append("r", events)).await.unwrap()));
+        }
+        drop(held);
+        let mut refused = Vec::new();
+        for (n, text, receipt) in receipts {
+            match receipt.stored().await {
+                Ok(appended) => {
+                    assert_ne!(n, poison);
+                    stored.push(text);
+                    assert_eq!(appended.last_seq, stored.len() as u64, "gapless");
+                }
+                Err(_) if n == poison => {}
+                Err(error) => {
+                    assert_eq!((n, error.reason()), (poison + 1, "STORE_UNAVAILABLE"));
+                    refused.push((n, text));
+                }
+            }
+        }
+        for (n, text) in refused {
+            in_vain += 1;
+            let again = vec![with_id(&format!("{round}-{n}"), event(&text))];
+            let appended = store.append(append("r", again)).await.unwrap();
+            stored.push(text);
+            assert_eq!((appended.last_seq, appended.events[0].duplicate), (stored.len() as u64, false));
+        }
+    }
+    assert!(in_vain > 0, "one was planned behind one that failed");
+    let of_run = events(&store, &run("r")).await;
+    let texts = of_run.iter().map(|event| event.payload.as_str().to_owned());
+    assert_eq!(texts.collect::<Vec<_>>(), stored.iter().map(|t| format!(r#"{{"text":"{t}"}}"#)).collect::<Vec<_>>());
+    store.close().await;
+    drop(store);
+    let store = try_open(options).await.unwrap();
+    assert_eq!(events(&store, &run("r")).await, of_run);
     store.close().await;
 }
 

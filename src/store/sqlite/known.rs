@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 
 use crate::domain::{Error, Event, EventId, Result, record};
 use crate::store::layout::Entry;
-use crate::store::plan::{Known, Stored};
+use crate::store::plan::{Head, Known, Stored};
 use crate::store::{Append, ids as store_ids};
 
 use super::error::from_sqlx;
@@ -19,6 +19,14 @@ const LOOKUP_BYTES: usize = 4 << 20;
 
 /// A wanted run and seq, and the row of the index that covers it.
 type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, bool);
+
+/// Whether no stored event of this run can have the id; found out in memory, so that a no may be wrong.
+pub fn is_new(ids: &Ids, head: &Head, event_id: &EventId) -> bool {
+    let hash = ids::hash(event_id);
+    store_ids::assigned_seq(head.number, event_id).is_none()
+        && ids.recent(Some(head.number), hash).is_empty()
+        && !ids.may_be_sealed(head.number, hash)
+}
 
 /// Finds them. Reads with the writer's connection: a commit does not wait for the readers' pool.
 pub async fn load(

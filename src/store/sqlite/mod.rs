@@ -21,6 +21,7 @@ pub mod inspect;
 mod known;
 mod memory;
 mod open;
+mod planner;
 mod read;
 mod runs;
 mod schema;
@@ -28,6 +29,7 @@ mod seal;
 mod tail;
 mod upkeep;
 mod wal;
+mod writer;
 
 use std::sync::Arc;
 

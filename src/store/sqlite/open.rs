@@ -14,9 +14,11 @@ use super::committer::Committer;
 use super::growth::Growth;
 use super::ids::Ids;
 use super::memory::Memory;
+use super::planner::Planner;
 use super::schema::{self, OpenError, damaged, describe};
 use super::tail::Tail;
 use super::wal::Checkpoints;
+use super::writer::Writer;
 use super::{SqliteOptions, SqliteStore};
 
 /// A commit writes two calls of the system for each page, and moving the log as many again: half as many pages as SQLite's
@@ -60,21 +62,22 @@ impl SqliteStore {
         let keeper = connect_behind().await?;
         let checkpoints = Checkpoints::start(connect_behind().await?).await.map_err(|e| describe(&path, e))?;
         let (queue, waiting) = Queue::new(options.queue.clone());
-        let committer = Committer {
+        let planner = Planner::new(options.lifecycle, heads, Arc::clone(&tail), Arc::clone(&ids));
+        let writer = Writer {
             options,
             connect,
-            writer,
+            connection: writer,
             keeper,
             checkpoints,
             growth: Growth::of(&path),
             listener,
             tail: Arc::clone(&tail),
-            heads,
             ids: Arc::clone(&ids),
             upkeep,
             stale: false,
             _lock: lock,
         };
+        let committer = Committer { planner, writer };
         let committer = tokio::spawn(committer.run(waiting));
         Ok(Self {
             queue,

@@ -80,6 +80,11 @@ impl Ids {
         }
     }
 
+    /// Whether a sealed id of this run may have this hash. To be asked after [`recent`](Self::recent).
+    pub fn may_be_sealed(&self, run: i64, hash: u64) -> bool {
+        self.segments().iter().any(|segment| segment.candidate(Some(run), hash).is_some())
+    }
+
     /// The segments that are complete.
     pub fn segments(&self) -> Arc<Vec<Segment>> {
         Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))

@@ -33,7 +33,7 @@ pub fn key(segment: i64, block: u32) -> i64 {
 
 impl Segment {
     /// The key of the block that would hold the hash; `None` when the segment does not hold it, of this run if one is given.
-    fn candidate(&self, run: Option<i64>, hash: u64) -> Option<i64> {
+    pub fn candidate(&self, run: Option<i64>, hash: u64) -> Option<i64> {
         let may_hold = || self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash, self.blocks));
         (run.is_none_or(|run| run <= self.max_run) && may_hold())
             .then(|| key(self.number, block::of_hash(hash, self.blocks)))

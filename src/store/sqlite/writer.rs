@@ -1,0 +1,188 @@
+//! Writing: the transaction of a group, what is told of it, and what is done behind it before the next one.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
+
+use crate::domain::Result;
+use crate::domain::event::Appended;
+use crate::store::CommitListener;
+
+use super::error::from_sqlx;
+use super::growth::Growth;
+use super::heads::Heads;
+use super::ids::Ids;
+use super::memory::Memory;
+use super::planner::{Planned, Writes};
+use super::tail::Tail;
+use super::upkeep::Upkeep;
+use super::wal::Checkpoints;
+use super::{SqliteOptions, open, runs};
+
+/// Bytes that a commit writes besides its events, and a slice of upkeep: about, for the write-ahead log's bound.
+const COMMIT_BYTES: usize = 8 << 10;
+const SLICE_BYTES: usize = 512 << 10;
+
+/// Rows of one INSERT: four variables each, of the 32,766 that SQLite takes in one statement.
+const MAX_INSERT_ROWS: usize = 4_000;
+
+/// The writer's connections and memory. What it holds in memory is what the file says, or `stale`.
+pub struct Writer {
+    pub options: SqliteOptions,
+    pub connect: SqliteConnectOptions,
+    pub connection: SqliteConnection,
+    /// For upkeep, see [`open::keeper_options`].
+    pub keeper: SqliteConnection,
+    pub checkpoints: Checkpoints,
+    pub growth: Growth,
+    pub listener: Arc<dyn CommitListener>,
+    pub tail: Arc<Tail>,
+    pub ids: Arc<Ids>,
+    pub upkeep: Upkeep,
+    /// After a failure the file is asked anew before anything else is planned.
+    pub stale: bool,
+    /// Held until the last commit is done, also when the store was dropped before: one process owns the file.
+    pub _lock: File,
+}
+
+impl Writer {
+    /// Commits what was planned, and tells of it. On an error nothing of it is stored.
+    pub async fn store(&mut self, planned: Planned) -> Result<Vec<Result<Appended>>> {
+        let Planned { outcomes, writes } = planned;
+        let Some(mut writes) = writes else { return Ok(outcomes) };
+        self.upkeep.unsealed.entries += writes.entries.len();
+        // Before the commit: who sees its rows finds its events. Who finds these sooner is stopped by what is committed.
+        self.tail.push(std::mem::take(&mut writes.entries));
+        self.ids.extend(std::mem::take(&mut writes.ids));
+        let began = Instant::now();
+        if let Err(error) = self.write(&mut writes).await {
+            self.stale = true;
+            return Err(error);
+        }
+        measure(began, &writes);
+        self.publish(writes);
+        Ok(outcomes)
+    }
+
+    /// The transaction: all of it in one round to the connection's thread.
+    async fn write(&mut self, writes: &mut Writes) -> Result<()> {
+        let (run_rows, documents) = (writes.run_rows.take(), writes.documents.take());
+        let sql = commit_sql(writes.rows.len(), run_rows.is_some(), documents.is_some());
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for row in &writes.rows {
+            query = query
+                .bind(row.pos.cast_signed())
+                .bind(i64::from(row.count))
+                .bind(row.sensitive)
+                .bind(row.data.to_vec());
+        }
+        for json in run_rows.into_iter().chain(documents) {
+            query = query.bind(json);
+        }
+        query.execute(&mut self.connection).await.map_err(from_sqlx)?;
+        Ok(())
+    }
+
+    /// After the commit: memory, then the world.
+    fn publish(&mut self, writes: Writes) {
+        let bytes: usize = writes.rows.iter().map(|row| row.data.len()).sum();
+        self.upkeep.unsealed.bytes += bytes;
+        self.checkpoints.written(bytes + COMMIT_BYTES);
+        self.growth.written(bytes + COMMIT_BYTES);
+        self.tail.committed(writes.ends, writes.commit.feed_tip.last);
+        self.listener.committed(writes.commit);
+    }
+
+    /// After a commit of so many entries and ids: the slices of upkeep that are its share, all of those that are overdue, and
+    /// more while nobody waits.
+    pub async fn keep_up(&mut self, (entries, ids): (usize, usize), is_idle: impl Fn() -> bool) {
+        if let Err(error) = self.slices((entries, ids), is_idle).await {
+            self.stale = true;
+            tracing::warn!(%error, "sealing the end of the log failed; it is tried again after the next commit");
+        }
+        self.growth.keep_ahead().await;
+        if let Err(error) = self.checkpoints.bound(&mut self.keeper).await {
+            tracing::warn!(%error, "moving the write-ahead log failed; it is tried again after the next commit");
+        }
+    }
+
+    async fn slices(&mut self, (entries, ids): (usize, usize), is_idle: impl Fn() -> bool) -> Result<()> {
+        let mut share = self.upkeep.share(entries, ids);
+        while !self.stale && self.upkeep.is_due(&self.tail, &self.ids) {
+            if share == 0 && !self.upkeep.is_overdue(&self.ids) && !is_idle() {
+                break;
+            }
+            share = share.saturating_sub(1);
+            self.upkeep.step(&mut self.keeper, &self.tail, &self.ids).await?;
+            self.checkpoints.written(SLICE_BYTES);
+        }
+        Ok(())
+    }
+
+    /// After a failure: ends what is left of the transaction and reads from the file what is true now. Returns the heads to
+    /// begin with.
+    pub async fn refresh(&mut self) -> Result<Heads> {
+        // There may be no transaction any more; SQLite ends some itself.
+        let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+        if self.connection.ping().await.is_err() {
+            self.connection = SqliteConnection::connect_with(&self.connect).await.map_err(from_sqlx)?;
+        }
+        if self.keeper.ping().await.is_err() {
+            let keeper = open::keeper_options(&self.connect);
+            self.keeper = SqliteConnection::connect_with(&keeper).await.map_err(from_sqlx)?;
+        }
+        let memory = Memory::read(&mut self.connection).await?;
+        let heads;
+        (heads, self.upkeep) = memory.settle(&self.tail, &self.ids, &self.options);
+        self.stale = false;
+        Ok(heads)
+    }
+
+    /// Ends.
+    pub async fn close(self) {
+        self.checkpoints.stop().await;
+        // The last one to close moves the write-ahead log into the database.
+        let closed = self.keeper.close().await;
+        if let Err(error) = closed.and(self.connection.close().await) {
+            tracing::warn!(%error, "closing the database failed; it is recovered at the next start");
+        }
+    }
+}
+
+fn measure(began: Instant, writes: &Writes) {
+    let events: u32 = writes.rows.iter().map(|row| row.count).sum();
+    metrics::counter!("runlog_published_events_total").increment(u64::from(events));
+    metrics::histogram!("runlog_commit_events").record(f64::from(events));
+    metrics::histogram!("runlog_commit_seconds").record(began.elapsed().as_secs_f64());
+}
+
+/// The statements of a commit with this many log rows. One statement takes all rows, unless they are very many: the
+/// connection keeps the last 100 texts prepared, and five statements for each are little.
+///
+/// Most commits change no run's row. They are one statement, which is a transaction by itself: every further one wakes the
+/// committer for nothing.
+fn commit_sql(rows: usize, has_runs: bool, has_documents: bool) -> String {
+    const ROW: &str = "(?, ?, ?, ?)";
+    let mut sql = String::new();
+    let mut left = rows;
+    while left > 0 {
+        let count = left.min(MAX_INSERT_ROWS);
+        sql.push_str("INSERT INTO log (pos, count, sensitive, data) VALUES ");
+        sql.push_str(&vec![ROW; count].join(", "));
+        sql.push_str(";\n");
+        left -= count;
+    }
+    if rows <= MAX_INSERT_ROWS && !has_runs && !has_documents {
+        return sql;
+    }
+    if has_runs {
+        sql.push_str(runs::UPSERT_RUNS);
+    }
+    if has_documents {
+        sql.push_str(runs::UPSERT_DOCUMENTS);
+    }
+    format!("BEGIN IMMEDIATE;\n{sql}COMMIT;")
+}
