@@ -1,17 +1,19 @@
 //! The way of appends to the one task that commits them: bounded by events and bytes, taken out in groups.
 
+mod level;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::event::Appended;
 use crate::domain::{Error, Result};
 
 use super::{Append, Import, Receipt};
+pub use level::Level;
 
 /// Bounds of the queue and of the groups that are taken out. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -60,15 +62,6 @@ type Room<'a> = (OwnedSemaphorePermit, mpsc::Permit<'a, Request>);
 /// Bytes that an event takes in memory besides its payload, about.
 const EVENT_BYTES: usize = 256;
 
-/// How many appends wait, and a mark: the committer is woken once it is reached, not for each of them.
-#[derive(Debug)]
-pub struct Level {
-    waiting: AtomicIsize,
-    mark: AtomicIsize,
-    reached: Notify,
-    closing: CancellationToken,
-}
-
 /// The end of the queue where appends go in.
 pub struct Queue {
     requests: mpsc::Sender<Request>,
@@ -109,12 +102,7 @@ impl Queue {
         let (sender, requests) = mpsc::channel(options.queue_events);
         let bytes = Arc::new(Semaphore::new(options.queue_bytes));
         let closing = CancellationToken::new();
-        let level = Arc::new(Level {
-            waiting: AtomicIsize::new(0),
-            mark: AtomicIsize::new(isize::MAX),
-            reached: Notify::new(),
-            closing: closing.clone(),
-        });
+        let level = Arc::new(Level::new(closing.clone()));
         let (to, at, until) = (options.clone(), Arc::clone(&level), closing.clone());
         let waiting = Waiting { requests, level: at, options: to, closing: until, had_company: false };
         (Self { requests: sender, level, bytes, options, closing }, waiting)
@@ -200,34 +188,6 @@ impl Queue {
     }
 }
 
-impl Level {
-    /// Whether nobody waits, and there is time for other work.
-    pub fn is_idle(&self) -> bool {
-        self.waiting.load(SeqCst) <= 0 && !self.closing.is_cancelled()
-    }
-
-    /// One more waits, and can be taken.
-    fn rise(&self) {
-        if self.waiting.fetch_add(1, SeqCst) + 1 >= self.mark.load(SeqCst) {
-            self.reached.notify_one();
-        }
-    }
-
-    /// One was taken.
-    fn fall(&self) {
-        self.waiting.fetch_sub(1, SeqCst);
-    }
-
-    /// Waits until so many wait.
-    async fn reach(&self, appends: isize) {
-        self.mark.store(appends, SeqCst);
-        while self.waiting.load(SeqCst) < appends {
-            self.reached.notified().await;
-        }
-        self.mark.store(isize::MAX, SeqCst);
-    }
-}
-
 impl Waiting {
     /// Whether nothing is accepted any more.
     pub fn is_closing(&self) -> bool {
@@ -264,7 +224,7 @@ impl Waiting {
 
     /// The same, once so many wait, while the committer does something else. Dropping the future takes nothing out.
     pub async fn next_of(&mut self, appends: usize) -> Group {
-        self.level.reach(isize::try_from(appends.max(1)).unwrap_or(isize::MAX)).await;
+        self.level.reach(appends).await;
         let mut group = Group::default();
         self.take(&mut group);
         self.had_company = group.appends.len() > 1;

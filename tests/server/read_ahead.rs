@@ -10,7 +10,7 @@ use crate::embedded::{Embedded, publish, request};
 use crate::harness::in_time;
 
 /// Events of the run; a frame holds 100 where the reader does not say.
-const EVENTS: u64 = 3_000;
+const EVENTS: usize = 3_000;
 
 /// Room for one reader.
 const ONE_SHARE: usize = 2 << 20;
@@ -18,9 +18,14 @@ const ONE_SHARE: usize = 2 << 20;
 async fn filled(read_ahead_bytes: usize) -> Embedded {
     let embedded = Embedded::start(ServiceOptions { read_ahead_bytes, ..ServiceOptions::default() }).await;
     for _ in 0..3 {
-        publish(&embedded.service, EVENTS as usize / 3).await;
+        publish(&embedded.service, EVENTS / 3).await;
     }
     embedded
+}
+
+/// The seqs of all.
+fn all() -> Vec<u64> {
+    (1..=EVENTS as u64).collect()
 }
 
 fn all_of_the_run() -> Subscribe {
@@ -59,14 +64,14 @@ async fn a_replay_reads_few_long_pages_and_tells_each_event_once() {
     for scope in [Scope::Run(RunId::parse("r").unwrap()), Scope::Feed] {
         store.pages();
         let mut subscription = service.subscribe(request(&scope, Start::After(String::new()))).await.unwrap();
-        assert_eq!(rest(&mut subscription).await, (1..=EVENTS).collect::<Vec<_>>());
+        assert_eq!(rest(&mut subscription).await, all());
         assert!(store.pages() <= 4, "the first frame, and what was read ahead");
     }
     // A frame that is full before all that was looked at is told.
     let filter = EventFilter::parse(&["step".to_owned()], Vec::new()).unwrap();
     let request = Subscribe { filter, max_batch: 7, ..all_of_the_run() };
     let mut filtered = service.subscribe(request).await.unwrap();
-    assert_eq!(rest(&mut filtered).await, (1..=EVENTS).collect::<Vec<_>>());
+    assert_eq!(rest(&mut filtered).await, all());
     store.close().await;
 }
 
@@ -77,22 +82,22 @@ async fn readers_share_the_room_and_who_finds_none_reads_frame_by_frame() {
     let mut told = seqs(&mut first).await.unwrap();
     store.pages();
     let mut second = reader(service).await;
-    assert_eq!(rest(&mut second).await.len() as u64, EVENTS);
+    assert_eq!(rest(&mut second).await.len(), EVENTS);
     let pages = store.pages();
-    assert!(pages as u64 >= EVENTS / 100, "the room is the first one's, but {pages} pages were enough");
+    assert!(pages >= EVENTS / 100, "the room is the first one's, but {pages} pages were enough");
     told.append(&mut rest(&mut first).await);
-    assert_eq!(told, (1..=EVENTS).collect::<Vec<_>>());
+    assert_eq!(told, all());
     // Both are still there, and follow the run; what they had read is not.
     store.pages();
     let mut third = reader(service).await;
-    assert_eq!(rest(&mut third).await.len() as u64, EVENTS);
+    assert_eq!(rest(&mut third).await.len(), EVENTS);
     assert!(store.pages() <= 4, "the room was given back");
     // A reader that leaves half-way gives its room back as well.
     let mut fourth = reader(service).await;
     seqs(&mut fourth).await.unwrap();
     drop(fourth);
     store.pages();
-    assert_eq!(rest(&mut reader(service).await).await.len() as u64, EVENTS);
+    assert_eq!(rest(&mut reader(service).await).await.len(), EVENTS);
     assert!(store.pages() <= 4, "the room was given back");
     store.close().await;
 }
@@ -102,6 +107,6 @@ async fn a_read_ahead_that_failed_is_done_again_when_it_is_needed() {
     let Embedded { service, store, .. } = &filled(ONE_SHARE).await;
     store.fail(2);
     let mut subscription = reader(service).await;
-    assert_eq!(rest(&mut subscription).await, (1..=EVENTS).collect::<Vec<_>>());
+    assert_eq!(rest(&mut subscription).await, all());
     store.close().await;
 }

@@ -77,11 +77,11 @@ async fn of_much_that_is_followed_nothing_is_left_out() {
     let held = choosy.recorder.hold(&following).await;
     // More than is read at once, by count and by bytes, with others in between.
     let mut last = 1;
-    for (count, length) in [(5_000, 10), (600, 10_000), (1, 10)] {
+    for (count, length) in [(5_000_u32, 10), (600, 10_000), (1, 10)] {
         for run in ["x", "y"] {
             let events = (0..count).map(|_| event(&"x".repeat(length))).collect();
             writing.append(append(run, events)).await.unwrap();
-            last += count as u64;
+            last += u64::from(count);
         }
     }
     drop(held);

@@ -1,0 +1,74 @@
+//! How full the queue is.
+
+use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How many appends wait, and a mark: the committer is woken once it is reached, not for each of them.
+#[derive(Debug)]
+pub struct Level {
+    waiting: AtomicIsize,
+    mark: AtomicIsize,
+    reached: Notify,
+    closing: CancellationToken,
+}
+
+impl Level {
+    /// Nobody waits.
+    pub fn new(closing: CancellationToken) -> Self {
+        Self { waiting: AtomicIsize::new(0), mark: AtomicIsize::new(isize::MAX), reached: Notify::new(), closing }
+    }
+
+    /// Whether nobody waits, and there is time for other work.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.load(SeqCst) <= 0 && !self.closing.is_cancelled()
+    }
+
+    /// One more waits, and can be taken.
+    pub fn rise(&self) {
+        if self.waiting.fetch_add(1, SeqCst) + 1 >= self.mark.load(SeqCst) {
+            self.reached.notify_one();
+        }
+    }
+
+    /// One was taken.
+    pub fn fall(&self) {
+        self.waiting.fetch_sub(1, SeqCst);
+    }
+
+    /// Waits until so many wait.
+    pub async fn reach(&self, appends: usize) {
+        let appends = isize::try_from(appends.max(1)).unwrap_or(isize::MAX);
+        self.mark.store(appends, SeqCst);
+        while self.waiting.load(SeqCst) < appends {
+            self.reached.notified().await;
+        }
+        self.mark.store(isize::MAX, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_three_is_woken_by_the_third() {
+        let level = Arc::new(Level::new(CancellationToken::new()));
+        // Somebody who waited before and left.
+        drop(Box::pin(level.reach(1)));
+        level.rise();
+        let mut reached = Box::pin(level.reach(3));
+        assert!(poll!(&mut reached).is_pending() && !level.is_idle());
+        level.rise();
+        assert!(poll!(&mut reached).is_pending());
+        level.rise();
+        assert!(poll!(&mut reached).is_ready());
+        (0..3).for_each(|_| level.fall());
+        assert!(level.is_idle());
+    }
+}
