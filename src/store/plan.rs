@@ -20,7 +20,7 @@ pub use planned_run::{PlannedEvent, PlannedRun};
 pub struct Head {
     /// Number of the run in the store.
     pub number: i64,
-    /// The run up to its last committed event.
+    /// The run up to its last event that is committed, or planned.
     pub run: Run,
 }
 

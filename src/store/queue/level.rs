@@ -60,7 +60,7 @@ mod tests {
     async fn who_waits_for_three_is_woken_by_the_third() {
         let level = Arc::new(Level::new(CancellationToken::new()));
         // Somebody who waited before and left.
-        drop(Box::pin(level.reach(1)));
+        assert!(poll!(Box::pin(level.reach(1))).is_pending());
         level.rise();
         let mut reached = Box::pin(level.reach(3));
         assert!(poll!(&mut reached).is_pending() && !level.is_idle());

@@ -87,7 +87,8 @@ impl Committer {
         next: impl Future<Output = Group>,
     ) -> (Option<Error>, Option<Next>) {
         let Self { planner, writer } = self;
-        let may_plan = !writer.stale;
+        // After a failure nothing is planned before the file was asked.
+        let has_failed = AtomicBool::new(writer.stale);
         let is_taken = AtomicBool::new(false);
         let is_idle = || level.is_idle() && !is_taken.load(Ordering::Relaxed);
         let work = async {
@@ -95,6 +96,7 @@ impl Committer {
             let count = planned.outcomes.len();
             let stored = writer.store(planned).await;
             let failure = stored.as_ref().err().cloned();
+            has_failed.fetch_or(failure.is_some(), Ordering::Relaxed);
             replies.answer(stored.unwrap_or_else(|error| vec![Err(error); count]));
             writer.keep_up(share, is_idle).await;
             failure
@@ -105,9 +107,9 @@ impl Committer {
             tokio::select! {
                 biased;
                 failure = &mut work => return (failure, taken),
-                group = &mut next, if may_plan && taken.is_none() => {
+                group = &mut next, if taken.is_none() => {
                     is_taken.store(true, Ordering::Relaxed);
-                    taken = Some(if planner.knows(&group.appends) {
+                    taken = Some(if !has_failed.load(Ordering::Relaxed) && planner.knows(&group.appends) {
                         Next::Planned(planner.plan(group.appends, &Known::default()), group.replies)
                     } else {
                         Next::Taken(group)

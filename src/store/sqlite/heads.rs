@@ -73,8 +73,9 @@ impl Heads {
         self.last_number
     }
 
-    /// Takes over the heads of a commit.
-    pub fn commit(&mut self, heads: impl IntoIterator<Item = Head>) {
+    /// Takes over the runs as a planned commit leaves them.
+    pub fn plan(&mut self, heads: impl IntoIterator<Item = Head>) {
+        self.clock += 1;
         for head in heads {
             self.last_number = self.last_number.max(head.number);
             self.by_id.insert(head.run.run_id.clone(), (head, self.clock));

@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `open`, `memory` | lock, connect, migrate; read what lives in memory |
 //! | `schema`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
-//! | `committer` | the one writer: takes what waits, commits it, tells of it |
+//! | `committer` | the one task that writes: takes what waits, has it planned, written and answered |
+//! | `planner`, `writer` | what a commit will write; writing it and telling of it |
 //! | `known` | which stored events a group of appends repeats |
-//! | `heads`, `ids`, `tail` | what the writer keeps in memory: runs, ids, and the end of the log that no index covers yet |
-//! | `upkeep`, `seal` | what it does between commits: moving that end into the indexes, slice by slice |
+//! | `heads`, `ids`, `tail` | what they keep in memory: runs, ids, and the end of the log that no index covers yet |
+//! | `upkeep`, `seal` | what is done between commits: moving that end into the indexes, slice by slice |
 //! | `wal`, `growth` | the write-ahead log: its way into the database, its bound, its length |
 //! | `read`, `runs`, `find` | the readers' side |
 

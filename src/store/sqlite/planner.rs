@@ -67,9 +67,13 @@ impl Planner {
         self.last_position = self.tail.last_position();
     }
 
-    /// Whether these can be planned without reading: their runs are known, and no stored event may have one of their ids.
+    /// Whether these can be planned without reading: their runs are known, and no stored event may have one of their ids. Not
+    /// those of an import, which waits for the outcome of what lies before it.
     pub fn knows(&self, appends: &[Append]) -> bool {
         appends.iter().all(|append| {
+            if append.import().is_some() {
+                return false;
+            }
             let Some(head) = self.heads.get(&append.run_id) else { return false };
             let mut event_ids = append.events.iter().filter_map(|event| event.event_id.as_ref());
             event_ids.all(|event_id| known::is_new(&self.ids, head, event_id))
@@ -109,7 +113,7 @@ impl Planner {
         let has_documents = planned.iter().any(|planned| !planned.documents.is_empty());
         let documents = has_documents.then(|| runs::documents_json(planned.iter().map(document_of)));
         let ids = producer_ids(&planned).collect();
-        self.heads.commit(planned.into_iter().map(|planned| planned.head));
+        self.heads.plan(planned.into_iter().map(|planned| planned.head));
         Writes { rows: laid.rows, entries: laid.entries, ids, ends, run_rows, documents, commit }
     }
 
