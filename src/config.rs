@@ -136,8 +136,8 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_MAX_BATCH_BYTES", help_heading = "Reading and following", default_value = "524288",
           value_parser = within(KIB..=64 * MIB))]
     pub max_batch_bytes: usize,
-    /// Events that replaying subscriptions may have read before they are sent, of all together, bytes (0 to 16 GiB); who finds
-    /// no room reads one frame at a time.
+    /// Events that replaying subscriptions may have read before they are sent, of all together, bytes (0 to 16 GiB): 4 MiB for
+    /// each that finds room; the others read one frame at a time.
     #[arg(long, env = "RUNLOG_READ_AHEAD_BYTES", help_heading = "Reading and following", default_value = "67108864",
           value_parser = within(0..=16 * GIB))]
     pub read_ahead_bytes: usize,

@@ -126,3 +126,24 @@ fn after_a_gap_in_what_is_told_the_window_starts_anew() {
     assert!(member.take(1, 10, 1 << 20).unwrap().is_none());
     assert_eq!(member.take(5, 10, 1 << 20).unwrap().unwrap().last, 6);
 }
+
+#[test]
+fn what_is_of_interest_is_what_is_followed_while_that_can_be_named() {
+    let hub = hub(10);
+    let other = |n: usize| RunId::parse(&format!("other-{n}")).unwrap();
+    let left = hub.join(&Scope::Run(other(0)));
+    drop(left);
+    assert_eq!(hub.interest(), Interest::Runs(vec![]), "nobody follows a run that was left");
+    let one = hub.join(&scope());
+    assert_eq!(hub.interest(), Interest::Runs(vec![run_id()]));
+    let feed = hub.join(&Scope::Feed);
+    assert_eq!(hub.interest(), Interest::All);
+    drop(feed);
+    assert_eq!(hub.interest(), Interest::Runs(vec![run_id()]));
+    let most: Vec<_> = (1..MAX_INTEREST).map(|n| hub.join(&Scope::Run(other(n)))).collect();
+    assert!(matches!(hub.interest(), Interest::Runs(runs) if runs.len() == MAX_INTEREST));
+    let too_many = hub.join(&Scope::Run(other(MAX_INTEREST)));
+    assert_eq!(hub.interest(), Interest::All);
+    drop((one, most, too_many));
+    assert_eq!(hub.interest(), Interest::Runs(vec![]));
+}

@@ -112,7 +112,7 @@ pub struct RunCommit {
 pub struct Commit {
     /// Each run once.
     pub runs: Vec<RunCommit>,
-    /// The same events in feed order; `first` is a position.
+    /// The same events in feed order; `first` is a position. Empty where only some runs are told, see [`Interest`].
     pub feed: Vec<Chunk>,
     /// The feed after the commit.
     pub feed_tip: Tip,

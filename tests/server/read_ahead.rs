@@ -13,7 +13,7 @@ use crate::harness::in_time;
 const EVENTS: usize = 3_000;
 
 /// Room for one reader.
-const ONE_SHARE: usize = 2 << 20;
+const ONE_SHARE: usize = 4 << 20;
 
 async fn filled(read_ahead_bytes: usize) -> Embedded {
     let embedded = Embedded::start(ServiceOptions { read_ahead_bytes, ..ServiceOptions::default() }).await;
@@ -72,6 +72,18 @@ async fn a_replay_reads_few_long_pages_and_tells_each_event_once() {
     let request = Subscribe { filter, max_batch: 7, ..all_of_the_run() };
     let mut filtered = service.subscribe(request).await.unwrap();
     assert_eq!(rest(&mut filtered).await, all());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn without_room_nothing_is_kept_beyond_a_frame_and_nothing_is_left_out() {
+    let Embedded { service, store, .. } = &filled(0).await;
+    let filter = EventFilter::parse(&["step".to_owned()], Vec::new()).unwrap();
+    let request = Subscribe { filter, max_batch: 70, ..all_of_the_run() };
+    let mut filtered = service.subscribe(request).await.unwrap();
+    store.pages();
+    assert_eq!(rest(&mut filtered).await, all());
+    assert!(store.pages() >= EVENTS / 70, "each frame was read anew");
     store.close().await;
 }
 

@@ -11,11 +11,12 @@ use crate::service::window::{Taken, Window};
 use crate::store::{Page, Range, SharedStore};
 
 /// What is read at once: so much that the store's own work outweighs the way to it.
-const READ_EVENTS: usize = 4_096;
+const READ_EVENTS: usize = 2_048;
 const READ_BYTES: usize = 1 << 20;
 
-/// What one reader may hold: what was read and is not told yet, and what is being read.
-const SHARE_BYTES: u32 = 2 << 20;
+/// What one reader may hold, about: what was read and is not told yet, and what is being read. An event that was stored alone
+/// takes half a kilobyte beside its record.
+const SHARE_BYTES: u32 = 4 << 20;
 
 /// The bounds of a frame.
 #[derive(Clone, Copy, Debug)]
@@ -49,14 +50,14 @@ impl Ahead {
         page.ok()?.ok()
     }
 
-    /// Takes in what was read.
-    pub fn fill(&mut self, chunks: Vec<Chunk>) {
+    /// Takes in what was read. It is kept beyond the next frame if there is `room`.
+    pub fn fill(&mut self, chunks: Vec<Chunk>, room: &Arc<Semaphore>) {
         chunks.into_iter().for_each(|chunk| self.window.push(chunk));
+        self.share = self.share.take().or_else(|| Arc::clone(room).try_acquire_many_owned(SHARE_BYTES).ok());
     }
 
-    /// Begins to read what comes after `last`, where the window ends, if there is `room`.
-    pub fn read(&mut self, store: &SharedStore, scope: &Scope, last: u64, room: &Arc<Semaphore>) {
-        self.share = self.share.take().or_else(|| Arc::clone(room).try_acquire_many_owned(SHARE_BYTES).ok());
+    /// Begins to read what comes after `last`, where the window ends, if there was room.
+    pub fn read(&mut self, store: &SharedStore, scope: &Scope, last: u64) {
         if self.share.is_none() {
             return;
         }
@@ -65,11 +66,13 @@ impl Ahead {
         self.reading = Some(AbortOnDropHandle::new(tokio::spawn(async move { store.read(&scope, range).await })));
     }
 
-    /// Forgets what lies before `next`; with the last of it the room is given back.
+    /// Forgets what lies before `next`, and what there is no room for; with the last of it the room is given back.
     pub fn forget_before(&mut self, next: u64) {
         self.window.forget_before(next);
-        if self.window.bytes() == 0 && self.reading.is_none() {
-            self.share = None;
+        if self.window.bytes() == 0 || self.share.is_none() {
+            // Its buffer too: an idle reader holds nothing.
+            self.window = Window::default();
+            self.share = self.share.take().filter(|_| self.reading.is_some());
         }
     }
 }

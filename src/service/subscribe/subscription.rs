@@ -190,9 +190,9 @@ impl Subscription {
             self.tip = Some(page.tip);
         }
         let Some(last) = last else { return Ok(None) };
-        self.ahead.fill(page.chunks);
+        self.ahead.fill(page.chunks, &self.service.read_ahead);
         if page.tip.last > last && !self.membership.has(last + 1) {
-            self.ahead.read(&self.service.store, &self.request.scope, last, &self.service.read_ahead);
+            self.ahead.read(&self.service.store, &self.request.scope, last);
         }
         match self.ahead.take(self.next, limits)? {
             Some(taken) => self.pass(taken.batches, taken.last),

@@ -1,6 +1,7 @@
-//! The replica's one follower of the feed. It tells the listener of every commit, this replica's and the others', in the
-//! order of the feed, each once. Commits of this replica are handed over as they are when they come next; whatever else
-//! is missing is read. Signals only say that there is something to read: the feed's tip is what counts.
+//! The replica's one follower of the feed. It tells the listener of commits, this replica's and the others', in the order of
+//! the feed, each once. Commits of this replica are handed over as they are when they come next; what else is missing is
+//! read, as far as the listener has use for it. Signals only say that there is something to read: the feed's tip is what
+//! counts.
 
 use std::sync::Arc;
 use std::time::Duration;

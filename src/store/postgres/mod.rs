@@ -7,7 +7,7 @@
 //! | `session`, `link` | what every connection is told, and how statements see it |
 //! | `committer`, `writer` | the replica's one writer: takes what waits, commits it, finds out what became of it |
 //! | `transaction`, `known`, `heads` | its statements, the events it repeats, the runs it knows |
-//! | `follower`, `signals` | tells the listener of every replica's commits, in the order of the feed |
+//! | `follower`, `signals` | tells the listener of all replicas' commits, as far as it has use for them, in the order of the feed |
 //! | `readers`, `read`, `runs`, `find` | the readers' side |
 //! | `event_row` | events as rows |
 //! | `error`, `tries` | what failed, and whether to try again |

@@ -47,7 +47,7 @@ const PARAMETERS: [&str; 18] = [
 
 impl PostgresStore {
     /// Opens the store, making its tables if they are missing, and starts the tasks of the replica. `listener` hears of
-    /// every commit of every replica.
+    /// every commit of this replica, and of those of the others what it has use for.
     pub async fn open(options: PostgresOptions, listener: Arc<dyn CommitListener>) -> Result<Self, OpenError> {
         let connect = connect_options(&options)?;
         let target = Target::of(&connect);

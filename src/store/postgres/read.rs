@@ -35,8 +35,9 @@ const FEED_DESCENDING: &str = page!("pos < $1 AND pos <= $2", "pos DESC");
 const RUN_ASCENDING: &str = page!("run = $2 AND seq > $1", "seq");
 const RUN_DESCENDING: &str = page!("run = $2 AND seq < $1", "seq DESC");
 
+/// By position: `+ 0` keeps it from reading a long run whole, by the index of runs.
 const FEED_OF_RUNS: &str =
-    page!("pos > $1 AND pos <= $2 AND run IN (SELECT run FROM runs WHERE run_id = ANY($5))", "pos");
+    page!("pos > $1 AND pos <= $2 AND run + 0 = ANY (ARRAY(SELECT run FROM runs WHERE run_id = ANY($5)))", "pos");
 
 /// Position of the last event of the feed.
 pub async fn feed_tip(connection: &mut Link<'_>) -> Result<u64, Fault> {
