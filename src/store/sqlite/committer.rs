@@ -21,6 +21,10 @@ pub struct Committer {
     pub writer: Writer,
 }
 
+/// Events of a commit from which on the next one is planned beside it. Fewer are planned in no time, and a group that is not
+/// taken yet goes on growing.
+const LARGE_COMMIT_EVENTS: u32 = 256;
+
 /// A group whose turn is next.
 enum Next {
     /// It waits only for the disk.
@@ -87,6 +91,8 @@ impl Committer {
         next: impl Future<Output = Group>,
     ) -> (Option<Error>, Option<Next>) {
         let Self { planner, writer } = self;
+        let rows = planned.writes.iter().flat_map(|writes| &writes.rows);
+        let is_large = rows.map(|row| row.count).sum::<u32>() >= LARGE_COMMIT_EVENTS;
         // After a failure nothing is planned before the file was asked.
         let has_failed = AtomicBool::new(writer.stale);
         let is_taken = AtomicBool::new(false);
@@ -107,7 +113,7 @@ impl Committer {
             tokio::select! {
                 biased;
                 failure = &mut work => return (failure, taken),
-                group = &mut next, if taken.is_none() => {
+                group = &mut next, if is_large && taken.is_none() => {
                     is_taken.store(true, Ordering::Relaxed);
                     taken = Some(if !has_failed.load(Ordering::Relaxed) && planner.knows(&group.appends) {
                         Next::Planned(planner.plan(group.appends, &Known::default()), group.replies)
