@@ -50,7 +50,7 @@ pub enum FrameKind {
     },
 }
 
-/// A running subscription. A slow reader holds its place and what was read [ahead](super::ahead) for it.
+/// A running subscription. A slow reader holds its place and what was read ahead for it.
 pub struct Subscription {
     service: Service,
     request: Subscribe,
