@@ -103,8 +103,13 @@ impl Queue {
         let bytes = Arc::new(Semaphore::new(options.queue_bytes));
         let closing = CancellationToken::new();
         let level = Arc::new(Level::new(closing.clone()));
-        let (to, at, until) = (options.clone(), Arc::clone(&level), closing.clone());
-        let waiting = Waiting { requests, level: at, options: to, closing: until, had_company: false };
+        let waiting = Waiting {
+            requests,
+            level: Arc::clone(&level),
+            options: options.clone(),
+            closing: closing.clone(),
+            had_company: false,
+        };
         (Self { requests: sender, level, bytes, options, closing }, waiting)
     }
 

@@ -18,15 +18,6 @@ const READ_BYTES: usize = 1 << 20;
 /// takes half a kilobyte beside its record.
 const SHARE_BYTES: u32 = 4 << 20;
 
-/// The bounds of a frame.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FrameLimits {
-    /// Most events.
-    pub events: usize,
-    /// Most record bytes; one event is in it in any case.
-    pub bytes: usize,
-}
-
 /// Events read ahead by one reader.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
@@ -38,8 +29,8 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// The next frame, if it was read.
-    pub fn take(&self, next: u64, limits: FrameLimits) -> Result<Option<Taken>> {
-        self.window.take(next, limits.events, limits.bytes)
+    pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<Taken>> {
+        self.window.take(next, max_events, max_bytes)
     }
 
     /// Waits for the read that is under way, if there is one. One that failed is none: it may have been long ago. Dropping

@@ -11,7 +11,7 @@ use crate::domain::{Chunk, Cursor, Error, Result, RunStatus, Scope};
 use crate::store::{Range, Tip};
 
 use super::Subscribe;
-use super::ahead::{Ahead, FrameLimits};
+use super::ahead::Ahead;
 use crate::service::Service;
 use crate::service::filtering::filtered;
 use crate::service::hub::Membership;
@@ -156,24 +156,23 @@ impl Subscription {
 
     /// Moves on from `next`, by the hub's window or by the store; returns what the filter lets through.
     async fn advance(&mut self) -> Result<Option<Vec<Arc<Batch>>>> {
-        let events = if self.request.filter.passes_all() {
+        let max_events = if self.request.filter.passes_all() {
             self.request.max_batch
         } else {
             self.request.max_batch.max(FILTERED_READ)
         };
-        let limits = FrameLimits { events, bytes: self.service.options.max_batch_bytes };
-        if let Some(taken) = self.ahead.take(self.next, limits)? {
+        let max_bytes = self.service.options.max_batch_bytes;
+        if let Some(taken) = self.ahead.take(self.next, max_events, max_bytes)? {
             return self.pass(taken.batches, taken.last);
         }
         let page = match self.ahead.arrived().await {
             Some(page) => page,
             None => {
                 if self.tip.is_some()
-                    && let Some(taken) = self.membership.take(self.next, limits.events, limits.bytes)?
+                    && let Some(taken) = self.membership.take(self.next, max_events, max_bytes)?
                 {
                     return self.pass(taken.batches, taken.last);
                 }
-                let (max_events, max_bytes) = (limits.events, limits.bytes);
                 let range = Range { from: self.next - 1, descending: false, max_events, max_bytes };
                 match self.service.store.read(&self.request.scope, range).await {
                     Err(Error::RunNotFound { .. }) if self.request.wait_for_run => return Ok(None),
@@ -194,7 +193,7 @@ impl Subscription {
         if page.tip.last > last && !self.membership.has(last + 1) {
             self.ahead.read(&self.service.store, &self.request.scope, last);
         }
-        match self.ahead.take(self.next, limits)? {
+        match self.ahead.take(self.next, max_events, max_bytes)? {
             Some(taken) => self.pass(taken.batches, taken.last),
             None => Err(Error::StoreDamaged),
         }
@@ -203,15 +202,16 @@ impl Subscription {
     /// Moves `next` past these events, the latest of which is `last`, or as far as one frame holds; returns what the filter
     /// lets through.
     fn pass(&mut self, batches: Vec<Arc<Batch>>, last: u64) -> Result<Option<Vec<Arc<Batch>>>> {
-        if self.request.filter.passes_all() {
+        let kept = if self.request.filter.passes_all() {
             self.next = last + 1;
-            self.ahead.forget_before(self.next);
-            return Ok(Some(batches));
-        }
-        let (kept, looked_at) = filtered(&self.request.filter, &batches, self.request.max_batch)?;
-        self.next += looked_at;
+            Some(batches)
+        } else {
+            let (kept, looked_at) = filtered(&self.request.filter, &batches, self.request.max_batch)?;
+            self.next += looked_at;
+            kept.map(|batch| vec![Arc::new(batch)])
+        };
         self.ahead.forget_before(self.next);
-        Ok(kept.map(|batch| vec![Arc::new(batch)]))
+        Ok(kept)
     }
 
     /// The end of the run, once, when it has ended and all that is known has been told.

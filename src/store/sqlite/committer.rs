@@ -91,8 +91,7 @@ impl Committer {
         next: impl Future<Output = Group>,
     ) -> (Option<Error>, Option<Next>) {
         let Self { planner, writer } = self;
-        let rows = planned.writes.iter().flat_map(|writes| &writes.rows);
-        let is_large = rows.map(|row| row.count).sum::<u32>() >= LARGE_COMMIT_EVENTS;
+        let is_large = planned.writes.as_ref().is_some_and(|writes| writes.events() >= LARGE_COMMIT_EVENTS);
         // After a failure nothing is planned before the file was asked.
         let has_failed = AtomicBool::new(writer.stale);
         let is_taken = AtomicBool::new(false);

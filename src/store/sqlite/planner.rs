@@ -55,6 +55,13 @@ pub struct Writes {
     pub commit: Commit,
 }
 
+impl Writes {
+    /// How many events.
+    pub fn events(&self) -> u32 {
+        self.rows.iter().map(|row| row.count).sum()
+    }
+}
+
 impl Planner {
     /// For a file in which all is written that was planned.
     pub fn new(lifecycle: Lifecycle, heads: Heads, tail: Arc<Tail>, ids: Arc<Ids>) -> Self {

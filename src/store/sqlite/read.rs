@@ -153,6 +153,7 @@ pub async fn load(reader: &mut SqliteConnection, entries: Vec<Entry>) -> Result<
         return Ok(Vec::new());
     }
     let places: Vec<_> = entries.iter().map(|e| (e.row, e.start + 1, e.length)).collect();
+    // A row that is wanted whole, as most of a long run are, is not copied by substr.
     // json_each promises the order of its rowid (not of its key) for nothing, so the records pass through no sorter.
     let mut rows = sqlx::query_scalar::<_, Vec<u8>>(
         "SELECT CASE length(l.data) WHEN j.value ->> 2 THEN l.data ELSE substr(l.data, j.value ->> 1, j.value ->> 2) END \

@@ -153,7 +153,7 @@ impl Writer {
 }
 
 fn measure(began: Instant, writes: &Writes) {
-    let events: u32 = writes.rows.iter().map(|row| row.count).sum();
+    let events = writes.events();
     metrics::counter!("runlog_published_events_total").increment(u64::from(events));
     metrics::histogram!("runlog_commit_events").record(f64::from(events));
     metrics::histogram!("runlog_commit_seconds").record(began.elapsed().as_secs_f64());

@@ -26,21 +26,23 @@ pub struct Report {
 }
 
 impl Report {
+    /// What was measured of one workload against one system, round by round.
+    fn rounds(&self, workload: Workload, system: Name) -> impl Iterator<Item = &Figures> {
+        let cells = self.cells.iter().filter(move |cell| cell.workload == workload && cell.system == system);
+        cells.map(|cell| &cell.figures)
+    }
+
     /// The medians of one workload against one system, each quantity by itself; `None` where it was not measured.
     fn medians(&self, workload: Workload, system: Name) -> Option<Figures> {
-        let cells = || self.cells.iter().filter(|cell| cell.workload == workload && cell.system == system);
-        cells().next()?;
-        let of = |quantity: fn(&Figures) -> f64| median(cells().map(|cell| quantity(&cell.figures)).collect());
+        self.rounds(workload, system).next()?;
+        let of = |quantity: fn(&Figures) -> f64| median(self.rounds(workload, system).map(quantity).collect());
         Some(Figures { per_second: of(|f| f.per_second), p50_ms: of(|f| f.p50_ms), p99_ms: of(|f| f.p99_ms) })
     }
 
     /// What runlog is beside another, round by round: how fast the machine is changes from one round to the next, and hardly
     /// within one. The median of that.
     fn ratio(&self, workload: Workload, other: Name, quantity: fn(&Figures) -> f64) -> Option<f64> {
-        let of = |system: Name| {
-            let cells = self.cells.iter().filter(move |cell| cell.workload == workload && cell.system == system);
-            cells.map(move |cell| quantity(&cell.figures))
-        };
+        let of = |system: Name| self.rounds(workload, system).map(quantity);
         let ratios: Vec<f64> = of(Name::Runlog).zip(of(other)).map(|(ours, theirs)| ours / theirs).collect();
         (!ratios.is_empty()).then(|| median(ratios))
     }
