@@ -18,7 +18,7 @@ Exit codes:
   64  wrong options
   65  the input was refused (INVALID_ARGUMENT, OUT_OF_RANGE)
   66  not found
-  69  the server is unavailable or cannot be reached
+  69  the server is unavailable or cannot be reached; OUTCOME_UNKNOWN: the input may be stored
   73  conflict with what is stored (ALREADY_EXISTS, ABORTED, FAILED_PRECONDITION)
   75  too much at the moment, try again later (RESOURCE_EXHAUSTED)
   76  the server is damaged or speaks another protocol (DATA_LOSS, INTERNAL, UNIMPLEMENTED)
@@ -175,6 +175,7 @@ fn hint_for(reason: Option<&str>, code: Code) -> Option<&'static str> {
             "`--from start` reads from the beginning, `--from latest` only what is new"
         }
         (Some(TOO_LARGE), _) => "the server's --max-request-bytes and --max-payload-bytes bound what it takes",
+        (Some("OUTCOME_UNKNOWN"), _) => "send it again with the same --event-id: it is stored once",
         (Some("OVERLOADED"), _) => "send it again in a moment; the same --event-id makes that safe",
         (None, Code::Unimplemented) => "is --server a runlog server of this version?",
         (_, Code::DeadlineExceeded) => "a longer --timeout gives the server more time",

@@ -138,9 +138,15 @@ pub enum Error {
     /// The store cannot be written.
     #[error("the store is read-only; nothing of this request was stored")]
     StoreReadOnly,
-    /// The store does not answer, or it is not known whether the commit reached it.
-    #[error("the store is unavailable; retry with the same event_id")]
+    /// The store does not answer, and nothing of the request reached it or ever will.
+    #[error("the store is unavailable; nothing of this request was stored; retry")]
     StoreUnavailable,
+    /// The commit was handed over and not answered: it may have happened, or may still happen.
+    #[error(
+        "whether this request was stored is not known; send it again with the same event_id, which stores it once, or read \
+         the run first: without an event_id it may be stored twice"
+    )]
+    OutcomeUnknown,
     /// The stored data contradicts itself.
     #[error("the store is damaged; run an integrity check and restore from a backup")]
     StoreDamaged,
@@ -165,6 +171,16 @@ impl Error {
         }
     }
 
+    /// The same for a request that stored something before it failed: what says that nothing was stored becomes
+    /// [`Error::OutcomeUnknown`].
+    #[must_use]
+    pub fn after_commit(self) -> Self {
+        match self {
+            Self::StoreUnavailable | Self::StoreReadOnly | Self::StoreFull | Self::ShuttingDown => Self::OutcomeUnknown,
+            other => other,
+        }
+    }
+
     /// The kind.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -176,7 +192,9 @@ impl Error {
             Self::FinalStatus { .. } | Self::ControlRefused { .. } => Code::FailedPrecondition,
             Self::SeqConflict { .. } => Code::Aborted,
             Self::Overloaded { .. } | Self::StoreFull => Code::ResourceExhausted,
-            Self::ShuttingDown | Self::StoreReadOnly | Self::StoreUnavailable => Code::Unavailable,
+            Self::ShuttingDown | Self::StoreReadOnly | Self::StoreUnavailable | Self::OutcomeUnknown => {
+                Code::Unavailable
+            }
             Self::StoreDamaged => Code::DataLoss,
             Self::Internal => Code::Internal,
         }
@@ -201,6 +219,7 @@ impl Error {
             Self::StoreFull => "STORE_FULL",
             Self::StoreReadOnly => "STORE_READ_ONLY",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::StoreDamaged => "STORE_DAMAGED",
             Self::Internal => "INTERNAL",
         }
@@ -221,7 +240,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Overloaded { retry_after, .. } => Some(*retry_after),
-            Self::ShuttingDown | Self::StoreUnavailable => Some(Duration::from_secs(1)),
+            Self::ShuttingDown | Self::StoreUnavailable | Self::OutcomeUnknown => Some(Duration::from_secs(1)),
             Self::StoreFull | Self::StoreReadOnly => Some(Duration::from_secs(10)),
             _ => None,
         }

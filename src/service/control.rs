@@ -150,10 +150,10 @@ impl Service {
                 Ok(_) | Err(Error::EventIdConflict { .. } | Error::FinalStatus { .. })
                     if expected_last_seq.is_none() =>
                 {
-                    let run = self.store.run(run_id).await?;
+                    let run = self.stored_run(run_id).await?;
                     return if run.status == RunStatus::Cancelled { Ok(run) } else { Err(control.refused(&run)) };
                 }
-                Ok(_) => return self.store.run(run_id).await,
+                Ok(_) => return self.stored_run(run_id).await,
                 Err(Error::SeqConflict { .. }) if !is_allowed => return Err(control.refused(&run)),
                 // Somebody was faster: look again whether it is still allowed, or done already.
                 Err(Error::SeqConflict { .. } | Error::FinalStatus { .. }) => {}

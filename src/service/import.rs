@@ -37,7 +37,8 @@ pub struct Imported {
     pub structure_id: Option<StructureId>,
 }
 
-/// Why an import ended. What came before the event is stored, nothing behind it is.
+/// Why an import ended. What came before the event is stored, nothing behind it is; with `OutcomeUnknown` it and events behind
+/// it may be.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: run {run_id:?}, seq {seq}: {cause}")]
 pub struct ImportError {

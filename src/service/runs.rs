@@ -104,7 +104,12 @@ impl Service {
             // Only a key makes a second creation the same as the first.
             return Err(Error::RunExists { run_id: run_id.to_string() });
         }
-        Ok((self.store.run(&run_id).await?, already_existed))
+        Ok((self.stored_run(&run_id).await?, already_existed))
+    }
+
+    /// The run, after something of it was stored for this request.
+    pub(super) async fn stored_run(&self, run_id: &RunId) -> Result<Run> {
+        self.store.run(run_id).await.map_err(Error::after_commit)
     }
 
     /// One run.

@@ -161,13 +161,14 @@ impl Receipt {
     /// Waits until the append is durable or has failed.
     pub async fn stored(self) -> Result<Appended> {
         // A store answers all that it accepts; where it is gone, the outcome is not known.
-        self.0.await.unwrap_or(Err(Error::StoreUnavailable))
+        self.0.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 }
 
 /// The durable log.
 ///
-/// Every method may fail with `StoreUnavailable`, `StoreDamaged` or `Internal`.
+/// Every method may fail with `StoreUnavailable`, `StoreDamaged` or `Internal`. Of an append these mean that nothing of it is
+/// stored or will be.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Accepts an append and returns once it has its place in the queue: appends are stored in the order in which
@@ -179,6 +180,9 @@ pub trait Store: Send + Sync + 'static {
     /// run's last one without a gap; `recorded_at` never decreases in a run; the run's row changes in the same
     /// transaction. Fails with `FinalStatus` under a strict lifecycle, `StoreFull` and `StoreReadOnly`; and at once with
     /// `Overloaded` when the queue stays full, and `ShuttingDown` once closed.
+    ///
+    /// `OutcomeUnknown` where a commit was not answered in time: the append is stored, whole, or will be, or never is. It is
+    /// not tried again. Appends that follow are answered truly all the same, and one with the same ids finds out.
     ///
     /// With `recorded` the events keep the times and ids that they bring, and their order in the feed across the appends
     /// of the import. No lifecycle refuses them, and an id that the run has is always an `EventIdConflict`, since a gap

@@ -1,19 +1,21 @@
 //! The way of appends to the one task that commits them: bounded by events and bytes, taken out in groups.
 
 mod level;
+mod reply;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::event::Appended;
 use crate::domain::{Error, Result};
 
-use super::{Append, Import, Receipt};
+use super::{Append, Receipt};
 pub use level::Level;
+pub use reply::Replies;
+use reply::Reply;
 
 /// Bounds of the queue and of the groups that are taken out. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -47,13 +49,6 @@ struct Request {
     append: Append,
     bytes: usize,
     reply: Reply,
-}
-
-/// Where the outcome goes; the append's place in the queue is free after that.
-struct Reply {
-    outcome: oneshot::Sender<Result<Appended>>,
-    import: Option<Import>,
-    _queue_bytes: OwnedSemaphorePermit,
 }
 
 /// Room in the queue: for its bytes, and for itself.
@@ -92,10 +87,6 @@ pub struct Group {
     bytes: usize,
 }
 
-/// Where the outcomes of a group go.
-#[derive(Default)]
-pub struct Replies(Vec<Reply>);
-
 impl Queue {
     /// Both ends.
     pub fn new(options: QueueOptions) -> (Self, Waiting) {
@@ -122,7 +113,7 @@ impl Queue {
             None => self.room(weight).await?,
         };
         let (outcome, receipt) = Receipt::new();
-        let reply = Reply { outcome, import: append.import().cloned(), _queue_bytes: permit };
+        let reply = Reply::new(outcome, append.import().cloned(), permit);
         place.send(Request { append, bytes, reply });
         self.level.rise();
         Ok(receipt)
@@ -255,25 +246,6 @@ impl Group {
         self.events += request.append.events.len();
         self.bytes += request.bytes;
         self.appends.push(request.append);
-        self.replies.0.push(request.reply);
-    }
-}
-
-impl Replies {
-    /// For how many appends.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Tells the outcomes, in the order of the appends.
-    pub fn answer(self, outcomes: Vec<Result<Appended>>) {
-        assert_eq!(self.0.len(), outcomes.len(), "each append has an outcome");
-        for (reply, outcome) in self.0.into_iter().zip(outcomes) {
-            if let (Some(import), Err(error)) = (&reply.import, &outcome) {
-                import.fail(error);
-            }
-            // The client may be gone; its events are stored all the same.
-            let _ = reply.outcome.send(outcome);
-        }
+        self.replies.take(request.reply);
     }
 }

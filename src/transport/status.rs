@@ -1,6 +1,7 @@
 //! The one map from the one error to gRPC and to HTTP.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use http::StatusCode;
 use tonic::Status;
@@ -103,14 +104,33 @@ pub fn from_wire(status: Status) -> Status {
     Status::with_error_details(code, message, details)
 }
 
-/// A call that was given up: the disk does not answer, or the request itself came too slowly.
+/// The reason of a call that was given up and cannot have stored anything.
+pub const REQUEST_TIMEOUT: &str = "REQUEST_TIMEOUT";
+
+/// Reason and text of a call that was given up: the store does not answer, or the request itself came too slowly. Of a call
+/// that stores something nobody knows how far it came.
 #[must_use]
-pub fn timed_out() -> Status {
-    const MESSAGE: &str =
-        "not answered within --request-timeout-ms; a publish may have been stored: retry with the same event_id";
-    let mut details = ErrorDetails::with_error_info("REQUEST_TIMEOUT", DOMAIN, HashMap::new());
-    details.set_retry_info(Error::StoreUnavailable.retry_after());
-    Status::with_error_details(tonic::Code::Unavailable, MESSAGE, details)
+pub fn timeout(may_store: bool) -> (&'static str, String) {
+    const GIVEN_UP: &str = "not answered within --request-timeout-ms";
+    match (may_store, Error::OutcomeUnknown) {
+        (true, unknown) => (unknown.reason(), format!("{GIVEN_UP}; {unknown}")),
+        (false, _) => (REQUEST_TIMEOUT, GIVEN_UP.to_owned()),
+    }
+}
+
+/// When it makes sense to repeat such a call.
+#[must_use]
+pub fn retry_after_timeout() -> Option<Duration> {
+    Error::OutcomeUnknown.retry_after()
+}
+
+/// A gRPC call that was given up. `path` is `/package.Service/Method`; a stream has stored nothing before it begins.
+#[must_use]
+pub fn timed_out(path: &str) -> Status {
+    let (reason, message) = timeout(path.ends_with("/Publish") || path.ends_with("/CreateRun"));
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    details.set_retry_info(retry_after_timeout());
+    Status::with_error_details(tonic::Code::Unavailable, message, details)
 }
 
 #[cfg(test)]

@@ -50,6 +50,11 @@ impl Gateway {
         Self::start_in(self.directory, |_| {}).await
     }
 
+    /// The database file.
+    pub fn data(&self) -> std::path::PathBuf {
+        self.directory.path().join("runlog.db")
+    }
+
     /// The address of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

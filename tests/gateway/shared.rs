@@ -1,8 +1,11 @@
 //! What is the same at every door: routes, methods, types, health, metrics.
 
 use reqwest::Method;
+use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, json as read};
 
 #[tokio::test]
 async fn what_is_nobodys_is_refused_in_the_shape_of_its_door() {
@@ -86,4 +89,45 @@ async fn a_stream_that_is_cut_breaks_off_and_does_not_end() {
     gateway.post("/api/ingest", r#"{"event_type":"run_end","sdk_run_id":"cut","payload":{}}"#).await;
     let (status, whole) = gateway.stream("/api/runs/cut/events/stream").await;
     assert_eq!((status, whole.matches("data: ").count()), (200, 2));
+}
+
+#[tokio::test]
+async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_every_door() {
+    let gateway = Gateway::start_with(|options| {
+        options.publish_wait_ms = 100;
+        options.request_timeout_ms = 100;
+    })
+    .await;
+    let event = |id: &str| json!({"event_type": "step", "sdk_run_id": "r", "event_id": id, "payload": {}}).to_string();
+    assert_eq!(gateway.post("/api/ingest", &event("first")).await.0, 202);
+    // A disk that does not answer.
+    let mut holder = SqliteConnectOptions::new().filename(gateway.data()).connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+    let posted = json!({"type": "StructureRunCustomEvent", "payload": {}}).to_string();
+    let of_c = json!({"type": "step", "payload": {}}).to_string();
+    for (path, body, reason) in [
+        ("/api/structures/s/runs", "{}", "/errors/0/type"),
+        ("/api/structure-runs/r/events", &*posted, "/errors/0/type"),
+        ("/api/structure-runs/r/cancel", "{}", "/errors/0/type"),
+        ("/api/ingest", &*event("second"), "/error/code"),
+        ("/v1/runs", "{}", "/reason_code"),
+        ("/v1/runs/r/events", &*of_c, "/reason_code"),
+        ("/v1/runs/r/cancel", "{}", "/reason_code"),
+    ] {
+        let response = gateway.send(Method::POST, path, Some(body)).await;
+        assert!(response.headers().contains_key("retry-after"), "{path}");
+        let (status, answer) = read(response).await;
+        let reason = answer.pointer(reason).and_then(|reason| reason.as_str()).unwrap_or_default();
+        assert_eq!((status, &*reason.to_lowercase()), (503, "outcome_unknown"), "{path}: {answer}");
+        assert!(answer.to_string().contains("--request-timeout-ms; whether this request was stored is not known"));
+    }
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+    holder.close().await.unwrap();
+    // Taken in before, so stored by the time that this is answered.
+    loop {
+        let (status, answer) = gateway.post("/api/ingest", &event("second")).await;
+        if status == 202 {
+            break assert_eq!(answer["duplicate"], json!(true), "{answer}");
+        }
+    }
 }

@@ -121,7 +121,7 @@ async fn a_publish_that_takes_too_long_is_unavailable_and_safe_to_repeat() {
     server.publish("r", notes(1)).await;
     let holder = hold_the_disk(&server).await;
     let events = vec![with_id("a", numbered(2))];
-    let refusal = refused(server.try_publish("r", events.clone()).await).is(Code::Unavailable, "REQUEST_TIMEOUT");
+    let refusal = refused(server.try_publish("r", events.clone()).await).is(Code::Unavailable, "OUTCOME_UNKNOWN");
     assert!(refusal.retry.is_some(), "{refusal:?}");
     let_go(holder).await;
     let answer = in_time(async {

@@ -49,7 +49,7 @@ where
         let response = tokio::time::timeout(self.timeout, self.inner.call(request));
         Box::pin(async move {
             let Ok(response) = response.await else {
-                return Ok(status::timed_out().into_http());
+                return Ok(status::timed_out(uri.path()).into_http());
             };
             let response = response?;
             answered.count(uri.path(), response.headers());

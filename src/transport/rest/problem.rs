@@ -54,6 +54,14 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
     }
 
+    /// 503: given up after `--request-timeout-ms`.
+    #[must_use]
+    pub fn timed_out(method: &Method) -> Self {
+        let (reason, message) = status::timeout(!matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS));
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, message);
+        Self { retry_after: status::retry_after_timeout(), ..problem }
+    }
+
     /// The headers that go with it.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {

@@ -37,10 +37,7 @@ pub async fn accompany(State(gateway): State<Gateway>, request: Request<Body>, n
         }
         match tokio::time::timeout(gateway.options.request_timeout, next.run(request)).await {
             Ok(response) => response,
-            Err(_) => {
-                let message = "the request took too long; whether it was stored is not known";
-                refuse(&path, &Problem::new(StatusCode::SERVICE_UNAVAILABLE, "TIMEOUT", message))
-            }
+            Err(_) => refuse(&path, &Problem::timed_out(&method)),
         }
     });
     let mut response = answer.await;

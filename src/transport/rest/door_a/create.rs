@@ -54,7 +54,7 @@ pub async fn create_run(
     };
     let (run, repeated) = gateway.service.create_run(create).await.map_err(refusal)?;
     let status = if repeated { StatusCode::OK } else { StatusCode::CREATED };
-    let run = StructureRun::of(&gateway.service, run).await?;
+    let run = StructureRun::of(&gateway.service, run).await.map_err(Error::after_commit)?;
     Ok((status, json(run.to_json()?)).into_response())
 }
 

@@ -90,5 +90,5 @@ pub async fn cancel_run(
     let run_id = run_id(&id)?;
     no_members(&optional_object(&gateway, request).await?)?;
     let run = gateway.service.control(&run_id, Control::Cancel, None, &request::current_id()).await?;
-    Ok(json(StructureRun::of(&gateway.service, run).await?.to_json()?))
+    Ok(json(StructureRun::of(&gateway.service, run).await.map_err(Error::after_commit)?.to_json()?))
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::domain::{AgentName, EventId, EventType, Limits, NewEvent, Origin, Published, RunId, RunStatus};
+use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Published, RunId, RunStatus};
 use crate::service::Service;
 use crate::service::publish::Publish;
 use crate::transport::convert;
@@ -177,6 +177,8 @@ async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, Refusal> {
                 answers.extend(places.into_iter().zip(appended.events.iter().map(answer)));
                 stored.push(run_id);
             }
+            // Whatever else failed: nobody may take it for "only what is listed is stored".
+            Err(error @ Error::OutcomeUnknown) => failed = Some((run_id, error)),
             Err(error) => failed = failed.or(Some((run_id, error))),
         }
     }

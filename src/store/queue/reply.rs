@@ -1,0 +1,103 @@
+//! Where the outcomes of appends go.
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::domain::event::Appended;
+use crate::domain::{Error, Result};
+use crate::store::Import;
+
+/// Where one outcome goes; the append's place in the queue is free after that. Dropped without an outcome, it says what is
+/// known.
+#[derive(Debug)]
+pub struct Reply {
+    /// `None` once it is told.
+    outcome: Option<oneshot::Sender<Result<Appended>>>,
+    /// The committer has the append: it may have been committed.
+    is_taken: bool,
+    import: Option<Import>,
+    _queue_bytes: OwnedSemaphorePermit,
+}
+
+/// Where the outcomes of a group go.
+#[derive(Debug, Default)]
+pub struct Replies(Vec<Reply>);
+
+impl Reply {
+    /// Of an append that waits.
+    pub fn new(
+        outcome: oneshot::Sender<Result<Appended>>,
+        import: Option<Import>,
+        queue_bytes: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { outcome: Some(outcome), is_taken: false, import, _queue_bytes: queue_bytes }
+    }
+
+    /// Tells the outcome.
+    pub fn answer(mut self, outcome: Result<Appended>) {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: Result<Appended>) {
+        let Some(sender) = self.outcome.take() else { return };
+        if let (Some(import), Err(error)) = (&self.import, &outcome) {
+            import.fail(error);
+        }
+        // The client may be gone; its events are stored all the same.
+        let _ = sender.send(outcome);
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.tell(Err(if self.is_taken { Error::OutcomeUnknown } else { Error::StoreUnavailable }));
+    }
+}
+
+impl Replies {
+    /// Adds one, whose append the committer takes.
+    pub fn take(&mut self, mut reply: Reply) {
+        reply.is_taken = true;
+        self.0.push(reply);
+    }
+
+    /// For how many appends.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells the outcomes, in the order of the appends.
+    pub fn answer(self, outcomes: Vec<Result<Appended>>) {
+        assert_eq!(self.0.len(), outcomes.len(), "each append has an outcome");
+        for (reply, outcome) in self.0.into_iter().zip(outcomes) {
+            reply.answer(outcome);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::store::Receipt;
+
+    fn waiting() -> (Reply, Receipt) {
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let (outcome, receipt) = Receipt::new();
+        (Reply::new(outcome, None, permit), receipt)
+    }
+
+    #[tokio::test]
+    async fn what_a_lost_committer_had_in_hand_is_unknown_and_what_waited_was_not_stored() {
+        let (waited, receipt) = waiting();
+        drop(waited);
+        assert_eq!(receipt.stored().await.unwrap_err().reason(), "STORE_UNAVAILABLE");
+        let (in_hand, receipt) = waiting();
+        let mut replies = Replies::default();
+        replies.take(in_hand);
+        drop(replies);
+        assert_eq!(receipt.stored().await.unwrap_err().reason(), "OUTCOME_UNKNOWN");
+    }
+}
