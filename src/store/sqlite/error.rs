@@ -11,10 +11,28 @@ pub const FULL: i32 = 13;
 pub const CANTOPEN: i32 = 14;
 pub const NOTADB: i32 = 26;
 
+/// Primary result codes with which a statement or a COMMIT is refused before its last page is in the write-ahead log: of a
+/// transaction that failed so nothing is stored. ERROR, PERM, ABORT, BUSY, LOCKED, READONLY, CORRUPT, FULL, CANTOPEN, SCHEMA,
+/// TOOBIG, CONSTRAINT, MISMATCH, NOTADB.
+const REFUSALS: [i32; 14] = [1, 3, 4, BUSY, 6, READONLY, CORRUPT, FULL, CANTOPEN, 17, 18, 19, 20, NOTADB];
+
 /// The primary result code, if the error is one of SQLite's.
 pub fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code = error.as_database_error()?.code()?;
     code.parse::<i32>().ok().map(|extended| extended & 0xff)
+}
+
+/// What the producers of a commit learn that failed.
+///
+/// An I/O error may come after all pages are in the write-ahead log, when that is synced or its index grows: this process does
+/// not see them, and the next commit takes their place. But if the process dies before that, the recovery at the next start
+/// finds a whole transaction there. So whatever is no refusal leaves the outcome open.
+pub fn of_commit(error: sqlx::Error) -> Error {
+    if primary_code(&error).is_some_and(|code| REFUSALS.contains(&code)) {
+        return from_sqlx(error);
+    }
+    tracing::error!(%error, code = ?primary_code(&error), "SQLite failed; the outcome of a commit is not known");
+    Error::OutcomeUnknown
 }
 
 /// What the caller learns; the detail goes to the log.

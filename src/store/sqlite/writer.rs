@@ -11,7 +11,7 @@ use crate::domain::Result;
 use crate::domain::event::Appended;
 use crate::store::CommitListener;
 
-use super::error::from_sqlx;
+use super::error::{from_sqlx, of_commit};
 use super::growth::Growth;
 use super::heads::Heads;
 use super::ids::Ids;
@@ -49,7 +49,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Commits what was planned, and tells of it. On an error nothing of it is stored.
+    /// Commits what was planned, and tells of it. On an error nothing of it is stored, except for `OutcomeUnknown`.
     pub async fn store(&mut self, planned: Planned) -> Result<Vec<Result<Appended>>> {
         let Planned { outcomes, writes } = planned;
         let Some(mut writes) = writes else { return Ok(outcomes) };
@@ -82,7 +82,7 @@ impl Writer {
         for json in run_rows.into_iter().chain(documents) {
             query = query.bind(json);
         }
-        query.execute(&mut self.connection).await.map_err(from_sqlx)?;
+        query.execute(&mut self.connection).await.map_err(of_commit)?;
         Ok(())
     }
 
