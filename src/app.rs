@@ -275,6 +275,7 @@ fn queue_options(options: &ServeOptions) -> QueueOptions {
 fn gateway_options(options: &ServeOptions) -> GatewayOptions {
     GatewayOptions {
         cors_origins: options.cors_origins.clone(),
+        default_view: options.default_view(),
         request_timeout: options.request_timeout(),
         sse_heartbeat: options.sse_heartbeat(),
     }

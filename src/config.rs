@@ -12,8 +12,8 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 
-use crate::domain::Limits;
 use crate::domain::projection::Lifecycle;
+use crate::domain::{Limits, View};
 
 pub use store::{StoreOptions, StoreUrl};
 
@@ -46,6 +46,15 @@ pub enum NotifyOption {
     On,
     /// By polling only.
     Off,
+}
+
+/// How much of a payload the JSON gateway shows where a request does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ViewOption {
+    /// The public view.
+    Public,
+    /// All of it.
+    Full,
 }
 
 /// The options of `runlog serve`. [`Default`] is what an empty command line in an empty environment gives.
@@ -154,6 +163,17 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_SSE_HEARTBEAT_MS", help_heading = "Reading and following", default_value = "5000",
           value_parser = within_ms(1_000..=300_000))]
     pub sse_heartbeat_ms: u64,
+    /// How much of each payload the JSON gateway shows where a request has no `view`: `public` leaves client-supplied members
+    /// out and shows tool input and output in short with secrets masked, `full` shows all.
+    #[arg(
+        long,
+        env = "RUNLOG_DEFAULT_VIEW",
+        help_heading = "Reading and following",
+        value_enum,
+        default_value = "public",
+        hide_possible_values = true
+    )]
+    pub default_view: ViewOption,
     /// Connections to the SQLite file for readers (1 to 64).
     #[arg(long, env = "RUNLOG_READ_CONNECTIONS", help_heading = "Reading and following", default_value = "4",
           value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -264,6 +284,15 @@ impl ServeOptions {
             max_request_events: self.max_request_events,
             max_json_depth: self.max_json_depth,
             max_page_size: self.max_page_size,
+        }
+    }
+
+    /// What the JSON gateway shows where a request does not say.
+    #[must_use]
+    pub fn default_view(&self) -> View {
+        match self.default_view {
+            ViewOption::Public => View::Public,
+            ViewOption::Full => View::Full,
         }
     }
 

@@ -81,6 +81,35 @@ pub enum Error {
         /// Where the first event with this id lies.
         seq: u64,
     },
+    /// Two events of one request have the same id and other content.
+    #[error(
+        "events[{first}] and events[{second}] of this request have the event_id {event_id:?} and different content; \
+         nothing of it was stored; give each its own event_id"
+    )]
+    EventIdTwice {
+        /// The id used twice.
+        event_id: String,
+        /// The place of the first one in the request, from 0.
+        first: usize,
+        /// The place of the second one.
+        second: usize,
+    },
+    /// The run is not as it was when the request was made for it.
+    #[error("run {run_id:?} changed meanwhile; look at it again, then decide")]
+    RunChanged {
+        /// The run.
+        run_id: String,
+    },
+    /// The run waits on no question, or not on the one that the answer names.
+    #[error("{action} is not possible: run {run_id:?} {problem}")]
+    NotAwaited {
+        /// The run.
+        run_id: String,
+        /// What was asked of it.
+        action: &'static str,
+        /// Which question is not open.
+        problem: &'static str,
+    },
     /// `expected_last_seq` does not hold.
     #[error(
         "run {run_id:?} ends at seq {actual}, not at the expected {expected}; read what came since and decide again"
@@ -188,9 +217,11 @@ impl Error {
             Self::InvalidField { .. } | Self::CursorInvalid { .. } => Code::InvalidArgument,
             Self::CursorBeyondEnd { .. } => Code::OutOfRange,
             Self::RunNotFound { .. } | Self::EventNotFound { .. } => Code::NotFound,
-            Self::RunExists { .. } | Self::EventIdConflict { .. } => Code::AlreadyExists,
-            Self::FinalStatus { .. } | Self::ControlRefused { .. } => Code::FailedPrecondition,
-            Self::SeqConflict { .. } => Code::Aborted,
+            Self::RunExists { .. } | Self::EventIdConflict { .. } | Self::EventIdTwice { .. } => Code::AlreadyExists,
+            Self::FinalStatus { .. } | Self::ControlRefused { .. } | Self::NotAwaited { .. } => {
+                Code::FailedPrecondition
+            }
+            Self::SeqConflict { .. } | Self::RunChanged { .. } => Code::Aborted,
             Self::Overloaded { .. } | Self::StoreFull => Code::ResourceExhausted,
             Self::ShuttingDown | Self::StoreReadOnly | Self::StoreUnavailable | Self::OutcomeUnknown => {
                 Code::Unavailable
@@ -207,9 +238,10 @@ impl Error {
             Self::InvalidField { .. } => "INVALID_FIELD",
             Self::RunNotFound { .. } => "RUN_NOT_FOUND",
             Self::EventNotFound { .. } => "EVENT_NOT_FOUND",
-            Self::ControlRefused { .. } => "CONTROL_REFUSED",
+            Self::ControlRefused { .. } | Self::NotAwaited { .. } => "CONTROL_REFUSED",
             Self::RunExists { .. } => "RUN_EXISTS",
-            Self::EventIdConflict { .. } => "EVENT_ID_CONFLICT",
+            Self::EventIdConflict { .. } | Self::EventIdTwice { .. } => "EVENT_ID_CONFLICT",
+            Self::RunChanged { .. } => "RUN_CHANGED",
             Self::SeqConflict { .. } => "SEQ_CONFLICT",
             Self::FinalStatus { .. } => "RUN_STATUS_FINAL",
             Self::CursorInvalid { .. } => "CURSOR_INVALID",
@@ -251,7 +283,13 @@ impl Error {
     pub fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::InvalidField { field, .. } => vec![("field", field.clone())],
-            Self::RunNotFound { run_id } | Self::RunExists { run_id } => vec![("run_id", run_id.clone())],
+            Self::RunNotFound { run_id } | Self::RunExists { run_id } | Self::RunChanged { run_id } => {
+                vec![("run_id", run_id.clone())]
+            }
+            Self::EventIdTwice { event_id, .. } => vec![("event_id", event_id.clone())],
+            Self::NotAwaited { run_id, action, .. } => {
+                vec![("run_id", run_id.clone()), ("action", (*action).to_owned())]
+            }
             Self::EventNotFound { event_id } => vec![("event_id", event_id.clone())],
             Self::ControlRefused { run_id, action, status } => {
                 vec![("run_id", run_id.clone()), ("action", (*action).to_owned()), ("status", status.to_string())]

@@ -1,9 +1,10 @@
 //! Events: what a producer sends and what is stored.
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::id::{AgentName, EventId, EventType, RunId};
-use super::json::Payload;
+use super::json::{Payload, canonical};
 use super::run::RunStatus;
 
 /// Who tells: the platform that runs the agent, or the agent's own code.
@@ -69,14 +70,39 @@ pub struct Event {
     pub payload: Payload,
 }
 
-/// What makes two events under one id the same event sent again. `occurred_at` does not count: producers that stamp each
-/// try with a fresh clock must still be able to retry.
-#[derive(PartialEq)]
+/// What makes two events under one id the same event sent again: type, origin, agent, and the payload as JSON, however it is
+/// written. `occurred_at` does not count: producers that stamp each try with a fresh clock must still be able to retry.
 pub struct Content<'a> {
     event_type: &'a EventType,
     origin: Origin,
     agent_name: Option<&'a AgentName>,
     payload: &'a Payload,
+}
+
+/// A digest of [`Content`]: two contents are equal exactly if their digests are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentDigest([u8; 32]);
+
+impl Content<'_> {
+    /// See [`ContentDigest`].
+    #[must_use]
+    pub fn digest(&self) -> ContentDigest {
+        let mut hash = Sha256::new();
+        // Names hold no NUL, so the parts cannot be taken for one another.
+        hash.update(self.event_type.as_str());
+        hash.update([0, self.origin as u8]);
+        hash.update(self.agent_name.map_or("", AgentName::as_str));
+        hash.update([0]);
+        hash.update(canonical(self.payload.as_str()));
+        ContentDigest(hash.finalize().into())
+    }
+}
+
+impl PartialEq for Content<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.event_type, self.origin, self.agent_name) == (other.event_type, other.origin, other.agent_name)
+            && (self.payload == other.payload || canonical(self.payload.as_str()) == canonical(other.payload.as_str()))
+    }
 }
 
 impl NewEvent {

@@ -1,23 +1,28 @@
 //! Payloads: JSON text that was checked and is then kept as it was sent.
 
+mod canonical;
+mod members;
+
 use std::fmt;
 
 use serde::de::IgnoredAny;
 
 use super::error::{Error, Result};
+use super::id::EventType;
 use super::limits::Limits;
-use super::redaction;
+use super::public_view;
 
 /// A payload: valid JSON within the limits, byte for byte as the producer sent it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Payload {
     text: Box<str>,
     sensitive: bool,
 }
 
 impl Payload {
-    /// Checks size, nesting and grammar (RFC 8259). The error's field is empty: the caller knows where the text stood.
-    pub fn parse(text: impl Into<Box<str>>, limits: &Limits) -> Result<Self> {
+    /// Checks size, nesting and grammar (RFC 8259) of the payload of an event of this type. The error's field is empty: the
+    /// caller knows where the text stood.
+    pub fn parse(event_type: &EventType, text: impl Into<Box<str>>, limits: &Limits) -> Result<Self> {
         let text = text.into();
         if text.len() > limits.max_payload_bytes {
             let (size, max) = (text.len(), limits.max_payload_bytes);
@@ -28,16 +33,15 @@ impl Payload {
             return Err(Error::invalid("", format!("must nest at most {max} levels deep")));
         }
         serde_json::from_str::<IgnoredAny>(&text).map_err(|e| Error::invalid("", format!("must be JSON: {e}")))?;
-        let sensitive = redaction::is_sensitive(&text);
+        let sensitive = public_view::may_differ(event_type.as_str(), &text);
         Ok(Self { text, sensitive })
     }
 
-    /// A payload read back from the store, which was checked when it was published.
+    /// A payload read back from the store, which was checked when it was published. Readers ask for its public view whatever
+    /// it holds.
     #[must_use]
     pub fn from_stored(text: impl Into<Box<str>>) -> Self {
-        let text = text.into();
-        let sensitive = redaction::is_sensitive(&text);
-        Self { text, sensitive }
+        Self { text: text.into(), sensitive: true }
     }
 
     /// A payload read back from a store that also kept what [`is_sensitive`](Self::is_sensitive) said.
@@ -52,12 +56,24 @@ impl Payload {
         &self.text
     }
 
-    /// Whether the public view leaves something out.
+    /// Whether the public view may differ from the payload.
     #[must_use]
     pub fn is_sensitive(&self) -> bool {
         self.sensitive
     }
 }
+
+pub use canonical::canonical;
+pub use members::Members;
+
+/// Equal as text.
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Payload {}
 
 /// Payloads never reach a log; what is printed is their size.
 impl fmt::Debug for Payload {
@@ -96,7 +112,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Payload> {
-        Payload::parse(text, &Limits::default())
+        Payload::parse(&EventType::parse("step").unwrap(), text, &Limits::default())
     }
 
     #[test]

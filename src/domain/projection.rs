@@ -1,13 +1,15 @@
 //! The rules that turn the events of a run into its status, output, error, usage and pending question. The table in the
 //! README is this file in words.
 
-use std::collections::HashMap;
-
-use serde_json::value::RawValue;
+mod questions;
+mod usage;
 
 use super::error::{Error, Result};
 use super::event::{Event, Origin};
+use super::json::Members;
 use super::run::{PendingInput, Run, RunStatus};
+
+pub use questions::{MAX_OPEN_QUESTIONS, named_question};
 
 /// What to do with an event that would change a final status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +30,27 @@ pub struct Documents {
     pub error_json: Option<String>,
     /// What the platform newly says about how the run ended.
     pub status_detail_json: Option<String>,
-    /// A new question (`Some(Some)`) or none any more (`Some(None)`).
-    pub pending_input: Option<Option<PendingInput>>,
+    /// Questions that were opened or closed, each once.
+    pub questions: Vec<QuestionChange>,
+}
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq)]
+pub enum QuestionChange {
+    /// It was asked.
+    Opened(PendingInput),
+    /// It is open no more; only its [`reference`](PendingInput::reference) is known.
+    Closed(PendingInput),
+}
+
+impl QuestionChange {
+    /// The question, as far as it is known.
+    #[must_use]
+    pub fn question(&self) -> &PendingInput {
+        match self {
+            Self::Opened(question) | Self::Closed(question) => question,
+        }
+    }
 }
 
 impl Documents {
@@ -41,7 +62,11 @@ impl Documents {
         self.output_json = later.output_json.or(self.output_json.take());
         self.error_json = later.error_json.or(self.error_json.take());
         self.status_detail_json = later.status_detail_json.or(self.status_detail_json.take());
-        self.pending_input = later.pending_input.or(self.pending_input.take());
+        for change in later.questions {
+            let seq = change.question().requested_seq;
+            self.questions.retain(|before| before.question().requested_seq != seq);
+            self.questions.push(change);
+        }
     }
 
     /// Whether nothing changed.
@@ -50,17 +75,19 @@ impl Documents {
         self.output_json.is_none()
             && self.error_json.is_none()
             && self.status_detail_json.is_none()
-            && self.pending_input.is_none()
+            && self.questions.is_empty()
     }
 }
 
 /// Applies the next event of the run. `run.last_seq + 1 == event.seq`. The documents of `run` are left alone; what
 /// changes in them comes back. Under [`Lifecycle::Strict`] nothing is changed when the event is refused.
+///
+/// An event after the end of the run changes nothing but its last seq and time: what the run came to stays.
 pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Documents> {
     assert_eq!(run.last_seq + 1, event.seq, "events are applied in the order of their seq");
-    let fields = Fields::of(event);
+    let members = members(event);
+    let target = target_status(run, event, &members);
     let was_final = run.status.is_final();
-    let target = target_status(event, &fields);
     if let Some(to) = target
         && was_final
         && to != run.status
@@ -71,25 +98,45 @@ pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Docum
     }
     run.last_seq = event.seq;
     run.updated_at = event.recorded_at;
+    if was_final {
+        return Ok(Documents::default());
+    }
     if run.agent_name.is_none() {
         run.agent_name.clone_from(&event.agent_name);
     }
-    add_usage(run, event, &fields);
+    usage::add(run, event, &members);
     let mut documents = Documents {
-        output_json: output(event, &fields),
-        error_json: error(event, &fields, target),
-        status_detail_json: status_detail(event, &fields),
-        pending_input: pending_input(event, &fields, was_final),
+        output_json: output(event, &members),
+        error_json: error(event, &members, target),
+        status_detail_json: status_detail(event, &members),
+        questions: questions::apply(run, event, &members),
     };
     if documents.output_json.is_some() {
         run.output_at = Some(event.recorded_at);
     }
-    if let Some(to) = target
-        && !was_final
-    {
+    if let Some(to) = target {
         set_status(run, event, to, &mut documents);
     }
     Ok(documents)
+}
+
+/// The members of its payload, where the event may change more of its run than the last seq. Steps, tool calls and deltas are
+/// most of what is published and change nothing: they are not parsed.
+fn members(event: &Event) -> Members<'_> {
+    match event.event_type.as_str() {
+        "StructureRunCompleted"
+        | "StructureRunError"
+        | "FinishStructureRunEvent"
+        | "run_end"
+        | "human_input_requested"
+        | "human_input_received"
+        | "run.resumed"
+        | "run.awaiting_input"
+        | "run.signal_applied"
+        | "run.input_received" => Members::parse(event.payload.as_str()),
+        other if other.starts_with("run.worker.") => Members::parse(event.payload.as_str()),
+        _ => Members::default(),
+    }
 }
 
 fn set_status(run: &mut Run, event: &Event, to: RunStatus, documents: &mut Documents) {
@@ -100,21 +147,23 @@ fn set_status(run: &mut Run, event: &Event, to: RunStatus, documents: &mut Docum
     if to.is_final() {
         run.completed_at = Some(event.occurred_at);
         run.ended_by = Some(event.event_type.clone());
-        documents.pending_input = Some(None);
+        documents.merge(Documents { questions: questions::close_all(run), ..Documents::default() });
     }
 }
 
 /// The status that an event asks for; `None` leaves it as it is.
-fn target_status(event: &Event, fields: &Fields<'_>) -> Option<RunStatus> {
+fn target_status(run: &Run, event: &Event, members: &Members<'_>) -> Option<RunStatus> {
     use RunStatus::{AwaitingInput, Cancelled, Failed, Queued, Running, Stalled, Starting, Succeeded};
-    let told = |default| Some(fields.string("to_status").and_then(|s| status_named(&s)).unwrap_or(default));
+    let told = |default| Some(members.string("to_status").and_then(|s| status_named(&s)).unwrap_or(default));
     match event.event_type.as_str() {
         "StructureRunStarting" => Some(Starting),
-        "StructureRunRunning" | "run_start" | "human_input_received" => Some(Running),
-        "StructureRunCompleted" => Some(completed_status(fields)),
+        "StructureRunRunning" | "run_start" => Some(Running),
+        "StructureRunCompleted" => Some(completed_status(members).unwrap_or(Failed)),
         "StructureRunError" | "error" | "run.limit_exceeded" => Some(Failed),
         "run_end" => Some(Succeeded),
         "human_input_requested" | "run.awaiting_input" => Some(AwaitingInput),
+        // The run waits until no question is open.
+        "human_input_received" => Some(if questions::stays_open(run, members) { AwaitingInput } else { Running }),
         "run.created" => Some(Queued),
         "run.worker.started" | "run.resumed" => told(Running),
         "run.worker.succeeded" => told(Succeeded),
@@ -126,15 +175,19 @@ fn target_status(event: &Event, fields: &Fields<'_>) -> Option<RunStatus> {
     }
 }
 
-/// StructureRunCompleted: by `status`; without a known one by the exit code; without that the completion counts.
-fn completed_status(fields: &Fields<'_>) -> RunStatus {
-    if let Some(status) = fields.string("status").and_then(|s| status_named(&s)).filter(|s| s.is_final()) {
-        return status;
+/// StructureRunCompleted: by `status`, else by the exit code, which may also be a string of digits; where there is neither, the
+/// completion counts. None: the status is a word that is no end of a run, and no exit code of 0 stands against it.
+fn completed_status(members: &Members<'_>) -> Option<RunStatus> {
+    let word = members.raw("status");
+    let named = members.string("status").and_then(|word| status_named(&word)).filter(|status| status.is_final());
+    if named.is_some() {
+        return named;
     }
-    let detail = fields.object("status_detail");
-    match detail.number("exit_code").or_else(|| fields.number("exit_code")) {
-        Some(code) if code != 0.0 => RunStatus::Failed,
-        _ => RunStatus::Succeeded,
+    let detail = members.object("status_detail");
+    match (detail.number("exit_code").or_else(|| members.number("exit_code")), word) {
+        (Some(0.0), _) | (None, None) => Some(RunStatus::Succeeded),
+        (Some(_), None) => Some(RunStatus::Failed),
+        (_, Some(_)) => None,
     }
 }
 
@@ -154,110 +207,31 @@ pub fn status_named(name: &str) -> Option<RunStatus> {
     })
 }
 
-fn output(event: &Event, fields: &Fields<'_>) -> Option<String> {
+fn output(event: &Event, members: &Members<'_>) -> Option<String> {
     match event.event_type.as_str() {
-        "FinishStructureRunEvent" if event.origin == Origin::User => fields.text("output_task_output"),
-        "run_end" => fields.text("output"),
+        "FinishStructureRunEvent" if event.origin == Origin::User => members.text("output_task_output"),
+        "run_end" => members.text("output"),
         _ => None,
     }
 }
 
-fn error(event: &Event, fields: &Fields<'_>, target: Option<RunStatus>) -> Option<String> {
+/// What went wrong: the platform's detail, or the whole payload, which also has the status where that is a word that nobody
+/// knows.
+fn error(event: &Event, members: &Members<'_>, target: Option<RunStatus>) -> Option<String> {
     if target != Some(RunStatus::Failed) {
         return None;
     }
-    fields.text("status_detail").or_else(|| Some(event.payload.as_str().to_owned()))
+    let is_known = event.event_type.as_str() != "StructureRunCompleted" || completed_status(members).is_some();
+    let detail = members.text("status_detail").filter(|_| is_known);
+    detail.or_else(|| Some(event.payload.as_str().to_owned()))
 }
 
-fn status_detail(event: &Event, fields: &Fields<'_>) -> Option<String> {
+fn status_detail(event: &Event, members: &Members<'_>) -> Option<String> {
     match event.event_type.as_str() {
-        "StructureRunCompleted" | "StructureRunError" => fields.text("status_detail"),
+        "StructureRunCompleted" | "StructureRunError" => members.text("status_detail"),
         _ => None,
-    }
-}
-
-fn pending_input(event: &Event, fields: &Fields<'_>, was_final: bool) -> Option<Option<PendingInput>> {
-    let string = |name| fields.string(name).unwrap_or_default();
-    match event.event_type.as_str() {
-        "human_input_requested" | "run.awaiting_input" if !was_final => Some(Some(PendingInput {
-            question: string("question"),
-            context_json: fields.text("context").unwrap_or_default(),
-            channel: string("channel"),
-            reason_code: string("reason_code"),
-            input_kind: string("input_kind"),
-            requested_seq: event.seq,
-        })),
-        "human_input_received" | "run.signal_applied" | "run.input_received" => Some(None),
-        _ => None,
-    }
-}
-
-fn add_usage(run: &mut Run, event: &Event, fields: &Fields<'_>) {
-    if event.event_type.as_str() != "run_end" {
-        return;
-    }
-    let count = |name| fields.raw(name).and_then(|raw| raw.parse::<u64>().ok());
-    let (prompt, completion, total) = (count("prompt_tokens"), count("completion_tokens"), count("total_tokens"));
-    let (cost, model) = (fields.number("cost_usd"), fields.string("model"));
-    if prompt.is_none() && completion.is_none() && total.is_none() && cost.is_none() && model.is_none() {
-        return;
-    }
-    let usage = run.usage.get_or_insert_default();
-    usage.prompt_tokens = usage.prompt_tokens.saturating_add(prompt.unwrap_or(0));
-    usage.completion_tokens = usage.completion_tokens.saturating_add(completion.unwrap_or(0));
-    usage.total_tokens = usage.total_tokens.saturating_add(total.unwrap_or(0));
-    usage.cost_usd += cost.filter(|c| c.is_finite()).unwrap_or(0.0);
-    if let Some(model) = model {
-        usage.model = model;
-    }
-}
-
-/// The members of a payload that is an object; no members where it is something else or cannot be decoded.
-#[derive(Default)]
-struct Fields<'a>(HashMap<String, &'a RawValue>);
-
-impl<'a> Fields<'a> {
-    fn of(event: &'a Event) -> Self {
-        // Steps, tool calls and deltas are most of what is published and change nothing: they are not parsed.
-        match event.event_type.as_str() {
-            "StructureRunCompleted"
-            | "StructureRunError"
-            | "FinishStructureRunEvent"
-            | "run_end"
-            | "human_input_requested"
-            | "run.resumed"
-            | "run.awaiting_input" => Self::parse(event.payload.as_str()),
-            other if other.starts_with("run.worker.") => Self::parse(event.payload.as_str()),
-            _ => Self::default(),
-        }
-    }
-
-    fn parse(json: &'a str) -> Self {
-        Self(serde_json::from_str(json).unwrap_or_default())
-    }
-
-    /// The member's JSON text; `None` when absent or null.
-    fn raw(&self, name: &str) -> Option<&'a str> {
-        self.0.get(name).map(|raw| raw.get()).filter(|text| *text != "null")
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        self.raw(name).map(ToOwned::to_owned)
-    }
-
-    fn string(&self, name: &str) -> Option<String> {
-        self.raw(name).and_then(|raw| serde_json::from_str(raw).ok())
-    }
-
-    fn number(&self, name: &str) -> Option<f64> {
-        self.raw(name).and_then(|raw| serde_json::from_str(raw).ok())
-    }
-
-    fn object(&self, name: &str) -> Self {
-        self.raw(name).map(Self::parse).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
-#[path = "projection_tests.rs"]
 mod tests;

@@ -26,14 +26,18 @@ pub fn redact(json: &str) -> Option<String> {
     if !may_be_sensitive(json) {
         return None;
     }
-    let members = members(json)?;
-    if !members.iter().any(is_sensitive_member) {
+    without(json, &members(json)?, is_sensitive_member)
+}
+
+/// The object without the members that `leaves_out` names; `members` are all of it. None: there is no such member.
+pub(super) fn without(json: &str, members: &[Member<'_>], leaves_out: impl Fn(&Member<'_>) -> bool) -> Option<String> {
+    if !members.iter().any(&leaves_out) {
         return None;
     }
     let open = json.find('{')?;
     let close = json.rfind('}')?;
-    let mut public = String::with_capacity(json.len());
-    public.push_str(&json[..=open]);
+    let mut left = String::with_capacity(json.len());
+    left.push_str(&json[..=open]);
     let mut slot_start = open + 1;
     let mut is_first = true;
     for (index, member) in members.iter().enumerate() {
@@ -41,17 +45,17 @@ pub fn redact(json: &str) -> Option<String> {
             Some(next) => comma_between(json, member, next)?,
             None => close,
         };
-        if !is_sensitive_member(member) {
+        if !leaves_out(member) {
             if !is_first {
-                public.push(',');
+                left.push(',');
             }
             is_first = false;
-            public.push_str(&json[slot_start..slot_end]);
+            left.push_str(&json[slot_start..slot_end]);
         }
         slot_start = slot_end + 1;
     }
-    public.push_str(&json[close..]);
-    Some(public)
+    left.push_str(&json[close..]);
+    Some(left)
 }
 
 /// Most payloads have none of the keys: one look at the bytes spares them the parse. An escape may hide a key.
@@ -63,7 +67,7 @@ fn may_be_sensitive(json: &str) -> bool {
 }
 
 fn is_sensitive_member(member: &Member<'_>) -> bool {
-    member.key().is_some_and(|key| SENSITIVE_KEYS.contains(&key.as_ref()))
+    SENSITIVE_KEYS.contains(&member.key().as_ref())
 }
 
 /// Where the comma between two neighbours stands: nothing but it and white space is between them.

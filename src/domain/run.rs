@@ -75,7 +75,7 @@ impl fmt::Display for RunStatus {
     }
 }
 
-/// What a run used, added up over all its `run_end` events.
+/// What a run used, as its `run_end` tells.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read.
@@ -90,10 +90,13 @@ pub struct Usage {
     pub model: String,
 }
 
-/// The question that a run waits on.
+/// A question that a run waits on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingInput {
-    /// The question in words; empty when none was given.
+    /// The id by which an answer names it, at most 200 characters without control characters; empty when it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub question_id: String,
+    /// The question in words, or as its JSON text where it is no string; empty when none was given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub question: String,
     /// What the question is about, as JSON text; empty when none was given.
@@ -110,6 +113,15 @@ pub struct PendingInput {
     pub input_kind: String,
     /// The seq of the event that asked.
     pub requested_seq: u64,
+}
+
+impl PendingInput {
+    /// What an answer is matched by, without the texts, which may be large.
+    #[must_use]
+    pub fn reference(&self) -> Self {
+        let Self { question_id, requested_seq, .. } = self;
+        Self { question_id: question_id.clone(), requested_seq: *requested_seq, ..Self::default() }
+    }
 }
 
 /// What the events of a run add up to.
@@ -145,8 +157,9 @@ pub struct Run {
     pub error_json: Option<String>,
     /// What it used; `None` until something was reported.
     pub usage: Option<Usage>,
-    /// The question that it waits on.
-    pub pending_input: Option<PendingInput>,
+    /// The questions that it waits on, oldest first. Of a run in the writer's memory without their texts: see
+    /// [`PendingInput::reference`].
+    pub pending_inputs: Vec<PendingInput>,
 }
 
 impl Run {
@@ -169,7 +182,7 @@ impl Run {
             output_json: None,
             error_json: None,
             usage: None,
-            pending_input: None,
+            pending_inputs: Vec::new(),
         }
     }
 }

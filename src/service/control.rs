@@ -1,16 +1,19 @@
-//! Steering a run from outside: cancel, resume, answer. Each is an event like any other, published on the condition that
-//! the run still is where it was when it was looked at.
+//! Steering a run from outside: cancel, resume, answer. Each is an event like any other, published on the condition that it is
+//! still possible: a question is open, a status is the one that was looked at. Other events may come in between.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::domain::json::canonical;
+use crate::domain::projection::named_question;
+use crate::domain::redaction::members::members;
 use crate::domain::{Error, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope};
-use crate::store::Append;
+use crate::store::{Append, Condition};
 
 use super::Service;
 
-/// How often a control is tried again when events come in between.
+/// How often a control is tried again when the run's status changes in between.
 const MAX_TRIES: usize = 16;
 
 /// A run is cancelled once, whoever asks and how often.
@@ -25,7 +28,7 @@ pub enum Control {
     Resume,
     /// Approve what it asks. Refused when it awaits nothing.
     Approve {
-        /// Any JSON that goes with it.
+        /// Any JSON that goes with it. An object may name the question that is answered.
         payload: Option<String>,
     },
     /// Reject what it asks. Refused when it awaits nothing.
@@ -60,16 +63,30 @@ impl Control {
         }
     }
 
-    fn is_allowed(&self, run: &Run) -> bool {
-        match self {
+    /// What must still be so of the run when the control is stored. Fails where it is not possible as the run is now.
+    fn condition(&self, run: &Run) -> Result<Condition> {
+        let is_possible = match self {
             Self::Cancel => !run.status.is_final(),
             Self::Resume => matches!(run.status, RunStatus::Stalled | RunStatus::AwaitingInput),
-            _ => run.pending_input.is_some(),
+            Self::Approve { .. } | Self::Reject { .. } | Self::SubmitInput { .. } => {
+                return self.question(run).map(Condition::QuestionOpen);
+            }
+        };
+        if is_possible {
+            return Ok(Condition::Status(run.status));
         }
+        Err(Error::ControlRefused { run_id: run.run_id.to_string(), action: self.action(), status: run.status })
     }
 
-    fn refused(&self, run: &Run) -> Error {
-        Error::ControlRefused { run_id: run.run_id.to_string(), action: self.action(), status: run.status }
+    /// The seq of the open question that it answers: the one that its payload names, else the oldest.
+    fn question(&self, run: &Run) -> Result<u64> {
+        let named = self.given().and_then(|json| named_question(&run.pending_inputs, json));
+        let (question, problem) = match named {
+            Some(named) => (named, "awaits no answer to the question that is named, or none any more"),
+            None => (run.pending_inputs.first().map(|oldest| oldest.requested_seq), "awaits no answer any more"),
+        };
+        let (run_id, action) = (run.run_id.to_string(), self.action());
+        question.ok_or(Error::NotAwaited { run_id, action, problem })
     }
 
     /// The id under which it is stored; keys of all controls but cancel share one space.
@@ -82,14 +99,16 @@ impl Control {
         }
     }
 
-    /// The documented payload, with what the caller gave under `payload`, spliced in as text: it stays as it was sent.
-    fn payload(&self, run: &Run, request_id: &str) -> Result<String> {
+    /// The documented payload and which question it answers, with what the caller gave under `payload`, spliced in as text: it
+    /// stays as it was sent.
+    fn payload(&self, run: &Run, condition: Condition, request_id: &str) -> Result<String> {
         let transition = |to: &str| format!(r#""from_status":"{}","to_status":"{to}""#, status_name(run.status));
-        let facts = match self {
-            Self::Cancel => transition("cancelled"),
+        let facts = match (self, condition) {
+            (Self::Cancel, _) => transition("cancelled"),
             // Nobody works on a stalled run: a worker has to take it up again.
-            Self::Resume if run.status == RunStatus::Stalled => transition("queued"),
-            Self::Resume => transition("running"),
+            (Self::Resume, _) if run.status == RunStatus::Stalled => transition("queued"),
+            (Self::Resume, _) => transition("running"),
+            (_, Condition::QuestionOpen(seq)) => format!(r#""action":"{}","requested_seq":{seq}"#, self.action()),
             _ => format!(r#""action":"{}""#, self.action()),
         };
         let given = match self.given() {
@@ -113,56 +132,44 @@ impl Control {
 impl Service {
     /// Carries out a control and returns the run afterwards. `key` makes a retry safe: the same key with the same control
     /// is carried out once, with another it fails with `EventIdConflict`. `request_id` goes into the event where there is
-    /// no key. Fails with `RunNotFound`, with `ControlRefused` from a state that does not allow it, and with `Overloaded`
-    /// where the run moves too fast to be looked at.
+    /// no key. Fails with `RunNotFound`, with `ControlRefused` or `NotAwaited` from a state that does not allow it, and with
+    /// `Overloaded` where the run's status changes too fast to be looked at.
     pub async fn control(&self, run_id: &RunId, control: Control, key: Option<&str>, request_id: &str) -> Result<Run> {
         let event_id = control.event_id(key)?;
         let request_id = key.map_or_else(|| request_id.to_owned(), keyed_request_id);
+        let is_cancel = matches!(control, Control::Cancel);
         for tries_left in (0..MAX_TRIES).rev() {
-            // The end first: what is then seen of the run is at least as new, so that nothing comes in between unseen.
-            let last_seq = self.store.tip(&Scope::Run(run_id.clone())).await?.last;
-            let run = self.store.run(run_id).await?;
-            let is_cancel = matches!(control, Control::Cancel);
+            let run = self.run(run_id).await?;
             if is_cancel && run.status == RunStatus::Cancelled {
                 return Ok(run);
             }
-            let is_allowed = control.is_allowed(&run);
-            if !is_allowed && (is_cancel || key.is_none()) {
-                return Err(control.refused(&run));
-            }
-            let expected_last_seq = match (is_allowed, tries_left) {
-                // A run that never pauses must still be stoppable. Should it end meanwhile, the cancellation comes late.
-                (true, 0) if is_cancel => None,
-                (true, _) => Some(last_seq),
+            let (condition, refusal) = match control.condition(&run) {
+                // A run whose status never rests must still be stoppable.
+                Ok(_) if is_cancel && tries_left == 0 => (Condition::NotEnded, None),
+                Ok(condition) => (condition, None),
+                Err(refusal) if is_cancel || key.is_none() => return Err(refusal),
                 // Only the store knows for certain whether this key was carried out before; nothing else is let through.
-                (false, _) => Some(u64::MAX),
+                Err(refusal) => (Condition::OnlyRepeat, Some(refusal)),
             };
             let append = Append {
                 run_id: run_id.clone(),
-                events: vec![self.control_event(&run, &control, event_id.clone(), &request_id)?],
-                expected_last_seq,
+                events: vec![self.control_event(&run, &control, condition, event_id.clone(), &request_id)?],
+                condition: Some(condition),
                 agent_name: None,
                 structure_id: None,
                 recorded: None,
             };
-            match self.store.append(append).await {
-                // Stored, or another cancellation was, or the run has ended.
-                Ok(_) | Err(Error::EventIdConflict { .. } | Error::FinalStatus { .. })
-                    if expected_last_seq.is_none() =>
-                {
-                    let run = self.stored_run(run_id).await?;
-                    return if run.status == RunStatus::Cancelled { Ok(run) } else { Err(control.refused(&run)) };
-                }
-                Ok(_) => return self.stored_run(run_id).await,
-                Err(Error::SeqConflict { .. }) if !is_allowed => return Err(control.refused(&run)),
-                // Somebody was faster: look again whether it is still allowed, or done already.
-                Err(Error::SeqConflict { .. } | Error::FinalStatus { .. }) => {}
-                Err(Error::EventIdConflict { .. }) if is_cancel => {}
-                Err(conflict @ Error::EventIdConflict { .. }) => {
+            match (self.store.append(append).await, refusal) {
+                (Ok(_), _) => return self.stored_run(run_id).await,
+                (Err(Error::RunChanged { .. }), Some(refusal)) => return Err(refusal),
+                // Look again whether it is still possible, or done already.
+                (Err(Error::RunChanged { .. } | Error::FinalStatus { .. }), None) => {}
+                (Err(Error::EventIdConflict { .. }), _) if is_cancel => {}
+                (Err(conflict @ Error::EventIdConflict { .. }), _) => {
                     self.require_repeat(run_id, &control, event_id.as_ref(), conflict).await?;
-                    return self.store.run(run_id).await;
+                    return self.run(run_id).await;
                 }
-                Err(error) => return Err(error),
+                (Err(error), _) => return Err(error),
             }
         }
         Err(Error::Overloaded { what: "the run changes too fast", retry_after: std::time::Duration::from_secs(1) })
@@ -177,21 +184,18 @@ impl Service {
         &self,
         run: &Run,
         control: &Control,
+        condition: Condition,
         event_id: Option<EventId>,
         request_id: &str,
     ) -> Result<NewEvent> {
-        let payload = control.payload(run, request_id)?;
-        Ok(NewEvent {
-            event_id,
-            event_type: EventType::parse(control.event_type())?,
-            origin: Origin::System,
-            occurred_at: None,
-            agent_name: None,
-            payload: Payload::parse(payload, self.limits()).map_err(|error| error.under("payload"))?,
-        })
+        let payload = control.payload(run, condition, request_id)?;
+        let event_type = EventType::parse(control.event_type())?;
+        let payload = Payload::parse(&event_type, payload, self.limits()).map_err(|error| error.under("payload"))?;
+        Ok(NewEvent { event_id, event_type, origin: Origin::System, occurred_at: None, agent_name: None, payload })
     }
 
-    /// A resume is the same whatever status the run was resumed from: that is the run's affair, not the caller's.
+    /// A repeated control is the same whatever the run was like when it was carried out: from which status it was resumed, and
+    /// which question was answered, is the run's affair, not the caller's.
     async fn require_repeat(
         &self,
         run_id: &RunId,
@@ -199,9 +203,18 @@ impl Service {
         event_id: Option<&EventId>,
         conflict: Error,
     ) -> Result<()> {
-        let (Control::Resume, Some(event_id)) = (control, event_id) else { return Err(conflict) };
+        let Some(event_id) = event_id else { return Err(conflict) };
         let event = self.store.find_event(Some(run_id), event_id).await?;
-        if event.event_type.as_str() == control.event_type() { Ok(()) } else { Err(conflict) }
+        let members = members(event.payload.as_str()).unwrap_or_default();
+        let stored = |name| members.iter().find(|member| member.key() == name).map(|member| member.raw_value);
+        let is_same = match control {
+            Control::Cancel | Control::Resume => true,
+            _ => {
+                stored("action") == Some(&format!("{:?}", control.action()))
+                    && stored("payload").map(canonical) == control.given().map(canonical)
+            }
+        };
+        if is_same && event.event_type.as_str() == control.event_type() { Ok(()) } else { Err(conflict) }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::domain::{AgentName, Error, Event, NewEvent, Result, Run, RunId, Scope, StructureId, record};
-use crate::store::{Append, Import, Range, Receipt, Recorded, SharedStore};
+use crate::store::{Append, Condition, Import, Range, Receipt, Recorded, SharedStore};
 
 /// Most events of one append.
 const MAX_APPEND_EVENTS: usize = 1_000;
@@ -221,7 +221,7 @@ impl Importer {
             append: Some(Append {
                 run_id: event.run_id.clone(),
                 events: Vec::new(),
-                expected_last_seq: Some(event.seq - 1),
+                condition: Some(Condition::LastSeq(event.seq - 1)),
                 agent_name: run_agent_name.filter(|_| event.seq == 1),
                 structure_id: structure_id.filter(|_| event.seq == 1),
                 recorded: Some(Recorded { at: Vec::new(), import: self.import.clone() }),

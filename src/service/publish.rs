@@ -2,8 +2,8 @@
 
 use crate::domain::event::Appended;
 use crate::domain::{Error, NewEvent, Result, RunId};
-use crate::store::Append;
 pub use crate::store::Receipt;
+use crate::store::{Append, Condition};
 
 use super::Service;
 
@@ -33,6 +33,7 @@ impl Service {
         }
         let Publish { run_id, events, expected_last_seq } = publish;
         let (agent_name, structure_id, recorded) = (None, None, None);
-        self.store.submit(Append { run_id, events, expected_last_seq, agent_name, structure_id, recorded }).await
+        let condition = expected_last_seq.map(Condition::LastSeq);
+        self.store.submit(Append { run_id, events, condition, agent_name, structure_id, recorded }).await
     }
 }

@@ -4,10 +4,12 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::id::MAX_NAME_CHARS;
+use crate::domain::redaction::redact;
 use crate::domain::{
-    AgentName, Error, Event, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, StructureId,
+    AgentName, Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, PendingInput, Result, Run, RunId,
+    RunStatus, StructureId,
 };
-use crate::store::{Append, RunQuery};
+use crate::store::{Append, Condition, RunQuery};
 
 use super::Service;
 
@@ -77,7 +79,7 @@ impl Service {
         };
         let mut first_event = match create.first_event {
             Some(first_event) => first_event,
-            None => created_event(Payload::parse("{}", self.limits())?)?,
+            None => created_event("{}", self.limits())?,
         };
         if let Some(key) = key {
             // The run remembers by this id which key created it.
@@ -90,7 +92,7 @@ impl Service {
         let append = Append {
             run_id: run_id.clone(),
             events: vec![first_event],
-            expected_last_seq: Some(0),
+            condition: Some(Condition::LastSeq(0)),
             agent_name: create.agent_name,
             structure_id: create.structure_id,
             recorded: None,
@@ -109,12 +111,12 @@ impl Service {
 
     /// The run, after something of it was stored for this request.
     pub(super) async fn stored_run(&self, run_id: &RunId) -> Result<Run> {
-        self.store.run(run_id).await.map_err(Error::after_commit)
+        self.run(run_id).await.map_err(Error::after_commit)
     }
 
     /// One run.
     pub async fn run(&self, run_id: &RunId) -> Result<Run> {
-        self.store.run(run_id).await
+        self.store.run(run_id).await.map(shown)
     }
 
     /// One event by its id, in whatever run it is. Fails with `EventNotFound`.
@@ -134,7 +136,7 @@ impl Service {
         let query = RunQuery { statuses, structure_id: Some(structure_id), limit: page_size, ..RunQuery::default() };
         let total = self.store.count_runs(&query).await?;
         let runs = if offset < total { self.store.runs_at(&query, offset).await? } else { Vec::new() };
-        Ok(RunsByPage { runs, total })
+        Ok(RunsByPage { runs: runs.into_iter().map(shown).collect(), total })
     }
 
     /// Runs, newest first.
@@ -161,7 +163,7 @@ impl Service {
                 continue;
             }
             let is_short = page.runs.len() < query.limit;
-            runs.extend(page.runs);
+            runs.extend(page.runs.into_iter().map(shown));
             query.before = page.next;
             query.limit = (limit - runs.len()).min(RUNS_PER_READ);
             // A short read looked at as many runs as one call may.
@@ -174,6 +176,13 @@ impl Service {
     }
 }
 
+/// A run as readers see it. Its error may be the whole payload of an event, so that has its public view; there is no other view
+/// of a run.
+fn shown(run: Run) -> Run {
+    let error_json = run.error_json.map(|error| redact(&error).unwrap_or(error));
+    Run { error_json, ..run }
+}
+
 /// A key as a client may give it.
 pub(super) fn idempotency_key(key: &str) -> Result<&str> {
     if key.is_empty() || key.len() > 4 * MAX_NAME_CHARS || key.chars().count() > MAX_NAME_CHARS {
@@ -184,20 +193,16 @@ pub(super) fn idempotency_key(key: &str) -> Result<&str> {
 
 /// What a page is bounded by; all else of a run is small.
 fn document_bytes(run: &Run) -> usize {
-    let pending = run.pending_input.as_ref().map_or(0, |pending| pending.question.len() + pending.context_json.len());
+    let weight = |question: &PendingInput| question.question.len() + question.context_json.len();
+    let pending = run.pending_inputs.iter().map(weight).sum::<usize>();
     run.output_json.as_ref().map_or(0, String::len) + run.error_json.as_ref().map_or(0, String::len) + pending
 }
 
-/// The event that makes a run QUEUED, where nothing else is said of it.
-pub fn created_event(payload: Payload) -> Result<NewEvent> {
-    Ok(NewEvent {
-        event_id: None,
-        event_type: EventType::parse("run.created")?,
-        origin: Origin::System,
-        occurred_at: None,
-        agent_name: None,
-        payload,
-    })
+/// The event that makes a run QUEUED, with this payload. The error's field is empty where the payload is at fault.
+pub fn created_event(payload: impl Into<Box<str>>, limits: &Limits) -> Result<NewEvent> {
+    let event_type = EventType::parse("run.created")?;
+    let payload = Payload::parse(&event_type, payload, limits)?;
+    Ok(NewEvent { event_id: None, event_type, origin: Origin::System, occurred_at: None, agent_name: None, payload })
 }
 
 fn parse_token(token: &str) -> Result<Option<i64>> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::domain::{Chunk, Result};
 
 /// How many encodings of a batch can be kept: one for each form that a transport sends.
-const FORMS: usize = 8;
+const FORMS: usize = 9;
 
 /// Neighbouring events in stored form, with the other forms that were made of them. Made once, shared by all readers.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Batch {
         Self { sensitive, data, forms: Default::default() }
     }
 
-    /// The batch in another form, encoded by the first who asks. `form` is the transport's own number, below 8.
+    /// The batch in another form, encoded by the first who asks. `form` is the transport's own number, below 9.
     pub fn form(&self, form: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
         self.forms[form].get_or_init(|| encode(self)).clone()
     }

@@ -30,14 +30,47 @@ pub struct Append {
     pub run_id: RunId,
     /// At least one event, in order. An empty list appends nothing and is a defect of the caller.
     pub events: Vec<NewEvent>,
-    /// The last seq that the run must have; 0: the run must not exist. `None` appends in any case.
-    pub expected_last_seq: Option<u64>,
+    /// What must be so if any event is new. `None` appends in any case.
+    pub condition: Option<Condition>,
     /// The agent of the run, where the run has none yet.
     pub agent_name: Option<AgentName>,
     /// The structure of the run, where the run has none yet.
     pub structure_id: Option<StructureId>,
     /// `None`: a publish. Else the events were stored elsewhere before, and are stored as they are.
     pub recorded: Option<Recorded>,
+}
+
+/// What must be so of a run for new events to be stored. It is judged with the events that were committed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The run's last seq is this one; 0: the run does not exist. Else the append fails with `SeqConflict`.
+    LastSeq(u64),
+    /// The run has this status. Else the append fails with `RunChanged`, and so for the others below.
+    Status(RunStatus),
+    /// The run has not ended.
+    NotEnded,
+    /// The question that was asked at this seq is open.
+    QuestionOpen(u64),
+    /// Nothing may be new: only a repeat is answered.
+    OnlyRepeat,
+}
+
+impl Condition {
+    /// Checks it against the run as it is before the append.
+    fn check(self, run: &Run) -> Result<()> {
+        let holds = match self {
+            Self::LastSeq(expected) if expected != run.last_seq => {
+                let run_id = run.run_id.to_string();
+                return Err(Error::SeqConflict { run_id, expected, actual: run.last_seq });
+            }
+            Self::LastSeq(_) => true,
+            Self::Status(status) => run.status == status,
+            Self::NotEnded => !run.status.is_final(),
+            Self::QuestionOpen(seq) => run.pending_inputs.iter().any(|question| question.requested_seq == seq),
+            Self::OnlyRepeat => false,
+        };
+        if holds { Ok(()) } else { Err(Error::RunChanged { run_id: run.run_id.to_string() }) }
+    }
 }
 
 /// Which part of a scope to read. Coordinates are seqs in a run and positions in the feed.
@@ -176,7 +209,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// All events are stored, or none. An event whose `event_id` the run has is not stored again: with the same content
     /// it is answered as a duplicate, with other content the whole append fails with `EventIdConflict`.
-    /// `expected_last_seq` is checked when at least one event is new, and fails with `SeqConflict`. Seqs follow the
+    /// The condition is checked when at least one event is new, and fails with `SeqConflict` or `RunChanged`. Seqs follow the
     /// run's last one without a gap; `recorded_at` never decreases in a run; the run's row changes in the same
     /// transaction. Fails with `FinalStatus` under a strict lifecycle, `StoreFull` and `StoreReadOnly`; and at once with
     /// `Overloaded` when the queue stays full, and `ShuttingDown` once closed.

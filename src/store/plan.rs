@@ -6,9 +6,9 @@ mod planned_run;
 use foldhash::HashMap;
 use jiff::{Timestamp, Unit};
 
-use crate::domain::event::Appended;
+use crate::domain::event::{Appended, ContentDigest};
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Error, Event, EventId, NewEvent, Result, Run, RunId};
+use crate::domain::{Error, EventId, NewEvent, Result, Run, RunId};
 
 use super::layout::{Laid, Layout};
 use super::{Append, Commit, Recorded};
@@ -31,15 +31,22 @@ pub type Known = HashMap<(i64, EventId), Stored>;
 pub struct Stored {
     /// Its place in the run.
     pub seq: u64,
-    /// None: its payload is as long as no payload that came with the id, so it is another event for sure. It is not kept
-    /// then: a request of small events must not be able to call 1,000 large ones into memory.
-    pub event: Option<Event>,
+    /// None: its payload is far longer than those that came with the id, so it is taken for another event and not read: a
+    /// request of small events must not be able to have 1,000 large ones parsed.
+    pub content: Option<ContentDigest>,
+}
+
+/// How long a stored payload may be to be compared with one of this length. No encoder writes the same JSON so differently.
+pub fn longest_to_compare(sent_bytes: usize) -> usize {
+    const TIMES: usize = 64;
+    const AT_LEAST_BYTES: usize = 64 << 10;
+    sent_bytes.saturating_mul(TIMES).saturating_add(AT_LEAST_BYTES)
 }
 
 impl Stored {
     /// Whether `new` is the same event sent again.
     pub fn has_content_of(&self, new: &NewEvent) -> bool {
-        self.event.as_ref().is_some_and(|event| event.content() == new.content())
+        self.content.is_some_and(|content| content == new.content().digest())
     }
 }
 
@@ -107,12 +114,10 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
             check_recorded(&planned.head.run, &append, recorded, &repeats)?;
         }
         let is_new = |repeat: &Repeat| matches!(repeat, Repeat::No);
-        if let Some(expected) = append.expected_last_seq
-            && expected != planned.head.run.last_seq
+        if let Some(condition) = append.condition
             && repeats.iter().any(is_new)
         {
-            let run_id = append.run_id.to_string();
-            return Err(Error::SeqConflict { run_id, expected, actual: planned.head.run.last_seq });
+            condition.check(&planned.head.run)?;
         }
         let is_import = append.recorded.is_some();
         let lifecycle = if is_import { Lifecycle::Record } else { self.lifecycle };
@@ -160,8 +165,8 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
                 repeats.push(Repeat::Stored(seq));
             } else if let Some(earlier) = in_request.get(event_id) {
                 if append.events[*earlier].content() != new.content() {
-                    let before = repeats[..*earlier].iter().filter(|repeat| matches!(repeat, Repeat::No)).count();
-                    return Err(conflict(planned.head.run.last_seq + 1 + before as u64));
+                    let event_id = event_id.to_string();
+                    return Err(Error::EventIdTwice { event_id, first: *earlier, second: index });
                 }
                 repeats.push(Repeat::OfRequest(*earlier));
             } else {

@@ -1,9 +1,11 @@
 //! A run as it lies in the tables of either store: columns and documents.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
-use crate::domain::projection::Documents;
-use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId, Usage};
+use crate::domain::projection::{Documents, QuestionChange};
+use crate::domain::{AgentName, Error, EventType, PendingInput, Result, Run, RunId, RunStatus, StructureId, Usage};
 
 /// A run as it lies in the tables.
 #[derive(sqlx::FromRow)]
@@ -23,7 +25,11 @@ pub struct RunRow {
     output_at: Option<String>,
     output: Option<String>,
     error: Option<String>,
-    pending_input: Option<String>,
+    /// A JSON array of the documents of open questions.
+    pending_inputs: Option<String>,
+    /// Or of their kinds, where the documents are not read.
+    #[sqlx(default)]
+    question_kinds: Option<String>,
     status_detail: Option<String>,
 }
 
@@ -56,7 +62,7 @@ impl RunRow {
 
     /// What its documents weigh.
     pub fn document_bytes(&self) -> usize {
-        [&self.output, &self.error, &self.pending_input, &self.status_detail]
+        [&self.output, &self.error, &self.pending_inputs, &self.status_detail]
             .into_iter()
             .flatten()
             .map(String::len)
@@ -84,7 +90,7 @@ impl RunRow {
             output_json: self.output,
             error_json: self.error,
             usage: optional(self.usage, |text| serde_json::from_str(text).ok())?,
-            pending_input: optional(self.pending_input, |text| serde_json::from_str(text).ok())?,
+            pending_inputs: questions(self.pending_inputs.as_deref(), self.question_kinds.as_deref())?,
         })
     }
 }
@@ -95,13 +101,40 @@ pub fn usage_json(usage: &Usage) -> String {
     serde_json::to_string(&Usage { cost_usd, ..usage.clone() }).unwrap_or_default()
 }
 
-/// The documents that change, by kind; none as text: there is none any more.
-pub fn changed_documents(documents: &Documents) -> Vec<(&'static str, Option<String>)> {
+/// The open questions, oldest first: their documents, or what is known without these.
+fn questions(documents: Option<&str>, kinds: Option<&str>) -> Option<Vec<PendingInput>> {
+    let mut questions: Vec<PendingInput> = match documents {
+        Some(json) => serde_json::from_str(json).ok()?,
+        None => references(kinds.unwrap_or("[]"))?,
+    };
+    questions.sort_by_key(|question| question.requested_seq);
+    Some(questions)
+}
+
+/// The documents that change, by kind; none as text: there is none any more. Each open question is a document of its own.
+pub fn changed_documents(documents: &Documents) -> Vec<(Cow<'static, str>, Option<String>)> {
     let mut changed = Vec::new();
-    changed.extend(documents.output_json.clone().map(|text| ("output", Some(text))));
-    changed.extend(documents.error_json.clone().map(|text| ("error", Some(text))));
-    changed.extend(documents.status_detail_json.clone().map(|text| ("status_detail", Some(text))));
-    let text = |input| serde_json::to_string(input).unwrap_or_default();
-    changed.extend(documents.pending_input.as_ref().map(|input| ("pending_input", input.as_ref().map(text))));
+    changed.extend(documents.output_json.clone().map(|text| ("output".into(), Some(text))));
+    changed.extend(documents.error_json.clone().map(|text| ("error".into(), Some(text))));
+    changed.extend(documents.status_detail_json.clone().map(|text| ("status_detail".into(), Some(text))));
+    for change in &documents.questions {
+        let text = match change {
+            QuestionChange::Opened(question) => Some(serde_json::to_string(question).unwrap_or_default()),
+            QuestionChange::Closed(_) => None,
+        };
+        let PendingInput { requested_seq, question_id, .. } = change.question();
+        changed.push((format!("pending_input:{requested_seq:020}:{question_id}").into(), text));
+    }
     changed
+}
+
+/// What the kinds of the documents of open questions tell of them, which are a JSON array.
+fn references(kinds: &str) -> Option<Vec<PendingInput>> {
+    let kinds: Vec<String> = serde_json::from_str(kinds).ok()?;
+    let reference = |kind: &String| {
+        let (requested_seq, question_id) = kind.strip_prefix("pending_input:")?.split_once(':')?;
+        let (requested_seq, question_id) = (requested_seq.parse().ok()?, question_id.to_owned());
+        Some(PendingInput { requested_seq, question_id, ..PendingInput::default() })
+    };
+    kinds.iter().map(reference).collect()
 }

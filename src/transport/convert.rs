@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::preview::{self, PreviewLimits};
-use crate::domain::redaction;
 use crate::domain::{
     AgentName, Error, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, PendingInput, Result, Run,
-    RunId, RunStatus, Scope, StructureId, Usage,
+    RunId, RunStatus, Scope, StructureId, Usage, View,
 };
 use crate::pb;
 
@@ -74,17 +72,7 @@ fn stored_payload(event_type: &EventType, payload: pb::Payload, limits: &Limits)
             payload::to_json(&typed).map_err(at)?
         }
     };
-    json_payload(event_type, text, limits)
-}
-
-/// A payload as it is stored: checked, then its previews cut. Error paths start at `payload`.
-pub fn json_payload(event_type: &EventType, text: impl Into<Box<str>>, limits: &Limits) -> Result<Payload> {
-    // Checked before it is cut, so that the bounds hold for what was sent.
-    let payload = Payload::parse(text, limits).map_err(|error| error.under("payload"))?;
-    match preview::cut_previews(event_type.as_str(), payload.as_str(), PreviewLimits::default()) {
-        std::borrow::Cow::Borrowed(_) => Ok(payload),
-        std::borrow::Cow::Owned(cut) => Ok(Payload::from_stored(cut)),
-    }
+    Payload::parse(event_type, text, limits).map_err(|error| error.under("payload"))
 }
 
 /// Empty means absent.
@@ -140,12 +128,12 @@ pub fn presentation(format: i32, view: i32) -> Result<Presentation> {
         Ok(pb::PayloadFormat::Json) => false,
         Err(_) => return Err(Error::invalid("payload_format", format!("{format} is no known format"))),
     };
-    let full = match pb::EventView::try_from(view) {
-        Ok(pb::EventView::Unspecified | pb::EventView::Public) => false,
-        Ok(pb::EventView::Full) => true,
+    let view = match pb::EventView::try_from(view) {
+        Ok(pb::EventView::Unspecified | pb::EventView::Public) => View::Public,
+        Ok(pb::EventView::Full) => View::Full,
         Err(_) => return Err(Error::invalid("view", format!("{view} is no known view"))),
     };
-    Ok(Presentation { typed, full })
+    Ok(Presentation { typed, view })
 }
 
 /// A count that may not be negative.
@@ -194,10 +182,11 @@ pub fn run(run: Run) -> pb::Run {
         completed_at: run.completed_at.map(instant),
         last_seq: run.last_seq,
         output_json: run.output_json.unwrap_or_default(),
-        // It may be the whole payload of the event that failed the run; there is no other view of a run than the public.
-        error_json: run.error_json.map(|json| redaction::redact(&json).unwrap_or(json)).unwrap_or_default(),
+        error_json: run.error_json.unwrap_or_default(),
         usage: run.usage.map(usage),
-        pending_input: run.pending_input.map(pending_input),
+        pending_input: run.pending_inputs.first().cloned().map(pending_input),
+        pending_input_count: u32::try_from(run.pending_inputs.len()).unwrap_or(u32::MAX),
+        pending_inputs: run.pending_inputs.into_iter().map(pending_input).collect(),
     }
 }
 
@@ -207,8 +196,8 @@ fn usage(usage: Usage) -> pb::Usage {
 }
 
 fn pending_input(pending: PendingInput) -> pb::PendingInput {
-    let PendingInput { question, context_json, channel, reason_code, input_kind, requested_seq } = pending;
-    pb::PendingInput { question, context_json, channel, reason_code, input_kind, requested_seq }
+    let PendingInput { question_id, question, context_json, channel, reason_code, input_kind, requested_seq } = pending;
+    pb::PendingInput { question, context_json, channel, reason_code, input_kind, requested_seq, question_id }
 }
 
 fn instant(at: Timestamp) -> prost_types::Timestamp {

@@ -1,9 +1,11 @@
 //! How a stored event is shown: its payload typed or as JSON, with or without the members that the public view omits.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use prost::Message;
 
-use crate::domain::{Error, Result, redaction};
+use crate::domain::{Error, Result, View};
 use crate::pb;
 use crate::service::window::Batch;
 
@@ -14,8 +16,8 @@ use super::payload;
 pub struct Presentation {
     /// Payloads as typed variants; else as JSON text.
     pub typed: bool,
-    /// All members; else without the sensitive ones.
-    pub full: bool,
+    /// How much of each payload.
+    pub view: View,
 }
 
 /// Numbers of the encodings that a [`Batch`] keeps.
@@ -33,12 +35,12 @@ impl Presentation {
         let Some(pb::Payload { variant: Some(pb::payload::Variant::Json(json)), .. }) = &mut event.payload else {
             return Ok(event);
         };
-        if sensitive
-            && !self.full
-            && let Some(redacted) = redaction::redact(json)
-        {
-            *json = redacted;
-            event.redacted = true;
+        if sensitive {
+            let shown = self.view.show(&event.r#type, json);
+            event.redacted = shown.redacted;
+            if let Cow::Owned(public) = shown.json {
+                *json = public;
+            }
         }
         if self.typed {
             let typed = payload::to_typed(&event.r#type, json);
@@ -50,7 +52,7 @@ impl Presentation {
     /// A piece of an `EventBatch`, encoded by the first reader who asks and shared by all that ask for the same.
     pub fn chunk(self, batch: &Batch) -> Result<Bytes> {
         // Where there is nothing to leave out, one encoding serves both views.
-        let form = match (self.typed, self.full || !batch.sensitive) {
+        let form = match (self.typed, self.view == View::Full || !batch.sensitive) {
             (false, true) => return Ok(batch.data.clone()),
             (false, false) => JSON_PUBLIC,
             (true, false) => TYPED_PUBLIC,

@@ -15,7 +15,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::unfold;
 
-use crate::domain::{Event, Result, record};
+use crate::domain::public_view::ShownPayload;
+use crate::domain::{Event, Result, View, record};
 use crate::service::subscribe::{Frame, FrameKind, Subscription};
 use crate::service::window::Batch;
 
@@ -25,13 +26,28 @@ const HEARTBEAT: &[u8] = b": hb\n";
 /// How long a browser waits before it reconnects; inside the first frame.
 const RETRY: &[u8] = b"retry: 2000\n";
 
-/// How a door writes an event: one line of JSON. `number` is the batch's slot for this form, see [`Batch::form`].
+/// How a door writes an event, in lists and in streams.
 #[derive(Clone, Copy)]
 pub struct EventForm {
-    /// Every form has its own.
-    pub number: usize,
+    /// The batch's slots for the public view and for the full one, see [`Batch::form`]. Every form has its own.
+    pub numbers: [usize; 2],
+    /// How much of each payload.
+    pub view: View,
     /// Appends the event as JSON. Line breaks between tokens are taken out afterwards.
-    pub write: fn(&Event, &mut String),
+    pub write: fn(&Event, &ShownPayload<'_>, &mut String),
+}
+
+impl EventForm {
+    /// Appends the event as JSON.
+    pub fn append(self, event: &Event, out: &mut String) {
+        let shown = self.view.show(event.event_type.as_str(), event.payload.as_str());
+        (self.write)(event, &shown, out);
+    }
+
+    /// Where there is nothing to leave out, one encoding serves both views.
+    fn number(self, batch: &Batch) -> usize {
+        self.numbers[usize::from(self.view == View::Full && batch.sensitive)]
+    }
 }
 
 /// The answer: a stream that ends with the run, or 204 where the run has ended and nothing is left to tell, which is what
@@ -111,7 +127,7 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
 
 /// The frames of a batch, encoded by the first reader who asks.
 fn encoded(batch: &Batch, form: EventForm) -> Option<Bytes> {
-    let frames = batch.form(form.number, |batch| encode(batch, form).unwrap_or_default());
+    let frames = batch.form(form.number(batch), |batch| encode(batch, form).unwrap_or_default());
     // A batch is never empty, so this is an encoding that failed.
     (!frames.is_empty()).then_some(frames)
 }
@@ -123,7 +139,7 @@ fn encode(batch: &Batch, form: EventForm) -> Result<Bytes> {
         let event = record::decode(record::split_entry(&mut rest)?)?;
         frames.push_str(&format!("id: {}\ndata: ", event.seq));
         let begin = frames.len();
-        (form.write)(&event, &mut frames);
+        form.append(&event, &mut frames);
         if frames[begin..].contains(['\n', '\r']) {
             // In JSON a line break can only stand between tokens: a payload that was sent over many lines.
             let line = frames[begin..].replace(['\n', '\r'], " ");

@@ -6,4 +6,6 @@ mod door_a;
 mod door_b;
 mod door_c;
 mod harness;
+mod questions;
 mod shared;
+mod views;

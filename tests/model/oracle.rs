@@ -254,10 +254,10 @@ fn content_of(seed: u16) -> NewEvent {
     let event_type = EventType::parse(name).unwrap();
     NewEvent {
         event_id: None,
+        payload: Payload::parse(&event_type, payload, &Limits::default()).unwrap(),
         origin: if seed.is_multiple_of(11) { Origin::System } else { Origin::default_for(&event_type) },
         event_type,
         occurred_at: None,
         agent_name: seed.is_multiple_of(5).then(|| AgentName::parse("agent Ω").unwrap()),
-        payload: Payload::parse(payload, &Limits::default()).unwrap(),
     }
 }

@@ -92,14 +92,14 @@ async fn an_agent_sdk_run() {
     }
     let run = server.run("r").await;
     assert_eq!((run.pending_input, run.output_json.as_str()), (None, r#"{"answer": 1}"#));
-    let added_up = pb::Usage {
-        prompt_tokens: 151,
+    let reported = pb::Usage {
+        prompt_tokens: 150,
         completion_tokens: 45,
         total_tokens: 195,
         cost_usd: 0.5,
-        model: "other".to_owned(),
+        model: "gpt-4".to_owned(),
     };
-    assert_eq!(run.usage, Some(added_up));
+    assert_eq!(run.usage, Some(reported), "what came after the end adds nothing");
     let failed = r#"{"error_type":"ValueError","error_message":"x"}"#;
     let run = statuses(&server, "f", &[("run_start", "{}", Running), ("error", failed, Failed)]).await;
     assert_eq!((run.error_json.as_str(), run.completed_at), (failed, Some(at(2))));

@@ -73,7 +73,7 @@ async fn other_content_under_a_taken_id_is_a_conflict_that_names_the_first_seq()
         with_id("a", json_event("other", r#"{"n":1}"#)),
         pb::NewEvent { agent_name: "another".to_owned(), ..sent.clone() },
         pb::NewEvent { origin: pb::Origin::System.into(), ..sent.clone() },
-        with_id("a", json_event("note", r#"{ "n":1}"#)),
+        with_id("a", json_event("note", r#"{"n":1,"n":1}"#)),
     ];
     for _ in 0..2 {
         for other in &others {

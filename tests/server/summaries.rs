@@ -6,12 +6,21 @@ use serde_json::{Value, json};
 
 use crate::harness::TestServer;
 use crate::making::{json_event, typed_event};
-use crate::reading::json_of;
+use crate::reading::{json_of, list_run};
 use crate::refusal::refused_field;
 
 async fn stored(server: &TestServer, event: pb::NewEvent) -> Value {
     server.publish("r", vec![event]).await;
     serde_json::from_str(json_of(server.everything().await.last().unwrap())).unwrap()
+}
+
+/// The public view of the event, and whether it says that it differs.
+async fn shown(server: &TestServer, event: pb::NewEvent) -> (Value, bool) {
+    server.publish("r", vec![event]).await;
+    let request =
+        pb::ListEventsRequest { view: pb::EventView::Public.into(), page_size: 1, descending: true, ..list_run("r") };
+    let event = server.list(request).await.unwrap().events.pop().unwrap();
+    (serde_json::from_str(json_of(&event)).unwrap(), event.redacted)
 }
 
 #[tokio::test]
@@ -88,18 +97,31 @@ async fn raw_input_beside_its_summary_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn previews_of_a_tool_call_are_cut_at_500_characters() {
+async fn previews_of_a_tool_call_are_shown_up_to_500_characters_and_stored_whole() {
     let server = TestServer::start().await;
     let call = |chars: usize| json_event("tool_call", &json!({"input_preview": "é".repeat(chars), "x": 1}).to_string());
-    assert_eq!(stored(&server, call(500)).await["input_preview"], "é".repeat(500));
-    assert_eq!(stored(&server, call(501)).await, json!({"input_preview": "é".repeat(500), "x": 1}));
+    assert_eq!(shown(&server, call(500)).await, (json!({"input_preview": "é".repeat(500), "x": 1}), false));
+    assert_eq!(shown(&server, call(501)).await, (json!({"input_preview": "é".repeat(500), "x": 1}), true));
+    assert_eq!(stored(&server, call(501)).await["input_preview"], "é".repeat(501));
     let typed = pb::ToolCall { output_preview: Some("é".repeat(501)), ..Default::default() };
-    let stored = stored(&server, typed_event(Variant::ToolCall(typed.into()))).await;
-    assert_eq!(stored["output_preview"], "é".repeat(500));
+    let (shown, _) = shown(&server, typed_event(Variant::ToolCall(typed.into()))).await;
+    assert_eq!(shown["output_preview"], "é".repeat(500));
 }
 
 #[tokio::test]
-async fn previews_of_a_summary_are_cut_at_240_characters_and_say_so() {
+async fn raw_input_of_a_json_payload_is_stored_as_sent_and_shown_as_a_summary() {
+    let server = TestServer::start().await;
+    let sent = r#"{"tool_name":"t","tool_input":{"q":"docs","api_key":"sk-123"},"tool_output":["one"]}"#;
+    let (shown, redacted) = shown(&server, json_event("run.tool.invoked", sent)).await;
+    assert!(redacted && !shown.to_string().contains("sk-123"), "{shown}");
+    assert_eq!(shown["tool_input_summary"]["preview"], r#"{"q":"docs","api_key":"[REDACTED]"}"#);
+    assert_eq!(shown["tool_output_summary"]["preview"], r#"["one"]"#);
+    let all = server.everything().await;
+    assert_eq!(json_of(all.last().unwrap()), sent);
+}
+
+#[tokio::test]
+async fn previews_of_a_summary_are_shown_up_to_240_characters_and_say_so() {
     let server = TestServer::start().await;
     let invoked = |chars: usize, highlights: usize| {
         let highlight = json!({"key": "k", "value": 1, "redacted": false});
@@ -110,13 +132,15 @@ async fn previews_of_a_summary_are_cut_at_240_characters_and_say_so() {
         json_event("run.tool.invoked", &json!({"tool_input_summary": summary}).to_string())
     };
     for (chars, highlights, truncated) in [(240, 10, false), (241, 10, true), (240, 11, true)] {
-        let summary = stored(&server, invoked(chars, highlights)).await["tool_input_summary"].clone();
+        let (shown, redacted) = shown(&server, invoked(chars, highlights)).await;
+        let summary = &shown["tool_input_summary"];
+        assert_eq!(redacted, truncated);
         assert_eq!(summary["preview"], "é".repeat(240));
         assert_eq!(summary["highlights"].as_array().unwrap().len(), 10);
         assert_eq!(summary["truncated"], truncated, "{chars} characters, {highlights} highlights");
     }
     let summary = pb::ToolSummary { preview: Some("é".repeat(241)), ..Default::default() };
     let typed = pb::ToolInvoked { tool_output_summary: Some(summary), ..Default::default() };
-    let stored = stored(&server, typed_event(Variant::ToolInvoked(typed.into()))).await;
-    assert_eq!(stored["tool_output_summary"], json!({"preview": "é".repeat(240), "truncated": true}));
+    let (shown, _) = shown(&server, typed_event(Variant::ToolInvoked(typed.into()))).await;
+    assert_eq!(shown["tool_output_summary"], json!({"preview": "é".repeat(240), "truncated": true}));
 }

@@ -10,7 +10,7 @@ use runlog::domain::{
 };
 use runlog::store::postgres::{PostgresOptions, PostgresStore};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
-use runlog::store::{Append, Commit, CommitListener, QueueOptions, Range, SharedStore};
+use runlog::store::{Append, Commit, CommitListener, Condition, QueueOptions, Range, SharedStore};
 use tokio::sync::watch;
 
 use crate::cluster::Database;
@@ -213,8 +213,8 @@ pub fn run(text: &str) -> Scope {
     Scope::Run(run_id(text))
 }
 
-pub fn payload(text: impl Into<Box<str>>) -> Payload {
-    Payload::parse(text, &Limits::default()).unwrap()
+pub fn payload(event_type: &EventType, text: impl Into<Box<str>>) -> Payload {
+    Payload::parse(event_type, text, &Limits::default()).unwrap()
 }
 
 /// An event of a type that changes no status.
@@ -225,7 +225,8 @@ pub fn event(text: &str) -> NewEvent {
 pub fn typed(event_type: &str, json: &str) -> NewEvent {
     let event_type = EventType::parse(event_type).unwrap();
     let origin = Origin::default_for(&event_type);
-    NewEvent { event_id: None, event_type, origin, occurred_at: None, agent_name: None, payload: payload(json) }
+    let payload = payload(&event_type, json);
+    NewEvent { event_id: None, event_type, origin, occurred_at: None, agent_name: None, payload }
 }
 
 pub fn with_id(id: &str, event: NewEvent) -> NewEvent {
@@ -234,11 +235,11 @@ pub fn with_id(id: &str, event: NewEvent) -> NewEvent {
 
 pub fn append(run: &str, events: Vec<NewEvent>) -> Append {
     let (agent_name, structure_id, recorded) = (None, None, None);
-    Append { run_id: run_id(run), events, expected_last_seq: None, agent_name, structure_id, recorded }
+    Append { run_id: run_id(run), events, condition: None, agent_name, structure_id, recorded }
 }
 
 pub fn expecting(last_seq: u64, append: Append) -> Append {
-    Append { expected_last_seq: Some(last_seq), ..append }
+    Append { condition: Some(Condition::LastSeq(last_seq)), ..append }
 }
 
 pub fn seqs(appended: &Appended) -> Vec<u64> {

@@ -15,6 +15,40 @@ pub async fn the_same_event_again_is_answered_with_its_first_seq(bed: impl Bed) 
     assert_eq!(events(&store, &run("r")).await.len(), 3);
 }
 
+pub async fn the_same_json_encoded_anew_is_the_same_event_and_the_first_text_stays(bed: impl Bed) {
+    const FIRST: &str = r#"{"a":1,"b":[true,"é"],"c":12345678901234567890123,"c":null}"#;
+    let again = format!(
+        "{{ {}\"c\":1234567890123456789012.3e1, \"b\" : [true,\"\\u00e9\"],\"c\":null,\"a\":1.0}}",
+        " ".repeat(999)
+    );
+    for tuning in [NEVER_SEALED, ALWAYS_SEALED] {
+        let store = bed.open(tuning).await.0;
+        let run_name = format!("r{}", tuning.seal_every);
+        let sent = |json: &str| append(&run_name, vec![with_id("a", typed("step", json))]);
+        store.append(sent(FIRST)).await.unwrap();
+        store.append(append(&run_name, vec![event("1")])).await.unwrap();
+        let repeated = store.append(sent(&again)).await.unwrap();
+        assert_eq!((seqs(&repeated), duplicates(&repeated), repeated.last_seq), (vec![1], vec![true], 2));
+        assert_eq!(events(&store, &run(&run_name)).await[0].payload.as_str(), FIRST);
+        for other in
+            [again.replace("012.3e1", "012.4e1"), again.replace("\"c\":null", ""), again.replace("1.0", "\"1\"")]
+        {
+            let other = other.replace("],,", "],");
+            assert_eq!(reason(store.append(sent(&other)).await), "EVENT_ID_CONFLICT", "{other}");
+        }
+        // In one request as well.
+        let both = vec![with_id("b", typed("step", FIRST)), with_id("b", typed("step", &again))];
+        assert_eq!(seqs(&store.append(append(&run_name, both)).await.unwrap()), [3, 3]);
+        let error = store.append(append(&run_name, vec![with_id("c", event("x")), with_id("c", event("y"))])).await;
+        let error = error.unwrap_err();
+        assert_eq!(
+            (error.reason(), error.to_string().contains("events[0] and events[1]")),
+            ("EVENT_ID_CONFLICT", true)
+        );
+        store.close().await;
+    }
+}
+
 pub async fn other_content_under_an_id_is_a_conflict(bed: impl Bed) {
     let store = bed.opened().await;
     let first = with_id("a", event("x"));
@@ -24,7 +58,7 @@ pub async fn other_content_under_an_id_is_a_conflict(bed: impl Bed) {
         with_id("a", typed("other", first.payload.as_str())),
         NewEvent { origin: Origin::System, ..first.clone() },
         NewEvent { agent_name: Some(AgentName::parse("b").unwrap()), ..first.clone() },
-        with_id("a", typed("step", "{\"text\": \"x\"}")),
+        with_id("a", typed("step", r#"{"text":"x","text":"x"}"#)),
     ];
     for other in others {
         let error = store.append(append("r", vec![other])).await.unwrap_err();

@@ -47,6 +47,7 @@ macro_rules! contract {
             }
             duplicates {
                 the_same_event_again_is_answered_with_its_first_seq, other_content_under_an_id_is_a_conflict,
+                the_same_json_encoded_anew_is_the_same_event_and_the_first_text_stays,
                 repeats_are_known_after_reopen_and_after_sealing, ids_given_by_the_store_may_be_sent_back,
                 an_id_repeated_within_a_request_is_stored_once, a_batch_with_a_conflict_leaves_nothing,
                 the_same_id_in_another_run_is_another_event, a_batch_of_a_thousand_repeats_at_once,
@@ -61,9 +62,12 @@ macro_rules! contract {
             expectations {
                 zero_expects_a_run_that_does_not_exist, a_right_expectation_appends_and_a_wrong_one_changes_nothing,
                 a_repeat_needs_no_expectation, of_two_writers_exactly_one_wins_each_seq,
+                a_condition_is_judged_by_the_run_as_it_is_then_and_not_by_its_last_seq,
+                of_many_answers_to_one_question_exactly_one_is_stored,
             }
             runs {
-                the_row_of_a_run_follows_its_events, the_row_survives_reopen, a_final_status_stays_unless_strict,
+                the_row_of_a_run_follows_its_events, the_row_survives_reopen,
+                open_questions_are_kept_one_by_one_over_a_reopen_until_they_are_answered, a_final_status_stays_unless_strict,
                 strict_refuses_a_way_out_of_a_final_status, a_cost_beyond_all_numbers_harms_nobody,
                 costs_read_back_exactly, text_with_every_odd_character_reads_back,
                 runs_are_listed_newest_first_by_page_and_filter, a_listing_looks_at_a_bounded_number_of_runs,

@@ -23,13 +23,13 @@ pub async fn the_row_of_a_run_follows_its_events(bed: impl Bed) {
     assert_eq!(row(&[("run.created", "{}")]).await.status, RunStatus::Queued);
     assert!(row(&[("StructureRunStarting", "{}"), ("run_start", "{}")]).await.started_at.is_some());
     let asked = row(&[("human_input_requested", r#"{"question":"q\u0000é","context":{ "k" : 1e2}}"#)]).await;
-    let pending = asked.pending_input.unwrap();
+    let pending = asked.pending_inputs[0].clone();
     assert_eq!((asked.status, pending.requested_seq), (RunStatus::AwaitingInput, 5));
     assert_eq!((pending.question.as_str(), pending.context_json.as_str()), ("q\0é", r#"{ "k" : 1e2}"#));
     let answered = row(&[("human_input_received", "{}")]).await;
-    assert_eq!((answered.status, answered.pending_input), (RunStatus::Running, None));
+    assert_eq!((answered.status, answered.pending_inputs), (RunStatus::Running, vec![]));
     let ended = row(&[("human_input_requested", "{}"), ("run_end", END), ("step", "{}")]).await;
-    assert_eq!((ended.status, ended.pending_input, ended.last_seq), (RunStatus::Succeeded, None, 9));
+    assert_eq!((ended.status, ended.pending_inputs, ended.last_seq), (RunStatus::Succeeded, vec![], 9));
     assert_eq!(ended.output_json.as_deref(), Some(r#"{"b":1, "a":12345678901234567890123}"#));
     let usage = ended.usage.unwrap();
     assert_eq!((usage.prompt_tokens, usage.completion_tokens, usage.model.as_str()), (u64::MAX, 2, "m\0"));
@@ -60,7 +60,33 @@ pub async fn the_row_survives_reopen(bed: impl Bed) {
         let before = before.0;
         (before.agent_name, before.structure_id, before.created_at)
     });
-    assert_eq!((after.last_seq, after.pending_input.unwrap().requested_seq), (3, 2));
+    assert_eq!((after.last_seq, after.pending_inputs[0].requested_seq), (3, 2));
+}
+
+pub async fn open_questions_are_kept_one_by_one_over_a_reopen_until_they_are_answered(bed: impl Bed) {
+    let open = async |store: &SharedStore| {
+        let run = store.run(&run_id("r")).await.unwrap();
+        let open: Vec<_> = run.pending_inputs.iter().map(|q| (q.requested_seq, q.question.clone())).collect();
+        (run.status, open)
+    };
+    let asked = |seq: u64| (seq, format!("{seq}?"));
+    let ask = |seq: u64| typed("human_input_requested", &format!(r#"{{"question":"{seq}?","question_id":"q{seq}"}}"#));
+    let answer = |id: &str| typed("human_input_received", &format!(r#"{{"question_id":"{id}"}}"#));
+    let store = bed.opened().await;
+    store.append(append("r", vec![ask(1), ask(2)])).await.unwrap();
+    store.append(append("r", vec![ask(3), ask(4), answer("q4")])).await.unwrap();
+    assert_eq!(open(&store).await, (RunStatus::AwaitingInput, vec![asked(1), asked(2), asked(3)]));
+    store.close().await;
+    let store = bed.opened().await;
+    store.append(append("r", vec![answer("q2")])).await.unwrap();
+    assert_eq!(open(&store).await, (RunStatus::AwaitingInput, vec![asked(1), asked(3)]));
+    store.append(append("r", vec![typed("run.signal_applied", "{}")])).await.unwrap();
+    assert_eq!(open(&store).await, (RunStatus::AwaitingInput, vec![asked(3)]));
+    store.close().await;
+    let store = bed.opened().await;
+    store.append(append("r", vec![typed("human_input_received", "{}")])).await.unwrap();
+    assert_eq!(open(&store).await, (RunStatus::Running, vec![]));
+    assert_eq!(store.runs(&RunQuery { limit: 10, ..RunQuery::default() }).await.unwrap().runs.len(), 1);
 }
 
 pub async fn a_final_status_stays_unless_strict(bed: impl Bed) {

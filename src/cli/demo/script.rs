@@ -67,7 +67,7 @@ mod tests {
     /// The status after each step, by the rules of the domain.
     fn statuses(script: &Script) -> Vec<i32> {
         use crate::domain::projection::{Lifecycle, apply};
-        use crate::domain::{AgentName, Event, EventId, EventType, Limits, Origin, Payload, Run, RunId};
+        use crate::domain::{AgentName, Event, EventId, EventType, Origin, Payload, Run, RunId};
         let run_id = RunId::parse(script.name).unwrap();
         let now = jiff::Timestamp::now();
         let mut run = Run::new(run_id.clone(), now);
@@ -80,7 +80,7 @@ mod tests {
             occurred_at: now,
             recorded_at: now,
             agent_name: Some(AgentName::parse(script.agent).unwrap()),
-            payload: Payload::parse(step.payload("5f0c"), &Limits::default()).unwrap(),
+            payload: Payload::from_stored(step.payload("5f0c")),
         };
         let mut told = Vec::new();
         for (seq, step) in (1..).zip(script.steps) {

@@ -161,11 +161,11 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
     let fields = Fields(seen);
     let text_of = |name| fields.required(name).and_then(|raw| string(name, raw));
     let problem = |error: Error| error.to_string();
+    let event_type = EventType::parse(&text_of("type")?).map_err(problem)?;
     let event = Event {
         run_id: RunId::parse(&text_of("run_id")?).map_err(problem)?,
         seq: fields.seq()?,
         event_id: EventId::parse(&text_of("event_id")?).map_err(problem)?,
-        event_type: EventType::parse(&text_of("type")?).map_err(problem)?,
         origin: match text_of("origin")?.as_str() {
             "SYSTEM" => Origin::System,
             "USER" => Origin::User,
@@ -174,7 +174,8 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
         occurred_at: time("occurred_at", &text_of("occurred_at")?)?,
         recorded_at: time("recorded_at", &text_of("recorded_at")?)?,
         agent_name: fields.optional("agent_name", AgentName::parse)?,
-        payload: fields.payload()?,
+        payload: fields.payload(&event_type)?,
+        event_type,
     };
     let run_agent_name = fields.optional("run_agent_name", AgentName::parse)?;
     let structure_id = fields.optional("structure_id", StructureId::parse)?;
@@ -224,14 +225,14 @@ impl Fields<'_> {
         seq.ok_or_else(|| "seq: must be a number from 1".to_owned())
     }
 
-    fn payload(&self) -> Result<Payload, String> {
+    fn payload(&self, event_type: &EventType) -> Result<Payload, String> {
         let (name, text) = match (self.get("payload"), self.get("payload_text")) {
             (Some(raw), None) => ("payload", raw.get().to_owned()),
             (None, Some(raw)) => ("payload_text", string("payload_text", raw)?),
             (None, None) => return Err("payload: is missing".to_owned()),
             (Some(_), Some(_)) => return Err("payload_text: is given beside payload".to_owned()),
         };
-        Payload::parse(text, &LIMITS).map_err(|error| error.under(name).to_string())
+        Payload::parse(event_type, text, &LIMITS).map_err(|error| error.under(name).to_string())
     }
 }
 

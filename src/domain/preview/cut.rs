@@ -1,11 +1,14 @@
-//! Cuts previews that are too long out of a payload, everything else byte for byte.
+//! Bounds the previews of a payload and masks the secrets in them, everything else byte for byte.
 
 use std::{borrow::Cow, ops::Range};
 
 use super::PreviewLimits;
-use crate::domain::redaction::members::{elements, members, offset_in};
+use super::secrets::{MASK, is_secret, mask};
+use super::summary::{as_text, cut_text, tool_summary};
+use crate::domain::redaction::members::{elements, encode_string, members, offset_in};
 
-/// The payload with its previews within the limits. Borrowed: nothing was too long, or the type has no previews.
+/// The payload with its previews within the limits and without secrets. Borrowed: nothing had to change, or the type has no
+/// previews.
 pub fn cut_previews<'a>(event_type: &str, json: &'a str, limits: PreviewLimits) -> Cow<'a, str> {
     let edits = match event_type {
         "tool_call" => tool_call_edits(json, limits),
@@ -16,17 +19,13 @@ pub fn cut_previews<'a>(event_type: &str, json: &'a str, limits: PreviewLimits) 
 }
 
 /// Replaces a range of the payload's bytes.
-type Edit = (Range<usize>, &'static str);
+type Edit = (Range<usize>, Cow<'static, str>);
 
 fn tool_call_edits(json: &str, limits: PreviewLimits) -> Vec<Edit> {
     let mut edits = Vec::new();
-    // A text this short has no string that is too long.
-    if json.len() <= limits.tool_call_chars {
-        return edits;
-    }
     for member in members(json).unwrap_or_default() {
-        if matches!(member.key().as_deref(), Some("input_preview" | "output_preview")) {
-            edits.extend(string_edit(json, member.raw_value, limits.tool_call_chars));
+        if matches!(&*member.key(), "input_preview" | "output_preview") {
+            edits.extend(preview_edit(json, member.raw_value, limits.tool_call_chars));
         }
     }
     edits
@@ -35,8 +34,14 @@ fn tool_call_edits(json: &str, limits: PreviewLimits) -> Vec<Edit> {
 fn tool_invoked_edits(json: &str, limits: PreviewLimits) -> Vec<Edit> {
     let mut edits = Vec::new();
     for member in members(json).unwrap_or_default() {
-        if matches!(member.key().as_deref(), Some("tool_input_summary" | "tool_output_summary")) {
+        if !matches!(&*member.key(), "tool_input_summary" | "tool_output_summary") || member.raw_value == "null" {
+            continue;
+        }
+        if member.raw_value.starts_with('{') {
             edits.extend(summary_edits(json, member.raw_value, limits));
+        } else {
+            // No summary, so it is the thing itself.
+            edits.push((range_in(json, member.raw_value), tool_summary(member.raw_value, limits).into()));
         }
     }
     edits
@@ -46,45 +51,66 @@ fn summary_edits(json: &str, summary: &str, limits: PreviewLimits) -> Vec<Edit> 
     let members = members(summary).unwrap_or_default();
     let mut edits = Vec::new();
     for member in &members {
-        match member.key().as_deref() {
-            Some("preview") => {
-                edits.extend(string_edit(json, member.raw_value, limits.summary_chars));
-            }
-            Some("highlights") => {
-                edits.extend(array_edit(json, member.raw_value, limits.highlights));
-            }
+        match &*member.key() {
+            "preview" => edits.extend(preview_edit(json, member.raw_value, limits.summary_chars)),
+            "highlights" => edits.extend(highlight_edits(json, member.raw_value, limits)),
             _ => {}
         }
     }
     if edits.is_empty() {
         return edits;
     }
-    let truncated: Vec<_> = members.iter().filter(|member| member.key().as_deref() == Some("truncated")).collect();
+    let truncated: Vec<_> = members.iter().filter(|member| member.key() == "truncated").collect();
     for member in &truncated {
         if member.raw_value != "true" {
-            edits.push((range_in(json, member.raw_value), "true"));
+            edits.push((range_in(json, member.raw_value), "true".into()));
         }
     }
     if let (true, Some(last)) = (truncated.is_empty(), members.last()) {
         let end = range_in(json, last.raw_value).end;
-        edits.push((end..end, r#","truncated":true"#));
+        edits.push((end..end, r#","truncated":true"#.into()));
     }
     edits
 }
 
-fn string_edit(json: &str, raw: &str, max_chars: usize) -> Option<Edit> {
-    let cut = cut_at(raw, max_chars)?;
+/// A preview, or the value of a highlight: too long or with a secret in it, it becomes the beginning of its text.
+fn preview_edit(json: &str, raw: &str, max_chars: usize) -> Option<Edit> {
     let range = range_in(json, raw);
-    Some((range.start + cut..range.end, "\""))
+    if let Cow::Owned(masked) = mask(raw) {
+        return Some((range, encode_string(&cut_text(&as_text(&masked), max_chars).0).into()));
+    }
+    if raw.starts_with('"') {
+        let cut = cut_at(raw, max_chars)?;
+        return Some((range.start + cut..range.end, "\"".into()));
+    }
+    let (text, is_cut) = cut_text(&as_text(raw), max_chars);
+    is_cut.then(|| (range, encode_string(&text).into()))
 }
 
-fn array_edit(json: &str, raw: &str, max_len: usize) -> Option<Edit> {
-    let elements = elements(raw).filter(|elements| elements.len() > max_len)?;
-    let start = match max_len.checked_sub(1).and_then(|last| elements.get(last)) {
-        Some(last_kept) => range_in(json, last_kept).end,
-        None => offset_in(json, raw) + 1,
-    };
-    Some((start..range_in(json, raw).end, "]"))
+/// The elements beyond the limit go; those within it are bounded each.
+fn highlight_edits(json: &str, raw: &str, limits: PreviewLimits) -> Vec<Edit> {
+    let elements = elements(raw).unwrap_or_default();
+    let mut edits = Vec::new();
+    for element in elements.iter().take(limits.highlights) {
+        let members = members(element).unwrap_or_default();
+        let key = members.iter().find(|member| member.key() == "key").map(|member| as_text(member.raw_value));
+        for member in members.iter().filter(|member| member.key() == "value") {
+            let is_masked = member.raw_value == MASK;
+            if !is_masked && key.as_ref().is_some_and(|key| is_secret(key, member.raw_value)) {
+                edits.push((range_in(json, member.raw_value), MASK.into()));
+            } else {
+                edits.extend(preview_edit(json, member.raw_value, limits.summary_chars));
+            }
+        }
+    }
+    if elements.len() > limits.highlights {
+        let start = match limits.highlights.checked_sub(1).and_then(|last| elements.get(last)) {
+            Some(last_kept) => range_in(json, last_kept).end,
+            None => offset_in(json, raw) + 1,
+        };
+        edits.push((start..range_in(json, raw).end, "]".into()));
+    }
+    edits
 }
 
 /// Where to cut a string literal that has more than `max_chars` characters: a byte offset in it, before the closing quote.
@@ -132,7 +158,7 @@ fn apply(json: &str, mut edits: Vec<Edit>) -> String {
     let mut done = 0;
     for (range, text) in edits {
         out.push_str(&json[done..range.start]);
-        out.push_str(text);
+        out.push_str(&text);
         done = range.end;
     }
     out.push_str(&json[done..]);

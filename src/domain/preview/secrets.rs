@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::redaction::members::{checked, decode_string, encode_string};
+use crate::domain::redaction::members::{checked, decode_lossy, encode_string};
 
 /// What stands in a secret's place: a JSON string.
 pub(super) const MASK: &str = "\"[REDACTED]\"";
@@ -74,8 +74,10 @@ fn mask_at(json: &str, level: usize) -> Cow<'_, str> {
         // In valid JSON a string is a key exactly if a colon comes next.
         let (range, masked) = if let Some(value_start) = after_colon(json, end) {
             let value_end = value_end(json, value_start);
-            let key = decode_string(literal).unwrap_or(Cow::Borrowed(literal));
-            if !is_secret(&key, &json[value_start..value_end]) {
+            let key = decode_lossy(literal).unwrap_or(Cow::Borrowed(literal));
+            let value = &json[value_start..value_end];
+            // What is masked already stays as it is.
+            if value == MASK || !is_secret(&key, value) {
                 continue;
             }
             (value_start..value_end, MASK.to_owned())
@@ -98,7 +100,7 @@ fn mask_at(json: &str, level: usize) -> Cow<'_, str> {
 
 /// Tool arguments are often JSON in a string. None: it is not, or has nothing to mask.
 fn mask_json_in_string(literal: &str, level: usize) -> Option<String> {
-    let text = decode_string(literal)?;
+    let text = decode_lossy(literal)?;
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
     }

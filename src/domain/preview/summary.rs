@@ -7,7 +7,7 @@ use super::{
     cut::cut_at,
     secrets::{MASK, is_secret, mask},
 };
-use crate::domain::redaction::members::{Member, checked, decode_string, encode_string, members};
+use crate::domain::redaction::members::{Member, checked, decode_lossy, encode_string, members};
 
 /// The beginning of a value as text: a string as its content, all else as compact JSON, secrets masked.
 ///
@@ -76,8 +76,7 @@ fn envelope(shown: &str, stats: &Stats, truncated: bool) -> String {
 
 /// A member's value, masked. Owned: there was something to mask.
 fn mask_field<'a>(field: &Member<'a>) -> Cow<'a, str> {
-    let key = field.key().unwrap_or(Cow::Borrowed(field.raw_key));
-    if is_secret(&key, field.raw_value) { Cow::Owned(MASK.to_owned()) } else { mask(field.raw_value) }
+    if is_secret(&field.key(), field.raw_value) { Cow::Owned(MASK.to_owned()) } else { mask(field.raw_value) }
 }
 
 /// Adds a highlight; says whether its key or value had to be cut. A value that is too long becomes text.
@@ -106,9 +105,8 @@ fn as_json(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// What a reader sees: the content of a string, compact JSON of all else.
-fn as_text(json: &str) -> Cow<'_, str> {
-    // A lone surrogate cannot be shown as text: such a string shows as its literal.
-    decode_string(json).unwrap_or_else(|| Cow::Owned(compact(json)))
+pub(super) fn as_text(json: &str) -> Cow<'_, str> {
+    decode_lossy(json).unwrap_or_else(|| Cow::Owned(compact(json)))
 }
 
 /// Without the white space between tokens.
@@ -131,7 +129,7 @@ fn compact(json: &str) -> String {
 }
 
 /// The first characters; true where there were more.
-fn cut_text(text: &str, max_chars: usize) -> (String, bool) {
+pub(super) fn cut_text(text: &str, max_chars: usize) -> (String, bool) {
     match text.char_indices().nth(max_chars) {
         Some((at, _)) => (text[..at].to_owned(), true),
         None => (text.to_owned(), false),

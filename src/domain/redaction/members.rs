@@ -4,7 +4,9 @@
 //! and depth costs no stack.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use crate::domain::in_order::InOrder;
@@ -19,8 +21,13 @@ pub struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    /// The key decoded. None: it has a lone surrogate, which is legal JSON but no text.
-    pub fn key(&self) -> Option<Cow<'a, str>> {
+    /// The key decoded, U+FFFD in place of a lone surrogate, which is legal JSON but no text.
+    pub fn key(&self) -> Cow<'a, str> {
+        decode_lossy(self.raw_key).unwrap_or(Cow::Borrowed(self.raw_key))
+    }
+
+    /// The key decoded. None: it has a lone surrogate, so it equals no text.
+    pub fn exact_key(&self) -> Option<Cow<'a, str>> {
         decode_string(self.raw_key)
     }
 }
@@ -58,6 +65,59 @@ pub fn decode_string(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
+/// What a string literal says, U+FFFD in place of each lone surrogate. None: not a string.
+pub fn decode_lossy(raw: &str) -> Option<Cow<'_, str>> {
+    decode_string(raw).or_else(|| decode_bytes(raw).map(|bytes| Cow::Owned(replace_surrogates(&bytes))))
+}
+
+/// What a string literal says, as bytes: UTF-8, and a lone surrogate as the three bytes that UTF-8 would have for it. So two
+/// literals give the same bytes exactly if they say the same. None: not a string.
+pub fn decode_bytes(raw: &str) -> Option<Cow<'_, [u8]>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str::<StringBytes>(raw).ok().map(|StringBytes(bytes)| Cow::Owned(bytes))
+    } else {
+        Some(Cow::Borrowed(inner.as_bytes()))
+    }
+}
+
+/// serde_json gives bytes where a string is no text.
+struct StringBytes(Vec<u8>);
+
+impl<'de> Deserialize<'de> for StringBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = StringBytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<StringBytes, E> {
+                Ok(StringBytes(bytes.to_vec()))
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+/// Text out of bytes in which only lone surrogates, of three bytes each, are no UTF-8.
+fn replace_surrogates(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Err(error) = std::str::from_utf8(rest) {
+        let (valid, after) = rest.split_at(error.valid_up_to());
+        text.push_str(std::str::from_utf8(valid).unwrap_or_default());
+        text.push(char::REPLACEMENT_CHARACTER);
+        rest = after.get(3..).unwrap_or_default();
+    }
+    text.push_str(std::str::from_utf8(rest).unwrap_or_default());
+    text
+}
+
 /// Text as a string literal.
 pub fn encode_string(text: &str) -> String {
     // serde_json fails on maps with odd keys and on failing writers; a string into a string has neither.
@@ -82,8 +142,25 @@ mod tests {
         let raw: Vec<_> = found.iter().map(|m| (m.raw_key, m.raw_value)).collect();
         assert_eq!(raw, [(r#""a""#, "1.0"), (r#""\u0061""#, "[ 1 ]"), (r#""\ud800""#, r#""\ud800""#)]);
         let keys: Vec<_> = found.iter().map(Member::key).collect();
-        assert_eq!(keys, [Some("a".into()), Some("a".into()), None]);
+        assert_eq!(keys, ["a", "a", "\u{fffd}"]);
+        assert_eq!(found[2].exact_key(), None);
         assert_eq!(offset_in(json, found[0].raw_value), json.find("1.0").unwrap());
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_shown_as_one_replacement_character_and_hides_nothing_beside_it() {
+        for (raw, text) in [
+            (r#""Deploy? \ud83d""#, "Deploy? \u{fffd}"),
+            (r#""\ud83d\ud83d\ude80\udc00é""#, "\u{fffd}🚀\u{fffd}é"),
+            (r#""\ud800\u0041\n""#, "\u{fffd}A\n"),
+            (r#""plain""#, "plain"),
+        ] {
+            assert_eq!(decode_lossy(raw).unwrap(), text, "{raw}");
+        }
+        assert_eq!(decode_lossy("1"), None);
+        // Other surrogates are other strings.
+        assert_ne!(decode_bytes(r#""\ud800""#), decode_bytes(r#""\ud801""#));
+        assert_eq!(decode_bytes(r#""\u00e9""#), decode_bytes("\"é\""));
     }
 
     #[test]

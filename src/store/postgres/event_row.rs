@@ -8,6 +8,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgHasArrayType, PgTypeInfo};
 use sqlx::query::QueryScalar;
 use sqlx::{Encode, Postgres, Type};
 
+use crate::domain::public_view;
 use crate::domain::{AgentName, Chunk, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
 use crate::store::Commit;
 use crate::store::layout::{Laid, Layout};
@@ -65,6 +66,8 @@ impl EventRow {
             Some(name) => Some(AgentName::parse(&name).ok()?),
             None => None,
         };
+        // Rows from before tool input and output were part of the rule do not tell of them.
+        let sensitive = self.sensitive || public_view::has_previews(&self.event_type);
         let event = Event {
             run_id: RunId::parse(&self.run_id).ok()?,
             seq: u64::try_from(self.seq).ok()?,
@@ -78,7 +81,7 @@ impl EventRow {
             occurred_at: Timestamp::new(self.occurred_s, self.occurred_ns).ok()?,
             recorded_at: Timestamp::new(self.recorded_s, self.recorded_ns).ok()?,
             agent_name,
-            payload: Payload::from_parts(self.payload?, self.sensitive),
+            payload: Payload::from_parts(self.payload?, sensitive),
         };
         Some((event, RunStatus::from_number(i64::from(self.status))?))
     }

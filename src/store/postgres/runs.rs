@@ -19,11 +19,12 @@ macro_rules! select {
         concat!(
             "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, r.updated_at, \
              r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
-             p.json AS pending_input, d.json AS status_detail FROM ",
+             (SELECT '[' || string_agg(p.json, ',') || ']' FROM run_documents p WHERE p.run = r.run \
+              AND starts_with(p.kind, 'pending_input:') AND p.json IS NOT NULL) AS pending_inputs, \
+             d.json AS status_detail FROM ",
             $from,
             " r LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \
              LEFT JOIN run_documents e ON e.run = r.run AND e.kind = 'error' \
-             LEFT JOIN run_documents p ON p.run = r.run AND p.kind = 'pending_input' \
              LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' WHERE ",
             $where
         )

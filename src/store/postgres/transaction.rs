@@ -1,6 +1,7 @@
 //! The statements of one commit. Locks are taken in one order, so that replicas never wait for each other in a circle:
 //! the rows of the runs in the order of their ids, then new runs in that order, then the feed's row, as late as possible.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
@@ -16,8 +17,9 @@ use super::link::Link;
 
 const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, \
     started_at, completed_at, usage, ended_by, output_at, NULL::text AS output, NULL::text AS error, \
-    NULL::text AS pending_input, NULL::text AS status_detail \
-    FROM runs WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
+    NULL::text AS status_detail, NULL::text AS pending_inputs, \
+    (SELECT json_agg(kind)::text FROM run_documents d WHERE d.run = r.run AND starts_with(kind, 'pending_input:') \
+     AND json IS NOT NULL) AS question_kinds FROM runs r WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
 
 const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
     $18, $19, $20, $21, $22, $23, $24)";
@@ -164,7 +166,7 @@ impl<'a> RunColumns<'a> {
 #[derive(Serialize)]
 struct Document {
     run: i64,
-    kind: &'static str,
+    kind: Cow<'static, str>,
     json: Option<String>,
 }
 

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 
 use crate::domain::{Error, Event, EventId, Result, record};
 use crate::store::layout::Entry;
-use crate::store::plan::{Head, Known, Stored};
+use crate::store::plan::{Head, Known, Stored, longest_to_compare};
 use crate::store::{Append, ids as store_ids};
 
 use super::error::from_sqlx;
@@ -13,12 +13,13 @@ use super::heads::Heads;
 use super::ids::{self, Ids};
 use super::read;
 use super::tail::Tail;
+use super::view_flag::ViewFlag;
 
 /// Bytes of records that are read at once to look for repeated events.
 const LOOKUP_BYTES: usize = 4 << 20;
 
 /// A wanted run and seq, and the row of the index that covers it.
-type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, bool);
+type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, ViewFlag);
 
 /// Whether no stored event of this run can have the id; found out in memory, so that a no may be wrong.
 pub fn is_new(ids: &Ids, head: &Head, event_id: &EventId) -> bool {
@@ -36,7 +37,8 @@ pub async fn load(
 ) -> Result<Known> {
     let mut candidates: Vec<(i64, u64)> = Vec::new();
     let mut wanted = Vec::new();
-    let mut sent: HashMap<(i64, &EventId), Vec<usize>> = HashMap::default();
+    // The longest stored payload to compare with.
+    let mut sent: HashMap<(i64, &EventId), usize> = HashMap::default();
     for append in appends {
         let Some(head) = heads.get(&append.run_id) else { continue };
         let (run, last_seq) = (head.number, head.run.last_seq);
@@ -47,7 +49,8 @@ pub async fn load(
                 .extend(store_ids::assigned_seq(run, event_id).filter(|seq| *seq <= last_seq).map(|seq| (run, seq)));
             candidates.extend(ids.recent(Some(run), hash).into_iter().map(|place| (place.run, place.seq)));
             wanted.push((Some(run), hash));
-            sent.entry((run, event_id)).or_default().push(new.payload.as_str().len());
+            let longest = sent.entry((run, event_id)).or_default();
+            *longest = longest_to_compare(new.payload.as_str().len()).max(*longest);
         }
     }
     let sealed = ids.sealed(writer, wanted.into_iter()).await?;
@@ -57,10 +60,10 @@ pub async fn load(
     let mut known = Known::default();
     events_at(writer, tail, &candidates, |run, event| {
         // Another id may have the same hash.
-        if let Some(lengths) = sent.get(&(run, &event.event_id)) {
-            let may_match = lengths.contains(&event.payload.as_str().len());
-            let (id, seq) = (event.event_id.clone(), event.seq);
-            known.insert((run, id), Stored { seq, event: may_match.then_some(event) });
+        if let Some(longest) = sent.get(&(run, &event.event_id)) {
+            let may_match = event.payload.as_str().len() <= *longest;
+            let content = may_match.then(|| event.content().digest());
+            known.insert((run, event.event_id), Stored { seq: event.seq, content });
         }
     })
     .await?;

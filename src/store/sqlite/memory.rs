@@ -16,6 +16,7 @@ use super::ids::{self, Ids, Place, Segment};
 use super::seal::Unsealed;
 use super::tail::{End, Tail};
 use super::upkeep::Upkeep;
+use super::view_flag::ViewFlag;
 
 /// What was read: the unsealed end of the log, and where everything ends.
 pub struct Memory {
@@ -54,7 +55,7 @@ async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
     let mut found = Found::default();
     let mut unsealed = Unsealed::default();
     let mut last_position = sealed.unsigned_abs();
-    let mut rows = sqlx::query_as::<_, (i64, i64, bool, Vec<u8>)>(
+    let mut rows = sqlx::query_as::<_, (i64, i64, ViewFlag, Vec<u8>)>(
         "SELECT pos, count, sensitive, data FROM log WHERE pos > ? ORDER BY pos",
     )
     .bind(sealed)
@@ -67,7 +68,7 @@ async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
             return Err(Error::StoreDamaged);
         }
         unsealed.bytes += data.len();
-        found.read_row(pos, sensitive, data.into())?;
+        found.read_row(pos, sensitive.is_sensitive(), data.into())?;
         last_position = pos + count.unsigned_abs() - 1;
     }
     drop(rows);

@@ -10,7 +10,7 @@
 //! | `heads`, `ids`, `tail` | what they keep in memory: runs, ids, and the end of the log that no index covers yet |
 //! | `upkeep`, `seal` | what is done between commits: moving that end into the indexes, slice by slice |
 //! | `wal`, `growth` | the write-ahead log: its way into the database, its bound, its length |
-//! | `read`, `runs`, `find` | the readers' side |
+//! | `read`, `runs`, `find`, `view_flag` | the readers' side |
 
 mod committer;
 mod error;
@@ -29,6 +29,7 @@ mod schema;
 mod seal;
 mod tail;
 mod upkeep;
+mod view_flag;
 mod wal;
 mod writer;
 

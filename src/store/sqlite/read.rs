@@ -11,9 +11,10 @@ use crate::store::{Page, Range, Tip};
 use super::error::from_sqlx;
 use super::runs;
 use super::tail::Tail;
+use super::view_flag::ViewFlag;
 
 /// A row of `run_index` without its run.
-pub type IndexRow = (i64, i64, i64, i64, i64, bool);
+pub type IndexRow = (i64, i64, i64, i64, i64, ViewFlag);
 
 /// A page of one run.
 pub async fn run_page(readers: &SqlitePool, tail: &Tail, run_id: &RunId, range: Range) -> Result<Page> {
@@ -187,13 +188,16 @@ pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Resul
     let range = Range { from: if range.descending { range.from.min(tip.last + 1) } else { range.from }, ..range };
     let (sql, from) =
         if range.descending { (DESCENDING, range.from) } else { (ASCENDING, range.from.saturating_add(1)) };
-    let mut rows =
-        sqlx::query_as::<_, (i64, i64, bool, Vec<u8>)>(sql).bind(signed(from)).bind(most_rows(range)).fetch(readers);
+    let mut rows = sqlx::query_as::<_, (i64, i64, ViewFlag, Vec<u8>)>(sql)
+        .bind(signed(from))
+        .bind(most_rows(range))
+        .fetch(readers);
     let mut fill = Fill::new(range);
     let mut chunks = Vec::new();
     while let Some(row) = rows.next().await {
         let (pos, count, sensitive, data) = row.map_err(from_sqlx)?;
         let count = u32::try_from(count).map_err(|_| Error::StoreDamaged)?;
+        let sensitive = sensitive.is_sensitive();
         let chunk = Chunk { first: pos.unsigned_abs(), count, sensitive, data: data.into() };
         if chunk.first > tip.last {
             break;
@@ -236,6 +240,7 @@ fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
 pub fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Result<Entry> {
     let narrow = |n: i64| u32::try_from(n).map_err(|_| Error::StoreDamaged);
     let (count, start, length) = (narrow(count)?, narrow(start)?, narrow(length)?);
+    let sensitive = sensitive.is_sensitive();
     Ok(Entry { seq: seq.unsigned_abs(), count, row: row.unsigned_abs(), start, length, sensitive })
 }
 

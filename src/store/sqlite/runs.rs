@@ -32,15 +32,20 @@ pub const UPSERT_RUNS: &str = "INSERT INTO runs
 
 /// Writes the rows that [`documents_json`] made.
 pub const UPSERT_DOCUMENTS: &str = "INSERT INTO run_documents (run, kind, json)
-    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
     ON CONFLICT (run, kind) DO UPDATE SET json = excluded.json;\n";
+
+/// Removes those of the same parameter that are no more.
+pub const DELETE_DOCUMENTS: &str = "DELETE FROM run_documents WHERE (run, kind) IN
+    (SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE value ->> 2 IS NULL);\n";
 
 const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, \
     r.updated_at, r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
-    p.json AS pending_input, d.json AS status_detail \
+    (SELECT '[' || group_concat(json, ',') || ']' FROM (SELECT json FROM run_documents WHERE run = r.run \
+     AND kind >= 'pending_input:' AND kind < 'pending_input;')) AS pending_inputs, \
+    d.json AS status_detail \
     FROM runs r LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \
     LEFT JOIN run_documents e ON e.run = r.run AND e.kind = 'error' \
-    LEFT JOIN run_documents p ON p.run = r.run AND p.kind = 'pending_input' \
     LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' ";
 
 /// The run of a row, as far as it goes by the row or by the tail, which is asked after the row was read; `None` when the

@@ -17,6 +17,7 @@ use super::error::from_sqlx;
 use super::ids::Ids;
 use super::ids::build::{Build, Source};
 use super::tail::Tail;
+use super::view_flag::ViewFlag;
 
 /// Log bytes after which a seal is due, since a start has to read the unsealed end.
 const MAX_UNSEALED_BYTES: usize = 64 << 20;
@@ -121,7 +122,7 @@ async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, Entr
             .bind(entry.row.cast_signed())
             .bind(entry.start)
             .bind(entry.length)
-            .bind(entry.sensitive);
+            .bind(ViewFlag::of(entry.sensitive));
     }
     query.execute(transaction).await.map_err(from_sqlx)?;
     Ok(())

@@ -19,6 +19,7 @@ use super::memory::Memory;
 use super::planner::{Planned, Writes};
 use super::tail::Tail;
 use super::upkeep::Upkeep;
+use super::view_flag::ViewFlag;
 use super::wal::Checkpoints;
 use super::{SqliteOptions, open, runs};
 
@@ -76,10 +77,11 @@ impl Writer {
             query = query
                 .bind(row.pos.cast_signed())
                 .bind(i64::from(row.count))
-                .bind(row.sensitive)
+                .bind(ViewFlag::of(row.sensitive))
                 .bind(row.data.to_vec());
         }
-        for json in run_rows.into_iter().chain(documents) {
+        // Both statements about documents take the same parameter.
+        for json in run_rows.into_iter().chain(documents.clone()).chain(documents) {
             query = query.bind(json);
         }
         query.execute(&mut self.connection).await.map_err(of_commit)?;
@@ -183,6 +185,7 @@ fn commit_sql(rows: usize, has_runs: bool, has_documents: bool) -> String {
     }
     if has_documents {
         sql.push_str(runs::UPSERT_DOCUMENTS);
+        sql.push_str(runs::DELETE_DOCUMENTS);
     }
     format!("BEGIN IMMEDIATE;\n{sql}COMMIT;")
 }

@@ -23,7 +23,7 @@ pub(super) fn read_object<M: Model>(json: &str) -> Option<(M, String)> {
     let mut rest = String::new();
     for member in &members {
         // A key that is no text is the key of no field.
-        let taken = member.key().map_or(Taken::Nothing, |key| message.take(&key, member.raw_value));
+        let taken = member.exact_key().map_or(Taken::Nothing, |key| message.take(&key, member.raw_value));
         match taken {
             Taken::Whole => {}
             Taken::AllBut(left) => push_member(&mut rest, member.raw_key, &left),
@@ -38,7 +38,7 @@ pub(super) fn read_object<M: Model>(json: &str) -> Option<(M, String)> {
 
 /// A key that stands there twice, decoded.
 pub(super) fn repeated_key(members: &[Member<'_>]) -> Option<String> {
-    let mut keys: Vec<_> = members.iter().map(|m| m.key().unwrap_or_else(|| m.raw_key.into())).collect();
+    let mut keys: Vec<_> = members.iter().map(|m| m.exact_key().unwrap_or_else(|| m.raw_key.into())).collect();
     keys.sort_unstable();
     keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].to_string())
 }

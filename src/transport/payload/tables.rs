@@ -166,8 +166,16 @@ messages! {
         "reason_code": reason_code as Plain,
         "input_kind": input_kind as Plain,
     }
-    SignalApplied { "request_id": request_id as Plain, "action": action as Plain, }
-    InputReceived { "request_id": request_id as Plain, "action": action as Plain, }
+    SignalApplied {
+        "request_id": request_id as Plain,
+        "action": action as Plain,
+        "requested_seq": requested_seq as Plain,
+    }
+    InputReceived {
+        "request_id": request_id as Plain,
+        "action": action as Plain,
+        "requested_seq": requested_seq as Plain,
+    }
 }
 
 fn preview_member(raw: &str, limits: PreviewLimits) -> String {

@@ -130,7 +130,7 @@ impl<'a> ObjectWriter<'a> {
     }
 
     fn take_extra(&mut self, key: &str) -> Option<Member<'a>> {
-        let index = self.extra.iter().position(|member| member.key().as_deref() == Some(key))?;
+        let index = self.extra.iter().position(|member| member.exact_key().as_deref() == Some(key))?;
         Some(self.extra.remove(index))
     }
 

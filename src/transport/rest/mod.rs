@@ -26,6 +26,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::domain::View;
 use crate::service::Service;
 
 pub use problem::Problem;
@@ -35,6 +36,8 @@ pub use problem::Problem;
 pub struct GatewayOptions {
     /// Origins that browsers may call from; `*` for any; none: only pages of this origin.
     pub cors_origins: Vec<String>,
+    /// How much of each payload is shown where a request does not say.
+    pub default_view: View,
     /// How long a call that is no stream may take.
     pub request_timeout: Duration,
     /// The longest silence of an event stream.

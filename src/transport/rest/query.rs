@@ -1,6 +1,10 @@
 //! Query strings read strictly: a parameter that nobody asked for is refused, never ignored.
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use super::Problem;
+use crate::domain::View;
 
 /// The parameters that were not taken yet.
 pub struct Query(Vec<(String, String)>);
@@ -37,6 +41,16 @@ impl Query {
         number.ok_or_else(problem)
     }
 
+    /// Takes `view`: how much of each payload the reader asks for; `default` where absent.
+    pub fn view(&mut self, default: View) -> Result<View, Problem> {
+        match self.one("view")?.as_deref() {
+            None => Ok(default),
+            Some("public") => Ok(View::Public),
+            Some("full") => Ok(View::Full),
+            Some(_) => Err(Problem::field("view", "must be public or full")),
+        }
+    }
+
     /// Refuses what nobody asked for.
     pub fn finish(self) -> Result<(), Problem> {
         match self.0.into_iter().next() {
@@ -46,4 +60,13 @@ impl Query {
             None => Ok(()),
         }
     }
+}
+
+/// How much of each payload is shown.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the words say it")]
+pub enum PublicView {
+    Public,
+    Full,
 }

@@ -36,20 +36,13 @@ pub fn run_id(number: usize) -> RunId {
 
 pub fn new_event(event_type: &str) -> NewEvent {
     let event_type = EventType::parse(event_type).unwrap();
-    let payload = Payload::parse(json(), &Limits::default()).unwrap();
+    let payload = Payload::parse(&event_type, json(), &Limits::default()).unwrap();
     NewEvent { event_id: None, event_type, origin: Origin::User, occurred_at: None, agent_name: None, payload }
 }
 
 pub fn append(run: usize, events: usize) -> Append {
     let events = vec![new_event("step"); events];
-    Append {
-        run_id: run_id(run),
-        events,
-        expected_last_seq: None,
-        agent_name: None,
-        structure_id: None,
-        recorded: None,
-    }
+    Append { run_id: run_id(run), events, condition: None, agent_name: None, structure_id: None, recorded: None }
 }
 
 /// As it is stored.

@@ -68,7 +68,12 @@ fn stream(c: &mut Criterion) {
     let service =
         Service::new(scratch.store.clone(), scratch.hub.clone(), ServiceOptions::default(), CancellationToken::new());
     let seconds = std::time::Duration::from_secs;
-    let options = GatewayOptions { cors_origins: Vec::new(), request_timeout: seconds(30), sse_heartbeat: seconds(5) };
+    let options = GatewayOptions {
+        default_view: runlog::domain::View::Public,
+        cors_origins: Vec::new(),
+        request_timeout: seconds(30),
+        sse_heartbeat: seconds(5),
+    };
     let gateway = rest::router(Gateway::new(service, options, measures::recorder()));
     let mut group = c.benchmark_group("event stream");
     group.throughput(Throughput::Elements(STORED as u64));

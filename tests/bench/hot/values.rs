@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
-use runlog::domain::{Limits, Payload, record};
+use runlog::domain::{EventType, Limits, Payload, View, record};
 use runlog::service::window::Batch;
 use runlog::transport::convert;
 use runlog::transport::present::Presentation;
@@ -18,10 +18,15 @@ criterion_group!(benches, validate, convert, encode);
 
 fn validate(c: &mut Criterion) {
     let (json, limits) = (events::json(), Limits::default());
+    let event_type = EventType::parse("step").unwrap();
     let mut group = c.benchmark_group("validate");
     group.throughput(Throughput::Bytes(json.len() as u64));
     group.bench_function("payload", |b| {
-        b.iter_batched(|| json.clone(), |json| Payload::parse(json, &limits).unwrap(), BatchSize::SmallInput);
+        b.iter_batched(
+            || json.clone(),
+            |json| Payload::parse(&event_type, json, &limits).unwrap(),
+            BatchSize::SmallInput,
+        );
     });
 }
 
@@ -55,7 +60,7 @@ fn encode(c: &mut Criterion) {
     let chunk = Bytes::from(chunk);
     group.throughput(Throughput::Elements(CHUNK));
     for (name, typed) in [("batch as json", false), ("batch as typed", true)] {
-        let presentation = Presentation { typed, full: true };
+        let presentation = Presentation { typed, view: View::Full };
         group.bench_function(name, |b| {
             // A new batch each time: it keeps what was encoded.
             b.iter_batched(

@@ -1,13 +1,21 @@
-//! `input_preview` and `output_preview` are cut to 500 characters, on a character boundary.
+//! `input_preview` and `output_preview` are shown up to 500 characters, on a character boundary; what was sent is kept.
 
 use serde_json::{Value, json};
 
 use super::{INGEST, ingest};
 use crate::harness::Gateway;
 
-/// The payload of the only event of the run `r`, as text.
-async fn stored_payload(gateway: &Gateway) -> String {
-    let page = gateway.client.get(gateway.url("/api/runs/r/events")).send().await.unwrap().text().await.unwrap();
+/// The payload of the only event of the run `r` in this view, as text.
+async fn payload_in(gateway: &Gateway, view: &str) -> String {
+    let page = gateway
+        .client
+        .get(gateway.url(&format!("/api/runs/r/events?view={view}")))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     let (_, payload) = page.split_once(r#""payload":"#).unwrap();
     let (payload, _) = payload.split_once("}],").unwrap();
     payload.to_owned()
@@ -18,11 +26,12 @@ async fn payload_after(event_type: &str, payload: &str) -> String {
     let body = format!(r#"{{"event_type":"{event_type}","sdk_run_id":"r","payload":{payload}}}"#);
     let (status, answer) = gateway.post(INGEST, &body).await;
     assert_eq!(status, 202, "{answer}");
-    stored_payload(&gateway).await
+    assert_eq!(payload_in(&gateway, "full").await, payload, "nothing is lost");
+    payload_in(&gateway, "public").await
 }
 
 #[tokio::test]
-async fn a_preview_of_500_characters_is_kept_and_one_of_501_is_cut() {
+async fn a_preview_of_500_characters_is_shown_and_one_of_501_is_cut() {
     for character in ["a", "é", "🦀", r#"\""#, r"\n", r"\u00e9", r"\ud83e\udd80"] {
         let preview =
             |count: usize| format!(r#"{{ "tool_name":"t", "input_preview" : "{}"}}"#, character.repeat(count));

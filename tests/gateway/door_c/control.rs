@@ -29,6 +29,7 @@ async fn a_question_is_shown_until_it_is_answered() {
     assert_eq!(run.get("").await, (200, shown));
     let (status, refusal) = run.post("/signal", r#"{"action":"approve"}"#).await;
     assert_eq!((status, &refusal["reason_code"]), (409, &json!("control_refused")));
+    assert!(text(&refusal["error"]).contains("awaits no answer any more"), "{refusal}");
     let (status, shown) = run.post("/resume", "").await;
     assert_eq!((status, &shown["status"]), (200, &json!("running")));
     assert_eq!(told(&run).await, json!({"from_status": "awaiting_input", "to_status": "running"}));
@@ -42,7 +43,7 @@ async fn each_signal_is_the_documented_event_with_what_came_with_it() {
         let run = Run::waiting().await;
         assert_eq!(run.post("/signal", &json!({"action": action}).to_string()).await.0, 200);
         assert_eq!(last(&run).await["type"], json!(event_type));
-        assert_eq!(told(&run).await, json!({"action": action}));
+        assert_eq!(told(&run).await, json!({"action": action, "requested_seq": 2}));
 
         let run = Run::waiting().await;
         let body = format!(r#"{{"payload":{{ "z":1,"a":12345678901234567890123}},"action":"{action}"}}"#);

@@ -67,7 +67,7 @@ async fn of_many_publishers_on_one_condition_one_wins() {
 }
 
 #[tokio::test]
-async fn tool_summaries_are_cut_to_their_bounds_and_say_so() {
+async fn tool_summaries_are_shown_within_their_bounds_and_say_so() {
     let highlight = |n: usize| json!({"key": format!("k{n}"), "value": n, "redacted": false});
     let summary = |preview: String, highlights: usize| {
         let highlights: Vec<_> = (0..highlights).map(highlight).collect();
@@ -77,12 +77,15 @@ async fn tool_summaries_are_cut_to_their_bounds_and_say_so() {
     let payload = json!({"tool_name": "t", "tool_input_summary": summary("é".repeat(241), 11),
         "tool_output_summary": summary("é".repeat(240), 10)});
     let run = Run::with(json!({"type": "run.tool.invoked", "payload": payload})).await;
-    let stored = run.events().await[1]["payload"]["value"].clone();
-    let cut = &stored["tool_input_summary"];
+    let (_, page) = run.get("/events").await;
+    let shown = &page["events"][1]["payload"];
+    let (cut, redacted) = (&shown["value"]["tool_input_summary"], &shown["redacted"]);
+    assert_eq!(redacted, &json!(true));
     assert_eq!(cut["preview"], json!("é".repeat(240)));
     assert_eq!(cut["highlights"].as_array().unwrap().len(), 10);
     assert_eq!((&cut["truncated"], &cut["stats"]["fields_total"]), (&json!(true), &json!(11)));
-    assert_eq!(stored["tool_output_summary"], payload["tool_output_summary"], "what fits stays");
+    assert_eq!(shown["value"]["tool_output_summary"], payload["tool_output_summary"], "what fits stays");
+    assert_eq!(run.events().await[1]["payload"]["value"], payload, "nothing is lost");
 }
 
 #[tokio::test]

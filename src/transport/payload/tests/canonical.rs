@@ -18,7 +18,7 @@ pub(super) fn canonical(json: &str) -> Canonical {
     if let Some(members) = members(json) {
         let mut object = BTreeMap::<_, Vec<_>>::new();
         for member in members {
-            let key = member.key().unwrap_or_else(|| member.raw_key.into()).into_owned();
+            let key = member.exact_key().unwrap_or_else(|| member.raw_key.into()).into_owned();
             object.entry(key).or_default().push(canonical(member.raw_value));
         }
         Canonical::Object(object)

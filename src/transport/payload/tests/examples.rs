@@ -17,7 +17,7 @@ fn examples() -> Vec<(String, String)> {
         let text = fs::read_to_string(file.unwrap().path()).unwrap();
         let event = members(&text).unwrap();
         let member = |key: &str| {
-            let found = event.iter().find(|member| member.key().as_deref() == Some(key));
+            let found = event.iter().find(|member| member.key() == key);
             found.unwrap().raw_value.to_owned()
         };
         examples.push((member("type").trim_matches('"').to_owned(), member("payload")));

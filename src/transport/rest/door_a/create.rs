@@ -13,7 +13,7 @@ use super::extract::{NoParameters, Variable, json, optional_object, renamed};
 use super::refusal::{BodyRefusals, Refusals};
 use super::run_object::StructureRun;
 use super::schema::NewStructureRun;
-use crate::domain::{Error, NewEvent, Payload, RunId, StructureId};
+use crate::domain::{Error, NewEvent, RunId, StructureId};
 use crate::service::runs;
 use crate::service::runs::CreateRun;
 use crate::transport::rest::fields::Fields;
@@ -82,8 +82,7 @@ fn created_event(gateway: &Gateway, text: &str) -> Result<NewEvent, Problem> {
     }
     fields.finish()?;
     let payload = json!({ "args": args, "env_vars": env_vars }).to_string();
-    let payload = Payload::parse(payload, gateway.service.limits()).map_err(|error| error.under("body"))?;
-    Ok(runs::created_event(payload)?)
+    Ok(runs::created_event(payload, gateway.service.limits()).map_err(|error| error.under("body"))?)
 }
 
 /// The run of a key. Structures do not share their keys.

@@ -1,11 +1,10 @@
 //! Environment variables of a run. A secret's value is neither stored nor shown.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::domain::json::Members;
 use crate::domain::preview::is_secret;
 use crate::transport::rest::Problem;
 use crate::transport::rest::fields::Fields;
@@ -39,10 +38,9 @@ impl StructureEnvVar {
 
     /// Reads one of a stored event, whoever wrote it. None: it has no name or no value that is text.
     #[must_use]
-    pub fn stored(text: &RawValue) -> Option<Self> {
-        let members: HashMap<String, &RawValue> = serde_json::from_str(text.get()).ok()?;
-        let string = |name| members.get(name).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
-        Some(Self { name: string("name")?, value: string("value")?, source: string("source") })
+    pub fn stored(text: &str) -> Option<Self> {
+        let members = Members::parse(text);
+        Some(Self { name: members.string("name")?, value: members.string("value")?, source: members.string("source") })
     }
 
     /// Without its value, if that is a secret.

@@ -2,18 +2,20 @@
 
 use serde_json::to_string;
 
-use crate::domain::{Event, Origin};
+use crate::domain::public_view::ShownPayload;
+use crate::domain::{Event, Origin, View};
 use crate::transport::rest::time;
 use crate::transport::sse::EventForm;
 
-/// In event streams. 0 to 2 are gRPC's.
-pub const FORM: EventForm = EventForm { number: 3, write };
+/// Events in this view. Slots 0 to 2 are gRPC's.
+pub fn form(view: View) -> EventForm {
+    EventForm { numbers: [3, 7], view, write }
+}
 
-/// Appends the event as JSON.
-pub fn write(event: &Event, out: &mut String) {
+fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     let (run_id, event_id) = (string(event.run_id.as_str()), string(event.event_id.as_str()));
     let timestamp = to_string(&time::float_seconds(event.occurred_at)).unwrap_or_default();
-    let (event_type, payload) = (string(event.event_type.as_str()), payload(event));
+    let (event_type, payload) = (string(event.event_type.as_str()), never_null(&payload.json));
     let (created_at, origin) = (time::micros(event.recorded_at), origin(event.origin));
     out.push_str(&format!(r#"{{"event_id":{event_id},"timestamp":{timestamp},"type":{event_type},"payload":"#));
     out.push_str(payload);
@@ -22,9 +24,9 @@ pub fn write(event: &Event, out: &mut String) {
     ));
 }
 
-/// The payload as stored. Clients read members of it unasked, so it is never null.
-pub fn payload(event: &Event) -> &str {
-    match event.payload.as_str().trim() {
+/// Clients read members of a payload unasked, so it is never null.
+pub fn never_null(payload: &str) -> &str {
+    match payload.trim() {
         "null" => "{}",
         text => text,
     }

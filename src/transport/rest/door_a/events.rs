@@ -5,8 +5,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::Refusal;
-use super::event_form::{self, FORM};
-use super::extract::{NoParameters, Parameters, Variable, json, run_id};
+use super::event_form::form;
+use super::extract::{Parameters, Variable, json, run_id};
 use super::refusal::Refusals;
 use super::schema::{StructureEvent, StructureEvents};
 use crate::domain::{Error, EventFilter, EventId, Scope, record};
@@ -14,8 +14,9 @@ use crate::service::list::{EventsPage, ListEvents};
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::headers::{LAST_EVENT_ID, last_event_id};
+use crate::transport::rest::query::PublicView;
 use crate::transport::rest::{Gateway, Problem};
-use crate::transport::sse;
+use crate::transport::sse::{self, EventForm};
 
 /// Events in one page when the client does not say.
 const DEFAULT_LIMIT: u64 = 100;
@@ -26,7 +27,8 @@ const DEFAULT_LIMIT: u64 = 100;
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
             pattern = "^[!-~]+$"),
            ("offset" = Option<i64>, Query, description = "How many events to skip; default 0", minimum = 0),
-           ("limit" = Option<i64>, Query, description = "Most events; default 100", minimum = 1, maximum = 1000)),
+           ("limit" = Option<i64>, Query, description = "Most events; default 100", minimum = 1, maximum = 1000),
+           ("view" = inline(Option<PublicView>), Query, description = "How much of each payload; default as --default-view says")),
     responses((status = 200, description = "The page", body = StructureEvents), Refusals))]
 pub async fn list_events(
     State(gateway): State<Gateway>,
@@ -37,6 +39,7 @@ pub async fn list_events(
     let max = gateway.service.limits().max_page_size as u64;
     let offset = query.number("offset", 0, 0..=i64::MAX.unsigned_abs())?;
     let limit = query.number("limit", DEFAULT_LIMIT.min(max), 1..=max)?;
+    let form = form(query.view(gateway.options.default_view)?);
     query.finish()?;
     let list = ListEvents {
         scope: Scope::Run(run_id.clone()),
@@ -46,25 +49,25 @@ pub async fn list_events(
         filter: EventFilter::default(),
     };
     match gateway.service.list_events(&list).await {
-        Ok(page) => Ok(json(page_json(page, offset, limit)?)),
+        Ok(page) => Ok(json(page_json(page, form, offset, limit)?)),
         // A client that polls ahead of the run waits there.
         Err(Error::CursorBeyondEnd { .. }) => {
             let last_seq = gateway.service.run(&run_id).await?.last_seq;
             let nothing = EventsPage { records: Vec::new(), next_cursor: String::new(), has_more: false, last_seq };
-            Ok(json(page_json(nothing, offset, limit)?))
+            Ok(json(page_json(nothing, form, offset, limit)?))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn page_json(page: EventsPage, offset: u64, limit: u64) -> Result<String, Error> {
+fn page_json(page: EventsPage, form: EventForm, offset: u64, limit: u64) -> Result<String, Error> {
     let (count, total) = (page.records.len(), page.last_seq);
     let mut text = String::from("{\"events\":[");
     for (i, stored) in page.records.into_iter().enumerate() {
         if i > 0 {
             text.push(',');
         }
-        event_form::write(&record::decode(stored.bytes)?, &mut text);
+        form.append(&record::decode(stored.bytes)?, &mut text);
     }
     let next_offset = offset.saturating_add(count as u64);
     text.push_str(&format!(
@@ -76,16 +79,19 @@ fn page_json(page: EventsPage, offset: u64, limit: u64) -> Result<String, Error>
 /// Get an event by its id, in whatever run it is.
 #[utoipa::path(get, path = "/api/events/{event_id}", tag = "structure runs", operation_id = "get_structure_event",
     params(("event_id" = String, Path, description = "The event", min_length = 1, max_length = 200,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
+           ("view" = inline(Option<PublicView>), Query, description = "How much of the payload; default as --default-view says")),
     responses((status = 200, description = "The event", body = StructureEvent), Refusals))]
 pub async fn get_event(
     State(gateway): State<Gateway>,
     Variable(id): Variable,
-    _: NoParameters,
+    Parameters(mut query): Parameters,
 ) -> Result<Response, Refusal> {
+    let form = form(query.view(gateway.options.default_view)?);
+    query.finish()?;
     let event = gateway.service.find_event(&EventId::parse(&id)?).await?;
     let mut text = String::new();
-    event_form::write(&event, &mut text);
+    form.append(&event, &mut text);
     Ok(json(text))
 }
 
@@ -98,7 +104,8 @@ pub async fn get_event(
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
             pattern = "^[!-~]+$"),
            ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read",
-            nullable = false, pattern = "^(0|[1-9][0-9]{0,17})?$")),
+            nullable = false, pattern = "^(0|[1-9][0-9]{0,17})?$"),
+           ("view" = inline(Option<PublicView>), Query, description = "How much of each payload; default as --default-view says")),
     responses((status = 200, description = "The events", body = EventFrame, content_type = "text/event-stream"),
               (status = 204, description = "The run has ended and nothing follows"),
               (status = 409, description = "Last-Event-ID lies past the end", body = super::schema::StructureRefusal),
@@ -106,10 +113,12 @@ pub async fn get_event(
 pub async fn stream_events(
     State(gateway): State<Gateway>,
     Variable(id): Variable,
-    _: NoParameters,
+    Parameters(mut query): Parameters,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let run_id = run_id(&id)?;
+    let form = form(query.view(gateway.options.default_view)?);
+    query.finish()?;
     let last_event_id = last_event_id(&headers, &run_id)?;
     let subscribe = Subscribe {
         scope: Scope::Run(run_id),
@@ -124,5 +133,5 @@ pub async fn stream_events(
         Error::CursorBeyondEnd { .. } => Problem { field: Some(LAST_EVENT_ID.to_owned()), ..error.into() },
         other => other.into(),
     })?;
-    Ok(sse::respond(subscription, FORM).await?)
+    Ok(sse::respond(subscription, form).await?)
 }

@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Builder;
@@ -12,6 +11,7 @@ use super::Refusal;
 use super::extract::{NoParameters, Variable, run_id, text};
 use super::refusal::{BodyRefusals, Refusals};
 use super::schema::PostedStructureEvents;
+use crate::domain::json::{Members, canonical};
 use crate::domain::{EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
 use crate::service::publish::Publish;
 use crate::transport::rest::fields::{Fields, elements};
@@ -74,7 +74,7 @@ fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<
     let at = fields.number("timestamp")?.map(|seconds| time::from_float_seconds(&timestamp_path, seconds));
     let payload = fields.raw("payload").filter(|text| *text != "null").unwrap_or("{}");
     fields.finish()?;
-    let payload = Payload::parse(payload, limits).map_err(|error| error.under(&payload_path))?;
+    let payload = Payload::parse(&event_type, payload, limits).map_err(|error| error.under(&payload_path))?;
     Ok(NewEvent {
         event_id: event_id(run_id, &event_type, payload.as_str()),
         origin: origin(&event_type),
@@ -95,20 +95,13 @@ fn origin(event_type: &EventType) -> Origin {
     }
 }
 
-/// The id of an event whose payload names one. It is made of all that makes two posts the same event, so that the same
-/// name with other content is another event. Never one that the store gives: those are UUIDs of version 8.
+/// The id of an event whose payload names one. It is made of all that makes two posts the same event, however its JSON is
+/// written, so that the same name with other content is another event. Never one that the store gives: those are UUIDs of version 8.
 fn event_id(run_id: &RunId, event_type: &EventType, payload: &str) -> Option<EventId> {
-    #[derive(Deserialize)]
-    struct Named {
-        id: String,
-    }
-    if !payload.starts_with('{') {
-        return None;
-    }
-    let Named { id } = serde_json::from_str(payload).ok().filter(|named: &Named| !named.id.is_empty())?;
+    Members::parse(payload).string("id").filter(|id| !id.is_empty())?;
     let mut hash = Sha256::new();
-    // Only `id` may hold a NUL, so the parts cannot be taken for one another.
-    for part in [run_id.as_str(), id.as_str(), event_type.as_str(), payload] {
+    // Names hold no NUL, so the parts cannot be taken for one another. The payload has the id in it.
+    for part in [run_id.as_str().as_bytes(), event_type.as_str().as_bytes(), &canonical(payload)] {
         hash.update(part);
         hash.update([0]);
     }
@@ -129,6 +122,8 @@ mod tests {
     fn the_same_run_id_type_and_payload_are_the_same_event_and_nothing_else_is() {
         let first = id("r", "T", r#"{"id":"a","x":1}"#).unwrap();
         assert_eq!(id("r", "T", r#"{"id":"a","x":1}"#).unwrap(), first);
+        assert_eq!(id("r", "T", "{ \"x\" : 1.0, \"\\u0069d\":\"a\" }").unwrap(), first, "encoded anew");
+        assert!(id("r", "T", r#"{"id":"a","\ud83d":"\ud83d"}"#).is_some(), "a lone surrogate hides nothing beside it");
         for (run, event_type, payload) in [
             ("s", "T", r#"{"id":"a","x":1}"#),
             ("r", "U", r#"{"id":"a","x":1}"#),

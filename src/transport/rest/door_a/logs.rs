@@ -5,11 +5,12 @@ use axum::response::Response;
 
 use super::Refusal;
 use super::event_form;
-use super::extract::{NoParameters, Variable, json, run_id};
+use super::extract::{Parameters, Variable, json, run_id};
 use super::refusal::Refusals;
 use super::schema::StructureRunLogs;
-use crate::domain::{Error, Event, EventFilter, Scope, record};
+use crate::domain::{Error, Event, EventFilter, Scope, View, record};
 use crate::service::list::ListEvents;
+use crate::transport::rest::query::PublicView;
 use crate::transport::rest::{Gateway, time};
 
 /// Lines that are shown, the newest.
@@ -22,14 +23,17 @@ const MAX_PAYLOAD_CHARS: usize = 500;
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/logs", tag = "structure runs",
     operation_id = "get_structure_run_logs",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = "^[!-~]+$")),
+            pattern = "^[!-~]+$"),
+           ("view" = inline(Option<PublicView>), Query, description = "How much of each payload; default as --default-view says")),
     responses((status = 200, description = "The lines, oldest first", body = StructureRunLogs), Refusals))]
 pub async fn get_logs(
     State(gateway): State<Gateway>,
     Variable(id): Variable,
-    _: NoParameters,
+    Parameters(mut query): Parameters,
 ) -> Result<Response, Refusal> {
     let scope = Scope::Run(run_id(&id)?);
+    let view = query.view(gateway.options.default_view)?;
+    query.finish()?;
     let (mut logs, mut cursor) = (Vec::new(), String::new());
     // A page also ends where its bytes are enough, so there may be several. Only the lines are kept.
     loop {
@@ -38,7 +42,7 @@ pub async fn get_logs(
         let list = ListEvents { scope, cursor, page_size, descending: true, filter };
         let page = gateway.service.list_events(&list).await?;
         for stored in page.records {
-            logs.push(line(&record::decode(stored.bytes)?));
+            logs.push(line(&record::decode(stored.bytes)?, view));
         }
         if logs.len() >= MAX_LINES || !page.has_more {
             break;
@@ -49,8 +53,9 @@ pub async fn get_logs(
     Ok(json(serde_json::to_string(&StructureRunLogs { logs }).map_err(|_| Error::Internal)?))
 }
 
-fn line(event: &Event) -> String {
-    let payload = compact(event_form::payload(event), MAX_PAYLOAD_CHARS);
+fn line(event: &Event, view: View) -> String {
+    let shown = view.show(event.event_type.as_str(), event.payload.as_str());
+    let payload = compact(event_form::never_null(&shown.json), MAX_PAYLOAD_CHARS);
     let (at, origin) = (time::micros(event.recorded_at), event_form::origin(event.origin));
     format!("{at} {origin} {} {payload}", event.event_type)
 }

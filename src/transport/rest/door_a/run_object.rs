@@ -1,13 +1,13 @@
 //! How a run looks at this door.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Refusal;
 use super::env_var::StructureEnvVar;
+use crate::domain::json::Members;
+use crate::domain::redaction::members::{decode_lossy, elements};
 use crate::domain::{Error, EventFilter, Result, Run, RunId, RunStatus, Scope, record};
 use crate::service::Service;
 use crate::service::list::ListEvents;
@@ -147,9 +147,9 @@ async fn created_with(service: &Service, run_id: &RunId) -> Result<(Vec<String>,
         return Ok(Default::default());
     }
     let event = record::decode(stored.bytes)?;
-    let members: HashMap<String, &RawValue> = serde_json::from_str(event.payload.as_str()).unwrap_or_default();
-    let args = members.get("args").and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-    let env_vars = members.get("env_vars").and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
-    let env_vars = env_vars.unwrap_or_default().into_iter().filter_map(StructureEnvVar::stored);
-    Ok((args, env_vars.map(StructureEnvVar::masked).collect()))
+    let members = Members::parse(event.payload.as_str());
+    let list = |name| members.raw(name).and_then(elements).unwrap_or_default().into_iter();
+    let args = list("args").filter_map(decode_lossy).map(Into::into).collect();
+    let env_vars = list("env_vars").filter_map(StructureEnvVar::stored).map(StructureEnvVar::masked).collect();
+    Ok((args, env_vars))
 }

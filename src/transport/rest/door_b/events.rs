@@ -10,13 +10,14 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::domain::{AgentName, Event, Origin, Scope, record};
+use crate::domain::public_view::ShownPayload;
+use crate::domain::{AgentName, Event, Origin, Scope, View, record};
 use crate::service::list::ListEvents;
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::Gateway;
 use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::headers::last_event_id;
-use crate::transport::rest::query::Query;
+use crate::transport::rest::query::{PublicView, Query};
 use crate::transport::sse::{self, EventForm};
 
 use super::refusal::{self, Refusal};
@@ -24,8 +25,10 @@ use super::refusal::{self, Refusal};
 /// Events in one page when the reader does not say.
 const DEFAULT_LIMIT: u64 = 100;
 
-/// How this door writes an event, in lists and in streams.
-const FORM: EventForm = EventForm { number: 4, write };
+/// How this door writes an event.
+fn form(view: View) -> EventForm {
+    EventForm { numbers: [4, 8], view, write }
+}
 
 /// An event as it was sent, with what the server added.
 #[derive(ToSchema)]
@@ -34,7 +37,7 @@ pub struct EventView<'a> {
     /// All but the payload.
     #[serde(flatten)]
     pub envelope: Envelope<'a>,
-    /// The JSON text as sent, previews cut. An object where it came through this door; other producers send any JSON.
+    /// The JSON text as sent, or its public view. An object where it came through this door; other producers send any JSON.
     pub payload: Value,
 }
 
@@ -59,6 +62,10 @@ pub struct Envelope<'a> {
     #[schema(value_type = String)]
     agent_name: Option<&'a str>,
     origin: EventOrigin,
+    /// True, and there, where the payload differs from what was sent: members left out, tool input and output in short,
+    /// secrets masked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    redacted: bool,
 }
 
 /// Who told.
@@ -105,6 +112,7 @@ pub struct PageEnd {
         ("order" = inline(Option<Order>), Query, description = "Oldest or newest first; absent: asc"),
         ("types" = Option<Vec<String>>, Query, description = "Only these types; `tool*` stands for all that begin so; \
             repeated, or with commas between them"),
+        ("view" = inline(Option<PublicView>), Query, description = "How much of each payload: public or full; absent: as --default-view says"),
     ),
     responses((status = 200, description = "A page", body = EventsReply), refusal::OfARun, refusal::OfACursor,
         refusal::OfAnyCall))]
@@ -127,6 +135,7 @@ pub async fn list_events(
         },
         filter: super::types(&mut query)?,
     };
+    let form = form(query.view(gateway.options.default_view)?);
     query.finish()?;
     let page = gateway.service.list_events(&list).await?;
     let mut body = String::from(r#"{"events":["#);
@@ -134,7 +143,7 @@ pub async fn list_events(
         if index > 0 {
             body.push(',');
         }
-        write(&record::decode(stored.bytes)?, &mut body);
+        form.append(&record::decode(stored.bytes)?, &mut body);
     }
     let end = PageEnd { next_cursor: page.next_cursor, has_more: page.has_more, last_seq: page.last_seq };
     body.push_str("],");
@@ -160,6 +169,7 @@ enum Order {
         ("Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The `id:` of the last event seen; absent: begin with the \
             first event"),
         ("types" = Option<Vec<String>>, Query, description = "Only these types, as in the list"),
+        ("view" = inline(Option<PublicView>), Query, description = "How much of each payload, as in the list"),
     ),
     responses(
         (status = 200, description = "One `data:` line an event, its seq as `id:`", body = EventFrame,
@@ -185,12 +195,13 @@ pub async fn stream_events(
         max_batch: 0,
         heartbeat: Some(gateway.options.sse_heartbeat),
     };
+    let form = form(query.view(gateway.options.default_view)?);
     query.finish()?;
-    Ok(sse::respond(gateway.service.subscribe(subscribe).await?, FORM).await?)
+    Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form).await?)
 }
 
 /// Appends an event. The payload is spliced in as text, so that it stays as it was sent.
-fn write(event: &Event, out: &mut String) {
+fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     let envelope = Envelope {
         event_type: event.event_type.as_str(),
         sdk_run_id: event.run_id.as_str(),
@@ -203,12 +214,13 @@ fn write(event: &Event, out: &mut String) {
             Origin::System => EventOrigin::System,
             Origin::User => EventOrigin::User,
         },
+        redacted: payload.redacted,
     };
     out.push_str(&json(&envelope));
     // Into the object, before its brace.
     out.pop();
     out.push_str(r#","payload":"#);
-    out.push_str(event.payload.as_str());
+    out.push_str(&payload.json);
     out.push('}');
 }
 

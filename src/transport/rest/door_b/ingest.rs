@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Published, RunId, RunStatus};
+use crate::domain::{
+    AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload, Published, RunId, RunStatus,
+};
 use crate::service::Service;
 use crate::service::publish::Publish;
-use crate::transport::convert;
 use crate::transport::rest::fields::{self, Fields};
 use crate::transport::rest::{Gateway, body, time};
 
@@ -227,7 +228,7 @@ fn new_event(mut fields: Fields<'_>, limits: &Limits) -> Result<(RunId, NewEvent
     if !payload.starts_with('{') {
         return Err(Refusal::field(fields.path_of("payload"), "must be an object"));
     }
-    let payload = convert::json_payload(&event_type, payload, limits).map_err(at(fields.path_of("payload")))?;
+    let payload = Payload::parse(&event_type, payload, limits).map_err(at(fields.path_of("payload")))?;
     fields.finish()?;
     let origin = Origin::default_for(&event_type);
     Ok((run_id, NewEvent { event_id, event_type, origin, occurred_at, agent_name, payload }))

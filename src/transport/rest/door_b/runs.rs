@@ -37,18 +37,22 @@ pub struct RunView {
     /// The payload of the `error` that ended it, as sent.
     #[schema(value_type = Value, required)]
     error: Option<Box<RawValue>>,
-    /// Added up over its `run_end` events; null until one reports something.
+    /// As its `run_end` reports; null where it reports none.
     #[schema(required)]
     tokens: Option<Tokens>,
-    /// US dollars, added up likewise.
+    /// US dollars; null where none are reported.
     #[schema(required)]
     cost_usd: Option<f64>,
-    /// The model named last.
+    /// The model, where one is named.
     #[schema(required)]
     model: Option<String>,
-    /// The question that it waits on.
+    /// The oldest question that it waits on.
     #[schema(required)]
     pending_input: Option<PendingInputView>,
+    /// All questions that it waits on, oldest first.
+    pending_inputs: Vec<PendingInputView>,
+    /// How many these are.
+    pending_input_count: usize,
     /// When its first event was recorded.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -78,6 +82,9 @@ struct Tokens {
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentRunPendingInput)]
 struct PendingInputView {
+    /// The id by which an answer names it.
+    #[schema(required)]
+    question_id: Option<String>,
     #[schema(required)]
     question: Option<String>,
     /// Any JSON as sent.
@@ -170,7 +177,12 @@ impl RunView {
                 total_tokens: total,
                 cost_usd,
                 model,
-            }) => (Some(Tokens { prompt, completion, total }), Some(cost_usd), said(model)),
+            }) => {
+                // Zeros are what was not reported.
+                let tokens = Some(Tokens { prompt, completion, total })
+                    .filter(|tokens| tokens.prompt.max(tokens.completion).max(tokens.total) > 0);
+                (tokens, Some(cost_usd).filter(|cost| *cost > 0.0), said(model))
+            }
         };
         Ok(Self {
             sdk_run_id: run.run_id.to_string(),
@@ -181,7 +193,9 @@ impl RunView {
             tokens,
             cost_usd,
             model,
-            pending_input: run.pending_input.map(PendingInputView::new).transpose()?,
+            pending_input: run.pending_inputs.first().cloned().map(PendingInputView::new).transpose()?,
+            pending_input_count: run.pending_inputs.len(),
+            pending_inputs: run.pending_inputs.into_iter().map(PendingInputView::new).collect::<Result<_>>()?,
             created_at: run.created_at,
             updated_at: run.updated_at,
             started_at: run.started_at,
@@ -193,8 +207,10 @@ impl RunView {
 
 impl PendingInputView {
     fn new(pending: PendingInput) -> Result<Self> {
-        let PendingInput { question, context_json, channel, reason_code, input_kind, requested_seq } = pending;
+        let PendingInput { question_id, question, context_json, channel, reason_code, input_kind, requested_seq } =
+            pending;
         Ok(Self {
+            question_id: said(question_id),
             question: said(question),
             context: raw(said(context_json))?,
             channel: said(channel),

@@ -5,7 +5,6 @@ use serde_json::Value;
 use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload};
 use crate::service::control::Control;
 use crate::service::runs;
-use crate::transport::convert;
 use crate::transport::rest::fields::{self, Fields};
 use crate::transport::rest::{Problem, time};
 
@@ -33,8 +32,7 @@ pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<NewE
     }
     fields.finish()?;
     payload.push('}');
-    let payload = Payload::parse(payload, limits).map_err(|error| error.under("body"))?;
-    Ok(runs::created_event(payload)?)
+    Ok(runs::created_event(payload, limits).map_err(|error| error.under("body"))?)
 }
 
 /// By the first character: the text is JSON. Null is none of the kinds and allowed for each.
@@ -80,7 +78,7 @@ fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewE
         origin: Origin::default_for(&event_type),
         occurred_at,
         agent_name,
-        payload: convert::json_payload(&event_type, payload, limits).map_err(at)?,
+        payload: Payload::parse(&event_type, payload, limits).map_err(|error| at(error.under("payload")))?,
         event_type,
     })
 }

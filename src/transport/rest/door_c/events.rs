@@ -58,7 +58,7 @@ pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Bo
 pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, Refusal> {
     let run_id = run_id(id)?;
     let mut query = Query::parse(uri.query());
-    let form = if read::is_full_view(&mut query)? { present::FULL } else { present::PUBLIC };
+    let form = present::form(query.view(gateway.options.default_view)?);
     let list = ListEvents {
         scope: Scope::Run(run_id),
         cursor: read::cursor(&mut query)?,
@@ -77,7 +77,7 @@ fn encoded(page: EventsPage, form: EventForm) -> crate::domain::Result<Response>
         if index > 0 {
             json.push(',');
         }
-        (form.write)(&record::decode(record.bytes)?, &mut json);
+        form.append(&record::decode(record.bytes)?, &mut json);
     }
     json.push_str(&format!(r#"],"next_cursor":{},"has_more":{}}}"#, Value::from(page.next_cursor), page.has_more));
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())

@@ -5,46 +5,34 @@ use std::fmt::Write;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::domain::{Error, Event, PendingInput, Result, Run, Usage, redaction};
+use crate::domain::public_view::ShownPayload;
+use crate::domain::{Error, Event, PendingInput, Result, Run, Usage, View};
 use crate::service::control::status_name;
 use crate::transport::rest::time;
 use crate::transport::sse::EventForm;
 
 use super::schema::{PublicPendingInput, PublicRun, PublicUsage};
 
-/// Events without the members that clients supplied.
-pub const PUBLIC: EventForm = EventForm { number: 5, write: write_public };
-
-/// Events with all members.
-pub const FULL: EventForm = EventForm { number: 6, write: write_full };
-
-fn write_public(event: &Event, out: &mut String) {
-    let text = event.payload.as_str();
-    match redaction::redact(text).filter(|_| event.payload.is_sensitive()) {
-        Some(public) => write(event, true, &public, out),
-        None => write(event, false, text, out),
-    }
-}
-
-fn write_full(event: &Event, out: &mut String) {
-    write(event, false, event.payload.as_str(), out);
+/// Events in this view.
+#[must_use]
+pub fn form(view: View) -> EventForm {
+    EventForm { numbers: [5, 6], view, write }
 }
 
 /// A `PublicRunEvent`: these members and no other.
-fn write(event: &Event, redacted: bool, value: &str, out: &mut String) {
+fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     let (seq, event_type, timestamp) =
         (event.seq, Value::from(event.event_type.as_str()), time::millis(event.occurred_at));
+    let ShownPayload { json, redacted } = payload;
     // Writing to a string cannot fail.
     let _ = write!(
         out,
-        r#"{{"seq":{seq},"type":{event_type},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{value}}}}}"#
+        r#"{{"seq":{seq},"type":{event_type},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{json}}}}}"#
     );
 }
 
 /// A run.
 pub fn run(run: Run) -> Result<PublicRun> {
-    // An error may be the whole payload of the event that told it, so its public view is shown.
-    let error = run.error_json.map(|text| redaction::redact(&text).unwrap_or(text));
     Ok(PublicRun {
         id: run.run_id.to_string(),
         status: status_name(run.status),
@@ -54,10 +42,12 @@ pub fn run(run: Run) -> Result<PublicRun> {
         completed_at: run.completed_at.map(time::millis),
         last_seq: run.last_seq,
         output: run.output_json.map(stored).transpose()?,
-        error: error.map(stored).transpose()?,
+        error: run.error_json.map(stored).transpose()?,
         agent_name: run.agent_name.map(|name| name.to_string()),
         usage: run.usage.map(usage),
-        pending_input: run.pending_input.map(pending_input).transpose()?,
+        pending_input: run.pending_inputs.first().cloned().map(pending_input).transpose()?,
+        pending_input_count: run.pending_inputs.len(),
+        pending_inputs: run.pending_inputs.into_iter().map(pending_input).collect::<Result<_>>()?,
     })
 }
 
@@ -67,9 +57,10 @@ fn usage(usage: Usage) -> PublicUsage {
 }
 
 fn pending_input(pending: PendingInput) -> Result<PublicPendingInput> {
-    let PendingInput { question, context_json, channel, reason_code, input_kind, requested_seq } = pending;
+    let PendingInput { question_id, question, context_json, channel, reason_code, input_kind, requested_seq } = pending;
     Ok(PublicPendingInput {
         requested_seq,
+        question_id: said(question_id),
         question: said(question),
         context: said(context_json).map(stored).transpose()?,
         channel: said(channel),

@@ -33,15 +33,6 @@ pub fn types(query: &mut Query) -> Result<EventFilter, Problem> {
     })
 }
 
-/// `view`: whether the reader asks for all members.
-pub fn is_full_view(query: &mut Query) -> Result<bool, Problem> {
-    match query.one("view")?.as_deref() {
-        None | Some("public") => Ok(false),
-        Some("full") => Ok(true),
-        Some(_) => Err(Problem::field("view", "must be public or full")),
-    }
-}
-
 /// `order`: whether the newest comes first.
 pub fn is_descending(query: &mut Query) -> Result<bool, Problem> {
     match query.one("order")?.as_deref() {

@@ -46,10 +46,23 @@ pub struct PublicRun {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub usage: Option<PublicUsage>,
-    /// The question that it waits on.
+    /// The oldest question that it waits on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub pending_input: Option<PublicPendingInput>,
+    /// All questions that it waits on, oldest first; absent where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub pending_inputs: Vec<PublicPendingInput>,
+    /// How many these are.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub pending_input_count: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Where a run stands. The last three are final.
@@ -67,7 +80,7 @@ pub enum PublicRunStatus {
     Cancelled,
 }
 
-/// What a run used, added up over its reports.
+/// What a run used, as it was reported.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicUsage {
     /// Tokens read.
@@ -89,6 +102,10 @@ pub struct PublicUsage {
 pub struct PublicPendingInput {
     /// The seq of the event that asked.
     pub requested_seq: u64,
+    /// The id by which an answer names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub question_id: Option<String>,
     /// The question in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -140,7 +157,7 @@ pub struct PublicRunEvent {
 /// A payload, and whether something was left out.
 #[derive(Debug, ToSchema)]
 pub struct PublicPayload {
-    /// Whether members that clients supplied were left out.
+    /// Whether the value differs from what was sent: members left out, tool input and output in short, secrets masked.
     pub redacted: bool,
     /// The payload as sent, or what is left of it.
     pub value: Value,

@@ -33,7 +33,7 @@ pub async fn follow(
 ) -> Result<Response, Refusal> {
     let run_id = run_id(id)?;
     let mut query = Query::parse(uri.query());
-    let form = if read::is_full_view(&mut query)? { present::FULL } else { present::PUBLIC };
+    let form = present::form(query.view(gateway.options.default_view)?);
     let last_event_id = last_event_id(&header_map, &run_id)?;
     let cursor = query.one("cursor")?.or(last_event_id).unwrap_or_default();
     let filter = read::types(&mut query)?;

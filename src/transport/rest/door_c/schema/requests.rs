@@ -6,6 +6,7 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use super::PublicError;
+use crate::transport::rest::query::PublicView;
 
 /// A run to be. Null counts as sent.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -177,15 +178,6 @@ pub struct ResumeHeader {
 pub enum PublicOrder {
     Asc,
     Desc,
-}
-
-/// Views.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the words say it")]
-pub enum PublicView {
-    Public,
-    Full,
 }
 
 fn types() -> Array {

@@ -1,0 +1,26 @@
+//! What a run used.
+
+use crate::domain::event::Event;
+use crate::domain::json::Members;
+use crate::domain::run::Run;
+
+/// Takes over what `run_end` reports. What is no count of tokens and no cost is left out; where nothing usable is reported,
+/// nothing is known of the run's usage.
+pub fn add(run: &mut Run, event: &Event, members: &Members<'_>) {
+    if event.event_type.as_str() != "run_end" {
+        return;
+    }
+    let count = |name| members.count(name);
+    let (prompt, completion, total) = (count("prompt_tokens"), count("completion_tokens"), count("total_tokens"));
+    let cost = members.number("cost_usd").filter(|cost| *cost >= 0.0);
+    let model = members.string("model").filter(|model| !model.is_empty());
+    if prompt.is_none() && completion.is_none() && total.is_none() && cost.is_none() && model.is_none() {
+        return;
+    }
+    let usage = run.usage.get_or_insert_default();
+    usage.prompt_tokens = prompt.unwrap_or(0);
+    usage.completion_tokens = completion.unwrap_or(0);
+    usage.total_tokens = total.unwrap_or(0);
+    usage.cost_usd = cost.unwrap_or(0.0);
+    usage.model = model.unwrap_or_default();
+}
