@@ -236,6 +236,15 @@ impl Waiting {
         }
     }
 
+    /// Answers all that waits at this moment with an error, without a look at it.
+    pub fn refuse(&mut self, error: &Error) {
+        for _ in 0..self.requests.len() {
+            let Ok(request) = self.requests.try_recv() else { break };
+            self.level.fall();
+            request.reply.answer(Err(error.clone()));
+        }
+    }
+
     fn has_room(&self, group: &Group) -> bool {
         group.events < self.options.max_commit_events && group.bytes < self.options.max_commit_bytes
     }

@@ -2,7 +2,11 @@
 //! answers. It is a task of its own: a client that goes away cannot stop a commit half-way.
 //!
 //! What the server refused has stored nothing and is tried again. Where the outcome is not known, the next try looks
-//! first, once it has the locks; what cannot be found out in time is answered with `StoreUnavailable`.
+//! first, see `writer`; a group whose outcome cannot be learnt in time is answered with `OutcomeUnknown` as a whole. No part of
+//! it is tried again then: it may still be on its way to the server.
+//!
+//! While the database is away, all that waits for it waits once: what comes meanwhile is answered together with the group
+//! that waited.
 
 use std::time::Duration;
 
@@ -25,6 +29,27 @@ pub struct Committer {
     pub retry: Duration,
     /// Since when nothing could be committed: a long outage is waited out once, not by each group anew.
     pub failing_since: Option<Instant>,
+    /// The last group was given up since the server did not answer.
+    pub is_away: bool,
+}
+
+/// Why a group was not committed.
+enum Ended {
+    /// The server refused what it was sent: nothing of it is stored.
+    Refused(Fault),
+    /// Nothing of it is stored, and none of it can be blamed.
+    InVain(Fault),
+    /// It may be stored, whole, or may still be.
+    Unknown,
+}
+
+impl Ended {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Refused(fault) | Self::InVain(fault) => fault.into_error(),
+            Self::Unknown => Error::OutcomeUnknown,
+        }
+    }
 }
 
 impl Committer {
@@ -35,8 +60,11 @@ impl Committer {
             if queue.is_closing() && self.has_given_up() {
                 let outcomes = group.appends.iter().map(|_| Err(Error::StoreUnavailable)).collect();
                 group.replies.answer(outcomes);
-            } else {
-                self.serve(group).await;
+                continue;
+            }
+            self.serve(group).await;
+            if self.is_away {
+                queue.refuse(&Error::StoreUnavailable);
             }
         }
         self.writer.close().await;
@@ -56,56 +84,82 @@ impl Committer {
     }
 
     async fn commit(&mut self, appends: &[Append]) -> Done {
-        let fault = match self.commit_together(appends).await {
-            Ok(done) => return done,
-            Err(fault) => fault,
-        };
-        // What the server refuses belongs to one of them; the others must not suffer for it. Of an import nothing may be
-        // stored that comes after it.
-        if appends.len() > 1 && !fault.is_passing() && appends.iter().all(|append| append.import().is_none()) {
-            let mut outcomes = Vec::with_capacity(appends.len());
-            for append in appends {
-                let (outcome, commit) = match self.commit_together(std::slice::from_ref(append)).await {
-                    Ok(done) => done,
-                    Err(fault) => (vec![Err(fault.into_error())], None),
-                };
-                outcomes.extend(outcome);
-                if let Some(commit) = commit {
-                    self.teller.tell(commit).await;
-                }
+        match self.commit_together(appends).await {
+            Ok(done) => done,
+            // It belongs to one of them; the others must not suffer for it. Of an import nothing may be stored that comes
+            // after it.
+            Err(Ended::Refused(_)) if appends.len() > 1 && appends.iter().all(|append| append.import().is_none()) => {
+                self.commit_each(appends).await
             }
-            return (outcomes, None);
+            Err(ended) => (vec![Err(ended.into_error()); appends.len()], None),
         }
-        (vec![Err(fault.into_error()); appends.len()], None)
+    }
+
+    async fn commit_each(&mut self, appends: &[Append]) -> Done {
+        let mut outcomes = Vec::with_capacity(appends.len());
+        for append in appends {
+            let ended = match self.commit_together(std::slice::from_ref(append)).await {
+                Ok((outcome, commit)) => {
+                    outcomes.extend(outcome);
+                    if let Some(commit) = commit {
+                        self.teller.tell(commit).await;
+                    }
+                    continue;
+                }
+                Err(ended) => ended,
+            };
+            let is_refused = matches!(ended, Ended::Refused(_));
+            outcomes.push(Err(ended.into_error()));
+            if !is_refused {
+                // Those after it are not tried: they would wait for the same.
+                outcomes.resize(appends.len(), Err(Error::StoreUnavailable));
+                break;
+            }
+        }
+        (outcomes, None)
     }
 
     /// Tries until it is done, refused, or the time is over.
-    async fn commit_together(&mut self, appends: &[Append]) -> Result<Done, Fault> {
+    async fn commit_together(&mut self, appends: &[Append]) -> Result<Done, Ended> {
         let since = self.failing_since.unwrap_or_else(Instant::now);
         let mut tries = Tries::until(since + self.retry);
-        // Tries that may have taken place, or, where the way to the server is slow, may still do so.
-        let mut doubts = Vec::new();
+        let (mut in_doubt, mut left) = (None, None);
         loop {
-            let fault = match self.writer.attempt(appends, &mut doubts).await {
+            let was_in_doubt = in_doubt.is_some();
+            let failed = match self.writer.attempt(appends, &mut in_doubt, left).await {
                 Ok(done) => {
-                    self.failing_since = None;
+                    (self.failing_since, self.is_away) = (None, false);
                     return Ok(done);
                 }
-                Err(Failed::Before(fault)) => fault,
-                Err(Failed::Unknown(fault, planned)) => {
-                    tracing::warn!(?fault, "the outcome of a commit is not known; the next try looks first");
-                    doubts.push(*planned);
-                    fault
-                }
+                Err(failed) => failed,
             };
-            self.writer.recover(&fault).await;
-            if fault.is_passing() {
+            self.writer.recover(&failed).await;
+            let is_in_doubt = in_doubt.is_some();
+            if is_in_doubt && !was_in_doubt {
+                tracing::warn!(?failed, "the outcome of a commit is not known; the next try looks first");
+                // The server answered until now.
+                let now = Instant::now();
+                (self.failing_since, tries) = (Some(now), Tries::until(now + self.retry));
+            } else if failed.fault().is_passing() {
                 self.failing_since.get_or_insert(since);
             }
-            if !tries.again(&fault).await {
-                // Neither a yes nor a no: nobody may take it for "nothing was stored".
-                return Err(if doubts.is_empty() { fault } else { Fault::Answer(Error::StoreUnavailable) });
+            if !((is_in_doubt || failed.fault().is_passing()) && tries.wait(failed.fault()).await) {
+                self.is_away = failed.is_away();
+                return Err(ended(failed, is_in_doubt));
             }
+            left = Some(tries.left());
         }
+    }
+}
+
+/// How a group ended whose last try failed.
+fn ended(failed: Failed, is_in_doubt: bool) -> Ended {
+    if is_in_doubt {
+        tracing::error!(?failed, "the outcome of a commit could not be learnt in time; its producers are told so");
+        return Ended::Unknown;
+    }
+    match failed {
+        Failed::Before(fault) if !fault.is_passing() => Ended::Refused(fault),
+        failed => Ended::InVain(failed.into_fault()),
     }
 }

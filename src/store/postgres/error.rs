@@ -1,6 +1,8 @@
 //! From SQLSTATE codes to the one error. Codes and names of constraints, never message texts:
 //! <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 use crate::domain::Error;
 
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
@@ -8,6 +10,7 @@ pub const NO_SUCH_DATABASE: &str = "3D000";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
 pub const READ_ONLY: &str = "25006";
 const ABORTED: &str = "25P02";
+const COMPLETION_UNKNOWN: &str = "40003";
 const UNIQUE_VIOLATION: &str = "23505";
 
 /// Unique constraints that another replica may have filled first; a new try sees its rows.
@@ -45,6 +48,22 @@ impl Fault {
             Self::Answer(_) => false,
             Self::Silence | Self::Race => true,
             Self::Database(error) => is_passing(error),
+        }
+    }
+
+    /// Whether the server said no to a statement or a COMMIT, and so undid it. Not where it ended the session with that, or
+    /// somebody between answered in its place: it may have committed before.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Answer(_) | Self::Race => true,
+            Self::Silence => false,
+            // Not sent.
+            Self::Database(sqlx::Error::Encode(_)) => true,
+            Self::Database(error) => {
+                let refusal = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+                let is_error = refusal.is_some_and(|refusal| refusal.severity() == PgSeverity::Error);
+                is_error && self.leaves_connection() && code(error).is_none_or(|code| code != COMPLETION_UNKNOWN)
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! | `session`, `link` | what every connection is told, and how statements see it |
 //! | `committer`, `writer` | the replica's one writer: takes what waits, commits it, finds out what became of it |
 //! | `transaction`, `known`, `heads` | its statements, the events it repeats, the runs it knows |
+//! | `planned` | a commit whose outcome may not be known yet |
 //! | `follower`, `signals` | tells the listener of all replicas' commits, as far as it has use for them, in the order of the feed |
 //! | `readers`, `read`, `runs`, `find` | the readers' side |
 //! | `event_row` | events as rows |
@@ -27,6 +28,7 @@ pub mod inspect;
 mod known;
 mod link;
 mod open;
+mod planned;
 mod read;
 mod readers;
 mod runs;
@@ -65,7 +67,8 @@ pub struct PostgresOptions {
     pub statement_timeout: Duration,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
-    /// How long what failed is tried again inside.
+    /// How long what failed is tried again inside, and how long it takes at most to find out whether a commit that was not
+    /// answered took place: the last try begins within it.
     pub retry: Duration,
     /// Tell other replicas of commits with NOTIFY, and LISTEN to theirs.
     pub notify: bool,

@@ -72,7 +72,7 @@ impl PostgresStore {
         let readers = readers(&options, &connect, &session, options.pool_size);
         let retry = options.retry;
         let writer = Writer::new(options, connect, session, first);
-        let committer = Committer { writer, teller, retry, failing_since: None };
+        let committer = Committer { writer, teller, retry, failing_since: None, is_away: false };
         let follower = tokio::spawn(follower.run());
         let tasks = tokio::spawn(async move {
             committer.run(waiting).await;

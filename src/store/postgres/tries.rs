@@ -21,9 +21,19 @@ impl Tries {
         Self { until, pause: FIRST_PAUSE }
     }
 
+    /// How much of the time is left.
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
     /// Whether to try once more, after a pause that grows; false when the fault stays or the time is over.
     pub async fn again(&mut self, fault: &Fault) -> bool {
-        if !fault.is_passing() || Instant::now() + self.pause >= self.until {
+        fault.is_passing() && self.wait(fault).await
+    }
+
+    /// The same, also where the fault stays.
+    pub async fn wait(&mut self, fault: &Fault) -> bool {
+        if Instant::now() + self.pause >= self.until {
             return false;
         }
         tracing::warn!(?fault, "PostgreSQL: trying again");

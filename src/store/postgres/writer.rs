@@ -2,52 +2,65 @@
 //!
 //! The short way is one statement, planned for the runs as they were last committed here. Where they are not so any more,
 //! or an id is there already, it changes nothing, and the long way is taken: lock, read, plan, write.
+//!
+//! A commit that was sent and not answered is in doubt. Nothing else is planned for its group until that is settled: the next
+//! try locks its runs and looks. Where it took place, that is the outcome. Where it did not and its runs are as it expects
+//! them, the same is written again; a copy of it that arrives later finds them changed. Where they are not, it never took
+//! place and never will, and the group is planned anew.
+
+mod short;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
-use crate::domain::event::Appended;
+use crate::domain::projection::Lifecycle;
 use crate::domain::{Result, Run, RunId};
 use crate::store::plan::{self, Head, Known, Plan, PlannedRun};
-use crate::store::{Append, Commit, ids};
+use crate::store::{Append, Commit};
 
 use super::error::Fault;
-use super::event_row::EventColumns;
 use super::heads::Heads;
+use super::planned::{Outcomes, Planned};
 use super::session::Session;
 use super::transaction;
 use super::{PostgresOptions, known};
-
-/// What became of a group.
-pub type Outcomes = Vec<Result<Appended>>;
 
 /// A group that is over: its outcomes, and what to tell if anything is new.
 pub type Done = (Outcomes, Option<Commit>);
 
 /// Why a try did not end well.
+#[derive(Debug)]
 pub enum Failed {
-    /// Nothing was stored.
+    /// There is no connection; nothing was sent.
+    Unreachable(Fault),
+    /// Nothing of this try was stored.
     Before(Fault),
-    /// It was sent and not answered. If it took place, this is what it was.
-    Unknown(Fault, Box<Planned>),
+    /// It was sent and not answered.
+    Unknown(Fault),
 }
 
-impl From<Fault> for Failed {
-    fn from(fault: Fault) -> Self {
-        Self::Before(fault)
+impl Failed {
+    /// What happened.
+    pub fn fault(&self) -> &Fault {
+        let (Self::Unreachable(fault) | Self::Before(fault) | Self::Unknown(fault)) = self;
+        fault
     }
-}
 
-/// What a try stores.
-pub struct Planned {
-    outcomes: Outcomes,
-    runs: Vec<PlannedRun>,
-    /// What to tell of it, as if it were the first commit of the feed.
-    commit: Commit,
+    /// The same, owned.
+    pub fn into_fault(self) -> Fault {
+        let (Self::Unreachable(fault) | Self::Before(fault) | Self::Unknown(fault)) = self;
+        fault
+    }
+
+    /// Whether the server is away, so that others need not wait for it as well.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable(_)) || matches!(self.fault(), Fault::Silence)
+    }
 }
 
 /// The connection, and what is known without asking.
@@ -62,9 +75,6 @@ pub struct Writer {
     detour: (u32, u32),
 }
 
-/// Most groups in a row that do not try the short way.
-const LONGEST_DETOUR: u32 = 32;
-
 impl Writer {
     /// On this connection as long as it holds, then on new ones.
     pub fn new(
@@ -76,138 +86,101 @@ impl Writer {
         Self { options, connect, session, connection: Some(connection), heads: Heads::default(), detour: (0, 0) }
     }
 
-    /// Commits these appends, or finds out that one of the tries before it, in `doubts`, took place.
-    pub async fn attempt(&mut self, appends: &[Append], doubts: &mut Vec<Planned>) -> Result<Done, Failed> {
-        // A doubt is settled under locks.
-        if doubts.is_empty()
-            && let Some((outcomes, runs)) = self.plan_short(appends)
+    /// Commits these appends, or finds out that the commit `in_doubt`, of a try before it, took place. `left` bounds the wait
+    /// for a connection further.
+    pub async fn attempt(
+        &mut self,
+        appends: &[Append],
+        in_doubt: &mut Option<Planned>,
+        left: Option<Duration>,
+    ) -> Result<Done, Failed> {
+        self.connect(left).await.map_err(Failed::Unreachable)?;
+        if in_doubt.is_none()
+            && let Some(done) = self.short_way(appends, in_doubt).await?
         {
-            match self.write_short(outcomes, runs).await? {
-                Some(done) => {
-                    self.detour = (0, 0);
-                    return Ok(done);
-                }
-                None => {
-                    let length = (self.detour.1 * 2).clamp(1, LONGEST_DETOUR);
-                    self.detour = (length, length);
-                }
-            }
+            return Ok(done);
         }
         let limit = self.options.patience();
-        let prepared = timeout(limit, self.prepare(appends, doubts)).await.unwrap_or(Err(Fault::Silence))?;
-        match prepared {
+        let prepared = timeout(limit, self.prepare(appends, in_doubt)).await.unwrap_or(Err(Fault::Silence));
+        match prepared.map_err(Failed::Before)? {
             Prepared::Over(done) => {
-                let ended = timeout(limit, self.end("ROLLBACK")).await.unwrap_or(Err(Fault::Silence));
-                if ended.is_err() {
-                    self.disconnect();
-                }
+                self.roll_back(limit).await;
                 Ok(done)
             }
-            Prepared::Written(planned, last) => {
-                match timeout(limit, self.end("COMMIT")).await.unwrap_or(Err(Fault::Silence)) {
-                    Ok(()) => Ok(self.stored(planned, last)),
-                    Err(fault) => Err(Failed::Unknown(fault, Box::new(planned))),
+            Prepared::Found(planned, last) => {
+                self.roll_back(limit).await;
+                Ok(self.stored(planned, last))
+            }
+            Prepared::Written(planned, last) => self.commit(planned, last, in_doubt).await,
+        }
+    }
+
+    /// Ends the transaction that has written `planned`; without it, the commit in doubt.
+    async fn commit(
+        &mut self,
+        planned: Option<Planned>,
+        last: u64,
+        in_doubt: &mut Option<Planned>,
+    ) -> Result<Done, Failed> {
+        let is_first = planned.is_some();
+        if is_first {
+            *in_doubt = planned;
+        }
+        match timeout(self.options.patience(), self.end("COMMIT")).await.unwrap_or(Err(Fault::Silence)) {
+            Ok(()) => match in_doubt.take() {
+                Some(planned) => Ok(self.stored(planned, last)),
+                None => unreachable!("what is committed was planned"),
+            },
+            Err(fault) if fault.is_refusal() => {
+                // The tries before it are in doubt all the same.
+                if is_first {
+                    *in_doubt = None;
                 }
+                Err(Failed::Before(fault))
             }
-        }
-    }
-
-    /// For the short way, where it may do.
-    fn plan_short(&mut self, appends: &[Append]) -> Option<(Outcomes, Vec<PlannedRun>)> {
-        // One statement has no transaction around it that would make the settings.
-        if !self.session.is_kept() {
-            return None;
-        }
-        if self.detour.0 > 0 {
-            self.detour.0 -= 1;
-            return None;
-        }
-        self.connection.as_ref()?;
-        for append in appends {
-            // Planning an import may end it, so it is planned only for what is so.
-            if append.import().is_some() {
-                return None;
-            }
-            let number = self.heads.get(&append.run_id)?.number;
-            let mut event_ids = append.events.iter().filter_map(|event| event.event_id.as_ref());
-            // No index refuses an id that the store itself gave.
-            if event_ids.any(|event_id| ids::assigned_seq(number, event_id).is_some()) {
-                return None;
-            }
-        }
-        let head = |run_id: &RunId| self.heads.get(run_id).cloned();
-        let (outcomes, runs) = self.plan(head, &Known::default(), appends, plan::now());
-        // The run may be another by now, so a no is not final.
-        if outcomes.iter().any(Result::is_err) {
-            return None;
-        }
-        Some((outcomes, runs))
-    }
-
-    /// `None`: it would not do, and nothing is changed.
-    async fn write_short(&mut self, outcomes: Outcomes, runs: Vec<PlannedRun>) -> Result<Option<Done>, Failed> {
-        let limit = self.options.patience();
-        let Some(connection) = self.connection.as_mut().filter(|_| !runs.is_empty()) else { return Ok(None) };
-        let (columns, laid) = EventColumns::of(&runs);
-        let commit = plan::announcement(&laid, &runs);
-        let head = |run_id: &RunId| self.heads.get(run_id);
-        let mut link = self.session.link(connection);
-        let sent = transaction::append(&mut link, &runs, columns, head, self.session.tell());
-        let sent = timeout(limit, sent).await.unwrap_or(Err(Fault::Silence));
-        let planned = Planned { outcomes, runs, commit };
-        match sent {
-            Ok(Some(last)) => Ok(Some(self.stored(planned, last))),
-            Ok(None) => Ok(None),
-            // The statement is the whole transaction: its error undoes it.
-            Err(fault) if fault.leaves_connection() => Err(Failed::Before(fault)),
-            Err(fault) => Err(Failed::Unknown(fault, Box::new(planned))),
+            Err(fault) => Err(Failed::Unknown(fault)),
         }
     }
 
     /// All of a transaction but its end.
-    async fn prepare(&mut self, appends: &[Append], doubts: &mut Vec<Planned>) -> Result<Prepared, Fault> {
+    async fn prepare(&mut self, appends: &[Append], in_doubt: &mut Option<Planned>) -> Result<Prepared, Fault> {
         let session = Arc::clone(&self.session);
         let now = plan::now();
-        let connection = self.connection().await?;
+        let connection = self.connection.as_mut().ok_or(Fault::Silence)?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(session.begin.clone())).execute(&mut *connection).await?;
         let mut link = session.link(connection);
         let run_ids: Vec<&RunId> = appends.iter().map(|append| &append.run_id).collect();
         let heads = transaction::heads(&mut link, &run_ids, now).await?;
-        for index in 0..doubts.len() {
-            if let Some(last) = transaction::last_position(&mut link, &doubts[index].runs).await? {
-                return Ok(Prepared::Over(self.stored(doubts.swap_remove(index), last)));
+        if let Some(planned) = in_doubt {
+            let last = transaction::last_position(&mut link, &planned.runs).await?;
+            if let (Some(last), Some(planned)) = (last, in_doubt.take_if(|_| last.is_some())) {
+                return Ok(Prepared::Found(planned, last));
             }
         }
+        if let Some(planned) = in_doubt.take_if(|planned| !planned.can_take_place(&heads)) {
+            tracing::info!(runs = planned.runs.len(), "a commit in doubt did not take place: others were first");
+        }
+        if let Some(planned) = in_doubt {
+            let (_, columns) = Planned::encode(&planned.runs);
+            let head = |run_id: &RunId| planned.before.get(run_id);
+            let last = transaction::append(&mut link, &planned.runs, columns, head, session.tell()).await?;
+            return Ok(Prepared::Written(None, last.ok_or(Fault::Race)?));
+        }
         let known = known::load(&mut link, &heads, appends).await?;
-        let (outcomes, runs) = self.plan(|run_id| heads.get(run_id).cloned(), &known, appends, now);
+        let head = |run_id: &RunId| heads.get(run_id).cloned();
+        let (outcomes, runs) = plan_group(self.options.lifecycle, head, &known, appends, now);
         if runs.is_empty() {
             return Ok(Prepared::Over((outcomes, None)));
         }
-        let (columns, laid) = EventColumns::of(&runs);
-        let commit = plan::announcement(&laid, &runs);
+        let (commit, columns) = Planned::encode(&runs);
         let head = |run_id: &RunId| heads.get(run_id);
-        let mut link = session.link(self.connection().await?);
         let last = transaction::append(&mut link, &runs, columns, head, session.tell()).await?.ok_or(Fault::Race)?;
-        Ok(Prepared::Written(Planned { outcomes, runs, commit }, last))
-    }
-
-    fn plan(
-        &self,
-        head: impl Fn(&RunId) -> Option<Head>,
-        known: &Known,
-        appends: &[Append],
-        now: Timestamp,
-    ) -> (Outcomes, Vec<PlannedRun>) {
-        let head =
-            |run_id: &RunId| head(run_id).unwrap_or_else(|| Head { number: 0, run: Run::new(run_id.clone(), now) });
-        let mut plan = Plan::new(head, known, self.options.lifecycle, now);
-        let outcomes = appends.iter().map(|append| plan.add(append.clone())).collect();
-        (outcomes, plan.finish())
+        Ok(Prepared::Written(Some(Planned { outcomes, runs, commit, before: heads }), last))
     }
 
     /// What was planned is stored, its last event at this position.
     fn stored(&mut self, planned: Planned, last: u64) -> Done {
-        let Planned { outcomes, runs, mut commit } = planned;
+        let Planned { outcomes, runs, mut commit, .. } = planned;
         let before = last - commit.feed_tip.last;
         for chunk in &mut commit.feed {
             chunk.first += before;
@@ -224,21 +197,28 @@ impl Writer {
         Ok(())
     }
 
-    async fn connection(&mut self) -> Result<&mut PgConnection, Fault> {
+    async fn connect(&mut self, left: Option<Duration>) -> Result<(), Fault> {
         if self.connection.is_none() {
-            let opened = self.session.open(&self.connect);
-            let opened = timeout(self.options.connect_timeout, opened).await.map_err(|_| Fault::Silence)??;
+            let limit = self.options.connect_timeout;
+            let limit = left.map_or(limit, |left| left.min(limit));
+            let opened = timeout(limit, self.session.open(&self.connect)).await.map_err(|_| Fault::Silence)??;
             self.connection = Some(opened);
         }
-        self.connection.as_mut().ok_or(Fault::Silence)
+        Ok(())
+    }
+
+    /// A transaction that has nothing to commit.
+    async fn roll_back(&mut self, limit: Duration) {
+        if !matches!(timeout(limit, self.end("ROLLBACK")).await, Ok(Ok(()))) {
+            self.disconnect();
+        }
     }
 
     /// After a failure: the connection is given up, unless it can be rolled back.
-    pub async fn recover(&mut self, fault: &Fault) {
-        let kept = fault.leaves_connection()
-            && matches!(timeout(self.options.connect_timeout, self.end("ROLLBACK")).await, Ok(Ok(())));
-        if !kept {
-            self.disconnect();
+    pub async fn recover(&mut self, failed: &Failed) {
+        match failed {
+            Failed::Before(fault) if fault.leaves_connection() => self.roll_back(self.options.connect_timeout).await,
+            _ => self.disconnect(),
         }
     }
 
@@ -260,6 +240,21 @@ impl Writer {
 enum Prepared {
     /// There is nothing to commit.
     Over(Done),
-    /// Written, the last event at this position.
-    Written(Planned, u64),
+    /// The commit in doubt took place, its last event at this position.
+    Found(Planned, u64),
+    /// Written, the last event at this position; `None`: the commit in doubt, again.
+    Written(Option<Planned>, u64),
+}
+
+fn plan_group(
+    lifecycle: Lifecycle,
+    head: impl Fn(&RunId) -> Option<Head>,
+    known: &Known,
+    appends: &[Append],
+    now: Timestamp,
+) -> (Outcomes, Vec<PlannedRun>) {
+    let head = |run_id: &RunId| head(run_id).unwrap_or_else(|| Head { number: 0, run: Run::new(run_id.clone(), now) });
+    let mut plan = Plan::new(head, known, lifecycle, now);
+    let outcomes = appends.iter().map(|append| plan.add(append.clone())).collect();
+    (outcomes, plan.finish())
 }
