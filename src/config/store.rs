@@ -52,8 +52,8 @@ pub struct StoreOptions {
     #[arg(long, env = "RUNLOG_PG_CONNECT_TIMEOUT_MS", help_heading = "PostgreSQL", default_value = "5000",
           value_parser = within_ms(100..=600_000))]
     pub pg_connect_timeout_ms: u64,
-    /// How long a lost connection, a failover or a deadlock is retried inside before the caller is answered UNAVAILABLE,
-    /// milliseconds (0 to 600,000).
+    /// How long a lost connection, a failover or a deadlock is retried inside, and a commit that was not answered is looked
+    /// for, before the caller is answered UNAVAILABLE, milliseconds (0 to 600,000).
     #[arg(long, env = "RUNLOG_PG_RETRY_MS", help_heading = "PostgreSQL", default_value = "10000",
           value_parser = within_ms(0..=600_000))]
     pub pg_retry_ms: u64,

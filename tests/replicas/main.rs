@@ -17,6 +17,7 @@ mod cluster;
 mod envoy;
 mod harm;
 mod page;
+#[path = "../postgres/proxy.rs"]
 mod proxy;
 mod reader;
 mod replica;

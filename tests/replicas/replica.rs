@@ -76,15 +76,13 @@ impl Drop for Replica {
 
 /// Returns when it serves, with its address.
 async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, String) {
-    const ARGS: [&str; 10] = [
+    const ARGS: [&str; 8] = [
         "serve",
         "--log-format=json",
         "--log=warn,runlog::app=info",
         "--heartbeat-ms=1000",
         "--pg-pool-size=4",
-        "--pg-connect-timeout-ms=3000",
         "--pg-statement-timeout-ms=3000",
-        "--pg-retry-ms=4000",
         "--publish-wait-ms=3000",
         "--keepalive-interval-ms=2000",
     ];
@@ -96,6 +94,8 @@ async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, Stri
             .env("RUNLOG_STORE", store)
             // What a test adds on the command line counts more.
             .env("RUNLOG_POLL_MS", "500")
+            .env("RUNLOG_PG_CONNECT_TIMEOUT_MS", "3000")
+            .env("RUNLOG_PG_RETRY_MS", "4000")
             .env("RUNLOG_DRAIN_TIMEOUT_MS", "1000")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,14 +1,16 @@
 //! What writers and readers on different replicas may rely on.
 
+use runlog::pb::publish_stream_response::Result as Answer;
 use runlog::pb::subscribe_request::{Scope, Start};
 use runlog::pb::subscribe_response::Frame;
-use runlog::pb::{AllRuns, PublishRequest, SubscribeRequest};
+use runlog::pb::{AllRuns, PublishRequest, PublishStreamRequest, SubscribeRequest};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use crate::cluster::Database;
-use crate::proxy::{AtCommit, Proxy};
+use crate::proxy::{AtCommit, Mode, Proxy};
 use crate::replica::Replica;
 use crate::world::{GUARD, event};
 
@@ -86,4 +88,53 @@ async fn a_commit_whose_answer_is_lost_is_stored_once_and_answered_rightly() {
     let stored: i64 =
         sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&mut database.connect().await).await.unwrap();
     assert_eq!(stored, 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_outage_longer_than_the_retries_is_told_as_an_unknown_outcome_and_stores_nothing_twice() {
+    let Some(database) = Database::create().await else { return };
+    let proxy = Proxy::start(database.cluster().port()).await;
+    let replica = Replica::start(&database.tcp_url("postgres", proxy.port), &["--pg-retry-ms=0"]).await;
+    let nameless = || runlog::pb::NewEvent { event_id: String::new(), ..event("nameless") };
+    let request = |id: &str, expected_last_seq| {
+        let events = vec![nameless(), event(id)];
+        PublishRequest { run_id: "r".to_owned(), events, expected_last_seq }
+    };
+    let published = async |id: &str| {
+        let request = PublishRequest { run_id: "r".to_owned(), events: vec![event(id)], expected_last_seq: None };
+        // The way to the database may not be back yet, which says that nothing was stored.
+        loop {
+            match replica.events().publish(request.clone()).await {
+                Ok(answer) => break answer.into_inner().events.remove(0),
+                Err(status) => assert_eq!(status.get_details_error_info().unwrap().reason, "STORE_UNAVAILABLE"),
+            }
+        }
+    };
+    published("first").await;
+    let mut last = 1;
+    for (round, loss) in [AtCommit::LoseAnswer, AtCommit::LoseCommit].into_iter().cycle().take(6).enumerate() {
+        let id = format!("e{round}");
+        proxy.at_commit_then(loss, Mode::Refuse);
+        let is_stream = round % 3 == 2;
+        let (code, reason) = if is_stream {
+            let requests = tokio_stream::iter([PublishStreamRequest { publish: Some(request(&id, Some(last))) }]);
+            let mut answers = replica.events().publish_stream(requests).await.unwrap().into_inner();
+            let answer = timeout(GUARD, answers.message()).await.unwrap().unwrap().unwrap();
+            let Some(Answer::Failure(failure)) = answer.result else { panic!("{answer:?}") };
+            (Code::from_i32(failure.code), failure.reason)
+        } else {
+            let status = replica.events().publish(request(&id, Some(last))).await.unwrap_err();
+            assert!(status.get_details_retry_info().is_some(), "{status:?}");
+            (status.code(), status.get_details_error_info().unwrap().reason)
+        };
+        assert_eq!((code, &*reason), (Code::Unavailable, "OUTCOME_UNKNOWN"), "round {round}");
+        proxy.set(Mode::Pass);
+        let told = published(&id).await;
+        let is_stored = loss == AtCommit::LoseAnswer;
+        last += if is_stored { 2 } else { 1 };
+        assert_eq!((told.seq, told.duplicate), (last, is_stored), "round {round}");
+    }
+    let stored: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&mut database.connect().await).await.unwrap();
+    assert_eq!(stored.unsigned_abs(), last);
 }

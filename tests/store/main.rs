@@ -22,6 +22,9 @@ mod postgres_following;
 mod postgres_pooler;
 mod postgres_short_way;
 mod postgres_tls;
+mod postgres_unknown;
+#[path = "../postgres/proxy.rs"]
+mod proxy;
 mod reading;
 mod runs;
 mod sqlite_faults;

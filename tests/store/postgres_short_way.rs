@@ -11,7 +11,7 @@ use crate::bed::*;
 use crate::cluster::Database;
 
 /// Only the long way has locked rows of `runs` before it writes.
-const SPY: &str = "CREATE TABLE ways (n serial, way text); CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+pub const SPY: &str = "CREATE TABLE ways (n serial, way text); CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
     INSERT INTO ways (way) SELECT CASE WHEN EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() \
     AND relation = 'runs'::regclass AND mode = 'RowShareLock') THEN 'long' ELSE 'short' END; RETURN NULL; END $$; \
     CREATE TRIGGER spy AFTER INSERT ON events EXECUTE FUNCTION spy()";

@@ -1,0 +1,306 @@
+//! A TCP proxy in front of PostgreSQL that does what networks do. It knows as much of the protocol as it takes to find the
+//! message that commits.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+/// What becomes of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Pass,
+    /// Each piece comes late.
+    Slow,
+    /// Nothing comes through, and nobody is told.
+    Stall,
+    /// Who connects is sent away.
+    Refuse,
+}
+
+/// What becomes of the connections that are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// Both sides are closed.
+    Cut,
+    /// What the replica sends ends; what the server sends goes on.
+    CloseToServer,
+    /// What the server sends ends; what the replica sends goes on.
+    CloseToReplica,
+}
+
+/// What becomes of the next commit: of a COMMIT, or of a statement that is a whole transaction. The replica loses its
+/// connection with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtCommit {
+    Nothing,
+    /// The server gets it, the replica no answer.
+    LoseAnswer,
+    /// The server does not even get it.
+    LoseCommit,
+    /// The server gets it when [`Proxy::deliver`] says so.
+    Delay,
+}
+
+/// What lies in wait for the next commit, and the mode from then on.
+type Trap = (AtCommit, Option<Mode>);
+
+pub struct Proxy {
+    pub port: u16,
+    shared: Shared,
+    accepted: Arc<AtomicUsize>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    trap: watch::Sender<Trap>,
+    has_snapped: watch::Sender<bool>,
+    mode: watch::Sender<Mode>,
+    harm: broadcast::Sender<Harm>,
+    delivery: watch::Sender<usize>,
+}
+
+impl Proxy {
+    pub async fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Shared {
+            trap: watch::Sender::new((AtCommit::Nothing, None)),
+            has_snapped: watch::Sender::new(false),
+            mode: watch::Sender::new(Mode::Pass),
+            harm: broadcast::channel(16).0,
+            delivery: watch::Sender::new(0),
+        };
+        let (own, accepted) = (shared.clone(), Arc::<AtomicUsize>::default());
+        let counted = accepted.clone();
+        tokio::spawn(async move {
+            while let Ok((replica, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                if *own.mode.borrow() == Mode::Refuse {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
+                let cut = CancellationToken::new();
+                let (from_replica, to_replica) = replica.into_split();
+                let (from_server, to_server) = server.into_split();
+                tokio::spawn(Requests::new(own.clone(), cut.clone()).carry(from_replica, to_server));
+                tokio::spawn(carry_answers(own.clone(), cut, from_server, to_replica));
+            }
+        });
+        Self { port, shared, accepted }
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.shared.mode.send_replace(mode);
+    }
+
+    /// Lies in wait for the next commit.
+    pub fn at_commit(&self, loss: AtCommit) {
+        self.set_trap((loss, None));
+    }
+
+    /// The same, and from that moment on this is the mode.
+    pub fn at_commit_then(&self, loss: AtCommit, mode: Mode) {
+        self.set_trap((loss, Some(mode)));
+    }
+
+    fn set_trap(&self, trap: Trap) {
+        self.shared.has_snapped.send_replace(false);
+        self.shared.trap.send_replace(trap);
+    }
+
+    /// Waits until the trap has snapped.
+    pub async fn lost(&self) {
+        self.shared.has_snapped.subscribe().wait_for(|has_snapped| *has_snapped).await.unwrap();
+    }
+
+    /// Hands the server all commits that were delayed.
+    pub fn deliver(&self) {
+        self.shared.delivery.send_modify(|deliveries| *deliveries += 1);
+    }
+
+    pub fn harm(&self, harm: Harm) {
+        // Nobody may be connected.
+        let _ = self.shared.harm.send(harm);
+    }
+
+    /// Connections that replicas have opened so far, or tried to.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Shared {
+    /// Holds a piece up as the mode says. False: never again.
+    async fn pass(&self) -> bool {
+        let mut mode = self.mode.subscribe();
+        if *mode.borrow() == Mode::Slow {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        mode.wait_for(|mode| *mode != Mode::Stall).await.is_ok()
+    }
+
+    /// Returns when the line that ends with this harm is harmed.
+    async fn harmed(mut harm: broadcast::Receiver<Harm>, end: Harm) {
+        loop {
+            match harm.recv().await {
+                Ok(Harm::Cut) => return,
+                Ok(harm) if harm == end => return,
+                Ok(_) => {}
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+async fn carry_answers(shared: Shared, cut: CancellationToken, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+    let harmed = Shared::harmed(shared.harm.subscribe(), Harm::CloseToReplica);
+    let carry = async {
+        let mut buffer = vec![0; 16 << 10];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            if !shared.pass().await || to.write_all(&buffer[..read]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cut.cancelled() => {}
+        () = harmed => {}
+        () = carry => {}
+    }
+    // Dropping this half sends the end; the other direction lives on until it ends by itself.
+    let _ = to.shutdown().await;
+}
+
+/// What a replica sends on one connection.
+struct Requests {
+    shared: Shared,
+    /// Ends what the server sends.
+    cut: CancellationToken,
+    /// Read and not carried yet.
+    rest: Vec<u8>,
+    /// Messages have types only after the first one that opens a session.
+    is_open: bool,
+    in_transaction: bool,
+    /// Names of the prepared statements that append events.
+    appends: HashSet<Vec<u8>>,
+}
+
+impl Requests {
+    fn new(shared: Shared, cut: CancellationToken) -> Self {
+        let (rest, appends) = Default::default();
+        Self { shared, cut, rest, is_open: false, in_transaction: false, appends }
+    }
+
+    async fn carry(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+        let harmed = Shared::harmed(self.shared.harm.subscribe(), Harm::CloseToServer);
+        tokio::select! {
+            () = harmed => {}
+            () = self.carry_all(&mut from, &mut to) => {}
+        }
+        let _ = to.shutdown().await;
+    }
+
+    async fn carry_all(&mut self, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) {
+        while let Some(message) = self.read(from).await {
+            if !self.shared.pass().await {
+                return;
+            }
+            let is_trap = self.commits(&message);
+            let trap = is_trap.then(|| self.shared.trap.send_replace((AtCommit::Nothing, None)));
+            match trap {
+                Some((loss, mode)) if loss != AtCommit::Nothing => {
+                    return self.lose(message, (loss, mode), from, to).await;
+                }
+                _ => {}
+            }
+            if to.write_all(&message).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Does this to a commit that begins with this message.
+    async fn lose(&mut self, message: Vec<u8>, trap: Trap, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) {
+        let (loss, mode) = trap;
+        let is_statement = message[0] == b'B';
+        let mut all = message;
+        // A statement is executed and ended by the messages behind its values.
+        while is_statement && let Some(next) = self.read(from).await {
+            all.extend_from_slice(&next);
+            if next[0] == b'S' {
+                break;
+            }
+        }
+        let mut delivery = self.shared.delivery.subscribe();
+        if let Some(mode) = mode {
+            self.shared.mode.send_replace(mode);
+        }
+        self.cut.cancel();
+        self.shared.has_snapped.send_replace(true);
+        if loss == AtCommit::Delay {
+            let _ = delivery.changed().await;
+        }
+        if loss != AtCommit::LoseCommit {
+            let _ = to.write_all(&all).await;
+        }
+    }
+
+    /// The next message; `None` at the end.
+    async fn read(&mut self, from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            if let Some(message) = self.next() {
+                return Some(message);
+            }
+            let read = from.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+            self.rest.extend_from_slice(&buffer[..read]);
+        }
+    }
+
+    /// The next message, if all of it is there.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let before = usize::from(self.is_open);
+        let length = self.rest.get(before..before + 4)?;
+        let length = before + u32::from_be_bytes(length.try_into().unwrap()) as usize;
+        if self.rest.len() < length {
+            return None;
+        }
+        let after = self.rest.split_off(length);
+        let message = std::mem::replace(&mut self.rest, after);
+        // Protocol 3; anything else asks for encryption, or for another session's end.
+        self.is_open |= before == 0 && message.get(4..6) == Some(&[0, 3]);
+        Some(message)
+    }
+
+    /// Whether the server commits when it gets this message.
+    fn commits(&mut self, message: &[u8]) -> bool {
+        let (kind, body) = (message[0], message.get(5..).unwrap_or_default());
+        let mut texts = body.split(|byte| *byte == 0);
+        match kind {
+            b'Q' if body.starts_with(b"BEGIN") => self.in_transaction = true,
+            b'Q' if body.starts_with(b"COMMIT") || body.starts_with(b"ROLLBACK") => self.in_transaction = false,
+            b'P' => {
+                let name = texts.next().unwrap_or_default().to_owned();
+                if texts.next().unwrap_or_default().windows(13).any(|word| word == b"append_events") {
+                    self.appends.insert(name);
+                }
+            }
+            b'B' => {
+                let name = texts.nth(1).unwrap_or_default();
+                return !self.in_transaction && self.appends.contains(name);
+            }
+            _ => {}
+        }
+        kind == b'Q' && body.starts_with(b"COMMIT")
+    }
+}
