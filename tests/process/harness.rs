@@ -85,7 +85,13 @@ impl Process {
     }
 
     pub fn spawn(args: &[&str]) -> Self {
+        Self::spawn_in(args, &[])
+    }
+
+    /// With this in its environment.
+    fn spawn_in(args: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let mut command = program();
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -155,6 +161,13 @@ impl Server {
     pub async fn on(url: &str) -> Self {
         let args = ["serve", "--listen", "127.0.0.1:0", "--store", url, "--log-format", "json"];
         Self::of(Process::spawn(&args)).await
+    }
+
+    /// `runlog serve` over this file, with this in its environment.
+    pub async fn in_environment(data: &Path, environment: &[(&str, PathBuf)]) -> Self {
+        let data = data.to_str().unwrap();
+        let args = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--log-format", "json"];
+        Self::of(Process::spawn_in(&args, environment)).await
     }
 
     async fn of(process: Process) -> Self {

@@ -1,0 +1,116 @@
+//! A disk that fails a commit half-way: what was written and not confirmed may come back after a kill, so nobody is told that
+//! it was not stored, nor that it was. Promises 1, 3 and 8.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+use tonic::Code;
+
+use crate::client::{event, list, publish, refusal};
+use crate::harness::{Data, Server};
+
+/// Fails to bring the write-ahead log to the disk for as long as there is a file `FAILING_SYNCS`.
+const SHIM: &str = r#"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int fails(int file) {
+    char link[64], name[4096];
+    const char *flag = getenv("FAILING_SYNCS");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, name, sizeof name);
+    return flag && access(flag, F_OK) == 0 && length > 4 && memcmp(name + length - 4, "-wal", 4) == 0;
+}
+
+int fsync(int file) {
+    if (fails(file)) { errno = EIO; return -1; }
+    return syscall(SYS_fsync, file);
+}
+
+int fdatasync(int file) {
+    if (fails(file)) { errno = EIO; return -1; }
+    return syscall(SYS_fdatasync, file);
+}
+"#;
+
+/// Where servers find the shim, and what makes it fail.
+struct Disk(TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        let disk = Self(TempDir::new().unwrap());
+        let (source, library) = (disk.0.path().join("shim.c"), disk.library());
+        std::fs::write(&source, SHIM).unwrap();
+        // The compiler that builds SQLite, too.
+        let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        disk
+    }
+
+    fn library(&self) -> PathBuf {
+        self.0.path().join("shim.so")
+    }
+
+    fn flag(&self) -> PathBuf {
+        self.0.path().join("failing")
+    }
+
+    fn fail(&self) {
+        std::fs::write(self.flag(), "").unwrap();
+    }
+
+    fn recover(&self) {
+        std::fs::remove_file(self.flag()).unwrap();
+    }
+
+    async fn server(&self, data: &Data) -> Server {
+        let environment = [("LD_PRELOAD", self.library()), ("FAILING_SYNCS", self.flag())];
+        Server::in_environment(&data.file(), &environment).await
+    }
+}
+
+/// Publishes one event and returns its seq and whether it is a duplicate, or the refusal.
+async fn send(server: &Server, id: &str) -> Result<(u64, bool), (Code, String)> {
+    let request = publish("r", vec![event(id, "step", "{}")]);
+    match server.events().await.publish(request).await {
+        Ok(answer) => Ok(answer.into_inner().events.first().map(|event| (event.seq, event.duplicate)).unwrap()),
+        Err(status) => Err(refusal(&status)),
+    }
+}
+
+async fn ids(server: &Server) -> Vec<String> {
+    list(&mut server.events().await, "r").await.into_iter().map(|event| event.event_id).collect()
+}
+
+#[tokio::test]
+async fn a_commit_that_the_disk_did_not_confirm_is_unknown_and_may_be_there_after_a_kill() {
+    let (data, disk) = (Data::new(), Disk::new());
+    let unknown = Err((Code::Unavailable, "OUTCOME_UNKNOWN".to_owned()));
+    let server = disk.server(&data).await;
+    assert_eq!(send(&server, "first").await, Ok((1, false)));
+    disk.fail();
+    assert_eq!(send(&server, "second").await, unknown);
+    assert_eq!(ids(&server).await, ["first"], "nobody sees what may go");
+    server.kill().await;
+    disk.recover();
+    // All of it was in the log, and so it is found there.
+    let server = disk.server(&data).await;
+    assert_eq!(ids(&server).await, ["first", "second"]);
+    assert_eq!(send(&server, "second").await, Ok((2, true)));
+    // Without a kill, the next commit takes its place.
+    disk.fail();
+    assert_eq!(send(&server, "third").await, unknown);
+    assert_eq!(send(&server, "fourth").await, unknown);
+    disk.recover();
+    assert_eq!(send(&server, "fifth").await, Ok((3, false)));
+    assert_eq!(send(&server, "third").await, Ok((4, false)));
+    server.kill().await;
+    let server = disk.server(&data).await;
+    assert_eq!(ids(&server).await, ["first", "second", "fifth", "third"]);
+    assert_eq!(send(&server, "fourth").await, Ok((5, false)));
+}
