@@ -1,10 +1,10 @@
 //! One line of `publish --stdin`.
 
-use jiff::Timestamp;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::preview::Members;
+use crate::domain::time;
 use crate::pb::{self, payload::Variant};
 
 /// What lines that do not say it themselves are published with.
@@ -68,8 +68,7 @@ const KNOWN: [&str; 6] = ["run_id", "type", "event_id", "agent_name", "origin", 
 
 /// RFC 3339, to the nanosecond.
 pub fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
-    let at: Timestamp =
-        text.parse().map_err(|_| format!("must be RFC 3339 such as 2026-04-02T10:00:00Z; it is {text:?}"))?;
+    let at = time::parse(text).ok_or_else(|| format!("{}; it is {text:?}", time::EXPECTED))?;
     // jiff lets both parts be negative before 1970; protobuf wants nanos to count forward.
     let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
     let forward = if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) };
@@ -133,7 +132,7 @@ mod tests {
             (r#"{"type":"t","type":"u"}"#, "type: is given twice"),
             (r#"{"type":"t","run":"r"}"#, "run: is not known"),
             (r#"{"type":"t","origin":"me"}"#, "origin: must be SYSTEM or USER"),
-            (r#"{"type":"t","occurred_at":"yesterday"}"#, "occurred_at: must be RFC 3339"),
+            (r#"{"type":"t","occurred_at":"yesterday"}"#, "occurred_at: must be an ISO 8601 time"),
             (r#"{"type":"t","occurred_at":1}"#, "occurred_at: must be a string"),
             (r#"{"type":"t","redacted":true}"#, "redacted: the payload is not whole"),
         ] {

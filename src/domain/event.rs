@@ -41,6 +41,9 @@ pub struct NewEvent {
     pub origin: Origin,
     /// The producer's clock; `None` takes the server's.
     pub occurred_at: Option<Timestamp>,
+    /// The Unix time as a double that the producer sent, where `occurred_at` does not give it back: see
+    /// [`UnixSeconds`](super::time::UnixSeconds).
+    pub sent_seconds: Option<f64>,
     /// The agent, where the producer names it.
     pub agent_name: Option<AgentName>,
     /// The payload as sent.
@@ -62,6 +65,8 @@ pub struct Event {
     pub origin: Origin,
     /// The producer's clock as given, or `recorded_at`.
     pub occurred_at: Timestamp,
+    /// The Unix time as a double that the producer sent, where `occurred_at` does not give it back.
+    pub sent_seconds: Option<f64>,
     /// The server's clock at the commit, never decreasing in a run.
     pub recorded_at: Timestamp,
     /// The agent, where the producer named it.

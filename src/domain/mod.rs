@@ -16,6 +16,7 @@ pub mod public_view;
 pub mod record;
 pub mod redaction;
 pub mod run;
+pub mod time;
 
 pub use chunk::Chunk;
 pub use cursor::{Cursor, FeedId, Scope};

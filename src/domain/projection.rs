@@ -8,6 +8,7 @@ use super::error::{Error, Result};
 use super::event::{Event, Origin};
 use super::json::Members;
 use super::run::{PendingInput, Run, RunStatus};
+use super::time;
 
 pub use questions::{MAX_OPEN_QUESTIONS, named_question};
 
@@ -117,14 +118,29 @@ pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Docum
     if let Some(to) = target {
         set_status(run, event, to, &mut documents);
     }
+    set_told_times(run, event, &members);
     Ok(documents)
+}
+
+/// When a structure run started and ended, as its runtime says: its events come seconds later.
+fn set_told_times(run: &mut Run, event: &Event, members: &Members<'_>) {
+    if !event.event_type.as_str().starts_with("StructureRun") {
+        return;
+    }
+    let told = |name| members.string(name).and_then(|text| time::parse(&text));
+    run.started_at = told("started_at").or(run.started_at);
+    if run.status.is_final() {
+        run.completed_at = told("completed_at").or(run.completed_at);
+    }
 }
 
 /// The members of its payload, where the event may change more of its run than the last seq. Steps, tool calls and deltas are
 /// most of what is published and change nothing: they are not parsed.
 fn members(event: &Event) -> Members<'_> {
     match event.event_type.as_str() {
-        "StructureRunCompleted"
+        "StructureRunStarting"
+        | "StructureRunRunning"
+        | "StructureRunCompleted"
         | "StructureRunError"
         | "FinishStructureRunEvent"
         | "run_end"

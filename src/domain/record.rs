@@ -36,6 +36,8 @@ struct Record {
     agent_name: String,
     #[prost(message, optional, tag = "10")]
     payload: Option<JsonPayload>,
+    #[prost(double, optional, tag = "11")]
+    sent_seconds: Option<f64>,
 }
 
 /// `google.protobuf.Timestamp`.
@@ -73,7 +75,8 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
         + number_length(origin)
         + message_length(occurred_length)
         + message_length(recorded_length)
-        + message_length(payload_length);
+        + message_length(payload_length)
+        + event.sent_seconds.map_or(0, |_| 1 + size_of::<f64>());
     out.reserve(message_length(length));
     start_message(ENTRY_TAG, length, out);
     put_text(1, run_id, out);
@@ -88,6 +91,10 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
     put_text(8, agent_name, out);
     start_message(10, payload_length, out);
     put_text(2, json, out);
+    if let Some(seconds) = event.sent_seconds {
+        out.push(11 << 3 | WireType::SixtyFourBit as u8);
+        out.extend_from_slice(&seconds.to_le_bytes());
+    }
 }
 
 // Tags here are below 16, so each takes one byte. What is empty or zero is left out, as proto3 has it.
@@ -159,6 +166,7 @@ pub fn decode(record: Bytes) -> Result<Event> {
         event_type: EventType::parse(&record.event_type).map_err(damaged)?,
         origin: origin(record.origin)?,
         occurred_at: timestamp(record.occurred_at)?,
+        sent_seconds: record.sent_seconds,
         recorded_at: timestamp(record.recorded_at)?,
         agent_name: match record.agent_name.as_str() {
             "" => None,
@@ -252,6 +260,7 @@ mod tests {
             event_type: EventType::parse("tool_call").unwrap(),
             origin: Origin::User,
             occurred_at: Timestamp::new(-5, -1).unwrap(),
+            sent_seconds: None,
             recorded_at: Timestamp::MAX,
             agent_name: Some(AgentName::parse("a").unwrap()),
             payload: Payload::from_stored("{ \"b\":1}"),
@@ -280,7 +289,8 @@ mod tests {
         for (seq, agent, json) in [(1, None, "{}"), (300, Some("a"), ""), (u64::MAX >> 1, Some("agent"), long.as_str())]
         {
             let agent_name = agent.map(|name| AgentName::parse(name).unwrap());
-            let event = Event { seq, agent_name, payload: Payload::from_stored(json), ..event() };
+            let sent_seconds = agent.map(|_| -0.1);
+            let event = Event { seq, agent_name, sent_seconds, payload: Payload::from_stored(json), ..event() };
             let mut list = Vec::new();
             append_entry(&event, &mut list);
             let mut list = Bytes::from(list);

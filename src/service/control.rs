@@ -175,7 +175,7 @@ impl Service {
         Err(Error::Overloaded { what: "the run changes too fast", retry_after: std::time::Duration::from_secs(1) })
     }
 
-    /// Fails with `RunNotFound` where the run has no event: for doors at which a publish does not create a run.
+    /// Fails with `RunNotFound` where the run has no event: for a publish that asks for a run that is there.
     pub async fn require_run(&self, run_id: &RunId) -> Result<()> {
         self.store.tip(&Scope::Run(run_id.clone())).await.map(drop)
     }
@@ -191,7 +191,15 @@ impl Service {
         let payload = control.payload(run, condition, request_id)?;
         let event_type = EventType::parse(control.event_type())?;
         let payload = Payload::parse(&event_type, payload, self.limits()).map_err(|error| error.under("payload"))?;
-        Ok(NewEvent { event_id, event_type, origin: Origin::System, occurred_at: None, agent_name: None, payload })
+        Ok(NewEvent {
+            event_id,
+            event_type,
+            origin: Origin::System,
+            occurred_at: None,
+            sent_seconds: None,
+            agent_name: None,
+            payload,
+        })
     }
 
     /// A repeated control is the same whatever the run was like when it was carried out: from which status it was resumed, and

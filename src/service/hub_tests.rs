@@ -18,6 +18,7 @@ fn chunk(first: u64, count: u32) -> Chunk {
             event_type: EventType::parse("step").unwrap(),
             origin: Origin::User,
             occurred_at: Timestamp::UNIX_EPOCH,
+            sent_seconds: None,
             recorded_at: Timestamp::UNIX_EPOCH,
             agent_name: None,
             payload: Payload::from_stored("{}"),

@@ -317,6 +317,7 @@ fn as_new(event: Event) -> NewEvent {
         event_type: event.event_type,
         origin: event.origin,
         occurred_at: Some(event.occurred_at),
+        sent_seconds: event.sent_seconds,
         agent_name: event.agent_name,
         payload: event.payload,
     }
@@ -329,6 +330,7 @@ fn differences(stored: &Event, event: &Event) -> Vec<&'static str> {
         ("origin", stored.origin != event.origin),
         ("agent_name", stored.agent_name != event.agent_name),
         ("occurred_at", stored.occurred_at != event.occurred_at),
+        ("sent_seconds", stored.sent_seconds.map(f64::to_bits) != event.sent_seconds.map(f64::to_bits)),
         ("recorded_at", stored.recorded_at != event.recorded_at),
         ("payload", stored.payload.as_str() != event.payload.as_str()),
     ];

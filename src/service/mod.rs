@@ -80,6 +80,11 @@ impl Service {
         self.store.ready().await
     }
 
+    /// The kind of the store, and whether it answers.
+    pub async fn store_health(&self) -> (&'static str, Result<()>) {
+        (self.store.kind(), self.store.ready().await)
+    }
+
     /// Whether the server drains.
     #[must_use]
     pub fn is_draining(&self) -> bool {

@@ -202,7 +202,15 @@ fn document_bytes(run: &Run) -> usize {
 pub fn created_event(payload: impl Into<Box<str>>, limits: &Limits) -> Result<NewEvent> {
     let event_type = EventType::parse("run.created")?;
     let payload = Payload::parse(&event_type, payload, limits)?;
-    Ok(NewEvent { event_id: None, event_type, origin: Origin::System, occurred_at: None, agent_name: None, payload })
+    Ok(NewEvent {
+        event_id: None,
+        event_type,
+        origin: Origin::System,
+        occurred_at: None,
+        sent_seconds: None,
+        agent_name: None,
+        payload,
+    })
 }
 
 fn parse_token(token: &str) -> Result<Option<i64>> {

@@ -127,6 +127,7 @@ mod tests {
             event_type: EventType::parse("t").unwrap(),
             origin: Origin::User,
             occurred_at: at,
+            sent_seconds: None,
             recorded_at: at,
             agent_name: None,
             payload: Payload::from_stored("{}"),

@@ -249,6 +249,9 @@ pub trait Store: Send + Sync + 'static {
     /// The event with this id, in one run or in whatever run has it; of several, any. Fails with `EventNotFound`.
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event>;
 
+    /// What it is: `sqlite` or `postgresql`.
+    fn kind(&self) -> &'static str;
+
     /// Identifies the feed; the same for as long as the data lives.
     fn feed_id(&self) -> FeedId;
 

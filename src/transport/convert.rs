@@ -45,6 +45,7 @@ pub fn new_event(event: pb::NewEvent, limits: &Limits) -> Result<NewEvent> {
             Err(_) => return Err(Error::invalid("origin", format!("{origin} is no known origin"))),
         },
         occurred_at: occurred_at.map(timestamp).transpose()?,
+        sent_seconds: None,
         agent_name: optional(&agent_name, AgentName::parse)?,
         payload: stored_payload(&event_type, payload, limits)?,
         event_type,

@@ -8,4 +8,5 @@ mod door_c;
 mod harness;
 mod questions;
 mod shared;
+mod times;
 mod views;

@@ -258,6 +258,7 @@ fn content_of(seed: u16) -> NewEvent {
         origin: if seed.is_multiple_of(11) { Origin::System } else { Origin::default_for(&event_type) },
         event_type,
         occurred_at: None,
+        sent_seconds: None,
         agent_name: seed.is_multiple_of(5).then(|| AgentName::parse("agent Ω").unwrap()),
     }
 }

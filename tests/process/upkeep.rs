@@ -90,7 +90,7 @@ async fn check_finds_a_sound_store_in_order_and_changes_nothing() {
     assert_eq!(without_index(contents(data.directory())), before);
     // For people, without --json.
     let text = run(NOWHERE, &["check", "--listen", "127.0.0.1:0", file[0], file[1]]).await.succeeds();
-    assert!(text.lines().any(|line| line.starts_with("ok       schema         version 2")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("ok       schema         version 3")), "{text}");
 }
 
 #[tokio::test]
@@ -184,12 +184,12 @@ async fn check_and_migrate_know_older_and_newer_files() {
     let done = run(NOWHERE, &["migrate", file[0], file[1]]).await.succeeds();
     assert_eq!(done, "applied  1  log\napplied  2  id segments\nschema version 0 before, 2 now\n");
     for args in [&["migrate", file[0], file[1]][..], &dry] {
-        assert_eq!(run(NOWHERE, args).await.succeeds(), "schema version 2, up to date\n");
+        assert_eq!(run(NOWHERE, args).await.succeeds(), "schema version 3, up to date\n");
     }
     used(&data).await;
     let server = Server::start(&path).await;
     run(NOWHERE, &["migrate", file[0], file[1]]).await.fails(78, &["another runlog process"]);
-    assert_eq!(run(NOWHERE, &dry).await.succeeds(), "schema version 2, up to date\n");
+    assert_eq!(run(NOWHERE, &dry).await.succeeds(), "schema version 3, up to date\n");
     server.terminate().await;
     server.ended().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -229,10 +229,10 @@ async fn a_postgresql_database_is_migrated_and_checked_while_replicas_serve() {
     let told = futures_util::future::join_all(migrations).await;
     let told: Vec<String> = told.into_iter().map(Ran::succeeds).collect();
     assert_eq!(told.iter().filter(|text| text.contains("applied  1")).count(), 1, "{told:?}");
-    assert_eq!(told.iter().filter(|text| text.as_str() == "schema version 2, up to date\n").count(), 3, "{told:?}");
+    assert_eq!(told.iter().filter(|text| text.as_str() == "schema version 3, up to date\n").count(), 3, "{told:?}");
 
     let (one, two) = (Server::on(&url).await, Server::on(&url).await);
-    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 2, up to date\n");
+    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 3, up to date\n");
     client::publish_one(&mut one.events().await, "r", "step", "{}").await;
     client::publish_one(&mut two.events().await, "r", "step", "{}").await;
     only(&store, "integrity", "ok", &["2 events"]).await;

@@ -94,6 +94,10 @@ impl Store for Counting {
         self.store.find_event(run_id, event_id).await
     }
 
+    fn kind(&self) -> &'static str {
+        self.store.kind()
+    }
+
     fn feed_id(&self) -> FeedId {
         self.store.feed_id()
     }
@@ -114,6 +118,7 @@ pub async fn publish(service: &Service, count: usize) {
         event_type: EventType::parse("step").unwrap(),
         origin: Origin::User,
         occurred_at: None,
+        sent_seconds: None,
         agent_name: None,
         payload: Payload::from_stored(format!("{n}")),
     };

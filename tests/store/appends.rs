@@ -101,6 +101,22 @@ pub async fn payloads_come_back_as_they_were_sent(bed: impl Bed) {
     assert!(events(&store, &run("unsealed")).await.iter().map(|event| event.payload.as_str()).eq(texts));
 }
 
+pub async fn the_double_of_a_time_is_kept_bit_by_bit(bed: impl Bed) {
+    let doubles = [None, Some(1_726_096_542.716_880_1), Some(-0.0), Some(1.7e308), Some(f64::MIN_POSITIVE), None];
+    for tuning in [NEVER_SEALED, ALWAYS_SEALED] {
+        let store = bed.open(tuning).await.0;
+        let name = format!("r{}", tuning.seal_every);
+        for sent_seconds in doubles {
+            store.append(append(&name, vec![NewEvent { sent_seconds, ..event("x") }])).await.unwrap();
+        }
+        store.close().await;
+        let store = bed.open(tuning).await.0;
+        let kept = events(&store, &run(&name)).await;
+        assert!(kept.iter().map(|event| event.sent_seconds.map(f64::to_bits)).eq(doubles.map(|d| d.map(f64::to_bits))));
+        store.close().await;
+    }
+}
+
 pub async fn times_of_the_years_1_and_9999_are_kept(bed: impl Bed) {
     let store = bed.opened().await;
     let times = ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59.999999999Z", "9999-12-30T22:00:00.999999999Z"]

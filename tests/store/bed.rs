@@ -226,7 +226,7 @@ pub fn typed(event_type: &str, json: &str) -> NewEvent {
     let event_type = EventType::parse(event_type).unwrap();
     let origin = Origin::default_for(&event_type);
     let payload = payload(&event_type, json);
-    NewEvent { event_id: None, event_type, origin, occurred_at: None, agent_name: None, payload }
+    NewEvent { event_id: None, event_type, origin, occurred_at: None, sent_seconds: None, agent_name: None, payload }
 }
 
 pub fn with_id(id: &str, event: NewEvent) -> NewEvent {

@@ -18,6 +18,7 @@ fn as_new(event: &Event) -> NewEvent {
         event_type: event.event_type.clone(),
         origin: event.origin,
         occurred_at: Some(event.occurred_at),
+        sent_seconds: event.sent_seconds,
         agent_name: event.agent_name.clone(),
         payload: event.payload.clone(),
     }

@@ -38,7 +38,8 @@ macro_rules! contract {
             appends {
                 seqs_of_a_run_are_gapless_whoever_appends, appends_to_many_runs_at_once_are_each_gapless,
                 recorded_at_never_decreases_in_a_run, payloads_come_back_as_they_were_sent,
-                times_of_the_years_1_and_9999_are_kept, an_event_without_an_id_gets_one_of_its_own,
+                times_of_the_years_1_and_9999_are_kept, the_double_of_a_time_is_kept_bit_by_bit,
+                an_event_without_an_id_gets_one_of_its_own,
                 a_dropped_append_is_stored_whole_or_not_at_all, the_order_of_submits_is_the_order_of_seqs,
             }
             groups {

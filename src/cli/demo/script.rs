@@ -78,6 +78,7 @@ mod tests {
             event_type: EventType::parse(step.event_type).unwrap(),
             origin: Origin::default_for(&EventType::parse(step.event_type).unwrap()),
             occurred_at: now,
+            sent_seconds: None,
             recorded_at: now,
             agent_name: Some(AgentName::parse(script.agent).unwrap()),
             payload: Payload::from_stored(step.payload("5f0c")),

@@ -113,6 +113,8 @@ struct EventLine<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     agent_name: &'a str,
     occurred_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_seconds: Option<f64>,
     recorded_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "str::is_empty")]
     run_agent_name: &'a str,
@@ -137,6 +139,7 @@ pub fn event(event: &pb::Event, run: Option<&pb::Run>) -> Result<String, Failure
         origin: origin_name(event.origin),
         agent_name: &event.agent_name,
         occurred_at: instant(event.occurred_at.as_ref()),
+        sent_seconds: event.sent_seconds,
         recorded_at: instant(event.recorded_at.as_ref()),
         run_agent_name: run.map(|run| run.agent_name.as_str()).unwrap_or_default(),
         structure_id: run.map(|run| run.structure_id.as_str()).unwrap_or_default(),
@@ -172,6 +175,7 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
             other => return Err(format!("origin: must be SYSTEM or USER; it is {other:?}")),
         },
         occurred_at: time("occurred_at", &text_of("occurred_at")?)?,
+        sent_seconds: fields.get("sent_seconds").map(|raw| seconds(raw.get())).transpose()?,
         recorded_at: time("recorded_at", &text_of("recorded_at")?)?,
         agent_name: fields.optional("agent_name", AgentName::parse)?,
         payload: fields.payload(&event_type)?,
@@ -182,7 +186,7 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
     Ok(Imported { line, event, run_agent_name, structure_id })
 }
 
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "run_id",
     "seq",
     "event_id",
@@ -190,6 +194,7 @@ const KNOWN: [&str; 12] = [
     "origin",
     "agent_name",
     "occurred_at",
+    "sent_seconds",
     "recorded_at",
     "run_agent_name",
     "structure_id",
@@ -238,6 +243,12 @@ impl Fields<'_> {
 
 fn string(name: &str, value: &RawValue) -> Result<String, String> {
     serde_json::from_str(value.get()).map_err(|_| format!("{name}: must be a string"))
+}
+
+/// By Rust's own parser, which never misses the nearest double.
+fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|seconds: &f64| seconds.is_finite());
+    number.ok_or_else(|| "sent_seconds: must be a number".to_owned())
 }
 
 fn time(name: &str, text: &str) -> Result<Timestamp, String> {

@@ -10,6 +10,7 @@ fn stored(payload: &str) -> pb::Event {
         r#type: "étape".into(),
         origin: 2,
         occurred_at: at(-62_135_596_800, 1),
+        sent_seconds: Some(12_345.678_901_234),
         recorded_at: at(1_700_000_000, 123_456_789),
         agent_name: "a".into(),
         payload: Some(pb::Payload { extra_json: String::new(), variant: Some(Variant::Json(payload.into())) }),
@@ -37,6 +38,7 @@ fn an_event_reads_back_from_its_one_line_with_the_text_of_its_payload() {
         assert_eq!(back.event.origin, Origin::User);
         assert_eq!(back.event.recorded_at, Timestamp::new(1_700_000_000, 123_456_789).unwrap());
         assert_eq!(back.event.occurred_at, Timestamp::new(-62_135_596_800, 1).unwrap());
+        assert_eq!(back.event.sent_seconds, Some(12_345.678_901_234));
         assert_eq!(back.event.agent_name, Some(AgentName::parse("a").unwrap()));
         assert_eq!((back.run_agent_name, back.structure_id), (None, None));
     }
@@ -59,6 +61,8 @@ fn a_damaged_line_names_its_field() {
         ("\"seq\":7", "\"seq\":7,\"seq\":7", "seq: is given twice"),
         ("\"USER\"", "\"ME\"", "origin: must be SYSTEM or USER"),
         ("\"agent_name\":\"a\"", "\"agent_name\":7", "agent_name: must be a string"),
+        ("\"sent_seconds\":", "\"sent_seconds\":\"x\",\"_\":", "_: is not known"),
+        ("12345.678901234", "1e999", "sent_seconds: must be a number"),
         ("\"agent_name\":\"a\"", "\"run_agent_name\":\"\"", "run_agent_name: must not be empty"),
         ("2023-11-14T22", "yesterday", "recorded_at: must be RFC 3339"),
         ("\"payload\":{}", "\"payload\":{},\"payload_text\":\"{}\"", "payload_text: is given beside payload"),

@@ -13,6 +13,7 @@ fn event(seq: u64, event_type: &str, payload: &str) -> Event {
         origin: Origin::default_for(&event_type),
         event_type,
         occurred_at: at,
+        sent_seconds: None,
         recorded_at: at,
         agent_name: None,
         payload: Payload::from_stored(payload),
@@ -249,6 +250,23 @@ fn only_a_user_event_fills_the_output_of_a_structure_run() {
     let mut system = event(2, "FinishStructureRunEvent", payload);
     system.origin = Origin::System;
     assert_eq!(apply(&mut run, &system, Lifecycle::Record).unwrap().output_json, None);
+}
+
+#[test]
+fn a_structure_run_lasts_from_when_to_when_its_runtime_says() {
+    let told = r#"{"status":"SUCCEEDED","started_at":"2024-09-11T23:15:47","completed_at":"2024-09-11T23:15:50"}"#;
+    let running = ("StructureRunRunning", r#"{"started_at":"2024-09-11T23:15:47"}"#);
+    for events in [&[running, ("StructureRunCompleted", told)][..], &[("StructureRunCompleted", told)]] {
+        let (run, _) = play(events);
+        assert_eq!(run.started_at.unwrap().to_string(), "2024-09-11T23:15:47Z");
+        assert_eq!(run.completed_at.unwrap().to_string(), "2024-09-11T23:15:50Z");
+    }
+    // What is no time is not taken for one, and the clocks of the events count.
+    let odd = r#"{"status":"SUCCEEDED","started_at":"soon","completed_at":5}"#;
+    let (run, _) = play(&[("StructureRunRunning", "{}"), ("StructureRunCompleted", odd)]);
+    assert_eq!((run.started_at.unwrap().as_second(), run.completed_at.unwrap().as_second()), {
+        (1_700_000_001, 1_700_000_002)
+    });
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn numbered(run_number: i64, run: &Run, new: NewEvent, recorded_at: Timestamp) -
         event_type: new.event_type,
         origin: new.origin,
         occurred_at: new.occurred_at.unwrap_or(recorded_at),
+        sent_seconds: new.sent_seconds,
         recorded_at,
         agent_name: new.agent_name,
         payload: new.payload,

@@ -19,7 +19,7 @@ macro_rules! event_columns {
     ($payload:literal) => {
         concat!(
             "e.pos, e.run, r.run_id, e.seq, e.event_id, e.event_type, e.origin, e.status, e.occurred_s, \
-             e.occurred_ns, e.recorded_s, e.recorded_ns, e.agent_name, e.sensitive, ",
+             e.occurred_ns, e.recorded_s, e.recorded_ns, e.sent_seconds, e.agent_name, e.sensitive, ",
             $payload,
             " AS payload"
         )
@@ -42,6 +42,7 @@ pub struct EventRow {
     occurred_ns: i32,
     recorded_s: i64,
     recorded_ns: i32,
+    sent_seconds: Option<f64>,
     agent_name: Option<String>,
     sensitive: bool,
     /// None where the query leaves it out.
@@ -79,6 +80,7 @@ impl EventRow {
                 _ => return None,
             },
             occurred_at: Timestamp::new(self.occurred_s, self.occurred_ns).ok()?,
+            sent_seconds: self.sent_seconds,
             recorded_at: Timestamp::new(self.recorded_s, self.recorded_ns).ok()?,
             agent_name,
             payload: Payload::from_parts(self.payload?, sensitive),
@@ -143,6 +145,7 @@ pub struct EventColumns<'a> {
     event_type: Vec<&'a str>,
     agent_name: Vec<Option<&'a str>>,
     payload: Vec<Json<&'a str>>,
+    sent_seconds: Vec<Option<f64>>,
 }
 
 /// JSON as the text that it is.
@@ -206,6 +209,7 @@ impl<'a> EventColumns<'a> {
         self.event_type.push(event.event_type.as_str());
         self.agent_name.push(event.agent_name.as_ref().map(AgentName::as_str));
         self.payload.push(Json(event.payload.as_str()));
+        self.sent_seconds.push(event.sent_seconds);
     }
 
     /// Gives them to `append_events`, in its order.
@@ -232,6 +236,8 @@ impl<'a> EventColumns<'a> {
             .bind(self.event_type)
             .bind(self.agent_name)
             .bind(self.payload)
+            // Few producers send such times.
+            .bind(self.sent_seconds.iter().any(Option::is_some).then_some(self.sent_seconds))
     }
 }
 

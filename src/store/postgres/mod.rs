@@ -151,6 +151,10 @@ impl Store for PostgresStore {
         retried!(&self.readers, connection => find::event(connection, run_id, event_id)).map_err(Fault::into_error)
     }
 
+    fn kind(&self) -> &'static str {
+        "postgresql"
+    }
+
     fn feed_id(&self) -> FeedId {
         self.feed_id
     }

@@ -20,7 +20,7 @@ macro_rules! select {
             "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, r.updated_at, \
              r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
              (SELECT '[' || string_agg(p.json, ',') || ']' FROM run_documents p WHERE p.run = r.run \
-              AND starts_with(p.kind, 'pending_input:') AND p.json IS NOT NULL) AS pending_inputs, \
+              AND starts_with(p.kind, 'pending_input') AND p.json IS NOT NULL) AS pending_inputs, \
              d.json AS status_detail FROM ",
             $from,
             " r LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \

@@ -18,11 +18,13 @@ use super::link::Link;
 const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, \
     started_at, completed_at, usage, ended_by, output_at, NULL::text AS output, NULL::text AS error, \
     NULL::text AS status_detail, NULL::text AS pending_inputs, \
-    (SELECT json_agg(kind)::text FROM run_documents d WHERE d.run = r.run AND starts_with(kind, 'pending_input:') \
-     AND json IS NOT NULL) AS question_kinds FROM runs r WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
+    (SELECT json_agg(CASE kind WHEN 'pending_input' THEN 'pending_input:' || \
+                         substring(json FROM '.requested_seq.:([0-9]+).$') || ':' ELSE kind END)::text \
+     FROM run_documents d WHERE d.run = r.run AND starts_with(kind, 'pending_input') AND json IS NOT NULL) \
+    AS question_kinds FROM runs r WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
 
 const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-    $18, $19, $20, $21, $22, $23, $24)";
+    $18, $19, $20, $21, $22, $23, $24, $25)";
 
 /// The runs as they are stored, locked until the end of the transaction, and new ones with numbers of their own.
 pub async fn heads(

@@ -133,6 +133,10 @@ impl Store for SqliteStore {
         find::event(&self.readers, &self.tail, &self.ids, run_id, event_id).await
     }
 
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
     fn feed_id(&self) -> FeedId {
         self.feed_id
     }

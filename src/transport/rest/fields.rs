@@ -39,6 +39,12 @@ impl<'a> Fields<'a> {
         Some(self.members.swap_remove(index).1.get())
     }
 
+    /// Whether a member is a string.
+    #[must_use]
+    pub fn is_string(&self, name: &str) -> bool {
+        self.members.iter().any(|(member, raw)| member == name && raw.get().starts_with('"'))
+    }
+
     /// Takes a string; `None` when absent or null.
     pub fn string(&mut self, name: &str) -> Result<Option<String>, Problem> {
         self.typed(name, "must be a string")

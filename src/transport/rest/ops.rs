@@ -1,4 +1,4 @@
-//! `/health/live`, `/health/ready`, `/metrics`, `/openapi.json`.
+//! `/health/live`, `/health/ready`, `/health/deps`, `/metrics`, `/openapi.json`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -6,7 +6,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
+use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,7 +18,8 @@ use super::{Gateway, Problem, door_c};
 
 /// The routes for those who run the server.
 pub fn routes() -> OpenApiRouter<Gateway> {
-    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(show_metrics))
+    let routes = OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(dependencies));
+    routes.routes(routes!(show_metrics))
 }
 
 /// The description of all routes.
@@ -41,6 +45,47 @@ async fn ready(State(gateway): State<Gateway>) -> Result<Response, door_c::Refus
         door_c::Refusal::from(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.reason(), message))
     })?;
     Ok(Json(json!({ "status": "ready" })).into_response())
+}
+
+/// What the server depends on.
+#[derive(Serialize, ToSchema)]
+struct HealthDependencies {
+    /// `ok`, or `failed` where any of them failed.
+    status: &'static str,
+    /// Each of them.
+    dependencies: Vec<HealthDependency>,
+}
+
+/// A part without which the server cannot serve.
+#[derive(Serialize, ToSchema)]
+struct HealthDependency {
+    /// Which one: `store`.
+    name: &'static str,
+    /// Its kind: `sqlite` or `postgresql`.
+    kind: &'static str,
+    /// `ok` or `failed`.
+    status: &'static str,
+    /// How long it took to answer, milliseconds.
+    latency_ms: f64,
+    /// The reason in UPPER_SNAKE; null where it is well.
+    #[schema(required)]
+    reason: Option<&'static str>,
+}
+
+/// How each part is that the server depends on.
+#[utoipa::path(get, path = "/health/deps", tag = "operation",
+    responses((status = 200, description = "All are well", body = HealthDependencies),
+              (status = 406, description = "Not acceptable"),
+              (status = 503, description = "One of them failed", body = HealthDependencies)))]
+async fn dependencies(State(gateway): State<Gateway>) -> Response {
+    let began = Instant::now();
+    let (kind, answered) = gateway.service.store_health().await;
+    let latency_ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    let (status, code) =
+        if answered.is_ok() { ("ok", StatusCode::OK) } else { ("failed", StatusCode::SERVICE_UNAVAILABLE) };
+    let reason = answered.err().map(|error| error.reason());
+    let dependencies = vec![HealthDependency { name: "store", kind, status, latency_ms, reason }];
+    (code, Json(HealthDependencies { status, dependencies })).into_response()
 }
 
 /// Counters and times in Prometheus' text format.

@@ -1,8 +1,12 @@
-//! Times as the three documents write them.
+//! Times as the three documents write them, and as clients send them.
 
 use jiff::Timestamp;
 
 use super::Problem;
+use super::fields::Fields;
+use crate::domain::time::{self, EXPECTED, UnixSeconds};
+
+pub use crate::domain::time::unix_seconds;
 
 /// RFC 3339 with microseconds and `Z`: `2024-09-11T23:15:42.834783Z`.
 #[must_use]
@@ -16,35 +20,25 @@ pub fn millis(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// Seconds since 1970 as the double that came in: a double has fewer digits than our nanoseconds, so it comes back.
-#[must_use]
-pub fn float_seconds(at: Timestamp) -> f64 {
-    at.as_second() as f64 + f64::from(at.subsec_nanosecond()) / 1e9
-}
-
-/// The other way; refused where no timestamp is that far.
-pub fn from_float_seconds(field: &str, seconds: f64) -> Result<Timestamp, Problem> {
-    let problem = || Problem::field(field, "must be seconds since 1970, between the years 1 and 9999");
-    if !seconds.is_finite() || seconds < -62_135_596_800.0 {
-        return Err(problem());
+/// Takes a time: ISO 8601 text, or a number of seconds since 1970. Absent or null: the time, and the number where the time does
+/// not give it back, are none.
+pub fn take(fields: &mut Fields<'_>, name: &str) -> Result<(Option<Timestamp>, Option<f64>), Problem> {
+    let path = fields.path_of(name);
+    if fields.is_string(name) {
+        let text = fields.required_string(name)?;
+        return match time::parse(&text) {
+            Some(at) => Ok((Some(at), None)),
+            None => Err(Problem::field(path, EXPECTED)),
+        };
     }
-    let whole = seconds.floor();
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "nanoseconds of a second fit, and the seconds are bounded below"
-    )]
-    let (whole, nanos) = (whole as i64, ((seconds - whole) * 1e9).round() as i32);
-    Timestamp::new(whole, nanos.min(999_999_999)).map_err(|_| problem())
-}
-
-/// RFC 3339, with any offset.
-pub fn from_text(field: &str, text: &str) -> Result<Timestamp, Problem> {
-    let at: Timestamp =
-        text.parse().map_err(|_| Problem::field(field, "must be an RFC 3339 time such as 2026-04-02T10:00:00Z"))?;
-    if at.as_second() < -62_135_596_800 {
-        return Err(Problem::field(field, "must not lie before the year 1"));
+    match fields.number(name) {
+        Ok(None) => Ok((None, None)),
+        Ok(Some(seconds)) if seconds.is_finite() => {
+            let UnixSeconds { at, sent } = UnixSeconds::new(seconds);
+            Ok((at, sent))
+        }
+        _ => Err(Problem::field(path, format!("{EXPECTED}; or a number of seconds since 1970"))),
     }
-    Ok(at)
 }
 
 #[cfg(test)]
@@ -52,22 +46,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_double_of_seconds_comes_back() {
-        for seconds in [1_726_096_542.716_88, 0.1, 0.0, -0.5, -1.25, 1_700_000_000.0, 253_402_207_199.5] {
-            let at = from_float_seconds("timestamp", seconds).unwrap();
-            assert!((float_seconds(at) - seconds).abs() < f64::EPSILON * seconds.abs().max(1.0), "{seconds}");
-        }
-        assert_eq!(float_seconds(from_float_seconds("t", 1_726_096_542.716_88).unwrap()), 1_726_096_542.716_88);
-        for bad in [f64::NAN, f64::INFINITY, 1e18, -1e18] {
-            assert!(from_float_seconds("timestamp", bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn times_are_written_as_the_documents_write_them() {
         let at: Timestamp = "2024-09-11T23:15:42.834783Z".parse().unwrap();
         assert_eq!(micros(at), "2024-09-11T23:15:42.834783Z");
         assert_eq!(millis(at), "2024-09-11T23:15:42.834Z");
         assert_eq!(millis("2026-03-25T14:30:00Z".parse().unwrap()), "2026-03-25T14:30:00.000Z");
+    }
+
+    #[test]
+    fn text_and_numbers_are_times_and_nothing_else_is() {
+        let taken = |json: &str| take(&mut Fields::parse(json, "").unwrap(), "t");
+        let at = |text: &str| text.parse::<Timestamp>().ok();
+        assert_eq!(taken(r#"{"t":"2026-04-02T10:00:00.5"}"#).unwrap(), (at("2026-04-02T10:00:00.5Z"), None));
+        assert_eq!(taken(r#"{"t":1726096542.083}"#).unwrap(), (at("2024-09-11T23:15:42.083Z"), None));
+        assert_eq!(taken(r#"{"t":1e18}"#).unwrap(), (None, Some(1e18)));
+        assert_eq!((taken("{}").unwrap(), taken(r#"{"t":null}"#).unwrap()), ((None, None), (None, None)));
+        for bad in [r#"{"t":"soon"}"#, r#"{"t":true}"#, r#"{"t":[1]}"#, r#"{"t":1e999}"#, r#"{"t":""}"#] {
+            assert_eq!(taken(bad).unwrap_err().field.as_deref(), Some("t"), "{bad}");
+        }
     }
 }

@@ -37,7 +37,15 @@ pub fn run_id(number: usize) -> RunId {
 pub fn new_event(event_type: &str) -> NewEvent {
     let event_type = EventType::parse(event_type).unwrap();
     let payload = Payload::parse(&event_type, json(), &Limits::default()).unwrap();
-    NewEvent { event_id: None, event_type, origin: Origin::User, occurred_at: None, agent_name: None, payload }
+    NewEvent {
+        event_id: None,
+        event_type,
+        origin: Origin::User,
+        occurred_at: None,
+        sent_seconds: None,
+        agent_name: None,
+        payload,
+    }
 }
 
 pub fn append(run: usize, events: usize) -> Append {
@@ -56,6 +64,7 @@ pub fn stored(seq: u64) -> Event {
         event_type,
         origin,
         occurred_at: now,
+        sent_seconds: None,
         recorded_at: now,
         agent_name: None,
         payload,

@@ -53,20 +53,28 @@ fn normalized(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let skipped = if is_time(rest) {
-            out.push_str("<time>");
-            27
-        } else if is_assigned_id(rest) {
-            out.push_str("<id>");
-            36
-        } else {
-            out.push(c);
-            c.len_utf8()
-        };
+        let skipped =
+            if let Some(after) = rest.strip_prefix(OUTPUT_TIMESTAMP).filter(|after| !after.starts_with("null")) {
+                out.push_str(OUTPUT_TIMESTAMP);
+                out.push_str("<seconds>");
+                OUTPUT_TIMESTAMP.len() + after.find([',', '}']).unwrap()
+            } else if is_time(rest) {
+                out.push_str("<time>");
+                27
+            } else if is_assigned_id(rest) {
+                out.push_str("<id>");
+                36
+            } else {
+                out.push(c);
+                c.len_utf8()
+            };
         rest = &rest[skipped..];
     }
     out
 }
+
+/// A time of the server's clock as a number.
+const OUTPUT_TIMESTAMP: &str = "\"output_timestamp\":";
 
 fn is_time(text: &str) -> bool {
     has_shape(text, "0000-00-00T00:00:00.000000Z") && !text.starts_with("2024")

@@ -41,6 +41,59 @@ async fn a_run_begins_queued_with_run_created_that_holds_what_was_sent() {
 }
 
 #[tokio::test]
+async fn a_run_may_have_an_id_of_the_callers_own_and_say_whose_it_is() {
+    let gateway = Gateway::start().await;
+    let body = r#"{"id":"mine","workspace_id":"w-1","subject_id":"u-1","routing":{"region":"eu"},"input":1}"#;
+    let (status, run) = gateway.post("/v1/runs", body).await;
+    assert_eq!((status, &run["id"], &run["status"]), (201, &json!("mine"), &json!("queued")));
+    let (_, page) = gateway.get("/v1/runs/mine/events").await;
+    let value = &page["events"][0]["payload"]["value"];
+    assert_eq!((&value["workspace_id"], &value["subject_id"]), (&json!("w-1"), &json!("u-1")));
+    assert_eq!((&value["routing"], value.get("id")), (&json!({"region": "eu"}), None));
+    let (status, refusal) = gateway.post("/v1/runs", body).await;
+    assert_eq!((status, &refusal["reason_code"]), (409, &json!("run_exists")));
+    // A key makes the repeat of it the same run.
+    let keyed = r#"{"id":"keyed"}"#;
+    assert_eq!(create(&gateway, "k", keyed).await.0, 201);
+    assert_eq!(create(&gateway, "k", keyed).await.0, 200);
+    assert_eq!(create(&gateway, "other", keyed).await.0, 409);
+    for (body, field) in [
+        (r#"{"id":""}"#, "id"),
+        (r#"{"id":7}"#, "id"),
+        (r#"{"workspace_id":7}"#, "workspace_id"),
+        (r#"{"routing":"eu"}"#, "routing"),
+    ] {
+        let (status, refusal) = gateway.post("/v1/runs", body).await;
+        assert!(status == 422 && text(&refusal["error"]).starts_with(field), "{body}: {refusal}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_event_of_a_run_creates_it_unless_the_request_asks_for_one_that_is_there() {
+    let gateway = Gateway::start().await;
+    let publish = async |run: &str, if_match: Option<&str>| {
+        let request = gateway.client.post(gateway.url(&format!("/v1/runs/{run}/events")));
+        let request = if_match.iter().fold(request, |request, value| request.header("if-match", *value));
+        let request = request.header("content-type", "application/json").body(r#"{"type":"run_start","payload":{}}"#);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(publish("new", None).await, 201);
+    assert_eq!(gateway.get("/v1/runs/new").await.1["status"], json!("running"));
+    assert_eq!((publish("none", Some("*")).await, publish("none", Some("1")).await), (404, 412));
+    assert_eq!((publish("none", Some("0")).await, publish("none", Some("*")).await), (201, 201));
+}
+
+#[tokio::test]
+async fn what_the_server_depends_on_is_told_with_its_state() {
+    let gateway = Gateway::start().await;
+    let (status, health) = gateway.get("/health/deps").await;
+    let store = &health["dependencies"][0];
+    assert_eq!((status, &health["status"], &store["status"]), (200, &json!("ok"), &json!("ok")));
+    assert_eq!((&store["name"], &store["kind"], &store["reason"]), (&json!("store"), &json!("sqlite"), &json!(null)));
+    assert!(store["latency_ms"].as_f64().is_some_and(|latency| latency > 0.0), "{health}");
+}
+
+#[tokio::test]
 async fn nothing_has_to_be_given() {
     let gateway = Gateway::start().await;
     for body in ["", "{}", " "] {

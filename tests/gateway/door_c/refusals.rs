@@ -49,8 +49,8 @@ async fn members_of_events_are_checked_by_path_and_nothing_of_a_refused_batch_is
         (r#"{"type":"","payload":{}}"#, "type: must not be empty"),
         (r#"{"type":1,"payload":{}}"#, "type: must be a string"),
         (r#"{"type":"a","payload":{},"seq":1}"#, "seq: is no member"),
-        (r#"{"type":"a","payload":{},"timestamp":"yesterday"}"#, "timestamp: must be an RFC 3339 time"),
-        (r#"{"type":"a","payload":{},"timestamp":1.5}"#, "timestamp: must be a string"),
+        (r#"{"type":"a","payload":{},"timestamp":"yesterday"}"#, "timestamp: must be an ISO 8601 time"),
+        (r#"{"type":"a","payload":{},"timestamp":true}"#, "timestamp: must be an ISO 8601 time"),
         (r#"{"type":"a","payload":{},"event_id":""}"#, "event_id: must not be empty"),
         (r#"{"type":"a","payload":{},"agent_name":"\u0007"}"#, "agent_name: must not hold control characters"),
     ] {
@@ -83,7 +83,6 @@ async fn a_run_that_is_not_there_is_not_found_by_any_route() {
             (Method::GET, "", None),
             (Method::GET, "/events", None),
             (Method::GET, "/events/stream", None),
-            (Method::POST, "/events", Some(event)),
             (Method::POST, "/signal", Some(r#"{"action":"approve"}"#)),
             (Method::POST, "/cancel", Some("")),
             (Method::POST, "/resume", Some("{}")),
@@ -94,7 +93,12 @@ async fn a_run_that_is_not_there_is_not_found_by_any_route() {
             check(&refusal, "run_not_found", "run ");
         }
     }
-    assert_eq!(gateway.get("/v1/runs").await.1["runs"], json!([]), "an event makes no run here");
+    for id in ["%FF", "%00", &"r".repeat(201)] {
+        let (status, refusal) = gateway.post(&format!("/v1/runs/{id}/events"), event).await;
+        assert_eq!(status, 422, "{id}");
+        check(&refusal, "invalid_field", "id: must ");
+    }
+    assert_eq!(gateway.get("/v1/runs").await.1["runs"], json!([]));
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ pub fn form(view: View) -> EventForm {
 
 fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     let (run_id, event_id) = (string(event.run_id.as_str()), string(event.event_id.as_str()));
-    let timestamp = to_string(&time::float_seconds(event.occurred_at)).unwrap_or_default();
+    let timestamp =
+        to_string(&event.sent_seconds.unwrap_or_else(|| time::unix_seconds(event.occurred_at))).unwrap_or_default();
     let (event_type, payload) = (string(event.event_type.as_str()), never_null(&payload.json));
     let (created_at, origin) = (time::micros(event.recorded_at), origin(event.origin));
     out.push_str(&format!(r#"{{"event_id":{event_id},"timestamp":{timestamp},"type":{event_type},"payload":"#));

@@ -68,10 +68,9 @@ fn listed(run_id: &RunId, events: &[&RawValue], path: &str, limits: &Limits) -> 
 
 fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<NewEvent, Problem> {
     let (type_path, payload_path) = (fields.path_of("type"), fields.path_of("payload"));
-    let timestamp_path = fields.path_of("timestamp");
     let event_type = EventType::parse(&fields.required_string("type")?)
         .map_err(|error| super::extract::renamed(error, "type", &type_path))?;
-    let at = fields.number("timestamp")?.map(|seconds| time::from_float_seconds(&timestamp_path, seconds));
+    let (occurred_at, sent_seconds) = time::take(&mut fields, "timestamp")?;
     let payload = fields.raw("payload").filter(|text| *text != "null").unwrap_or("{}");
     fields.finish()?;
     let payload = Payload::parse(&event_type, payload, limits).map_err(|error| error.under(&payload_path))?;
@@ -79,7 +78,8 @@ fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<
         event_id: event_id(run_id, &event_type, payload.as_str()),
         origin: origin(&event_type),
         event_type,
-        occurred_at: at.transpose()?,
+        occurred_at,
+        sent_seconds,
         agent_name: None,
         payload,
     })

@@ -11,7 +11,7 @@ use crate::domain::redaction::members::{decode_lossy, elements};
 use crate::domain::{Error, EventFilter, Result, Run, RunId, RunStatus, Scope, record};
 use crate::service::Service;
 use crate::service::list::ListEvents;
-use crate::transport::rest::time::micros;
+use crate::transport::rest::time::{micros, unix_seconds};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -78,10 +78,10 @@ pub struct StructureRun {
     /// When its last event was recorded.
     #[schema(format = DateTime)]
     updated_at: String,
-    /// When its code was first loaded or running, by the producer's clock; null before.
+    /// When its code was first loaded or running, as its runtime says, else by the producer's clock; null before.
     #[schema(required, format = DateTime)]
     started_at: Option<String>,
-    /// When it ended, by the producer's clock; null before.
+    /// When it ended, likewise; null before.
     #[schema(required, format = DateTime)]
     completed_at: Option<String>,
     /// Where it stands.
@@ -93,9 +93,9 @@ pub struct StructureRun {
     /// What it produced: `output_task_output` of its FinishStructureRunEvent; null before.
     #[schema(value_type = serde_json::Value)]
     output: Option<Box<RawValue>>,
-    /// When its output was recorded; null before.
-    #[schema(required, format = DateTime)]
-    output_timestamp: Option<String>,
+    /// When its output was recorded, in seconds since 1970; null before.
+    #[schema(required)]
+    output_timestamp: Option<f64>,
     /// What the platform said about how it ended; null when nothing was said.
     #[schema(value_type = serde_json::Value)]
     status_detail: Option<Box<RawValue>>,
@@ -117,7 +117,7 @@ impl StructureRun {
             args,
             env_vars,
             output: run.output_json.map(document).transpose()?,
-            output_timestamp: run.output_at.map(micros),
+            output_timestamp: run.output_at.map(unix_seconds),
             status_detail: run.status_detail_json.map(document).transpose()?,
         })
     }

@@ -71,8 +71,8 @@ pub struct NewStructureEvent {
     /// What happened; no control characters.
     #[schema(rename = "type", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub r#type: String,
-    /// Seconds since 1970; without it the server's clock counts.
-    #[schema(minimum = -62135596800.0, maximum = 253402207200.0)]
+    /// Seconds since 1970, which come back as they were sent; ISO 8601 text is taken too. Without it, and where it is no time of
+    /// the years 1 to 9999, the server's clock counts.
     pub timestamp: Option<f64>,
     /// Anything, kept as sent; absent or null is stored as `{}`.
     pub payload: Option<Value>,

@@ -56,7 +56,8 @@ pub struct IngestEvent {
     #[serde(default)]
     #[schema(value_type = HashMap<String, Value>)]
     pub payload: Map<String, Value>,
-    /// RFC 3339 time of the producer's clock. Absent: the server's.
+    /// Time of the producer's clock, ISO 8601, without an offset UTC; a number of seconds since 1970 is taken too. Absent: the
+    /// server's.
     #[schema(example = "2026-04-02T10:00:00Z", format = DateTime)]
     pub occurred_at: Option<String>,
     /// The agent; the first event that names one names the run's.
@@ -80,6 +81,8 @@ pub enum IngestAnswer {
 /// A stored event.
 #[derive(Serialize, ToSchema)]
 pub struct Ingested {
+    /// `ok`: the event is stored.
+    status: &'static str,
     event_id: String,
     sdk_run_id: String,
     /// Its place in the run: 1, 2, 3 … without a gap. Also the cursor of everything after it.
@@ -95,6 +98,7 @@ pub struct Ingested {
 impl Ingested {
     fn new(run_id: &RunId, status: RunStatus, event: &Published) -> Self {
         Self {
+            status: "ok",
             event_id: event.event_id.to_string(),
             sdk_run_id: run_id.to_string(),
             seq: event.seq,
@@ -218,8 +222,7 @@ fn new_event(mut fields: Fields<'_>, limits: &Limits) -> Result<(RunId, NewEvent
     let run_id = RunId::parse(&fields.required_string("sdk_run_id")?).map_err(at(fields.path_of("sdk_run_id")))?;
     let event_type = fields.required_string("event_type")?;
     let event_type = EventType::parse(&event_type).map_err(at(fields.path_of("event_type")))?;
-    let occurred_at = fields.string("occurred_at")?;
-    let occurred_at = occurred_at.map(|text| time::from_text(&fields.path_of("occurred_at"), &text)).transpose()?;
+    let (occurred_at, sent_seconds) = time::take(&mut fields, "occurred_at")?;
     let agent_name = fields.string("agent_name")?.map(|name| AgentName::parse(&name));
     let agent_name = agent_name.transpose().map_err(at(fields.path_of("agent_name")))?;
     let event_id = fields.string("event_id")?.map(|id| EventId::parse(&id));
@@ -231,5 +234,5 @@ fn new_event(mut fields: Fields<'_>, limits: &Limits) -> Result<(RunId, NewEvent
     let payload = Payload::parse(&event_type, payload, limits).map_err(at(fields.path_of("payload")))?;
     fields.finish()?;
     let origin = Origin::default_for(&event_type);
-    Ok((run_id, NewEvent { event_id, event_type, origin, occurred_at, agent_name, payload }))
+    Ok((run_id, NewEvent { event_id, event_type, origin, occurred_at, sent_seconds, agent_name, payload }))
 }

@@ -2,26 +2,34 @@
 
 use serde_json::Value;
 
-use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload};
+use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
 use crate::service::control::Control;
 use crate::service::runs;
 use crate::transport::rest::fields::{self, Fields};
 use crate::transport::rest::{Problem, time};
 
 /// The members of a run to be, in the order in which `run.created` has them, and what each is.
-const CREATE_MEMBERS: [(&str, &str); 6] = [
+const CREATE_MEMBERS: [(&str, &str); 9] = [
     ("input", ""),
     ("metadata", "an object"),
     ("attachment_refs", "an array"),
     ("sensitivity_tags", "an array"),
     ("streaming", "true or false"),
     ("routing_hint", "a string"),
+    ("routing", "an object"),
+    ("workspace_id", "a string"),
+    ("subject_id", "a string"),
 ];
 
-/// `run.created` with the members as they were sent, null included. No body, or null for one, gives none.
-pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<NewEvent, Problem> {
+/// `run.created` with the members as they were sent, null included, and the id that the run is to have, if the client chose one.
+/// No body, or null for one, gives none.
+pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<(Option<RunId>, NewEvent), Problem> {
     let mut payload = format!(r#"{{"request_id":{}"#, Value::from(request_id));
     let mut fields = Fields::parse(or_empty(text), "")?;
+    let id = fields.string("id")?.map(|id| RunId::parse(&id)).transpose().map_err(|error| match error {
+        Error::InvalidField { problem, .. } => Problem::field("id", problem),
+        other => other.into(),
+    })?;
     for (name, kind) in CREATE_MEMBERS {
         if let Some(raw) = fields.raw(name) {
             if !is_kind(raw, kind) {
@@ -32,7 +40,7 @@ pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<NewE
     }
     fields.finish()?;
     payload.push('}');
-    Ok(runs::created_event(payload, limits).map_err(|error| error.under("body"))?)
+    Ok((id, runs::created_event(payload, limits).map_err(|error| error.under("body"))?))
 }
 
 /// By the first character: the text is JSON. Null is none of the kinds and allowed for each.
@@ -68,8 +76,7 @@ fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewE
     let at = |error: Error| Problem::from(if path.is_empty() { error } else { error.under(path) });
     let event_type = EventType::parse(&fields.required_string("type")?).map_err(at)?;
     let payload = fields.raw("payload").ok_or_else(|| at(Error::invalid("payload", "must be set")))?;
-    let timestamp = fields.string("timestamp")?;
-    let occurred_at = timestamp.map(|text| time::from_text(&fields.path_of("timestamp"), &text)).transpose()?;
+    let (occurred_at, sent_seconds) = time::take(&mut fields, "timestamp")?;
     let event_id = fields.string("event_id")?.map(|text| EventId::parse(&text)).transpose().map_err(at)?;
     let agent_name = fields.string("agent_name")?.map(|text| AgentName::parse(&text)).transpose().map_err(at)?;
     fields.finish()?;
@@ -77,6 +84,7 @@ fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewE
         event_id,
         origin: Origin::default_for(&event_type),
         occurred_at,
+        sent_seconds,
         agent_name,
         payload: Payload::parse(&event_type, payload, limits).map_err(|error| at(error.under("payload")))?,
         event_type,

@@ -15,30 +15,39 @@ use crate::transport::rest::query::Query;
 use crate::transport::rest::{Gateway, body as request_body};
 use crate::transport::sse::EventForm;
 
+use super::headers::IfMatch;
 use super::schema::{
     ConditionHeader, EventsQuery, PublicError, PublicNewEvents, PublicPublished, PublicPublishedEvent, PublicRunEvents,
     RefusedBody, RefusedCall,
 };
-use super::{Id, Refusal, body, headers, present, read, run_id};
+use super::{Id, Refusal, body, headers, new_run_id, present, read, run_id};
 
-/// Publishes one event, or an array of events: all are stored, or none. `If-Match` makes it conditional.
+/// Publishes one event, or an array of events: all are stored, or none. The first event of a run that is not there creates it.
+/// `If-Match` makes it conditional.
 #[utoipa::path(post, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "publish_public_run_events",
     params(("id" = String, Path, description = "The run"), ConditionHeader),
     request_body = PublicNewEvents,
     responses((status = 201, description = "All events are stored", body = PublicPublished),
-        (status = 404, description = "No such run", body = PublicError),
+        (status = 404, description = "No such run, and If-Match asks for one", body = PublicError),
         (status = 409, description = "An event_id is taken by an event with other content, or the run has ended and \
             the server is strict about it", body = PublicError),
         (status = 412, description = "The run ends at another seq than If-Match says", body = PublicError),
         (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
 pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, Refusal> {
-    let run_id = run_id(id)?;
+    let run_id = new_run_id(id)?;
     read::no_parameters(request.uri())?;
-    let expected_last_seq = headers::if_match(request.headers())?;
+    let if_match = headers::if_match(request.headers())?;
     let limits = gateway.service.limits();
     let text = request_body::text(request, limits.max_request_bytes).await?;
     let events = body::new_events(&text, limits)?;
-    gateway.service.require_run(&run_id).await?;
+    let expected_last_seq = match if_match {
+        None => None,
+        Some(IfMatch::LastSeq(seq)) => Some(seq),
+        Some(IfMatch::Exists) => {
+            gateway.service.require_run(&run_id).await?;
+            None
+        }
+    };
     let publish = Publish { run_id, events, expected_last_seq };
     let appended = gateway.service.publish(publish).await.map_err(Refusal::of_conditional)?;
     let events = appended.events.into_iter().map(|event| PublicPublishedEvent {

@@ -19,17 +19,26 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// The seq that the run must end at, plain or quoted as an entity tag. `*` asks for a run that exists, which each does.
-pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+/// What a publish asks of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMatch {
+    /// It exists.
+    Exists,
+    /// It ends at this seq; 0: it does not exist.
+    LastSeq(u64),
+}
+
+/// The seq that the run must end at, plain or quoted as an entity tag; `*` asks for a run that exists.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
     let Some(text) = one(headers, "If-Match")? else { return Ok(None) };
     if text == "*" {
-        return Ok(None);
+        return Ok(Some(IfMatch::Exists));
     }
     let digits = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&text);
     let is_decimal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let seq = digits.parse().ok().filter(|_| is_decimal);
     let problem = || Problem::field("If-Match", "must be the run's last seq, such as 12 or \"12\"");
-    seq.map(Some).ok_or_else(problem)
+    seq.map(|seq| Some(IfMatch::LastSeq(seq))).ok_or_else(problem)
 }
 
 #[cfg(test)]
@@ -42,8 +51,9 @@ mod tests {
 
     #[test]
     fn if_match_takes_a_seq_plain_or_quoted() {
-        for (text, seq) in [("12", Some(12)), ("\"12\"", Some(12)), ("0", Some(0)), ("*", None)] {
-            assert_eq!(if_match(&headers("if-match", text)).unwrap(), seq, "{text}");
+        let (twelve, none) = (IfMatch::LastSeq(12), IfMatch::LastSeq(0));
+        for (text, asked) in [("12", twelve), ("\"12\"", twelve), ("0", none), ("*", IfMatch::Exists)] {
+            assert_eq!(if_match(&headers("if-match", text)).unwrap(), Some(asked), "{text}");
         }
         for bad in ["", "\"", "\"\"", "W/\"12\"", "\"1\", \"2\"", "+1", "-1", "99999999999999999999", "x"] {
             let problem = if_match(&headers("if-match", bad)).unwrap_err();

@@ -1,7 +1,7 @@
 //! Door C: public run events, as in `reference/public-run-events.md`.
 //!
-//! Where the page is silent: a run begins with POST `/v1/runs`, so events for a run that is not there are refused with
-//! 404; an id that no run can have is a run that is not there; repeated keys and ids answer as the first time.
+//! Where the page is silent: a run begins with POST `/v1/runs` or with its first event; an id that no run can have is a run that
+//! is not there; repeated keys and ids answer as the first time.
 
 mod body;
 mod control;
@@ -39,6 +39,15 @@ pub fn routes() -> OpenApiRouter<Gateway> {
 
 /// The `{id}` of a path as it came.
 type Id = Result<Path<String>, PathRejection>;
+
+/// The run of a path to which events are published, which may create it.
+fn new_run_id(path: Id) -> Result<RunId, Problem> {
+    let Ok(Path(text)) = path else { return Err(Problem::field("id", "must be UTF-8, percent-encoded")) };
+    RunId::parse(&text).map_err(|error| match error {
+        Error::InvalidField { problem, .. } => Problem::field("id", problem),
+        other => other.into(),
+    })
+}
 
 /// The run of a path. An id that no run can have is not found, like any other id that no run has.
 fn run_id(path: Id) -> Result<RunId, Problem> {

@@ -25,7 +25,7 @@ use super::{Id, Refusal, body, headers, present, read, run_id};
     request_body = Option<PublicCreateRun>,
     responses((status = 201, description = "The run was created", body = PublicRun),
         (status = 200, description = "An earlier request with this key created the run", body = PublicRun),
-        (status = 409, description = "The key was used with another body", body = PublicError),
+        (status = 409, description = "The key was used with another body, or the id is taken", body = PublicError),
         (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
 pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, Refusal> {
     read::no_parameters(request.uri())?;
@@ -34,9 +34,10 @@ pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> R
     let text = request_body::text(request, limits.max_request_bytes).await?;
     // The id of the event's request is that of the key, so that a repeated request writes the same event.
     let request_id = key.as_deref().map_or_else(this_request::current_id, keyed_request_id);
+    let (run_id, first_event) = body::run_created(&text, &request_id, limits)?;
     let create = CreateRun {
-        run_id: None,
-        first_event: Some(body::run_created(&text, &request_id, limits)?),
+        run_id,
+        first_event: Some(first_event),
         idempotency_key: key,
         agent_name: None,
         structure_id: None,

@@ -12,6 +12,9 @@ use crate::transport::rest::query::PublicView;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublicCreateRun {
+    /// The id of the run; absent: the server gives one.
+    #[schema(min_length = 1, max_length = 200, pattern = "^[!-~]+$")]
+    pub id: Option<String>,
     /// What the run shall work on.
     #[schema(required = false)]
     pub input: Value,
@@ -26,6 +29,13 @@ pub struct PublicCreateRun {
     pub streaming: Option<bool>,
     /// Where the client would like it to run.
     pub routing_hint: Option<String>,
+    /// How it is routed.
+    #[schema(value_type = Option<Object>)]
+    pub routing: Option<Value>,
+    /// The client's workspace.
+    pub workspace_id: Option<String>,
+    /// Whom the run is for.
+    pub subject_id: Option<String>,
 }
 
 /// One event, or many.
@@ -53,7 +63,7 @@ pub struct PublicNewEvent {
     /// What is told of it: any JSON.
     #[schema(required = true)]
     pub payload: Value,
-    /// When, by the producer's clock; absent: now.
+    /// When, by the producer's clock: ISO 8601, without an offset UTC; a number of seconds since 1970 is taken too. Absent: now.
     #[schema(format = DateTime)]
     pub timestamp: Option<String>,
     /// The same id with the same content is stored once.
