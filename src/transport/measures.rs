@@ -64,4 +64,16 @@ fn describe() {
     metrics::describe_gauge!("runlog_subscriptions", "Open subscriptions");
     metrics::describe_histogram!("runlog_commit_events", Unit::Count, "Events in one commit");
     metrics::describe_histogram!("runlog_commit_seconds", Unit::Seconds, "Time of one commit, to the disk");
+    metrics::describe_gauge!(
+        "runlog_sqlite_unindexed_entries",
+        "Entries at the end of the log that no index covers yet, as of the last step of maintenance"
+    );
+    metrics::describe_counter!(
+        "runlog_sqlite_maintenance_failures_total",
+        "Steps of maintenance that failed and are tried again, by work: seal, merge (and removal), checkpoint"
+    );
+    metrics::describe_counter!(
+        "runlog_sqlite_log_rereads_total",
+        "Failed commits after which the end of the log had to be read from the file again"
+    );
 }

@@ -135,6 +135,76 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_space_brings_the_same_p
     }
 }
 
+/// Publishes small events until a seal has met the full disk. The first to meet it may be a commit, then there is another
+/// round, from another place in the write-ahead log.
+async fn fill_until_a_seal_fails(server: &Server, ballast: &Path) -> (usize, usize) {
+    let mut events = server.events().await;
+    let mut acked = 0;
+    for round in 1..=50 {
+        fill(ballast);
+        loop {
+            if let Err(refused) = publish_numbered(&mut events, acked).await {
+                assert!(is_full(&refused), "{refused:?}");
+                break;
+            }
+            acked += 1;
+            if server.metric(SEAL_FAILURES).await > 0.0 {
+                return (acked, round);
+            }
+        }
+        std::fs::remove_file(ballast).unwrap();
+        for _ in 0..30 + round {
+            eventually("space", async || publish_numbered(&mut events, acked).await.is_ok()).await;
+            acked += 1;
+        }
+    }
+    panic!("no seal failed");
+}
+
+async fn publish_numbered(events: &mut client::Events, n: usize) -> Result<(), Status> {
+    let numbered = vec![event(&format!("e{n}"), "step", &format!("{{\"n\":{n}}}"))];
+    events.publish(publish("r", numbered)).await.map(drop)
+}
+
+/// How many lines of the log say so of seals.
+fn says_of_seal(log: &str, text: &str) -> usize {
+    log.lines().filter(|line| line.contains(text) && line.contains("\"seal\"")).count()
+}
+
+const SEAL_FAILURES: &str = "runlog_sqlite_maintenance_failures_total{work=\"seal\"}";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seal_that_met_a_full_disk_goes_on_once_there_is_space_and_no_commit_reads_the_log_again() {
+    let Some(disk) = SmallDisk::mount(64) else { return };
+    let (file, ballast) = (disk.path().join("runlog.db"), disk.path().join("ballast"));
+    let server = Server::with(&file, &["--seal-entries", "1"]).await;
+    let (mut acked, outages) = fill_until_a_seal_fails(&server, &ballast).await;
+    std::fs::remove_file(&ballast).unwrap();
+    let mut events = server.events().await;
+    eventually("the end of the log is sealed again", async || {
+        let is_stored = publish_numbered(&mut events, acked).await.is_ok();
+        acked += usize::from(is_stored);
+        is_stored && says_of_seal(&server.log(), "maintenance of the store works again") > 0
+    })
+    .await;
+    let failures = server.metric(SEAL_FAILURES).await;
+    for _ in 0..100 {
+        publish_numbered(&mut events, acked).await.unwrap();
+        acked += 1;
+        assert!(server.metric("runlog_sqlite_unindexed_entries").await <= 2.0, "the unsealed end stays short");
+    }
+    assert_eq!(server.metric(SEAL_FAILURES).await.to_bits(), failures.to_bits(), "no further seal fails");
+    assert_eq!(server.metric("runlog_sqlite_log_rereads_total").await.to_bits(), 0f64.to_bits());
+    let log = server.log();
+    assert!(says_of_seal(&log, "maintenance of the store failed") <= outages, "once for each outage: {log}");
+
+    server.kill().await;
+    let server = Server::start(&file).await;
+    let stored = client::list(&mut server.events().await, "r").await;
+    assert!(stored.iter().enumerate().all(|(n, event)| event.event_id == format!("e{n}")));
+    assert_eq!(stored.len(), acked, "nothing acknowledged is lost, and nothing is there twice");
+}
+
 #[tokio::test]
 async fn a_server_that_finds_a_full_disk_says_so_and_starts_once_there_is_space() {
     let Some(disk) = SmallDisk::mount(8) else { return };

@@ -214,6 +214,19 @@ impl Server {
         self.process.ended().await
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log.borrow().clone()
+    }
+
+    /// What `/metrics` says of this series; 0 where it is not there.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let answer = within("the metrics", reqwest::get(format!("{}/metrics", self.url()))).await.unwrap();
+        let text = answer.text().await.unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     /// Resident memory, bytes.
     pub fn memory_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();

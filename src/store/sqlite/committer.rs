@@ -93,7 +93,7 @@ impl Committer {
         let Self { planner, writer } = self;
         let is_large = planned.writes.as_ref().is_some_and(|writes| writes.events() >= LARGE_COMMIT_EVENTS);
         // After a failure nothing is planned before the file was asked.
-        let has_failed = AtomicBool::new(writer.stale);
+        let has_failed = AtomicBool::new(writer.stale || writer.refusal().is_some());
         let is_taken = AtomicBool::new(false);
         let is_idle = || level.is_idle() && !is_taken.load(Ordering::Relaxed);
         let work = async {
@@ -154,6 +154,9 @@ impl Committer {
         if self.writer.stale {
             let heads = self.writer.refresh().await?;
             self.planner.replace(heads);
+        }
+        if let Some(refusal) = self.writer.refusal() {
+            return Err(refusal);
         }
         self.planner.load(&mut self.writer.connection, appends).await
     }

@@ -52,3 +52,29 @@ pub fn from_sqlx(error: sqlx::Error) -> Error {
         },
     }
 }
+
+/// Why a step of maintenance failed. Whoever tries it again logs it, once for an outage.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// SQLite said so.
+    #[error("{0}")]
+    Sqlite(#[from] sqlx::Error),
+    /// What was read makes no sense.
+    #[error("{0}")]
+    Content(#[from] Error),
+}
+
+impl StepError {
+    /// For a caller that does not try again.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Sqlite(error) => from_sqlx(error),
+            Self::Content(error) => error,
+        }
+    }
+
+    /// Whether the disk was full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if primary_code(error) == Some(FULL))
+    }
+}

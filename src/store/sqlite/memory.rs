@@ -46,6 +46,14 @@ impl Memory {
     }
 }
 
+/// The number of the newest run, and the position of the last event in the file.
+pub async fn ends(writer: &mut SqliteConnection) -> Result<(i64, u64)> {
+    const ENDS: &str = "SELECT (SELECT coalesce(max(run), 0) FROM runs), \
+        coalesce((SELECT pos + count - 1 FROM log ORDER BY pos DESC LIMIT 1), 0)";
+    let (last_run, last_position): (i64, i64) = sqlx::query_as(ENDS).fetch_one(writer).await.map_err(from_sqlx)?;
+    Ok((last_run, last_position.unsigned_abs()))
+}
+
 async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
     let (sealed, last_run): (i64, i64) =
         sqlx::query_as("SELECT sealed_pos, (SELECT coalesce(max(run), 0) FROM runs) FROM store")

@@ -9,9 +9,11 @@
 //! | `known` | which stored events a group of appends repeats |
 //! | `heads`, `ids`, `tail` | what they keep in memory: runs, ids, and the end of the log that no index covers yet |
 //! | `upkeep`, `seal` | what is done between commits: moving that end into the indexes, slice by slice |
+//! | `transaction`, `backoff` | the transactions of that, and the pauses after one that failed |
 //! | `wal`, `growth` | the write-ahead log: its way into the database, its bound, its length |
 //! | `read`, `runs`, `find`, `view_flag` | the readers' side |
 
+mod backoff;
 mod committer;
 mod error;
 mod find;
@@ -28,6 +30,7 @@ mod runs;
 mod schema;
 mod seal;
 mod tail;
+mod transaction;
 mod upkeep;
 mod view_flag;
 mod wal;

@@ -8,15 +8,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use crate::domain::Result;
 use crate::store::layout::Entry;
 
-use super::error::from_sqlx;
+use super::error::StepError;
 use super::ids::Ids;
-use super::ids::build::{Build, Source};
+use super::ids::build::{Build, Part, Source};
 use super::tail::Tail;
+use super::transaction;
 use super::view_flag::ViewFlag;
 
 /// Log bytes after which a seal is due, since a start has to read the unsealed end.
@@ -63,36 +63,23 @@ impl Seal {
     }
 
     /// Writes the next entries, or blocks of ids when those are done; returns whether all is sealed. Both memories forget
-    /// it then.
+    /// it then. After an error the same slice is next.
     pub async fn slice(
         &mut self,
         writer: &mut SqliteConnection,
         tail: &Tail,
         ids: &Ids,
         (max_entries, max_blocks): (usize, u32),
-    ) -> Result<bool> {
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
+    ) -> Result<bool, StepError> {
         let end = self.entries.len().min(self.written + max_entries);
-        let entries = &self.entries[self.written..end];
-        write_entries(&mut transaction, entries).await?;
-        write_ends(&mut transaction, tail, entries).await?;
         // A slice of few entries has room for as many of the ids.
-        let share = max_entries - entries.len();
+        let share = max_entries - (end - self.written);
         let room = u32::try_from(share * max_blocks as usize / max_entries).unwrap_or(max_blocks);
-        let mut segment = None;
-        let mut is_last = end == self.entries.len();
-        if let (true, Some(build)) = (is_last, &mut self.ids) {
-            if room > 0 {
-                segment = build.write(&mut transaction, room).await?;
-            }
-            is_last = segment.is_some();
-        }
-        if is_last {
-            let sealed = sqlx::query("UPDATE store SET sealed_pos = ?").bind(self.last_position.cast_signed());
-            sealed.execute(&mut *transaction).await.map_err(from_sqlx)?;
-        }
-        transaction.commit().await.map_err(from_sqlx)?;
+        transaction::begin(writer).await?;
+        let written = self.write(writer, tail, end, room).await;
+        let (part, is_last) = transaction::end(writer, written).await?;
         self.written = end;
+        let segment = self.ids.as_mut().zip(part).and_then(|(build, part)| build.advance(part));
         if is_last {
             tail.forget(self.last_position);
             if let Some(segment) = segment {
@@ -101,10 +88,34 @@ impl Seal {
         }
         Ok(is_last)
     }
+
+    /// The entries up to `end`, blocks of ids behind the last one, and after all of them how far the log is sealed.
+    async fn write(
+        &self,
+        transaction: &mut SqliteConnection,
+        tail: &Tail,
+        end: usize,
+        max_blocks: u32,
+    ) -> Result<(Option<Part>, bool), StepError> {
+        let entries = &self.entries[self.written..end];
+        write_entries(transaction, entries).await?;
+        write_ends(transaction, tail, entries).await?;
+        let has_entries = end < self.entries.len();
+        let part = match &self.ids {
+            Some(build) if !has_entries && max_blocks > 0 => Some(build.write(transaction, max_blocks).await?),
+            _ => None,
+        };
+        let is_last = !has_entries && (self.ids.is_none() || part.as_ref().is_some_and(Part::is_last));
+        if is_last {
+            let sealed = sqlx::query("UPDATE store SET sealed_pos = ?").bind(self.last_position.cast_signed());
+            sealed.execute(transaction).await?;
+        }
+        Ok((part, is_last))
+    }
 }
 
 /// A seal that was cut off may have written some of them, the same.
-async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, Entry)]) -> Result<()> {
+async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, Entry)]) -> Result<(), StepError> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -124,18 +135,22 @@ async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, Entr
             .bind(entry.length)
             .bind(ViewFlag::of(entry.sensitive));
     }
-    query.execute(transaction).await.map_err(from_sqlx)?;
+    query.execute(transaction).await?;
     Ok(())
 }
 
 /// Writes how far the runs of these entries go by now: further than the entries, where events came since the seal began.
-async fn write_ends(transaction: &mut SqliteConnection, tail: &Tail, entries: &[(i64, Entry)]) -> Result<()> {
+async fn write_ends(
+    transaction: &mut SqliteConnection,
+    tail: &Tail,
+    entries: &[(i64, Entry)],
+) -> Result<(), StepError> {
     let runs = entries.chunk_by(|(one, _), (other, _)| one == other).map(|entries| entries[0].0);
     let ends: Vec<(i64, u64, Timestamp)> =
         runs.filter_map(|run| tail.end(run).map(|end| (run, end.last_seq, end.updated_at))).collect();
     const ENDS: &str = "UPDATE runs SET last_seq = j.value ->> 1, updated_at = j.value ->> 2
         FROM json_each(?) j WHERE runs.run = j.value ->> 0";
     let ends = sqlx::query(ENDS).bind(serde_json::to_string(&ends).unwrap_or_default());
-    ends.execute(transaction).await.map_err(from_sqlx)?;
+    ends.execute(transaction).await?;
     Ok(())
 }

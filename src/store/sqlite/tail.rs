@@ -126,6 +126,19 @@ impl Tail {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Takes back what was pushed for a commit that did not happen; returns how many entries.
+    pub fn retract(&self) -> usize {
+        let last_position = self.last_position();
+        let mut retracted = 0;
+        self.write().retain(|_, tail| {
+            let committed = tail.entries.partition_point(|entry| entry.row <= last_position);
+            retracted += tail.entries.len() - committed;
+            tail.entries.truncate(committed);
+            !tail.entries.is_empty()
+        });
+        retracted
+    }
+
     /// Takes what was read from the log in place of what was known, in one step for the readers.
     pub fn replace(
         &self,

@@ -11,9 +11,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::domain::Result;
-
-use super::error::from_sqlx;
+use super::backoff::Backoff;
 
 /// Bytes of commits after which the task moves what there is.
 const MOVED_AT_ONCE_BYTES: usize = 4 << 20;
@@ -37,6 +35,7 @@ pub struct Checkpoints {
     length: Arc<AtomicI64>,
     page_bytes: i64,
     written_bytes: usize,
+    backoff: Backoff,
 }
 
 impl Checkpoints {
@@ -49,14 +48,14 @@ impl Checkpoints {
         let task = tokio::spawn(async move {
             while next.recv().await.is_some() {
                 let moved = move_pages(&mut connection, page_bytes).await.inspect_err(|error| {
-                    tracing::warn!(%error, "moving the write-ahead log failed; it is tried again");
+                    tracing::debug!(%error, "moving the write-ahead log failed");
                 });
                 // After a failure the writer tries: its own error is the one that counts.
                 shared.store(moved.unwrap_or(LONG_BYTES), Ordering::Release);
             }
             let _ = connection.close().await;
         });
-        Ok(Self { due, task, length, page_bytes, written_bytes: 0 })
+        Ok(Self { due, task, length, page_bytes, written_bytes: 0, backoff: Backoff::new("checkpoint") })
     }
 
     /// So many bytes were committed, about.
@@ -71,12 +70,17 @@ impl Checkpoints {
     }
 
     /// Between two commits: keeps the log within its bound.
-    pub async fn bound(&mut self, writer: &mut SqliteConnection) -> Result<()> {
-        if self.length.load(Ordering::Acquire) < LONG_BYTES {
-            return Ok(());
+    pub async fn bound(&mut self, writer: &mut SqliteConnection) {
+        if self.length.load(Ordering::Acquire) < LONG_BYTES || !self.backoff.allows() {
+            return;
         }
+        let moved = self.move_rest(writer).await;
+        self.backoff.record(&moved);
+    }
+
+    async fn move_rest(&mut self, writer: &mut SqliteConnection) -> sqlx::Result<()> {
         if move_pages(writer, self.page_bytes).await? > MAX_BYTES {
-            sqlx::query("PRAGMA wal_checkpoint(RESTART)").execute(writer).await.map_err(from_sqlx)?;
+            sqlx::query("PRAGMA wal_checkpoint(RESTART)").execute(writer).await?;
         }
         self.length.store(0, Ordering::Release);
         Ok(())
@@ -92,8 +96,7 @@ impl Checkpoints {
 }
 
 /// Moves what can be moved without waiting for anybody; returns how long the log is.
-async fn move_pages(connection: &mut SqliteConnection, page_bytes: i64) -> Result<i64> {
-    let (_, pages, _): (i64, i64, i64) =
-        sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await.map_err(from_sqlx)?;
+async fn move_pages(connection: &mut SqliteConnection, page_bytes: i64) -> sqlx::Result<i64> {
+    let (_, pages, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
     Ok(pages * page_bytes)
 }

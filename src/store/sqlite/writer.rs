@@ -7,15 +7,15 @@ use std::time::Instant;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 
-use crate::domain::Result;
 use crate::domain::event::Appended;
+use crate::domain::{Error, Result};
 use crate::store::CommitListener;
 
 use super::error::{from_sqlx, of_commit};
 use super::growth::Growth;
 use super::heads::Heads;
 use super::ids::Ids;
-use super::memory::Memory;
+use super::memory::{self, Memory};
 use super::planner::{Planned, Writes};
 use super::tail::Tail;
 use super::upkeep::Upkeep;
@@ -99,32 +99,34 @@ impl Writer {
     }
 
     /// After a commit of so many entries and ids: the slices of upkeep that are its share, all of those that are overdue, and
-    /// more while nobody waits.
-    pub async fn keep_up(&mut self, (entries, ids): (usize, usize), is_idle: impl Fn() -> bool) {
-        if let Err(error) = self.slices((entries, ids), is_idle).await {
-            self.stale = true;
-            tracing::warn!(%error, "sealing the end of the log failed; it is tried again after the next commit");
-        }
+    /// more while nobody waits. What fails is tried again behind a later commit: events and memory are as they were.
+    pub async fn keep_up(&mut self, share: (usize, usize), is_idle: impl Fn() -> bool) {
+        self.slices(share, is_idle).await;
         self.growth.keep_ahead().await;
-        if let Err(error) = self.checkpoints.bound(&mut self.keeper).await {
-            tracing::warn!(%error, "moving the write-ahead log failed; it is tried again after the next commit");
-        }
+        self.checkpoints.bound(&mut self.keeper).await;
     }
 
-    async fn slices(&mut self, (entries, ids): (usize, usize), is_idle: impl Fn() -> bool) -> Result<()> {
+    async fn slices(&mut self, (entries, ids): (usize, usize), is_idle: impl Fn() -> bool) {
         let mut share = self.upkeep.share(entries, ids);
         while !self.stale && self.upkeep.is_due(&self.tail, &self.ids) {
             if share == 0 && !self.upkeep.is_overdue(&self.ids) && !is_idle() {
                 break;
             }
             share = share.saturating_sub(1);
-            self.upkeep.step(&mut self.keeper, &self.tail, &self.ids).await?;
-            self.checkpoints.written(SLICE_BYTES);
+            if self.upkeep.step(&mut self.keeper, &self.tail, &self.ids).await {
+                self.checkpoints.written(SLICE_BYTES);
+            } else if let Err(error) = self.reconnect_keeper().await {
+                tracing::debug!(%error, "the connection of maintenance is gone; it is made again behind a later commit");
+            }
         }
-        Ok(())
     }
 
-    /// After a failure: ends what is left of the transaction and reads from the file what is true now. Returns the heads to
+    /// Why nothing can be stored now, besides what a commit meets.
+    pub fn refusal(&self) -> Option<Error> {
+        self.upkeep.refusal(&self.ids)
+    }
+
+    /// After a failure: ends what is left of the transaction and brings memory back to what the file says. Returns the heads to
     /// begin with.
     pub async fn refresh(&mut self) -> Result<Heads> {
         // There may be no transaction any more; SQLite ends some itself.
@@ -132,15 +134,30 @@ impl Writer {
         if self.connection.ping().await.is_err() {
             self.connection = SqliteConnection::connect_with(&self.connect).await.map_err(from_sqlx)?;
         }
-        if self.keeper.ping().await.is_err() {
-            let keeper = open::keeper_options(&self.connect);
-            self.keeper = SqliteConnection::connect_with(&keeper).await.map_err(from_sqlx)?;
-        }
-        let memory = Memory::read(&mut self.connection).await?;
-        let heads;
-        (heads, self.upkeep) = memory.settle(&self.tail, &self.ids, &self.options);
+        self.reconnect_keeper().await.map_err(from_sqlx)?;
+        let (last_run, last_position) = memory::ends(&mut self.connection).await?;
+        let heads = if last_position == self.tail.last_position() {
+            // The commit did not happen, and all before it is in memory.
+            self.upkeep.unsealed.entries -= self.tail.retract();
+            self.ids.retract(&self.tail);
+            Heads::new(last_run)
+        } else {
+            metrics::counter!("runlog_sqlite_log_rereads_total").increment(1);
+            let memory = Memory::read(&mut self.connection).await?;
+            let heads;
+            (heads, self.upkeep) = memory.settle(&self.tail, &self.ids, &self.options);
+            heads
+        };
         self.stale = false;
         Ok(heads)
+    }
+
+    /// Where its thread has ended.
+    async fn reconnect_keeper(&mut self) -> sqlx::Result<()> {
+        if self.keeper.ping().await.is_err() {
+            self.keeper = SqliteConnection::connect_with(&open::keeper_options(&self.connect)).await?;
+        }
+        Ok(())
     }
 
     /// Ends.

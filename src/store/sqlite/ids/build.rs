@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
-use crate::domain::Result;
-
-use super::super::error::from_sqlx;
+use super::super::error::StepError;
 use super::block::{self, Place};
 use super::filter::Filter;
 use super::segment::{self, Segment};
@@ -22,12 +20,28 @@ pub enum Source {
     Legacy,
 }
 
-/// A segment in the making.
+/// A segment in the making: what is committed of it.
 pub struct Build {
     segment: Segment,
     next_block: u32,
     filter: Filter,
     source: Source,
+}
+
+/// What a slice writes. It belongs to the segment once the slice is committed.
+pub struct Part {
+    end: u32,
+    places: u64,
+    max_run: i64,
+    filter: Filter,
+    is_last: bool,
+}
+
+impl Part {
+    /// Whether the segment is complete with it.
+    pub fn is_last(&self) -> bool {
+        self.is_last
+    }
 }
 
 impl Build {
@@ -38,8 +52,8 @@ impl Build {
         Self { segment, next_block: 0, filter: Filter::with_room(blocks), source }
     }
 
-    /// Writes the next blocks, at most so many; returns the segment when it is complete with them.
-    pub async fn write(&mut self, transaction: &mut SqliteConnection, max_blocks: u32) -> Result<Option<Segment>> {
+    /// Writes the next blocks, at most so many. A slice that is not committed is written again.
+    pub async fn write(&self, transaction: &mut SqliteConnection, max_blocks: u32) -> Result<Part, StepError> {
         let Segment { number, blocks, .. } = self.segment;
         let first = self.next_block;
         let end = first.saturating_add(max_blocks).min(blocks);
@@ -47,54 +61,65 @@ impl Build {
             const BEGIN: &str =
                 "INSERT INTO id_segments (segment, blocks, places, max_run, live) VALUES (?, ?, 0, 0, 0)";
             let begin = sqlx::query(BEGIN).bind(number).bind(i64::from(blocks));
-            begin.execute(&mut *transaction).await.map_err(from_sqlx)?;
+            begin.execute(&mut *transaction).await?;
         }
         let (low, high) = block::hashes(first, end, blocks);
         let places = self.source.between(transaction, low, high).await?;
-        let (data, cuts) = self.lay_out(&places, first, end);
+        let (part, data, cuts) = self.lay_out(&places, end);
         // One parameter for all blocks: their number differs from slice to slice, the statement does not.
         const BLOCKS: &str = "INSERT INTO id_blocks (block, data)
             SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2) FROM json_each(?2)";
         let cuts = serde_json::to_string(&cuts).unwrap_or_default();
-        sqlx::query(BLOCKS).bind(data).bind(cuts).execute(&mut *transaction).await.map_err(from_sqlx)?;
-        let part = sqlx::query("INSERT INTO id_filters (part, data) VALUES (?, ?)")
+        sqlx::query(BLOCKS).bind(data).bind(cuts).execute(&mut *transaction).await?;
+        let lines = sqlx::query("INSERT INTO id_filters (part, data) VALUES (?, ?)")
             .bind(segment::key(number, first))
-            .bind(self.filter.part(first));
-        part.execute(&mut *transaction).await.map_err(from_sqlx)?;
-        self.next_block = end;
-        if end < blocks {
-            return Ok(None);
+            .bind(part.filter.to_bytes());
+        lines.execute(&mut *transaction).await?;
+        if part.is_last {
+            let live = sqlx::query("UPDATE id_segments SET live = 1, places = ?, max_run = ? WHERE segment = ?")
+                .bind(part.places.cast_signed())
+                .bind(part.max_run)
+                .bind(number);
+            live.execute(transaction).await?;
         }
-        let live = sqlx::query("UPDATE id_segments SET live = 1, places = ?, max_run = ? WHERE segment = ?")
-            .bind(self.segment.places.cast_signed())
-            .bind(self.segment.max_run)
-            .bind(number);
-        live.execute(transaction).await.map_err(from_sqlx)?;
-        let filter = Some(Arc::new(std::mem::take(&mut self.filter)));
-        Ok(Some(Segment { filter, ..self.segment.clone() }))
+        Ok(part)
     }
 
-    /// The bytes of blocks, with the key, the first byte (from 1) and the length of each.
-    fn lay_out(&mut self, places: &[Place], first: u32, end: u32) -> (Vec<u8>, Vec<(i64, usize, usize)>) {
+    /// A part is committed; returns the segment when it is complete with it.
+    pub fn advance(&mut self, part: Part) -> Option<Segment> {
+        let Part { end, places, max_run, filter, is_last } = part;
+        (self.next_block, self.segment.places, self.segment.max_run) = (end, places, max_run);
+        self.filter.append(filter);
+        is_last.then(|| {
+            let filter = Some(Arc::new(std::mem::take(&mut self.filter)));
+            Segment { filter, ..self.segment.clone() }
+        })
+    }
+
+    /// The next part, up to the block `end`, and the bytes of its blocks, with the key, the first byte (from 1) and the length
+    /// of each.
+    fn lay_out(&self, places: &[Place], end: u32) -> (Part, Vec<u8>, Vec<(i64, usize, usize)>) {
+        let Segment { number, blocks, .. } = self.segment;
         let (mut data, mut cuts, mut rest) = (Vec::new(), Vec::new(), places);
-        for number in first..end {
+        let mut filter = Filter::with_room(end - self.next_block);
+        for block in self.next_block..end {
             let (here, after) =
-                rest.split_at(rest.partition_point(|place| block::of_hash(place.hash, self.segment.blocks) <= number));
+                rest.split_at(rest.partition_point(|place| block::of_hash(place.hash, blocks) <= block));
             rest = after;
             let start = data.len();
             here.iter().for_each(|place| block::push(&mut data, *place));
-            cuts.push((segment::key(self.segment.number, number), start + 1, data.len() - start));
-            self.filter.push_line(here.iter().map(|place| place.hash));
+            cuts.push((segment::key(number, block), start + 1, data.len() - start));
+            filter.push_line(here.iter().map(|place| place.hash));
         }
-        self.segment.places += places.len() as u64;
-        self.segment.max_run = places.iter().map(|place| place.run).fold(self.segment.max_run, i64::max);
-        (data, cuts)
+        let max_run = places.iter().map(|place| place.run).fold(self.segment.max_run, i64::max);
+        let places = self.segment.places + places.len() as u64;
+        (Part { end, places, max_run, filter, is_last: end == blocks }, data, cuts)
     }
 }
 
 impl Source {
     /// The places with these hashes, in order.
-    async fn between(&self, transaction: &mut SqliteConnection, low: u64, high: u64) -> Result<Vec<Place>> {
+    async fn between(&self, transaction: &mut SqliteConnection, low: u64, high: u64) -> Result<Vec<Place>, StepError> {
         match self {
             Self::Recent(places) => {
                 let first = places.partition_point(|place| place.hash < low);
@@ -109,8 +134,7 @@ impl Source {
                             .bind(segment::key(of.number, block::of_hash(low, of.blocks)))
                             .bind(segment::key(of.number, block::of_hash(high, of.blocks)))
                             .fetch_all(&mut *transaction)
-                            .await
-                            .map_err(from_sqlx)?;
+                            .await?;
                     for data in blocks {
                         places.extend(block::places(&data)?.filter(|place| (low..=high).contains(&place.hash)));
                     }

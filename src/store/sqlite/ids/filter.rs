@@ -44,9 +44,14 @@ impl Filter {
         bits(hash).all(|(word, bit)| line[word] & bit != 0)
     }
 
-    /// The lines from this block on, as they are stored.
-    pub fn part(&self, first_block: u32) -> Vec<u8> {
-        self.0[first_block as usize * LINE_WORDS..].iter().flat_map(|word| word.to_le_bytes()).collect()
+    /// The lines as they are stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// Adds the lines of the next blocks.
+    pub fn append(&mut self, next: Self) {
+        self.0.extend(next.0);
     }
 
     /// Adds lines that were stored.
@@ -90,7 +95,7 @@ mod tests {
         let passed = (48_000..148_000).filter(|n| filter.may_hold(hash(*n), blocks)).count();
         assert!(passed < 2_000, "{passed} of 100,000 that are not there pass");
         let mut again = Filter::default();
-        again.push_part(&filter.part(0)).unwrap();
+        again.push_part(&filter.to_bytes()).unwrap();
         assert_eq!(again.0, filter.0);
         assert!(again.push_part(&[1, 2, 3]).is_err());
     }

@@ -1,14 +1,15 @@
 //! The first schema kept ids in a table in the order of their hashes. They move into a segment when the store is opened,
 //! in one transaction: where that is cut off, it begins anew at the next start.
 
-use sqlx::{Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::block::Place;
 use super::build::{Build, Source};
 
 use crate::domain::Result;
 
-use super::super::error::from_sqlx;
+use super::super::error::{StepError, from_sqlx};
+use super::super::transaction;
 
 /// Blocks that are in memory at once.
 const BLOCKS_AT_ONCE: u32 = 1_024;
@@ -20,21 +21,31 @@ pub async fn move_ids(writer: &mut SqliteConnection) -> Result<()> {
     if tables == 0 {
         return Ok(());
     }
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
+    transaction::begin(writer).await.map_err(from_sqlx)?;
+    let moved = move_all(writer).await;
+    transaction::end(writer, moved).await.map_err(StepError::into_error)
+}
+
+async fn move_all(transaction: &mut SqliteConnection) -> Result<(), StepError> {
     let count = sqlx::query_scalar("SELECT count(*) FROM event_ids_to_move");
-    let count: i64 = count.fetch_one(&mut *transaction).await.map_err(from_sqlx)?;
+    let count: i64 = count.fetch_one(&mut *transaction).await?;
     if count > 0 {
         tracing::info!(ids = count, "moving the ids of events into their new form");
         // The schema that has this table has no segment yet.
         let mut build = Build::new(1, count.unsigned_abs(), Source::Legacy);
-        while build.write(&mut transaction, BLOCKS_AT_ONCE).await?.is_none() {}
+        loop {
+            let part = build.write(transaction, BLOCKS_AT_ONCE).await?;
+            if build.advance(part).is_some() {
+                break;
+            }
+        }
     }
-    sqlx::query("DROP TABLE event_ids_to_move").execute(&mut *transaction).await.map_err(from_sqlx)?;
-    transaction.commit().await.map_err(from_sqlx)
+    sqlx::query("DROP TABLE event_ids_to_move").execute(transaction).await?;
+    Ok(())
 }
 
 /// The places with these hashes, in order. The table has hashes as signed numbers.
-pub async fn between(transaction: &mut SqliteConnection, low: u64, high: u64) -> Result<Vec<Place>> {
+pub async fn between(transaction: &mut SqliteConnection, low: u64, high: u64) -> Result<Vec<Place>, StepError> {
     const HIGHEST: u64 = i64::MAX.cast_unsigned();
     let mut places = Vec::new();
     for (low, high) in [(low, high.min(HIGHEST)), (low.max(HIGHEST + 1), high)] {
@@ -47,8 +58,7 @@ pub async fn between(transaction: &mut SqliteConnection, low: u64, high: u64) ->
         .bind(low.cast_signed())
         .bind(high.cast_signed())
         .fetch_all(&mut *transaction)
-        .await
-        .map_err(from_sqlx)?;
+        .await?;
         let place =
             |(hash, run, seq): (i64, i64, i64)| Place { hash: hash.cast_unsigned(), run, seq: seq.unsigned_abs() };
         places.extend(rows.into_iter().map(place));

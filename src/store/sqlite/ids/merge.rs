@@ -2,11 +2,10 @@
 
 use sqlx::SqliteConnection;
 
-use crate::domain::Result;
-
-use super::super::error::from_sqlx;
+use super::super::error::StepError;
+use super::super::transaction;
 use super::Ids;
-use super::build::{Build, Source};
+use super::build::{Build, Part, Source};
 use super::segment::{self, Segment};
 
 /// Segments of like size that are merged. Each id is written once for each power of this in the number of ids.
@@ -38,21 +37,30 @@ impl Merge {
         writer: &mut SqliteConnection,
         ids: &Ids,
         max_blocks: u32,
-    ) -> Result<Option<Vec<Removal>>> {
-        use sqlx::Connection as _;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
-        let complete = self.build.write(&mut transaction, max_blocks).await?;
+    ) -> Result<Option<Vec<Removal>>, StepError> {
         let numbers: Vec<i64> = self.sources.iter().map(|segment| segment.number).collect();
-        if complete.is_some() {
-            let dead = "UPDATE id_segments SET live = 0 WHERE segment IN (SELECT value FROM json_each(?))";
-            let dead = sqlx::query(dead).bind(serde_json::to_string(&numbers).unwrap_or_default());
-            dead.execute(&mut *transaction).await.map_err(from_sqlx)?;
-        }
-        transaction.commit().await.map_err(from_sqlx)?;
-        Ok(complete.map(|segment| {
+        transaction::begin(writer).await?;
+        let written = self.write(writer, &numbers, max_blocks).await;
+        let part = transaction::end(writer, written).await?;
+        Ok(self.build.advance(part).map(|segment| {
             ids.complete(segment, &numbers);
             self.sources.iter().map(|segment| Removal::new(segment.number, segment.blocks)).collect()
         }))
+    }
+
+    async fn write(
+        &self,
+        transaction: &mut SqliteConnection,
+        sources: &[i64],
+        max_blocks: u32,
+    ) -> Result<Part, StepError> {
+        let part = self.build.write(transaction, max_blocks).await?;
+        if part.is_last() {
+            let dead = "UPDATE id_segments SET live = 0 WHERE segment IN (SELECT value FROM json_each(?))";
+            let dead = sqlx::query(dead).bind(serde_json::to_string(sources).unwrap_or_default());
+            dead.execute(transaction).await?;
+        }
+        Ok(part)
     }
 }
 
@@ -72,25 +80,27 @@ impl Removal {
     }
 
     /// Removes the next blocks; returns whether all is gone.
-    pub async fn slice(&mut self, writer: &mut SqliteConnection, max_blocks: u32) -> Result<bool> {
-        use sqlx::Connection as _;
+    pub async fn slice(&mut self, writer: &mut SqliteConnection, max_blocks: u32) -> Result<bool, StepError> {
         let end = self.next_block.saturating_add(max_blocks.saturating_mul(REMOVED_FOR_WRITTEN)).min(self.blocks);
-        let is_last = end == self.blocks;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
+        transaction::begin(writer).await?;
+        let removed = self.remove(writer, end).await;
+        transaction::end(writer, removed).await?;
+        self.next_block = end;
+        Ok(end == self.blocks)
+    }
+
+    async fn remove(&self, transaction: &mut SqliteConnection, end: u32) -> Result<(), StepError> {
         let (from, to) = (segment::key(self.number, self.next_block), segment::key(self.number, end));
         for table in [
             "DELETE FROM id_blocks WHERE block >= ? AND block < ?",
             "DELETE FROM id_filters WHERE part >= ? AND part < ?",
         ] {
-            let delete = sqlx::query(table).bind(from).bind(to);
-            delete.execute(&mut *transaction).await.map_err(from_sqlx)?;
+            sqlx::query(table).bind(from).bind(to).execute(&mut *transaction).await?;
         }
-        if is_last {
+        if end == self.blocks {
             let delete = sqlx::query("DELETE FROM id_segments WHERE segment = ?").bind(self.number);
-            delete.execute(&mut *transaction).await.map_err(from_sqlx)?;
+            delete.execute(transaction).await?;
         }
-        transaction.commit().await.map_err(from_sqlx)?;
-        self.next_block = end;
-        Ok(is_last)
+        Ok(())
     }
 }

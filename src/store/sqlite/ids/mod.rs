@@ -30,6 +30,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::{EventId, Result};
 
+use super::tail::Tail;
 pub use block::{BLOCK_PLACES, Place};
 use recent::Recent;
 pub use segment::{Segment, load};
@@ -109,6 +110,12 @@ impl Ids {
         if instead_of.is_empty() {
             self.recent.write().unwrap_or_else(PoisonError::into_inner).thaw();
         }
+    }
+
+    /// Takes back the ids of a commit that did not happen: those that the committed end of their run does not reach.
+    pub fn retract(&self, tail: &Tail) {
+        let is_committed = |place: &Place| tail.end(place.run).is_some_and(|committed| place.seq <= committed.last_seq);
+        self.recent.write().unwrap_or_else(PoisonError::into_inner).retain(is_committed);
     }
 
     /// Takes what was read from the file in place of what was known, each in one step for the readers.

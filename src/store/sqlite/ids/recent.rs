@@ -41,12 +41,22 @@ impl Recent {
     /// Sets all that came so far aside, in order, until [`thaw`](Self::thaw).
     pub fn freeze(&mut self) -> Arc<Vec<Place>> {
         assert!(self.frozen.is_empty(), "one seal at a time");
-        let others = self.others.drain().flat_map(|(hash, all)| all.into_iter().map(move |place| (hash, place)));
-        let places = self.by_hash.drain().chain(others).map(|(hash, (run, seq))| Place { hash, run, seq });
-        let mut places: Vec<Place> = places.collect();
+        let mut places = self.take();
         places.sort_unstable();
         self.frozen = Arc::new(places);
         Arc::clone(&self.frozen)
+    }
+
+    /// Keeps of what came since the last freeze only these.
+    pub fn retain(&mut self, is_kept: impl Fn(&Place) -> bool) {
+        self.take().into_iter().filter(is_kept).for_each(|place| self.add(place));
+    }
+
+    /// Takes out what came since the last freeze.
+    fn take(&mut self) -> Vec<Place> {
+        let others = self.others.drain().flat_map(|(hash, all)| all.into_iter().map(move |place| (hash, place)));
+        let places = self.by_hash.drain().chain(others);
+        places.map(|(hash, (run, seq))| Place { hash, run, seq }).collect()
     }
 
     /// Forgets what was frozen: it is in a segment now.
