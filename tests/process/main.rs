@@ -26,5 +26,6 @@ mod resume;
 mod secrets;
 mod start;
 mod transfer;
+mod transfer_foreign;
 mod transfer_refusals;
 mod upkeep;

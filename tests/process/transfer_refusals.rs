@@ -8,7 +8,7 @@ use crate::harness::{Data, Server};
 use crate::transfer::{NOWHERE, body, export, import};
 
 /// A store of twelve events of three runs, exported; its lines.
-async fn exported(data: &Data) -> (PathBuf, Vec<String>) {
+pub async fn exported(data: &Data) -> (PathBuf, Vec<String>) {
     let server = Server::start(&data.file()).await;
     let mut events = server.events().await;
     for n in 0..12 {

@@ -7,8 +7,9 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::line::{self, Bound, Header, VERSION};
-use super::output::{Begun, Output};
+use super::output::Output;
 use super::source::Source;
+use super::target::{Begun, Target};
 use crate::cli::client::{ClientArgs, duration};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::progress::bar;
@@ -24,7 +25,8 @@ use crate::pb::list_events_request::Scope as WireScope;
 #[command(after_help = "\
 The file begins with a header, has one line an event, in the order in which they were committed, and ends with a trailer that \
 tells how many there are and their SHA-256. What is published while the export runs is not in it. Payloads are the text that \
-was sent. A file that is cut off has no trailer; --resume goes on with it.
+was sent. A file that is cut off has no trailer; --resume goes on with it: it drops a last line that is not whole, once the \
+file is known as an export of this program and the store as the one that it came from. No other file is changed.
 
 In another store that imports the file, cursors of a run stay valid; cursors of the all-runs feed are refused by name, since \
 they belong to this store.")]
@@ -53,33 +55,23 @@ pub struct ExportArgs {
 
 /// Exports.
 pub async fn run(args: ExportArgs) -> Result<(), Failure> {
-    let (mut output, begun) = match &args.output {
-        Some(path) if args.resume => Output::resume(path)?,
-        Some(path) => (Output::new(path)?, None),
-        None => (Output::stdout(), None),
+    let target = match &args.output {
+        Some(path) if args.resume => Target::resume(path)?,
+        Some(path) => Target::new(path)?,
+        None => Target::Stdout,
     };
-    if begun.as_ref().is_some_and(|begun| begun.is_whole) {
+    if target.begun().is_some_and(|begun| begun.is_whole) {
         note("the export is whole; there is nothing to go on with");
         return Ok(());
     }
-    let source = match args.store_options() {
-        Some(store) => Source::store(&store, args.client.clone()).await,
-        None => Source::server(args.client.clone(), args.reconnect_for).await,
+    let mut source = match args.store_options() {
+        Some(store) => Source::store(&store, args.client.clone()).await?,
+        None => Source::server(args.client.clone(), args.reconnect_for).await?,
     };
-    let exported = match source {
-        Ok(mut source) => {
-            let exported = export(&args.runs, &mut source, &mut output, begun).await;
-            source.close().await;
-            exported
-        }
-        Err(failure) => Err(failure),
-    };
-    if exported.is_err() && !args.resume && output.tally().events() == 0 {
-        // Nothing in it; the next try finds its name free.
-        args.output.iter().for_each(|path| drop(std::fs::remove_file(path)));
-    }
-    let began = exported?;
-    let tally = output.finish()?;
+    let began = Instant::now();
+    let exported = export(&args.runs, &mut source, target).await;
+    source.close().await;
+    let tally = exported?.finish()?;
     let (events, runs) = (grouped(tally.events()), grouped(tally.runs()));
     note(&format!("{events} events of {runs} runs, {:.1} s", began.elapsed().as_secs_f64()));
     Ok(())
@@ -94,35 +86,30 @@ impl ExportArgs {
 }
 
 /// Writes header and events, or what is missing of them.
-async fn export(
-    runs: &[String],
-    source: &mut Source,
-    output: &mut Output,
-    begun: Option<Begun>,
-) -> Result<Instant, Failure> {
-    let began = Instant::now();
+async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<Output, Failure> {
     let (feed, end) = source.feed_end().await?;
-    let (header, last) = match begun {
-        Some(begun) => (same(begun.header, feed, runs)?, begun.last),
-        None => {
-            let header = header(runs, source, feed, end).await?;
-            output.header(&header)?;
-            (header, None)
-        }
+    let begun = target.begun();
+    let last = begun.and_then(|begun| begun.last.clone());
+    let header = match begun.and_then(|begun| begun.header.clone()) {
+        Some(header) => same(header, feed, runs)?,
+        None => header(runs, source, feed, end).await?,
     };
     let Some(bounds) = &header.runs else {
         let until = header.until.as_deref().unwrap_or_default();
         let until = Cursor::parse(until, &Scope::Feed, feed).map_err(|_| not_ours("until"))?;
+        // Positions begin at 1 and have no gap.
+        let from = target.begun().map_or(0, Begun::events);
+        if from > until.0 {
+            return Err(not_ours("until"));
+        }
+        let mut output = target.open(&header)?;
         let bar = bar(Some(until.0));
         let all = WireScope::AllRuns(pb::AllRuns {});
         let cursor = |at: u64| Cursor(at).to_text(&Scope::Feed, feed);
-        // Positions begin at 1 and have no gap.
-        let from = output.tally().events();
-        copy(source, output, &bar, all, from, until.0, cursor).await?;
+        copy(source, &mut output, &bar, all, from, until.0, cursor).await?;
         bar.finish_and_clear();
-        return Ok(began);
+        return Ok(output);
     };
-    let bar = bar(Some(bounds.iter().map(|bound| bound.last_seq).sum()));
     // Where the file was cut off, all runs before that one are whole.
     let (from, mut seq) = match &last {
         Some((run_id, seq)) => {
@@ -130,13 +117,15 @@ async fn export(
         }
         None => (0, 0),
     };
+    let mut output = target.open(&header)?;
+    let bar = bar(Some(bounds.iter().map(|bound| bound.last_seq).sum()));
     for bound in &bounds[from..] {
         let scope = WireScope::RunId(bound.run_id.clone());
-        copy(source, output, &bar, scope, seq, bound.last_seq, |seq| seq.to_string()).await?;
+        copy(source, &mut output, &bar, scope, seq, bound.last_seq, |seq| seq.to_string()).await?;
         seq = 0;
     }
     bar.finish_and_clear();
-    Ok(began)
+    Ok(output)
 }
 
 /// Copies what lies between two coordinates, exclusive and inclusive.

@@ -13,7 +13,7 @@ use crate::cli::exit::{Exit, Failure};
 /// Lines that are read ahead.
 const READ_AHEAD: usize = 256;
 /// Longest line, bytes: the largest payload there can be, every character of it escaped once more.
-const MAX_LINE_BYTES: u64 = 256 << 20;
+pub const MAX_LINE_BYTES: u64 = 256 << 20;
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// What comes next.

@@ -1,0 +1,223 @@
+//! Where an export goes to. A file is not touched before two things are known: that it is an export of this program, and that
+//! the source of the export answers and is the same.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::input::MAX_LINE_BYTES;
+use super::line::{Header, Tally, Trailer, VERSION};
+use super::output::{BUFFER_BYTES, Output, failed};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::json_line;
+
+/// Bytes of a header that was cut off which are enough to know it by.
+const RECOGNISABLE_BYTES: usize = b"{\"runlog_".len();
+
+/// Where an export goes to, before anything of it is written.
+pub enum Target {
+    /// Stdout.
+    Stdout,
+    /// A file that is not there.
+    New(PathBuf),
+    /// A file that an export left, or an empty one.
+    Begun(Box<Begun>),
+}
+
+/// What a file holds that is gone on with.
+pub struct Begun {
+    path: PathBuf,
+    file: File,
+    /// Its first line. None: the file ends within it, and has no event.
+    pub header: Option<Header>,
+    /// The last event that is whole, as run and seq.
+    pub last: Option<(String, u64)>,
+    /// Whether its last line is there: nothing is to be done.
+    pub is_whole: bool,
+    tally: Tally,
+    /// Where its last whole line ends.
+    end: u64,
+    /// Its size when it was read.
+    size: u64,
+}
+
+/// What tells where an event lies.
+#[derive(Deserialize)]
+struct Place {
+    run_id: String,
+    seq: u64,
+}
+
+impl Target {
+    /// A file that is not there yet.
+    pub fn new(path: &Path) -> Result<Self, Failure> {
+        match path.symlink_metadata() {
+            Ok(_) => Err(is_there(path)),
+            Err(_) => Ok(Self::New(path.to_owned())),
+        }
+    }
+
+    /// A file that is gone on with; here it is only read. One that is missing is a new one.
+    pub fn resume(path: &Path) -> Result<Self, Failure> {
+        let broken = |error| failed(path, &error);
+        match path.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::new(path),
+            Err(error) => return Err(broken(error)),
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(Failure::new(Exit::Data, format!("--output {}: is no regular file", path.display())));
+            }
+            Ok(_) => {}
+        }
+        let file = File::options().read(true).write(true).open(path).map_err(broken)?;
+        lock(path, &file)?;
+        Begun::read(path, file).map(|begun| Self::Begun(Box::new(begun)))
+    }
+
+    /// The file that is gone on with.
+    pub fn begun(&self) -> Option<&Begun> {
+        match self {
+            Self::Begun(begun) => Some(begun),
+            Self::Stdout | Self::New(_) => None,
+        }
+    }
+
+    /// Makes the file, or cuts off the line that is not whole: from here on the file is written. The header is in it then.
+    pub fn open(self, header: &Header) -> Result<Output, Failure> {
+        let mut output = match self {
+            Self::Stdout => Output::stdout(),
+            Self::New(path) => {
+                let file = File::options().write(true).create_new(true).open(&path).map_err(|error| {
+                    let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
+                    if is_taken { is_there(&path) } else { failed(&path, &error) }
+                })?;
+                lock(&path, &file)?;
+                Output::to(&path, file, Tally::default())?
+            }
+            Self::Begun(begun) => {
+                let Begun { path, mut file, tally, end, size, .. } = *begun;
+                let broken = |error| failed(&path, &error);
+                if file.metadata().map_err(broken)?.len() != size {
+                    return Err(Failure::new(
+                        Exit::Conflict,
+                        format!("--output {}: changed meanwhile", path.display()),
+                    ));
+                }
+                file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(broken)?;
+                let output = Output::to(&path, file, tally)?;
+                if end > 0 {
+                    return Ok(output);
+                }
+                output
+            }
+        };
+        output.header(header)?;
+        Ok(output)
+    }
+}
+
+impl Begun {
+    /// How many whole events it holds.
+    pub fn events(&self) -> u64 {
+        self.tally.events()
+    }
+
+    fn read(path: &Path, mut file: File) -> Result<Self, Failure> {
+        let broken = |error| failed(path, &error);
+        let size = file.metadata().map_err(broken)?.len();
+        let expected = format!("{{\"runlog_export\":{VERSION},\"feed\":\"");
+        let mut head = Vec::new();
+        (&file).take(expected.len() as u64).read_to_end(&mut head).map_err(broken)?;
+        let is_recognised = expected.as_bytes().starts_with(&head) && head.len() >= RECOGNISABLE_BYTES;
+        if size > 0 && !is_recognised {
+            return Err(foreign(path, 1, NO_HEADER));
+        }
+        file.rewind().map_err(broken)?;
+        let path = path.to_owned();
+        let (header, last, tally) = (None, None, Tally::default());
+        let mut begun = Self { path, file, header, last, is_whole: false, tally, end: 0, size };
+        begun.read_lines()?;
+        Ok(begun)
+    }
+
+    fn read_lines(&mut self) -> Result<(), Failure> {
+        let file = self.file.try_clone().map_err(|error| failed(&self.path, &error))?;
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
+        let mut line = Vec::new();
+        for number in 1u64.. {
+            line.clear();
+            let read = input.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
+            let read = read.map_err(|error| failed(&self.path, &error))?;
+            if read == 0 {
+                break;
+            }
+            let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
+            if !is_whole && read as u64 == MAX_LINE_BYTES {
+                return Err(foreign(&self.path, number, "is longer than a line of an export can be"));
+            }
+            self.take(&line, is_whole).map_err(|problem| foreign(&self.path, number, problem))?;
+            if !is_whole {
+                break;
+            }
+            self.end += read as u64;
+        }
+        Ok(())
+    }
+
+    /// Takes the next line. One without its end was being written when the export was cut off.
+    fn take(&mut self, line: &[u8], is_whole: bool) -> Result<(), &'static str> {
+        if self.header.is_none() {
+            self.header = match serde_json::from_slice::<Header>(line) {
+                // An export writes it in one way only, so one with other spaces or line breaks was made by something else.
+                Ok(header) if json_line::line(&header).is_ok_and(|ours| ours.as_bytes() == line) => Some(header),
+                Err(error) if error.is_eof() && !is_whole => None,
+                _ => return Err(NO_HEADER),
+            };
+            return Ok(());
+        }
+        if self.is_whole {
+            return Err("lies behind the end of the export");
+        }
+        if !is_whole {
+            let is_ours = HEADS.iter().any(|head| head.starts_with(line) || line.starts_with(head));
+            return if is_ours { Ok(()) } else { Err(NO_EVENT) };
+        }
+        match serde_json::from_slice::<Place>(line) {
+            Ok(Place { run_id, seq }) if line.ends_with(b"}") => {
+                self.tally.add(line, seq == 1);
+                self.last = Some((run_id, seq));
+            }
+            _ => match serde_json::from_slice::<Trailer>(line) {
+                Ok(trailer) if trailer == self.tally.trailer() => self.is_whole = true,
+                _ => return Err(NO_EVENT),
+            },
+        }
+        Ok(())
+    }
+}
+
+const NO_HEADER: &str = "is no header of an export of this version";
+const NO_EVENT: &str = "is neither an event nor the right end";
+/// What the lines behind the header begin with.
+const HEADS: [&[u8]; 2] = [b"{\"run_id\":\"", b"{\"runlog_export_end\":"];
+
+/// Held while the file is open, where the file system has locks.
+fn lock(path: &Path, file: &File) -> Result<(), Failure> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::new(Exit::Conflict, format!("--output {}: another export writes it", path.display())))
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
+fn foreign(path: &Path, line: u64, problem: &str) -> Failure {
+    let hint = "this is not what `runlog export` left, and it is left as it is; export into a new file";
+    Failure::new(Exit::Data, format!("{}: line {line}: {problem}", path.display())).hint(hint)
+}
+
+fn is_there(path: &Path) -> Failure {
+    let message = format!("--output {}: is there already", path.display());
+    Failure::new(Exit::Conflict, message).hint("name another file, or go on with this one by --resume")
+}
