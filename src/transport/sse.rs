@@ -1,8 +1,9 @@
 //! Server-sent events: the frames of a subscription as a browser reads them.
 //!
 //! The rules were tried against the published parsers: one `data:` line an event, LF only; `id:` is the event's cursor;
-//! no `event:` line; the heartbeat is a comment with one LF, since one parser takes a comment and a blank line for an
-//! empty message; `retry:` goes inside the first event's frame for the same reason.
+//! no `event:` line; comments end with one LF, since one parser takes a comment and a blank line for an empty message; `retry:`
+//! goes inside the first event's frame for the same reason. Where a filter holds events back, a heartbeat has an `id:` line
+//! without a blank line behind it: readers that keep each id as it comes go on from there, and none takes it for an event.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,6 +23,13 @@ use crate::service::window::Batch;
 
 /// What a silent stream says.
 const HEARTBEAT: &[u8] = b": hb\n";
+
+/// What a stream says after the last event of its run. Over HTTP/1.0 nothing else tells an end from a cut.
+const END: &[u8] = b": end\n";
+
+/// Characters that are legal in JSON and that some readers take for the end of a line, with their escapes.
+const LINE_ENDS: [(char, &str); 5] =
+    [('\n', " "), ('\r', " "), ('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
 
 /// How long a browser waits before it reconnects; inside the first frame.
 const RETRY: &[u8] = b"retry: 2000\n";
@@ -54,17 +62,21 @@ impl EventForm {
 /// stops a browser from reconnecting for ever.
 pub async fn respond(mut subscription: Subscription, form: EventForm) -> Result<Response> {
     let mut ready = VecDeque::new();
+    let mut told = subscription.cursor();
     // Looks ahead as far as nothing has to be waited for.
     while ready.is_empty() && !subscription.would_wait() {
         match subscription.next().await? {
             Some(Frame { kind: FrameKind::Ended { .. }, .. }) | None => return Ok(no_content()),
-            Some(Frame { kind: FrameKind::Events(batches), .. }) => ready.extend(batches),
+            Some(Frame { kind: FrameKind::Events(batches), .. }) => {
+                told = last_id(&batches)?;
+                ready.extend(batches);
+            }
             // So long a search says something first.
             Some(Frame { kind: FrameKind::Heartbeat, .. }) => break,
             Some(_) => {}
         }
     }
-    let stream = Stream { subscription, form, ready, begun: false, cut: false };
+    let stream = Stream { subscription, form, ready, told, begun: false, over: false };
     let mut response = Response::new(Body::from_stream(unfold(stream, next)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -84,21 +96,33 @@ struct Stream {
     form: EventForm,
     /// Batches that were read while looking ahead.
     ready: VecDeque<Arc<Batch>>,
+    /// The id that the client was told last.
+    told: String,
     begun: bool,
-    /// It broke off; what follows is nothing.
-    cut: bool,
+    /// It broke off, or its end was told; what follows is nothing.
+    over: bool,
 }
 
 impl Stream {
+    /// With the cursor, where a filter held back what lies before it.
+    fn heartbeat(&mut self, cursor: String) -> Bytes {
+        if cursor == self.told {
+            return Bytes::from_static(HEARTBEAT);
+        }
+        let id = format!("id: {cursor}\n");
+        self.told = cursor;
+        [HEARTBEAT, id.as_bytes()].concat().into()
+    }
+
     /// Breaks the connection off instead of closing it: a stream that ends well has told the end of its run.
     fn cut(mut self) -> Option<(io::Result<Bytes>, Self)> {
-        self.cut = true;
+        self.over = true;
         Some((Err(io::ErrorKind::ConnectionAborted.into()), self))
     }
 }
 
 async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
-    while !stream.cut {
+    while !stream.over {
         if let Some(batch) = stream.ready.pop_front() {
             let Some(frames) = encoded(&batch, stream.form) else {
                 tracing::error!("a stored event does not read; the stream is cut");
@@ -109,12 +133,21 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
             return Some((Ok(frames), stream));
         }
         match stream.subscription.next().await {
-            Ok(Some(Frame { kind: FrameKind::Events(batches), .. })) => stream.ready.extend(batches),
-            Ok(Some(Frame { kind: FrameKind::Heartbeat, .. })) => {
-                return Some((Ok(Bytes::from_static(HEARTBEAT)), stream));
+            Ok(Some(Frame { kind: FrameKind::Events(batches), .. })) => {
+                let Ok(told) = last_id(&batches) else { return stream.cut() };
+                stream.told = told;
+                stream.ready.extend(batches);
+            }
+            Ok(Some(Frame { kind: FrameKind::Heartbeat, cursor })) => {
+                let heartbeat = stream.heartbeat(cursor);
+                return Some((Ok(heartbeat), stream));
             }
             Ok(Some(Frame { kind: FrameKind::CaughtUp { .. }, .. })) => {}
-            Ok(Some(Frame { kind: FrameKind::Ended { .. }, .. }) | None) => return None,
+            Ok(Some(Frame { kind: FrameKind::Ended { .. }, .. })) => {
+                stream.over = true;
+                return Some((Ok(Bytes::from_static(END)), stream));
+            }
+            Ok(None) => return None,
             Err(error) => {
                 // The client reconnects with the id of the last event that it saw.
                 tracing::debug!(%error, "an event stream ends early");
@@ -123,6 +156,18 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
         }
     }
     None
+}
+
+/// The id of the last of these events.
+fn last_id(batches: &[Arc<Batch>]) -> Result<String> {
+    let mut last = 0;
+    if let Some(batch) = batches.last() {
+        let mut rest = batch.data.clone();
+        while !rest.is_empty() {
+            last = record::header(&record::split_entry(&mut rest)?)?.seq;
+        }
+    }
+    Ok(last.to_string())
 }
 
 /// The frames of a batch, encoded by the first reader who asks.
@@ -140,12 +185,24 @@ fn encode(batch: &Batch, form: EventForm) -> Result<Bytes> {
         frames.push_str(&format!("id: {}\ndata: ", event.seq));
         let begin = frames.len();
         form.append(&event, &mut frames);
-        if frames[begin..].contains(['\n', '\r']) {
-            // In JSON a line break can only stand between tokens: a payload that was sent over many lines.
-            let line = frames[begin..].replace(['\n', '\r'], " ");
-            frames.replace_range(begin.., &line);
-        }
+        keep_on_one_line(&mut frames, begin);
         frames.push_str("\n\n");
     }
     Ok(frames.into())
+}
+
+/// Takes the ends of lines out of the JSON that begins there. LF and CR can only stand between its tokens, where a payload was
+/// sent over many lines; the others can only stand in its strings.
+fn keep_on_one_line(frames: &mut String, begin: usize) {
+    let escape = |c: char| LINE_ENDS.iter().find(|(end, _)| *end == c).map(|(_, escape)| *escape);
+    if !frames[begin..].contains(|c| escape(c).is_some()) {
+        return;
+    }
+    let json = frames.split_off(begin);
+    for c in json.chars() {
+        match escape(c) {
+            Some(escape) => frames.push_str(escape),
+            None => frames.push(c),
+        }
+    }
 }

@@ -18,6 +18,8 @@ async fn client_succeeds(variable: &str, script: &str) {
     let directory = tempfile::tempdir().unwrap();
     let mut options = ServeOptions::default();
     options.listen.set_port(0);
+    // The shortest: a client waits for heartbeats.
+    options.sse_heartbeat_ms = 1_000;
     options.store.data = directory.path().join("runlog.db");
     let server = Server::bind(&options).await.unwrap();
     let (address, stop) = (server.local_addr().to_string(), CancellationToken::new());
@@ -56,6 +58,11 @@ async fn eventsource_reads_a_run_over_cut_connections_once_each_and_stops_by_its
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_event_source_reads_a_run_over_cut_connections_once_each_to_its_end() {
     client_succeeds("RUNLOG_TEST_NODE", "node/fetch_event_source.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filtered_streams_are_read_by_published_clients_that_take_no_heartbeat_for_an_event() {
+    client_succeeds("RUNLOG_TEST_NODE", "node/filtered.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,3 +131,85 @@ async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_ev
         }
     }
 }
+
+/// The streams of a run at the three doors.
+const STREAMS: [&str; 3] =
+    ["/api/structure-runs/r/events/stream", "/api/runs/r/events/stream", "/v1/runs/r/events/stream"];
+
+#[tokio::test]
+async fn the_last_event_id_may_be_a_parameter_of_every_stream() {
+    let gateway = Gateway::start().await;
+    for event_type in ["a", "b", "run_end"] {
+        let event = format!(r#"{{"event_type":"{event_type}","sdk_run_id":"r"}}"#);
+        assert_eq!(gateway.post("/api/ingest", &event).await.0, 202);
+    }
+    for path in STREAMS {
+        let (_, from_cursor) = gateway.stream(&format!("{path}?cursor=1")).await;
+        assert!(from_cursor.starts_with("retry: 2000\nid: 2\n"), "{from_cursor}");
+        assert_eq!(gateway.stream(&format!("{path}?lastEventId=1")).await, (200, from_cursor.clone()), "{path}");
+        assert_eq!(gateway.stream(&format!("{path}?lastEventId=1&cursor=1")).await, (200, from_cursor.clone()));
+        // It wins over the header, as the cursor does.
+        let request = gateway.client.get(gateway.url(&format!("{path}?lastEventId=1"))).header("last-event-id", "2");
+        assert_eq!(request.send().await.unwrap().text().await.unwrap(), from_cursor);
+        assert_eq!(gateway.stream(&format!("{path}?lastEventId=3")).await.0, 204, "{path}");
+        for bad in ["lastEventId=1&cursor=2", "lastEventId=x", "lastEventId=1&lastEventId=1"] {
+            let (status, refusal) = gateway.get(&format!("{path}?{bad}")).await;
+            assert_eq!(status, 422, "{path}?{bad}: {refusal}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_says_in_its_last_line_that_the_run_has_ended_and_keeps_line_ends_out_of_its_json() {
+    let gateway = Gateway::start().await;
+    let payload = "{\"n\u{85}\":\"a\u{2028}b\u{2029}c\u{85}d\",\r\n\"x\": 1}";
+    let event = format!(r#"{{"event_type":"run_end","sdk_run_id":"r","payload":{payload}}}"#);
+    assert_eq!(gateway.post("/api/ingest", &event).await.0, 202);
+    for path in STREAMS {
+        let (_, text) = gateway.stream(path).await;
+        assert!(text.ends_with("}\n\n: end\n"), "{path}: {text}");
+        assert!(!text.contains(['\u{85}', '\u{2028}', '\u{2029}', '\r']), "{path}: {text}");
+        let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+        let event: serde_json::Value = serde_json::from_str(data).unwrap();
+        let shown = event["payload"].get("value").unwrap_or(&event["payload"]);
+        assert_eq!(shown["n\u{85}"], "a\u{2028}b\u{2029}c\u{85}d", "{path}: the same JSON");
+        // A list has the text as it was sent.
+        let (_, page) = gateway.stream(path.trim_end_matches("/stream")).await;
+        assert!(page.contains(payload), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_has_the_cursor_where_a_filter_held_events_back_and_only_there() {
+    let gateway = Gateway::start_with(|options| options.sse_heartbeat_ms = 1_000).await;
+    let publish = async |event_type: &str| {
+        let event = format!(r#"{{"event_type":"{event_type}","sdk_run_id":"r"}}"#);
+        assert_eq!(gateway.post("/api/ingest", &event).await.0, 202);
+    };
+    publish("wanted").await;
+    let mut filtered = gateway.client.get(gateway.url("/v1/runs/r/events/stream?types=wanted")).send().await.unwrap();
+    let mut whole = gateway.client.get(gateway.url("/v1/runs/r/events/stream")).send().await.unwrap();
+    let read_until = async |response: &mut reqwest::Response, wanted: &str| {
+        let mut text = String::new();
+        while !text.contains(wanted) {
+            text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
+        }
+        text
+    };
+    read_until(&mut filtered, "id: 1\n").await;
+    read_until(&mut filtered, ": hb\n").await;
+    publish("noise").await;
+    let text = read_until(&mut filtered, "id: 2\n").await;
+    assert!(text.ends_with(": hb\nid: 2\n"), "no blank line, which would make a message of it: {text}");
+    // Told once.
+    assert_eq!(read_until(&mut filtered, ": hb\n").await, ": hb\n");
+    read_until(&mut whole, "id: 2\ndata: ").await;
+    let text = read_until(&mut whole, ": hb\n").await;
+    assert!(!text.contains("id: ") && text.ends_with(": hb\n"), "nothing was held back: {text}");
+    // What comes next has its own id, and a reader that comes back with the heartbeat's misses nothing.
+    publish("run_end").await;
+    publish("wanted").await;
+    assert_eq!(read_until(&mut filtered, ": end\n").await.matches("id: ").count(), 0, "the run has ended");
+    let (status, text) = gateway.stream("/v1/runs/r/events/stream?types=wanted&lastEventId=2").await;
+    assert!(status == 200 && text.contains("id: 4\ndata: "), "{text}");
+}

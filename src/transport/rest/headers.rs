@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 use crate::domain::{Cursor, FeedId, RunId, Scope};
 
 use super::Problem;
+use super::query::Query;
 
 /// The name of the header with which browsers come back, as refusals spell it.
 pub const LAST_EVENT_ID: &str = "Last-Event-ID";
@@ -22,9 +23,19 @@ pub fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Pr
     }
 }
 
-/// The id of the last event that the reader of a stream saw, if it sent one. What is no id of an event is refused even
-/// where a parameter wins over it.
-pub fn last_event_id(headers: &HeaderMap, run_id: &RunId) -> Result<Option<String>, Problem> {
+/// Where a stream begins: after `cursor`, or `lastEventId` as a client sends it that cannot set a header, or the header, or at
+/// the beginning. What is no id of an event is refused even where a parameter wins over it.
+pub fn stream_cursor(query: &mut Query, headers: &HeaderMap, run_id: &RunId) -> Result<String, Problem> {
+    let from_header = last_event_id(headers, run_id)?;
+    match (query.one("cursor")?, query.one("lastEventId")?) {
+        (Some(cursor), Some(last)) if cursor != last => {
+            Err(Problem::field("lastEventId", "is the same as cursor; give one of them"))
+        }
+        (cursor, last) => Ok(cursor.or(last).or(from_header).unwrap_or_default()),
+    }
+}
+
+fn last_event_id(headers: &HeaderMap, run_id: &RunId) -> Result<Option<String>, Problem> {
     let Some(text) = one(headers, LAST_EVENT_ID)? else { return Ok(None) };
     // A run's cursors do not depend on the feed.
     match Cursor::parse(&text, &Scope::Run(run_id.clone()), FeedId(0)) {

@@ -42,7 +42,7 @@ async fn a_finished_run_is_replayed_a_line_an_event_and_closed() {
     assert!(!headers.contains_key("content-encoding") && headers.contains_key("x-request-id"));
     let text = response.text().await.unwrap();
     assert_eq!(data(&text), listed(&gateway, "r").await);
-    let frames: Vec<_> = text.strip_suffix("\n\n").unwrap().split("\n\n").collect();
+    let frames: Vec<_> = text.strip_suffix("\n\n: end\n").unwrap().split("\n\n").collect();
     assert_eq!(frames.len(), 3, "{text}");
     assert!(frames[0].starts_with("retry: 2000\nid: 1\ndata: {"), "{text}");
     assert!(frames[1].starts_with("id: 2\ndata: {") && frames[2].starts_with("id: 3\ndata: {"), "{text}");

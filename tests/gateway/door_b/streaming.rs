@@ -23,7 +23,7 @@ fn read(text: &str) -> Vec<(u64, Value)> {
         let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         (field("id: ").parse().unwrap(), serde_json::from_str(field("data: ")).unwrap())
     };
-    text.split_terminator("\n\n").map(of_frame).collect()
+    text.trim_end_matches(": end\n").split_terminator("\n\n").map(of_frame).collect()
 }
 
 async fn open(gateway: &Gateway, query: &str, last_event_id: Option<&str>) -> Response {
@@ -120,7 +120,7 @@ async fn a_payload_of_many_lines_becomes_one_data_line() {
     assert_eq!(gateway.post(INGEST, body).await.0, 202);
     let (_, text) = gateway.stream(STREAM).await;
     assert_eq!(text.lines().filter(|line| line.starts_with("data: ")).count(), 1);
-    assert!(!text.contains('\r') && text.matches("\n\n").count() == 1 && text.ends_with("}\n\n"), "{text}");
+    assert!(!text.contains('\r') && text.matches("\n\n").count() == 1 && text.ends_with("}\n\n: end\n"), "{text}");
     assert_eq!(read(&text)[0].1["payload"], json!({ "a": "x\ny", "b": [1, 2] }));
 }
 

@@ -30,7 +30,7 @@ async fn a_stream_tells_the_whole_run_and_ends_with_it() {
     assert_eq!(headers["cache-control"], "no-cache, no-transform");
     assert_eq!(headers["x-accel-buffering"], "no");
     let stream = response.text().await.unwrap();
-    let frames: Vec<_> = stream.strip_suffix("\n\n").unwrap().split("\n\n").collect();
+    let frames: Vec<_> = stream.strip_suffix("\n\n: end\n").unwrap().split("\n\n").collect();
     assert_eq!(frames.len(), 4, "{stream}");
     assert_eq!(stream.matches("retry:").count(), 1);
     let first = frames[0].strip_prefix("retry: 2000\n").unwrap();
@@ -90,7 +90,7 @@ async fn a_payload_of_many_lines_is_one_line() {
     run.post("/cancel", "").await;
     let (_, stream) = run.gateway.stream(&run.path("/events/stream?types=x")).await;
     assert!(!stream.contains('\r'));
-    assert_eq!(stream.lines().count(), 4, "retry, id, data, blank: {stream}");
+    assert_eq!(stream.lines().count(), 5, "retry, id, data, blank, end: {stream}");
     let data = stream.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
     let event: Value = serde_json::from_str(data).unwrap();
     assert_eq!(event["payload"]["value"], json!({"a": "b\nc"}));

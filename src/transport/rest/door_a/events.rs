@@ -13,7 +13,7 @@ use crate::domain::{Error, EventFilter, EventId, Scope, record};
 use crate::service::list::{EventsPage, ListEvents};
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::frame::EventFrame;
-use crate::transport::rest::headers::{LAST_EVENT_ID, last_event_id};
+use crate::transport::rest::headers::{LAST_EVENT_ID, stream_cursor};
 use crate::transport::rest::query::PublicView;
 use crate::transport::rest::{Gateway, Problem};
 use crate::transport::sse::{self, EventForm};
@@ -103,6 +103,10 @@ pub async fn get_event(
     operation_id = "stream_structure_run_events",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
             pattern = "^[!-~]+$"),
+           ("cursor" = Option<String>, Query, description = "After this seq; wins over Last-Event-ID",
+            pattern = "^(0|[1-9][0-9]{0,17})?$"),
+           ("lastEventId" = Option<String>, Query, description = "The same as cursor",
+            pattern = "^(0|[1-9][0-9]{0,17})?$"),
            ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read",
             nullable = false, pattern = "^(0|[1-9][0-9]{0,17})?$"),
            ("view" = inline(Option<PublicView>), Query, description = "How much of each payload; default as --default-view says")),
@@ -118,11 +122,11 @@ pub async fn stream_events(
 ) -> Result<Response, Refusal> {
     let run_id = run_id(&id)?;
     let form = form(query.view(gateway.options.default_view)?);
+    let cursor = stream_cursor(&mut query, &headers, &run_id)?;
     query.finish()?;
-    let last_event_id = last_event_id(&headers, &run_id)?;
     let subscribe = Subscribe {
         scope: Scope::Run(run_id),
-        start: Start::After(last_event_id.unwrap_or_default()),
+        start: Start::After(cursor),
         filter: EventFilter::default(),
         keep_open: false,
         wait_for_run: false,

@@ -16,7 +16,7 @@ use crate::service::list::ListEvents;
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::Gateway;
 use crate::transport::rest::frame::EventFrame;
-use crate::transport::rest::headers::last_event_id;
+use crate::transport::rest::headers::stream_cursor;
 use crate::transport::rest::query::{PublicView, Query};
 use crate::transport::sse::{self, EventForm};
 
@@ -166,6 +166,7 @@ enum Order {
     params(
         ("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = "^[!-~]+$"),
         ("cursor" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "Begin after this seq; absent: Last-Event-ID"),
+        ("lastEventId" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The same as cursor"),
         ("Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The `id:` of the last event seen; absent: begin with the \
             first event"),
         ("types" = Option<Vec<String>>, Query, description = "Only these types, as in the list"),
@@ -184,8 +185,7 @@ pub async fn stream_events(
 ) -> Result<Response, Refusal> {
     let run_id = super::run_id(path)?;
     let mut query = Query::parse(query.as_deref());
-    let last_event_id = last_event_id(&headers, &run_id)?;
-    let cursor = query.one("cursor")?.or(last_event_id).unwrap_or_default();
+    let cursor = stream_cursor(&mut query, &headers, &run_id)?;
     let subscribe = Subscribe {
         scope: Scope::Run(run_id),
         start: Start::After(cursor),

@@ -8,7 +8,7 @@ use crate::domain::Scope;
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::rest::Gateway;
 use crate::transport::rest::frame::EventFrame;
-use crate::transport::rest::headers::last_event_id;
+use crate::transport::rest::headers::stream_cursor;
 use crate::transport::rest::query::Query;
 use crate::transport::sse;
 
@@ -34,8 +34,7 @@ pub async fn follow(
     let run_id = run_id(id)?;
     let mut query = Query::parse(uri.query());
     let form = present::form(query.view(gateway.options.default_view)?);
-    let last_event_id = last_event_id(&header_map, &run_id)?;
-    let cursor = query.one("cursor")?.or(last_event_id).unwrap_or_default();
+    let cursor = stream_cursor(&mut query, &header_map, &run_id)?;
     let filter = read::types(&mut query)?;
     query.finish()?;
     let subscribe = Subscribe {

@@ -146,6 +146,9 @@ pub struct StreamQuery {
     /// Exclusive: the seq of the last event that was read; wins over Last-Event-ID.
     #[param(pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub cursor: Option<String>,
+    /// The same as cursor, as clients send it that cannot set a header.
+    #[param(rename = "lastEventId", pattern = "^(0|[1-9][0-9]{0,17})?$")]
+    pub last_event_id: Option<String>,
     /// Only these types, repeated or separated by commas; one that ends in `*` takes every type that begins so.
     #[param(schema_with = types)]
     pub types: Option<Vec<String>>,
