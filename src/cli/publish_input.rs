@@ -72,9 +72,13 @@ fn parse(text: &[u8], defaults: &Defaults) -> Result<pb::PublishRequest, String>
 
 /// How much there is to read, where stdin is a file.
 pub fn stdin_bytes() -> Option<u64> {
+    Some(stdin_file()?.metadata().ok()?.len())
+}
+
+/// Stdin, where it is a file.
+pub fn stdin_file() -> Option<File> {
     let file = File::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
-    let metadata = file.metadata().ok()?;
-    metadata.is_file().then_some(metadata.len())
+    file.metadata().ok()?.is_file().then_some(file)
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+
 use crate::client;
 use crate::command::{run, run_with};
 use crate::harness::{Data, Server};
@@ -23,6 +26,17 @@ pub async fn exported(data: &Data) -> (PathBuf, Vec<String>) {
     (file, lines)
 }
 
+/// These lines with the trailer that goes with them: changed, and not to be told by it.
+fn sealed(lines: &[String]) -> Vec<String> {
+    let events = &lines[1..lines.len() - 1];
+    let hash = events.iter().fold(Sha256::new(), |hash, line| hash.chain_update(line).chain_update("\n"));
+    let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let runs = events.iter().filter(|line| line.contains("\"seq\":1,")).count();
+    let count = events.len();
+    let end = format!("{{\"runlog_export_end\":1,\"events\":{count},\"runs\":{runs},\"sha256\":\"{hash}\"}}");
+    [&lines[..lines.len() - 1], &[end]].concat()
+}
+
 /// A new store; what an import of these lines into it says, and how many events it has then.
 async fn imported(lines: &[String]) -> (crate::command::Ran, usize) {
     let target = Data::new();
@@ -30,6 +44,9 @@ async fn imported(lines: &[String]) -> (crate::command::Ran, usize) {
     std::fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     let path = target.file();
     let ran = import(&file, &["--data", path.to_str().unwrap()]).await;
+    if !path.exists() {
+        return (ran, 0);
+    }
     let copy = target.directory().join("copy");
     export(&["--data", path.to_str().unwrap()], &copy).await.succeeds();
     let stored = body(&copy).lines().count() - 1;
@@ -37,7 +54,7 @@ async fn imported(lines: &[String]) -> (crate::command::Ran, usize) {
 }
 
 #[tokio::test]
-async fn a_damaged_line_is_named_with_its_field_and_nothing_behind_it_is_imported() {
+async fn a_damaged_line_is_named_with_its_field_and_nothing_of_the_file_is_imported() {
     let data = Data::new();
     let (_, lines) = exported(&data).await;
     for (line, good, bad, words) in [
@@ -45,8 +62,6 @@ async fn a_damaged_line_is_named_with_its_field_and_nothing_behind_it_is_importe
         (6, "\"type\":\"step\",", "", ["line 6:", "type: is missing"]),
         (6, "\"seq\":2", "\"seq\":true", ["line 6:", "seq"]),
         (6, "\"payload\":{", "\"payload\":{{", ["line 6:", "JSON"]),
-        // It follows nothing: an event of its run is missing.
-        (6, "\"seq\":2", "\"seq\":3", ["line 6: run \"r1\", seq 3", "the run ends at seq 1"]),
         // What the trailer says does not go with it.
         (6, "\"payload\":{\"n\":4}", "\"payload\":{\"n\":5}", ["line 14:", "sha256"]),
         (14, "\"events\":12", "\"events\":13", ["line 14:", "events"]),
@@ -56,12 +71,14 @@ async fn a_damaged_line_is_named_with_its_field_and_nothing_behind_it_is_importe
         let mut lines = lines.clone();
         assert!(lines[line - 1].contains(good), "{good}");
         lines[line - 1] = lines[line - 1].replace(good, bad);
-        let code = if words[1].contains("ends at") { 73 } else { 65 };
         let (ran, stored) = imported(&lines).await;
-        ran.fails(code, &words);
-        let reached = if words[0] == "line 14:" { 12 } else { line.saturating_sub(2) };
-        assert_eq!(stored, reached, "{bad}");
+        ran.fails(65, &[words[0], words[1], "nothing was stored"]);
+        assert_eq!(stored, 0, "{bad}");
     }
+    // One export behind another.
+    let (ran, stored) = imported(&[&lines[..], &lines[..]].concat()).await;
+    ran.fails(65, &["line 15: lies behind the end", "nothing was stored"]);
+    assert_eq!(stored, 0);
     // Bytes that are no text.
     let target = Data::new();
     let mut bytes = lines[..4].join("\n").into_bytes();
@@ -77,8 +94,8 @@ async fn a_file_that_is_cut_off_is_imported_as_far_as_it_goes_and_told() {
     let data = Data::new();
     let (_, lines) = exported(&data).await;
     let (ran, stored) = imported(&lines[..9]).await;
-    ran.fails(65, &["cut off behind line 9", "--partial", "8 events stored"]);
-    assert_eq!(stored, 8);
+    ran.fails(65, &["cut off behind line 9", "--partial", "nothing was stored"]);
+    assert_eq!(stored, 0);
     let target = Data::new();
     let path = target.file();
     let into = ["import", "-", "--data", path.to_str().unwrap()];
@@ -86,8 +103,9 @@ async fn a_file_that_is_cut_off_is_imported_as_far_as_it_goes_and_told() {
     // Within a line, from stdin.
     let half = &text[..text.find("\"e5\"").unwrap()];
     run_with(NOWHERE, &into, half).await.fails(65, &["cut off behind line 6"]);
+    assert!(!path.exists());
     let partial = run_with(NOWHERE, &[&into[..], &["--partial"]].concat(), half).await;
-    assert!(partial.stderr.contains("0 events stored, 5 stored before, 3 runs"), "{partial:?}");
+    assert!(partial.stderr.contains("5 events stored, 0 stored before, 3 runs"), "{partial:?}");
     partial.succeeds();
     // The whole file later goes on from there; its last line may lack its end.
     let whole = run_with(NOWHERE, &into, &text).await;
@@ -117,23 +135,29 @@ async fn an_event_that_differs_from_the_stored_one_ends_the_import_and_is_named(
         let mut changed = lines.clone();
         assert!(changed[5].contains(good), "{good}");
         changed[5] = changed[5].replace(good, bad);
-        let ran = run_with(NOWHERE, &into, &text(&changed)).await;
+        let ran = run_with(NOWHERE, &into, &text(&sealed(&changed))).await;
         ran.fails(73, &["line 6: run \"r1\", seq 2", &format!("{field} differs"), "0 events stored, 4 stored before"]);
     }
     // Another order: the second event of a run in the place of the first.
     let mut swapped = lines.clone();
     swapped.swap(1, 4);
-    imported(&swapped).await.0.fails(73, &["line 2: run \"r0\", seq 2", "ends at seq 0"]);
+    imported(&sealed(&swapped)).await.0.fails(73, &["line 2: run \"r0\", seq 2", "ends at seq 0"]);
+    // It follows nothing: an event of its run is missing. What comes before it is stored.
+    let mut missing = lines.clone();
+    missing[5] = missing[5].replace("\"seq\":2", "\"seq\":3");
+    let (ran, stored) = imported(&sealed(&missing)).await;
+    ran.fails(73, &["line 6: run \"r1\", seq 3", "the run ends at seq 1"]);
+    assert_eq!(stored, 4);
     // The same id at another place of its run.
     let mut repeated = lines.clone();
     repeated[7] = repeated[7].replace("\"e6\"", "\"e0\"");
-    let (ran, stored) = imported(&repeated).await;
+    let (ran, stored) = imported(&sealed(&repeated)).await;
     ran.fails(73, &["line 8: run \"r0\", seq 3", "\"e0\""]);
     assert_eq!(stored, 6);
     // A clock that runs backwards in a run.
     let mut backwards = lines.clone();
     backwards[4] = backwards[4].replace("\"recorded_at\":\"2", "\"recorded_at\":\"1");
-    imported(&backwards).await.0.fails(65, &["line 5: run \"r0\", seq 2", "recorded_at"]);
+    imported(&sealed(&backwards)).await.0.fails(65, &["line 5: run \"r0\", seq 2", "recorded_at"]);
 }
 
 #[tokio::test]
@@ -190,4 +214,39 @@ async fn what_cannot_be_exported_or_imported_is_told_and_leaves_nothing_behind()
     // To a pipe as well as to a file.
     let printed = run(&server.url(), &["export"]).await.succeeds();
     assert_eq!(printed, std::fs::read_to_string(&file).unwrap());
+}
+
+#[tokio::test]
+async fn what_comes_from_a_pipe_is_checked_before_any_of_it_is_stored_and_leaves_no_file_behind() {
+    let data = Data::new();
+    let (_, lines) = exported(&data).await;
+    let mut changed = lines.clone();
+    changed[5] = changed[5].replace("\"n\":4", "\"n\":5");
+    let (target, kept) = (Data::new(), Data::new());
+    let path = target.file();
+    let import = |tmp: &str, file: &str, lines: &[String]| {
+        let mut command = crate::harness::program();
+        command.args(["import", file, "--data"]).arg(&path).env("TMPDIR", tmp);
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        command.stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (mut stdin, text) = (child.stdin.take().unwrap(), lines.join("\n"));
+        async move {
+            // A command that did not want all of it says so by its exit code.
+            let _ = stdin.write_all(text.as_bytes()).await;
+            drop(stdin);
+            crate::command::end("import", child).await
+        }
+    };
+    let tmp = kept.directory().to_str().unwrap();
+    for stdin in ["-", "/dev/stdin"] {
+        import(tmp, stdin, &changed).await.fails(65, &["line 14: sha256", "nothing was stored"]);
+        assert!(!path.exists());
+    }
+    import(&format!("{tmp}/none"), "-", &lines).await.fails(1, &["cannot keep the input in", "TMPDIR"]);
+    assert!(!path.exists());
+    let ran = import(tmp, "-", &lines).await;
+    assert!(ran.stderr.contains("12 events stored"), "{ran:?}");
+    ran.succeeds();
+    assert_eq!(kept.directory().read_dir().unwrap().count(), 0);
 }

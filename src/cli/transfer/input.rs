@@ -1,12 +1,14 @@
 //! The lines of an export as they are read back: checked, numbered, and read ahead of the store.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 
 use super::line::{self, Header, Tally, Trailer, VERSION};
+use super::spool::Spooled;
 use crate::app::Imported;
 use crate::cli::exit::{Exit, Failure};
 
@@ -21,25 +23,66 @@ pub enum Next {
     /// An event, and the bytes up to its end.
     Event(Box<Imported>, u64),
     /// The trailer, and it is right: the file is whole.
-    End,
-    /// The file ends without a trailer, behind this line.
-    CutOff(u64),
-    /// The line of this number is not what it should be.
-    Damaged(u64, String),
+    End(Trailer),
+    /// The file ends without a trailer, behind this line; with what its trailer would be.
+    CutOff(u64, Trailer),
+    /// A line is not what it should be.
+    Damaged(String),
+    /// It cannot be read on.
+    Unreadable(io::Error),
 }
 
-/// Begins to read, in a thread of its own: to parse is as much work as to store. Also tells how many bytes there are, where
-/// that is known.
-pub fn read(path: &Path) -> Result<(mpsc::Receiver<Next>, Option<u64>), Failure> {
-    let (sender, lines) = mpsc::channel(READ_AHEAD);
-    if path == Path::new("-") {
-        std::thread::spawn(move || read_lines(std::io::stdin().lock(), &sender));
-        return Ok((lines, crate::cli::publish_input::stdin_bytes()));
+/// An export that is read twice: to check it, and to store it.
+pub struct Input {
+    file: File,
+    /// Where the export begins in the file.
+    start: u64,
+    /// How many bytes there are, where that is known.
+    pub bytes: Option<u64>,
+    /// What is not in the file yet: the first time comes from there.
+    stream: Option<Box<dyn Read + Send>>,
+}
+
+impl Input {
+    /// A file; `-` is stdin. What can be read only once is kept in a temporary file without a name.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let broken = |error| Failure::new(Exit::Data, format!("{}: {error}", path.display()));
+        if path != Path::new("-") {
+            let file = File::open(path).map_err(broken)?;
+            let metadata = file.metadata().map_err(broken)?;
+            return if metadata.is_file() { Self::of_file(file).map_err(broken) } else { Self::of_stream(file) };
+        }
+        match crate::cli::publish_input::stdin_file() {
+            Some(file) => Self::of_file(file).map_err(broken),
+            None => Self::of_stream(io::stdin()),
+        }
     }
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-    let (metadata, file) = opened.map_err(|error| Failure::new(Exit::Data, format!("{}: {error}", path.display())))?;
-    std::thread::spawn(move || read_lines(file, &sender));
-    Ok((lines, metadata.is_file().then_some(metadata.len())))
+
+    fn of_file(mut file: File) -> io::Result<Self> {
+        let start = file.stream_position()?;
+        let bytes = Some(file.metadata()?.len().saturating_sub(start));
+        Ok(Self { file, start, bytes, stream: None })
+    }
+
+    fn of_stream(stream: impl Read + Send + 'static) -> Result<Self, Failure> {
+        let spooled = Spooled::new(stream)?;
+        let file = spooled.kept()?;
+        Ok(Self { file, start: 0, bytes: None, stream: Some(Box::new(spooled)) })
+    }
+
+    /// Begins to read, in a thread of its own: to parse is as much work as to store. The first time ends before the second
+    /// one begins.
+    pub fn read(&mut self) -> Result<mpsc::Receiver<Next>, Failure> {
+        let (sender, lines) = mpsc::channel(READ_AHEAD);
+        if let Some(stream) = self.stream.take() {
+            std::thread::spawn(move || read_lines(stream, &sender));
+            return Ok(lines);
+        }
+        let again = self.file.seek(SeekFrom::Start(self.start)).and_then(|_| self.file.try_clone());
+        let file = again.map_err(|error| Failure::new(Exit::Other, format!("cannot read the export: {error}")))?;
+        std::thread::spawn(move || read_lines(file, &sender));
+        Ok(lines)
+    }
 }
 
 /// Reads until the end, until something is wrong, or until nobody wants more.
@@ -70,12 +113,12 @@ impl Reader {
         self.text.clear();
         let read = input.take(MAX_LINE_BYTES).read_until(b'\n', &mut self.text);
         self.line += 1;
-        let damaged = |line: u64, problem: String| Some(Next::Damaged(line, format!("line {line}: {problem}")));
+        let damaged = |line: u64, problem: String| Some(Next::Damaged(format!("line {line}: {problem}")));
         match read {
-            Ok(0) if self.is_headed => return Some(Next::CutOff(self.line - 1)),
+            Ok(0) if self.is_headed => return Some(Next::CutOff(self.line - 1, self.tally.trailer())),
             Ok(0) => return damaged(self.line, "there is nothing; an export begins with a header".to_owned()),
             Ok(read) => self.end += read as u64,
-            Err(error) => return damaged(self.line, format!("cannot read on: {error}")),
+            Err(error) => return Some(Next::Unreadable(error)),
         }
         let is_whole = self.text.ends_with(b"\n");
         if !is_whole && self.text.len() as u64 == MAX_LINE_BYTES {
@@ -85,10 +128,23 @@ impl Reader {
             self.text.pop();
         }
         match self.parse() {
+            Ok(Some(Next::End(trailer))) => Some(self.behind(input).unwrap_or(Next::End(trailer))),
             Ok(next) => next,
             // A line without its end was being written when the file was cut off.
-            Err(_) if !is_whole && self.is_headed => Some(Next::CutOff(self.line - 1)),
+            Err(_) if !is_whole && self.is_headed && serde_json::from_slice::<IgnoredAny>(&self.text).is_err() => {
+                Some(Next::CutOff(self.line - 1, self.tally.trailer()))
+            }
             Err(problem) => damaged(self.line, problem),
+        }
+    }
+
+    /// What stands behind the trailer, which is to be the last line.
+    fn behind(&self, input: &mut impl BufRead) -> Option<Next> {
+        let line = self.line + 1;
+        match input.fill_buf() {
+            Ok([]) => None,
+            Ok(_) => Some(Next::Damaged(format!("line {line}: lies behind the end of the export"))),
+            Err(error) => Some(Next::Unreadable(error)),
         }
     }
 
@@ -113,7 +169,7 @@ impl Reader {
                 ("sha256", trailer.sha256 != counted.sha256),
             ];
             return match fields.into_iter().find(|(_, differs)| *differs) {
-                None => Ok(Some(Next::End)),
+                None => Ok(Some(Next::End(counted))),
                 Some((field, _)) => Err(format!("{field}: is not that of the lines before; the file was changed")),
             };
         }
