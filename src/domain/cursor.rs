@@ -123,7 +123,7 @@ mod tests {
     fn malformed_cursors_are_refused_by_name() {
         for bad in ["-1", "+1", "01", " 1", "1 ", "1.0", "x", "18446744073709551616", "9223372036854775808", "١"] {
             let error = Cursor::parse(bad, &run(), FEED).unwrap_err();
-            assert_eq!((error.reason(), error.field()), ("CURSOR_INVALID", Some("cursor")), "{bad}");
+            assert_eq!((error.reason(), error.field().as_deref()), ("CURSOR_INVALID", Some("cursor")), "{bad}");
         }
         for bad in ["f1-", "f1-c0ffee00", "f1-c0ffee00000000000000000g", "f1-C0FFEE000000000000000001", "f1-ééééé"]
         {

@@ -1,5 +1,6 @@
 //! The one error of runlog.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::run::RunStatus;
@@ -80,19 +81,19 @@ pub enum Error {
         event_id: String,
         /// Where the first event with this id lies.
         seq: u64,
+        /// The place of the event in the request, from 0; none where the request has no events.
+        index: Option<usize>,
     },
     /// Two events of one request have the same id and other content.
     #[error(
-        "events[{first}] and events[{second}] of this request have the event_id {event_id:?} and different content; \
-         nothing of it was stored; give each its own event_id"
+        "two events of this request have the event_id {event_id:?} and different content; nothing of it was stored; give \
+         each its own event_id"
     )]
     EventIdTwice {
         /// The id used twice.
         event_id: String,
-        /// The place of the first one in the request, from 0.
-        first: usize,
-        /// The place of the second one.
-        second: usize,
+        /// The place of the second one in the request, from 0.
+        index: usize,
     },
     /// The run is not as it was when the request was made for it.
     #[error("run {run_id:?} changed meanwhile; look at it again, then decide")]
@@ -133,6 +134,8 @@ pub enum Error {
         to: RunStatus,
         /// The event's type.
         event_type: String,
+        /// The place of the event in the request, from 0; none where the request has no events.
+        index: Option<usize>,
     },
     /// The cursor is no cursor of this scope.
     #[error("cursor {cursor:?}: {problem}")]
@@ -210,6 +213,15 @@ impl Error {
         }
     }
 
+    /// Says which event of the request the error is about, where it is about one; none where the request has no events.
+    #[must_use]
+    pub fn of_event(mut self, place: Option<usize>) -> Self {
+        if let Self::FinalStatus { index, .. } | Self::EventIdConflict { index, .. } = &mut self {
+            *index = place;
+        }
+        self
+    }
+
     /// The kind.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -259,10 +271,14 @@ impl Error {
 
     /// The request field at fault, if it is one.
     #[must_use]
-    pub fn field(&self) -> Option<&str> {
+    pub fn field(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::InvalidField { field, .. } => Some(field),
-            Self::CursorInvalid { .. } | Self::CursorBeyondEnd { .. } => Some("cursor"),
+            Self::InvalidField { field, .. } => Some(field.into()),
+            Self::CursorInvalid { .. } | Self::CursorBeyondEnd { .. } => Some("cursor".into()),
+            Self::EventIdConflict { index: Some(index), .. } | Self::EventIdTwice { index, .. } => {
+                Some(format!("events[{index}].event_id").into())
+            }
+            Self::FinalStatus { index: Some(index), .. } => Some(format!("events[{index}].type").into()),
             _ => None,
         }
     }
@@ -281,8 +297,12 @@ impl Error {
     /// The facts of the error by name, for a program that reacts to it.
     #[must_use]
     pub fn metadata(&self) -> Vec<(&'static str, String)> {
+        let field = self.field().map(|field| ("field", field.into_owned()));
+        self.facts().into_iter().chain(field).collect()
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::InvalidField { field, .. } => vec![("field", field.clone())],
             Self::RunNotFound { run_id } | Self::RunExists { run_id } | Self::RunChanged { run_id } => {
                 vec![("run_id", run_id.clone())]
             }
@@ -294,7 +314,7 @@ impl Error {
             Self::ControlRefused { run_id, action, status } => {
                 vec![("run_id", run_id.clone()), ("action", (*action).to_owned()), ("status", status.to_string())]
             }
-            Self::EventIdConflict { run_id, event_id, seq } => {
+            Self::EventIdConflict { run_id, event_id, seq, .. } => {
                 vec![("run_id", run_id.clone()), ("event_id", event_id.clone()), ("seq", seq.to_string())]
             }
             Self::SeqConflict { run_id, expected, actual } => vec![

@@ -114,7 +114,7 @@ mod tests {
         assert!(RunId::parse(&"r".repeat(200)).is_ok());
         for bad in ["", &"r".repeat(201), &"r".repeat(5_000_000), "a b", "a\n", "é", "\u{7f}"] {
             let error = RunId::parse(bad).unwrap_err();
-            assert_eq!(error.field(), Some("run_id"));
+            assert_eq!(error.field().as_deref(), Some("run_id"));
         }
     }
 

@@ -95,7 +95,7 @@ pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Docum
         && lifecycle == Lifecycle::Strict
     {
         let (run_id, event_type) = (event.run_id.to_string(), event.event_type.to_string());
-        return Err(Error::FinalStatus { run_id, from: run.status, to, event_type });
+        return Err(Error::FinalStatus { run_id, from: run.status, to, event_type, index: None });
     }
     run.last_seq = event.seq;
     run.updated_at = event.recorded_at;

@@ -5,19 +5,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::domain::json::canonical;
+use crate::domain::json::{Members, canonical};
 use crate::domain::projection::named_question;
-use crate::domain::redaction::members::members;
-use crate::domain::{Error, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{
+    Error, Event, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope,
+};
 use crate::store::{Append, Condition};
 
-use super::Service;
+use super::{Service, event_ids};
 
 /// How often a control is tried again when the run's status changes in between.
 const MAX_TRIES: usize = 16;
-
-/// A run is cancelled once, whoever asks and how often.
-const CANCEL_ID: &str = "control-cancel";
 
 /// What is asked of a run.
 #[derive(Clone, Debug)]
@@ -91,11 +89,9 @@ impl Control {
 
     /// The id under which it is stored; keys of all controls but cancel share one space.
     fn event_id(&self, key: Option<&str>) -> Result<Option<EventId>> {
-        let key = key.map(super::runs::idempotency_key).transpose()?;
         match (self, key) {
-            (Self::Cancel, _) => EventId::parse(CANCEL_ID).map(Some),
-            (_, Some(key)) => EventId::parse(&format!("control-{:032x}", xxh3_128(key.as_bytes()))).map(Some),
-            (_, None) => Ok(None),
+            (Self::Cancel, _) => event_ids::cancel().map(Some),
+            (_, key) => key.map(event_ids::control).transpose(),
         }
     }
 
@@ -121,6 +117,21 @@ impl Control {
         Ok(format!(r#"{{"request_id":{},{facts}{given}}}"#, Value::from(request_id)))
     }
 
+    /// A repeated control is the same whatever the run was like when it was carried out: from which status it was resumed, and
+    /// which question was answered, is the run's affair, not the caller's.
+    fn is_repeat_of(&self, event: &Event) -> bool {
+        let members = Members::parse(event.payload.as_str());
+        let is_same = match self {
+            Self::Cancel | Self::Resume => true,
+            _ => {
+                members.string("action").as_deref() == Some(self.action())
+                    && members.raw("payload").map(canonical)
+                        == self.given().filter(|text| text.trim() != "null").map(canonical)
+            }
+        };
+        is_same && event.event_type.as_str() == self.event_type()
+    }
+
     fn given(&self) -> Option<&str> {
         match self {
             Self::Approve { payload } | Self::Reject { payload } | Self::SubmitInput { payload } => payload.as_deref(),
@@ -135,7 +146,13 @@ impl Service {
     /// no key. Fails with `RunNotFound`, with `ControlRefused` or `NotAwaited` from a state that does not allow it, and with
     /// `Overloaded` where the run's status changes too fast to be looked at.
     pub async fn control(&self, run_id: &RunId, control: Control, key: Option<&str>, request_id: &str) -> Result<Run> {
+        let key = key.map(super::runs::idempotency_key).transpose()?;
         let event_id = control.event_id(key)?;
+        if let Some(key) = key
+            && self.was_carried_out_before(run_id, &control, key).await?
+        {
+            return self.run(run_id).await;
+        }
         let request_id = key.map_or_else(|| request_id.to_owned(), keyed_request_id);
         let is_cancel = matches!(control, Control::Cancel);
         for tries_left in (0..MAX_TRIES).rev() {
@@ -159,15 +176,16 @@ impl Service {
                 structure_id: None,
                 recorded: None,
             };
-            match (self.store.append(append).await, refusal) {
+            match (self.store.append(append).await.map_err(|error| error.of_event(None)), refusal) {
                 (Ok(_), _) => return self.stored_run(run_id).await,
                 (Err(Error::RunChanged { .. }), Some(refusal)) => return Err(refusal),
                 // Look again whether it is still possible, or done already.
                 (Err(Error::RunChanged { .. } | Error::FinalStatus { .. }), None) => {}
                 (Err(Error::EventIdConflict { .. }), _) if is_cancel => {}
                 (Err(conflict @ Error::EventIdConflict { .. }), _) => {
-                    self.require_repeat(run_id, &control, event_id.as_ref(), conflict).await?;
-                    return self.run(run_id).await;
+                    let Some(event_id) = &event_id else { return Err(conflict) };
+                    let event = self.store.find_event(Some(run_id), event_id).await?;
+                    return if control.is_repeat_of(&event) { self.run(run_id).await } else { Err(conflict) };
                 }
                 (Err(error), _) => return Err(error),
             }
@@ -202,27 +220,18 @@ impl Service {
         })
     }
 
-    /// A repeated control is the same whatever the run was like when it was carried out: from which status it was resumed, and
-    /// which question was answered, is the run's affair, not the caller's.
-    async fn require_repeat(
-        &self,
-        run_id: &RunId,
-        control: &Control,
-        event_id: Option<&EventId>,
-        conflict: Error,
-    ) -> Result<()> {
-        let Some(event_id) = event_id else { return Err(conflict) };
-        let event = self.store.find_event(Some(run_id), event_id).await?;
-        let members = members(event.payload.as_str()).unwrap_or_default();
-        let stored = |name| members.iter().find(|member| member.key() == name).map(|member| member.raw_value);
-        let is_same = match control {
-            Control::Cancel | Control::Resume => true,
-            _ => {
-                stored("action") == Some(&format!("{:?}", control.action()))
-                    && stored("payload").map(canonical) == control.given().map(canonical)
+    /// Whether version 0.1.0 carried the control out under this key: it gave the event another id.
+    async fn was_carried_out_before(&self, run_id: &RunId, control: &Control, key: &str) -> Result<bool> {
+        let event_id = event_ids::control_before(key)?;
+        match self.store.find_event(Some(run_id), &event_id).await {
+            Ok(event) if control.is_repeat_of(&event) => Ok(true),
+            Ok(event) => {
+                let (run_id, event_id) = (run_id.to_string(), event_id.to_string());
+                Err(Error::EventIdConflict { run_id, event_id, seq: event.seq, index: None })
             }
-        };
-        if is_same && event.event_type.as_str() == control.event_type() { Ok(()) } else { Err(conflict) }
+            Err(Error::EventNotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

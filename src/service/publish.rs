@@ -5,7 +5,7 @@ use crate::domain::{Error, NewEvent, Result, RunId};
 pub use crate::store::Receipt;
 use crate::store::{Append, Condition};
 
-use super::Service;
+use super::{Service, event_ids};
 
 /// Events for one run.
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ impl Service {
             return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));
         }
         let Publish { run_id, events, expected_last_seq } = publish;
+        event_ids::check(&events)?;
         let (agent_name, structure_id, recorded) = (None, None, None);
         let condition = expected_last_seq.map(Condition::LastSeq);
         self.store.submit(Append { run_id, events, condition, agent_name, structure_id, recorded }).await

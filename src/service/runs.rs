@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::store::{Append, Condition, RunQuery};
 
-use super::Service;
+use super::{Service, event_ids};
 
 /// Most runs that are read at a time: with their documents each may have several MiB.
 const RUNS_PER_READ: usize = 16;
@@ -82,31 +82,51 @@ impl Service {
             None => created_event("{}", self.limits())?,
         };
         if let Some(key) = key {
-            // The run remembers by this id which key created it.
             if first_event.event_id.is_some() {
                 let problem = "must be absent beside idempotency_key, which gives the first event its id";
                 return Err(Error::invalid("first_event.event_id", problem));
             }
-            first_event.event_id = Some(EventId::parse(&format!("create-{:032x}", xxh3_128(key.as_bytes())))?);
+            first_event.event_id = Some(event_ids::create(key)?);
+        } else {
+            event_ids::check(std::slice::from_ref(&first_event))
+                .map_err(|error| renamed(error, "first_event.event_id"))?;
         }
         let append = Append {
             run_id: run_id.clone(),
-            events: vec![first_event],
+            events: vec![first_event.clone()],
             condition: Some(Condition::LastSeq(0)),
             agent_name: create.agent_name,
             structure_id: create.structure_id,
             recorded: None,
         };
-        let appended = self.store.append(append).await.map_err(|error| match error {
-            Error::SeqConflict { run_id, .. } => Error::RunExists { run_id },
-            other => other,
-        })?;
+        let appended = match (self.store.append(append).await, key) {
+            (Err(Error::SeqConflict { .. }), Some(key)) => {
+                self.require_created_before(&run_id, &first_event, key).await?;
+                return Ok((self.run(&run_id).await?, true));
+            }
+            (Err(Error::SeqConflict { run_id, .. }), None) => return Err(Error::RunExists { run_id }),
+            (appended, _) => appended.map_err(|error| error.of_event(None))?,
+        };
         let already_existed = appended.events.iter().any(|event| event.duplicate);
         if already_existed && key.is_none() {
             // Only a key makes a second creation the same as the first.
             return Err(Error::RunExists { run_id: run_id.to_string() });
         }
         Ok((self.stored_run(&run_id).await?, already_existed))
+    }
+
+    /// Fails unless version 0.1.0 created the run with this key and the same first event: it gave that another id.
+    async fn require_created_before(&self, run_id: &RunId, first_event: &NewEvent, key: &str) -> Result<()> {
+        let event_id = event_ids::create_before(key)?;
+        match self.store.find_event(Some(run_id), &event_id).await {
+            Ok(event) if event.content() == first_event.content() => Ok(()),
+            Ok(event) => {
+                let (run_id, event_id) = (run_id.to_string(), event_id.to_string());
+                Err(Error::EventIdConflict { run_id, event_id, seq: event.seq, index: None })
+            }
+            Err(Error::EventNotFound { .. }) => Err(Error::RunExists { run_id: run_id.to_string() }),
+            Err(error) => Err(error),
+        }
     }
 
     /// The run, after something of it was stored for this request.
@@ -173,6 +193,14 @@ impl Service {
         }
         let next_page_token = query.before.map(|number| format!("r1-{number:x}")).unwrap_or_default();
         Ok(RunsList { runs, next_page_token })
+    }
+}
+
+/// The error with the field of this request.
+fn renamed(error: Error, field: &str) -> Error {
+    match error {
+        Error::InvalidField { problem, .. } => Error::invalid(field, problem),
+        other => other,
     }
 }
 

@@ -156,8 +156,12 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
                 repeats.push(Repeat::No);
                 continue;
             };
-            let conflict =
-                |seq| Error::EventIdConflict { run_id: append.run_id.to_string(), event_id: event_id.to_string(), seq };
+            let conflict = |seq| Error::EventIdConflict {
+                run_id: append.run_id.to_string(),
+                event_id: event_id.to_string(),
+                seq,
+                index: Some(index),
+            };
             if let Some((seq, is_same)) = self.stored(planned, event_id, new) {
                 if !is_same {
                     return Err(conflict(seq));
@@ -166,7 +170,7 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
             } else if let Some(earlier) = in_request.get(event_id) {
                 if append.events[*earlier].content() != new.content() {
                     let event_id = event_id.to_string();
-                    return Err(Error::EventIdTwice { event_id, first: *earlier, second: index });
+                    return Err(Error::EventIdTwice { event_id, index });
                 }
                 repeats.push(Repeat::OfRequest(*earlier));
             } else {
@@ -198,7 +202,7 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
 /// Whether events that another store recorded can follow in this run.
 fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[Repeat]) -> Result<()> {
     assert_eq!(recorded.at.len(), append.events.len(), "each event was recorded at some time");
-    for (event, repeat) in append.events.iter().zip(repeats) {
+    for (index, (event, repeat)) in append.events.iter().zip(repeats).enumerate() {
         let seq = match repeat {
             Repeat::No => continue,
             Repeat::Stored(seq) => *seq,
@@ -206,7 +210,7 @@ fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[Re
             Repeat::OfRequest(earlier) => run.last_seq + 1 + *earlier as u64,
         };
         let event_id = event.event_id.as_ref().map(ToString::to_string).unwrap_or_default();
-        return Err(Error::EventIdConflict { run_id: append.run_id.to_string(), event_id, seq });
+        return Err(Error::EventIdConflict { run_id: append.run_id.to_string(), event_id, seq, index: Some(index) });
     }
     let before = (run.last_seq > 0).then_some(run.updated_at);
     let in_order = before.iter().chain(&recorded.at).is_sorted();

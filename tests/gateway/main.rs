@@ -5,6 +5,7 @@ mod cross_door;
 mod door_a;
 mod door_b;
 mod door_c;
+mod event_ids;
 mod harness;
 mod questions;
 mod shared;

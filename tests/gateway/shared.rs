@@ -213,3 +213,79 @@ async fn a_heartbeat_has_the_cursor_where_a_filter_held_events_back_and_only_the
     let (status, text) = gateway.stream("/v1/runs/r/events/stream?types=wanted&lastEventId=2").await;
     assert!(status == 200 && text.contains("id: 4\ndata: "), "{text}");
 }
+
+#[tokio::test]
+async fn in_an_array_a_refusal_names_the_event_whoever_finds_the_fault() {
+    let gateway = Gateway::start_with(|options| options.lifecycle = runlog::config::LifecycleOption::Strict).await;
+    let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
+    let event = |payload: &str| {
+        [
+            ("/api/structure-runs/r/events", format!(r#"{{"type":"a","payload":{payload}}}"#)),
+            ("/api/ingest", format!(r#"{{"event_type":"a","sdk_run_id":"r","payload":{{"a":{payload}}}}}"#)),
+            ("/v1/runs/r/events", format!(r#"{{"type":"a","payload":{payload}}}"#)),
+        ]
+    };
+    for ((path, bad), (_, good)) in event(&deep).into_iter().zip(event("1")) {
+        let (status, refusal) = gateway.post(path, &bad).await;
+        assert!(status == 422 && refusal.to_string().contains("\"payload: must nest"), "{refusal}");
+        let (status, refusal) = gateway.post(path, &format!("[{good},{good},{good},{bad}]")).await;
+        assert!(status == 422 && refusal.to_string().contains("\"[3].payload: must nest"), "{refusal}");
+    }
+    let (_, bad) = &event(&deep)[0];
+    let (_, refusal) = gateway.post("/api/structure-runs/r/events", &format!("{{\"events\":[{bad}]}}")).await;
+    assert!(refusal.to_string().contains("\"events[0].payload: must nest"), "{refusal}");
+
+    // What is found behind the door: ids that are taken, twice in one request, and the end of a run.
+    let b = |run: &str, id: &str, n: u32| {
+        format!(r#"{{"event_type":"a","sdk_run_id":"{run}","event_id":"{id}","payload":{{"n":{n}}}}}"#)
+    };
+    assert_eq!(gateway.post("/api/ingest", &b("r", "x", 1)).await.0, 202);
+    let (status, refusal) = gateway.post("/api/ingest", &b("r", "x", 2)).await;
+    assert_eq!((status, &refusal["error"]["details"]["field"]), (409, &"event_id".into()));
+    let across = format!("[{},{},{}]", b("s", "x", 1), b("r", "y", 1), b("r", "x", 2));
+    let (status, refusal) = gateway.post("/api/ingest", &across).await;
+    assert_eq!(
+        (status, &refusal["error"]["details"]["field"]),
+        (409, &"[2].event_id".into()),
+        "its place in the array"
+    );
+    let twice = format!("[{},{}]", b("r", "z", 1), b("r", "z", 2));
+    let (status, refusal) = gateway.post("/api/ingest", &twice).await;
+    assert_eq!((status, &refusal["error"]["details"]["field"]), (409, &"[1].event_id".into()));
+    assert!(refusal["error"]["message"].as_str().unwrap().starts_with("two events of this request"), "{refusal}");
+    assert_eq!(gateway.post("/v1/runs/r/cancel", "").await.0, 200);
+    let body = r#"[{"type":"note","payload":1},{"type":"run_start","payload":1}]"#;
+    for (path, field) in [("/v1/runs/r/events", "[1].type: run"), ("/api/structure-runs/r/events", "[1].type")] {
+        let (status, refusal) = gateway.post(path, body).await;
+        assert!(status == 409 && refusal.to_string().contains(field), "{path}: {refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_type_that_holds_a_comma_is_asked_for_by_repeating_the_parameter() {
+    let gateway = Gateway::start().await;
+    for event_type in ["a", "b", "a,b", "run_end"] {
+        let event = format!(r#"{{"event_type":"{event_type}","sdk_run_id":"r"}}"#);
+        assert_eq!(gateway.post("/api/ingest", &event).await.0, 202);
+    }
+    for door in ["/api/runs/r", "/v1/runs/r"] {
+        for (query, expected) in [
+            ("types=a,b", &["a", "b"][..]),
+            ("types=a%2Cb", &["a", "b"]),
+            ("types=a,b&types=a,b", &["a,b"]),
+            ("types=a,b&types=run_end", &["a,b", "run_end"]),
+            ("types=a&types=b", &["a", "b"]),
+        ] {
+            let (_, page) = gateway.get(&format!("{door}/events?{query}")).await;
+            let types: Vec<_> = page["events"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|event| event.get("type").or(event.get("event_type")).unwrap().as_str().unwrap())
+                .collect();
+            assert_eq!(types, expected, "{door} {query}");
+            let (_, stream) = gateway.stream(&format!("{door}/events/stream?{query}")).await;
+            assert_eq!(stream.matches("data: ").count(), expected.len(), "{door} {query}");
+        }
+    }
+}

@@ -254,7 +254,7 @@ impl<B: Backend> World<B> {
             heartbeat: None,
         };
         let refused = guarded(self.server.service.subscribe(request)).await.err().expect("a refusal");
-        assert_eq!((refused.reason(), refused.field()), (reason, Some("cursor")));
+        assert_eq!((refused.reason(), refused.field().as_deref()), (reason, Some("cursor")));
     }
 
     /// A cursor that was given out for this scope.

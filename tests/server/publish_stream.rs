@@ -94,7 +94,7 @@ async fn a_failure_is_answered_in_its_place_and_ends_nothing() {
         "InvalidArgument INVALID_FIELD publish.run_id",
         "InvalidArgument INVALID_FIELD publish.events",
         "InvalidArgument INVALID_FIELD publish.events[1].payload",
-        "AlreadyExists EVENT_ID_CONFLICT 1",
+        "AlreadyExists EVENT_ID_CONFLICT publish.events[0].event_id",
         "Aborted SEQ_CONFLICT 2",
         "1 true",
         "3 false",

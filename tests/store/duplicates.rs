@@ -42,7 +42,7 @@ pub async fn the_same_json_encoded_anew_is_the_same_event_and_the_first_text_sta
         let error = store.append(append(&run_name, vec![with_id("c", event("x")), with_id("c", event("y"))])).await;
         let error = error.unwrap_err();
         assert_eq!(
-            (error.reason(), error.to_string().contains("events[0] and events[1]")),
+            (error.reason(), error.to_string().contains("two events of this request")),
             ("EVENT_ID_CONFLICT", true)
         );
         store.close().await;

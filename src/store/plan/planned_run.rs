@@ -83,7 +83,9 @@ impl PlannedRun {
                     }
                     let recorded_at = recorded_at.get(index).copied().unwrap_or_else(|| now.max(run.updated_at));
                     let event = numbered(*number, run, new, recorded_at);
-                    self.documents.merge(projection::apply(run, &event, lifecycle)?);
+                    let changed =
+                        projection::apply(run, &event, lifecycle).map_err(|error| error.of_event(Some(index)))?;
+                    self.documents.merge(changed);
                     published.push(Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false });
                     self.events.push(PlannedEvent { event, status: run.status, place });
                     continue;

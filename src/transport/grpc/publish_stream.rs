@@ -72,7 +72,12 @@ async fn take_in(service: Service, mut requests: Streaming<pb::PublishStreamRequ
 async fn submit(service: &Service, request: pb::PublishStreamRequest) -> Result<Receipt> {
     let request = request.publish.ok_or_else(|| Error::invalid("publish", "must be set"))?;
     let publish = publish(request, service.limits()).map_err(|error| error.under("publish"))?;
-    service.submit(publish).await
+    service.submit(publish).await.map_err(|error| error.under("publish"))
+}
+
+/// A field of the publish is one of the stream's request.
+fn in_publish((name, value): (String, String)) -> (String, String) {
+    if name == "field" && value.starts_with("events[") { (name, format!("publish.{value}")) } else { (name, value) }
 }
 
 fn answer(result: Result<pb::PublishResponse>) -> pb::PublishStreamResponse {
@@ -83,7 +88,7 @@ fn answer(result: Result<pb::PublishResponse>) -> pb::PublishStreamResponse {
             code: status::code(&error) as i32,
             reason: error.reason().to_owned(),
             message: error.to_string(),
-            metadata: status::metadata(&error),
+            metadata: status::metadata(&error).into_iter().map(in_publish).collect(),
         }),
     };
     pb::PublishStreamResponse { result: Some(result) }

@@ -7,6 +7,7 @@ pub mod body;
 pub mod door_a;
 pub mod door_b;
 pub mod door_c;
+pub mod event_path;
 pub mod fields;
 pub mod frame;
 pub mod headers;

@@ -62,6 +62,15 @@ impl Problem {
         Self { retry_after: status::retry_after_timeout(), ..problem }
     }
 
+    /// The message, which begins with the field where there is one: for shapes that have no place of its own for it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match &self.field {
+            Some(field) if !self.message.starts_with(field.as_str()) => format!("{field}: {}", self.message),
+            _ => self.message.clone(),
+        }
+    }
+
     /// The headers that go with it.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
@@ -79,7 +88,7 @@ impl From<Error> for Problem {
             status: status::http(&error),
             reason: error.reason(),
             message: error.to_string(),
-            field: error.field().map(ToOwned::to_owned),
+            field: error.field().map(Into::into),
             retry_after: error.retry_after(),
             metadata: error.metadata(),
         }

@@ -32,6 +32,15 @@ impl Query {
         Vec::into_iter(taken).map(|(_, value)| value).collect()
     }
 
+    /// Takes a parameter that may hold many values: given once, with commas between them; given more often, each whole, so that
+    /// a value may hold a comma.
+    pub fn several(&mut self, name: &str) -> Vec<String> {
+        match self.all(name).as_slice() {
+            [once] => once.split(',').map(ToOwned::to_owned).collect(),
+            each => each.to_vec(),
+        }
+    }
+
     /// Takes a decimal number within the bounds; `default` where absent.
     pub fn number(&mut self, name: &str, default: u64, bounds: std::ops::RangeInclusive<u64>) -> Result<u64, Problem> {
         let Some(text) = self.one(name)? else { return Ok(default) };

@@ -60,7 +60,7 @@ async fn members_of_events_are_checked_by_path_and_nothing_of_a_refused_batch_is
         let batch = format!(r#"[{{"type":"good","payload":1}},{event}]"#);
         let (status, refusal) = run.post("/events", &batch).await;
         assert_eq!(status, 422, "{batch}");
-        check(&refusal, "invalid_field", &format!("events[1].{begins}"));
+        check(&refusal, "invalid_field", &format!("[1].{begins}"));
     }
     let deep = format!(r#"{{"type":"a","payload":{}{}}}"#, "[".repeat(65), "]".repeat(65));
     check(&run.post("/events", &deep).await.1, "invalid_field", "payload: must nest at most 64 levels");
@@ -69,7 +69,7 @@ async fn members_of_events_are_checked_by_path_and_nothing_of_a_refused_batch_is
     check(&run.post("/events", "[]").await.1, "invalid_field", "events: must hold 1 to 1000");
     let many = super::numbered("a", 1001).to_string();
     check(&run.post("/events", &many).await.1, "invalid_field", "events: must hold 1 to 1000");
-    check(&run.post("/events", "[1]").await.1, "invalid_field", "events[0]: must be an object");
+    check(&run.post("/events", "[1]").await.1, "invalid_field", "[0]: must be an object");
     check(&run.post("/events", "").await.1, "malformed_request", "must be JSON");
     assert_eq!(run.types().await, ["run.created"]);
 }

@@ -14,6 +14,7 @@ use super::schema::PostedStructureEvents;
 use crate::domain::json::{Members, canonical};
 use crate::domain::{EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
 use crate::service::publish::Publish;
+use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{Fields, elements};
 use crate::transport::rest::{Gateway, Problem, time};
 
@@ -37,33 +38,38 @@ pub async fn post_events(
 ) -> Result<StatusCode, Refusal> {
     let run_id = run_id(&id)?;
     let text = text(&gateway, request).await?;
-    let events = new_events(&run_id, &text, gateway.service.limits())?;
-    gateway.service.publish(Publish { run_id, events, expected_last_seq: None }).await?;
+    let (path, events) = new_events(&run_id, &text, gateway.service.limits())?;
+    let published = gateway.service.publish(Publish { run_id, events, expected_last_seq: None }).await;
+    published.map_err(|error| path.respell(error.into(), |index| index))?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// The events of a body, in any of its three shapes.
-fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
+fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEvent>), Problem> {
     if let Some(bare) = elements(text)? {
-        return listed(run_id, &bare, "", limits);
+        return listed(run_id, &bare, EventPath::Bare, limits);
     }
     let mut fields = Fields::parse(text, "")?;
     if let Some(events) = fields.raw("events") {
         fields.finish()?;
         let events = elements(events)?.ok_or_else(|| Problem::field("events", "must be an array"))?;
-        return listed(run_id, &events, "events", limits);
+        return listed(run_id, &events, EventPath::Named, limits);
     }
-    Ok(vec![new_event(run_id, fields, limits)?])
+    Ok((EventPath::One, vec![new_event(run_id, fields, limits)?]))
 }
 
-fn listed(run_id: &RunId, events: &[&RawValue], path: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
+fn listed(
+    run_id: &RunId,
+    events: &[&RawValue],
+    path: EventPath,
+    limits: &Limits,
+) -> Result<(EventPath, Vec<NewEvent>), Problem> {
     let (count, max) = (events.len(), limits.max_request_events);
     if count == 0 || count > max {
         return Err(Problem::field("events", format!("must hold 1 to {max} events; it has {count}")));
     }
-    let event =
-        |(i, text): (usize, &&RawValue)| new_event(run_id, Fields::parse(text.get(), format!("{path}[{i}]"))?, limits);
-    events.iter().enumerate().map(event).collect()
+    let event = |(i, text): (usize, &&RawValue)| new_event(run_id, Fields::parse(text.get(), path.of(i))?, limits);
+    Ok((path, events.iter().enumerate().map(event).collect::<Result<_, _>>()?))
 }
 
 fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<NewEvent, Problem> {

@@ -111,7 +111,7 @@ pub struct PageEnd {
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Most events; absent: 100"),
         ("order" = inline(Option<Order>), Query, description = "Oldest or newest first; absent: asc"),
         ("types" = Option<Vec<String>>, Query, description = "Only these types; `tool*` stands for all that begin so; \
-            repeated, or with commas between them"),
+            given once with commas between them, or repeated with one type each"),
         ("view" = inline(Option<PublicView>), Query, description = "How much of each payload: public or full; absent: as --default-view says"),
     ),
     responses((status = 200, description = "A page", body = EventsReply), refusal::OfARun, refusal::OfACursor,

@@ -16,8 +16,9 @@ use crate::domain::{
 };
 use crate::service::Service;
 use crate::service::publish::Publish;
+use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{self, Fields};
-use crate::transport::rest::{Gateway, body, time};
+use crate::transport::rest::{Gateway, Problem, body, time};
 
 use super::refusal::{self, Refusal};
 use super::status::Status;
@@ -146,9 +147,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<EventId>, Refusal> {
 
 async fn one(service: &Service, text: &str, key: Option<EventId>) -> Result<Ingested, Refusal> {
     let (run_id, mut event) = new_event(Fields::parse(text, "")?, service.limits())?;
+    let is_keyed = event.event_id.is_none() && key.is_some();
     event.event_id = event.event_id.or(key);
     let publish = Publish { run_id: run_id.clone(), events: vec![event], expected_last_seq: None };
-    let appended = service.publish(publish).await?;
+    let appended = service.publish(publish).await.map_err(|error| match error {
+        Error::InvalidField { problem, .. } if is_keyed => Problem::field("Idempotency-Key", problem),
+        other => EventPath::One.respell(other.into(), |index| index),
+    })?;
     let [event] = appended.events.as_slice() else { unreachable!("a publish answers each of its events") };
     Ok(Ingested::new(&run_id, appended.status, event))
 }
@@ -169,7 +174,7 @@ async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, Refusal> {
         match service.submit(Publish { run_id: run_id.clone(), events, expected_last_seq: None }).await {
             Ok(receipt) => submitted.push((run_id, places, receipt)),
             Err(error) => {
-                failed = Some((run_id, error));
+                failed = Some((run_id, respelled(error, &places)));
                 break;
             }
         }
@@ -183,8 +188,8 @@ async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, Refusal> {
                 stored.push(run_id);
             }
             // Whatever else failed: nobody may take it for "only what is listed is stored".
-            Err(error @ Error::OutcomeUnknown) => failed = Some((run_id, error)),
-            Err(error) => failed = failed.or(Some((run_id, error))),
+            Err(error @ Error::OutcomeUnknown) => failed = Some((run_id, error.into())),
+            Err(error) => failed = failed.or_else(|| Some((run_id, respelled(error, &places)))),
         }
     }
     match failed {
@@ -197,6 +202,11 @@ async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, Refusal> {
     }
 }
 
+/// The error of a run's events, with the place that its event has in the array.
+fn respelled(error: Error, places: &[usize]) -> Problem {
+    EventPath::Bare.respell(error.into(), |index| places.get(index).copied().unwrap_or(index))
+}
+
 /// The events of an array by run, the runs in the order in which they first come up.
 fn by_run(text: &str, limits: &Limits) -> Result<Vec<OfRun>, Refusal> {
     let elements = fields::elements(text)?.unwrap_or_default();
@@ -206,7 +216,7 @@ fn by_run(text: &str, limits: &Limits) -> Result<Vec<OfRun>, Refusal> {
     }
     let (mut runs, mut index_of) = (Vec::new(), HashMap::new());
     for (place, element) in elements.into_iter().enumerate() {
-        let (run_id, event) = new_event(Fields::parse(element.get(), format!("[{place}]"))?, limits)?;
+        let (run_id, event) = new_event(Fields::parse(element.get(), EventPath::Bare.of(place))?, limits)?;
         let index = *index_of.entry(run_id.clone()).or_insert(runs.len());
         if index == runs.len() {
             runs.push(OfRun { run_id, places: Vec::new(), events: Vec::new() });

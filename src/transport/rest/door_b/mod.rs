@@ -53,11 +53,6 @@ fn run_id(path: Result<Path<String>, PathRejection>) -> Result<RunId, Refusal> {
     RunId::parse(&run_id).map_err(|error| Refusal::named("sdk_run_id", error))
 }
 
-/// A parameter that may be repeated, and may hold several values with commas between them.
-fn several(query: &mut Query, name: &str) -> Vec<String> {
-    query.all(name).iter().flat_map(|values| values.split(',')).map(ToOwned::to_owned).collect()
-}
-
 fn types(query: &mut Query) -> Result<EventFilter, Refusal> {
-    EventFilter::parse(&several(query, "types"), Vec::new()).map_err(|error| Refusal::named("types", error))
+    EventFilter::parse(&query.several("types"), Vec::new()).map_err(|error| Refusal::named("types", error))
 }

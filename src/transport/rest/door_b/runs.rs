@@ -114,7 +114,7 @@ pub struct RunsReply {
 /// Runs, newest first.
 #[utoipa::path(get, path = "/api/runs", operation_id = "agent_list_runs", tag = "agent SDK",
     params(
-        ("status" = Option<Vec<Status>>, Query, description = "Only these; repeated, or with commas between them"),
+        ("status" = Option<Vec<Status>>, Query, description = "Only these; given once with commas between them, or repeated"),
         ("agent" = Option<String>, Query, min_length = 1, max_length = 200, description = "Only runs of this agent"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Most runs; absent: 100"),
         ("cursor" = Option<String>, Query, description = "The next_cursor of an earlier page; absent: the newest runs"),
@@ -125,8 +125,7 @@ pub async fn list_runs(State(gateway): State<Gateway>, RawQuery(query): RawQuery
     let max = gateway.service.limits().max_page_size as u64;
     let agent_name = query.one("agent")?.map(|name| AgentName::parse(&name)).transpose();
     // A set: a query may repeat one a thousand times.
-    let statuses: Option<BTreeSet<_>> =
-        super::several(&mut query, "status").iter().map(|word| status::from_word(word)).collect();
+    let statuses: Option<BTreeSet<_>> = query.several("status").iter().map(|word| status::from_word(word)).collect();
     let list = ListRuns {
         statuses: statuses.ok_or_else(no_status)?.into_iter().collect(),
         agent_name: agent_name.map_err(|error| Refusal::named("agent", error))?,

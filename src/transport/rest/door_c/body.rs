@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
 use crate::service::control::Control;
 use crate::service::runs;
+use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{self, Fields};
 use crate::transport::rest::{Problem, time};
 
@@ -57,19 +58,20 @@ fn is_kind(raw: &str, kind: &str) -> bool {
 }
 
 /// One event, or an array of them.
-pub fn new_events(text: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
+pub fn new_events(text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEvent>), Problem> {
     let Some(elements) = fields::elements(text)? else {
-        return Ok(vec![new_event(Fields::parse(text, "")?, "", limits)?]);
+        return Ok((EventPath::One, vec![new_event(Fields::parse(text, "")?, "", limits)?]));
     };
     let (count, max) = (elements.len(), limits.max_request_events);
     if count == 0 || count > max {
         return Err(Problem::field("events", format!("must hold 1 to {max} events; it has {count}")));
     }
     let event = |(i, element): (usize, &serde_json::value::RawValue)| {
-        let path = format!("events[{i}]");
+        let path = EventPath::Bare.of(i);
         new_event(Fields::parse(element.get(), &path)?, &path, limits)
     };
-    elements.into_iter().enumerate().map(event).collect()
+    let events = elements.into_iter().enumerate().map(event).collect::<Result<_, _>>()?;
+    Ok((EventPath::Bare, events))
 }
 
 fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewEvent, Problem> {

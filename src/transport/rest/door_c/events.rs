@@ -39,7 +39,7 @@ pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Bo
     let if_match = headers::if_match(request.headers())?;
     let limits = gateway.service.limits();
     let text = request_body::text(request, limits.max_request_bytes).await?;
-    let events = body::new_events(&text, limits)?;
+    let (path, events) = body::new_events(&text, limits)?;
     let expected_last_seq = match if_match {
         None => None,
         Some(IfMatch::LastSeq(seq)) => Some(seq),
@@ -49,7 +49,7 @@ pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Bo
         }
     };
     let publish = Publish { run_id, events, expected_last_seq };
-    let appended = gateway.service.publish(publish).await.map_err(Refusal::of_conditional)?;
+    let appended = gateway.service.publish(publish).await.map_err(|error| Refusal::of_publish(error, path))?;
     let events = appended.events.into_iter().map(|event| PublicPublishedEvent {
         seq: event.seq,
         event_id: event.event_id.to_string(),

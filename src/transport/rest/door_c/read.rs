@@ -21,11 +21,9 @@ pub fn limit(query: &mut Query, max: usize) -> Result<usize, Problem> {
     Ok(usize::try_from(limit).unwrap_or(max))
 }
 
-/// `types`, repeated or separated by commas. `run.*` takes every type that begins so.
+/// `types`: given once separated by commas, or repeated with one type each. `run.*` takes every type that begins so.
 pub fn types(query: &mut Query) -> Result<EventFilter, Problem> {
-    let given = query.all("types");
-    let types: Vec<String> = given.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
-    EventFilter::parse(&types, Vec::new()).map_err(|error| match error {
+    EventFilter::parse(&query.several("types"), Vec::new()).map_err(|error| match error {
         Error::InvalidField { field, problem } => {
             Problem::field(field.strip_prefix("filter.").unwrap_or(&field), problem)
         }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::Error;
+use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::{Problem, request};
 
 use super::headers::IDEMPOTENCY_KEY;
@@ -26,10 +27,10 @@ impl Refusal {
         }
     }
 
-    /// What a call with `If-Match` was refused with: 412 where the run ends elsewhere.
-    pub fn of_conditional(error: Error) -> Self {
+    /// What a publish was refused with: 412 where the run ends elsewhere than `If-Match` says.
+    pub fn of_publish(error: Error, path: EventPath) -> Self {
         let is_precondition = matches!(error, Error::SeqConflict { .. });
-        let mut problem = Problem::from(error);
+        let mut problem = path.respell(error.into(), |index| index);
         if is_precondition {
             problem.status = StatusCode::PRECONDITION_FAILED;
         }
@@ -55,7 +56,7 @@ impl IntoResponse for Refusal {
         let body = PublicError {
             reason_code: problem.reason.to_ascii_lowercase(),
             request_id: request::current_id(),
-            error: problem.message.clone(),
+            error: problem.text(),
         };
         (problem.status, problem.headers(), Json(body)).into_response()
     }

@@ -131,7 +131,8 @@ pub struct EventsQuery {
     /// Oldest first (asc, where absent) or newest first.
     #[param(inline)]
     pub order: Option<PublicOrder>,
-    /// Only these types, repeated or separated by commas; one that ends in `*` takes every type that begins so.
+    /// Only these types: given once separated by commas, or repeated with one type each; one that ends in `*` takes every type
+    /// that begins so.
     #[param(schema_with = types)]
     pub types: Option<Vec<String>>,
     /// Full shows members that clients supplied.
@@ -149,7 +150,8 @@ pub struct StreamQuery {
     /// The same as cursor, as clients send it that cannot set a header.
     #[param(rename = "lastEventId", pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub last_event_id: Option<String>,
-    /// Only these types, repeated or separated by commas; one that ends in `*` takes every type that begins so.
+    /// Only these types: given once separated by commas, or repeated with one type each; one that ends in `*` takes every type
+    /// that begins so.
     #[param(schema_with = types)]
     pub types: Option<Vec<String>>,
     /// Full shows members that clients supplied.
