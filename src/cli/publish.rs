@@ -13,7 +13,7 @@ use super::publish_line::{Defaults, parse_time};
 use super::publish_stdin;
 use super::render::{Clock, Printer};
 use super::scope::OriginArg;
-use super::text::clean;
+use super::text::{clean, shown_name};
 use crate::pb;
 
 /// Most bytes of a payload that is read from a file; the server's own bound is lower.
@@ -132,7 +132,7 @@ async fn one(args: PublishArgs) -> Result<(), Failure> {
 
 fn told(outcome: &Outcome<'_>) -> String {
     let again = if outcome.duplicate { "  (stored before)" } else { "" };
-    let (run_id, event_id) = (clean(outcome.run_id), clean(outcome.event_id));
+    let (run_id, event_id) = (shown_name(outcome.run_id), clean(outcome.event_id));
     format!("{run_id}  #{}  {}  {event_id}{again}", outcome.seq, outcome.run_status)
 }
 

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::exit::Failure;
 use super::json_line;
 use super::preview::{Members, preview};
-use super::text::{clean, clean_json, cut, cut_middle, local_time};
+use super::text::{clean, clean_json, cut, cut_middle, local_time, shown_name};
 use crate::pb;
 
 const DIM: Style = Style::new().dimmed();
@@ -71,7 +71,7 @@ impl Layout {
         let json = json_line::payload_text(event)?;
         let members = Members::of(json);
         let time = local_time(event.recorded_at.as_ref(), &self.zone, self.clock.format());
-        let run = clean(&event.run_id);
+        let run = shown_name(&event.run_id);
         let run = column(cut_middle(&run, MAX_RUN_CHARS).into_owned(), &mut self.run);
         let seq = format!("#{}", event.seq);
         self.seq = self.seq.max(seq.len());

@@ -8,7 +8,7 @@ use super::client::ClientArgs;
 use super::exit::Failure;
 use super::json_line::{self, status_name};
 use super::render::{Clock, Printer, note, status_style};
-use super::text::{clean, cut, cut_middle, grouped, instant, local_time};
+use super::text::{clean, cut, cut_middle, grouped, instant, local_time, shown_name};
 use crate::pb;
 
 const DIM: Style = Style::new().dimmed();
@@ -124,7 +124,7 @@ fn row(run: &pb::Run, zone: &TimeZone) -> String {
     let (events, took) = (grouped(run.last_seq), took(run));
     let agent = clean(&run.agent_name);
     let agent = cut(&agent, 20);
-    let run_id = clean(&run.run_id);
+    let run_id = shown_name(&run.run_id);
     let run_id = cut_middle(&run_id, 200);
     format!("{DIM}{created}{DIM:#}  {style}{status:<14}{style:#}  {events:>9}  {took:>9}  {agent:<20}  {run_id}")
 }
@@ -145,7 +145,7 @@ fn took(run: &pb::Run) -> String {
 fn in_full(run: &pb::Run, zone: &TimeZone) -> String {
     let style = status_style(run.status);
     let mut lines = vec![
-        ("run", clean(&run.run_id).into_owned()),
+        ("run", shown_name(&run.run_id).into_owned()),
         ("status", format!("{style}{}{style:#}", status_name(run.status))),
         ("events", grouped(run.last_seq)),
         ("agent", clean(&run.agent_name).into_owned()),

@@ -21,7 +21,16 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The same for JSON text, which stays JSON of the same value: as `\u001b`, and line breaks between tokens as spaces.
+/// A name as a shell takes it: one with white space stands in quotes, so that it can be told from what is beside it.
+pub fn shown_name(name: &str) -> Cow<'_, str> {
+    let shown = clean(name);
+    if !shown.contains(char::is_whitespace) {
+        return shown;
+    }
+    Cow::Owned(format!("'{}'", shown.replace('\'', "'\\''")))
+}
+
+/// What [`clean`] does, for JSON text, which stays JSON of the same value: as `\u001b`, and line breaks between tokens as spaces.
 /// Control characters below U+0020 cannot stand inside a JSON string, so only line breaks and tabs are met outside.
 pub fn clean_json(json: &str) -> Cow<'_, str> {
     if !json.contains(is_unsafe) {
@@ -124,6 +133,14 @@ mod tests {
         assert_eq!(value(&cleaned), value(json));
         assert_eq!(value(&one_line(json)), value(json));
         assert!(!one_line(json).contains('\n'));
+    }
+
+    #[test]
+    fn a_name_with_white_space_is_quoted_as_a_shell_takes_it() {
+        assert_eq!(shown_name("run-1/é\"'"), "run-1/é\"'");
+        assert_eq!(shown_name("night build"), "'night build'");
+        assert_eq!(shown_name(" it's "), "' it'\\''s '");
+        assert_eq!(shown_name("a\u{202e} b"), "'a\\u{202e} b'");
     }
 
     #[test]

@@ -66,6 +66,11 @@ async fn filtered_streams_are_read_by_published_clients_that_take_no_heartbeat_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fetch_and_eventsource_reach_runs_of_any_id() {
+    client_succeeds("RUNLOG_TEST_NODE", "node/run_ids.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_property_based_tester_finds_no_server_error_and_nothing_undocumented() {
     client_succeeds("RUNLOG_TEST_TESTER", "python/api_tester.py").await;
 }

@@ -8,6 +8,7 @@ mod door_c;
 mod event_ids;
 mod harness;
 mod questions;
+mod run_ids;
 mod shared;
 mod times;
 mod views;

@@ -41,7 +41,7 @@ async fn publish_takes_thousands_of_lines_and_names_those_that_are_bad() {
         match n {
             10 => input.push_str("{\"run_id\":\"r10\",\"type\":\n"),
             2_000 => input.push_str("{\"run_id\":\"r0\",\"payload\":{}}\n"),
-            3_000 => input.push_str("{\"run_id\":\"not visible ascii\",\"type\":\"step\"}\n"),
+            3_000 => input.push_str("{\"run_id\":\"two\\nlines\",\"type\":\"step\"}\n"),
             _ => input.push_str(&line(n)),
         }
     }

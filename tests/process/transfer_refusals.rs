@@ -58,7 +58,7 @@ async fn a_damaged_line_is_named_with_its_field_and_nothing_of_the_file_is_impor
     let data = Data::new();
     let (_, lines) = exported(&data).await;
     for (line, good, bad, words) in [
-        (6, "\"run_id\":\"r1\"", "\"run_id\":\"r 1\"", ["line 6:", "run_id"]),
+        (6, "\"run_id\":\"r1\"", "\"run_id\":\"r\\t1\"", ["line 6:", "run_id"]),
         (6, "\"type\":\"step\",", "", ["line 6:", "type: is missing"]),
         (6, "\"seq\":2", "\"seq\":true", ["line 6:", "seq"]),
         (6, "\"payload\":{", "\"payload\":{{", ["line 6:", "JSON"]),

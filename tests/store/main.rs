@@ -76,6 +76,7 @@ macro_rules! contract {
                 costs_read_back_exactly, text_with_every_odd_character_reads_back,
                 runs_are_listed_newest_first_by_page_and_filter, a_listing_looks_at_a_bounded_number_of_runs,
                 a_listing_of_large_outputs_comes_in_parts, an_unknown_run_is_not_found,
+                ids_of_any_text_are_told_apart_by_their_bytes,
             }
             reading {
                 every_page_of_a_sealed_run_is_right, every_page_of_an_unsealed_run_is_right,

@@ -254,3 +254,29 @@ async fn listed(store: &SharedStore, query: &RunQuery) -> Vec<String> {
         query.before = Some(next);
     }
 }
+
+pub async fn ids_of_any_text_are_told_apart_by_their_bytes(bed: impl Bed) {
+    let (long, short) = ("🦀".repeat(200), "🦀".repeat(199));
+    let mut ids =
+        vec!["a b", "a  b", " a b", "a b ", "A B", "é", "e\u{301}", "E\u{301}", "ﬁ", "fi", "straße", "STRASSE"];
+    ids.extend(["i", "ı", "שלום", "\u{202e}a", "a", "a\u{2028}", "%", "_", "a%", "'", "\\", "\"", "\u{10ffff}"]);
+    ids.extend(["\u{feff}", &long, &short]);
+    let store = bed.opened().await;
+    // At once in one order and in the other: neither waits for the other for ever.
+    let write = async |ids: Vec<&str>| {
+        let appends = ids.into_iter().map(|id| store.append(append(id, vec![event("x")])));
+        futures_util::future::join_all(appends).await.into_iter().for_each(|appended| drop(appended.unwrap()));
+    };
+    tokio::join!(write(ids.clone()), write(ids.iter().rev().copied().collect()));
+    store.close().await;
+    let store = bed.opened().await;
+    for id in &ids {
+        let named = Append { structure_id: Some(StructureId::parse(id).unwrap()), ..append(id, vec![event("y")]) };
+        assert_eq!(store.append(named).await.unwrap().last_seq, 3, "{id:?}");
+        let row = store.run(&run_id(id)).await.unwrap();
+        assert_eq!((row.run_id.as_str(), row.last_seq), (*id, 3));
+    }
+    let listed = listed(&store, &RunQuery { limit: 100, ..RunQuery::default() }).await;
+    assert_eq!(listed.len(), ids.len());
+    assert!(ids.iter().all(|id| listed.iter().any(|run| run == id)), "{listed:?}");
+}

@@ -53,7 +53,7 @@ fn a_damaged_line_names_its_field() {
     let line = event(&stored("{}"), None).unwrap();
     assert!(parse_event(1, &line).is_ok());
     for (good, bad, told) in [
-        ("\"run_id\":\"r\"", "\"run_id\":\"r r\"", "run_id: must be visible ASCII"),
+        ("\"run_id\":\"r\"", "\"run_id\":\"r\\nr\"", "run_id: must not hold control characters"),
         ("\"run_id\":\"r\",", "", "run_id: is missing"),
         ("\"seq\":7", "\"seq\":0", "seq: must be a number from 1"),
         ("\"seq\":7", "\"seq\":\"7\"", "seq: must be"),

@@ -125,6 +125,7 @@ def main():
         runs = services["run_service"].RunServiceStub(channel)
         is_discoverable(channel)
         publishes_and_lists(pb, events, "python-run")
+        publishes_and_lists(pb, events, "nächtlicher Lauf 🦀/50 % שלום")
         follows_live_to_the_end(pb, events, "python-run")
         errors_say_what_to_do(pb, events, runs, "python-run")
         run = runs.GetRun(pb["run_service"].GetRunRequest(run_id="python-run")).run

@@ -125,7 +125,7 @@ async fn parameters_that_mean_nothing_are_refused_by_name() {
         (Method::GET, "/api/structure-runs/r/events/stream?offset=1", "offset"),
         (Method::GET, "/api/structure-runs/r/logs?x=1", "x"),
         (Method::GET, "/api/events/e?x=1", "x"),
-        (Method::GET, "/api/structure-runs/a%20b", "structure_run_id"),
+        (Method::GET, "/api/structure-runs/a%0Ab", "structure_run_id"),
         (Method::GET, "/api/events/a%0Ab", "event_id"),
     ] {
         let body = (method == Method::POST).then_some(r#"{"type":"t"}"#);

@@ -26,7 +26,7 @@ use crate::transport::rest::{Gateway, Problem};
 #[utoipa::path(post, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
     operation_id = "create_structure_run",
     params(("structure_id" = String, Path, description = "The structure", min_length = 1, max_length = 200,
-            pattern = "^[!-~]+$"),
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
            ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe", nullable = false,
             min_length = 1, max_length = 200, pattern = "^[!-~]+$")),
     request_body = Option<NewStructureRun>,

@@ -27,7 +27,7 @@ use crate::transport::rest::{Gateway, Problem, time};
 #[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/events", tag = "structure runs",
     operation_id = "post_structure_run_events",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = "^[!-~]+$")),
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
     request_body = PostedStructureEvents,
     responses((status = 202, description = "Stored"), Refusals, BodyRefusals))]
 pub async fn post_events(

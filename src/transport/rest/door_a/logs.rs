@@ -23,7 +23,7 @@ const MAX_PAYLOAD_CHARS: usize = 500;
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/logs", tag = "structure runs",
     operation_id = "get_structure_run_logs",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = "^[!-~]+$"),
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
            ("view" = inline(Option<PublicView>), Query, description = "How much of each payload; default as --default-view says")),
     responses((status = 200, description = "The lines, oldest first", body = StructureRunLogs), Refusals))]
 pub async fn get_logs(

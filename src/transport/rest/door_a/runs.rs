@@ -28,7 +28,7 @@ const CONCURRENT_READS: usize = 8;
 #[utoipa::path(get, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
     operation_id = "list_structure_runs",
     params(("structure_id" = String, Path, description = "The structure", min_length = 1, max_length = 200,
-            pattern = "^[!-~]+$"),
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
            ("page" = Option<i64>, Query, description = "Counts from 1; default 1", minimum = 1),
            ("page_size" = Option<i64>, Query, description = "Default 100", minimum = 1, maximum = 100),
            ("status" = Option<Vec<StructureRunStatus>>, Query,
@@ -63,7 +63,7 @@ pub async fn list_runs(
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}", tag = "structure runs",
     operation_id = "get_structure_run",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = "^[!-~]+$")),
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
     responses((status = 200, description = "The run", body = StructureRun), Refusals))]
 pub async fn get_run(
     State(gateway): State<Gateway>,
@@ -79,7 +79,7 @@ pub async fn get_run(
 #[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/cancel", tag = "structure runs",
     operation_id = "cancel_structure_run",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = "^[!-~]+$")),
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
     responses((status = 200, description = "The cancelled run", body = StructureRun), Refusals, BodyRefusals))]
 pub async fn cancel_run(
     State(gateway): State<Gateway>,

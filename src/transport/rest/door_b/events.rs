@@ -105,7 +105,7 @@ pub struct PageEnd {
 /// A page of a run's events.
 #[utoipa::path(get, path = "/api/runs/{sdk_run_id}/events", operation_id = "agent_list_events", tag = "agent SDK",
     params(
-        ("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = "^[!-~]+$"),
+        ("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
         ("cursor" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The seq of the last event read, which is not read again; \
             absent: the beginning, or the end when descending"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Most events; absent: 100"),
@@ -164,7 +164,7 @@ enum Order {
 #[utoipa::path(get, path = "/api/runs/{sdk_run_id}/events/stream", operation_id = "agent_stream_events",
     tag = "agent SDK",
     params(
-        ("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = "^[!-~]+$"),
+        ("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
         ("cursor" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "Begin after this seq; absent: Last-Event-ID"),
         ("lastEventId" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The same as cursor"),
         ("Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The `id:` of the last event seen; absent: begin with the \

@@ -50,7 +50,7 @@ pub struct IngestEvent {
     #[schema(example = "step", min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub event_type: String,
     /// The run. Its first event creates it, whatever its type.
-    #[schema(example = "run_a1b2c3", min_length = 1, max_length = 200, pattern = "^[!-~]+$")]
+    #[schema(example = "run_a1b2c3", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub sdk_run_id: String,
     /// Event-specific data, kept byte for byte; `input_preview` and `output_preview` of a `tool_call` are cut to 500
     /// characters. Absent: `{}`.

@@ -49,7 +49,7 @@ pub fn routes() -> OpenApiRouter<Gateway> {
 
 /// The run of a path. One whose id no run can have is refused, not looked for.
 fn run_id(path: Result<Path<String>, PathRejection>) -> Result<RunId, Refusal> {
-    let Path(run_id) = path.map_err(|_| Refusal::field("sdk_run_id", "must be visible ASCII characters"))?;
+    let Path(run_id) = path.map_err(|_| Refusal::field("sdk_run_id", "must be UTF-8, percent-encoded"))?;
     RunId::parse(&run_id).map_err(|error| Refusal::named("sdk_run_id", error))
 }
 

@@ -145,7 +145,7 @@ pub async fn list_runs(State(gateway): State<Gateway>, RawQuery(query): RawQuery
 
 /// One run.
 #[utoipa::path(get, path = "/api/runs/{sdk_run_id}", operation_id = "agent_get_run", tag = "agent SDK",
-    params(("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = "^[!-~]+$")),
+    params(("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
     responses((status = 200, description = "The run", body = RunView), refusal::OfARun, refusal::OfAnyCall))]
 pub async fn get_run(
     State(gateway): State<Gateway>,

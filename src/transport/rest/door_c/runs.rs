@@ -7,7 +7,7 @@ use axum::http::header::LOCATION;
 use axum::http::{Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
-use crate::domain::{Error, Result as DomainResult};
+use crate::domain::{Error, Result as DomainResult, RunId};
 use crate::service::control::keyed_request_id;
 use crate::service::runs::{CreateRun, ListRuns};
 use crate::transport::rest::query::Query;
@@ -46,8 +46,14 @@ pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> R
     if already_existed {
         return Ok(Json(present::run(run)?).into_response());
     }
-    let location = [(LOCATION, format!("/v1/runs/{}", run.run_id))];
+    let location = [(LOCATION, format!("/v1/runs/{}", path_segment(&run.run_id)))];
     Ok((StatusCode::CREATED, location, Json(present::run(run)?)).into_response())
+}
+
+/// The id as a segment of a path: a space as `%20`, `/` as `%2F`.
+fn path_segment(run_id: &RunId) -> String {
+    // A form writes a space as `+`, and a plus as `%2B`.
+    form_urlencoded::byte_serialize(run_id.as_str().as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 /// Runs, newest first.

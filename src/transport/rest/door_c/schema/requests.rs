@@ -13,7 +13,7 @@ use crate::transport::rest::query::PublicView;
 #[serde(deny_unknown_fields)]
 pub struct PublicCreateRun {
     /// The id of the run; absent: the server gives one.
-    #[schema(min_length = 1, max_length = 200, pattern = "^[!-~]+$")]
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub id: Option<String>,
     /// What the run shall work on.
     #[schema(required = false)]
