@@ -65,15 +65,29 @@ get_node_clients() { # the published event stream clients
         { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
 }
 
-python_with() { # DIRECTORY REQUIREMENTS: an environment of its own, since the tools disagree about their libraries
+missing() { # WHAT WHY: a step that not every machine can have, so that CI does not fail for it
+    printf '\nSKIPPED: %s: %s\n' "$1" "$2" >&2
+    skipped=$((skipped + 1))
+}
+
+python_with() { # DIRECTORY REQUIREMENTS [PYTHON]: an environment of its own, since the tools disagree about their libraries
+    local python=${3:-python3}
     install python3 python3 python3-venv || return 1
     if ! [ -x "$tools/$1/bin/pip" ]; then
         # Debian ships python3 without the means to make an environment.
-        python3 -m venv "$tools/$1" >/dev/null 2>&1 ||
-            { apt_get python3-venv && python3 -m venv "$tools/$1"; } || return 1
+        "$python" -m venv "$tools/$1" >/dev/null 2>&1 ||
+            { apt_get python3-venv && "$python" -m venv "$tools/$1"; } || return 1
     fi
     "$tools/$1/bin/pip" install --quiet --disable-pip-version-check -r "$2" \
         >"$tools/$1.log" 2>&1 || { tail -n 20 "$tools/$1.log" >&2; return 1; }
+}
+
+new_python() { # a Python of 3.12 or newer, by whatever name; one that pyenv only stands in for does not start
+    local python
+    for python in python3 python3.14 python3.13 python3.12 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-9].*/bin/python; do
+        "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && echo "$python" && return
+    done
+    return 1
 }
 
 get_postgres() { # the tests start clusters of their own with it
@@ -132,6 +146,13 @@ if python_with python tests/clients/python/requirements.txt; then
     export RUNLOG_TEST_PYTHON="$tools/python/bin/python"
 else
     cannot "Python clients" "no python3 with venv, or PyPI is out of reach"
+fi
+if ! python=$(new_python); then
+    missing "vendor's generated client" "it needs Python 3.12 or newer, and there is none"
+elif python_with generated tests/clients/python/generated-requirements.txt "$python"; then
+    export RUNLOG_TEST_NEW_PYTHON="$tools/generated/bin/python"
+else
+    cannot "vendor's generated client" "PyPI is out of reach"
 fi
 if python_with tester tests/clients/python/tester-requirements.txt; then
     export RUNLOG_TEST_TESTER="$tools/tester/bin/python"

@@ -4,6 +4,7 @@ mod events;
 mod golden;
 mod refusals;
 mod runs;
+mod spans;
 mod stream;
 
 use runlog::pb;

@@ -41,9 +41,10 @@ impl Query {
         }
     }
 
-    /// Takes a decimal number within the bounds; `default` where absent.
+    /// Takes a whole number within the bounds, which a client that counts in doubles writes as `2.0`; `default` where absent.
     pub fn number(&mut self, name: &str, default: u64, bounds: std::ops::RangeInclusive<u64>) -> Result<u64, Problem> {
         let Some(text) = self.one(name)? else { return Ok(default) };
+        let text = text.strip_suffix(".0").unwrap_or(&text);
         let is_decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let number = text.parse::<u64>().ok().filter(|number| is_decimal && bounds.contains(number));
         let problem = || Problem::field(name, format!("must be a number from {} to {}", bounds.start(), bounds.end()));

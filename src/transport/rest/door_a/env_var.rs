@@ -12,7 +12,7 @@ use crate::transport::rest::fields::Fields;
 /// What stands in a secret's place.
 const REDACTED: &str = "[REDACTED]";
 
-/// An environment variable of a run. The value of one whose source is SECRET, or whose name names a secret, reads
+/// An environment variable of a run. The value of one whose source is a secret, or whose name names a secret, reads
 /// `[REDACTED]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,7 +21,7 @@ pub struct StructureEnvVar {
     name: String,
     /// Its value.
     value: String,
-    /// Where the value comes from, such as `MANUAL` or `SECRET`, in any letter case.
+    /// Where the value comes from: `manual`, `secret` or `secret_ref`, in any letter case.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
 }
@@ -46,7 +46,9 @@ impl StructureEnvVar {
     /// Without its value, if that is a secret.
     #[must_use]
     pub fn masked(self) -> Self {
-        let from_secret = self.source.as_ref().is_some_and(|source| source.trim().eq_ignore_ascii_case("secret"));
+        let from_secret = self.source.as_ref().is_some_and(|source| {
+            ["secret", "secret_ref"].iter().any(|secret| source.trim().eq_ignore_ascii_case(secret))
+        });
         // Only a whole number is a count, as in MAX_TOKENS=150.
         let raw_value = if self.value.parse::<i64>().is_ok() { &self.value } else { "\"\"" };
         if from_secret || is_secret(&self.name, raw_value) {
@@ -71,6 +73,7 @@ mod tests {
         for (name, value, source) in [
             ("X", "v", Some("SECRET")),
             ("X", "v", Some("sEcReT ")),
+            ("X", "v", Some("secret_ref")),
             ("OPENAI_API_KEY", "v", Some("manual")),
             ("DB_PASSWORD", "12345", None),
             ("API_TOKENS", "1a,2b", None),

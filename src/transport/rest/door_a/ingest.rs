@@ -101,10 +101,15 @@ fn origin(event_type: &EventType) -> Origin {
     }
 }
 
-/// The id of an event whose payload names one. It is made of all that makes two posts the same event, however its JSON is
-/// written, so that the same name with other content is another event. Never one that the store gives: those are UUIDs of version 8.
+/// The id of an event whose payload names one.
 fn event_id(run_id: &RunId, event_type: &EventType, payload: &str) -> Option<EventId> {
     Members::parse(payload).string("id").filter(|id| !id.is_empty())?;
+    content_id(run_id, event_type, payload)
+}
+
+/// An id made of all that makes two posts the same event, however its JSON is written, so that the same name with other content is
+/// another event. Never one that the store gives: those are UUIDs of version 8.
+pub fn content_id(run_id: &RunId, event_type: &EventType, payload: &str) -> Option<EventId> {
     let mut hash = Sha256::new();
     // Names hold no NUL, so the parts cannot be taken for one another. The payload has the id in it.
     for part in [run_id.as_str().as_bytes(), event_type.as_str().as_bytes(), &canonical(payload)] {

@@ -14,6 +14,7 @@ mod refusal;
 mod run_object;
 mod runs;
 pub mod schema;
+mod spans;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -37,4 +38,5 @@ pub fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(events::stream_events))
         .routes(routes!(events::get_event))
         .routes(routes!(logs::get_logs))
+        .routes(routes!(spans::post_spans, spans::list_spans))
 }

@@ -154,6 +154,73 @@ pub struct StructureEvents {
     pub next_offset: u64,
 }
 
+/// A span: what the published driver sends of it. Nothing of it has to be there, and what else is sent is kept.
+#[derive(Debug, ToSchema)]
+pub struct StructureSpan {
+    /// The trace that it belongs to.
+    #[schema(value_type = Option<Value>)]
+    pub trace_id: Option<Value>,
+    /// Its id; with it, a repeat of the same span is stored once.
+    #[schema(value_type = Option<Value>)]
+    pub span_id: Option<Value>,
+    /// The span that it is a part of; null for none.
+    #[schema(value_type = Option<Value>)]
+    pub parent_id: Option<Value>,
+    /// What was done.
+    #[schema(value_type = Option<Value>)]
+    pub name: Option<Value>,
+    /// ISO 8601.
+    #[schema(value_type = Option<Value>)]
+    pub start_time: Option<Value>,
+    /// ISO 8601; the time of the event that it is stored as.
+    #[schema(value_type = Option<Value>)]
+    pub end_time: Option<Value>,
+    /// `OK`, `ERROR` or `UNSET`.
+    #[schema(value_type = Option<Value>)]
+    pub status: Option<Value>,
+    /// Facts by name.
+    #[schema(value_type = Option<Value>)]
+    pub attributes: Option<Value>,
+    /// What happened in it, each with `name`, `timestamp` and `attributes`.
+    #[schema(value_type = Option<Value>)]
+    pub events: Option<Value>,
+}
+
+/// One span, an array of spans, or an array under `spans`.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+pub enum PostedStructureSpans {
+    /// One.
+    One(StructureSpan),
+    /// Several.
+    Array(NewStructureSpanArray),
+    /// Several, under a name.
+    Named(NewStructureSpans),
+}
+
+/// Several spans to be stored, in their order, all or none.
+#[derive(Debug, ToSchema)]
+#[schema(min_items = 1, max_items = 1000)]
+pub struct NewStructureSpanArray(pub Vec<StructureSpan>);
+
+/// Several spans to be stored, in their order, all or none.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewStructureSpans {
+    /// The spans.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub spans: Vec<StructureSpan>,
+}
+
+/// Spans of a run.
+#[derive(Debug, ToSchema)]
+pub struct StructureSpans {
+    /// In the order in which they were stored, each as it was sent.
+    pub spans: Vec<StructureSpan>,
+    /// Which page it is, from 1.
+    pub page: u64,
+}
+
 /// The logs of a run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StructureRunLogs {
