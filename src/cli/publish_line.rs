@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::preview::Members;
+use crate::domain::json::{diagnose, why_not_json};
 use crate::domain::time;
 use crate::pb::{self, payload::Variant};
 
@@ -21,7 +22,10 @@ pub struct Defaults {
 /// Reads a line. The payload's text stays byte for byte; an event without an id is given one, so that it is safe to send
 /// again. What the server checks is left to it. The error names the field.
 pub fn parse(line: &str, defaults: &Defaults) -> Result<pb::PublishRequest, String> {
-    let members = Members::parse(line).map_err(|error| format!("must be a JSON object on one line: {error}"))?;
+    let members = Members::parse(line).map_err(|error| match diagnose(line) {
+        Some(_) => format!("must be a JSON object on one line; it {}", why_not_json(line)),
+        None => format!("must be a JSON object on one line: {error}"),
+    })?;
     let mut run_id = None;
     let mut event =
         pb::NewEvent { agent_name: defaults.agent_name.clone(), origin: defaults.origin, ..Default::default() };

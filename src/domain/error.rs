@@ -198,6 +198,9 @@ impl Error {
     pub fn under(self, prefix: &str) -> Self {
         match self {
             Self::InvalidField { field, problem } if field.is_empty() => Self::invalid(prefix, problem),
+            Self::InvalidField { field, problem } if field.starts_with('[') => {
+                Self::invalid(format!("{prefix}{field}"), problem)
+            }
             Self::InvalidField { field, problem } => Self::invalid(format!("{prefix}.{field}"), problem),
             other => other,
         }

@@ -1,6 +1,7 @@
 //! Payloads: JSON text that was checked and is then kept as it was sent.
 
 mod canonical;
+mod diagnosis;
 mod members;
 
 use std::fmt;
@@ -32,7 +33,7 @@ impl Payload {
             let max = limits.max_json_depth;
             return Err(Error::invalid("", format!("must nest at most {max} levels deep")));
         }
-        serde_json::from_str::<IgnoredAny>(&text).map_err(|e| Error::invalid("", format!("must be JSON: {e}")))?;
+        serde_json::from_str::<IgnoredAny>(&text).map_err(|error| not_json(&text, &error))?;
         let sensitive = public_view::may_differ(event_type.as_str(), &text);
         Ok(Self { text, sensitive })
     }
@@ -64,7 +65,27 @@ impl Payload {
 }
 
 pub use canonical::canonical;
+use diagnosis::Diagnosis;
+pub use diagnosis::diagnose;
 pub use members::Members;
+
+/// What is wrong with a text that is no JSON, in one sentence with its place.
+#[must_use]
+pub fn why_not_json(text: &str) -> String {
+    match diagnose(text) {
+        Some(Diagnosis { path, problem }) if path.is_empty() => format!("is not JSON: {problem}"),
+        Some(Diagnosis { path, problem }) => format!("is not JSON: {path}: {problem}"),
+        None => "is not JSON".to_owned(),
+    }
+}
+
+/// What is wrong with a text that is no JSON: the field is the path in it.
+pub fn not_json(text: &str, error: &serde_json::Error) -> Error {
+    match diagnose(text) {
+        Some(Diagnosis { path, problem }) => Error::invalid(path, format!("must be JSON: {problem}")),
+        None => Error::invalid("", format!("must be JSON: {error}")),
+    }
+}
 
 /// Equal as text.
 impl PartialEq for Payload {

@@ -148,13 +148,14 @@ impl Service {
     pub async fn control(&self, run_id: &RunId, control: Control, key: Option<&str>, request_id: &str) -> Result<Run> {
         let key = key.map(super::runs::idempotency_key).transpose()?;
         let event_id = control.event_id(key)?;
+        let is_cancel = matches!(control, Control::Cancel);
         if let Some(key) = key
+            && !is_cancel
             && self.was_carried_out_before(run_id, &control, key).await?
         {
             return self.run(run_id).await;
         }
         let request_id = key.map_or_else(|| request_id.to_owned(), keyed_request_id);
-        let is_cancel = matches!(control, Control::Cancel);
         for tries_left in (0..MAX_TRIES).rev() {
             let run = self.run(run_id).await?;
             if is_cancel && run.status == RunStatus::Cancelled {
@@ -224,6 +225,7 @@ impl Service {
     async fn was_carried_out_before(&self, run_id: &RunId, control: &Control, key: &str) -> Result<bool> {
         let event_id = event_ids::control_before(key)?;
         match self.store.find_event(Some(run_id), &event_id).await {
+            Ok(event) if !is_of_a_control(&event) => Ok(false),
             Ok(event) if control.is_repeat_of(&event) => Ok(true),
             Ok(event) => {
                 let (run_id, event_id) = (run_id.to_string(), event_id.to_string());
@@ -233,6 +235,12 @@ impl Service {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a control may have made the event; producers could use the same ids then.
+fn is_of_a_control(event: &Event) -> bool {
+    const TYPES: [&str; 3] = ["run.resumed", "run.signal_applied", "run.input_received"];
+    event.origin == Origin::System && TYPES.contains(&event.event_type.as_str())
 }
 
 /// The request id that goes into an event written under an idempotency key: the same for every try.

@@ -68,7 +68,7 @@ pub async fn respond(mut subscription: Subscription, form: EventForm) -> Result<
         match subscription.next().await? {
             Some(Frame { kind: FrameKind::Ended { .. }, .. }) | None => return Ok(no_content()),
             Some(Frame { kind: FrameKind::Events(batches), .. }) => {
-                told = last_id(&batches)?;
+                told = subscription.last_id(&batches)?;
                 ready.extend(batches);
             }
             // So long a search says something first.
@@ -134,7 +134,7 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
         }
         match stream.subscription.next().await {
             Ok(Some(Frame { kind: FrameKind::Events(batches), .. })) => {
-                let Ok(told) = last_id(&batches) else { return stream.cut() };
+                let Ok(told) = stream.subscription.last_id(&batches) else { return stream.cut() };
                 stream.told = told;
                 stream.ready.extend(batches);
             }
@@ -156,18 +156,6 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
         }
     }
     None
-}
-
-/// The id of the last of these events.
-fn last_id(batches: &[Arc<Batch>]) -> Result<String> {
-    let mut last = 0;
-    if let Some(batch) = batches.last() {
-        let mut rest = batch.data.clone();
-        while !rest.is_empty() {
-            last = record::header(&record::split_entry(&mut rest)?)?.seq;
-        }
-    }
-    Ok(last.to_string())
 }
 
 /// The frames of a batch, encoded by the first reader who asks.

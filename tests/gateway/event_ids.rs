@@ -66,6 +66,17 @@ async fn no_event_of_a_producer_stands_in_the_way_of_a_cancellation() {
 }
 
 #[tokio::test]
+async fn no_event_of_a_producer_stands_in_the_way_of_a_keyed_control() {
+    let gateway = Gateway::start().await;
+    let old_id = format!("control-{}", hash("k"));
+    assert_eq!(ingest(&gateway, "r", "note", &old_id, json!({"action": "approve"})).await.0, 202);
+    assert_eq!(ingest(&gateway, "r", "human_input_requested", "q", json!({})).await.0, 202);
+    let (status, run) = keyed(&gateway, "/v1/runs/r/signal", "k", r#"{"action":"approve"}"#).await;
+    assert_eq!((status, run.get("pending_input")), (200, None), "{run}");
+    assert_eq!(keyed(&gateway, "/v1/runs/r/cancel", "k", "").await.0, 200);
+}
+
+#[tokio::test]
 async fn what_a_key_did_before_the_upgrade_is_not_done_again() {
     let gateway = Gateway::start().await;
     // As version 0.1.0 stored them.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::domain::{Chunk, Cursor, Error, Result, RunStatus, Scope};
+use crate::domain::{Chunk, Cursor, Error, Result, RunStatus, Scope, record};
 use crate::store::{Range, Tip};
 
 use super::Subscribe;
@@ -258,6 +258,21 @@ impl Subscription {
     pub fn would_wait(&self) -> bool {
         let has_ended = |tip: Tip| tip.status.is_final() && !self.end_told;
         self.caught_up && self.tip.is_none_or(|tip| tip.last < self.next && !has_ended(tip))
+    }
+
+    /// The cursor of the last of these events, which the latest frame had: behind it the filter may have held more back.
+    pub fn last_id(&self, batches: &[Arc<Batch>]) -> Result<String> {
+        if self.request.filter.passes_all() {
+            return Ok(self.cursor());
+        }
+        let mut last = 0;
+        if let Some(batch) = batches.last() {
+            let mut rest = batch.data.clone();
+            while !rest.is_empty() {
+                last = record::header(&record::split_entry(&mut rest)?)?.seq;
+            }
+        }
+        Ok(last.to_string())
     }
 
     /// The cursor to go on from, should the subscription break off now.

@@ -5,6 +5,7 @@ use super::{
     read::{Model, read_object},
     write::ObjectWriter,
 };
+use crate::domain::json::why_not_json;
 use crate::domain::redaction::members::{checked, decode_string, elements, encode_string};
 
 /// What a field took of a member.
@@ -122,7 +123,7 @@ impl Kind<Option<String>> for Raw {
 
     fn put(slot: &Option<String>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
         let Some(json) = slot else { return Ok(()) };
-        let json = checked(json).ok_or_else(|| object.error(field, "is not JSON"))?;
+        let json = checked(json).ok_or_else(|| object.error(field, why_not_json(json)))?;
         object.begin(key, field)?;
         object.text.push_str(json);
         Ok(())

@@ -16,7 +16,7 @@ mod write;
 mod tests;
 
 use crate::{
-    domain::{preview::PreviewLimits, redaction::members::checked},
+    domain::{json::why_not_json, preview::PreviewLimits, redaction::members::checked},
     pb::{self, payload::Variant},
 };
 
@@ -72,7 +72,7 @@ pub fn to_json_within(payload: &pb::Payload, limits: PreviewLimits) -> Result<St
                 return Err(PayloadError::new("extra_json", "must be empty beside `json`"));
             }
             if checked(json).is_none() {
-                return Err(PayloadError::new("json", "is not JSON"));
+                return Err(PayloadError::new("json", why_not_json(json)));
             }
             Ok(json.clone())
         }

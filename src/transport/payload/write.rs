@@ -5,6 +5,7 @@ use super::{
     read::{Model, repeated_key},
 };
 use crate::domain::{
+    json::why_not_json,
     preview::PreviewLimits,
     redaction::members::{Member, checked, members},
 };
@@ -48,7 +49,13 @@ fn extra_members(extra_json: &str) -> Result<Vec<Member<'_>>, PayloadError> {
     if extra_json.is_empty() {
         return Ok(Vec::new());
     }
-    members(extra_json).ok_or_else(|| PayloadError::new("extra_json", "is not a JSON object"))
+    members(extra_json).ok_or_else(|| {
+        let is_json = checked(extra_json).is_some();
+        PayloadError::new(
+            "extra_json",
+            if is_json { "is not a JSON object".to_owned() } else { why_not_json(extra_json) },
+        )
+    })
 }
 
 fn write_object<M: Model>(
@@ -109,7 +116,7 @@ impl<'a> ObjectWriter<'a> {
             return Err(self.error(raw_field, problem));
         }
         if checked(raw).is_none() {
-            return Err(self.error(raw_field, "is not JSON"));
+            return Err(self.error(raw_field, why_not_json(raw)));
         }
         self.begin(key, raw_field)?;
         self.text.push_str(&build(raw, self.limits));

@@ -1,32 +1,72 @@
-//! Request bodies: JSON text, of the right type and within the bound.
+//! Request bodies: JSON text, of the right type, unpacked, and within the bound.
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{Request, StatusCode};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, Request, StatusCode};
 
 use super::Problem;
+use super::headers::one;
+use super::unpack::{Encoding, Unpacked, unpack};
 
-/// Reads a JSON body. 415 for another content type (none is taken as JSON), 413 past `max_bytes`, 400 for text that is
-/// not UTF-8. Whether it is JSON shows when it is parsed.
+/// Reads a JSON body. 415 for another content type (none is taken as JSON) or content encoding, 413 past `max_bytes`, packed or
+/// unpacked, 400 for what does not unpack or is not UTF-8. Whether it is JSON shows when it is parsed.
 pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, Problem> {
-    if let Some(content_type) = request.headers().get(CONTENT_TYPE) {
-        let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let is_json =
-            essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json");
-        if !is_json {
-            let message = format!("send application/json, not {essence:?}");
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
+    check_type(request.headers())?;
+    let encoding = encoding(request.headers())?;
+    let too_large = || {
+        let message = format!("the body must be at most {max_bytes} bytes; send fewer events in one request");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_TOO_LARGE", message)
+    };
+    let bytes = axum::body::to_bytes(request.into_body(), max_bytes).await.map_err(|error| {
+        if is_length_limit(&error) { too_large() } else { Problem::malformed("the body broke off") }
+    })?;
+    let bytes = match encoding {
+        None => bytes.into(),
+        Some(encoding) => {
+            // Some milliseconds of work, which is no business of the threads that serve connections.
+            let unpacked = tokio::task::spawn_blocking(move || unpack(encoding, &bytes, max_bytes)).await;
+            match unpacked {
+                Ok(Unpacked::Whole(bytes)) => bytes,
+                Ok(Unpacked::TooLarge) => return Err(too_large()),
+                Ok(Unpacked::Corrupt) | Err(_) => {
+                    return Err(Problem::malformed(format!("the body is not {encoding}, as Content-Encoding says")));
+                }
+            }
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    // A byte order mark is no part of the JSON.
+    Ok(text.strip_prefix('\u{feff}').map(ToOwned::to_owned).unwrap_or(text))
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json") {
+        return Ok(());
+    }
+    let message = format!("send application/json, not {essence:?}");
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
+}
+
+/// How the body is packed; `None` where it is not.
+fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Problem> {
+    let given = one(headers, CONTENT_ENCODING.as_str())?.unwrap_or_default();
+    let named: Vec<&str> = given.split(',').map(str::trim).filter(|name| !is_identity(name)).collect();
+    match named.as_slice() {
+        [] => Ok(None),
+        [name] if Encoding::named(name).is_some() => Ok(Encoding::named(name)),
+        _ => {
+            let message =
+                format!("Content-Encoding {given:?} is not read; send one of gzip, deflate, br, zstd, or none");
+            let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_CONTENT_ENCODING", message);
+            Err(Problem { field: Some("Content-Encoding".to_owned()), ..problem })
         }
     }
-    let bytes = axum::body::to_bytes(request.into_body(), max_bytes).await.map_err(|error| {
-        if is_length_limit(&error) {
-            let message = format!("the body must be at most {max_bytes} bytes; send fewer events in one request");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_TOO_LARGE", message)
-        } else {
-            Problem::malformed("the body broke off")
-        }
-    })?;
-    String::from_utf8(bytes.into()).map_err(|_| Problem::malformed("the body is not UTF-8"))
+}
+
+fn is_identity(name: &str) -> bool {
+    name.is_empty() || name.eq_ignore_ascii_case("identity")
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {

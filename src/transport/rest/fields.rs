@@ -95,7 +95,7 @@ impl<'a> Fields<'a> {
 
 fn not_an_object(text: &str, path: &str, error: &serde_json::Error) -> Problem {
     match serde_json::from_str::<&RawValue>(text) {
-        Err(malformed) => Problem::malformed(format!("must be JSON: {malformed}")),
+        Err(malformed) => Problem::no_json(text, &malformed),
         Ok(value) if value.get().starts_with('{') => Problem::field(named(path), error.to_string()),
         Ok(_) => Problem::field(named(path), "must be an object"),
     }
@@ -103,7 +103,7 @@ fn not_an_object(text: &str, path: &str, error: &serde_json::Error) -> Problem {
 
 /// The elements of an array, or `None` where the text is something else. 400 where it is no JSON.
 pub fn elements(text: &str) -> Result<Option<Vec<&RawValue>>, Problem> {
-    let value: &RawValue = serde_json::from_str(text).map_err(|e| Problem::malformed(format!("must be JSON: {e}")))?;
+    let value: &RawValue = serde_json::from_str(text).map_err(|error| Problem::no_json(text, &error))?;
     Ok(serde_json::from_str(value.get()).ok())
 }
 

@@ -23,16 +23,13 @@ pub fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Pr
     }
 }
 
-/// Where a stream begins: after `cursor`, or `lastEventId` as a client sends it that cannot set a header, or the header, or at
-/// the beginning. What is no id of an event is refused even where a parameter wins over it.
+/// Where a stream begins: after `lastEventId`, which a client that cannot set a header adds when it comes back, else after
+/// `cursor`, else after the header's id, else at the beginning. What is no id of an event is refused even where a parameter wins
+/// over it.
 pub fn stream_cursor(query: &mut Query, headers: &HeaderMap, run_id: &RunId) -> Result<String, Problem> {
     let from_header = last_event_id(headers, run_id)?;
-    match (query.one("cursor")?, query.one("lastEventId")?) {
-        (Some(cursor), Some(last)) if cursor != last => {
-            Err(Problem::field("lastEventId", "is the same as cursor; give one of them"))
-        }
-        (cursor, last) => Ok(cursor.or(last).or(from_header).unwrap_or_default()),
-    }
+    let (cursor, last_seen) = (query.one("cursor")?, query.one("lastEventId")?);
+    Ok(last_seen.or(cursor).or(from_header).unwrap_or_default())
 }
 
 fn last_event_id(headers: &HeaderMap, run_id: &RunId) -> Result<Option<String>, Problem> {

@@ -16,6 +16,7 @@ pub mod problem;
 pub mod query;
 mod request;
 pub mod time;
+mod unpack;
 
 use std::time::Duration;
 

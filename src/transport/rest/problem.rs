@@ -6,6 +6,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::domain::Error;
+use crate::domain::json::not_json;
 use crate::transport::status;
 
 /// A refusal: the same facts for every door.
@@ -39,6 +40,15 @@ impl Problem {
     /// 400: no JSON.
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "MALFORMED_REQUEST", message)
+    }
+
+    /// 400: a body that is no JSON, with the place in it and what to send instead.
+    #[must_use]
+    pub fn no_json(text: &str, error: &serde_json::Error) -> Self {
+        let problem = Self::from(not_json(text, error));
+        let message = problem.message.trim_start_matches(": ").to_owned();
+        let field = problem.field.filter(|field| !field.is_empty());
+        Self { field, ..Self::malformed(message) }
     }
 
     /// 404: no such route.

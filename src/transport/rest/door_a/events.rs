@@ -105,7 +105,7 @@ pub async fn get_event(
             pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
            ("cursor" = Option<String>, Query, description = "After this seq; wins over Last-Event-ID",
             pattern = "^(0|[1-9][0-9]{0,17})?$"),
-           ("lastEventId" = Option<String>, Query, description = "The same as cursor",
+           ("lastEventId" = Option<String>, Query, description = "The id of the last event seen; wins over cursor",
             pattern = "^(0|[1-9][0-9]{0,17})?$"),
            ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read",
             nullable = false, pattern = "^(0|[1-9][0-9]{0,17})?$"),

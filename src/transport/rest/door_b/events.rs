@@ -166,7 +166,7 @@ enum Order {
     params(
         ("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
         ("cursor" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "Begin after this seq; absent: Last-Event-ID"),
-        ("lastEventId" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The same as cursor"),
+        ("lastEventId" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The id of the last event seen; wins over cursor"),
         ("Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The `id:` of the last event seen; absent: begin with the \
             first event"),
         ("types" = Option<Vec<String>>, Query, description = "Only these types, as in the list"),

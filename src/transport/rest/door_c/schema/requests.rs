@@ -147,7 +147,7 @@ pub struct StreamQuery {
     /// Exclusive: the seq of the last event that was read; wins over Last-Event-ID.
     #[param(pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub cursor: Option<String>,
-    /// The same as cursor, as clients send it that cannot set a header.
+    /// The id of the last event seen, as clients send it that cannot set a header; wins over cursor.
     #[param(rename = "lastEventId", pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub last_event_id: Option<String>,
     /// Only these types: given once separated by commas, or repeated with one type each; one that ends in `*` takes every type
@@ -196,7 +196,7 @@ pub enum PublicOrder {
 }
 
 fn types() -> Array {
-    let item = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^([^*,]{1,199}\\*?|\\*)$"));
+    let item = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^([^*]{1,199}\\*?|\\*)$"));
     ArrayBuilder::new().items(item).max_items(Some(100)).build()
 }
 
