@@ -2,6 +2,7 @@
 
 mod upkeep;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,6 +126,7 @@ impl Server {
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
             ended = &mut serving => Some(ended),
+            never = follow_store(&health, &self.service) => match never {},
         };
         set_health(&health, ServingStatus::NotServing).await;
         self.draining.cancel();
@@ -221,6 +223,13 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     for service in HEALTH_OF {
         health.set_service_status(service, status).await;
     }
+}
+
+/// Says NOT_SERVING from the moment on in which the store is lost.
+async fn follow_store(health: &HealthReporter, service: &Service) -> Infallible {
+    service.store_lost().await;
+    set_health(health, ServingStatus::NotServing).await;
+    std::future::pending().await
 }
 
 /// Ends the watches, after what they were told last.

@@ -173,6 +173,12 @@ pub enum Error {
     /// The store does not answer, and nothing of the request reached it or ever will.
     #[error("the store is unavailable; nothing of this request was stored; retry")]
     StoreUnavailable,
+    /// The store's files were taken away beneath the server, and it never serves again.
+    #[error("{problem}; nothing of this request was stored, and nothing is served until the server is restarted")]
+    StoreLost {
+        /// What happened to them.
+        problem: &'static str,
+    },
     /// The commit was handed over and not answered: it may have happened, or may still happen.
     #[error(
         "whether this request was stored is not known; send it again with the same event_id, which stores it once, or read \
@@ -211,7 +217,11 @@ impl Error {
     #[must_use]
     pub fn after_commit(self) -> Self {
         match self {
-            Self::StoreUnavailable | Self::StoreReadOnly | Self::StoreFull | Self::ShuttingDown => Self::OutcomeUnknown,
+            Self::StoreUnavailable
+            | Self::StoreLost { .. }
+            | Self::StoreReadOnly
+            | Self::StoreFull
+            | Self::ShuttingDown => Self::OutcomeUnknown,
             other => other,
         }
     }
@@ -238,9 +248,11 @@ impl Error {
             }
             Self::SeqConflict { .. } | Self::RunChanged { .. } => Code::Aborted,
             Self::Overloaded { .. } | Self::StoreFull => Code::ResourceExhausted,
-            Self::ShuttingDown | Self::StoreReadOnly | Self::StoreUnavailable | Self::OutcomeUnknown => {
-                Code::Unavailable
-            }
+            Self::ShuttingDown
+            | Self::StoreReadOnly
+            | Self::StoreUnavailable
+            | Self::StoreLost { .. }
+            | Self::OutcomeUnknown => Code::Unavailable,
             Self::StoreDamaged => Code::DataLoss,
             Self::Internal => Code::Internal,
         }
@@ -266,6 +278,7 @@ impl Error {
             Self::StoreFull => "STORE_FULL",
             Self::StoreReadOnly => "STORE_READ_ONLY",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::StoreLost { .. } => "STORE_LOST",
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::StoreDamaged => "STORE_DAMAGED",
             Self::Internal => "INTERNAL",

@@ -86,6 +86,11 @@ impl Service {
         (self.store.kind(), self.store.ready().await)
     }
 
+    /// Resolves when the store can never serve again, with the reason.
+    pub async fn store_lost(&self) -> Error {
+        self.store.lost().await
+    }
+
     /// Whether the server drains.
     #[must_use]
     pub fn is_draining(&self) -> bool {

@@ -200,7 +200,7 @@ impl Receipt {
 
 /// The durable log.
 ///
-/// Every method may fail with `StoreUnavailable`, `StoreDamaged` or `Internal`. Of an append these mean that nothing of it is
+/// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged` or `Internal`. Of an append these mean that nothing of it is
 /// stored or will be.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -257,6 +257,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the store answers.
     async fn ready(&self) -> Result<()>;
+
+    /// Resolves when the data is lost beneath the store, with the `StoreLost` that every call fails with from then on: it
+    /// never serves again. A store to which that cannot happen never resolves it.
+    async fn lost(&self) -> Error {
+        std::future::pending().await
+    }
 
     /// Finishes what was accepted and releases the store. Later appends fail with `ShuttingDown`.
     async fn close(&self);

@@ -22,6 +22,8 @@ mod disk_full;
 mod drain;
 mod fan_out;
 mod leaks;
+mod lost_files;
+mod owners;
 mod resume;
 mod secrets;
 mod start;

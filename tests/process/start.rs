@@ -8,7 +8,7 @@ use crate::harness::{Data, Process, Server};
 
 /// The exit codes of `runlog --help`.
 const WRONG_OPTIONS: i32 = 64;
-const CANNOT_START: i32 = 78;
+pub const CANNOT_START: i32 = 78;
 
 async fn is_refused(process: Process, code: i32, words: &[&str]) {
     let (status, log) = process.ended().await;
@@ -20,7 +20,7 @@ async fn is_refused(process: Process, code: i32, words: &[&str]) {
     assert!(told.contains("error:") && !told.contains("panicked"), "{told}");
 }
 
-async fn cannot_serve(data: &Path, options: &[&str], words: &[&str]) {
+pub async fn cannot_serve(data: &Path, options: &[&str], words: &[&str]) {
     is_refused(Process::serve(data, options), CANNOT_START, words).await;
 }
 

@@ -151,6 +151,11 @@ impl Committer {
     }
 
     async fn load(&mut self, appends: &[Append]) -> Result<Known> {
+        let loaded = self.load_from_files(appends).await;
+        loaded.map_err(|error| self.writer.cause(error))
+    }
+
+    async fn load_from_files(&mut self, appends: &[Append]) -> Result<Known> {
         if self.writer.stale {
             let heads = self.writer.refresh().await?;
             self.planner.replace(heads);
@@ -165,7 +170,7 @@ impl Committer {
 /// What is told to those who were to follow on a group that failed so: that it is no fault of theirs.
 fn not_tried(failure: &Error) -> Error {
     match failure {
-        Error::StoreFull | Error::StoreReadOnly => failure.clone(),
+        Error::StoreFull | Error::StoreReadOnly | Error::StoreLost { .. } => failure.clone(),
         _ => Error::StoreUnavailable,
     }
 }

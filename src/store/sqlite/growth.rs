@@ -8,6 +8,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::wal;
+
 /// Bytes of commits after which the length is looked at.
 const LOOK_BYTES: usize = 256 << 10;
 
@@ -28,10 +30,7 @@ pub struct Growth {
 impl Growth {
     /// Of the log of this database, which is open.
     pub fn of(database: &Path) -> Self {
-        // SQLite names its files after the one that a link leads to.
-        let mut path = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into_os_string();
-        path.push("-wal");
-        let path = PathBuf::from(path);
+        let path = wal::path_of(database);
         // What a process that was killed left is there to be written over.
         let ready_bytes = path.metadata().map_or(0, |log| log.len());
         Self { path, ready_bytes, written_bytes: 0 }

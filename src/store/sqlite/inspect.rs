@@ -1,8 +1,8 @@
 //! Looking at a file, and bringing its schema up to date, without serving it.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use sqlx::{Connection, SqliteConnection};
@@ -10,16 +10,18 @@ use sqlx::{Connection, SqliteConnection};
 use crate::domain::{Error, Event, record};
 use crate::store::inspect::{self, Finding, Look, Schema};
 
+use super::lock::FileLock;
 use super::memory::Memory;
 use super::open::connect_options;
 use super::schema::{self, OpenError, describe};
+use super::wal;
 
 /// Makes the schema of the file current, and the file where it is missing. Returns what it was before.
 ///
 /// # Errors
 /// As at a start; [`OpenError::InUse`] while a server has it, which migrated it when it started.
 pub async fn migrate(path: &Path) -> Result<Schema, OpenError> {
-    let _lock = schema::lock(path)?;
+    let _lock = FileLock::acquire(path)?;
     let mut writer = SqliteConnection::connect_with(&connect_options(path)).await.map_err(|e| describe(path, e))?;
     let before = schema::schema(path, &mut writer).await?;
     schema::use_wal(path, &mut writer).await?;
@@ -33,14 +35,19 @@ pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
     if !exists(path)? {
         return Ok(schema::missing());
     }
-    let mut reader = reader(path, !wal(path).exists()).await?;
-    schema::schema(path, &mut reader).await
+    let mut reader = reader(path, !wal::path_of(path).exists()).await?;
+    let schema = schema::schema(path, &mut reader).await?;
+    if schema.found == 0 && FileLock::is_held(path)? {
+        // Its owner has made a schema. It is in the log beside another name of the file.
+        return Err(OpenError::InUse { path: path.to_owned() });
+    }
+    Ok(schema)
 }
 
 /// Looks at all that a start needs. Nothing is changed, and a server that has the file is not disturbed.
 pub async fn look(path: &Path, look: Look) -> Vec<Finding> {
     // Where no server has it and the last one closed it, SQLite can read it without making files of its own beside it.
-    let is_closed = || !wal(path).exists();
+    let is_closed = || !wal::path_of(path).exists();
     let as_closed = is_closed();
     let findings = look_once(path, look, as_closed).await;
     // Unless one began to write meanwhile: what was read then may be half of this and half of that.
@@ -53,13 +60,6 @@ async fn look_once(path: &Path, look: Look, as_closed: bool) -> Vec<Finding> {
         findings.push(failed);
     }
     findings
-}
-
-/// Where SQLite keeps what is not in the file yet.
-fn wal(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
 }
 
 async fn look_into(path: &Path, look: Look, as_closed: bool, findings: &mut Vec<Finding>) -> Result<(), Finding> {
@@ -82,7 +82,7 @@ async fn look_into(path: &Path, look: Look, as_closed: bool, findings: &mut Vec<
         findings.push(inspect::clock(Timestamp::now(), None, look.max_clock_skew));
         return Ok(());
     }
-    findings.push(match in_use(path).map_err(failed(STORE))? {
+    findings.push(match FileLock::is_held(path).map_err(failed(STORE))? {
         true => Finding::warning(STORE, format!("{shown}: a server serves it now; a second one would be refused")),
         false => Finding::ok(STORE, format!("{shown}, free to be served")),
     });
@@ -114,15 +114,6 @@ fn exists(path: &Path) -> Result<bool, OpenError> {
         Ok(metadata) => Ok(metadata.len() > 0),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(OpenError::Other { path: path.to_owned(), cause: e.to_string() }),
-    }
-}
-
-/// Whether a process has the file. The lock is let go of at once.
-fn in_use(path: &Path) -> Result<bool, OpenError> {
-    match File::options().write(true).open(schema::lock_path(path)) {
-        Ok(file) => Ok(matches!(file.try_lock(), Err(TryLockError::WouldBlock))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(OpenError::NotWritable { path: path.to_owned(), cause: e.to_string() }),
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `open`, `memory` | lock, connect, migrate; read what lives in memory |
+//! | `lock`, `watch` | one process owns the file; whether it is still there |
 //! | `schema`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
 //! | `committer` | the one task that writes: takes what waits, has it planned, written and answered |
 //! | `planner`, `writer` | what a commit will write; writing it and telling of it |
@@ -22,6 +23,7 @@ mod heads;
 mod ids;
 pub mod inspect;
 mod known;
+mod lock;
 mod memory;
 mod open;
 mod planner;
@@ -34,22 +36,25 @@ mod transaction;
 mod upkeep;
 mod view_flag;
 mod wal;
+mod watch;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
 use tokio::task::JoinHandle;
 
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope};
 
 use super::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
 use ids::Ids;
+use lock::FileLock;
 pub use schema::OpenError;
 use tail::Tail;
+use watch::FileWatch;
 
 /// How a SQLite store works. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -89,6 +94,9 @@ pub struct SqliteStore {
     readers: SqlitePool,
     tail: Arc<Tail>,
     ids: Arc<Ids>,
+    watch: Arc<FileWatch>,
+    /// Held until the last connection is closed.
+    lock: Mutex<Option<Arc<FileLock>>>,
     feed_id: FeedId,
     committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -96,10 +104,12 @@ pub struct SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn submit(&self, append: Append) -> Result<Receipt> {
+        self.watch.verdict()?;
         self.queue.submit(append).await
     }
 
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {
+        self.watch.verdict()?;
         match scope {
             Scope::Run(run_id) => read::run_page(&self.readers, &self.tail, run_id, range).await,
             Scope::Feed => read::feed_page(&self.readers, &self.tail, range).await,
@@ -107,6 +117,7 @@ impl Store for SqliteStore {
     }
 
     async fn tip(&self, scope: &Scope) -> Result<Tip> {
+        self.watch.verdict()?;
         match scope {
             Scope::Run(run_id) => {
                 let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
@@ -117,22 +128,27 @@ impl Store for SqliteStore {
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {
+        self.watch.verdict()?;
         runs::one(&self.readers, &self.tail, run_id).await
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
+        self.watch.verdict()?;
         runs::list(&self.readers, &self.tail, query).await
     }
 
     async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
+        self.watch.verdict()?;
         runs::count(&self.readers, query).await
     }
 
     async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
+        self.watch.verdict()?;
         runs::at(&self.readers, &self.tail, query, offset).await
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
+        self.watch.verdict()?;
         find::event(&self.readers, &self.tail, &self.ids, run_id, event_id).await
     }
 
@@ -145,8 +161,13 @@ impl Store for SqliteStore {
     }
 
     async fn ready(&self) -> Result<()> {
+        self.watch.look()?;
         sqlx::query("SELECT 1").execute(&self.readers).await.map_err(error::from_sqlx)?;
         self.queue.check()
+    }
+
+    async fn lost(&self) -> Error {
+        self.watch.lost().await
     }
 
     async fn close(&self) {
@@ -160,5 +181,6 @@ impl Store for SqliteStore {
             *committer = None;
         }
         self.readers.close().await;
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -1,7 +1,7 @@
 //! Opening: one owner, one schema, and the writer's memory read from the file.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
@@ -13,11 +13,13 @@ use crate::store::queue::Queue;
 use super::committer::Committer;
 use super::growth::Growth;
 use super::ids::Ids;
+use super::lock::FileLock;
 use super::memory::Memory;
 use super::planner::Planner;
 use super::schema::{self, OpenError, damaged, describe};
 use super::tail::Tail;
 use super::wal::Checkpoints;
+use super::watch::{self, FileWatch};
 use super::writer::Writer;
 use super::{SqliteOptions, SqliteStore};
 
@@ -36,7 +38,7 @@ impl SqliteStore {
     /// Opens the store, making the file if it is missing, and starts its committer. `listener` hears of every commit.
     pub async fn open(options: SqliteOptions, listener: Arc<dyn CommitListener>) -> Result<Self, OpenError> {
         let path = options.path.clone();
-        let lock = schema::lock(&path)?;
+        let lock = Arc::new(FileLock::acquire(&path)?);
         let connect = connect_options(&path);
         let mut writer = SqliteConnection::connect_with(&connect).await.map_err(|e| describe(&path, e))?;
         schema::check_owner(&path, &mut writer).await?;
@@ -61,6 +63,8 @@ impl SqliteStore {
             async || SqliteConnection::connect_with(&options_behind).await.map_err(|e| describe(&path, e));
         let keeper = connect_behind().await?;
         let checkpoints = Checkpoints::start(connect_behind().await?).await.map_err(|e| describe(&path, e))?;
+        let watch = Arc::new(FileWatch::new(&path)?);
+        let watching = watch::run(Arc::clone(&watch), Arc::clone(&lock), checkpoints.requests());
         let (queue, waiting) = Queue::new(options.queue.clone());
         let planner = Planner::new(options.lifecycle, heads, Arc::clone(&tail), Arc::clone(&ids));
         let writer = Writer {
@@ -75,7 +79,9 @@ impl SqliteStore {
             ids: Arc::clone(&ids),
             upkeep,
             stale: false,
-            _lock: lock,
+            watch: Arc::clone(&watch),
+            watching: tokio::spawn(watching),
+            _lock: Arc::clone(&lock),
         };
         let committer = Committer { planner, writer };
         let committer = tokio::spawn(committer.run(waiting));
@@ -84,6 +90,8 @@ impl SqliteStore {
             readers,
             tail,
             ids,
+            watch,
+            lock: Mutex::new(Some(lock)),
             feed_id: FeedId(u32::try_from(feed_id).unwrap_or_default()),
             committer: tokio::sync::Mutex::new(Some(committer)),
         })

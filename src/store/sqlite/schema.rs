@@ -1,7 +1,5 @@
 //! Whether a file can be used: one owner, one schema; if not, why, and what to do.
 
-use std::fs::{File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use sqlx::SqliteConnection;
@@ -22,6 +20,12 @@ pub enum OpenError {
     /// A second process.
     #[error("{path}: another runlog process serves this file; stop it, or use another --data")]
     InUse { path: PathBuf },
+    /// SQLite's own lock is taken, or cannot be had.
+    #[error(
+        "{path}: SQLite cannot lock this file: another program uses it, or its file system cannot (a network file system); \
+         stop that program, or use another --data"
+    )]
+    Locked { path: PathBuf },
     /// Not SQLite.
     #[error("{path}: this file is no runlog database; nothing was changed; use another --data")]
     NotADatabase { path: PathBuf },
@@ -69,27 +73,6 @@ pub async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Sc
 /// What a file has that is not there.
 pub fn missing() -> Schema {
     Schema::of(0, &MIGRATIONS)
-}
-
-/// Where the lock of a file lies.
-pub fn lock_path(path: &Path) -> PathBuf {
-    path.with_added_extension("lock")
-}
-
-/// One process owns the file: the lock lies beside it, since SQLite's own locks come and go, and since closing any
-/// handle of the database file itself would drop them.
-pub fn lock(path: &Path) -> Result<File, OpenError> {
-    let not_writable = |e: io::Error| OpenError::NotWritable { path: path.to_owned(), cause: e.to_string() };
-    let opened = File::options().create(true).truncate(false).write(true).open(lock_path(path));
-    let file = opened.map_err(|e| match e.kind() {
-        io::ErrorKind::StorageFull => OpenError::Full { path: path.to_owned() },
-        _ => not_writable(e),
-    })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(e)) => Err(not_writable(e)),
-    }
 }
 
 /// Before anything is written: the file is empty or ours. A crash may have left no more than the migrations' own table.
@@ -144,7 +127,7 @@ pub fn describe(path: &Path, error: sqlx::Error) -> OpenError {
         Some(error::READONLY | error::CANTOPEN) => OpenError::NotWritable { path, cause },
         Some(error::FULL) => OpenError::Full { path },
         Some(error::CORRUPT) => OpenError::Damaged { path, cause },
-        Some(error::BUSY) => OpenError::InUse { path },
+        Some(error::BUSY) => OpenError::Locked { path },
         _ => OpenError::Other { path, cause },
     }
 }

@@ -4,6 +4,7 @@
 //! moves what was written so far, beside the commits. What comes meanwhile is little; the writer moves that itself between
 //! two commits, and the log is moved whole, so that SQLite begins it anew.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -12,6 +13,22 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::backoff::Backoff;
+
+/// The file of the log. SQLite names it after the file that a link leads to.
+pub fn path_of(database: &Path) -> PathBuf {
+    let mut path = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into_os_string();
+    path.push("-wal");
+    path.into()
+}
+
+/// What the task is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To move what can be moved without waiting for anybody.
+    Checkpoint,
+    /// To move all that is in a log that no name leads to.
+    Rescue,
+}
 
 /// Bytes of commits after which the task moves what there is.
 const MOVED_AT_ONCE_BYTES: usize = 4 << 20;
@@ -29,7 +46,7 @@ const MOVING: i64 = -1;
 
 /// The writer's end. Dropping it stops the task.
 pub struct Checkpoints {
-    due: mpsc::Sender<()>,
+    due: mpsc::Sender<Request>,
     task: JoinHandle<()>,
     /// Bytes of the log when it was moved last, or [`MOVING`].
     length: Arc<AtomicI64>,
@@ -46,7 +63,11 @@ impl Checkpoints {
         let length = Arc::new(AtomicI64::new(0));
         let shared = Arc::clone(&length);
         let task = tokio::spawn(async move {
-            while next.recv().await.is_some() {
+            while let Some(request) = next.recv().await {
+                if request == Request::Rescue {
+                    rescue(&mut connection).await;
+                    continue;
+                }
                 let moved = move_pages(&mut connection, page_bytes).await.inspect_err(|error| {
                     tracing::debug!(%error, "moving the write-ahead log failed");
                 });
@@ -58,6 +79,11 @@ impl Checkpoints {
         Ok(Self { due, task, length, page_bytes, written_bytes: 0, backoff: Backoff::new("checkpoint") })
     }
 
+    /// Where the task is asked.
+    pub fn requests(&self) -> mpsc::Sender<Request> {
+        self.due.clone()
+    }
+
     /// So many bytes were committed, about.
     pub fn written(&mut self, bytes: usize) {
         self.written_bytes += bytes;
@@ -65,7 +91,7 @@ impl Checkpoints {
             self.written_bytes = 0;
             self.length.store(MOVING, Ordering::Release);
             // There is room: the task has taken the one before.
-            let _ = self.due.try_send(());
+            let _ = self.due.try_send(Request::Checkpoint);
         }
     }
 
@@ -91,6 +117,18 @@ impl Checkpoints {
         drop(self.due);
         if let Err(cause) = self.task.await {
             tracing::error!(%cause, "the task that moves the write-ahead log did not end cleanly");
+        }
+    }
+}
+
+/// Moves all, and waits for those who read and write.
+async fn rescue(connection: &mut SqliteConnection) {
+    let moved: sqlx::Result<(bool, i64, i64)> =
+        sqlx::query_as("PRAGMA wal_checkpoint(FULL)").fetch_one(connection).await;
+    match moved {
+        Ok((false, ..)) => tracing::warn!("what the lost write-ahead log held was moved into the database file"),
+        failed => {
+            tracing::error!(?failed, "what the lost write-ahead log held could not be moved into the database file")
         }
     }
 }

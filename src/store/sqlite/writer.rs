@@ -1,11 +1,11 @@
 //! Writing: the transaction of a group, what is told of it, and what is done behind it before the next one.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
+use tokio::task::JoinHandle;
 
 use crate::domain::event::Appended;
 use crate::domain::{Error, Result};
@@ -15,12 +15,14 @@ use super::error::{from_sqlx, of_commit};
 use super::growth::Growth;
 use super::heads::Heads;
 use super::ids::Ids;
+use super::lock::FileLock;
 use super::memory::{self, Memory};
 use super::planner::{Planned, Writes};
 use super::tail::Tail;
 use super::upkeep::Upkeep;
 use super::view_flag::ViewFlag;
 use super::wal::Checkpoints;
+use super::watch::FileWatch;
 use super::{SqliteOptions, open, runs};
 
 /// Bytes that a commit writes besides its events, and a slice of upkeep: about, for the write-ahead log's bound.
@@ -45,15 +47,22 @@ pub struct Writer {
     pub upkeep: Upkeep,
     /// After a failure the file is asked anew before anything else is planned.
     pub stale: bool,
+    pub watch: Arc<FileWatch>,
+    /// The task of the watch.
+    pub watching: JoinHandle<()>,
     /// Held until the last commit is done, also when the store was dropped before: one process owns the file.
-    pub _lock: File,
+    pub _lock: Arc<FileLock>,
 }
 
 impl Writer {
     /// Commits what was planned, and tells of it. On an error nothing of it is stored, except for `OutcomeUnknown`.
     pub async fn store(&mut self, planned: Planned) -> Result<Vec<Result<Appended>>> {
         let Planned { outcomes, writes } = planned;
-        let Some(mut writes) = writes else { return Ok(outcomes) };
+        let Some(mut writes) = writes else {
+            // To repeat what is stored acknowledges it too.
+            return self.watch.look().map(|()| outcomes);
+        };
+        self.watch.verdict()?;
         self.upkeep.unsealed.entries += writes.entries.len();
         // Before the commit: who sees its rows finds its events. Who finds these sooner is stopped by what is committed.
         self.tail.push(std::mem::take(&mut writes.entries));
@@ -61,7 +70,12 @@ impl Writer {
         let began = Instant::now();
         if let Err(error) = self.write(&mut writes).await {
             self.stale = true;
-            return Err(error);
+            return Err(if matches!(error, Error::OutcomeUnknown) { error } else { self.cause(error) });
+        }
+        if self.watch.look().is_err() {
+            self.stale = true;
+            // It is committed to files that are lost, or were just before they were.
+            return Err(Error::OutcomeUnknown);
         }
         measure(began, &writes);
         self.publish(writes);
@@ -101,6 +115,9 @@ impl Writer {
     /// After a commit of so many entries and ids: the slices of upkeep that are its share, all of those that are overdue, and
     /// more while nobody waits. What fails is tried again behind a later commit: events and memory are as they were.
     pub async fn keep_up(&mut self, share: (usize, usize), is_idle: impl Fn() -> bool) {
+        if self.watch.verdict().is_err() {
+            return;
+        }
         self.slices(share, is_idle).await;
         self.growth.keep_ahead().await;
         self.checkpoints.bound(&mut self.keeper).await;
@@ -123,12 +140,19 @@ impl Writer {
 
     /// Why nothing can be stored now, besides what a commit meets.
     pub fn refusal(&self) -> Option<Error> {
-        self.upkeep.refusal(&self.ids)
+        self.watch.verdict().err().or_else(|| self.upkeep.refusal(&self.ids))
+    }
+
+    /// What an error comes from: files that are lost make SQLite find all kinds of damage.
+    pub fn cause(&self, error: Error) -> Error {
+        self.watch.look().err().unwrap_or(error)
     }
 
     /// After a failure: ends what is left of the transaction and brings memory back to what the file says. Returns the heads to
     /// begin with.
     pub async fn refresh(&mut self) -> Result<Heads> {
+        // A new connection would make new files in the place of those that are lost.
+        self.watch.verdict()?;
         // There may be no transaction any more; SQLite ends some itself.
         let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
         if self.connection.ping().await.is_err() {
@@ -162,6 +186,8 @@ impl Writer {
 
     /// Ends.
     pub async fn close(self) {
+        self.watching.abort();
+        let _ = self.watching.await;
         self.checkpoints.stop().await;
         // The last one to close moves the write-ahead log into the database.
         let closed = self.keeper.close().await;

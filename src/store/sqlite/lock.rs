@@ -1,0 +1,111 @@
+//! One process owns a database file, by whatever name it opened it.
+//!
+//! On Linux the file itself is locked, so links, bind mounts and a lock file that was removed make no difference: flock(2) and
+//! the fcntl locks that SQLite takes on the same file do not see each other there. On other systems they do; there only the
+//! lock file beside the database is locked.
+//!
+//! The lock file is locked on Linux too: programs before this one know no other lock, and must be kept out while both are in use.
+
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::schema::OpenError;
+
+/// See the module.
+const LOCKS_DATABASE: bool = cfg!(target_os = "linux");
+
+/// Device and inode: what a file is, whatever its names are.
+pub type Identity = (u64, u64);
+
+/// The identity of a file.
+pub fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+/// The ownership of a database file.
+///
+/// Closing a handle of the database file drops all fcntl locks that this process has on it, SQLite's included. So this is
+/// dropped after the last connection is closed.
+#[derive(Debug)]
+pub struct FileLock {
+    database: File,
+    _beside: Vec<File>,
+}
+
+impl FileLock {
+    /// Becomes the owner, making the file if it is missing. Fails with `InUse` where another process is.
+    pub fn acquire(path: &Path) -> Result<Self, OpenError> {
+        let mut create = File::options();
+        create.create(true).truncate(false).read(true).write(true);
+        let mut beside: Vec<File> = Vec::new();
+        // Before the database is opened: a second owner within this process must not close a handle of it.
+        for name in names(path) {
+            let file = open(path, &lock_path(&name), &create)?;
+            let metadata = file.metadata().map_err(|e| describe(path, e))?;
+            let is_same = |held: &File| held.metadata().is_ok_and(|held| identity(&held) == identity(&metadata));
+            if !beside.iter().any(is_same) {
+                lock(path, &file)?;
+                beside.push(file);
+            }
+        }
+        let database = open(path, path, &create)?;
+        if LOCKS_DATABASE {
+            lock(path, &database)?;
+        }
+        if database.metadata().is_ok_and(|metadata| metadata.nlink() > 1) {
+            let data = path.display();
+            tracing::warn!(%data, "the file has more than one name, and its write-ahead log only this one: always use this name");
+        }
+        Ok(Self { database, _beside: beside })
+    }
+
+    /// Whether a process owns the file. Nothing is made, and what is locked for that is let go of at once.
+    pub fn is_held(path: &Path) -> Result<bool, OpenError> {
+        let lock_files = names(path).into_iter().map(|name| lock_path(&name));
+        for locked in lock_files.chain(LOCKS_DATABASE.then(|| path.to_owned())) {
+            match File::options().read(true).write(true).open(locked) {
+                Ok(file) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => return Ok(true),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(describe(path, e)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The database file.
+    pub fn database(&self) -> &File {
+        &self.database
+    }
+}
+
+/// The name given, and the one that it leads to where it is a symbolic link.
+fn names(path: &Path) -> Vec<PathBuf> {
+    let target = path.is_symlink().then(|| path.canonicalize().ok()).flatten();
+    std::iter::once(path.to_owned()).chain(target).collect()
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    path.with_added_extension("lock")
+}
+
+fn open(database: &Path, path: &Path, options: &OpenOptions) -> Result<File, OpenError> {
+    options.open(path).map_err(|e| describe(database, e))
+}
+
+fn lock(path: &Path, file: &File) -> Result<(), OpenError> {
+    file.try_lock().map_err(|failed| match failed {
+        TryLockError::WouldBlock => OpenError::InUse { path: path.to_owned() },
+        TryLockError::Error(e) => describe(path, e),
+    })
+}
+
+fn describe(path: &Path, error: io::Error) -> OpenError {
+    let path = path.to_owned();
+    match error.kind() {
+        io::ErrorKind::StorageFull => OpenError::Full { path },
+        _ => OpenError::NotWritable { path, cause: error.to_string() },
+    }
+}
