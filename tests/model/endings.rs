@@ -44,6 +44,7 @@ impl<B: Backend> World<B> {
     pub async fn finish(mut self) {
         self.step(Op::LoseSignals(false)).await;
         self.settle().await;
+        self.settle_doubts().await;
         for index in 0..self.readers.len() {
             if self.readers[index].live.is_none() && !self.readers[index].is_over() {
                 let reader = &mut self.readers[index];

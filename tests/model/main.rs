@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `ops` | what may happen, and how it is generated |
 //! | `oracle` | what must come of it: the log as plain vectors |
+//! | `faults`, `doubts` | a store whose answers get lost, and what may come of such a publish |
 //! | `server` | the service over a store, with a hub that may be cut off from it |
 //! | `world`, `endings` | server, readers and oracle, and what each operation does to all of them |
 //! | `reader` | a subscription and what it may be told |
@@ -17,10 +18,14 @@
 
 #[path = "../postgres/cluster.rs"]
 mod cluster;
+mod doubts;
 mod endings;
+mod faults;
 mod listing;
 mod ops;
 mod oracle;
+#[path = "../postgres/proxy.rs"]
+mod proxy;
 mod reader;
 mod server;
 mod stores;

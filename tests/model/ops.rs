@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use crate::faults::Loss;
+
 /// How the server of one case is set up. Nothing here may change what readers see.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -76,6 +78,12 @@ pub struct SubscribeSpec {
 pub enum Op {
     /// Hands a publish in and does not wait for it.
     Submit(PublishSpec),
+    /// Publishes and is told that nobody knows what became of it.
+    SubmitInVain(PublishSpec, Loss),
+    /// Sends again what may be stored.
+    Retry(Index),
+    /// What was delayed arrives.
+    Deliver,
     /// Waits for all that was handed in.
     Settle,
     Subscribe(SubscribeSpec),
@@ -184,10 +192,17 @@ fn subscribe() -> impl Strategy<Value = SubscribeSpec> {
     )
 }
 
+fn loss() -> impl Strategy<Value = Loss> {
+    prop_oneof![Just(Loss::Answer), Just(Loss::Commit), Just(Loss::Delay)]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let list = (scope(), 0..6u8, any::<bool>(), 1..9usize, prop::option::of(any::<Index>()));
     prop_oneof![
         14 => publish().prop_map(Op::Submit),
+        2 => (publish(), loss()).prop_map(|(publish, loss)| Op::SubmitInVain(publish, loss)),
+        2 => any::<Index>().prop_map(Op::Retry),
+        1 => Just(Op::Deliver),
         6 => Just(Op::Settle),
         6 => subscribe().prop_map(Op::Subscribe),
         8 => (any::<Index>(), 1..4u8).prop_map(|(reader, frames)| Op::Read(reader, frames)),

@@ -8,6 +8,7 @@ use runlog::domain::{
     AgentName, Event, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId, RunStatus, Scope,
 };
 
+use crate::doubts::Doubt;
 use crate::ops::{EventSpec, Id, RUNS, ScopeSpec};
 
 /// An event as it must be read.
@@ -18,13 +19,15 @@ pub struct Stored {
     pub id: Option<EventId>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RunModel {
     pub events: Vec<Stored>,
     /// The last seq that was acknowledged.
     pub acked: u64,
     pub ended: Option<(u64, RunStatus)>,
     pub status: Option<RunStatus>,
+    /// The last publish may be stored or not.
+    pub doubt: Option<Box<Doubt>>,
     ids: HashMap<EventId, usize>,
 }
 

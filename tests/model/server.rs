@@ -11,6 +11,7 @@ use runlog::service::{Service, ServiceOptions};
 use runlog::store::{Commit, CommitListener, Interest, SharedStore};
 use tokio_util::sync::CancellationToken;
 
+use crate::faults::Unreliable;
 use crate::ops::Setup;
 use crate::stores::Backend;
 
@@ -23,6 +24,7 @@ const HEARTBEAT: Duration = Duration::from_secs(300);
 pub struct Server {
     pub service: Service,
     pub store: SharedStore,
+    pub faults: Arc<Unreliable>,
     pub signals: Arc<Signals>,
     pub draining: CancellationToken,
 }
@@ -51,6 +53,8 @@ impl Server {
         let hub = Arc::new(Hub::new(limits));
         let signals = Arc::new(Signals { hub: Arc::clone(&hub), lost: AtomicBool::new(false) });
         let store = backend.open(setup, Arc::clone(&signals) as Arc<dyn CommitListener>).await;
+        let faults = Arc::new(Unreliable::over(store));
+        let store: SharedStore = faults.clone();
         let options = ServiceOptions {
             max_page_bytes: setup.page_bytes,
             max_batch_bytes: setup.batch_bytes,
@@ -59,7 +63,7 @@ impl Server {
         };
         let draining = CancellationToken::new();
         let service = Service::new(Arc::clone(&store), hub, options, draining.clone());
-        Self { service, store, signals, draining }
+        Self { service, store, faults, signals, draining }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a store comes from. Another kind of store is another [`Backend`] and a line in `main.rs`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use runlog::domain::projection::Lifecycle;
 use runlog::store::postgres::{PostgresOptions, PostgresStore};
@@ -9,7 +10,9 @@ use runlog::store::{CommitListener, QueueOptions, SharedStore};
 use tempfile::TempDir;
 
 use crate::cluster::{self, Database};
+use crate::faults::Loss;
 use crate::ops::Setup;
+use crate::proxy::{AtCommit, Proxy};
 
 /// Keeps the data of one case while stores over it come and go.
 pub trait Backend: Sized {
@@ -26,6 +29,15 @@ pub trait Backend: Sized {
 
     /// Opens the store over the data that is there.
     async fn open(&self, setup: &Setup, listener: Arc<dyn CommitListener>) -> SharedStore;
+
+    /// The answer to the next commit is lost, and the commit too where the loss says so. False: this kind of store has no way
+    /// on which it could be lost so.
+    fn lose_next(&self, _: Loss) -> bool {
+        false
+    }
+
+    /// Nothing is lost any more.
+    fn lose_nothing(&self) {}
 
     /// From now on the data is what a power loss at this moment would leave. The open store is closed afterwards.
     async fn lose_power(&mut self) {}
@@ -79,8 +91,11 @@ impl Backend for SqliteFiles {
     }
 }
 
-/// A PostgreSQL schema of its own. What a lost replica or server leaves is the matter of `tests/replicas`.
-pub struct PostgresSchema(Database);
+/// A PostgreSQL schema of its own, behind a proxy that loses commits. What a lost replica or server leaves is the matter of `tests/replicas`.
+pub struct PostgresSchema {
+    database: Database,
+    proxy: Proxy,
+}
 
 impl Backend for PostgresSchema {
     const CASES: u32 = 80;
@@ -90,7 +105,9 @@ impl Backend for PostgresSchema {
     }
 
     async fn new() -> Self {
-        Self(Database::create_schema().await.unwrap())
+        let database = Database::create_schema().await.unwrap();
+        let proxy = Proxy::start(database.cluster().port()).await;
+        Self { database, proxy }
     }
 
     async fn open(&self, setup: &Setup, listener: Arc<dyn CommitListener>) -> SharedStore {
@@ -98,8 +115,25 @@ impl Backend for PostgresSchema {
             lifecycle: lifecycle(setup),
             queue: queue(setup),
             pool_size: setup.read_connections,
-            ..PostgresOptions::new(self.0.url())
+            // What is lost stays unknown, and this replica hears of it as of the commits of others.
+            retry: Duration::ZERO,
+            poll: Duration::from_millis(50),
+            ..PostgresOptions::new(self.database.tcp_url("postgres", self.proxy.port))
         };
         Arc::new(PostgresStore::open(options, listener).await.expect("the data opens again"))
+    }
+
+    fn lose_next(&self, loss: Loss) -> bool {
+        match loss {
+            Loss::Answer => self.proxy.at_commit(AtCommit::LoseAnswer),
+            Loss::Commit => self.proxy.at_commit(AtCommit::LoseCommit),
+            // The locks of a transaction that waits for its COMMIT would make everybody wait.
+            Loss::Delay => return false,
+        }
+        true
+    }
+
+    fn lose_nothing(&self) {
+        self.proxy.at_commit(AtCommit::Nothing);
     }
 }

@@ -88,6 +88,9 @@ impl Proxy {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
+                // Messages are carried one by one; none waits for the answer to the one before.
+                replica.set_nodelay(true).unwrap();
+                server.set_nodelay(true).unwrap();
                 let cut = CancellationToken::new();
                 let (from_replica, to_replica) = replica.into_split();
                 let (from_server, to_server) = server.into_split();

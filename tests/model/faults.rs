@@ -1,0 +1,118 @@
+//! A store whose answers get lost: the publish was stored, or it never came there, or it comes there later.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use runlog::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, Scope};
+use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, SharedStore, Store, Tip};
+
+/// What becomes of a publish whose outcome is told to be unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It is stored.
+    Answer,
+    /// It is not stored.
+    Commit,
+    /// It is stored later, if nothing else came to its run until then.
+    Delay,
+}
+
+/// See the module.
+pub struct Unreliable {
+    inner: SharedStore,
+    next: Mutex<Option<Loss>>,
+    delayed: Mutex<Vec<(Append, u64)>>,
+}
+
+impl Unreliable {
+    pub fn over(inner: SharedStore) -> Self {
+        Self { inner, next: Mutex::default(), delayed: Mutex::default() }
+    }
+
+    /// The next publish is lost so.
+    pub fn lose_next(&self, loss: Loss) {
+        *self.next.lock().unwrap() = Some(loss);
+    }
+
+    /// What was delayed arrives. A store takes it only while the run is as it was planned for.
+    pub async fn deliver(&self) {
+        let delayed = std::mem::take(&mut *self.delayed.lock().unwrap());
+        for (append, last) in delayed {
+            if self.last(&append.run_id).await == last {
+                // Who sent it was told long ago that nobody knows.
+                let _ = self.inner.append(append).await;
+            }
+        }
+    }
+
+    async fn last(&self, run_id: &RunId) -> u64 {
+        match self.inner.tip(&Scope::Run(run_id.clone())).await {
+            Ok(tip) => tip.last,
+            Err(Error::RunNotFound { .. }) => 0,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Unreliable {
+    async fn submit(&self, append: Append) -> Result<Receipt> {
+        let loss = self.next.lock().unwrap().take();
+        match loss {
+            None => return self.inner.submit(append).await,
+            Some(Loss::Answer) => drop(self.inner.submit(append).await?),
+            Some(Loss::Commit) => {}
+            Some(Loss::Delay) => {
+                let last = self.last(&append.run_id).await;
+                self.delayed.lock().unwrap().push((append, last));
+            }
+        }
+        let (outcome, receipt) = Receipt::new();
+        outcome.send(Err(Error::OutcomeUnknown)).unwrap();
+        Ok(receipt)
+    }
+
+    async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {
+        self.inner.read(scope, range).await
+    }
+
+    async fn tip(&self, scope: &Scope) -> Result<Tip> {
+        self.inner.tip(scope).await
+    }
+
+    async fn run(&self, run_id: &RunId) -> Result<Run> {
+        self.inner.run(run_id).await
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
+        self.inner.runs(query).await
+    }
+
+    async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
+        self.inner.count_runs(query).await
+    }
+
+    async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
+        self.inner.runs_at(query, offset).await
+    }
+
+    async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
+        self.inner.find_event(run_id, event_id).await
+    }
+
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    fn feed_id(&self) -> FeedId {
+        self.inner.feed_id()
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.inner.ready().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
