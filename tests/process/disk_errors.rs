@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tonic::Code;
 
 use crate::client::{event, list, publish, refusal};
-use crate::harness::{Data, Server};
+use crate::command::{begin, end, run};
+use crate::harness::{Data, Server, eventually};
 
 /// Fails to bring the write-ahead log to the disk for as long as there is a file `FAILING_SYNCS`.
 const SHIM: &str = r#"
@@ -113,4 +115,38 @@ async fn a_commit_that_the_disk_did_not_confirm_is_unknown_and_may_be_there_afte
     let server = disk.server(&data).await;
     assert_eq!(ids(&server).await, ["first", "second", "fifth", "third"]);
     assert_eq!(send(&server, "fourth").await, Ok((5, false)));
+}
+
+#[tokio::test]
+async fn the_command_line_says_that_the_outcome_is_unknown_and_how_to_find_out() {
+    let (data, disk) = (Data::new(), Disk::new());
+    let server = disk.server(&data).await;
+    let url = server.url();
+    disk.fail();
+    let one = ["publish", "--run", "r", "--type", "step"];
+    let ran = run(&url, &one).await;
+    let said = ran.stderr.clone();
+    ran.fails(69, &["OUTCOME_UNKNOWN", "is not known", "repeat it with --event-id"]);
+    let id = said.split("--event-id ").nth(1).unwrap().split(':').next().unwrap().to_owned();
+    run(&url, &[&one[..], &["--event-id", "mine"]].concat())
+        .await
+        .fails(69, &["OUTCOME_UNKNOWN", "send it again with the same --event-id"]);
+    // Many lines go on by themselves, each with the id that it had before.
+    let mut many = begin(&url, &["publish", "--stdin", "--json"]);
+    let mut stdin = many.stdin.take().unwrap();
+    let line = |n: usize| format!("{{\"run_id\":\"many\",\"type\":\"step\",\"payload\":{n}}}\n");
+    stdin.write_all((0..20).map(line).collect::<String>().as_bytes()).await.unwrap();
+    drop(stdin);
+    let mut told = BufReader::new(many.stderr.take().unwrap()).lines();
+    while !told.next_line().await.unwrap().unwrap().contains("is not known") {}
+    disk.recover();
+    let rest = tokio::spawn(async move { while let Ok(Some(_)) = told.next_line().await {} });
+    let answers = end("publish --stdin", many).await.json();
+    rest.await.unwrap();
+    let seqs: Vec<_> = answers.iter().map(|answer| answer["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=20).collect::<Vec<_>>());
+    assert_eq!(list(&mut server.events().await, "many").await.len(), 20);
+    let told = run(&url, &[&one[..], &["--event-id", &id, "--json"]].concat()).await.json();
+    assert_eq!((&told[0]["seq"], &told[0]["duplicate"]), (&1.into(), &false.into()));
+    eventually("the run", async || ids(&server).await == [id.as_str()]).await;
 }

@@ -65,7 +65,7 @@ impl Bed {
     async fn texts(&self, run: &str) -> Vec<String> {
         let of_run = self.stored().await.into_iter().filter(|(run_id, ..)| run_id == run);
         let (seqs, texts): (Vec<i64>, Vec<String>) = of_run.map(|(_, seq, _, text)| (seq, text)).unzip();
-        assert!(seqs.iter().copied().eq(1..=seqs.len() as i64), "{seqs:?}");
+        assert!(seqs.iter().zip(1..).all(|(seq, place)| *seq == place), "{seqs:?}");
         texts.iter().map(|text| text.replace(r#"{"text":""#, "").replace("\"}", "")).collect()
     }
 
