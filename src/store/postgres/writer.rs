@@ -8,7 +8,7 @@
 //! them, the same is written again; a copy of it that arrives later finds them changed. Where they are not, it never took
 //! place and never will, and the group is planned anew.
 
-mod short;
+mod fast_path;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Writer {
     ) -> Result<Done, Failed> {
         self.connect(left).await.map_err(Failed::Unreachable)?;
         if in_doubt.is_none()
-            && let Some(done) = self.short_way(appends, in_doubt).await?
+            && let Some(done) = self.fast_path(appends, in_doubt).await?
         {
             return Ok(done);
         }

@@ -1,4 +1,4 @@
-//! The short way of a commit: one statement.
+//! The fast path of a commit: one statement, planned for the runs as they were last committed here.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ const LONGEST_DETOUR: u32 = 32;
 
 impl Writer {
     /// Takes it, where it may do. `None`: it would not do, and nothing is changed.
-    pub(super) async fn short_way(
+    pub(super) async fn fast_path(
         &mut self,
         appends: &[Append],
         in_doubt: &mut Option<Planned>,
