@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use runlog::domain::event::Appended;
 use runlog::domain::{Error, Scope};
-use runlog::store::postgres::{PostgresOptions, PostgresStore};
+use runlog::store::postgres::{OpenError, PostgresOptions, PostgresStore};
 use runlog::store::{Append, Receipt, SharedStore};
 use sqlx::Connection;
 
@@ -34,7 +34,6 @@ impl Bed {
         let proxy = Proxy::start(database.cluster().port()).await;
         let mut options = PostgresOptions {
             retry: Duration::ZERO,
-            connect_timeout: Duration::from_millis(300),
             pool_size: 1,
             // The follower asks when it is told to, so that its connections do not mix with the writer's.
             poll: Duration::from_secs(3_600),
@@ -42,7 +41,13 @@ impl Bed {
         };
         change(&mut options);
         let recorder = Arc::new(Recorder::default());
-        let store: SharedStore = Arc::new(PostgresStore::open(options, recorder.clone()).await.unwrap());
+        let store: SharedStore = loop {
+            match PostgresStore::open(options.clone(), recorder.clone()).await {
+                Ok(store) => break Arc::new(store),
+                // A short wait for a connection may be too short on a busy machine.
+                Err(error) => assert!(matches!(error, OpenError::Unreachable { .. }), "{error}"),
+            }
+        };
         database.execute(SPY).await;
         Some(Self { database, proxy, store, recorder })
     }

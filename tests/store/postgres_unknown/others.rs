@@ -64,6 +64,7 @@ async fn while_the_database_is_away_all_that_wait_for_it_wait_once() {
         let change = |options: &mut PostgresOptions| {
             // Nobody else connects.
             options.notify = false;
+            options.connect_timeout = Duration::from_millis(300);
             options.retry = Duration::from_millis(retry);
             options.queue = QueueOptions { max_commit_events: in_group, ..QueueOptions::default() };
         };
