@@ -1,9 +1,11 @@
 //! The files of a running server are deleted, replaced or cut off: it acknowledges nothing from then on, says why, and is not
 //! ready any more.
 
+mod log;
+
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,10 +20,6 @@ use crate::client::{self, Events};
 use crate::harness::{Data, Server, eventually, within};
 
 const SERVICES: [&str; 3] = ["", "runlog.v1.EventService", "runlog.v1.RunService"];
-
-fn log_of(file: &Path) -> PathBuf {
-    PathBuf::from(format!("{}-wal", file.display()))
-}
 
 /// Publishes one event after the other, without a pause, until it is told to stop.
 struct Publisher {
@@ -230,29 +228,6 @@ async fn a_server_whose_file_is_overwritten_acknowledges_nothing_a_second_later(
         File::options().write(true).open(&file).unwrap().write_all_at(&[0xa5; 4_096], 0).unwrap();
     };
     loses(&file, Found::WithinASecond, overwrite, "overwritten").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_write_ahead_log_is_deleted_saves_all_that_it_acknowledged() {
-    let data = Data::new();
-    let file = data.file();
-    let delete = || fs::remove_file(log_of(&file)).unwrap();
-    let (server, acked) = loses(&file, Found::AtOnce, delete, "write-ahead log of the database was deleted").await;
-    server.says("was moved into the database file").await;
-    server.kill().await;
-    has_all(&file, acked).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_write_ahead_log_is_replaced_saves_all_that_it_acknowledged() {
-    let data = Data::new();
-    let (file, other) = (data.file(), data.directory().join("other-wal"));
-    File::create(&other).unwrap();
-    let replace = || fs::rename(&other, log_of(&file)).unwrap();
-    let (server, acked) = loses(&file, Found::AtOnce, replace, "write-ahead log of the database was replaced").await;
-    server.says("was moved into the database file").await;
-    server.kill().await;
-    has_all(&file, acked).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

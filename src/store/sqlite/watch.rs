@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -48,7 +48,9 @@ impl Loss {
             Self::Overwritten => "the database file was overwritten while it was served",
             Self::LogDeleted => "the write-ahead log of the database was deleted or moved while it was served",
             Self::LogReplaced => "the write-ahead log of the database was replaced while it was served",
-            Self::LogOverwritten => "the write-ahead log of the database was overwritten while it was served",
+            Self::LogOverwritten => {
+                "the write-ahead log of the database was emptied or overwritten while it was served"
+            }
         }
     }
 
@@ -100,6 +102,8 @@ pub struct FileWatch {
     log_file: File,
     /// SQLite makes a database file longer and never shorter, unless it is told to vacuum it.
     longest: AtomicU64,
+    /// The store closes its files itself from now on.
+    is_over: AtomicBool,
     loss: watch::Sender<Option<Loss>>,
 }
 
@@ -110,7 +114,8 @@ impl FileWatch {
         let log = wal::path_of(path);
         let log_file = File::open(&log).map_err(describe)?;
         let (database, log) = (Named::new(path.to_owned()).map_err(describe)?, Named::new(log).map_err(describe)?);
-        Ok(Self { database, log, log_file, longest: AtomicU64::new(0), loss: watch::Sender::new(None) })
+        let (longest, is_over, loss) = (AtomicU64::new(0), AtomicBool::new(false), watch::Sender::new(None));
+        Ok(Self { database, log, log_file, longest, is_over, loss })
     }
 
     /// What was found so far.
@@ -118,14 +123,20 @@ impl FileWatch {
         self.loss.borrow().map_or(Ok(()), |loss| Err(error(loss)))
     }
 
-    /// Looks where the names lead: two calls of the system.
+    /// Looks where the names lead, and whether the log begins as one: three calls of the system. SQLite writes on behind the
+    /// end of a log that was emptied, and a start finds nothing in it.
     pub fn look(&self) -> Result<()> {
-        self.settle(|| self.missing())
+        self.settle(|| self.missing().or_else(|| self.spoiled_log()))
     }
 
-    /// Looks at the beginnings of the files too.
+    /// Looks into the database file too.
     pub fn look_inside(&self, lock: &FileLock) -> Result<()> {
-        self.settle(|| self.missing().or_else(|| self.spoiled(lock.database())))
+        self.settle(|| self.missing().or_else(|| self.spoiled_log()).or_else(|| spoiled(lock.database())))
+    }
+
+    /// Nothing is a loss from now on: the store closes its files, and SQLite removes the log.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
     }
 
     /// Resolves when the files are lost, with what everybody is told from then on.
@@ -141,6 +152,10 @@ impl FileWatch {
     fn settle(&self, find: impl FnOnce() -> Option<Loss>) -> Result<()> {
         self.verdict()?;
         let Some(found) = find() else { return Ok(()) };
+        // After the look, which may have seen what the store itself did.
+        if self.is_over.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let is_first = self.loss.send_if_modified(|loss| {
             let is_first = loss.is_none();
             loss.get_or_insert(found);
@@ -170,19 +185,21 @@ impl FileWatch {
         }
     }
 
-    fn spoiled(&self, database: &File) -> Option<Loss> {
-        if database.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
-            return Some(Loss::Deleted);
-        }
-        let mut start = [0; 16];
-        if database.read_exact_at(&mut start, 0).is_ok() && start != *DATABASE_MAGIC {
-            return Some(Loss::Overwritten);
-        }
-        // Empty after a TRUNCATE checkpoint, which a program for backups may run.
+    fn spoiled_log(&self) -> Option<Loss> {
+        // It is empty after a TRUNCATE checkpoint, which a program for backups may run.
         let mut start = [0; 4];
         let is_readable = self.log_file.read_exact_at(&mut start, 0).is_ok();
         (is_readable && u32::from_be_bytes(start) & !1 != LOG_MAGIC).then_some(Loss::LogOverwritten)
     }
+}
+
+fn spoiled(database: &File) -> Option<Loss> {
+    if database.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
+        return Some(Loss::Deleted);
+    }
+    let mut start = [0; 16];
+    let is_readable = database.read_exact_at(&mut start, 0).is_ok();
+    (is_readable && start != *DATABASE_MAGIC).then_some(Loss::Overwritten)
 }
 
 fn error(loss: Loss) -> Error {

@@ -186,6 +186,7 @@ impl Writer {
 
     /// Ends.
     pub async fn close(self) {
+        self.watch.end();
         self.watching.abort();
         let _ = self.watching.await;
         self.checkpoints.stop().await;
