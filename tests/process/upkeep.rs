@@ -177,12 +177,17 @@ async fn check_and_migrate_know_older_and_newer_files() {
     let pending = run(NOWHERE, &dry).await;
     assert_eq!(pending.code, Some(3), "{pending:?}");
     assert!(
-        pending.stdout.contains("pending  1  log\npending  2  id segments\nschema version 0, 2 is needed"),
+        pending.stdout.contains(
+            "pending  1  log\npending  2  id segments\npending  3  open questions\nschema version 0, 3 is needed"
+        ),
         "{pending:?}"
     );
     assert!(contents(data.directory()).is_empty());
     let done = run(NOWHERE, &["migrate", file[0], file[1]]).await.succeeds();
-    assert_eq!(done, "applied  1  log\napplied  2  id segments\nschema version 0 before, 2 now\n");
+    assert_eq!(
+        done,
+        "applied  1  log\napplied  2  id segments\napplied  3  open questions\nschema version 0 before, 3 now\n"
+    );
     for args in [&["migrate", file[0], file[1]][..], &dry] {
         assert_eq!(run(NOWHERE, args).await.succeeds(), "schema version 3, up to date\n");
     }
