@@ -48,7 +48,7 @@ pub struct PublishArgs {
     /// Who says so [default: by the type]
     #[arg(long, value_enum)]
     origin: Option<OriginArg>,
-    /// When it happened, RFC 3339 [default: the server's clock]
+    /// When it happened, ISO 8601; without an offset it is UTC [default: the server's clock]
     #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "dash")]
     occurred_at: Option<prost_types::Timestamp>,
     /// Store only if the run ends at this event; 0 if the run must not exist yet

@@ -1,11 +1,12 @@
 //! One line of `publish --stdin`.
 
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::preview::Members;
 use crate::domain::json::{diagnose, why_not_json};
-use crate::domain::time;
+use crate::domain::time::{self, TimeError, UnixSeconds};
 use crate::pb::{self, payload::Variant};
 
 /// What lines that do not say it themselves are published with.
@@ -50,10 +51,7 @@ pub fn parse(line: &str, defaults: &Defaults) -> Result<pb::PublishRequest, Stri
             "event_id" => event.event_id = string(name, value)?,
             "agent_name" => event.agent_name = string(name, value)?,
             "origin" => event.origin = origin(&string(name, value)?)?,
-            "occurred_at" => {
-                let at = parse_time(&string(name, value)?).map_err(|problem| format!("occurred_at: {problem}"))?;
-                event.occurred_at = Some(at);
-            }
+            "occurred_at" => event.occurred_at = Some(time_of(value)?),
             _ => return Err(format!("{name}: is not known; known are {}, payload", KNOWN.join(", "))),
         }
     }
@@ -70,13 +68,27 @@ pub fn parse(line: &str, defaults: &Defaults) -> Result<pb::PublishRequest, Stri
 
 const KNOWN: [&str; 6] = ["run_id", "type", "event_id", "agent_name", "origin", "occurred_at"];
 
-/// RFC 3339, to the nanosecond.
+/// ISO 8601, to the nanosecond.
 pub fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
-    let at = time::parse(text).ok_or_else(|| format!("{}; it is {text:?}", time::EXPECTED))?;
+    Ok(wire(time::parse(text).map_err(|error| format!("{error}; it is {text:?}"))?))
+}
+
+/// The same as a member of a line, which may also be a number of seconds since 1970.
+fn time_of(value: &RawValue) -> Result<prost_types::Timestamp, String> {
+    let at = |problem: String| format!("occurred_at: {problem}");
+    if !value.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        return parse_time(&string("occurred_at", value)?).map_err(at);
+    }
+    let seconds = value.get().parse().ok().filter(|seconds: &f64| seconds.is_finite());
+    let time = seconds.and_then(|seconds| UnixSeconds::new(seconds).at);
+    time.map(wire).ok_or_else(|| at(TimeError::OutOfRange.to_string()))
+}
+
+fn wire(at: Timestamp) -> prost_types::Timestamp {
     // jiff lets both parts be negative before 1970; protobuf wants nanos to count forward.
     let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
     let forward = if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) };
-    Ok(prost_types::Timestamp { seconds: forward.0, nanos: forward.1 })
+    prost_types::Timestamp { seconds: forward.0, nanos: forward.1 }
 }
 
 fn json(text: &str) -> pb::Payload {
@@ -125,6 +137,20 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_read_without_an_offset_and_as_a_number() {
+        for (time, seconds, nanos) in [
+            (r#""2026-04-02T10:00:00.123456""#, 1_775_124_000, 123_456_000),
+            (r#""2026-04-02""#, 1_775_088_000, 0),
+            ("1726096542.083", 1_726_096_542, 83_000_000),
+            ("-0.5", -1, 500_000_000),
+        ] {
+            let line = format!(r#"{{"type":"t","occurred_at":{time}}}"#);
+            let event = parse(&line, &defaults()).unwrap().events.remove(0);
+            assert_eq!(event.occurred_at, Some(prost_types::Timestamp { seconds, nanos }), "{time}");
+        }
+    }
+
+    #[test]
     fn a_bad_line_names_its_field() {
         for (line, problem) in [
             ("", "must be a JSON object"),
@@ -137,7 +163,9 @@ mod tests {
             (r#"{"type":"t","run":"r"}"#, "run: is not known"),
             (r#"{"type":"t","origin":"me"}"#, "origin: must be SYSTEM or USER"),
             (r#"{"type":"t","occurred_at":"yesterday"}"#, "occurred_at: must be an ISO 8601 time"),
-            (r#"{"type":"t","occurred_at":1}"#, "occurred_at: must be a string"),
+            (r#"{"type":"t","occurred_at":true}"#, "occurred_at: must be a string"),
+            (r#"{"type":"t","occurred_at":1e18}"#, "occurred_at: must lie between"),
+            (r#"{"type":"t","occurred_at":"9999-12-31"}"#, "occurred_at: must lie between"),
             (r#"{"type":"t","redacted":true}"#, "redacted: the payload is not whole"),
         ] {
             let told = parse(line, &defaults()).unwrap_err();

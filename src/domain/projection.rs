@@ -127,7 +127,7 @@ fn set_told_times(run: &mut Run, event: &Event, members: &Members<'_>) {
     if !event.event_type.as_str().starts_with("StructureRun") {
         return;
     }
-    let told = |name| members.string(name).and_then(|text| time::parse(&text));
+    let told = |name| members.string(name).and_then(|text| time::parse(&text).ok());
     run.started_at = told("started_at").or(run.started_at);
     if run.status.is_final() {
         run.completed_at = told("completed_at").or(run.completed_at);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::domain::time::FIRST_SECOND;
 use crate::domain::{
     AgentName, Error, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, PendingInput, Result, Run,
     RunId, RunStatus, Scope, StructureId, Usage, View,
@@ -13,9 +14,6 @@ use crate::pb;
 
 use super::payload;
 use super::present::Presentation;
-
-/// Seconds of 0001-01-01T00:00:00Z, where protobuf's timestamps begin.
-const FIRST_SECOND: i64 = -62_135_596_800;
 
 /// The events of a publish.
 pub fn new_events(events: Vec<pb::NewEvent>, limits: &Limits) -> Result<Vec<NewEvent>> {

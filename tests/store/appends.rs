@@ -102,7 +102,7 @@ pub async fn payloads_come_back_as_they_were_sent(bed: impl Bed) {
 }
 
 pub async fn the_double_of_a_time_is_kept_bit_by_bit(bed: impl Bed) {
-    let doubles = [None, Some(1_726_096_542.716_880_1), Some(-0.0), Some(1.7e308), Some(f64::MIN_POSITIVE), None];
+    let doubles = [None, Some(1_763_630_000.123_456_7), Some(-0.0), Some(1.7e308), Some(f64::MIN_POSITIVE), None];
     for tuning in [NEVER_SEALED, ALWAYS_SEALED] {
         let store = bed.open(tuning).await.0;
         let name = format!("r{}", tuning.seal_every);

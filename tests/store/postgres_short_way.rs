@@ -117,3 +117,19 @@ async fn a_killed_connection_costs_nothing_but_a_try() {
     assert_eq!(events(&other, &run("r")).await.len(), 5);
     assert!(!ways(&database).await[1..].contains(&"short".to_owned()), "a new connection may lead elsewhere");
 }
+
+#[tokio::test]
+async fn a_replica_of_the_version_before_goes_on_storing_after_the_schema_has_changed() {
+    let Some((database, one, _)) = two_replicas(Lifecycle::Record).await else { return };
+    one.append(append("r", vec![event("x")])).await.unwrap();
+    // As it calls it: without the double that was sent.
+    let call = "SELECT append_events(ARRAY(SELECT run FROM runs), '{1}', ARRAY(SELECT updated_at FROM runs), '{2}', \
+        ARRAY(SELECT updated_at FROM runs), NULL, NULL, ARRAY(SELECT run FROM runs), '{2}', '{7}', '{7}', '{8}', '{9}', \
+        '{99}', '{0}', '{2}', '{t}', '{f}', '{old}', '{step}', '{NULL}', ARRAY['{ \"a\":1}']::json[], NULL, NULL)";
+    database.execute(call).await;
+    let stored = events(&one, &run("r")).await;
+    let of_old = stored.last().unwrap();
+    assert_eq!((of_old.seq, of_old.event_id.as_str(), of_old.sent_seconds), (2, "old", None));
+    assert_eq!(of_old.occurred_at, jiff::Timestamp::new(7, 8).unwrap());
+    assert_eq!(seqs(&one.append(append("r", vec![event("y")])).await.unwrap()), [3]);
+}

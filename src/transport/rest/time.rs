@@ -1,12 +1,25 @@
 //! Times as the three documents write them, and as clients send them.
 
 use jiff::Timestamp;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Problem;
 use super::fields::Fields;
-use crate::domain::time::{self, EXPECTED, UnixSeconds};
+use crate::domain::time::{self, TimeError, UnixSeconds};
 
 pub use crate::domain::time::unix_seconds;
+
+/// When something happened, as a client says it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum TimeOfEvent {
+    /// ISO 8601; without an offset it is UTC. RFC 3339 is one of its forms.
+    #[schema(example = "2026-04-02T10:00:00Z", format = DateTime)]
+    Text(String),
+    /// Seconds since 1970, rounded to microseconds; the structure-run door gives the number back as it was sent.
+    Seconds(f64),
+}
 
 /// RFC 3339 with microseconds and `Z`: `2024-09-11T23:15:42.834783Z`.
 #[must_use]
@@ -26,10 +39,8 @@ pub fn take(fields: &mut Fields<'_>, name: &str) -> Result<(Option<Timestamp>, O
     let path = fields.path_of(name);
     if fields.is_string(name) {
         let text = fields.required_string(name)?;
-        return match time::parse(&text) {
-            Some(at) => Ok((Some(at), None)),
-            None => Err(Problem::field(path, EXPECTED)),
-        };
+        let at = time::parse(&text).map_err(|error| Problem::field(path, error.to_string()))?;
+        return Ok((Some(at), None));
     }
     match fields.number(name) {
         Ok(None) => Ok((None, None)),
@@ -37,7 +48,7 @@ pub fn take(fields: &mut Fields<'_>, name: &str) -> Result<(Option<Timestamp>, O
             let UnixSeconds { at, sent } = UnixSeconds::new(seconds);
             Ok((at, sent))
         }
-        _ => Err(Problem::field(path, format!("{EXPECTED}; or a number of seconds since 1970"))),
+        _ => Err(Problem::field(path, format!("{}; or a number of seconds since 1970", TimeError::NoTime))),
     }
 }
 

@@ -61,6 +61,7 @@ async fn a_run_may_have_an_id_of_the_callers_own_and_say_whose_it_is() {
         (r#"{"id":""}"#, "id"),
         (r#"{"id":7}"#, "id"),
         (r#"{"workspace_id":7}"#, "workspace_id"),
+        (&format!(r#"{{"subject_id":"{}"}}"#, "é".repeat(201)), "subject_id"),
         (r#"{"routing":"eu"}"#, "routing"),
     ] {
         let (status, refusal) = gateway.post("/v1/runs", body).await;

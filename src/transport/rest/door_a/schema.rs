@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::env_var::StructureEnvVar;
 use super::run_object::StructureRun;
+use crate::transport::rest::time::TimeOfEvent;
 
 /// A run to be created.
 #[derive(Debug, ToSchema)]
@@ -71,9 +72,9 @@ pub struct NewStructureEvent {
     /// What happened; no control characters.
     #[schema(rename = "type", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub r#type: String,
-    /// Seconds since 1970, which come back as they were sent; ISO 8601 text is taken too. Without it, and where it is no time of
-    /// the years 1 to 9999, the server's clock counts.
-    pub timestamp: Option<f64>,
+    /// When it happened, as a rule a number. Without it, and where the number is no time of the years 1 to 9999, the server's clock
+    /// counts.
+    pub timestamp: Option<TimeOfEvent>,
     /// Anything, kept as sent; absent or null is stored as `{}`.
     pub payload: Option<Value>,
 }
@@ -191,7 +192,7 @@ pub struct StructureSpan {
 #[serde(untagged)]
 pub enum PostedStructureSpans {
     /// One.
-    One(StructureSpan),
+    One(Box<StructureSpan>),
     /// Several.
     Array(NewStructureSpanArray),
     /// Several, under a name.

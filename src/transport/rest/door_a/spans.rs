@@ -122,7 +122,7 @@ fn new_event(run_id: &RunId, span: &str, path: &str, limits: &Limits) -> Result<
     let members = Members::parse(payload.as_str());
     let has_id = members.string("span_id").is_some_and(|id| !id.is_empty());
     // A span is known when it ends. What is no time is not refused for it.
-    let occurred_at = ["end_time", "start_time"].into_iter().find_map(|name| time::parse(&members.string(name)?));
+    let occurred_at = ["end_time", "start_time"].into_iter().find_map(|name| time::parse(&members.string(name)?).ok());
     Ok(NewEvent {
         event_id: has_id.then(|| content_id(run_id, &event_type, payload.as_str())).flatten(),
         event_type,

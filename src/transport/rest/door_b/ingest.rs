@@ -18,6 +18,7 @@ use crate::service::Service;
 use crate::service::publish::Publish;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{self, Fields};
+use crate::transport::rest::time::TimeOfEvent;
 use crate::transport::rest::{Gateway, Problem, body, time};
 
 use super::refusal::{self, Refusal};
@@ -57,10 +58,8 @@ pub struct IngestEvent {
     #[serde(default)]
     #[schema(value_type = HashMap<String, Value>)]
     pub payload: Map<String, Value>,
-    /// Time of the producer's clock, ISO 8601, without an offset UTC; a number of seconds since 1970 is taken too. Absent: the
-    /// server's.
-    #[schema(example = "2026-04-02T10:00:00Z", format = DateTime)]
-    pub occurred_at: Option<String>,
+    /// When it happened, by the producer's clock. Absent, or a number that is no time of the years 1 to 9999: the server's.
+    pub occurred_at: Option<TimeOfEvent>,
     /// The agent; the first event that names one names the run's.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub agent_name: Option<String>,

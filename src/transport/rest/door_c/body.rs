@@ -18,9 +18,12 @@ const CREATE_MEMBERS: [(&str, &str); 9] = [
     ("streaming", "true or false"),
     ("routing_hint", "a string"),
     ("routing", "an object"),
-    ("workspace_id", "a string"),
-    ("subject_id", "a string"),
+    ("workspace_id", NAME),
+    ("subject_id", NAME),
 ];
+
+/// What a workspace and a subject are named with: runs will be found by them.
+const NAME: &str = "a string of at most 200 characters";
 
 /// `run.created` with the members as they were sent, null included, and the id that the run is to have, if the client chose one.
 /// No body, or null for one, gives none.
@@ -44,7 +47,7 @@ pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<(Opt
     Ok((id, runs::created_event(payload, limits).map_err(|error| error.under("body"))?))
 }
 
-/// By the first character: the text is JSON. Null is none of the kinds and allowed for each.
+/// Mostly by the first character: the text is JSON. Null is none of the kinds and allowed for each.
 fn is_kind(raw: &str, kind: &str) -> bool {
     let first = raw.bytes().next().unwrap_or_default();
     raw == "null"
@@ -52,6 +55,7 @@ fn is_kind(raw: &str, kind: &str) -> bool {
             "an object" => first == b'{',
             "an array" => first == b'[',
             "a string" => first == b'"',
+            NAME => serde_json::from_str::<String>(raw).is_ok_and(|name| name.chars().count() <= 200),
             "true or false" => matches!(first, b't' | b'f'),
             _ => true,
         }

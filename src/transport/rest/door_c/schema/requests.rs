@@ -7,6 +7,7 @@ use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use super::PublicError;
 use crate::transport::rest::query::PublicView;
+use crate::transport::rest::time::TimeOfEvent;
 
 /// A run to be. Null counts as sent.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -33,8 +34,10 @@ pub struct PublicCreateRun {
     #[schema(value_type = Option<Object>)]
     pub routing: Option<Value>,
     /// The client's workspace.
+    #[schema(max_length = 200)]
     pub workspace_id: Option<String>,
     /// Whom the run is for.
+    #[schema(max_length = 200)]
     pub subject_id: Option<String>,
 }
 
@@ -63,9 +66,8 @@ pub struct PublicNewEvent {
     /// What is told of it: any JSON.
     #[schema(required = true)]
     pub payload: Value,
-    /// When, by the producer's clock: ISO 8601, without an offset UTC; a number of seconds since 1970 is taken too. Absent: now.
-    #[schema(format = DateTime)]
-    pub timestamp: Option<String>,
+    /// When, by the producer's clock. Absent, or a number that is no time of the years 1 to 9999: now.
+    pub timestamp: Option<TimeOfEvent>,
     /// The same id with the same content is stored once.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub event_id: Option<String>,

@@ -1,0 +1,51 @@
+//! Seconds since 1970 as a double, whose digits end between microseconds and nanoseconds in these years.
+
+use jiff::Timestamp;
+
+use super::held;
+
+/// Integers up to here are exact as doubles.
+const EXACT_INTEGERS: i64 = 1 << 53;
+
+/// A Unix time as a producer sent it, as a double.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnixSeconds {
+    /// The time, rounded to the nearest microsecond: what the producer's clock showed before it became a double. None where no
+    /// time that we can hold is so far away.
+    pub at: Option<Timestamp>,
+    /// The double, where the time does not give it back.
+    pub sent: Option<f64>,
+}
+
+impl UnixSeconds {
+    /// A finite number of seconds.
+    #[must_use]
+    pub fn new(seconds: f64) -> Self {
+        let whole = seconds.floor();
+        // The difference is exact, a product of the whole would not be.
+        let micros = ((seconds - whole) * 1e6).round_ties_even();
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "what is outside of an i64 becomes its end, which is no time"
+        )]
+        let (whole, micros) = (whole as i64, micros as i32);
+        let (whole, micros) = if micros == 1_000_000 { (whole.saturating_add(1), 0) } else { (whole, micros) };
+        let at = held(whole, micros * 1_000).ok();
+        let is_given_back = at.is_some_and(|at| unix_seconds(at).to_bits() == seconds.to_bits());
+        Self { at, sent: (!is_given_back).then_some(seconds) }
+    }
+}
+
+/// The double that is nearest to a time.
+#[must_use]
+pub fn unix_seconds(at: Timestamp) -> f64 {
+    let micros = at.as_microsecond();
+    if at.subsec_nanosecond() % 1_000 == 0 && micros.abs() < EXACT_INTEGERS {
+        return micros as f64 / 1e6;
+    }
+    // A division of nanoseconds would round twice.
+    let nanos = at.as_nanosecond();
+    let (sign, nanos) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
+    let text = format!("{sign}{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    text.parse().unwrap_or_default()
+}
