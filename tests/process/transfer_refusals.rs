@@ -27,7 +27,7 @@ pub async fn exported(data: &Data) -> (PathBuf, Vec<String>) {
 }
 
 /// These lines with the trailer that goes with them: changed, and not to be told by it.
-fn sealed(lines: &[String]) -> Vec<String> {
+pub fn sealed(lines: &[String]) -> Vec<String> {
     let events = &lines[1..lines.len() - 1];
     let hash = events.iter().fold(Sha256::new(), |hash, line| hash.chain_update(line).chain_update("\n"));
     let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
