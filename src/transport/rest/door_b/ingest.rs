@@ -53,8 +53,8 @@ pub struct IngestEvent {
     /// The run. Its first event creates it, whatever its type.
     #[schema(example = "run_a1b2c3", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub sdk_run_id: String,
-    /// Event-specific data, kept byte for byte; `input_preview` and `output_preview` of a `tool_call` are cut to 500
-    /// characters. Absent: `{}`.
+    /// Event-specific data, kept byte for byte. In the public view `input_preview` and `output_preview` of a `tool_call` are
+    /// cut to 500 characters. Absent: `{}`.
     #[serde(default)]
     #[schema(value_type = HashMap<String, Value>)]
     pub payload: Map<String, Value>,
@@ -63,7 +63,8 @@ pub struct IngestEvent {
     /// The agent; the first event that names one names the run's.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub agent_name: Option<String>,
-    /// Makes a retry safe: the same event under the same id is stored once. Absent: the server gives one.
+    /// Makes a retry safe: the same event under the same id is stored once. It must not begin with `runlog:`. Absent: the
+    /// server gives one.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub event_id: Option<String>,
 }
