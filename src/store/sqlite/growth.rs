@@ -16,7 +16,7 @@ const LOOK_BYTES: usize = 256 << 10;
 /// A step is as long as the file, within these bounds: a store that holds little stays small, and no commit waits long.
 const STEP_BYTES: (u64, u64) = (1 << 20, 4 << 20);
 
-/// Length up to which the file is made longer; about what it has when it is begun anew, see [`wal`](super::wal).
+/// Length up to which the file is made longer; about what it has when it is begun anew, see [`wal`].
 const MAX_BYTES: u64 = 24 << 20;
 
 /// The file, as the one who writes to it sees it.
