@@ -182,6 +182,40 @@ async fn a_stream_says_in_its_last_line_that_the_run_has_ended_and_keeps_line_en
 }
 
 #[tokio::test]
+async fn over_http_1_0_the_last_line_tells_a_stream_that_ended_from_one_that_was_cut() {
+    let gateway = Gateway::start().await;
+    let get = |path: &str| gateway.client.get(gateway.url(path)).version(reqwest::Version::HTTP_10).send();
+    for (run, event_type) in [("ended", "run_end"), ("open", "run_start")] {
+        let event = format!(r#"{{"event_type":"{event_type}","sdk_run_id":"{run}"}}"#);
+        assert_eq!(gateway.post("/api/ingest", &event).await.0, 202);
+    }
+    let path = |template: &str, run: &str| template.replace("/r/", &format!("/{run}/"));
+    let mut open = Vec::new();
+    for template in STREAMS {
+        let response = get(&path(template, "ended")).await.unwrap();
+        assert_eq!(response.version(), reqwest::Version::HTTP_10);
+        let text = response.text().await.unwrap();
+        assert!(text.contains("\nid: ") && text.ends_with("}\n\n: end\n"), "{template}: {text}");
+        let mut response = get(&path(template, "open")).await.unwrap();
+        let mut text = String::new();
+        while !text.ends_with("}\n\n") {
+            text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
+        }
+        open.push(response);
+    }
+    // The server ends: HTTP/1.0 has no other sign of an end than the end of the connection.
+    let restart = tokio::spawn(gateway.restart());
+    for mut response in open {
+        let mut text = String::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+        assert!(!text.contains(": end"), "{text}");
+    }
+    restart.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_heartbeat_has_the_cursor_where_a_filter_held_events_back_and_only_there() {
     let gateway = Gateway::start_with(|options| options.sse_heartbeat_ms = 1_000).await;
     let publish = async |event_type: &str| {
