@@ -13,6 +13,7 @@
 mod balanced;
 #[path = "../postgres/cluster.rs"]
 mod cluster;
+mod controls;
 #[path = "../deploy/envoy.rs"]
 mod envoy;
 mod harm;
