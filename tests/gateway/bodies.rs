@@ -103,7 +103,7 @@ async fn what_other_languages_print_is_refused_by_its_path_with_what_to_send_ins
             ("None", "None is none; send null"),
             ("True", "True is none; send true"),
             ("'x'", "strings are in double quotes"),
-            ("01", "01 is no number of JSON"),
+            ("01", "JSON has no such number"),
         ] {
             let bad = good.replace(r#"{"é":1}"#, &format!(r#"{{"scores":[1,{value}]}}"#));
             for (body, at) in [(bad.clone(), "payload.scores[1]"), (format!("[{good},{bad}]"), "[1].payload.scores[1]")]

@@ -45,6 +45,10 @@ async fn workload(server: &Server) {
         let answers = events.publish_stream(tokio_stream::iter([request])).await.unwrap().into_inner();
         answers.collect::<Vec<_>>().await;
     }
+    // The path of a value is told to who sent it, and to nobody else.
+    let not_json = event("", "step", &format!("{{\"{SECRET}\":NaN}}"));
+    let refused = events.publish(publish("r", vec![not_json])).await.unwrap_err();
+    assert!(refused.message().contains("NaN is none"), "{refused:?}");
     // A body that is no protobuf, and one over the size limit.
     let mut body = SECRET.as_bytes().to_vec();
     body.resize(5 << 20, b'x');

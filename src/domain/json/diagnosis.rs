@@ -4,7 +4,7 @@
 /// Deepest nesting that is followed; what lies deeper is refused for that.
 const MAX_DEPTH: usize = 256;
 
-/// Characters of a key or a word that are shown.
+/// Characters of a key that are shown.
 const SHOWN_CHARS: usize = 64;
 
 /// What is wrong, and where.
@@ -172,18 +172,20 @@ impl<'a> Scanner<'a> {
         if matches!(word, "true" | "false" | "null") || is_number(word) {
             return Ok(());
         }
-        let shown: String = word.chars().take(SHOWN_CHARS).collect();
-        Err(match word.trim_start_matches(['-', '+']).to_ascii_lowercase().as_str() {
-            "nan" | "infinity" | "inf" => format!("{shown} is none; send null or a string"),
-            "none" | "null" | "nil" | "undefined" => format!("{shown} is none; send null"),
-            "true" => format!("{shown} is none; send true"),
-            "false" => format!("{shown} is none; send false"),
+        Err(match word.strip_prefix(['-', '+']).unwrap_or(word).to_ascii_lowercase().as_str() {
+            "nan" | "infinity" | "inf" => format!("{word} is none; send null or a string"),
+            "none" | "null" | "nil" | "undefined" => format!("{word} is none; send null"),
+            "true" => format!("{word} is none; send true"),
+            "false" => format!("{word} is none; send false"),
             _ => match word.chars().next() {
                 None => "a value is missing".to_owned(),
                 Some('\'') => "strings are in double quotes, not in single ones".to_owned(),
                 Some('/' | '#') => "JSON has no comments; take it out".to_owned(),
-                Some('0'..='9' | '-' | '+' | '.') => format!("{shown} is no number of JSON, such as 1, -0.5 or 2e10"),
-                Some(_) => format!("{shown} is none; send a string in double quotes"),
+                // What is no known word may be a secret, and errors end up in logs.
+                Some('0'..='9' | '-' | '+' | '.') => {
+                    "JSON has no such number; send one like 1, -0.5 or 2e10".to_owned()
+                }
+                Some(_) => "text without quotes is none; send a string in double quotes".to_owned(),
             },
         })
     }
@@ -240,9 +242,9 @@ mod tests {
             (r#"{"x":{a:1}}"#, "x", "the name of a member must be a string in double quotes"),
             (r#"{"a":[1,2,]}"#, "a", "there is a comma behind its last element; take it out"),
             (r#"{"a":{"b":1,}}"#, "a", "there is a comma behind its last member; take it out"),
-            (r#"{"a":01}"#, "a", "01 is no number of JSON, such as 1, -0.5 or 2e10"),
-            (r#"{"a":+1}"#, "a", "+1 is no number of JSON, such as 1, -0.5 or 2e10"),
-            (r#"{"a":.5}"#, "a", ".5 is no number of JSON, such as 1, -0.5 or 2e10"),
+            (r#"{"a":01}"#, "a", "JSON has no such number; send one like 1, -0.5 or 2e10"),
+            (r#"{"a":+1}"#, "a", "JSON has no such number; send one like 1, -0.5 or 2e10"),
+            (r#"{"a":.5}"#, "a", "JSON has no such number; send one like 1, -0.5 or 2e10"),
             ("{\"a\":\"x\ny\"}", "a", "a string holds the control character U+000A; send it as \\u000a"),
             (r#"{"a":"C:\dir"}"#, "a", "a string holds \\d, which is no escape of JSON; send \\\\ for a backslash"),
             ("{\"a\":1 // one\n}", "a", "JSON has no comments; take it out"),
@@ -255,7 +257,7 @@ mod tests {
             ("", "", CUT_OFF),
             ("NaN", "", "NaN is none; send null or a string"),
             (r#"{"a":,"b":1}"#, "a", "a value is missing"),
-            (r#"{"a":hello}"#, "a", "hello is none; send a string in double quotes"),
+            (r#"{"a":hello}"#, "a", "text without quotes is none; send a string in double quotes"),
         ] {
             let expected = Diagnosis { path: path.to_owned(), problem: problem.to_owned() };
             assert_eq!(diagnose(text), Some(expected), "{text}");
