@@ -141,7 +141,8 @@ fn shortened(json: &str, tool_members: &[Shown; 2], limits: PreviewLimits) -> Op
 /// The raw text of which something short has to be made.
 fn missing<'s, 'a>(all: &[Member<'a>], shown: &'s Shown) -> Option<(&'s Shown, &'a str)> {
     let is_there = all.iter().any(|member| member.key() == shown.short && member.raw_value != "null");
-    let raw = shown.raw.iter().find_map(|key| all.iter().rev().find(|member| member.key() == *key))?;
+    let last = |key: &&str| all.iter().rev().find(|member| member.key() == **key);
+    let raw = shown.raw.iter().filter_map(last).find(|member| member.raw_value != "null")?;
     (!is_there).then_some((shown, raw.raw_value))
 }
 

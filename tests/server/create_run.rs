@@ -139,14 +139,14 @@ async fn what_cannot_be_created_is_refused_by_name_and_nothing_is_stored() {
     let long = "x".repeat(201);
     let event = |event| Some(event);
     for (request, field) in [
-        (create("a b", ""), "run_id"),
+        (create("a\n", ""), "run_id"),
         (create(&long, ""), "run_id"),
         (create("r", &long), "idempotency_key"),
         (create("r", &"x".repeat(1 << 20)), "idempotency_key"),
         (pb::CreateRunRequest { agent_name: long.clone(), ..create("r", "") }, "agent_name"),
         (pb::CreateRunRequest { agent_name: "a\n".to_owned(), ..create("r", "") }, "agent_name"),
         (pb::CreateRunRequest { structure_id: long.clone(), ..create("r", "") }, "structure_id"),
-        (pb::CreateRunRequest { structure_id: "a b".to_owned(), ..create("r", "") }, "structure_id"),
+        (pb::CreateRunRequest { structure_id: "a\n".to_owned(), ..create("r", "") }, "structure_id"),
         (pb::CreateRunRequest { first_event: event(json_event("x", "{")), ..create("r", "") }, "first_event.payload"),
         (pb::CreateRunRequest { first_event: event(json_event("", "{}")), ..create("r", "") }, "first_event.type"),
         (

@@ -189,6 +189,6 @@ async fn a_run_without_events_is_not_found_unless_it_is_waited_for() {
 async fn a_scope_is_needed() {
     let server = TestServer::start().await;
     refused_field(server.try_subscribe(pb::SubscribeRequest { scope: None, ..follow_run("r") }).await, "scope");
-    let scope = Some(Scope::RunId("a b".to_owned()));
+    let scope = Some(Scope::RunId("a\n".to_owned()));
     refused_field(server.try_subscribe(pb::SubscribeRequest { scope, ..follow_run("r") }).await, "run_id");
 }

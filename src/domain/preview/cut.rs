@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use super::PreviewLimits;
 use super::secrets::{MASK, is_secret, mask};
 use super::summary::{as_text, cut_text, tool_summary};
-use crate::domain::redaction::members::{elements, encode_string, members, offset_in};
+use crate::domain::redaction::members::{Member, elements, encode_string, members, offset_in};
 
 /// The payload with its previews within the limits and without secrets. Borrowed: nothing had to change, or the type has no
 /// previews.
@@ -52,9 +52,11 @@ fn summary_edits(json: &str, summary: &str, limits: PreviewLimits) -> Vec<Edit> 
     let mut edits = Vec::new();
     for member in &members {
         match &*member.key() {
-            "preview" => edits.extend(preview_edit(json, member.raw_value, limits.summary_chars)),
-            "highlights" => edits.extend(highlight_edits(json, member.raw_value, limits)),
-            _ => {}
+            "highlights" if member.raw_value.starts_with('[') => {
+                edits.extend(highlight_edits(json, member.raw_value, limits));
+            }
+            "truncated" if matches!(member.raw_value, "true" | "false" | "null") => {}
+            _ => edits.extend(member_edit(json, member, limits.summary_chars)),
         }
     }
     if edits.is_empty() {
@@ -62,7 +64,7 @@ fn summary_edits(json: &str, summary: &str, limits: PreviewLimits) -> Vec<Edit> 
     }
     let truncated: Vec<_> = members.iter().filter(|member| member.key() == "truncated").collect();
     for member in &truncated {
-        if member.raw_value != "true" {
+        if matches!(member.raw_value, "false" | "null") {
             edits.push((range_in(json, member.raw_value), "true".into()));
         }
     }
@@ -71,6 +73,14 @@ fn summary_edits(json: &str, summary: &str, limits: PreviewLimits) -> Vec<Edit> 
         edits.push((end..end, r#","truncated":true"#.into()));
     }
     edits
+}
+
+/// A member of a summary or of a highlight, whatever it is called.
+fn member_edit(json: &str, member: &Member<'_>, max_chars: usize) -> Option<Edit> {
+    if is_secret(&member.key(), member.raw_value) {
+        return (member.raw_value != MASK).then(|| (range_in(json, member.raw_value), MASK.into()));
+    }
+    preview_edit(json, member.raw_value, max_chars)
 }
 
 /// A preview, or the value of a highlight: too long or with a secret in it, it becomes the beginning of its text.
@@ -92,14 +102,21 @@ fn highlight_edits(json: &str, raw: &str, limits: PreviewLimits) -> Vec<Edit> {
     let elements = elements(raw).unwrap_or_default();
     let mut edits = Vec::new();
     for element in elements.iter().take(limits.highlights) {
-        let members = members(element).unwrap_or_default();
-        let key = members.iter().find(|member| member.key() == "key").map(|member| as_text(member.raw_value));
-        for member in members.iter().filter(|member| member.key() == "value") {
-            let is_masked = member.raw_value == MASK;
-            if !is_masked && key.as_ref().is_some_and(|key| is_secret(key, member.raw_value)) {
-                edits.push((range_in(json, member.raw_value), MASK.into()));
+        let Some(members) = members(element) else {
+            edits.extend(preview_edit(json, element, limits.summary_chars));
+            continue;
+        };
+        // A key may stand there more than once, and readers do not agree on which of them counts.
+        let is_secret_value = |value: &str| {
+            let keys = members.iter().filter(|member| member.key() == "key");
+            keys.map(|member| as_text(member.raw_value)).any(|key| is_secret(&key, value))
+        };
+        for member in &members {
+            let raw = member.raw_value;
+            if member.key() == "value" && raw != MASK && is_secret_value(raw) {
+                edits.push((range_in(json, raw), MASK.into()));
             } else {
-                edits.extend(preview_edit(json, member.raw_value, limits.summary_chars));
+                edits.extend(member_edit(json, member, limits.summary_chars));
             }
         }
     }

@@ -108,3 +108,29 @@ fn escaped(c: char) -> String {
     let mut units = [0; 2];
     c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
 }
+
+#[test]
+fn nothing_in_a_summary_goes_around_its_bounds_and_its_masks() {
+    for summary in [
+        r#"{"args":{"password":"hunter2"}}"#,
+        r#"{"password":"hunter2"}"#,
+        r#"{"preview":"{\"password\":\"hunter2\",\"body\":\"xx"}"#,
+        r#"{"truncated":{"password":"hunter2"}}"#,
+        r#"{"highlights":{"password":"hunter2"}}"#,
+        r#"{"highlights":[{"password":"hunter2"}]}"#,
+        r#"{"highlights":["{\"password\":\"hunter2\"}"]}"#,
+        r#"{"highlights":[{"key":"a","key":"password","value":"hunter2"}]}"#,
+        r#"{"highlights":[{"value":"hunter2","key":"password"}]}"#,
+    ] {
+        let sent = format!(r#"{{"tool_input_summary":{summary}}}"#);
+        let shown = cut_previews("run.tool.invoked", &sent, PreviewLimits::DOCUMENTED);
+        assert!(!shown.contains("hunter2"), "{sent}: {shown}");
+        assert!(serde_json::from_str::<serde_json::Value>(&shown).is_ok(), "{shown}");
+        let again = cut_previews("run.tool.invoked", &shown, PreviewLimits::DOCUMENTED);
+        assert_eq!(again, shown, "once");
+    }
+    let long = "x".repeat(100_000);
+    let sent =
+        format!(r#"{{"tool_input_summary":{{"more":"{long}","highlights":[{{"key":"{long}","more":["{long}"]}}]}}}}"#);
+    assert!(cut_previews("run.tool.invoked", &sent, PreviewLimits::DOCUMENTED).len() < 1_000);
+}

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::redaction::members::{checked, decode_lossy, encode_string};
+use crate::domain::redaction::members::{decode_lossy, encode_string};
 
 /// What stands in a secret's place: a JSON string.
 pub(super) const MASK: &str = "\"[REDACTED]\"";
@@ -57,7 +57,7 @@ fn words(key: &str) -> Vec<String> {
 }
 
 /// The JSON text with secrets masked at every depth, also in strings that hold JSON themselves; the rest byte for byte.
-/// Borrowed: there was nothing to mask. The text must be valid JSON.
+/// Borrowed: there was nothing to mask. The text may end too early, as a preview does that its producer has cut.
 pub(super) fn mask(json: &str) -> Cow<'_, str> {
     mask_at(json, 0)
 }
@@ -73,11 +73,16 @@ fn mask_at(json: &str, level: usize) -> Cow<'_, str> {
         let literal = &json[start..end];
         // In valid JSON a string is a key exactly if a colon comes next.
         let (range, masked) = if let Some(value_start) = after_colon(json, end) {
-            let value_end = value_end(json, value_start);
             let key = decode_lossy(literal).unwrap_or(Cow::Borrowed(literal));
+            // Where the value ends is looked for only once it counts: values lie in one another.
+            if !is_secret(&key, &json[value_start..]) {
+                continue;
+            }
+            let value_end = value_end(json, value_start);
             let value = &json[value_start..value_end];
             // What is masked already stays as it is.
-            if value == MASK || !is_secret(&key, value) {
+            if value == MASK || (value_end == json.len() && MASK.starts_with(value)) {
+                at = value_end;
                 continue;
             }
             (value_start..value_end, MASK.to_owned())
@@ -98,13 +103,12 @@ fn mask_at(json: &str, level: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Tool arguments are often JSON in a string. None: it is not, or has nothing to mask.
+/// Tool arguments are often JSON in a string. None: it does not begin as an object or an array, or has nothing to mask.
 fn mask_json_in_string(literal: &str, level: usize) -> Option<String> {
-    let text = decode_lossy(literal)?;
+    let text = decode_lossy(literal).or_else(|| decode_cut_off(literal))?;
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
     }
-    checked(&text)?;
     if level >= MAX_STRING_LEVELS {
         return Some(MASK.to_owned());
     }
@@ -112,6 +116,13 @@ fn mask_json_in_string(literal: &str, level: usize) -> Option<String> {
         Cow::Borrowed(_) => None,
         Cow::Owned(masked) => Some(encode_string(&masked)),
     }
+}
+
+/// What a string literal says that has no end: its last escape may be cut off as well.
+fn decode_cut_off(literal: &str) -> Option<Cow<'static, str>> {
+    const LONGEST_ESCAPE: usize = r"\ud83d\ude00".len();
+    let ends = literal.char_indices().rev().map(|(at, c)| at + c.len_utf8()).take(LONGEST_ESCAPE);
+    ends.filter_map(|end| decode_lossy(&format!("{}\"", &literal[..end])).map(|text| text.into_owned().into())).next()
 }
 
 /// Where the string literal that starts at `start` ends, after its closing quote.
@@ -220,6 +231,28 @@ mod tests {
     #[test]
     fn an_escaped_key_is_the_same_key() {
         assert_eq!(mask(r#"{"pass\u0077ord":1}"#), r#"{"pass\u0077ord":"[REDACTED]"}"#);
+    }
+
+    #[test]
+    fn a_text_that_was_cut_off_hides_no_secret() {
+        let whole =
+            r#"{"a":[{"password":"hunter2","note":"x"}],"arguments":"{\"token\":\"hunter2\",\"b\":\"\u00e9\"}"}"#;
+        for end in (1..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
+            let sent = encode_string(&whole[..end]);
+            let masked = mask(&sent);
+            assert!(!masked.contains("hunter"), "{sent}: {masked}");
+            assert!(matches!(mask(&masked), Cow::Borrowed(_)), "once: {masked}");
+        }
+        let lines = encode_string("{\"password\":\"hunter2\"}\n{\"token\":\"hunter2\"}");
+        assert!(!mask(&lines).contains("hunter2"));
+    }
+
+    #[test]
+    fn objects_in_objects_are_masked_in_one_pass() {
+        // A second for each byte of it would be years.
+        let levels = 200_000;
+        let deep = encode_string(&format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels)));
+        assert!(matches!(mask(&deep), Cow::Borrowed(_)));
     }
 
     #[test]
