@@ -107,7 +107,7 @@ fn a_refusal_names_the_field() {
     for (extra, problem) in [
         ("[]", "is not a JSON object"),
         ("1", "is not a JSON object"),
-        ("x", "is not JSON: x is none"),
+        ("x", "is not JSON: text without quotes is none"),
         ("{", "is not JSON: it ends"),
     ] {
         assert!(refusal(end(None, None), extra).starts_with(&format!("extra_json: {problem}")), "{extra}");
@@ -124,7 +124,9 @@ fn a_refusal_names_the_nested_field() {
     let summary = pb::ToolSummary { highlights: vec![highlight], ..Default::default() };
     let invoked = pb::ToolInvoked { tool_input_summary: Some(summary), ..Default::default() };
     let refused = refusal(Variant::ToolInvoked(invoked.into()), "");
-    assert!(refused.starts_with("tool_invoked.tool_input_summary.highlights[0].value_json: is not JSON: x is none"));
+    assert!(refused.starts_with(
+        "tool_invoked.tool_input_summary.highlights[0].value_json: is not JSON: text without quotes is none"
+    ));
 
     let detail = pb::StatusDetail { reason: Some("x".to_owned()), ..Default::default() };
     let error = pb::StructureRunError { status_detail: Some(detail), ..Default::default() };
