@@ -212,6 +212,15 @@ impl Error {
         }
     }
 
+    /// The same under the name that the field has where the value comes from.
+    #[must_use]
+    pub fn with_field(self, field: impl Into<String>) -> Self {
+        match self {
+            Self::InvalidField { problem, .. } => Self::invalid(field, problem),
+            other => other,
+        }
+    }
+
     /// The same for a request that stored something before it failed: what says that nothing was stored becomes
     /// [`Error::OutcomeUnknown`].
     #[must_use]

@@ -89,7 +89,7 @@ impl Service {
             first_event.event_id = Some(event_ids::create(key)?);
         } else {
             event_ids::check(std::slice::from_ref(&first_event))
-                .map_err(|error| renamed(error, "first_event.event_id"))?;
+                .map_err(|error| error.with_field("first_event.event_id"))?;
         }
         let append = Append {
             run_id: run_id.clone(),
@@ -193,14 +193,6 @@ impl Service {
         }
         let next_page_token = query.before.map(|number| format!("r1-{number:x}")).unwrap_or_default();
         Ok(RunsList { runs, next_page_token })
-    }
-}
-
-/// The error with the field of this request.
-fn renamed(error: Error, field: &str) -> Error {
-    match error {
-        Error::InvalidField { problem, .. } => Error::invalid(field, problem),
-        other => other,
     }
 }
 

@@ -216,11 +216,8 @@ impl Fields<'_> {
 
     fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, Error>) -> Result<Option<T>, String> {
         let Some(raw) = self.get(name) else { return Ok(None) };
-        parse(&string(name, raw)?).map(Some).map_err(|error| match error {
-            // The name of the member, which may be another than that of the value.
-            Error::InvalidField { problem, .. } => format!("{name}: {problem}"),
-            other => other.to_string(),
-        })
+        // The name of the member, which may be another than that of the value.
+        parse(&string(name, raw)?).map(Some).map_err(|error| error.with_field(name).to_string())
     }
 
     fn seq(&self) -> Result<u64, String> {

@@ -59,10 +59,7 @@ impl Refusal {
 
     /// An error about a value of the request, under the name that the value has at this door.
     pub fn named(name: impl Into<String>, error: Error) -> Self {
-        match error {
-            Error::InvalidField { problem, .. } => Self::field(name, problem),
-            other => other.into(),
-        }
+        error.with_field(name).into()
     }
 
     /// Of a request for several runs: `failed` is the run that the error is about.

@@ -30,10 +30,7 @@ const NAME: &str = "a string of at most 200 characters";
 pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<(Option<RunId>, NewEvent), Problem> {
     let mut payload = format!(r#"{{"request_id":{}"#, Value::from(request_id));
     let mut fields = Fields::parse(or_empty(text), "")?;
-    let id = fields.string("id")?.map(|id| RunId::parse(&id)).transpose().map_err(|error| match error {
-        Error::InvalidField { problem, .. } => Problem::field("id", problem),
-        other => other.into(),
-    })?;
+    let id = fields.string("id")?.map(|id| RunId::parse(&id)).transpose().map_err(|error| error.with_field("id"))?;
     for (name, kind) in CREATE_MEMBERS {
         if let Some(raw) = fields.raw(name) {
             if !is_kind(raw, kind) {

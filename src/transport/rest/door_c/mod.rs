@@ -43,10 +43,7 @@ type Id = Result<Path<String>, PathRejection>;
 /// The run of a path to which events are published, which may create it.
 fn new_run_id(path: Id) -> Result<RunId, Problem> {
     let Ok(Path(text)) = path else { return Err(Problem::field("id", "must be UTF-8, percent-encoded")) };
-    RunId::parse(&text).map_err(|error| match error {
-        Error::InvalidField { problem, .. } => Problem::field("id", problem),
-        other => other.into(),
-    })
+    Ok(RunId::parse(&text).map_err(|error| error.with_field("id"))?)
 }
 
 /// The run of a path. An id that no run can have is not found, like any other id that no run has.
