@@ -27,20 +27,24 @@ pub fn cancel() -> Result<EventId> {
 
 /// Of a control with this idempotency key.
 pub fn control(key: &str) -> Result<EventId> {
-    EventId::parse(&format!("{RESERVED}control:{:032x}", xxh3_128(key.as_bytes())))
+    keyed("runlog:control:", key)
 }
 
 /// Of the first event of a run that was created with this idempotency key: the run remembers by it which key created it.
 pub fn create(key: &str) -> Result<EventId> {
-    EventId::parse(&format!("{RESERVED}create:{:032x}", xxh3_128(key.as_bytes())))
+    keyed("runlog:create:", key)
 }
 
 /// The id that version 0.1.0 gave to a control with this key.
 pub fn control_before(key: &str) -> Result<EventId> {
-    EventId::parse(&format!("control-{:032x}", xxh3_128(key.as_bytes())))
+    keyed("control-", key)
 }
 
 /// The id that version 0.1.0 gave to the first event of a run that was created with this key.
 pub fn create_before(key: &str) -> Result<EventId> {
-    EventId::parse(&format!("create-{:032x}", xxh3_128(key.as_bytes())))
+    keyed("create-", key)
+}
+
+fn keyed(prefix: &str, key: &str) -> Result<EventId> {
+    EventId::parse(&format!("{prefix}{:032x}", xxh3_128(key.as_bytes())))
 }

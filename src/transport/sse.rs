@@ -27,10 +27,6 @@ const HEARTBEAT: &[u8] = b": hb\n";
 /// What a stream says after the last event of its run. Over HTTP/1.0 nothing else tells an end from a cut.
 const END: &[u8] = b": end\n";
 
-/// Characters that are legal in JSON and that some readers take for the end of a line, with their escapes.
-const LINE_ENDS: [(char, &str); 5] =
-    [('\n', " "), ('\r', " "), ('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
-
 /// How long a browser waits before it reconnects; inside the first frame.
 const RETRY: &[u8] = b"retry: 2000\n";
 
@@ -182,15 +178,18 @@ fn encode(batch: &Batch, form: EventForm) -> Result<Bytes> {
 /// Takes the ends of lines out of the JSON that begins there. LF and CR can only stand between its tokens, where a payload was
 /// sent over many lines; the others can only stand in its strings.
 fn keep_on_one_line(frames: &mut String, begin: usize) {
-    let escape = |c: char| LINE_ENDS.iter().find(|(end, _)| *end == c).map(|(_, escape)| *escape);
-    if !frames[begin..].contains(|c| escape(c).is_some()) {
+    const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+    if !frames[begin..].contains(LINE_ENDS) {
         return;
     }
     let json = frames.split_off(begin);
     for c in json.chars() {
-        match escape(c) {
-            Some(escape) => frames.push_str(escape),
-            None => frames.push(c),
+        match c {
+            '\n' | '\r' => frames.push(' '),
+            '\u{85}' => frames.push_str("\\u0085"),
+            '\u{2028}' => frames.push_str("\\u2028"),
+            '\u{2029}' => frames.push_str("\\u2029"),
+            other => frames.push(other),
         }
     }
 }

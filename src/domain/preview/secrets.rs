@@ -121,8 +121,8 @@ fn mask_json_in_string(literal: &str, level: usize) -> Option<String> {
 /// What a string literal says that has no end: its last escape may be cut off as well.
 fn decode_cut_off(literal: &str) -> Option<Cow<'static, str>> {
     const LONGEST_ESCAPE: usize = r"\ud83d\ude00".len();
-    let ends = literal.char_indices().rev().map(|(at, c)| at + c.len_utf8()).take(LONGEST_ESCAPE);
-    ends.filter_map(|end| decode_lossy(&format!("{}\"", &literal[..end])).map(|text| text.into_owned().into())).next()
+    let mut ends = literal.char_indices().rev().map(|(at, c)| at + c.len_utf8()).take(LONGEST_ESCAPE);
+    ends.find_map(|end| decode_lossy(&format!("{}\"", &literal[..end])).map(|text| text.into_owned().into()))
 }
 
 /// Where the string literal that starts at `start` ends, after its closing quote.
