@@ -9,8 +9,8 @@ pub enum EventPath {
     One,
     /// An array: `[3].payload`.
     Bare,
-    /// An array under `events`: `events[3].payload`.
-    Named,
+    /// An array under a name: `events[3].payload`.
+    Named(&'static str),
 }
 
 impl EventPath {
@@ -20,7 +20,7 @@ impl EventPath {
         match self {
             Self::One => String::new(),
             Self::Bare => format!("[{place}]"),
-            Self::Named => format!("events[{place}]"),
+            Self::Named(name) => format!("{name}[{place}]"),
         }
     }
 
@@ -52,9 +52,11 @@ mod tests {
     #[test]
     fn a_field_is_spelled_as_the_body_has_it() {
         let problem = || Problem::field("events[3].event_id", "is bad");
-        for (path, spelled) in
-            [(EventPath::One, "event_id"), (EventPath::Bare, "[5].event_id"), (EventPath::Named, "events[5].event_id")]
-        {
+        for (path, spelled) in [
+            (EventPath::One, "event_id"),
+            (EventPath::Bare, "[5].event_id"),
+            (EventPath::Named("events"), "events[5].event_id"),
+        ] {
             let respelled = path.respell(problem(), |index| index + 2);
             assert_eq!(respelled.field.as_deref(), Some(spelled));
             assert_eq!(respelled.message, format!("{spelled}: is bad"));

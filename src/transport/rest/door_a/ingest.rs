@@ -9,13 +9,14 @@ use uuid::Builder;
 
 use super::Refusal;
 use super::extract::{NoParameters, Variable, run_id, text};
+use super::posted::Posted;
 use super::refusal::{BodyRefusals, Refusals};
 use super::schema::PostedStructureEvents;
 use crate::domain::json::{Members, canonical};
 use crate::domain::{EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
 use crate::service::publish::Publish;
 use crate::transport::rest::event_path::EventPath;
-use crate::transport::rest::fields::{Fields, elements};
+use crate::transport::rest::fields::Fields;
 use crate::transport::rest::{Gateway, Problem, time};
 
 /// Post events, in their order, all or none. The answer comes after they are durable. The first event of a run that is
@@ -46,30 +47,14 @@ pub async fn post_events(
 
 /// The events of a body, in any of its three shapes.
 fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEvent>), Problem> {
-    if let Some(bare) = elements(text)? {
-        return listed(run_id, &bare, EventPath::Bare, limits);
+    match Posted::parse(text, "events", limits.max_request_events)? {
+        Posted::One(fields) => Ok((EventPath::One, vec![new_event(run_id, fields, limits)?])),
+        Posted::Several(path, events) => {
+            let event =
+                |(i, text): (usize, &RawValue)| new_event(run_id, Fields::parse(text.get(), path.of(i))?, limits);
+            Ok((path, events.into_iter().enumerate().map(event).collect::<Result<_, _>>()?))
+        }
     }
-    let mut fields = Fields::parse(text, "")?;
-    if let Some(events) = fields.raw("events") {
-        fields.finish()?;
-        let events = elements(events)?.ok_or_else(|| Problem::field("events", "must be an array"))?;
-        return listed(run_id, &events, EventPath::Named, limits);
-    }
-    Ok((EventPath::One, vec![new_event(run_id, fields, limits)?]))
-}
-
-fn listed(
-    run_id: &RunId,
-    events: &[&RawValue],
-    path: EventPath,
-    limits: &Limits,
-) -> Result<(EventPath, Vec<NewEvent>), Problem> {
-    let (count, max) = (events.len(), limits.max_request_events);
-    if count == 0 || count > max {
-        return Err(Problem::field("events", format!("must hold 1 to {max} events; it has {count}")));
-    }
-    let event = |(i, text): (usize, &&RawValue)| new_event(run_id, Fields::parse(text.get(), path.of(i))?, limits);
-    Ok((path, events.iter().enumerate().map(event).collect::<Result<_, _>>()?))
 }
 
 fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<NewEvent, Problem> {

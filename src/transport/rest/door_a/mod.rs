@@ -10,6 +10,7 @@ mod events;
 mod extract;
 mod ingest;
 mod logs;
+mod posted;
 mod refusal;
 mod run_object;
 mod runs;

@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 use super::Refusal;
 use super::extract::{NoParameters, Parameters, Variable, json, run_id, text};
 use super::ingest::content_id;
+use super::posted::Posted;
 use super::refusal::{BodyRefusals, Refusals};
 use super::schema::{PostedStructureSpans, StructureSpans};
 use crate::domain::json::Members;
 use crate::domain::{EventFilter, EventType, Limits, NewEvent, Origin, Payload, RunId, Scope, record, time};
 use crate::service::list::ListEvents;
 use crate::service::publish::Publish;
-use crate::transport::rest::fields::{Fields, elements};
 use crate::transport::rest::query::PublicView;
 use crate::transport::rest::{Gateway, Problem};
 
@@ -92,25 +92,13 @@ pub async fn list_spans(
 
 /// The spans of a body: one, an array, or an array under `spans`.
 fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
-    if let Some(bare) = elements(text)? {
-        return listed(run_id, &bare, "", limits);
+    match Posted::parse(text, "spans", limits.max_request_events)? {
+        Posted::One(_) => Ok(vec![new_event(run_id, text.trim(), "body", limits)?]),
+        Posted::Several(path, spans) => {
+            let event = |(i, span): (usize, &RawValue)| new_event(run_id, span.get(), &path.of(i), limits);
+            spans.into_iter().enumerate().map(event).collect()
+        }
     }
-    let mut fields = Fields::parse(text, "")?;
-    if let Some(spans) = fields.raw("spans") {
-        fields.finish()?;
-        let spans = elements(spans)?.ok_or_else(|| Problem::field("spans", "must be an array"))?;
-        return listed(run_id, &spans, "spans", limits);
-    }
-    Ok(vec![new_event(run_id, text.trim(), "body", limits)?])
-}
-
-fn listed(run_id: &RunId, spans: &[&RawValue], path: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
-    let (count, max) = (spans.len(), limits.max_request_events);
-    if count == 0 || count > max {
-        return Err(Problem::field("spans", format!("must hold 1 to {max} spans; it has {count}")));
-    }
-    let event = |(i, span): (usize, &&RawValue)| new_event(run_id, span.get(), &format!("{path}[{i}]"), limits);
-    spans.iter().enumerate().map(event).collect()
 }
 
 fn new_event(run_id: &RunId, span: &str, path: &str, limits: &Limits) -> Result<NewEvent, Problem> {
