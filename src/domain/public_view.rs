@@ -37,6 +37,12 @@ pub struct ShownPayload<'a> {
 }
 
 impl View {
+    /// The view of events of which the store says whether their public view may differ: where it does not, all is public.
+    #[must_use]
+    pub fn where_it_may_differ(self, sensitive: bool) -> Self {
+        if sensitive { self } else { Self::Full }
+    }
+
     /// What is shown of the payload of an event of this type.
     #[must_use]
     pub fn show<'a>(self, event_type: &str, json: &'a str) -> ShownPayload<'a> {

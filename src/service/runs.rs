@@ -91,16 +91,18 @@ impl Service {
             event_ids::check(std::slice::from_ref(&first_event))
                 .map_err(|error| error.with_field("first_event.event_id"))?;
         }
+        // What an earlier program may have stored under the key.
+        let keyed = key.map(|key| (key, first_event.clone()));
         let append = Append {
             run_id: run_id.clone(),
-            events: vec![first_event.clone()],
+            events: vec![first_event],
             condition: Some(Condition::LastSeq(0)),
             agent_name: create.agent_name,
             structure_id: create.structure_id,
             recorded: None,
         };
-        let appended = match (self.store.append(append).await, key) {
-            (Err(Error::SeqConflict { .. }), Some(key)) => {
+        let appended = match (self.store.append(append).await, keyed) {
+            (Err(Error::SeqConflict { .. }), Some((key, first_event))) => {
                 self.require_created_before(&run_id, &first_event, key).await?;
                 return Ok((self.run(&run_id).await?, true));
             }

@@ -42,9 +42,9 @@ pub struct EventForm {
 }
 
 impl EventForm {
-    /// Appends the event as JSON.
-    pub fn append(self, event: &Event, out: &mut String) {
-        let shown = self.view.show(event.event_type.as_str(), event.payload.as_str());
+    /// Appends the event as JSON. `sensitive`: whether its public view may differ.
+    pub fn append(self, event: &Event, sensitive: bool, out: &mut String) {
+        let shown = self.view.where_it_may_differ(sensitive).show(event.event_type.as_str(), event.payload.as_str());
         (self.write)(event, &shown, out);
     }
 
@@ -168,7 +168,7 @@ fn encode(batch: &Batch, form: EventForm) -> Result<Bytes> {
         let event = record::decode(record::split_entry(&mut rest)?)?;
         frames.push_str(&format!("id: {}\ndata: ", event.seq));
         let begin = frames.len();
-        form.append(&event, &mut frames);
+        form.append(&event, batch.sensitive, &mut frames);
         keep_on_one_line(&mut frames, begin);
         frames.push_str("\n\n");
     }

@@ -67,7 +67,7 @@ fn page_json(page: EventsPage, form: EventForm, offset: u64, limit: u64) -> Resu
         if i > 0 {
             text.push(',');
         }
-        form.append(&record::decode(stored.bytes)?, &mut text);
+        form.append(&record::decode(stored.bytes)?, stored.sensitive, &mut text);
     }
     let next_offset = offset.saturating_add(count as u64);
     text.push_str(&format!(
@@ -91,7 +91,7 @@ pub async fn get_event(
     query.finish()?;
     let event = gateway.service.find_event(&EventId::parse(&id)?).await?;
     let mut text = String::new();
-    form.append(&event, &mut text);
+    form.append(&event, event.payload.is_sensitive(), &mut text);
     Ok(json(text))
 }
 

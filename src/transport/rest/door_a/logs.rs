@@ -42,7 +42,7 @@ pub async fn get_logs(
         let list = ListEvents { scope, cursor, page_size, descending: true, filter };
         let page = gateway.service.list_events(&list).await?;
         for stored in page.records {
-            logs.push(line(&record::decode(stored.bytes)?, view));
+            logs.push(line(&record::decode(stored.bytes)?, view.where_it_may_differ(stored.sensitive)));
         }
         if logs.len() >= MAX_LINES || !page.has_more {
             break;

@@ -80,6 +80,7 @@ pub async fn list_spans(
                 before -= 1;
             } else if (spans.len() as u64) < page_size {
                 let event = record::decode(stored.bytes)?;
+                let view = view.where_it_may_differ(stored.sensitive);
                 spans.push(view.show(event.event_type.as_str(), event.payload.as_str()).json.into_owned());
             }
         }

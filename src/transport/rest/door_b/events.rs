@@ -143,7 +143,7 @@ pub async fn list_events(
         if index > 0 {
             body.push(',');
         }
-        form.append(&record::decode(stored.bytes)?, &mut body);
+        form.append(&record::decode(stored.bytes)?, stored.sensitive, &mut body);
     }
     let end = PageEnd { next_cursor: page.next_cursor, has_more: page.has_more, last_seq: page.last_seq };
     body.push_str("],");

@@ -86,7 +86,7 @@ fn encoded(page: EventsPage, form: EventForm) -> crate::domain::Result<Response>
         if index > 0 {
             json.push(',');
         }
-        form.append(&record::decode(record.bytes)?, &mut json);
+        form.append(&record::decode(record.bytes)?, record.sensitive, &mut json);
     }
     json.push_str(&format!(r#"],"next_cursor":{},"has_more":{}}}"#, Value::from(page.next_cursor), page.has_more));
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
