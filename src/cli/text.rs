@@ -21,7 +21,7 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A name as a shell takes it: one with white space stands in quotes, so that it can be told from what is beside it.
+/// A name as a shell takes it: one with white space stands in quotes, so that what is beside it is no part of it.
 pub fn shown_name(name: &str) -> Cow<'_, str> {
     let shown = clean(name);
     if !shown.contains(char::is_whitespace) {

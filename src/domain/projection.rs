@@ -118,19 +118,19 @@ pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Docum
     if let Some(to) = target {
         set_status(run, event, to, &mut documents);
     }
-    set_told_times(run, event, &members);
+    set_reported_times(run, event, &members);
     Ok(documents)
 }
 
 /// When a structure run started and ended, as its runtime says: its events come seconds later.
-fn set_told_times(run: &mut Run, event: &Event, members: &Members<'_>) {
+fn set_reported_times(run: &mut Run, event: &Event, members: &Members<'_>) {
     if !event.event_type.as_str().starts_with("StructureRun") {
         return;
     }
-    let told = |name| members.string(name).and_then(|text| time::parse(&text).ok());
-    run.started_at = told("started_at").or(run.started_at);
+    let reported = |name| members.string(name).and_then(|text| time::parse(&text).ok());
+    run.started_at = reported("started_at").or(run.started_at);
     if run.status.is_final() {
-        run.completed_at = told("completed_at").or(run.completed_at);
+        run.completed_at = reported("completed_at").or(run.completed_at);
     }
 }
 

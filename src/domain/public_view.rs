@@ -110,7 +110,7 @@ pub fn has_previews(event_type: &str) -> bool {
     matches!(event_type, "tool_call" | "run.tool.invoked")
 }
 
-/// Most tool calls have short previews and nothing else to bound: one look at the bytes tells.
+/// Most tool calls have short previews and nothing else to bound: a search of the bytes is enough.
 fn is_plain_tool_call(json: &str) -> bool {
     // Raw input and output under any of their names, what is left out of every payload, and escapes, which may hide a key.
     static SIGNS: LazyLock<Option<Searcher>> = LazyLock::new(|| {

@@ -75,7 +75,7 @@ impl fmt::Display for RunStatus {
     }
 }
 
-/// What a run used, as its `run_end` tells.
+/// What a run used, as its `run_end` reports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read.

@@ -200,8 +200,8 @@ impl Receipt {
 
 /// The durable log.
 ///
-/// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged` or `Internal`. Of an append these mean that nothing of it is
-/// stored or will be.
+/// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged` or `Internal`. Of an append these mean that
+/// nothing of it is stored or will be.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Accepts an append and returns once it has its place in the queue: appends are stored in the order in which

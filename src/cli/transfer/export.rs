@@ -25,7 +25,7 @@ use crate::pb::list_events_request::Scope as WireScope;
 #[command(after_help = "\
 The file begins with a header, has one line an event, in the order in which they were committed, and ends with a trailer that \
 tells how many there are and their SHA-256. What is published while the export runs is not in it. Payloads are the text that \
-was sent. A file that is cut off has no trailer; --resume goes on with it: it drops a last line that is not whole, once the \
+was sent. A file that is cut off has no trailer; --resume continues it: it drops a last line that is not whole, once the \
 file is known as an export of this program and the store as the one that it came from. No other file is changed.
 
 In another store that imports the file, cursors of a run stay valid; cursors of the all-runs feed are refused by name, since \

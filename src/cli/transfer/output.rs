@@ -34,7 +34,7 @@ impl Output {
         Ok(Self { to: BufWriter::with_capacity(BUFFER_BYTES, to), file: Some((path.to_owned(), file)), tally })
     }
 
-    /// The first line; it is written at once, so that a file of ours can be told from another one's.
+    /// The first line; it is written at once, so that a file that was cut off is known as an export.
     pub fn header(&mut self, header: &Header) -> Result<(), Failure> {
         self.line(header)?;
         self.to.flush().map_err(|error| self.broken(&error))

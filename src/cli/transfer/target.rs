@@ -43,7 +43,7 @@ pub struct Begun {
     size: u64,
 }
 
-/// What tells where an event lies.
+/// Where an event lies.
 #[derive(Deserialize)]
 struct Place {
     run_id: String,
