@@ -31,7 +31,7 @@ pub fn identity(metadata: &Metadata) -> Identity {
 #[derive(Debug)]
 pub struct FileLock {
     database: File,
-    _beside: Vec<File>,
+    beside: Vec<File>,
 }
 
 impl FileLock {
@@ -58,7 +58,7 @@ impl FileLock {
             let data = path.display();
             tracing::warn!(%data, "the file has more than one name, and its write-ahead log only this one: always use this name");
         }
-        Ok(Self { database, _beside: beside })
+        Ok(Self { database, beside })
     }
 
     /// Whether a process owns the file. Nothing is made, and what is locked for that is let go of at once.
@@ -66,8 +66,10 @@ impl FileLock {
         let lock_files = names(path).into_iter().map(|name| lock_path(&name));
         for locked in lock_files.chain(LOCKS_DATABASE.then(|| path.to_owned())) {
             match File::options().read(true).write(true).open(locked) {
-                Ok(file) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => return Ok(true),
-                Ok(_) => {}
+                Ok(file) => match file.try_lock() {
+                    Err(TryLockError::WouldBlock) => return Ok(true),
+                    _ => release(&file),
+                },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(describe(path, e)),
             }
@@ -78,6 +80,20 @@ impl FileLock {
     /// The database file.
     pub fn database(&self) -> &File {
         &self.database
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        std::iter::once(&self.database).chain(&self.beside).for_each(release);
+    }
+}
+
+/// Ends the lock of a file at once. To close the file is not enough: a child process that is just being started holds a copy of
+/// the handle until its program begins, and the lock with it.
+fn release(file: &File) {
+    if let Err(cause) = file.unlock() {
+        tracing::debug!(%cause, "a lock ends only when its file is closed");
     }
 }
 
@@ -107,5 +123,22 @@ fn describe(path: &Path, error: io::Error) -> OpenError {
     match error.kind() {
         io::ErrorKind::StorageFull => OpenError::Full { path },
         _ => OpenError::NotWritable { path, cause: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_owner_though_a_child_process_still_has_a_copy_of_the_handle() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("runlog.db");
+        let owner = FileLock::acquire(&path).unwrap();
+        let copies: Vec<File> =
+            std::iter::once(&owner.database).chain(&owner.beside).map(|file| file.try_clone().unwrap()).collect();
+        drop(owner);
+        drop(FileLock::acquire(&path).expect("nobody owns it"));
+        drop(copies);
     }
 }
