@@ -20,6 +20,7 @@ mod pooler;
 mod postgres_faults;
 mod postgres_following;
 mod postgres_pooler;
+mod postgres_questions;
 mod postgres_short_way;
 mod postgres_tls;
 mod postgres_unknown;

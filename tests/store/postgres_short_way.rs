@@ -21,7 +21,7 @@ async fn replica(database: &Database, lifecycle: Lifecycle) -> SharedStore {
     Arc::new(PostgresStore::open(options, Arc::new(Recorder::default())).await.unwrap())
 }
 
-async fn two_replicas(lifecycle: Lifecycle) -> Option<(Database, SharedStore, SharedStore)> {
+pub async fn two_replicas(lifecycle: Lifecycle) -> Option<(Database, SharedStore, SharedStore)> {
     let database = Database::create().await?;
     let replicas = (replica(&database, lifecycle).await, replica(&database, lifecycle).await);
     database.execute(SPY).await;

@@ -15,13 +15,17 @@ use super::error::Fault;
 use super::event_row::{EventColumns, Json};
 use super::link::Link;
 
+const LOCK: &str = "SELECT run FROM runs WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
+
+/// A statement of its own after [`LOCK`]: one that waited for a lock sees the row as it is then, and other tables as they were
+/// before it waited.
 const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, \
     started_at, completed_at, usage, ended_by, output_at, NULL::text AS output, NULL::text AS error, \
     NULL::text AS status_detail, NULL::text AS pending_inputs, \
     (SELECT json_agg(CASE kind WHEN 'pending_input' THEN 'pending_input:' || \
-                         substring(json FROM '.requested_seq.:([0-9]+).$') || ':' ELSE kind END)::text \
+                         substring(json FROM '.requested_seq.:([0-9]+).$') || '?' ELSE kind END)::text \
      FROM run_documents d WHERE d.run = r.run AND starts_with(kind, 'pending_input') AND json IS NOT NULL) \
-    AS question_kinds FROM runs r WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
+    AS question_kinds FROM runs r WHERE run = ANY($1)";
 
 const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
     $18, $19, $20, $21, $22, $23, $24, $25)";
@@ -35,7 +39,11 @@ pub async fn heads(
     let mut wanted: Vec<&str> = run_ids.iter().map(|run_id| run_id.as_str()).collect();
     wanted.sort_unstable();
     wanted.dedup();
-    let rows: Vec<RunRow> = sqlx::query_as(HEADS).bind(&wanted).fetch_all(&mut *connection).await?;
+    let locked: Vec<i64> = sqlx::query_scalar(LOCK).bind(&wanted).fetch_all(&mut *connection).await?;
+    let rows: Vec<RunRow> = match locked.is_empty() {
+        true => Vec::new(),
+        false => sqlx::query_as(HEADS).bind(&locked).fetch_all(&mut *connection).await?,
+    };
     let mut heads = HashMap::with_capacity(wanted.len());
     for row in rows {
         let number = row.run;
