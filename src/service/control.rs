@@ -2,13 +2,12 @@
 //! still possible: a question is open, a status is the one that was looked at. Other events may come in between.
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::json::{Members, canonical};
 use crate::domain::projection::named_question;
 use crate::domain::{
-    Error, Event, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope,
+    Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope,
 };
 use crate::store::{Append, Condition};
 
@@ -97,7 +96,7 @@ impl Control {
 
     /// The documented payload and which question it answers, with what the caller gave under `payload`, spliced in as text: it
     /// stays as it was sent.
-    fn payload(&self, run: &Run, condition: Condition, request_id: &str) -> Result<String> {
+    fn payload(&self, run: &Run, condition: Condition, request_id: &str) -> String {
         let transition = |to: &str| format!(r#""from_status":"{}","to_status":"{to}""#, status_name(run.status));
         let facts = match (self, condition) {
             (Self::Cancel, _) => transition("cancelled"),
@@ -107,14 +106,15 @@ impl Control {
             (_, Condition::QuestionOpen(seq)) => format!(r#""action":"{}","requested_seq":{seq}"#, self.action()),
             _ => format!(r#""action":"{}""#, self.action()),
         };
-        let given = match self.given() {
-            Some(text) => {
-                let invalid = |error| Error::invalid("payload", format!("must be JSON: {error}"));
-                format!(r#","payload":{}"#, serde_json::from_str::<&RawValue>(text).map_err(invalid)?)
-            }
-            None => String::new(),
-        };
-        Ok(format!(r#"{{"request_id":{},{facts}{given}}}"#, Value::from(request_id)))
+        let given = self.given().map_or_else(String::new, |json| format!(r#","payload":{}"#, json.trim_ascii()));
+        format!(r#"{{"request_id":{},{facts}{given}}}"#, Value::from(request_id))
+    }
+
+    /// Refuses what a caller gave that no event may hold, before anything else looks at it.
+    fn check(&self, limits: &Limits) -> Result<()> {
+        let Some(given) = self.given() else { return Ok(()) };
+        let checked = Payload::parse(&EventType::parse(self.event_type())?, given, limits);
+        checked.map(drop).map_err(|error| error.under("payload"))
     }
 
     /// A repeated control is the same whatever the run was like when it was carried out: from which status it was resumed, and
@@ -147,16 +147,18 @@ impl Service {
     /// `Overloaded` where the run's status changes too fast to be looked at.
     pub async fn control(&self, run_id: &RunId, control: Control, key: Option<&str>, request_id: &str) -> Result<Run> {
         let key = key.map(super::runs::idempotency_key).transpose()?;
-        let event_id = control.event_id(key)?;
+        control.check(self.limits())?;
+        let mut event_id = control.event_id(key)?;
         let is_cancel = matches!(control, Control::Cancel);
-        if let Some(key) = key
-            && !is_cancel
-            && self.was_carried_out_before(run_id, &control, key).await?
-        {
-            return self.run(run_id).await;
-        }
         let request_id = key.map_or_else(|| request_id.to_owned(), keyed_request_id);
         for tries_left in (0..MAX_TRIES).rev() {
+            // At each try: a replica of version 0.1.0 may run beside this one.
+            if let Some(key) = key
+                && !is_cancel
+                && self.was_carried_out_before(run_id, &control, key).await?
+            {
+                return self.run(run_id).await;
+            }
             let run = self.run(run_id).await?;
             if is_cancel && run.status == RunStatus::Cancelled {
                 return Ok(run);
@@ -182,7 +184,9 @@ impl Service {
                 (Err(Error::RunChanged { .. }), Some(refusal)) => return Err(refusal),
                 // Look again whether it is still possible, or done already.
                 (Err(Error::RunChanged { .. } | Error::FinalStatus { .. }), None) => {}
-                (Err(Error::EventIdConflict { .. }), _) if is_cancel => {}
+                // Cancelled by another caller, which the next look shows; or the id is taken by an event that was imported or
+                // stored by version 0.1.0, and the cancellation does without it.
+                (Err(Error::EventIdConflict { .. }), _) if is_cancel => event_id = None,
                 (Err(conflict @ Error::EventIdConflict { .. }), _) => {
                     let Some(event_id) = &event_id else { return Err(conflict) };
                     let event = self.store.find_event(Some(run_id), event_id).await?;
@@ -207,7 +211,7 @@ impl Service {
         event_id: Option<EventId>,
         request_id: &str,
     ) -> Result<NewEvent> {
-        let payload = control.payload(run, condition, request_id)?;
+        let payload = control.payload(run, condition, request_id);
         let event_type = EventType::parse(control.event_type())?;
         let payload = Payload::parse(&event_type, payload, self.limits()).map_err(|error| error.under("payload"))?;
         Ok(NewEvent {
@@ -225,7 +229,7 @@ impl Service {
     async fn was_carried_out_before(&self, run_id: &RunId, control: &Control, key: &str) -> Result<bool> {
         let event_id = event_ids::control_before(key)?;
         match self.store.find_event(Some(run_id), &event_id).await {
-            Ok(event) if !is_of_a_control(&event) => Ok(false),
+            Ok(event) if !event_ids::is_of_a_control(&event.event_type, event.origin) => Ok(false),
             Ok(event) if control.is_repeat_of(&event) => Ok(true),
             Ok(event) => {
                 let (run_id, event_id) = (run_id.to_string(), event_id.to_string());
@@ -235,12 +239,6 @@ impl Service {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Whether a control may have made the event; producers could use the same ids then.
-fn is_of_a_control(event: &Event) -> bool {
-    const TYPES: [&str; 3] = ["run.resumed", "run.signal_applied", "run.input_received"];
-    event.origin == Origin::System && TYPES.contains(&event.event_type.as_str())
 }
 
 /// The request id that goes into an event written under an idempotency key: the same for every try.

@@ -50,6 +50,13 @@ async fn producers_cannot_use_the_ids_of_the_server_at_any_door_or_over_grpc() {
         let refusal = gateway.runs().await.create_run(create).await.unwrap_err();
         assert!(refusal.message().starts_with("first_event.event_id: must not begin"), "{refusal}");
     }
+    // What would pass for an answer that version 0.1.0 stored under a key.
+    let id = format!("control-{}", hash("k"));
+    for event_type in ["run.resumed", "run.signal_applied", "run.input_received"] {
+        let (status, refusal) = ingest(&gateway, "r", event_type, &id, json!({})).await;
+        assert!(status == 422 && refusal.to_string().contains("32 hexadecimal digits"), "{refusal}");
+    }
+    assert_eq!(ingest(&gateway, "r", "note", &id, json!({})).await.0, 202);
     // The first run of the array is stored, as the refusal says.
     assert_eq!(gateway.get("/api/runs/s").await.0, 404);
 }
@@ -57,7 +64,7 @@ async fn producers_cannot_use_the_ids_of_the_server_at_any_door_or_over_grpc() {
 #[tokio::test]
 async fn no_event_of_a_producer_stands_in_the_way_of_a_cancellation() {
     let gateway = Gateway::start().await;
-    for id in ["control-cancel", "cancel", "run.cancelled"] {
+    for id in ["control-cancel", "cancel", "run.cancelled", "create-a-run", &format!("control-{}", hash("k"))] {
         assert_eq!(ingest(&gateway, "r", "note", id, json!({})).await.0, 202);
     }
     let (status, run) = gateway.post("/v1/runs/r/cancel", "").await;
@@ -66,10 +73,32 @@ async fn no_event_of_a_producer_stands_in_the_way_of_a_cancellation() {
 }
 
 #[tokio::test]
-async fn no_event_of_a_producer_stands_in_the_way_of_a_keyed_control() {
-    let gateway = Gateway::start().await;
+async fn a_run_is_cancelled_though_an_event_from_elsewhere_has_the_id_of_its_cancellation() {
+    let gateway = Gateway::start_on(&[("r", "note", "runlog:cancel", "{}")]).await;
+    let (status, run) = gateway.post("/v1/runs/r/cancel", "").await;
+    assert_eq!((status, &run["status"], &run["last_seq"]), (200, &json!("cancelled"), &json!(2)), "{run}");
+    assert_eq!(gateway.post("/v1/runs/r/cancel", "").await, (200, run), "once");
+}
+
+#[tokio::test]
+async fn what_a_caller_nests_without_end_is_refused_whatever_is_stored_under_its_key() {
     let old_id = format!("control-{}", hash("k"));
-    assert_eq!(ingest(&gateway, "r", "note", &old_id, json!({"action": "approve"})).await.0, 202);
+    let gateway = Gateway::start_on(&[
+        ("r", "run.awaiting_input", "q", "{}"),
+        ("r", "run.signal_applied", &old_id, r#"{"action":"approve","payload":1}"#),
+    ])
+    .await;
+    let nested = format!(r#"{{"action":"approve","payload":{}1{}}}"#, "[".repeat(400_000), "]".repeat(400_000));
+    for key in ["k", "another"] {
+        let (status, refusal) = keyed(&gateway, "/v1/runs/r/signal", key, &nested).await;
+        assert_eq!((status, &refusal["error"]), (422, &json!("payload: must nest at most 64 levels deep")));
+    }
+}
+
+#[tokio::test]
+async fn no_event_of_a_producer_stands_in_the_way_of_a_keyed_control() {
+    let old_id = format!("control-{}", hash("k"));
+    let gateway = Gateway::start_on(&[("r", "note", &old_id, r#"{"action":"approve"}"#)]).await;
     assert_eq!(ingest(&gateway, "r", "human_input_requested", "q", json!({})).await.0, 202);
     let (status, run) = keyed(&gateway, "/v1/runs/r/signal", "k", r#"{"action":"approve"}"#).await;
     assert_eq!((status, run.get("pending_input")), (200, None), "{run}");
@@ -78,21 +107,22 @@ async fn no_event_of_a_producer_stands_in_the_way_of_a_keyed_control() {
 
 #[tokio::test]
 async fn what_a_key_did_before_the_upgrade_is_not_done_again() {
-    let gateway = Gateway::start().await;
     // As version 0.1.0 stored them.
     let run = format!("run_{}", hash("order-17"));
-    let created = json!({"request_id": format!("req_{}", hash("order-17")), "input": {"q": 1}});
-    assert_eq!(ingest(&gateway, &run, "run.created", &format!("create-{}", hash("order-17")), created).await.0, 202);
+    let created = json!({"request_id": format!("req_{}", hash("order-17")), "input": {"q": 1}}).to_string();
+    let (create_id, control_id) = (format!("create-{}", hash("order-17")), format!("control-{}", hash("answer")));
+    let gateway = Gateway::start_on(&[
+        (&run, "run.created", &create_id, &created),
+        (&run, "run.awaiting_input", "a", "{}"),
+        (&run, "run.signal_applied", &control_id, r#"{"request_id":"req","action":"approve"}"#),
+        (&run, "run.awaiting_input", "b", "{}"),
+    ])
+    .await;
     let (status, again) = keyed(&gateway, "/v1/runs", "order-17", r#"{"input":{"q":1}}"#).await;
-    assert_eq!((status, &again["id"], &again["last_seq"]), (200, &json!(run), &json!(1)));
+    assert_eq!((status, &again["id"], &again["last_seq"]), (200, &json!(run), &json!(4)));
     let (status, refusal) = keyed(&gateway, "/v1/runs", "order-17", r#"{"input":{"q":2}}"#).await;
     assert_eq!((status, &refusal["reason_code"]), (409, &json!("idempotency_conflict")));
 
-    assert_eq!(ingest(&gateway, &run, "run.awaiting_input", "a", json!({})).await.0, 202);
-    let answered = json!({"request_id": "req", "action": "approve"});
-    let old_id = format!("control-{}", hash("answer"));
-    assert_eq!(ingest(&gateway, &run, "run.signal_applied", &old_id, answered).await.0, 202);
-    assert_eq!(ingest(&gateway, &run, "run.awaiting_input", "b", json!({})).await.0, 202);
     let path = format!("/v1/runs/{run}/signal");
     let (status, shown) = keyed(&gateway, &path, "answer", r#"{"action":"approve"}"#).await;
     assert_eq!((status, &shown["pending_input_count"], &shown["last_seq"]), (200, &json!(1), &json!(4)), "not again");

@@ -1,10 +1,16 @@
 //! The real server, and HTTP and gRPC clients for it.
 
+use std::sync::Arc;
+
 use reqwest::{Method, RequestBuilder, Response};
 use runlog::app::Server;
 use runlog::config::ServeOptions;
+use runlog::domain::{EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
 use runlog::pb::event_service_client::EventServiceClient;
 use runlog::pb::run_service_client::RunServiceClient;
+use runlog::service::hub::{Hub, WindowLimits};
+use runlog::store::sqlite::{SqliteOptions, SqliteStore};
+use runlog::store::{Append, Store};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -30,6 +36,33 @@ impl Gateway {
     /// With other options.
     pub async fn start_with(change: impl FnOnce(&mut ServeOptions)) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), change).await
+    }
+
+    /// On a file in which these events are already, whatever their ids: as an earlier program or an import left it. Each is a
+    /// run, a type, an id and a payload.
+    pub async fn start_on(events: &[(&str, &str, &str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(directory.path().join("runlog.db"));
+        let store = SqliteStore::open(options, Arc::new(Hub::new(WindowLimits::default()))).await.unwrap();
+        for (run, event_type, id, payload) in events {
+            let event_type = EventType::parse(event_type).unwrap();
+            let event = NewEvent {
+                event_id: Some(EventId::parse(id).unwrap()),
+                origin: Origin::default_for(&event_type),
+                payload: Payload::parse(&event_type, *payload, &Limits::default()).unwrap(),
+                event_type,
+                occurred_at: None,
+                sent_seconds: None,
+                agent_name: None,
+            };
+            let run_id = RunId::parse(run).unwrap();
+            let (condition, agent_name, structure_id, recorded) = (None, None, None, None);
+            let events = vec![event];
+            store.append(Append { run_id, events, condition, agent_name, structure_id, recorded }).await.unwrap();
+        }
+        store.close().await;
+        drop(store);
+        Self::start_in(directory, |_| {}).await
     }
 
     async fn start_in(directory: TempDir, change: impl FnOnce(&mut ServeOptions)) -> Self {

@@ -7,10 +7,13 @@ use std::ops::Range;
 
 use crate::domain::redaction::members::decode_bytes;
 
+/// Deeper than any payload may be. From there on the text counts as it stands, so that no text can exhaust the stack.
+const MAX_DEPTH: usize = 256;
+
 /// The form of a text, which must be valid JSON. It is only compared, never shown, and no JSON itself.
 #[must_use]
 pub fn canonical(json: &str) -> Vec<u8> {
-    let mut writer = Writer { json, at: 0, out: Vec::with_capacity(json.len()) };
+    let mut writer = Writer { json, at: 0, depth: 0, out: Vec::with_capacity(json.len()) };
     writer.value();
     writer.out
 }
@@ -18,6 +21,7 @@ pub fn canonical(json: &str) -> Vec<u8> {
 struct Writer<'a> {
     json: &'a str,
     at: usize,
+    depth: usize,
     out: Vec<u8>,
 }
 
@@ -30,13 +34,21 @@ impl Writer<'_> {
     }
 
     fn value(&mut self) {
-        match self.peek() {
+        let first = self.peek();
+        if self.depth == MAX_DEPTH {
+            self.out.extend_from_slice(self.json.as_bytes().get(self.at..).unwrap_or_default());
+            self.at = self.json.len();
+            return;
+        }
+        self.depth += 1;
+        match first {
             b'{' => self.object(),
             b'[' => self.array(),
             b'"' => self.string(),
             b'-' | b'0'..=b'9' => self.number(),
             _ => self.literal(),
         }
+        self.depth -= 1;
     }
 
     fn array(&mut self) {
@@ -201,6 +213,15 @@ mod tests {
     fn text_that_is_no_json_ends_all_the_same() {
         for text in ["", "{", "[", "\"", "\"\\", "{\"a\"", "{\"a\":", "[1", "}", "?", "{a:1}", "[\u{e9}]", "- - -"] {
             let _ = canonical(text);
+        }
+    }
+
+    #[test]
+    fn a_text_that_nests_without_end_is_compared_without_exhausting_the_stack() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let nested = |inner: &str| format!("{}{inner}{}", open.repeat(1_000_000), close.repeat(1_000_000));
+            assert!(same(&nested("1"), &nested("1")) && !same(&nested("1"), &nested("2")));
+            let _ = canonical(&open.repeat(1_000_000));
         }
     }
 
