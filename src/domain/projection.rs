@@ -12,6 +12,18 @@ use super::time;
 
 pub use questions::{MAX_OPEN_QUESTIONS, named_question};
 
+/// Most characters of a word that is kept with a run: the name of a model, a channel, a reason.
+const MAX_WORD_CHARS: usize = 200;
+
+fn short(word: &str) -> String {
+    cut(word, MAX_WORD_CHARS).to_owned()
+}
+
+/// The first `max` characters.
+fn cut(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
+}
+
 /// What to do with an event that would change a final status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifecycle {

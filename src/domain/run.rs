@@ -93,9 +93,10 @@ pub struct Usage {
 /// A question that a run waits on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingInput {
-    /// The id by which an answer names it, at most 200 characters without control characters; empty when it has none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub question_id: String,
+    /// The id by which an answer names it, at most 200 characters without control characters; empty when it has none, `None`
+    /// when that is not known: version 0.1.0 kept no ids.
+    #[serde(default)]
+    pub question_id: Option<String>,
     /// The question in words, or as its JSON text where it is no string; empty when none was given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub question: String,

@@ -74,9 +74,15 @@ impl RunRow {
             text.map_or(Some(None), |text| parse(&text).map(Some))
         }
         let time = |text: &str| text.parse::<Timestamp>().ok();
+        let status = RunStatus::from_number(self.status)?;
+        let pending_inputs = match status.is_final() {
+            // A replica of version 0.1.0 that ends a run leaves questions behind that it does not know.
+            true => Vec::new(),
+            false => questions(self.pending_inputs.as_deref(), self.question_kinds.as_deref())?,
+        };
         Some(Run {
             run_id: RunId::parse(&self.run_id).ok()?,
-            status: RunStatus::from_number(self.status)?,
+            status,
             agent_name: optional(self.agent_name, |text| AgentName::parse(text).ok())?,
             structure_id: optional(self.structure_id, |text| StructureId::parse(text).ok())?,
             created_at: time(&self.created_at)?,
@@ -90,7 +96,7 @@ impl RunRow {
             output_json: self.output,
             error_json: self.error,
             usage: optional(self.usage, |text| serde_json::from_str(text).ok())?,
-            pending_inputs: questions(self.pending_inputs.as_deref(), self.question_kinds.as_deref())?,
+            pending_inputs,
         })
     }
 }
@@ -122,19 +128,30 @@ pub fn changed_documents(documents: &Documents) -> Vec<(Cow<'static, str>, Optio
             QuestionChange::Opened(question) => Some(serde_json::to_string(question).unwrap_or_default()),
             QuestionChange::Closed(_) => None,
         };
-        let PendingInput { requested_seq, question_id, .. } = change.question();
-        changed.push((format!("pending_input:{requested_seq:020}:{question_id}").into(), text));
+        changed.push((kind_of(change.question()).into(), text));
     }
     changed
+}
+
+/// The kind of the document of a question: all by which an answer finds it.
+fn kind_of(question: &PendingInput) -> String {
+    let PendingInput { requested_seq, question_id, .. } = question;
+    match question_id {
+        Some(question_id) => format!("pending_input:{requested_seq:020}:{question_id}"),
+        None => format!("pending_input:{requested_seq:020}?"),
+    }
 }
 
 /// What the kinds of the documents of open questions tell of them, which are a JSON array.
 fn references(kinds: &str) -> Option<Vec<PendingInput>> {
     let kinds: Vec<String> = serde_json::from_str(kinds).ok()?;
     let reference = |kind: &String| {
-        let (requested_seq, question_id) = kind.strip_prefix("pending_input:")?.split_once(':')?;
-        let (requested_seq, question_id) = (requested_seq.parse().ok()?, question_id.to_owned());
-        Some(PendingInput { requested_seq, question_id, ..PendingInput::default() })
+        let named = kind.strip_prefix("pending_input:")?;
+        let (requested_seq, question_id) = match named.strip_suffix('?').filter(|seq| !seq.contains(':')) {
+            Some(requested_seq) => (requested_seq, None),
+            None => named.split_once(':').map(|(requested_seq, id)| (requested_seq, Some(id.to_owned())))?,
+        };
+        Some(PendingInput { requested_seq: requested_seq.parse().ok()?, question_id, ..PendingInput::default() })
     };
     kinds.iter().map(reference).collect()
 }

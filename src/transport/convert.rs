@@ -196,6 +196,7 @@ fn usage(usage: Usage) -> pb::Usage {
 
 fn pending_input(pending: PendingInput) -> pb::PendingInput {
     let PendingInput { question_id, question, context_json, channel, reason_code, input_kind, requested_seq } = pending;
+    let question_id = question_id.unwrap_or_default();
     pb::PendingInput { question, context_json, channel, reason_code, input_kind, requested_seq, question_id }
 }
 

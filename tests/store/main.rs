@@ -31,6 +31,7 @@ mod runs;
 mod sqlite_faults;
 mod sqlite_ids;
 mod telling;
+mod upgrade;
 
 /// Makes a test of each case for the store of this bed.
 macro_rules! contract {

@@ -1,6 +1,6 @@
 //! The questions that a run waits on. They queue: an answer closes the one that it names, else the oldest.
 
-use super::QuestionChange;
+use super::{QuestionChange, cut, short};
 use crate::domain::event::Event;
 use crate::domain::id::EventId;
 use crate::domain::json::Members;
@@ -9,6 +9,11 @@ use crate::domain::run::{PendingInput, Run};
 /// Most questions of one run that are open at a time. What is asked beyond is stored and listed like any event, and waits in
 /// no queue.
 pub const MAX_OPEN_QUESTIONS: usize = 100;
+
+/// Most characters of a question in words, and bytes of its context, that are kept with the run: 100 questions must fit into one
+/// answer of a client's usual 4 MiB. The event that asked has all of it.
+const MAX_QUESTION_CHARS: usize = 2_000;
+const MAX_CONTEXT_BYTES: usize = 16 << 10;
 
 /// Members that name a question and nothing else. An answer whose question is not open closes none.
 const ITS_OWN: [&str; 2] = ["question_id", "input_id"];
@@ -61,20 +66,22 @@ fn named(open: &[PendingInput], members: &Members<'_>) -> Option<Option<usize>> 
     }
     let by_id = |name: &&str| {
         let id = name_of(members, name)?;
-        Some(open.iter().position(|question| question.question_id == id))
+        Some(open.iter().position(|question| question.question_id.as_ref() == Some(&id)))
     };
     if let Some(found) = ITS_OWN.iter().find_map(by_id) {
-        return Some(found);
+        // A question whose id is not known may be the one that is meant.
+        return Some(found.or_else(|| open.iter().position(|question| question.question_id.is_none())));
     }
     SHARED.iter().filter_map(by_id).find(Option::is_some)
 }
 
 fn question(seq: u64, members: &Members<'_>) -> PendingInput {
-    let string = |name| members.string(name).unwrap_or_default();
+    let string = |name| members.string(name).as_deref().map(short).unwrap_or_default();
+    let question = members.words("question").unwrap_or_default();
     PendingInput {
-        question_id: ITS_OWN.iter().chain(&SHARED).find_map(|name| name_of(members, name)).unwrap_or_default(),
-        question: members.words("question").unwrap_or_default(),
-        context_json: members.text("context").unwrap_or_default(),
+        question_id: Some(ITS_OWN.iter().chain(&SHARED).find_map(|name| name_of(members, name)).unwrap_or_default()),
+        question: cut(&question, MAX_QUESTION_CHARS).to_owned(),
+        context_json: members.text("context").filter(|json| json.len() <= MAX_CONTEXT_BYTES).unwrap_or_default(),
         channel: string("channel"),
         reason_code: string("reason_code"),
         input_kind: string("input_kind"),

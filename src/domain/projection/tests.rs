@@ -156,6 +156,33 @@ fn a_question_is_kept_until_it_is_answered() {
 }
 
 #[test]
+fn all_open_questions_of_a_run_fit_into_one_answer_and_the_words_of_each_are_bounded() {
+    let long = |unit: &str| unit.repeat(5_000);
+    let payload = |context: &str| {
+        let words =
+            ["question", "channel", "reason_code", "input_kind"].map(|name| format!(r#""{name}":"{}""#, long("é")));
+        format!(r#"{{{},"context":"{context}"}}"#, words.join(","))
+    };
+    let asked = payload(&"c".repeat(16_000));
+    let (_, documents) = play(&vec![("human_input_requested", asked.as_str()); MAX_OPEN_QUESTIONS + 1]);
+    assert_eq!(documents.questions.len(), MAX_OPEN_QUESTIONS);
+    let bytes = |change: &QuestionChange| serde_json::to_string(change.question()).unwrap().len();
+    let all: usize = documents.questions.iter().map(bytes).sum();
+    assert!(all < 4 << 20, "{all}");
+    let question = documents.questions[0].question();
+    assert_eq!((question.question.chars().count(), question.channel.chars().count()), (2_000, 200));
+    assert_eq!(question.context_json.len(), 16_002);
+    let (_, documents) = play(&[("human_input_requested", &payload(&long("long")))]);
+    assert_eq!(documents.questions[0].question().context_json, "", "no JSON is cut off");
+}
+
+#[test]
+fn the_name_of_a_model_is_bounded() {
+    let (run, _) = play(&[("run_end", &format!(r#"{{"model":"{}"}}"#, "m".repeat(1_000)))]);
+    assert_eq!(run.usage.unwrap().model.len(), 200);
+}
+
+#[test]
 fn questions_queue_and_an_answer_closes_the_one_that_it_names_or_the_oldest() {
     let ask = |name: &'static str| ("human_input_requested", name);
     let (a, b) = (ask(r#"{"question":"a?","question_id":"a"}"#), ask(r#"{"question":"b?","input_id":"b"}"#));

@@ -4,6 +4,8 @@ use crate::domain::event::Event;
 use crate::domain::json::Members;
 use crate::domain::run::Run;
 
+use super::short;
+
 /// Takes over what `run_end` reports. What is no count of tokens and no cost is left out; where nothing usable is reported,
 /// nothing is known of the run's usage.
 pub fn add(run: &mut Run, event: &Event, members: &Members<'_>) {
@@ -13,7 +15,7 @@ pub fn add(run: &mut Run, event: &Event, members: &Members<'_>) {
     let count = |name| members.count(name);
     let (prompt, completion, total) = (count("prompt_tokens"), count("completion_tokens"), count("total_tokens"));
     let cost = members.number("cost_usd").filter(|cost| *cost >= 0.0);
-    let model = members.string("model").filter(|model| !model.is_empty());
+    let model = members.string("model").filter(|model| !model.is_empty()).map(|model| short(&model));
     if prompt.is_none() && completion.is_none() && total.is_none() && cost.is_none() && model.is_none() {
         return;
     }

@@ -1,8 +1,8 @@
 -- A run may wait on several questions. Each is a document of its own, which goes when it is answered; its kind says all by which
--- an answer finds it: `pending_input:`, the seq that asked it in 20 digits, `:`, and the question's own id or nothing. The JSON is
--- taken for text: it may hold what PostgreSQL's JSON functions refuse.
+-- an answer finds it: `pending_input:`, the seq that asked it in 20 digits, `:`, and the question's own id or nothing; `?` in
+-- place of `:` and id where the id is not known. The JSON is taken for text: it may hold what PostgreSQL's JSON functions refuse.
 UPDATE run_documents
-    SET kind = 'pending_input:' || lpad(substring(json FROM '"requested_seq":([0-9]+)\}$'), 20, '0') || ':'
+    SET kind = 'pending_input:' || lpad(substring(json FROM '"requested_seq":([0-9]+)\}$'), 20, '0') || '?'
     WHERE kind = 'pending_input' AND json IS NOT NULL;
 
 DELETE FROM run_documents WHERE kind = 'pending_input';

@@ -209,7 +209,7 @@ impl PendingInputView {
         let PendingInput { question_id, question, context_json, channel, reason_code, input_kind, requested_seq } =
             pending;
         Ok(Self {
-            question_id: said(question_id),
+            question_id: question_id.and_then(said),
             question: said(question),
             context: raw(said(context_json))?,
             channel: said(channel),

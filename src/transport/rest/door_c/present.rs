@@ -60,7 +60,7 @@ fn pending_input(pending: PendingInput) -> Result<PublicPendingInput> {
     let PendingInput { question_id, question, context_json, channel, reason_code, input_kind, requested_seq } = pending;
     Ok(PublicPendingInput {
         requested_seq,
-        question_id: said(question_id),
+        question_id: question_id.and_then(said),
         question: said(question),
         context: said(context_json).map(stored).transpose()?,
         channel: said(channel),
