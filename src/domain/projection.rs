@@ -10,7 +10,7 @@ use super::json::Members;
 use super::run::{PendingInput, Run, RunStatus};
 use super::time;
 
-pub use questions::{MAX_OPEN_QUESTIONS, named_question};
+pub use questions::{MAX_OPEN_QUESTIONS, named_question, question_id};
 
 /// Most characters of a word that is kept with a run: the name of a model, a channel, a reason.
 const MAX_WORD_CHARS: usize = 200;

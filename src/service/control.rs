@@ -5,11 +5,11 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::json::{Members, canonical};
-use crate::domain::projection::named_question;
+use crate::domain::projection::{named_question, question_id};
 use crate::domain::{
-    Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope,
+    Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope, record,
 };
-use crate::store::{Append, Condition};
+use crate::store::{Append, Condition, Range};
 
 use super::{Service, event_ids};
 
@@ -113,7 +113,9 @@ impl Control {
     /// Refuses what a caller gave that no event may hold, before anything else looks at it.
     fn check(&self, limits: &Limits) -> Result<()> {
         let Some(given) = self.given() else { return Ok(()) };
-        let checked = Payload::parse(&EventType::parse(self.event_type())?, given, limits);
+        // It lies one level below the payload.
+        let limits = Limits { max_json_depth: limits.max_json_depth - 1, ..*limits };
+        let checked = Payload::parse(&EventType::parse(self.event_type())?, given, &limits);
         checked.map(drop).map_err(|error| error.under("payload"))
     }
 
@@ -152,14 +154,15 @@ impl Service {
         let is_cancel = matches!(control, Control::Cancel);
         let request_id = key.map_or_else(|| request_id.to_owned(), keyed_request_id);
         for tries_left in (0..MAX_TRIES).rev() {
-            // At each try: a replica of version 0.1.0 may run beside this one.
+            let mut run = self.run(run_id).await?;
+            // At each try, and after the look at the run: a replica of version 0.1.0 may run beside this one.
             if let Some(key) = key
                 && !is_cancel
                 && self.was_carried_out_before(run_id, &control, key).await?
             {
                 return self.run(run_id).await;
             }
-            let run = self.run(run_id).await?;
+            self.learn_question_ids(&mut run).await?;
             if is_cancel && run.status == RunStatus::Cancelled {
                 return Ok(run);
             }
@@ -223,6 +226,24 @@ impl Service {
             agent_name: None,
             payload,
         })
+    }
+
+    /// Asks the events for the ids of questions that version 0.1.0 stored without them.
+    async fn learn_question_ids(&self, run: &mut Run) -> Result<()> {
+        let scope = Scope::Run(run.run_id.clone());
+        for question in run.pending_inputs.iter_mut().filter(|question| question.question_id.is_none()) {
+            let from = question.requested_seq.saturating_sub(1);
+            let page = self.store.read(&scope, Range { from, descending: false, max_events: 1, max_bytes: 1 }).await?;
+            for chunk in page.chunks {
+                for record in chunk.records() {
+                    let (seq, record) = record?;
+                    if seq == question.requested_seq {
+                        question.question_id = Some(question_id(record::decode(record)?.payload.as_str()));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether version 0.1.0 carried the control out under this key: it gave the event another id.

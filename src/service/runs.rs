@@ -215,8 +215,13 @@ pub(super) fn idempotency_key(key: &str) -> Result<&str> {
 
 /// What a page is bounded by; all else of a run is small.
 fn document_bytes(run: &Run) -> usize {
-    let weight = |question: &PendingInput| question.question.len() + question.context_json.len();
-    let pending = run.pending_inputs.iter().map(weight).sum::<usize>();
+    let weight = |pending: &PendingInput| {
+        let PendingInput { question_id, question, context_json, channel, reason_code, input_kind, .. } = pending;
+        let words = question.len() + channel.len() + reason_code.len() + input_kind.len();
+        words + context_json.len() + question_id.as_ref().map_or(0, String::len)
+    };
+    // The oldest is shown twice.
+    let pending = run.pending_inputs.iter().chain(run.pending_inputs.first()).map(weight).sum::<usize>();
     run.output_json.as_ref().map_or(0, String::len) + run.error_json.as_ref().map_or(0, String::len) + pending
 }
 

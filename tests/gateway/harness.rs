@@ -12,6 +12,7 @@ use runlog::service::hub::{Hub, WindowLimits};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{Append, Store};
 use serde_json::Value;
+use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,11 @@ impl Gateway {
     /// On a file in which these events are already, whatever their ids: as an earlier program or an import left it. Each is a
     /// run, a type, an id and a payload.
     pub async fn start_on(events: &[(&str, &str, &str, &str)]) -> Self {
+        Self::start_on_changed(events, "").await
+    }
+
+    /// The same, after this SQL has changed the file.
+    pub async fn start_on_changed(events: &[(&str, &str, &str, &str)], sql: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(directory.path().join("runlog.db"));
         let store = SqliteStore::open(options, Arc::new(Hub::new(WindowLimits::default()))).await.unwrap();
@@ -62,6 +68,10 @@ impl Gateway {
         }
         store.close().await;
         drop(store);
+        let file = format!("sqlite:{}", directory.path().join("runlog.db").display());
+        let mut connection = SqliteConnection::connect(&file).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
         Self::start_in(directory, |_| {}).await
     }
 

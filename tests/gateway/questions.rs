@@ -119,3 +119,24 @@ async fn a_keyed_answer_that_is_sent_again_is_carried_out_once_though_another_qu
     assert_eq!(answer(r#"{"action":"approve","payload":{"n":2}}"#).await, 409, "the key is taken");
     assert_eq!(open(&gateway).await, ["b"]);
 }
+
+/// Version 0.1.0 kept no ids of questions; the events have them.
+#[tokio::test]
+async fn an_answer_to_a_question_of_the_version_before_names_it_by_the_id_of_its_event() {
+    let forget = r#"UPDATE run_documents SET kind = substr(kind, 1, 34) || '?', json = '{"requested_seq":1}'
+        WHERE kind LIKE 'pending_input:%1:a'"#;
+    let asked = [
+        ("r", "human_input_requested", "1", r#"{"question_id":"a"}"#),
+        ("r", "human_input_requested", "2", r#"{"question_id":"b"}"#),
+    ];
+    let gateway = Gateway::start_on_changed(&asked, forget).await;
+    let answer = async |id: &str| {
+        let answer = json!({"action": "approve", "payload": {"question_id": id}}).to_string();
+        gateway.post("/v1/runs/r/signal", &answer).await.0
+    };
+    assert_eq!(gateway.get("/v1/runs/r").await.1["pending_inputs"][0].get("question_id"), None);
+    assert_eq!(answer("b").await, 200);
+    assert_eq!(answer("b").await, 409, "not in place of the question that is open");
+    assert_eq!(answer("a").await, 200);
+    assert_eq!(answer("a").await, 409);
+}

@@ -83,8 +83,11 @@ async fn missing_rights_are_told() {
     let enough =
         format!("GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {name}; GRANT USAGE ON run_numbers TO {name}");
     database.execute(&enough.replace("USAGE ON", "USAGE ON SEQUENCE")).await;
+    let error = refusal(&url).await;
+    assert!(error.to_string().contains("it needs DELETE on run_documents"), "{error}");
+    database.execute(&format!("GRANT DELETE ON run_documents TO {name}")).await;
     let store = opened(&url).await;
-    store.append(append("r", vec![event("x")])).await.unwrap();
+    store.append(append("r", vec![typed("run_end", r#"{"output":1}"#)])).await.unwrap();
     store.close().await;
 }
 

@@ -55,6 +55,16 @@ pub fn named_question(open: &[PendingInput], json: &str) -> Option<Option<u64>> 
     Some(index.map(|index| open[index].requested_seq))
 }
 
+/// The id of the question that an event asked with this payload; empty: it has none.
+#[must_use]
+pub fn question_id(payload: &str) -> String {
+    id_of(&Members::parse(payload))
+}
+
+fn id_of(members: &Members<'_>) -> String {
+    ITS_OWN.iter().chain(&SHARED).find_map(|name| name_of(members, name)).unwrap_or_default()
+}
+
 fn answered(open: &[PendingInput], members: &Members<'_>) -> Option<usize> {
     named(open, members).unwrap_or((!open.is_empty()).then_some(0))
 }
@@ -79,7 +89,7 @@ fn question(seq: u64, members: &Members<'_>) -> PendingInput {
     let string = |name| members.string(name).as_deref().map(short).unwrap_or_default();
     let question = members.words("question").unwrap_or_default();
     PendingInput {
-        question_id: Some(ITS_OWN.iter().chain(&SHARED).find_map(|name| name_of(members, name)).unwrap_or_default()),
+        question_id: Some(id_of(members)),
         question: cut(&question, MAX_QUESTION_CHARS).to_owned(),
         context_json: members.text("context").filter(|json| json.len() <= MAX_CONTEXT_BYTES).unwrap_or_default(),
         channel: string("channel"),

@@ -30,8 +30,23 @@ pub fn identity(metadata: &Metadata) -> Identity {
 /// dropped after the last connection is closed.
 #[derive(Debug)]
 pub struct FileLock {
-    database: File,
-    beside: Vec<File>,
+    // In this order: whoever gets a lock file must find no handle of the database that is still to be closed.
+    database: Held,
+    _beside: Vec<Held>,
+}
+
+/// A file that is locked, or that is read by its own name only.
+#[derive(Debug)]
+struct Held(File);
+
+/// The lock ends here. To close the file is not enough: a child process that is just being started holds a copy of the handle until
+/// its program begins, and the lock with it.
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Err(cause) = self.0.unlock() {
+            tracing::debug!(%cause, "a lock ends only when its file is closed");
+        }
+    }
 }
 
 impl FileLock {
@@ -39,26 +54,23 @@ impl FileLock {
     pub fn acquire(path: &Path) -> Result<Self, OpenError> {
         let mut create = File::options();
         create.create(true).truncate(false).read(true).write(true);
-        let mut beside: Vec<File> = Vec::new();
+        let mut beside: Vec<Held> = Vec::new();
         // Before the database is opened: a second owner within this process must not close a handle of it.
         for name in names(path) {
             let file = open(path, &lock_path(&name), &create)?;
             let metadata = file.metadata().map_err(|e| describe(path, e))?;
-            let is_same = |held: &File| held.metadata().is_ok_and(|held| identity(&held) == identity(&metadata));
+            let is_same = |held: &Held| held.0.metadata().is_ok_and(|held| identity(&held) == identity(&metadata));
             if !beside.iter().any(is_same) {
-                lock(path, &file)?;
-                beside.push(file);
+                beside.push(lock(path, file)?);
             }
         }
         let database = open(path, path, &create)?;
-        if LOCKS_DATABASE {
-            lock(path, &database)?;
-        }
-        if database.metadata().is_ok_and(|metadata| metadata.nlink() > 1) {
+        let database = if LOCKS_DATABASE { lock(path, database)? } else { Held(database) };
+        if database.0.metadata().is_ok_and(|metadata| metadata.nlink() > 1) {
             let data = path.display();
             tracing::warn!(%data, "the file has more than one name, and its write-ahead log only this one: always use this name");
         }
-        Ok(Self { database, beside })
+        Ok(Self { database, _beside: beside })
     }
 
     /// Whether a process owns the file. Nothing is made, and what is locked for that is let go of at once.
@@ -68,7 +80,7 @@ impl FileLock {
             match File::options().read(true).write(true).open(locked) {
                 Ok(file) => match file.try_lock() {
                     Err(TryLockError::WouldBlock) => return Ok(true),
-                    _ => release(&file),
+                    _ => drop(Held(file)),
                 },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(describe(path, e)),
@@ -79,21 +91,7 @@ impl FileLock {
 
     /// The database file.
     pub fn database(&self) -> &File {
-        &self.database
-    }
-}
-
-impl Drop for FileLock {
-    fn drop(&mut self) {
-        std::iter::once(&self.database).chain(&self.beside).for_each(release);
-    }
-}
-
-/// Ends the lock of a file at once. To close the file is not enough: a child process that is just being started holds a copy of
-/// the handle until its program begins, and the lock with it.
-fn release(file: &File) {
-    if let Err(cause) = file.unlock() {
-        tracing::debug!(%cause, "a lock ends only when its file is closed");
+        &self.database.0
     }
 }
 
@@ -111,11 +109,12 @@ fn open(database: &Path, path: &Path, options: &OpenOptions) -> Result<File, Ope
     options.open(path).map_err(|e| describe(database, e))
 }
 
-fn lock(path: &Path, file: &File) -> Result<(), OpenError> {
-    file.try_lock().map_err(|failed| match failed {
-        TryLockError::WouldBlock => OpenError::InUse { path: path.to_owned() },
-        TryLockError::Error(e) => describe(path, e),
-    })
+fn lock(path: &Path, file: File) -> Result<Held, OpenError> {
+    match file.try_lock() {
+        Ok(()) => Ok(Held(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(e)) => Err(describe(path, e)),
+    }
 }
 
 fn describe(path: &Path, error: io::Error) -> OpenError {
@@ -135,8 +134,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("runlog.db");
         let owner = FileLock::acquire(&path).unwrap();
-        let copies: Vec<File> =
-            std::iter::once(&owner.database).chain(&owner.beside).map(|file| file.try_clone().unwrap()).collect();
+        let held = std::iter::once(&owner.database).chain(&owner._beside);
+        let copies: Vec<File> = held.map(|Held(file)| file.try_clone().unwrap()).collect();
         drop(owner);
         drop(FileLock::acquire(&path).expect("nobody owns it"));
         drop(copies);

@@ -1,11 +1,6 @@
 -- A run may wait on several questions. Each is a document of its own, which goes when it is answered; its kind says all by which
--- an answer finds it: `pending_input:`, the seq that asked it in 20 digits, `:`, and the question's own id or nothing; `?` in
--- place of `:` and id where the id is not known. The JSON is taken for text: it may hold what PostgreSQL's JSON functions refuse.
-UPDATE run_documents
-    SET kind = 'pending_input:' || lpad(substring(json FROM '"requested_seq":([0-9]+)\}$'), 20, '0') || '?'
-    WHERE kind = 'pending_input' AND json IS NOT NULL;
-
-DELETE FROM run_documents WHERE kind = 'pending_input';
+-- an answer finds it: `pending_input:`, the seq that asked it in 20 digits, `:`, and the question's own id or nothing. A question
+-- of version 2 stays as it is, `pending_input`, since programs of version 2 that go on must find it; its id is not known.
 
 -- The Unix time as a double that the producer sent, where `occurred_s` and `occurred_ns` do not give it back.
 ALTER TABLE events ADD COLUMN sent_seconds double precision;
