@@ -29,7 +29,8 @@ use crate::service::{Service, ServiceOptions};
 use crate::store::postgres::{self, PostgresOptions, PostgresStore};
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
 use crate::store::{CommitListener, QueueOptions, SharedStore};
-use crate::transport::connections;
+use crate::transport::boundary::{Boundary, BoundaryOptions};
+use crate::transport::connections::{self, MaxConnections};
 use crate::transport::grpc::{Dispatch, EventHandler, RunHandler, WireErrors};
 use crate::transport::rest::{self, Gateway, GatewayOptions};
 use crate::transport::{measures, status};
@@ -114,10 +115,14 @@ impl Server {
         let upkeep = tokio::spawn(measures::upkeep());
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
-        let server = transport(&self.options).layer(events).add_routes(routes).serve_with_incoming_shutdown(
-            connections::accept(self.listener, self.options.max_connections, cut.clone()),
-            async move { draining.cancelled().await },
-        );
+        let server = transport(&self.options)
+            .layer(Boundary::layer(self.boundary()))
+            .layer(events)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(
+                connections::accept(self.listener, max_connections(&self.options), cut.clone()),
+                async move { draining.cancelled().await },
+            );
         let mut serving = tokio::spawn(server);
         match &self.options.store.url {
             Some(_) => tracing::info!(address = %self.address, "serving out of PostgreSQL"),
@@ -156,6 +161,16 @@ impl Server {
             tracing::warn!(timeout_ms = self.options.drain_timeout_ms, "drained: calls that went on were cut");
         }
         Ok(())
+    }
+
+    fn boundary(&self) -> BoundaryOptions {
+        BoundaryOptions {
+            is_loopback: self.address.ip().to_canonical().is_loopback(),
+            allowed_hosts: self.options.allowed_hosts.clone(),
+            allowed_origins: self.options.cors_origins.clone(),
+            grpc_services: GRPC_SERVICES.to_vec(),
+            max_message_bytes: self.max_message_bytes(),
+        }
     }
 
     /// Publishing, listing and following over gRPC.
@@ -216,6 +231,15 @@ fn transport(options: &ServeOptions) -> tonic::transport::Server {
         .accept_http1(true)
 }
 
+/// All that speak gRPC.
+const GRPC_SERVICES: [&str; 5] = [
+    EVENT_SERVICE,
+    RUN_SERVICE,
+    tonic_health::pb::health_server::SERVICE_NAME,
+    tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
+    tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
+];
+
 /// What health tells about: the server as a whole, and each service.
 const HEALTH_OF: [&str; 3] = ["", EVENT_SERVICE, RUN_SERVICE];
 
@@ -269,6 +293,11 @@ fn postgres_options(options: &ServeOptions, url: &StoreUrl) -> PostgresOptions {
         poll: Duration::from_millis(options.poll_ms),
         ..PostgresOptions::new(url.expose())
     }
+}
+
+fn max_connections(options: &ServeOptions) -> MaxConnections {
+    let of_all = options.max_connections;
+    MaxConnections { of_all, of_address: options.max_connections_per_address.unwrap_or(of_all.div_ceil(2)) }
 }
 
 fn queue_options(options: &ServeOptions) -> QueueOptions {

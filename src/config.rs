@@ -220,6 +220,12 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_CONNECTION_WINDOW_BYTES", help_heading = "Connections", default_value = "4194304",
           value_parser = clap::value_parser!(u32).range(65_535..=1 << 30))]
     pub connection_window_bytes: u32,
+    /// Names by which the server may be called besides `localhost` and loopback addresses, such as `runlog.internal` or
+    /// `runlog.internal:7800`, separated by commas; `*` for any. On an address that other machines reach any name is
+    /// answered to unless some are listed.
+    #[arg(long, env = "RUNLOG_ALLOWED_HOSTS", help_heading = "Connections", value_name = "HOSTS", value_delimiter = ',',
+          value_parser = allowed_host)]
+    pub allowed_hosts: Vec<String>,
     /// Origins whose pages may call the JSON gateway, such as `https://app.example.com`, separated by commas; `*` for any,
     /// none by default.
     #[arg(long, env = "RUNLOG_CORS_ORIGINS", help_heading = "Connections", value_name = "ORIGINS", value_delimiter = ',',
@@ -237,6 +243,11 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_MAX_CONNECTIONS", help_heading = "Connections", default_value = "20000",
           value_parser = within(1..=1_000_000))]
     pub max_connections: usize,
+    /// Most connections of one address at a time (1 to 1,000,000); more are closed. Half of --max-connections by default;
+    /// behind a proxy from whose address all come, as many.
+    #[arg(long, env = "RUNLOG_MAX_CONNECTIONS_PER_ADDRESS", help_heading = "Connections", value_name = "CONNECTIONS",
+          value_parser = within(1..=1_000_000))]
+    pub max_connections_per_address: Option<usize>,
 }
 
 /// Options that do not go together. The text names them and says what to change.
@@ -367,6 +378,11 @@ fn at_most(small: (&str, u64), large: (&str, u64), why: &str) -> Result<(), Inva
     )))
 }
 
+fn allowed_host(text: &str) -> Result<String, String> {
+    let is_host = text.parse::<http::uri::Authority>().is_ok_and(|host| !host.host().is_empty() && !text.contains('@'));
+    if text == "*" || is_host { Ok(text.to_owned()) } else { Err("such as runlog.internal, or *".to_owned()) }
+}
+
 fn cors_origin(text: &str) -> Result<String, String> {
     let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
         matches!(scheme, "http" | "https")
@@ -457,7 +473,9 @@ mod tests {
             assert!(help.contains(&format!("--{long}")), "{long}");
             assert!(help.contains(&format!("[env: {variable}")), "{variable}");
             assert!(
-                !arg.get_default_values().is_empty() || ["insecure-no-auth", "cors-origins", "store"].contains(&long),
+                !arg.get_default_values().is_empty()
+                    || ["insecure-no-auth", "allowed-hosts", "cors-origins", "max-connections-per-address", "store"]
+                        .contains(&long),
                 "{long}"
             );
             assert!(arg.get_help().is_some_and(|help| !help.to_string().is_empty()), "{long}");

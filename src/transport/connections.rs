@@ -1,9 +1,12 @@
 //! Accepting connections, no more at a time than allowed: further ones wait in the kernel's queue.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,18 +14,24 @@ use futures_util::stream::{Stream, unfold};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// How long accepting pauses when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long nothing more is logged of connections that are refused.
+const LOG_PAUSE: Duration = Duration::from_secs(60);
+
 /// How long a connection that is done waits for its peer to be done too.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a new connection may say nothing.
+/// How long a new connection may take to say which protocol it speaks.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
+
+/// With what HTTP/2 begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection, with its place among those allowed.
 #[derive(Debug)]
@@ -31,27 +40,79 @@ pub struct Connection {
     /// Set once our side is done.
     linger: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Runs until the first byte comes: before that neither HTTP/1 nor HTTP/2 has a timeout of its own.
-    silence: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    /// Runs until the protocol is known: before that neither HTTP/1 nor HTTP/2 has a timeout of its own.
+    silence: Option<Silence>,
+    _place: Place,
+}
+
+/// The time until a new connection is known to speak HTTP/1 or HTTP/2.
+#[derive(Debug)]
+struct Silence {
+    until: Pin<Box<Sleep>>,
+    /// Bytes of the preface that have come.
+    preface: usize,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self { until: Box::pin(tokio::time::sleep(MAX_SILENCE)), preface: 0 }
+    }
+
+    /// Whether the protocol is known after these bytes.
+    fn is_over(&mut self, read: &[u8]) -> bool {
+        let rest = &PREFACE[self.preface..];
+        let matching = read.iter().zip(rest).take_while(|(read, expected)| read == expected).count();
+        self.preface += matching;
+        matching < read.len() || self.preface == PREFACE.len()
+    }
+}
+
+/// A place among the connections that are allowed, of all and of one address.
+#[derive(Debug)]
+struct Place {
+    _of_all: OwnedSemaphorePermit,
+    address: IpAddr,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut of_address) = open.entry(self.address) {
+            *of_address.get_mut() -= 1;
+            if *of_address.get() == 0 {
+                of_address.remove();
+            }
+        }
+    }
+}
+
+/// How many connections there may be at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxConnections {
+    /// Of all addresses; more wait to be accepted.
+    pub of_all: usize,
+    /// Of one address; more are closed.
+    pub of_address: usize,
 }
 
 /// The connections of a listener. `cut` breaks all of them off, also those whose peer does not read.
 pub fn accept(
     listener: TcpListener,
-    max_connections: usize,
+    max: MaxConnections,
     cut: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(max_connections));
-    unfold((listener, places, cut), |(listener, places, cut)| async move {
+    let places = Places::new(max);
+    unfold((listener, places, cut), |(listener, mut places, cut)| async move {
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            let of_all = Arc::clone(&places.of_all).acquire_owned().await.ok()?;
             match listener.accept().await {
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
+                    let Some(place) = places.take(of_all, peer.ip().to_canonical()) else { continue };
                     // Answers are small and waited for.
                     let _ = socket.set_nodelay(true);
                     let until = Box::pin(cut.clone().cancelled_owned());
-                    let silence = Some(Box::pin(tokio::time::sleep(MAX_SILENCE)));
+                    let silence = Some(Silence::new());
                     let connection = Connection { socket, linger: None, cut: until, silence, _place: place };
                     return Some((Ok(connection), (listener, places, cut)));
                 }
@@ -62,6 +123,39 @@ pub fn accept(
             }
         }
     })
+}
+
+/// The places of a listener.
+struct Places {
+    of_all: Arc<Semaphore>,
+    max_of_address: usize,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    /// When a refusal was logged last: a flood makes one line in a while.
+    logged: Option<Instant>,
+}
+
+impl Places {
+    fn new(max: MaxConnections) -> Self {
+        let of_all = Arc::new(Semaphore::new(max.of_all));
+        Self { of_all, max_of_address: max.of_address, open: Arc::default(), logged: None }
+    }
+
+    /// `None`: the address has as many as it may have.
+    fn take(&mut self, of_all: OwnedSemaphorePermit, address: IpAddr) -> Option<Place> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = open.entry(address).or_default();
+        if *of_address < self.max_of_address {
+            *of_address += 1;
+            return Some(Place { _of_all: of_all, address, open: Arc::clone(&self.open) });
+        }
+        metrics::counter!("runlog_refused_connections_total").increment(1);
+        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_PAUSE) {
+            self.logged = Some(Instant::now());
+            let max = self.max_of_address;
+            tracing::warn!(%address, max, "connections are closed: the address has --max-connections-per-address of them");
+        }
+        None
+    }
 }
 
 impl Connection {
@@ -84,12 +178,12 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let read = self.socket(cx)?.poll_read(cx, buf);
-        if read.is_ready() {
+        let Some(silence) = &mut self.silence else { return read };
+        if read.is_ready() && silence.is_over(&buf.filled()[before..]) {
             self.silence = None;
-        } else if let Some(silence) = &mut self.silence
-            && silence.as_mut().poll(cx).is_ready()
-        {
+        } else if silence.until.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
@@ -135,5 +229,51 @@ impl AsyncWrite for Connection {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_say_its_protocol_in_time_is_given_up_and_one_that_does_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let max = MaxConnections { of_all: 10, of_address: 10 };
+        let mut connections = std::pin::pin!(accept(listener, max, CancellationToken::new()));
+        for (said, is_given_up) in
+            [(&b""[..], true), (&PREFACE[..1], true), (&PREFACE[..23], true), (PREFACE, false), (b"G", false)]
+        {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(said).await.unwrap();
+            let mut connection = connections.next().await.unwrap().unwrap();
+            let read = async {
+                let mut buffer = [0; 64];
+                while connection.read(&mut buffer).await? > 0 {}
+                io::Result::Ok(())
+            };
+            match tokio::time::timeout(2 * MAX_SILENCE, read).await {
+                Ok(ended) => assert!(is_given_up && ended.unwrap_err().kind() == io::ErrorKind::TimedOut, "{said:?}"),
+                Err(_) => assert!(!is_given_up, "{said:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_of_the_preface_says_nothing_yet_and_all_else_says_the_protocol() {
+        for cut in 1..PREFACE.len() {
+            let mut silence = Silence::new();
+            assert!(!silence.is_over(&PREFACE[..cut]), "{cut}");
+            assert!(silence.is_over(&PREFACE[cut..]), "{cut}");
+            let mut silence = Silence::new();
+            assert!(!silence.is_over(&PREFACE[..cut]) && silence.is_over(b"?"), "{cut}");
+        }
+        assert!(Silence::new().is_over(b"GET / HTTP/1.1"));
+        assert!(Silence::new().is_over(b"POST"));
+        assert!(Silence::new().is_over(&[PREFACE, b"more"].concat()));
     }
 }

@@ -60,6 +60,14 @@ fn describe() {
         "runlog_grpc_requests_total",
         "gRPC calls, by method and code of the head of the answer"
     );
+    metrics::describe_counter!(
+        "runlog_refused_requests_total",
+        "Requests refused for their Host, Origin or protocol before anything else looked at them, by reason"
+    );
+    metrics::describe_counter!(
+        "runlog_refused_connections_total",
+        "Connections that were closed since their address had --max-connections-per-address of them"
+    );
     metrics::describe_counter!("runlog_published_events_total", "Events that were stored");
     metrics::describe_gauge!("runlog_subscriptions", "Open subscriptions");
     metrics::describe_histogram!("runlog_commit_events", Unit::Count, "Events in one commit");

@@ -1,6 +1,7 @@
 //! The wire on the outside, the service on the inside: what comes in is checked and becomes domain values, what goes
 //! out is translated. No rules live here.
 
+pub mod boundary;
 pub mod connections;
 pub mod convert;
 pub mod grpc;

@@ -107,14 +107,17 @@ pub fn from_wire(status: Status) -> Status {
 /// The reason of a call that was given up and cannot have stored anything.
 pub const REQUEST_TIMEOUT: &str = "REQUEST_TIMEOUT";
 
+/// The option that bounds a call which brings no deadline of its own.
+const OUR_DEADLINE: &str = "--request-timeout-ms";
+
 /// Reason and text of a call that was given up: the store does not answer, or the request itself came too slowly. Of a call
 /// that stores something nobody knows how far it came.
 #[must_use]
 pub fn timeout(may_store: bool) -> (&'static str, String) {
-    const GIVEN_UP: &str = "not answered within --request-timeout-ms";
+    let given_up = format!("not answered within {OUR_DEADLINE}");
     match (may_store, Error::OutcomeUnknown) {
-        (true, unknown) => (unknown.reason(), format!("{GIVEN_UP}; {unknown}")),
-        (false, _) => (REQUEST_TIMEOUT, GIVEN_UP.to_owned()),
+        (true, unknown) => (unknown.reason(), format!("{given_up}; {unknown}")),
+        (false, _) => (REQUEST_TIMEOUT, given_up),
     }
 }
 
@@ -124,11 +127,16 @@ pub fn retry_after_timeout() -> Option<Duration> {
     Error::OutcomeUnknown.retry_after()
 }
 
-/// A gRPC call that was given up. `path` is `/package.Service/Method`; a stream has stored nothing before it begins.
+/// A gRPC call that was given up, at the caller's deadline or at ours. `path` is `/package.Service/Method`; a stream has stored
+/// nothing before it begins.
 #[must_use]
-pub fn timed_out(path: &str) -> Status {
+pub fn timed_out(path: &str, is_callers_deadline: bool) -> Status {
     let (reason, message) = timeout(path.ends_with("/Publish") || path.ends_with("/CreateRun"));
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    if is_callers_deadline {
+        let message = message.replace(OUR_DEADLINE, "grpc-timeout");
+        return Status::with_error_details(tonic::Code::DeadlineExceeded, message, details);
+    }
     details.set_retry_info(retry_after_timeout());
     Status::with_error_details(tonic::Code::Unavailable, message, details)
 }

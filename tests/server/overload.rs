@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tonic::Code;
 
@@ -82,6 +83,34 @@ async fn more_connections_than_allowed_wait_until_one_closes() {
     assert!(!waiting.is_finished());
     drop(first);
     in_time(waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_address_has_its_part_of_the_connections_and_the_others_have_the_rest() {
+    let server = TestServer::start_with(|options| {
+        options.max_connections = 10;
+        options.max_connections_per_address = Some(2);
+    })
+    .await;
+    let connect = async |address: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        let mut socket = socket.connect(server.address()).await.unwrap();
+        let get = "GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        // A connection that is closed at once may not even take the request.
+        let _ = socket.write_all(get.as_bytes()).await;
+        let mut answer = [0; 12];
+        let is_served = in_time(socket.read_exact(&mut answer)).await.is_ok();
+        is_served.then_some(socket)
+    };
+    let (first, second) = (connect("127.0.0.1").await, connect("127.0.0.1").await);
+    assert!(first.is_some() && second.is_some());
+    for _ in 0..20 {
+        assert!(connect("127.0.0.1").await.is_none());
+    }
+    assert!(connect("127.0.0.2").await.is_some(), "another address");
+    drop(first);
+    in_time(async { while connect("127.0.0.1").await.is_none() {} }).await;
 }
 
 #[tokio::test]

@@ -5,9 +5,11 @@ mod event_service;
 mod publish_stream;
 mod run_service;
 mod subscribe;
+mod whole_messages;
 mod wire_errors;
 
 pub use dispatch::Dispatch;
 pub use event_service::EventHandler;
 pub use run_service::RunHandler;
+pub use whole_messages::WholeMessages;
 pub use wire_errors::WireErrors;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tonic::Status;
 use tower::{Layer, Service};
 
+use crate::domain::Error;
 use crate::transport::status;
 
 /// A server whose every error has a reason.
@@ -46,10 +47,24 @@ where
     fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
         // Cheap to clone: the path is a part of the head that was read.
         let (uri, answered) = (request.uri().clone(), self.answered.clone());
-        let response = tokio::time::timeout(self.timeout, self.inner.call(request));
+        let deadline = match client_timeout(request.headers()) {
+            Ok(deadline) => deadline,
+            Err(error) => {
+                return Box::pin(async move {
+                    let refused = status::from_error(&error).into_http();
+                    answered.count(uri.path(), refused.headers());
+                    Ok(refused)
+                });
+            }
+        };
+        let is_callers = deadline.is_some_and(|deadline| deadline <= self.timeout);
+        let timeout = deadline.map_or(self.timeout, |deadline| deadline.min(self.timeout));
+        let response = tokio::time::timeout(timeout, self.inner.call(request));
         Box::pin(async move {
             let Ok(response) = response.await else {
-                return Ok(status::timed_out(uri.path()).into_http());
+                let given_up = status::timed_out(uri.path(), is_callers).into_http();
+                answered.count(uri.path(), given_up.headers());
+                return Ok(given_up);
             };
             let response = response?;
             answered.count(uri.path(), response.headers());
@@ -62,6 +77,31 @@ where
                 _ => Ok(response),
             }
         })
+    }
+}
+
+/// How long the caller waits: `grpc-timeout`, of which the wire layer takes no notice where it is malformed.
+fn client_timeout(headers: &http::HeaderMap) -> Result<Option<Duration>, Error> {
+    const NAME: &str = "grpc-timeout";
+    let mut given = headers.get_all(NAME).iter();
+    let (Some(value), second) = (given.next(), given.next()) else { return Ok(None) };
+    let parse = || {
+        let (digits, unit) = value.to_str().ok()?.split_at_checked(value.len().checked_sub(1)?)?;
+        let is_number = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number: u64 = is_number.then(|| digits.parse().ok()).flatten()?;
+        Some(match unit {
+            "H" => Duration::from_secs(number * 3_600),
+            "M" => Duration::from_secs(number * 60),
+            "S" => Duration::from_secs(number),
+            "m" => Duration::from_millis(number),
+            "u" => Duration::from_micros(number),
+            "n" => Duration::from_nanos(number),
+            _ => return None,
+        })
+    };
+    match (parse(), second) {
+        (Some(timeout), None) => Ok(Some(timeout)),
+        _ => Err(Error::invalid(NAME, "must be given once, as 1 to 8 digits and one of H, M, S, m, u, n")),
     }
 }
 
@@ -123,6 +163,33 @@ mod tests {
             assert!(shown.contains(&line), "{line} in {shown}");
         }
         assert!(!shown.contains("made/up"), "{shown}");
+    }
+
+    #[test]
+    fn a_timeout_is_digits_and_a_unit_and_anything_else_is_refused_by_name() {
+        let parse = |values: &[&str]| {
+            let mut headers = http::HeaderMap::new();
+            for value in values {
+                headers.append("grpc-timeout", value.parse().unwrap());
+            }
+            client_timeout(&headers)
+        };
+        for (value, timeout) in [
+            ("1H", Duration::from_secs(3_600)),
+            ("2M", Duration::from_secs(120)),
+            ("99999999S", Duration::from_secs(99_999_999)),
+            ("5m", Duration::from_millis(5)),
+            ("0u", Duration::ZERO),
+            ("7n", Duration::from_nanos(7)),
+        ] {
+            assert_eq!(parse(&[value]).unwrap(), Some(timeout), "{value}");
+        }
+        assert_eq!(parse(&[]).unwrap(), None);
+        for values in
+            [&[""][..], &["S"], &["1"], &["1s"], &["-1S"], &["+1S"], &["1.5S"], &["123456789S"], &["1S", "1S"]]
+        {
+            assert!(parse(values).unwrap_err().to_string().starts_with("grpc-timeout: must be"), "{values:?}");
+        }
     }
 
     #[test]

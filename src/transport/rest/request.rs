@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
-use axum::http::header::{ACCEPT, HOST, ORIGIN};
+use axum::http::header::ACCEPT;
 use axum::http::{HeaderValue, Method, Request, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -32,7 +32,7 @@ pub async fn accompany(State(gateway): State<Gateway>, request: Request<Body>, n
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let answer = REQUEST_ID.scope(id.clone(), async {
-        if let Err(problem) = acceptable(&request).and_then(|()| from_allowed_origin(&request, &gateway)) {
+        if let Err(problem) = acceptable(&request) {
             return refuse(&path, &problem);
         }
         match tokio::time::timeout(gateway.options.request_timeout, next.run(request)).await {
@@ -68,22 +68,6 @@ fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
-}
-
-/// 403 where a page of another origin would change something. A browser sends simple requests without asking first, so a
-/// server on loopback is not out of reach of the pages that its user opens.
-fn from_allowed_origin(request: &Request<Body>, gateway: &Gateway) -> Result<(), Problem> {
-    let Some(origin) = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return Ok(()) };
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    let is_own = origin.split_once("://").is_some_and(|(_, of)| Some(of) == host);
-    let is_allowed = gateway.options.cors_origins.iter().any(|allowed| allowed == "*" || allowed == origin);
-    let changes_nothing = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if is_own || is_allowed || changes_nothing {
-        return Ok(());
-    }
-    let message = "pages of this origin may not write here; --cors-origins lists those that may";
-    Err(Problem::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message))
 }
 
 /// 406 where the client takes nothing that we have. No Accept header takes everything.

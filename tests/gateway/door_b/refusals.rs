@@ -64,7 +64,7 @@ async fn other_methods_and_other_representations_are_refused_on_every_route() {
 #[tokio::test]
 async fn a_run_id_that_no_run_can_have_is_refused_by_name() {
     let gateway = Gateway::start().await;
-    for id in ["%00", "%FF", "a%0Ab", "%C2%85", &"r".repeat(201)] {
+    for id in ["%00", "a%0Ab", "%C2%85", &"r".repeat(201)] {
         for end in ["", "/events", "/events/stream"] {
             let (status, answer) = gateway.get(&format!("/api/runs/{id}{end}")).await;
             assert_eq!((status, &answer["error"]["details"]["field"]), (422, &json!("sdk_run_id")), "{id}{end}");

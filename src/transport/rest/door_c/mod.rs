@@ -40,15 +40,18 @@ pub fn routes() -> OpenApiRouter<Gateway> {
 /// The `{id}` of a path as it came.
 type Id = Result<Path<String>, PathRejection>;
 
+fn text_of(path: Id) -> Result<String, Problem> {
+    path.map(|Path(text)| text).map_err(|rejection| Problem::malformed(rejection.body_text()))
+}
+
 /// The run of a path to which events are published, which may create it.
 fn new_run_id(path: Id) -> Result<RunId, Problem> {
-    let Ok(Path(text)) = path else { return Err(Problem::field("id", "must be UTF-8, percent-encoded")) };
-    Ok(RunId::parse(&text).map_err(|error| error.with_field("id"))?)
+    Ok(RunId::parse(&text_of(path)?).map_err(|error| error.with_field("id"))?)
 }
 
 /// The run of a path. An id that no run can have is not found, like any other id that no run has.
 fn run_id(path: Id) -> Result<RunId, Problem> {
-    let text = path.map(|Path(text)| text).unwrap_or_default();
+    let text = text_of(path)?;
     let not_found = |_| Error::RunNotFound { run_id: text.chars().take(200).collect() }.into();
     RunId::parse(&text).map_err(not_found)
 }

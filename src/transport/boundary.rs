@@ -1,0 +1,268 @@
+//! The outermost layer: what every request must be, whatever protocol it speaks, before anything else sees it.
+//!
+//! A browser sends some requests of any page to any server without asking first, and a name that an attacker owns can lead to a
+//! loopback address. So a server on loopback answers to names of loopback only, pages of other origins may write nothing, and
+//! gRPC is what no page can send: HTTP/2 with gRPC's own content type.
+
+use std::collections::HashMap;
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use percent_encoding::percent_decode_str;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use tower::{Layer, Service};
+
+use super::grpc::WholeMessages;
+use super::rest::{Problem, refuse};
+use super::status::DOMAIN;
+
+/// What is allowed besides what needs no permission.
+#[derive(Clone, Debug)]
+pub struct BoundaryOptions {
+    /// Whether only loopback names and [`allowed_hosts`](Self::allowed_hosts) are answered to.
+    pub is_loopback: bool,
+    /// Names, with or without a port, by which the server may be called; `*` for any.
+    pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may write; `*` for any.
+    pub allowed_origins: Vec<String>,
+    /// The gRPC services, `package.Service`.
+    pub grpc_services: Vec<&'static str>,
+    /// Largest gRPC message, bytes.
+    pub max_message_bytes: usize,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Boundary<S> {
+    inner: S,
+    options: Arc<BoundaryOptions>,
+}
+
+impl<S> Boundary<S> {
+    /// Around all services and routes.
+    pub fn layer(options: BoundaryOptions) -> impl Layer<S, Service = Self> + Clone {
+        let options = Arc::new(options);
+        tower::layer::layer_fn(move |inner| Self { inner, options: Arc::clone(&options) })
+    }
+}
+
+impl<S> Service<Request<Body>> for Boundary<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<Ready<Result<Self::Response, Self::Error>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_grpc = is_grpc_type(request.headers());
+        match self.options.check(&request, is_grpc) {
+            Ok(()) if is_grpc => {
+                let max = self.options.max_message_bytes;
+                Either::Right(self.inner.call(request.map(|body| Body::new(WholeMessages::new(body, max)))))
+            }
+            Ok(()) => Either::Right(self.inner.call(request)),
+            Err(problem) => {
+                metrics::counter!("runlog_refused_requests_total", "reason" => problem.reason).increment(1);
+                let is_grpc = is_grpc && request.version() == Version::HTTP_2;
+                Either::Left(ready(Ok(match is_grpc {
+                    true => as_status(&problem).into_http(),
+                    false => refuse(request.uri().path(), &problem).map(Body::new),
+                })))
+            }
+        }
+    }
+}
+
+impl BoundaryOptions {
+    fn check(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), Problem> {
+        let authority = authority(request)?;
+        if !self.is_allowed_host(&authority) {
+            let message = "the server is not called by this name; --allowed-hosts lists those besides loopback";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "HOST_NOT_ALLOWED", message));
+        }
+        self.check_origin(request, &authority)?;
+        self.check_protocol(request, is_grpc)?;
+        match percent_decode_str(request.uri().path()).decode_utf8() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Problem::malformed("the path must be UTF-8, percent-encoded")),
+        }
+    }
+
+    fn is_allowed_host(&self, authority: &Authority) -> bool {
+        if !self.is_loopback && self.allowed_hosts.is_empty() {
+            return true;
+        }
+        let host = authority.host();
+        let is_listed = |allowed: &String| {
+            allowed == "*" || allowed.eq_ignore_ascii_case(host) || allowed.eq_ignore_ascii_case(authority.as_str())
+        };
+        is_loopback_name(host) || self.allowed_hosts.iter().any(is_listed)
+    }
+
+    /// Pages of other origins may read what CORS lets them read, and write nothing.
+    fn check_origin(&self, request: &Request<Body>, authority: &Authority) -> Result<(), Problem> {
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let (Some(origin), second) = (origins.next(), origins.next()) else { return Ok(()) };
+        let (Ok(origin), None) = (origin.to_str(), second) else {
+            return Err(Problem::field("Origin", "must be given once, in visible ASCII characters"));
+        };
+        let changes_nothing = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let is_listed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(origin);
+        let scheme = request.uri().scheme_str().unwrap_or("http");
+        if changes_nothing || is_own(origin, scheme, authority) || self.allowed_origins.iter().any(is_listed) {
+            return Ok(());
+        }
+        let message = "pages of this origin may not write here; --cors-origins lists those that may";
+        Err(Problem::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message))
+    }
+
+    fn check_protocol(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), Problem> {
+        if !is_grpc && !self.is_grpc_path(request.uri().path()) {
+            return Ok(());
+        }
+        if is_grpc && request.version() == Version::HTTP_2 {
+            return match *request.method() {
+                Method::POST => Ok(()),
+                _ => Err(Problem::method_not_allowed(request.method())),
+            };
+        }
+        let message = "gRPC is served over HTTP/2 with the content type application/grpc; the JSON gateway takes JSON";
+        Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
+    }
+
+    fn is_grpc_path(&self, path: &str) -> bool {
+        let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
+        service.is_some_and(|service| self.grpc_services.contains(&service))
+    }
+}
+
+/// By what name the server is called: HTTP/2's `:authority`, an absolute target, or the `Host` header, all the same.
+fn authority(request: &Request<Body>) -> Result<Authority, Problem> {
+    let refused = |problem: &str| Problem::new(StatusCode::BAD_REQUEST, "INVALID_HOST", format!("Host: {problem}"));
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err(refused("must be given once"));
+    }
+    let named: Option<Authority> = match host {
+        Some(host) => {
+            let parsed = Authority::try_from(host.as_bytes()).map_err(|_| refused("must be a name or an address"))?;
+            Some(parsed)
+        }
+        None => None,
+    };
+    let authority = match (request.uri().authority(), named) {
+        (Some(target), Some(named)) if *target != named => return Err(refused("must be the one of the target")),
+        (Some(target), _) => target.clone(),
+        (None, Some(named)) => named,
+        (None, None) => return Err(refused("must be given")),
+    };
+    if authority.host().is_empty() || authority.as_str().contains('@') {
+        return Err(refused("must be a name or an address"));
+    }
+    Ok(authority)
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether an origin is the server's own: scheme, host and port.
+fn is_own(origin: &str, scheme: &str, authority: &Authority) -> bool {
+    let Some((of_scheme, of)) = origin.split_once("://") else { return false };
+    let Ok(of) = Authority::try_from(of) else { return false };
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    of_scheme.eq_ignore_ascii_case(scheme)
+        && of.host().eq_ignore_ascii_case(authority.host())
+        && port(&of) == port(authority)
+}
+
+fn as_status(problem: &Problem) -> Status {
+    let code = match problem.status {
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        _ => Code::InvalidArgument,
+    };
+    let details = ErrorDetails::with_error_info(problem.reason, DOMAIN, HashMap::new());
+    Status::with_error_details(code, problem.text(), details)
+}
+
+/// `application/grpc`, with or without the name of a format, and not gRPC-web.
+fn is_grpc_type(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(CONTENT_TYPE) else { return false };
+    let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_the_servers_own_by_scheme_host_and_port() {
+        let own = |origin: &str, host: &str| is_own(origin, "http", &host.parse().unwrap());
+        for (origin, host) in [
+            ("http://localhost:7800", "localhost:7800"),
+            ("http://LOCALHOST:7800", "localhost:7800"),
+            ("http://localhost", "localhost:80"),
+            ("http://[::1]:1", "[::1]:1"),
+        ] {
+            assert!(own(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("https://localhost:7800", "localhost:7800"),
+            ("http://localhost:7801", "localhost:7800"),
+            ("http://localhost", "localhost:7800"),
+            ("http://evil.example", "localhost:7800"),
+            ("http://localhost.evil.example:7800", "localhost:7800"),
+            ("null", "localhost:7800"),
+            ("localhost:7800", "localhost:7800"),
+            ("http://", "localhost:7800"),
+        ] {
+            assert!(!own(origin, host), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_loopback_is_localhost_or_an_address_of_it() {
+        for name in ["localhost", "LocalHost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]"] {
+            assert!(is_loopback_name(name), "{name}");
+        }
+        for name in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::]", "0.0.0.0", ""]
+        {
+            assert!(!is_loopback_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn grpc_web_and_other_types_are_no_grpc() {
+        let is_grpc = |content_type: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+            is_grpc_type(&headers)
+        };
+        for content_type in ["application/grpc", "application/grpc+proto", "application/grpc; charset=utf-8"] {
+            assert!(is_grpc(content_type), "{content_type}");
+        }
+        for content_type in ["application/grpc-web", "application/grpc-web+proto", "text/plain", "application/json", ""]
+        {
+            assert!(!is_grpc(content_type), "{content_type}");
+        }
+        assert!(!is_grpc_type(&HeaderMap::new()));
+    }
+}
