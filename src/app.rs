@@ -2,8 +2,8 @@
 
 mod upkeep;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use axum::http::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
@@ -21,6 +22,7 @@ use tonic_health::server::HealthReporter;
 use tower::Layer;
 
 use crate::config::{NotifyOption, ServeOptions, StoreUrl};
+use crate::domain::Error;
 use crate::pb;
 use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
@@ -72,6 +74,12 @@ pub enum StartError {
     /// The server broke while it served.
     #[error("serving failed: {0}")]
     Serve(#[from] tonic::transport::Error),
+    /// A defect ended what writes to the store.
+    #[error(
+        "a task of the store has ended by a defect, which the log has; nothing can be stored or followed until the server is \
+         started again"
+    )]
+    StoreDefect,
 }
 
 /// A server that is bound and whose store is open, but that does not serve yet.
@@ -128,10 +136,14 @@ impl Server {
             Some(_) => tracing::info!(address = %self.address, "serving out of PostgreSQL"),
             None => tracing::info!(address = %self.address, data = %self.options.store.data.display(), "serving"),
         }
+        let mut has_defect = false;
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
             ended = &mut serving => Some(ended),
-            never = follow_store(&health, &self.service) => match never {},
+            () = follow_store(&health, &self.service) => {
+                has_defect = true;
+                None
+            }
         };
         set_health(&health, ServingStatus::NotServing).await;
         self.draining.cancel();
@@ -160,7 +172,7 @@ impl Server {
         } else {
             tracing::warn!(timeout_ms = self.options.drain_timeout_ms, "drained: calls that went on were cut");
         }
-        Ok(())
+        if has_defect { Err(StartError::StoreDefect) } else { Ok(()) }
     }
 
     fn boundary(&self) -> BoundaryOptions {
@@ -240,6 +252,10 @@ const GRPC_SERVICES: [&str; 5] = [
     tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
 ];
 
+/// How often health looks whether the store is ready, and how long it waits for the answer.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What health tells about: the server as a whole, and each service.
 const HEALTH_OF: [&str; 3] = ["", EVENT_SERVICE, RUN_SERVICE];
 
@@ -249,11 +265,36 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-/// Says NOT_SERVING from the moment on in which the store is lost.
-async fn follow_store(health: &HealthReporter, service: &Service) -> Infallible {
-    service.store_lost().await;
-    set_health(health, ServingStatus::NotServing).await;
-    std::future::pending().await
+/// Makes health say what readiness says. Returns when nothing can ever be stored again by this process.
+async fn follow_store(health: &HealthReporter, service: &Service) {
+    let mut looks = tokio::time::interval(HEALTH_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut lost = pin!(service.store_lost());
+    let mut was_ready = true;
+    loop {
+        tokio::select! {
+            error = &mut lost => {
+                set_health(health, ServingStatus::NotServing).await;
+                if matches!(error, Error::StoreLost { .. }) {
+                    // Whoever looks after the files finds the server, and what it has to say.
+                    std::future::pending::<()>().await;
+                }
+                return;
+            }
+            _ = looks.tick() => {
+                let ready = tokio::time::timeout(HEALTH_PATIENCE, service.ready()).await;
+                let problem = ready.unwrap_or(Err(Error::StoreUnavailable)).err();
+                match &problem {
+                    Some(error) if was_ready => tracing::warn!(reason = error.reason(), %error, "not ready"),
+                    None if !was_ready => tracing::info!("ready again"),
+                    _ => continue,
+                }
+                was_ready = problem.is_none();
+                let status = if was_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+                set_health(health, status).await;
+            }
+        }
+    }
 }
 
 /// Ends the watches, after what they were told last.

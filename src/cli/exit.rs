@@ -19,6 +19,7 @@ Exit codes:
   65  the input was refused (INVALID_ARGUMENT, OUT_OF_RANGE)
   66  not found
   69  the server is unavailable or cannot be reached; OUTCOME_UNKNOWN: the input may be stored
+  70  the server ended itself by a defect, which its log tells of
   73  conflict with what is stored (ALREADY_EXISTS, ABORTED, FAILED_PRECONDITION)
   75  too much at the moment, try again later (RESOURCE_EXHAUSTED)
   76  the server is damaged or speaks another protocol (DATA_LOSS, INTERNAL, UNIMPLEMENTED)
@@ -49,6 +50,8 @@ pub enum Exit {
     NotFound = 66,
     /// Cannot be reached.
     Unavailable = 69,
+    /// A defect ended the server.
+    Defect = 70,
     /// Conflict with what is stored.
     Conflict = 73,
     /// Try again later.

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::demo;
 use super::exit::{Exit, Failure};
-use crate::app::Server;
+use crate::app::{Server, StartError};
 use crate::config::{LogFormat, ServeOptions};
 
 /// The options of `runlog serve`.
@@ -33,7 +33,10 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     let server = Server::bind(&options).await.map_err(cannot_start)?;
     let address = server.local_addr();
     let demo = args.demo.then(|| tokio::spawn(demo::run(address, stop.clone())));
-    let served = server.run(stop.clone()).await.map_err(|error| Failure::new(Exit::Other, error.to_string()));
+    let served = server.run(stop.clone()).await.map_err(|error| {
+        let exit = if matches!(error, StartError::StoreDefect) { Exit::Defect } else { Exit::Other };
+        Failure::new(exit, error.to_string())
+    });
     stop.cancel();
     if let Some(demo) = demo {
         // It ends with `stop`; what it has to say about the server going away is not worth telling.

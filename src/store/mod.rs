@@ -9,6 +9,7 @@ pub mod postgres;
 mod queue;
 mod run_row;
 pub mod sqlite;
+mod tasks;
 
 pub use import::{Import, Recorded};
 pub use queue::QueueOptions;
@@ -255,14 +256,12 @@ pub trait Store: Send + Sync + 'static {
     /// Identifies the feed; the same for as long as the data lives.
     fn feed_id(&self) -> FeedId;
 
-    /// Whether the store answers.
+    /// Whether the store answers and takes what is published, as far as the last publishes tell.
     async fn ready(&self) -> Result<()>;
 
-    /// Resolves when the data is lost beneath the store, with the `StoreLost` that every call fails with from then on: it
-    /// never serves again. A store to which that cannot happen never resolves it.
-    async fn lost(&self) -> Error {
-        std::future::pending().await
-    }
+    /// Resolves when the store never serves again: when the data is lost beneath it, with the `StoreLost` that every call fails
+    /// with from then on; and with `Internal` when one of its tasks has ended by a defect.
+    async fn lost(&self) -> Error;
 
     /// Finishes what was accepted and releases the store. Later appends fail with `ShuttingDown`.
     async fn close(&self);

@@ -1,6 +1,7 @@
 //! The way of appends to the one task that commits them: bounded by events and bytes, taken out in groups.
 
 mod level;
+mod progress;
 mod reply;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::domain::{Error, Result};
 
 use super::{Append, Receipt};
 pub use level::Level;
+use progress::Progress;
 pub use reply::Replies;
 use reply::Reply;
 
@@ -61,6 +63,7 @@ const EVENT_BYTES: usize = 256;
 pub struct Queue {
     requests: mpsc::Sender<Request>,
     level: Arc<Level>,
+    progress: Arc<Progress>,
     bytes: Arc<Semaphore>,
     options: QueueOptions,
     closing: CancellationToken,
@@ -70,6 +73,7 @@ pub struct Queue {
 pub struct Waiting {
     requests: mpsc::Receiver<Request>,
     level: Arc<Level>,
+    progress: Arc<Progress>,
     options: QueueOptions,
     closing: CancellationToken,
     /// Whether the last group held more than one append.
@@ -77,7 +81,6 @@ pub struct Waiting {
 }
 
 /// What is to be committed together.
-#[derive(Default)]
 pub struct Group {
     /// In the order in which they were accepted.
     pub appends: Vec<Append>,
@@ -94,14 +97,16 @@ impl Queue {
         let bytes = Arc::new(Semaphore::new(options.queue_bytes));
         let closing = CancellationToken::new();
         let level = Arc::new(Level::new(closing.clone()));
+        let progress = Arc::<Progress>::default();
         let waiting = Waiting {
             requests,
+            progress: Arc::clone(&progress),
             level: Arc::clone(&level),
             options: options.clone(),
             closing: closing.clone(),
             had_company: false,
         };
-        (Self { requests: sender, level, bytes, options, closing }, waiting)
+        (Self { requests: sender, level, progress, bytes, options, closing }, waiting)
     }
 
     /// See [`Store::submit`](super::Store::submit).
@@ -168,9 +173,9 @@ impl Queue {
         })?
     }
 
-    /// Whether the other end is there.
+    /// Whether the other end is there and gets on.
     pub fn check(&self) -> Result<()> {
-        if self.requests.is_closed() { Err(self.gone()) } else { Ok(()) }
+        if self.requests.is_closed() { Err(self.gone()) } else { self.progress.check() }
     }
 
     /// From now on nothing is accepted; what was accepted is still taken out.
@@ -205,7 +210,7 @@ impl Waiting {
             }
         };
         self.level.fall();
-        let mut group = Group::default();
+        let mut group = self.group();
         group.add(first);
         self.take(&mut group);
         // The first one woke us, maybe before the others that the same round of the runtime brings. Where there were others
@@ -221,10 +226,14 @@ impl Waiting {
     /// The same, once so many wait, while the committer does something else. Dropping the future takes nothing out.
     pub async fn next_of(&mut self, appends: usize) -> Group {
         self.level.reach(appends).await;
-        let mut group = Group::default();
+        let mut group = self.group();
         self.take(&mut group);
         self.had_company = group.appends.len() > 1;
         group
+    }
+
+    fn group(&self) -> Group {
+        Group { appends: Vec::new(), replies: Replies::new(Arc::clone(&self.progress)), events: 0, bytes: 0 }
     }
 
     /// Takes what is there, up to the bounds of a commit.

@@ -112,6 +112,10 @@ impl Store for Unreliable {
         self.inner.ready().await
     }
 
+    async fn lost(&self) -> Error {
+        self.inner.lost().await
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

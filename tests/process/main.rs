@@ -21,6 +21,7 @@ mod disk_errors;
 mod disk_full;
 mod drain;
 mod fan_out;
+mod health;
 mod leaks;
 mod lost_files;
 mod owners;

@@ -106,6 +106,10 @@ impl Store for Counting {
         self.store.ready().await
     }
 
+    async fn lost(&self) -> Error {
+        self.store.lost().await
+    }
+
     async fn close(&self) {
         self.store.close().await;
     }

@@ -91,6 +91,7 @@ macro_rules! contract {
                 what_the_listener_hears_is_what_is_stored, the_listener_hears_before_the_producer_and_in_order,
                 the_feed_has_every_event_once_in_commit_order, positions_go_on_after_reopen,
                 nothing_is_told_where_nothing_is_new, the_feed_id_stays,
+                a_task_that_ends_by_a_defect_is_noticed_and_a_close_is_none,
             }
         }
     };

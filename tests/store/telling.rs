@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use runlog::domain::{Event, RunStatus, Scope, record};
 use runlog::store::{Commit, CommitListener, SharedStore, Store};
@@ -135,4 +136,27 @@ pub async fn the_feed_id_stays(bed: impl Bed) {
     let id = store.feed_id();
     store.close().await;
     assert_eq!(bed.opened().await.feed_id(), id);
+}
+
+/// Ends the committer as a defect would.
+struct Panics;
+
+impl CommitListener for Panics {
+    fn committed(&self, _: Commit) {
+        panic!("a defect in the commit path");
+    }
+}
+
+pub async fn a_task_that_ends_by_a_defect_is_noticed_and_a_close_is_none(bed: impl Bed) {
+    let store = bed.opened().await;
+    let mut lost = Box::pin(store.lost());
+    assert!(futures_util::poll!(&mut lost).is_pending());
+    store.close().await;
+    assert!(futures_util::poll!(&mut lost).is_pending());
+    let store = bed.store(Tuning::default(), Arc::new(Panics)).await;
+    // The event may be stored; what told of it is gone.
+    let _ = store.append(append("r", vec![event("x")])).await;
+    let lost = tokio::time::timeout(Duration::from_secs(60), store.lost()).await;
+    assert_eq!(lost.unwrap().reason(), "INTERNAL");
+    assert_eq!(reason(store.ready().await), "INTERNAL");
 }

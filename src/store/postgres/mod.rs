@@ -44,7 +44,8 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope};
+use crate::store::tasks::Tasks;
 
 use super::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
@@ -104,6 +105,7 @@ pub struct PostgresStore {
     queue: Queue,
     readers: Readers,
     feed_id: FeedId,
+    vital: Tasks,
     tasks: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -161,7 +163,12 @@ impl Store for PostgresStore {
 
     async fn ready(&self) -> Result<()> {
         open::answers(&self.readers).await.map_err(Fault::into_error)?;
-        self.queue.check()
+        if self.vital.are_well() { self.queue.check() } else { Err(Error::Internal) }
+    }
+
+    async fn lost(&self) -> Error {
+        self.vital.defect().await;
+        Error::Internal
     }
 
     async fn close(&self) {

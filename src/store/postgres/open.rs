@@ -12,6 +12,7 @@ use crate::domain::FeedId;
 use crate::store::CommitListener;
 use crate::store::inspect::Schema;
 use crate::store::queue::Queue;
+use crate::store::tasks::Tasks;
 
 use super::check::{DOES_NOT_FLUSH, OpenError, Target};
 use super::committer::Committer;
@@ -73,14 +74,15 @@ impl PostgresStore {
         let retry = options.retry;
         let writer = Writer::new(options, connect, session, first);
         let committer = Committer { writer, teller, retry, failing_since: None, is_away: false };
-        let follower = tokio::spawn(follower.run());
-        let tasks = tokio::spawn(async move {
+        let vital = Tasks::default();
+        let follower = vital.spawn(follower.run());
+        let tasks = vital.spawn(async move {
             committer.run(waiting).await;
             if let Err(cause) = follower.await {
                 tracing::error!(%cause, "the follower did not end cleanly");
             }
         });
-        Ok(Self { queue, readers, feed_id, tasks: tokio::sync::Mutex::new(Some(tasks)) })
+        Ok(Self { queue, readers, feed_id, vital, tasks: tokio::sync::Mutex::new(Some(tasks)) })
     }
 }
 

@@ -1,10 +1,14 @@
 //! Where the outcomes of appends go.
 
+use std::sync::Arc;
+
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::domain::event::Appended;
 use crate::domain::{Error, Result};
 use crate::store::Import;
+
+use super::progress::Progress;
 
 /// Where one outcome goes; the append's place in the queue is free after that. Dropped without an outcome, it says what is
 /// known.
@@ -20,7 +24,10 @@ pub struct Reply {
 
 /// Where the outcomes of a group go.
 #[derive(Debug, Default)]
-pub struct Replies(Vec<Reply>);
+pub struct Replies {
+    replies: Vec<Reply>,
+    progress: Arc<Progress>,
+}
 
 impl Reply {
     /// Of an append that waits.
@@ -54,21 +61,28 @@ impl Drop for Reply {
 }
 
 impl Replies {
+    /// Of a group that the committer takes now.
+    pub fn new(progress: Arc<Progress>) -> Self {
+        progress.taken();
+        Self { replies: Vec::new(), progress }
+    }
+
     /// Adds one, whose append the committer takes.
     pub fn take(&mut self, mut reply: Reply) {
         reply.is_taken = true;
-        self.0.push(reply);
+        self.replies.push(reply);
     }
 
     /// For how many appends.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.replies.len()
     }
 
     /// Tells the outcomes, in the order of the appends.
     pub fn answer(self, outcomes: Vec<Result<Appended>>) {
-        assert_eq!(self.0.len(), outcomes.len(), "each append has an outcome");
-        for (reply, outcome) in self.0.into_iter().zip(outcomes) {
+        assert_eq!(self.replies.len(), outcomes.len(), "each append has an outcome");
+        self.progress.answered(&outcomes);
+        for (reply, outcome) in self.replies.into_iter().zip(outcomes) {
             reply.answer(outcome);
         }
     }
@@ -76,8 +90,6 @@ impl Replies {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::sync::Semaphore;
 
     use super::*;

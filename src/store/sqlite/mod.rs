@@ -47,6 +47,7 @@ use tokio::task::JoinHandle;
 
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope};
+use crate::store::tasks::Tasks;
 
 use super::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
@@ -91,6 +92,7 @@ impl SqliteOptions {
 /// The store. Make it with [`SqliteStore::open`].
 pub struct SqliteStore {
     queue: Queue,
+    tasks: Tasks,
     readers: SqlitePool,
     tail: Arc<Tail>,
     ids: Arc<Ids>,
@@ -163,11 +165,14 @@ impl Store for SqliteStore {
     async fn ready(&self) -> Result<()> {
         self.watch.look()?;
         sqlx::query("SELECT 1").execute(&self.readers).await.map_err(error::from_sqlx)?;
-        self.queue.check()
+        if self.tasks.are_well() { self.queue.check() } else { Err(Error::Internal) }
     }
 
     async fn lost(&self) -> Error {
-        self.watch.lost().await
+        tokio::select! {
+            error = self.watch.lost() => error,
+            () = self.tasks.defect() => Error::Internal,
+        }
     }
 
     async fn close(&self) {

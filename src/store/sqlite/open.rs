@@ -9,6 +9,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use crate::domain::{FeedId, Result};
 use crate::store::CommitListener;
 use crate::store::queue::Queue;
+use crate::store::tasks::Tasks;
 
 use super::committer::Committer;
 use super::growth::Growth;
@@ -63,6 +64,7 @@ impl SqliteStore {
             async || SqliteConnection::connect_with(&options_behind).await.map_err(|e| describe(&path, e));
         let keeper = connect_behind().await?;
         let checkpoints = Checkpoints::start(connect_behind().await?).await.map_err(|e| describe(&path, e))?;
+        let tasks = Tasks::default();
         let watch = Arc::new(FileWatch::new(&path)?);
         let watching = watch::run(Arc::clone(&watch), Arc::clone(&lock), checkpoints.requests());
         let (queue, waiting) = Queue::new(options.queue.clone());
@@ -80,13 +82,14 @@ impl SqliteStore {
             upkeep,
             stale: false,
             watch: Arc::clone(&watch),
-            watching: tokio::spawn(watching),
+            watching: tasks.spawn(watching),
             _lock: Arc::clone(&lock),
         };
         let committer = Committer { planner, writer };
-        let committer = tokio::spawn(committer.run(waiting));
+        let committer = tasks.spawn(committer.run(waiting));
         Ok(Self {
             queue,
+            tasks,
             readers,
             tail,
             ids,

@@ -1,0 +1,119 @@
+//! Whether the committer gets on with what it takes: what readiness asks, beside whether the store answers readers.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::event::Appended;
+use crate::domain::{Code, Error, Result};
+
+/// How long a group may be in hand before the store counts as stuck.
+const MAX_COMMIT_TIME: Duration = Duration::from_secs(5);
+
+/// How long a failure counts where no commit follows. After that the next publish shows how it is.
+const FAILURE_COUNTS: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Progress(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Groups that were taken and not answered.
+    in_hand: usize,
+    /// Since when the first of them is the first.
+    since: Option<Instant>,
+    /// Why the last group was not stored, and when.
+    failure: Option<(Error, Instant)>,
+}
+
+impl Progress {
+    /// A group was taken.
+    pub fn taken(&self) {
+        self.change(|state| {
+            state.in_hand += 1;
+            state.since.get_or_insert_with(Instant::now);
+        });
+    }
+
+    /// A group has these outcomes.
+    pub fn answered(&self, outcomes: &[Result<Appended>]) {
+        let failure = outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|error| is_of_store(error)));
+        let is_stored = outcomes.iter().any(Result::is_ok);
+        self.change(|state| {
+            state.in_hand = state.in_hand.saturating_sub(1);
+            state.since = (state.in_hand > 0).then(Instant::now);
+            if let Some(error) = failure {
+                state.failure = Some((error.clone(), Instant::now()));
+            } else if is_stored {
+                state.failure = None;
+            }
+        });
+    }
+
+    /// Fails where publishes cannot be stored now, as far as the last ones tell.
+    pub fn check(&self) -> Result<()> {
+        self.change(|state| match (&state.failure, state.since) {
+            (_, Some(since)) if since.elapsed() > MAX_COMMIT_TIME => Err(Error::StoreUnavailable),
+            (Some((error, at)), _) if at.elapsed() < FAILURE_COUNTS => Err(error.clone()),
+            _ => Ok(()),
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Whether an error says something about the store, not about the append.
+fn is_of_store(error: &Error) -> bool {
+    let is_of_store = matches!(error.code(), Code::Unavailable | Code::DataLoss | Code::Internal);
+    (is_of_store || matches!(error, Error::StoreFull)) && !matches!(error, Error::ShuttingDown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RunStatus;
+
+    fn stored() -> Vec<Result<Appended>> {
+        vec![Ok(Appended { events: Vec::new(), status: RunStatus::Running, last_seq: 1 })]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_is_in_hand_for_too_long_makes_the_store_unready_until_it_is_answered() {
+        let progress = Progress::default();
+        progress.taken();
+        tokio::time::advance(MAX_COMMIT_TIME).await;
+        assert!(progress.check().is_ok());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(progress.check().unwrap_err().reason(), "STORE_UNAVAILABLE");
+        progress.taken();
+        progress.answered(&stored());
+        assert!(progress.check().is_ok(), "the next one has its own time");
+        tokio::time::advance(2 * MAX_COMMIT_TIME).await;
+        assert!(progress.check().is_err());
+        progress.answered(&stored());
+        assert!(progress.check().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_of_the_store_counts_for_a_while_or_until_something_is_stored() {
+        let progress = Progress::default();
+        let answered = |outcomes: &[Result<Appended>]| {
+            progress.taken();
+            progress.answered(outcomes);
+        };
+        answered(&[Err(Error::StoreFull)]);
+        assert_eq!(progress.check().unwrap_err().reason(), "STORE_FULL");
+        answered(&[Err(Error::RunChanged { run_id: "r".to_owned() })]);
+        assert_eq!(progress.check().unwrap_err().reason(), "STORE_FULL", "a refusal says nothing about the store");
+        answered(&stored());
+        assert!(progress.check().is_ok());
+        answered(&[Err(Error::OutcomeUnknown)]);
+        assert_eq!(progress.check().unwrap_err().reason(), "OUTCOME_UNKNOWN");
+        tokio::time::advance(FAILURE_COUNTS).await;
+        assert!(progress.check().is_ok());
+    }
+}

@@ -1,0 +1,57 @@
+//! The tasks without which a store cannot serve. One that ends by a panic is noticed: the process lives on, but nothing would
+//! ever be stored, or told of, again.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+use futures_util::FutureExt;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The tasks of one store.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    defect: CancellationToken,
+}
+
+impl Tasks {
+    /// Starts one.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let defect = self.defect.clone();
+        tokio::spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                defect.cancel();
+                resume_unwind(panic);
+            }
+        })
+    }
+
+    /// Resolves when one of them has ended by a panic.
+    pub async fn defect(&self) {
+        self.defect.cancelled().await;
+    }
+
+    /// Whether none of them has.
+    pub fn are_well(&self) -> bool {
+        !self.defect.is_cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_is_aborted_is_no_defect_and_one_that_panics_is() {
+        let tasks = Tasks::default();
+        let mut defect = Box::pin(tasks.defect());
+        tasks.spawn(async {}).await.unwrap();
+        let endless = tasks.spawn(std::future::pending());
+        endless.abort();
+        assert!(endless.await.unwrap_err().is_cancelled());
+        assert!(poll!(&mut defect).is_pending() && tasks.are_well());
+        assert!(tasks.spawn(async { panic!("a defect") }).await.is_err());
+        assert!(poll!(&mut defect).is_ready() && !tasks.are_well());
+    }
+}
