@@ -32,3 +32,4 @@ mod transfer;
 mod transfer_foreign;
 mod transfer_refusals;
 mod upkeep;
+mod wal;

@@ -41,6 +41,11 @@ const LONG_BYTES: i64 = 16 << 20;
 /// those who are in it have left, which is a page's time: who comes while it waits reads the database itself.
 const MAX_BYTES: i64 = 64 << 20;
 
+/// How long it waits for that, milliseconds, and how long for anything else. A reader of another program may hold its transaction
+/// for hours: then commits go on, the log grows, and it is tried again after a pause.
+const RESTART_PATIENCE_MS: u32 = 100;
+const USUAL_PATIENCE_MS: u32 = 5_000;
+
 /// While the task moves.
 const MOVING: i64 = -1;
 
@@ -104,9 +109,10 @@ impl Checkpoints {
         self.backoff.record(&moved);
     }
 
-    async fn move_rest(&mut self, writer: &mut SqliteConnection) -> sqlx::Result<()> {
-        if move_pages(writer, self.page_bytes).await? > MAX_BYTES {
-            sqlx::query("PRAGMA wal_checkpoint(RESTART)").execute(writer).await?;
+    async fn move_rest(&mut self, writer: &mut SqliteConnection) -> Result<(), NotMoved> {
+        let bytes = move_pages(writer, self.page_bytes).await?;
+        if bytes > MAX_BYTES && !restart(writer).await? {
+            return Err(NotMoved::Held { bytes });
         }
         self.length.store(0, Ordering::Release);
         Ok(())
@@ -119,6 +125,31 @@ impl Checkpoints {
             tracing::error!(%cause, "the task that moves the write-ahead log did not end cleanly");
         }
     }
+}
+
+/// Why the log is longer than its bound.
+#[derive(Debug, thiserror::Error)]
+enum NotMoved {
+    #[error(transparent)]
+    Failed(#[from] sqlx::Error),
+    #[error(
+        "another program has had a read transaction open for long; the write-ahead log has {bytes} bytes and grows"
+    )]
+    Held { bytes: i64 },
+}
+
+/// Lets the log begin anew with the next commit. Returns whether those who are in it left in time.
+async fn restart(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    set_patience(connection, RESTART_PATIENCE_MS).await?;
+    let restarted: sqlx::Result<(bool, i64, i64)> =
+        sqlx::query_as("PRAGMA wal_checkpoint(RESTART)").fetch_one(&mut *connection).await;
+    set_patience(connection, USUAL_PATIENCE_MS).await?;
+    restarted.map(|(is_busy, ..)| !is_busy)
+}
+
+async fn set_patience(connection: &mut SqliteConnection, milliseconds: u32) -> sqlx::Result<()> {
+    let set = format!("PRAGMA busy_timeout = {milliseconds}");
+    sqlx::query(sqlx::AssertSqlSafe(set)).execute(connection).await.map(drop)
 }
 
 /// Moves all, and waits for those who read and write.
