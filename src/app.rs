@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -137,6 +138,7 @@ impl Server {
             None => tracing::info!(address = %self.address, data = %self.options.store.data.display(), "serving"),
         }
         let mut has_defect = false;
+        notify(NotifyState::Ready);
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
             ended = &mut serving => Some(ended),
@@ -145,6 +147,7 @@ impl Server {
                 None
             }
         };
+        notify(NotifyState::Stopping);
         set_health(&health, ServingStatus::NotServing).await;
         self.draining.cancel();
         // A health watch has no end of its own; it would hold the drain up to the deadline.
@@ -265,6 +268,13 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
+/// Says it to systemd, where that has started the process and asked for it.
+fn notify(state: NotifyState<'_>) {
+    if let Err(cause) = sd_notify::notify(&[state]) {
+        tracing::debug!(%cause, "systemd could not be notified");
+    }
+}
+
 /// Makes health say what readiness says. Returns when nothing can ever be stored again by this process.
 async fn follow_store(health: &HealthReporter, service: &Service) {
     let mut looks = tokio::time::interval(HEALTH_INTERVAL);
@@ -282,6 +292,7 @@ async fn follow_store(health: &HealthReporter, service: &Service) {
                 return;
             }
             _ = looks.tick() => {
+                notify(NotifyState::Watchdog);
                 let ready = tokio::time::timeout(HEALTH_PATIENCE, service.ready()).await;
                 let problem = ready.unwrap_or(Err(Error::StoreUnavailable)).err();
                 match &problem {

@@ -33,6 +33,37 @@ async fn the_service_starts_with_the_example_and_ends_by_its_signal() {
     server.stop(unit.get("KillSignal").map_or("SIGTERM", |signals| &signals[0])).await;
 }
 
+/// systemd restarts a service of which it hears nothing.
+#[tokio::test]
+async fn systemd_hears_of_the_start_of_every_second_and_of_the_end() {
+    let unit = settings();
+    assert_eq!((&*unit["Type"][0], &*unit["WatchdogSec"][0]), ("notify", "30s"));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let mut environment = environment(&unit, "");
+    environment.insert("NOTIFY_SOCKET".to_owned(), path.to_str().unwrap().to_owned());
+    let words: Vec<String> = unit["ExecStart"][0].split_whitespace().map(str::to_owned).collect();
+    let server = Served::start(&words, &environment).await;
+    let hears = async |expected: &str| {
+        let heard = async {
+            let mut message = [0; 256];
+            loop {
+                let length = socket.recv(&mut message).await.unwrap();
+                if std::str::from_utf8(&message[..length]).unwrap().lines().any(|line| line == expected) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), heard).await.expect(expected);
+    };
+    for expected in ["READY=1", "WATCHDOG=1", "WATCHDOG=1"] {
+        hears(expected).await;
+    }
+    server.stop("SIGTERM").await;
+    hears("STOPPING=1").await;
+}
+
 #[test]
 fn the_data_lie_in_the_one_directory_that_may_be_written() {
     let unit = settings();
