@@ -243,8 +243,8 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_MAX_CONNECTIONS", help_heading = "Connections", default_value = "20000",
           value_parser = within(1..=1_000_000))]
     pub max_connections: usize,
-    /// Most connections of one address at a time (1 to 1,000,000); more are closed. Half of --max-connections by default;
-    /// behind a proxy from whose address all come, as many.
+    /// Most connections of one address at a time (1 to 1,000,000); more are closed. Where it is
+    /// not given: half of --max-connections. Behind a proxy from whose address all come give as many as those.
     #[arg(long, env = "RUNLOG_MAX_CONNECTIONS_PER_ADDRESS", help_heading = "Connections", value_name = "CONNECTIONS",
           value_parser = within(1..=1_000_000))]
     pub max_connections_per_address: Option<usize>,

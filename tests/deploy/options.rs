@@ -16,9 +16,11 @@ const HEAD: &str = "\
 ";
 
 /// What an option is shown with that has no default.
-const EXAMPLES: [(&str, &str); 3] = [
+const EXAMPLES: [(&str, &str); 5] = [
     ("RUNLOG_STORE", "postgres://runlog:password@db.example.com:5432/runlog?sslmode=verify-full"),
     ("RUNLOG_INSECURE_NO_AUTH", "false"),
+    ("RUNLOG_ALLOWED_HOSTS", "runlog.internal,runlog.internal:7800"),
+    ("RUNLOG_MAX_CONNECTIONS_PER_ADDRESS", "10000"),
     ("RUNLOG_CORS_ORIGINS", "https://app.example.com,https://admin.example.com"),
 ];
 
