@@ -78,12 +78,19 @@ impl Service {
         if self.is_draining() {
             return Err(Error::ShuttingDown);
         }
-        self.store.ready().await
+        self.store_ready().await
+    }
+
+    /// In a task of its own: whoever asks may give up, and the connection that the look has must not go back to the others with
+    /// an answer that is still to come.
+    async fn store_ready(&self) -> Result<()> {
+        let store = Arc::clone(&self.store);
+        tokio::spawn(async move { store.ready().await }).await.unwrap_or(Err(Error::Internal))
     }
 
     /// The kind of the store, and whether it answers.
     pub async fn store_health(&self) -> (&'static str, Result<()>) {
-        (self.store.kind(), self.store.ready().await)
+        (self.store.kind(), self.store_ready().await)
     }
 
     /// Resolves when the store can never serve again, with the reason.

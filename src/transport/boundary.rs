@@ -89,11 +89,11 @@ where
 impl BoundaryOptions {
     fn check(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), Problem> {
         let authority = authority(request)?;
-        if !self.is_allowed_host(&authority) {
+        if authority.as_ref().is_some_and(|authority| !self.is_allowed_host(authority)) {
             let message = "the server is not called by this name; --allowed-hosts lists those besides loopback";
             return Err(Problem::new(StatusCode::FORBIDDEN, "HOST_NOT_ALLOWED", message));
         }
-        self.check_origin(request, &authority)?;
+        self.check_origin(request, authority.as_ref())?;
         self.check_protocol(request, is_grpc)?;
         match percent_decode_str(request.uri().path()).decode_utf8() {
             Ok(_) => Ok(()),
@@ -109,11 +109,13 @@ impl BoundaryOptions {
         let is_listed = |allowed: &String| {
             allowed == "*" || allowed.eq_ignore_ascii_case(host) || allowed.eq_ignore_ascii_case(authority.as_str())
         };
-        is_loopback_name(host) || self.allowed_hosts.iter().any(is_listed)
+        // No name of an attacker's is an address, and probes call machines by theirs.
+        let is_address = !self.is_loopback && address_of(host).is_some();
+        is_address || is_loopback_name(host) || self.allowed_hosts.iter().any(is_listed)
     }
 
     /// Pages of other origins may read what CORS lets them read, and write nothing.
-    fn check_origin(&self, request: &Request<Body>, authority: &Authority) -> Result<(), Problem> {
+    fn check_origin(&self, request: &Request<Body>, authority: Option<&Authority>) -> Result<(), Problem> {
         let mut origins = request.headers().get_all(ORIGIN).iter();
         let (Some(origin), second) = (origins.next(), origins.next()) else { return Ok(()) };
         let (Ok(origin), None) = (origin.to_str(), second) else {
@@ -122,7 +124,8 @@ impl BoundaryOptions {
         let changes_nothing = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let is_listed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(origin);
         let scheme = request.uri().scheme_str().unwrap_or("http");
-        if changes_nothing || is_own(origin, scheme, authority) || self.allowed_origins.iter().any(is_listed) {
+        let is_own = authority.is_some_and(|authority| is_own(origin, scheme, authority));
+        if changes_nothing || is_own || self.allowed_origins.iter().any(is_listed) {
             return Ok(());
         }
         let message = "pages of this origin may not write here; --cors-origins lists those that may";
@@ -149,8 +152,9 @@ impl BoundaryOptions {
     }
 }
 
-/// By what name the server is called: HTTP/2's `:authority`, an absolute target, or the `Host` header, all the same.
-fn authority(request: &Request<Body>) -> Result<Authority, Problem> {
+/// By what name the server is called: HTTP/2's `:authority`, an absolute target, or the `Host` header, all the same. Only HTTP/1.0,
+/// which no browser speaks, may name none.
+fn authority(request: &Request<Body>) -> Result<Option<Authority>, Problem> {
     let refused = |problem: &str| Problem::new(StatusCode::BAD_REQUEST, "INVALID_HOST", format!("Host: {problem}"));
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
@@ -168,18 +172,22 @@ fn authority(request: &Request<Body>) -> Result<Authority, Problem> {
         (Some(target), Some(named)) if *target != named => return Err(refused("must be the one of the target")),
         (Some(target), _) => target.clone(),
         (None, Some(named)) => named,
+        (None, None) if request.version() == Version::HTTP_10 => return Ok(None),
         (None, None) => return Err(refused("must be given")),
     };
     if authority.host().is_empty() || authority.as_str().contains('@') {
         return Err(refused("must be a name or an address"));
     }
-    Ok(authority)
+    Ok(Some(authority))
 }
 
 fn is_loopback_name(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost")
+        || address_of(host).is_some_and(|address| address.to_canonical().is_loopback())
+}
+
+fn address_of(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 /// Whether an origin is the server's own: scheme, host and port.
@@ -239,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_name_of_loopback_is_localhost_or_an_address_of_it() {
-        for name in ["localhost", "LocalHost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]"] {
+        for name in ["localhost", "LocalHost", "localhost.", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]"] {
             assert!(is_loopback_name(name), "{name}");
         }
         for name in

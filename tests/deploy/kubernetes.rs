@@ -45,11 +45,16 @@ async fn the_container_starts_and_passes_each_probe() {
     let args = container["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
     let environment = environment(&objects, &database.url());
     let server = Served::start(&Dockerfile::load().command(Some(args)), &environment).await;
-    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
-        let grpc = &container[probe]["grpc"];
-        assert_eq!(grpc["port"], container["ports"][0]["containerPort"], "{probe}");
-        let service = grpc["service"].as_str().unwrap_or_default();
-        assert_eq!(server.health(service).await, ServingStatus::Serving, "{probe}");
+    let port = &container["ports"][0]["containerPort"];
+    let ready = &container["readinessProbe"]["grpc"];
+    assert_eq!(&ready["port"], port);
+    assert_eq!(server.health(ready["service"].as_str().unwrap()).await, ServingStatus::Serving);
+    // Not by gRPC health, which is about the store: while the database is away no pod may be killed for it.
+    for probe in ["startupProbe", "livenessProbe"] {
+        let alive = &container[probe]["httpGet"];
+        assert_eq!(&alive["port"], port, "{probe}");
+        let url = format!("http://{}{}", server.address, alive["path"].as_str().unwrap());
+        assert_eq!(reqwest::get(url).await.unwrap().text().await.unwrap(), r#"{"status":"live"}"#, "{probe}");
     }
     server.stop("SIGTERM").await;
 }

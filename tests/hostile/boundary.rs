@@ -109,7 +109,23 @@ async fn on_loopback_only_names_of_loopback_and_allowed_ones_are_answered_to() {
         let (status, error) = get(hosts).await;
         assert_eq!(status, "400", "{hosts:?}: {error}");
     }
+    let answer = exchange(server.address, b"GET /health/live HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200 "), "probes of balancers name no host: {answer}");
     assert_eq!(runs(&server).await, 0);
+}
+
+#[tokio::test]
+async fn on_other_addresses_listed_names_are_answered_to_and_every_address_since_probes_call_by_it() {
+    let data = Data::new();
+    let options = ["--insecure-no-auth", "--allowed-hosts", "runlog.internal"];
+    let server = Server::at("0.0.0.0:0", &data.file(), &options).await;
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.address.port()));
+    for (host, status) in [("10.1.2.3:7800", 200), ("[fd00::1]", 200), ("runlog.internal", 200), ("evil.example", 403)]
+    {
+        let head = format!("GET /health/live HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = exchange(address, head.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
 }
 
 #[tokio::test]

@@ -152,9 +152,14 @@ impl Server {
         Self::of(Process::serve(data, options)).await
     }
 
+    /// At this address.
+    pub async fn at(listen: &str, data: &Path, options: &[&str]) -> Self {
+        Self::of(Process::serve_at(listen, data, options)).await
+    }
+
     /// Where another one was before, for clients that look for it there.
     pub async fn again_at(address: SocketAddr, data: &Path) -> Self {
-        Self::of(Process::serve_at(&address.to_string(), data, &[])).await
+        Self::at(&address.to_string(), data, &[]).await
     }
 
     /// `runlog serve` over a PostgreSQL database.

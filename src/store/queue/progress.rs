@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::event::Appended;
-use crate::domain::{Code, Error, Result};
+use crate::domain::{Error, Result};
 
 /// How long a group may be in hand before the store counts as stuck.
 const MAX_COMMIT_TIME: Duration = Duration::from_secs(5);
@@ -39,15 +39,15 @@ impl Progress {
 
     /// A group has these outcomes.
     pub fn answered(&self, outcomes: &[Result<Appended>]) {
-        let failure = outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|error| is_of_store(error)));
         let is_stored = outcomes.iter().any(Result::is_ok);
+        let failure = outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|error| is_of_store(error)));
         self.change(|state| {
             state.in_hand = state.in_hand.saturating_sub(1);
             state.since = (state.in_hand > 0).then(Instant::now);
-            if let Some(error) = failure {
-                state.failure = Some((error.clone(), Instant::now()));
-            } else if is_stored {
+            if is_stored {
                 state.failure = None;
+            } else if let Some(error) = failure {
+                state.failure = Some((error.clone(), Instant::now()));
             }
         });
     }
@@ -66,10 +66,11 @@ impl Progress {
     }
 }
 
-/// Whether an error says something about the store, not about the append.
+/// Whether an error says something about the store. `StoreDamaged` and `Internal` may be the matter of one run, whose producers must
+/// not make the server unready for all others.
 fn is_of_store(error: &Error) -> bool {
-    let is_of_store = matches!(error.code(), Code::Unavailable | Code::DataLoss | Code::Internal);
-    (is_of_store || matches!(error, Error::StoreFull)) && !matches!(error, Error::ShuttingDown)
+    use Error::{OutcomeUnknown, StoreFull, StoreLost, StoreReadOnly, StoreUnavailable};
+    matches!(error, OutcomeUnknown | StoreFull | StoreLost { .. } | StoreReadOnly | StoreUnavailable)
 }
 
 #[cfg(test)]
@@ -111,6 +112,10 @@ mod tests {
         assert_eq!(progress.check().unwrap_err().reason(), "STORE_FULL", "a refusal says nothing about the store");
         answered(&stored());
         assert!(progress.check().is_ok());
+        answered(&[Err(Error::StoreDamaged)]);
+        answered(&[Err(Error::Internal)]);
+        answered(&[Err(Error::StoreUnavailable), stored().remove(0)]);
+        assert!(progress.check().is_ok(), "one run is not the store");
         answered(&[Err(Error::OutcomeUnknown)]);
         assert_eq!(progress.check().unwrap_err().reason(), "OUTCOME_UNKNOWN");
         tokio::time::advance(FAILURE_COUNTS).await;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
@@ -18,9 +18,8 @@ const HEAD_BYTES: usize = 5;
 pub struct WholeMessages<B> {
     body: B,
     max_message_bytes: usize,
-    /// What has come of a message that is not there yet.
-    part: VecDeque<Bytes>,
-    part_bytes: usize,
+    /// What has come of a message that is not there yet; copied, since a frame keeps the whole buffer that it was read into.
+    part: BytesMut,
     /// What may be handed on, which begins where a message does.
     whole: VecDeque<Bytes>,
     /// What ends the body.
@@ -30,47 +29,40 @@ pub struct WholeMessages<B> {
 impl<B> WholeMessages<B> {
     /// A message that declares more than the bound is handed on as it comes, for the decoder to refuse it by its head.
     pub fn new(body: B, max_message_bytes: usize) -> Self {
-        let (part, whole) = (VecDeque::new(), VecDeque::new());
-        Self { body, max_message_bytes, part, part_bytes: 0, whole, end: None }
+        Self { body, max_message_bytes, part: BytesMut::new(), whole: VecDeque::new(), end: None }
     }
 
-    /// Takes in what has come, and moves the messages that are whole now.
-    fn take(&mut self, data: Bytes) {
-        self.part_bytes += data.len();
-        self.part.push_back(data);
-        while let Some(bytes) = self.whole_bytes() {
-            self.move_on(bytes);
-        }
-    }
-
-    /// The size of the first message with its head, if it is there or is none to wait for.
-    fn whole_bytes(&self) -> Option<usize> {
-        let mut head = [0; HEAD_BYTES];
-        if self.part_bytes < HEAD_BYTES {
-            return None;
-        }
-        let mut bytes = self.part.iter().flatten();
-        head.iter_mut().zip(&mut bytes).for_each(|(to, from)| *to = *from);
-        let length = usize::try_from(u32::from_be_bytes([head[1], head[2], head[3], head[4]])).unwrap_or(usize::MAX);
-        if length > self.max_message_bytes {
-            return Some(self.part_bytes);
-        }
-        let message = HEAD_BYTES + length;
-        (self.part_bytes >= message).then_some(message)
-    }
-
-    fn move_on(&mut self, mut bytes: usize) {
-        self.part_bytes -= bytes;
-        while bytes > 0
-            && let Some(first) = self.part.front_mut()
-        {
-            if first.len() > bytes {
-                self.whole.push_back(first.split_to(bytes));
-                return;
+    /// Takes in what has come, and hands on the messages that are whole now.
+    fn take(&mut self, mut data: Bytes) {
+        if self.part.is_empty() {
+            let whole = self.whole_bytes(&data);
+            if whole > 0 {
+                self.whole.push_back(data.split_to(whole));
             }
-            bytes -= first.len();
-            self.whole.extend(self.part.pop_front());
+            self.part.extend_from_slice(&data);
+            return;
         }
+        self.part.extend_from_slice(&data);
+        let whole = self.whole_bytes(&self.part);
+        if whole > 0 {
+            self.whole.push_back(self.part.split_to(whole).freeze());
+        }
+    }
+
+    /// With how many bytes the last message ends that is there, or is none to wait for. What is given begins with a message.
+    fn whole_bytes(&self, data: &[u8]) -> usize {
+        let mut whole = 0;
+        while let Some(([_, length @ ..], _)) = data[whole..].split_first_chunk::<HEAD_BYTES>() {
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+            if length > self.max_message_bytes {
+                return data.len();
+            }
+            if data.len() - whole < HEAD_BYTES + length {
+                break;
+            }
+            whole += HEAD_BYTES + length;
+        }
+        whole
     }
 }
 
@@ -102,9 +94,11 @@ where
                 None => None,
             };
             // The decoder says what is wrong with a message that has no end.
-            let rest = std::mem::take(&mut self.part);
-            self.whole.extend(rest);
-            (self.part_bytes, self.end) = (0, ended);
+            if !self.part.is_empty() {
+                let rest = std::mem::take(&mut self.part).freeze();
+                self.whole.push_back(rest);
+            }
+            self.end = ended;
         }
     }
 
@@ -114,5 +108,69 @@ where
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use http_body_util::{BodyExt, StreamBody};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAX: usize = 40;
+
+    /// The frames of a body that comes in these pieces and then ends, or never does.
+    fn frames(pieces: &[Vec<u8>], ends: bool) -> Vec<Bytes> {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece)))).collect();
+        let stream = tokio_stream::iter(pieces);
+        let mut body: Pin<Box<dyn Body<Data = Bytes, Error = Status>>> = match ends {
+            true => Box::pin(WholeMessages::new(StreamBody::new(stream), MAX)),
+            false => {
+                let endless = tokio_stream::StreamExt::chain(stream, tokio_stream::pending());
+                Box::pin(WholeMessages::new(StreamBody::new(endless), MAX))
+            }
+        };
+        let mut frames = Vec::new();
+        while let Some(Some(frame)) = body.frame().now_or_never() {
+            frames.push(frame.unwrap().into_data().unwrap());
+        }
+        frames
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_is_handed_on_as_soon_as_it_is_whole_and_nothing_before(
+            lengths in prop::collection::vec(0..=MAX, 0..6), cut in 0_usize..6, sizes in prop::collection::vec(1_usize..30, 1..40),
+        ) {
+            let mut sent = Vec::new();
+            for (number, length) in (0_u8..).zip(&lengths) {
+                sent.push(0);
+                sent.extend(u32::try_from(*length).unwrap().to_be_bytes());
+                sent.extend(std::iter::repeat_n(number, *length));
+            }
+            let whole = sent.len();
+            // The beginning of one more.
+            sent.extend(&[0, 0, 0, 0, 9, 1][..cut]);
+            let mut rest = &sent[..];
+            let mut pieces = Vec::new();
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, after) = rest.split_at((*size).min(rest.len()));
+                pieces.push(piece.to_vec());
+                rest = after;
+            }
+            prop_assert_eq!(frames(&pieces, false).concat(), &sent[..whole]);
+            prop_assert_eq!(frames(&pieces, true).concat(), sent, "at the end the decoder sees what is left");
+        }
+    }
+
+    #[test]
+    fn a_message_that_declares_too_much_is_handed_on_for_the_decoder_to_refuse() {
+        let head = vec![0, 0, 0, 0, u8::try_from(MAX).unwrap() + 1];
+        assert_eq!(frames(std::slice::from_ref(&head), false).concat(), head);
     }
 }

@@ -50,11 +50,9 @@ where
         let deadline = match client_timeout(request.headers()) {
             Ok(deadline) => deadline,
             Err(error) => {
-                return Box::pin(async move {
-                    let refused = status::from_error(&error).into_http();
-                    answered.count(uri.path(), refused.headers());
-                    Ok(refused)
-                });
+                // The method may be made up.
+                counter("none", INVALID_ARGUMENT).increment(1);
+                return Box::pin(async move { Ok(status::from_error(&error).into_http()) });
             }
         };
         let is_callers = deadline.is_some_and(|deadline| deadline <= self.timeout);
@@ -132,8 +130,9 @@ impl Answered {
     }
 }
 
-/// `tonic::Code::Unimplemented`, as the header has it.
+/// `tonic::Code::Unimplemented` and `InvalidArgument`, as the header has them.
 const UNIMPLEMENTED: &str = "12";
+const INVALID_ARGUMENT: &str = "3";
 
 fn counter(method: &str, code: &str) -> metrics::Counter {
     metrics::counter!("runlog_grpc_requests_total", "method" => method.to_owned(), "code" => code.to_owned())
@@ -193,7 +192,8 @@ mod tests {
     }
 
     #[test]
-    fn the_code_of_unimplemented_is_tonics() {
+    fn the_codes_are_tonics() {
         assert_eq!(UNIMPLEMENTED, (tonic::Code::Unimplemented as i32).to_string());
+        assert_eq!(INVALID_ARGUMENT, (tonic::Code::InvalidArgument as i32).to_string());
     }
 }
