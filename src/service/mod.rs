@@ -81,7 +81,7 @@ impl Service {
         self.store_ready().await
     }
 
-    /// In a task of its own: whoever asks may give up, and the connection that the look has must not go back to the others with
+    /// In a task of its own: the caller may give up, and the connection that the look has must not go back to the others with
     /// an answer that is still to come.
     async fn store_ready(&self) -> Result<()> {
         let store = Arc::clone(&self.store);

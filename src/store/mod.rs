@@ -256,7 +256,7 @@ pub trait Store: Send + Sync + 'static {
     /// Identifies the feed; the same for as long as the data lives.
     fn feed_id(&self) -> FeedId;
 
-    /// Whether the store answers and takes what is published, as far as the last publishes tell.
+    /// Whether the store answers and takes what is published, judged by the last publishes.
     async fn ready(&self) -> Result<()>;
 
     /// Resolves when the store never serves again: when the data is lost beneath it, with the `StoreLost` that every call fails

@@ -1,5 +1,5 @@
 //! The tasks without which a store cannot serve. One that ends by a panic is noticed: the process lives on, but nothing would
-//! ever be stored, or told of, again.
+//! ever be stored or announced again.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 

@@ -154,7 +154,7 @@ pub async fn a_task_that_ends_by_a_defect_is_noticed_and_a_close_is_none(bed: im
     store.close().await;
     assert!(futures_util::poll!(&mut lost).is_pending());
     let store = bed.store(Tuning::default(), Arc::new(Panics)).await;
-    // The event may be stored; what told of it is gone.
+    // The event may be stored; the task that announces it is gone.
     let _ = store.append(append("r", vec![event("x")])).await;
     let lost = tokio::time::timeout(Duration::from_secs(60), store.lost()).await;
     assert_eq!(lost.unwrap().reason(), "INTERNAL");

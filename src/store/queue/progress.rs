@@ -52,7 +52,7 @@ impl Progress {
         });
     }
 
-    /// Fails where publishes cannot be stored now, as far as the last ones tell.
+    /// Fails where publishes cannot be stored now, judged by the last ones.
     pub fn check(&self) -> Result<()> {
         self.change(|state| match (&state.failure, state.since) {
             (_, Some(since)) if since.elapsed() > MAX_COMMIT_TIME => Err(Error::StoreUnavailable),

@@ -30,7 +30,7 @@ pub fn identity(metadata: &Metadata) -> Identity {
 /// dropped after the last connection is closed.
 #[derive(Debug)]
 pub struct FileLock {
-    // In this order: whoever gets a lock file must find no handle of the database that is still to be closed.
+    // In this order: the next owner of a lock file must find no handle of the database that is still to be closed.
     database: Held,
     _beside: Vec<Held>,
 }

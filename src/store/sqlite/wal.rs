@@ -42,7 +42,7 @@ const LONG_BYTES: i64 = 16 << 20;
 const MAX_BYTES: i64 = 64 << 20;
 
 /// How long it waits for that, milliseconds, and how long for anything else. A reader of another program may hold its transaction
-/// for hours: then commits go on, the log grows, and it is tried again after a pause.
+/// for hours: then commits continue, the log grows, and it is tried again after a pause.
 const RESTART_PATIENCE_MS: u32 = 100;
 const USUAL_PATIENCE_MS: u32 = 5_000;
 
@@ -138,7 +138,7 @@ enum NotMoved {
     Held { bytes: i64 },
 }
 
-/// Lets the log begin anew with the next commit. Returns whether those who are in it left in time.
+/// Makes the next commit start the log from its beginning. Returns whether those who are in it left in time.
 async fn restart(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
     set_patience(connection, RESTART_PATIENCE_MS).await?;
     let restarted: sqlx::Result<(bool, i64, i64)> =
