@@ -83,16 +83,12 @@ async fn ready(server: &Server) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
-/// What a fault may take: a look at the names finds it before the next acknowledgement, one into the files a moment later.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    AtOnce,
-    WithinASecond,
-}
+/// How long events may be acknowledged after a loss.
+const BOUND: Duration = Duration::from_secs(1);
 
 /// Takes away the files of a server while somebody publishes, and looks at all that is promised then. Returns the server, and
 /// how many events were acknowledged.
-async fn loses(name: &Path, found: Found, fault: impl FnOnce(), problem: &str) -> (Server, usize) {
+async fn loses(name: &Path, fault: impl FnOnce(), problem: &str) -> (Server, usize) {
     let server = Server::start(name).await;
     let mut health = HealthClient::new(server.channel().await);
     let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
@@ -117,9 +113,8 @@ async fn loses(name: &Path, found: Found, fault: impl FnOnce(), problem: &str) -
     eventually("a refusal", async || publish(&mut events, 0).await.is_err()).await;
     let published = publisher.stop().await;
 
-    let bound = fault_ended + if found == Found::AtOnce { Duration::ZERO } else { Duration::from_secs(1) };
-    let late = published.acked.iter().filter(|(_, began)| *began > bound).count();
-    assert_eq!(late, 0, "nothing that was sent after the loss is acknowledged");
+    let late = published.acked.iter().filter(|(_, began)| *began > fault_ended + BOUND).count();
+    assert_eq!(late, 0, "nothing that was sent a second after the loss is acknowledged");
     // What was on its way to the disk meanwhile.
     let is_open = |(_, (_, reason)): &&(Instant, (Code, String))| reason == "OUTCOME_UNKNOWN";
     assert!(published.refused.iter().filter(is_open).count() <= 1);
@@ -163,7 +158,7 @@ async fn has_all(name: &Path, acked: usize) {
 async fn a_server_whose_file_is_deleted_acknowledges_nothing_more_and_says_why() {
     let data = Data::new();
     let file = data.file();
-    let (server, _) = loses(&file, Found::AtOnce, || fs::remove_file(&file).unwrap(), "deleted or moved").await;
+    let (server, _) = loses(&file, || fs::remove_file(&file).unwrap(), "deleted or moved").await;
     // Another file of that name changes nothing.
     File::create(&file).unwrap();
     is_refused(&server, "deleted or moved").await;
@@ -176,7 +171,7 @@ async fn a_server_whose_file_is_deleted_acknowledges_nothing_more_and_says_why()
 async fn a_server_whose_file_is_moved_away_serves_it_again_after_a_restart_only() {
     let data = Data::new();
     let (file, away) = (data.file(), data.directory().join("away.db"));
-    let (server, acked) = loses(&file, Found::AtOnce, || fs::rename(&file, &away).unwrap(), "deleted or moved").await;
+    let (server, acked) = loses(&file, || fs::rename(&file, &away).unwrap(), "deleted or moved").await;
     fs::rename(&away, &file).unwrap();
     is_refused(&server, "deleted or moved").await;
     assert!(is_in(&server, ServingStatus::NotServing).await);
@@ -192,7 +187,7 @@ async fn a_server_whose_file_is_replaced_acknowledges_nothing_more_and_leaves_th
     server.terminate().await;
     server.ended().await;
     let before = fs::read(&other).unwrap();
-    let (server, _) = loses(&file, Found::AtOnce, || fs::rename(&other, &file).unwrap(), "replaced").await;
+    let (server, _) = loses(&file, || fs::rename(&other, &file).unwrap(), "replaced").await;
     server.terminate().await;
     server.ended().await;
     assert!(fs::read(&file).unwrap() == before, "nothing was written to it");
@@ -206,7 +201,7 @@ async fn a_server_whose_link_leads_to_another_file_acknowledges_nothing_more() {
     File::create(&other).unwrap();
     symlink(&file, &link).unwrap();
     symlink(&other, &new).unwrap();
-    let (server, acked) = loses(&link, Found::AtOnce, || fs::rename(&new, &link).unwrap(), "replaced").await;
+    let (server, acked) = loses(&link, || fs::rename(&new, &link).unwrap(), "replaced").await;
     server.kill().await;
     has_all(&file, acked).await;
 }
@@ -216,7 +211,7 @@ async fn a_server_whose_file_is_truncated_acknowledges_nothing_more() {
     let data = Data::new();
     let file = data.file();
     let truncate = || File::options().write(true).open(&file).unwrap().set_len(0).unwrap();
-    loses(&file, Found::AtOnce, truncate, "made shorter").await;
+    loses(&file, truncate, "made shorter").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,7 +222,7 @@ async fn a_server_whose_file_is_overwritten_acknowledges_nothing_a_second_later(
         use std::os::unix::fs::FileExt;
         File::options().write(true).open(&file).unwrap().write_all_at(&[0xa5; 4_096], 0).unwrap();
     };
-    loses(&file, Found::WithinASecond, overwrite, "overwritten").await;
+    loses(&file, overwrite, "overwritten").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,7 +60,7 @@ impl Writer {
         let Planned { outcomes, writes } = planned;
         let Some(mut writes) = writes else {
             // To repeat what is stored acknowledges it too.
-            return self.watch.look().map(|()| outcomes);
+            return self.watch.look_again().map(|()| outcomes);
         };
         self.watch.verdict()?;
         self.upkeep.unsealed.entries += writes.entries.len();
@@ -72,7 +72,7 @@ impl Writer {
             self.stale = true;
             return Err(if matches!(error, Error::OutcomeUnknown) { error } else { self.cause(error) });
         }
-        if self.watch.look().is_err() {
+        if self.watch.look_again().is_err() {
             self.stale = true;
             // It is committed to files that are lost, or were just before they were.
             return Err(Error::OutcomeUnknown);
