@@ -1,9 +1,9 @@
 //! The composition root: opens the store, wires the parts, binds the address, serves, drains.
 
+mod health;
 mod upkeep;
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +13,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
-use tonic_health::server::HealthReporter;
 use tower::Layer;
 
 use crate::config::{NotifyOption, ServeOptions, StoreUrl};
-use crate::domain::Error;
 use crate::pb;
 use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
@@ -119,7 +116,7 @@ impl Server {
     /// closed; every acknowledged event is in it.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartError> {
         let (health, health_service) = tonic_health::server::health_reporter();
-        set_health(&health, ServingStatus::Serving).await;
+        health::set(&health, ServingStatus::Serving).await;
         let routes = self.routes(health_service);
         let upkeep = tokio::spawn(measures::upkeep());
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
@@ -138,21 +135,21 @@ impl Server {
             None => tracing::info!(address = %self.address, data = %self.options.store.data.display(), "serving"),
         }
         let mut has_defect = false;
-        let watchdog = tokio::spawn(get_on());
-        notify(NotifyState::Ready);
+        let watchdog = tokio::spawn(health::get_on());
+        health::notify(NotifyState::Ready);
         let ended = tokio::select! {
             () = shutdown.cancelled() => None,
             ended = &mut serving => Some(ended),
-            () = follow_store(&health, &self.service) => {
+            () = health::follow_store(&health, &self.service) => {
                 has_defect = true;
                 None
             }
         };
-        notify(NotifyState::Stopping);
-        set_health(&health, ServingStatus::NotServing).await;
+        health::notify(NotifyState::Stopping);
+        health::set(&health, ServingStatus::NotServing).await;
         self.draining.cancel();
         // A health watch has no end of its own; it would hold the drain up to the deadline.
-        forget_health(health).await;
+        health::forget(health).await;
         let ended = match ended {
             Some(ended) => Ok(ended),
             None => tokio::time::timeout(self.options.drain_timeout(), &mut serving).await,
@@ -259,89 +256,6 @@ const GRPC_SERVICES: [&str; 5] = [
     tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
     tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
 ];
-
-/// How often health looks whether the store is ready, and how long it waits for the answer.
-const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
-const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
-
-/// So many looks in a row that are not answered in time make the server unready.
-const MAX_LATE_LOOKS: u32 = 3;
-
-/// What health tells about: the server as a whole, and each service.
-const HEALTH_OF: [&str; 3] = ["", EVENT_SERVICE, RUN_SERVICE];
-
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in HEALTH_OF {
-        health.set_service_status(service, status).await;
-    }
-}
-
-/// Says it to systemd, where that has started the process and asked for it.
-fn notify(state: NotifyState<'_>) {
-    if let Err(cause) = sd_notify::notify(&[state]) {
-        tracing::debug!(%cause, "systemd could not be notified");
-    }
-}
-
-/// Tells systemd every second that the process gets on, whatever its store does: what the store lacks a restart does not give it.
-async fn get_on() {
-    let mut ticks = tokio::time::interval(HEALTH_INTERVAL);
-    loop {
-        ticks.tick().await;
-        notify(NotifyState::Watchdog);
-    }
-}
-
-/// Makes health say what readiness says. Returns when nothing can ever be stored again by this process.
-async fn follow_store(health: &HealthReporter, service: &Service) {
-    let mut looks = tokio::time::interval(HEALTH_INTERVAL);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut lost = pin!(service.store_lost());
-    let (mut was_ready, mut late) = (true, 0);
-    loop {
-        tokio::select! {
-            error = &mut lost => {
-                set_health(health, ServingStatus::NotServing).await;
-                if matches!(error, Error::StoreLost { .. }) {
-                    // Whoever looks after the files finds the server, and what it has to say.
-                    std::future::pending::<()>().await;
-                }
-                return;
-            }
-            _ = looks.tick() => {
-                let problem = match tokio::time::timeout(HEALTH_PATIENCE, service.ready()).await {
-                    Ok(ready) => {
-                        late = 0;
-                        ready.err()
-                    }
-                    Err(_) => {
-                        late += 1;
-                        // Many readers at once keep a look waiting too.
-                        if was_ready && late < MAX_LATE_LOOKS {
-                            continue;
-                        }
-                        Some(Error::StoreUnavailable)
-                    }
-                };
-                match &problem {
-                    Some(error) if was_ready => tracing::warn!(reason = error.reason(), %error, "not ready"),
-                    None if !was_ready => tracing::info!("ready again"),
-                    _ => continue,
-                }
-                was_ready = problem.is_none();
-                let status = if was_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-                set_health(health, status).await;
-            }
-        }
-    }
-}
-
-/// Ends the watches, after what they were told last.
-async fn forget_health(mut health: HealthReporter) {
-    for service in HEALTH_OF {
-        health.clear_service_status(service).await;
-    }
-}
 
 async fn open_store(options: &ServeOptions, listener: Arc<dyn CommitListener>) -> Result<SharedStore, StartError> {
     Ok(match &options.store.url {

@@ -1,5 +1,5 @@
 //! Questions of one run, asked and answered at two replicas at the same time. A transaction that holds the row of the run decides
-//! who comes first.
+//! their order.
 
 use runlog::domain::RunStatus;
 use runlog::domain::projection::Lifecycle;
