@@ -20,7 +20,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tower::Layer;
 
-use crate::config::{NotifyOption, ServeOptions, StoreUrl};
+use crate::config::{CALL_BYTES, CONNECTION_BYTES, MemoryShares, NotifyOption, ServeOptions, StoreUrl};
 use crate::pb;
 use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
@@ -32,6 +32,7 @@ use crate::store::{CommitListener, QueueOptions, SharedStore};
 use crate::transport::boundary::{Boundary, BoundaryOptions};
 use crate::transport::connections::{self, MaxConnections};
 use crate::transport::grpc::{Dispatch, EventHandler, RunHandler, WireErrors};
+use crate::transport::memory::{Memory, MemoryOptions};
 use crate::transport::rest::{self, Gateway, GatewayOptions};
 use crate::transport::{measures, status};
 
@@ -88,21 +89,22 @@ pub struct Server {
     service: Service,
     draining: CancellationToken,
     options: ServeOptions,
+    memory_shares: MemoryShares,
 }
 
 impl Server {
     /// Checks the options, opens the store and binds the address.
     pub async fn bind(options: &ServeOptions) -> Result<Self, StartError> {
         options.validate()?;
-        let hub =
-            Arc::new(Hub::new(WindowLimits { events: options.hub_window_events, bytes: options.hub_window_bytes }));
+        let memory_shares = options.memory_shares()?;
+        let hub = Arc::new(Hub::new(window_limits(options, &memory_shares)));
         let bind_error = |cause| StartError::Bind { address: options.listen, cause };
         let listener = TcpListener::bind(options.listen).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
         let store = open_store(options, hub.clone()).await?;
         let draining = CancellationToken::new();
         let service = Service::new(store.clone(), hub, service_options(options), draining.clone());
-        Ok(Self { listener, address, store, service, draining, options: options.clone() })
+        Ok(Self { listener, address, store, service, draining, options: options.clone(), memory_shares })
     }
 
     /// The bound address, with the port that was chosen.
@@ -119,14 +121,21 @@ impl Server {
         health::set(&health, ServingStatus::Serving).await;
         let routes = self.routes(health_service);
         let upkeep = tokio::spawn(measures::upkeep());
+        let memory = Memory::new(memory_options(&self.options, &self.memory_shares));
+        let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = transport(&self.options)
-            .layer(Boundary::layer(self.boundary()))
+            .layer(Boundary::layer(self.boundary(), Arc::clone(&memory)))
             .layer(events)
             .add_routes(routes)
             .serve_with_incoming_shutdown(
-                connections::accept(self.listener, max_connections(&self.options), cut.clone()),
+                connections::accept(
+                    self.listener,
+                    max_connections(&self.options, &self.memory_shares),
+                    memory,
+                    cut.clone(),
+                ),
                 async move { draining.cancelled().await },
             );
         let mut serving = tokio::spawn(server);
@@ -165,6 +174,7 @@ impl Server {
         self.store.close().await;
         upkeep.abort();
         watchdog.abort();
+        watch.abort();
         match ended {
             Ok(served) => served?,
             Err(panic) => tracing::error!(%panic, "the server task panicked"),
@@ -184,6 +194,7 @@ impl Server {
             allowed_origins: self.options.cors_origins.clone(),
             grpc_services: GRPC_SERVICES.to_vec(),
             max_message_bytes: self.max_message_bytes(),
+            max_page_bytes: 2 * MAX_PAGE_BYTES,
         }
     }
 
@@ -289,8 +300,23 @@ fn postgres_options(options: &ServeOptions, url: &StoreUrl) -> PostgresOptions {
     }
 }
 
-fn max_connections(options: &ServeOptions) -> MaxConnections {
-    let of_all = options.max_connections;
+fn window_limits(options: &ServeOptions, shares: &MemoryShares) -> WindowLimits {
+    WindowLimits { events: options.hub_window_events, bytes: options.hub_window_bytes, all_bytes: shares.windows }
+}
+
+fn memory_options(options: &ServeOptions, shares: &MemoryShares) -> MemoryOptions {
+    MemoryOptions {
+        receive_bytes: shares.receive,
+        send_bytes: shares.send,
+        max_calls: shares.calls / CALL_BYTES,
+        call_bytes: CALL_BYTES,
+        connection_bytes: CONNECTION_BYTES,
+        max_silence: Duration::from_millis(options.stall_timeout_ms),
+    }
+}
+
+fn max_connections(options: &ServeOptions, shares: &MemoryShares) -> MaxConnections {
+    let of_all = options.connections_in(shares);
     MaxConnections { of_all, of_address: options.max_connections_per_address.unwrap_or(of_all.div_ceil(2)) }
 }
 

@@ -3,6 +3,7 @@
 //! A number carries its unit in its name. What one option allows is checked while it is parsed; what two options mean
 //! together is checked by [`ServeOptions::validate`].
 
+mod memory;
 mod store;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use clap::{Args, Command, FromArgMatches, ValueEnum};
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Limits, View};
 
+pub use memory::{CALL_BYTES, CONNECTION_BYTES, MemoryShares};
 pub use store::{StoreOptions, StoreUrl};
 
 const KIB: u64 = 1 << 10;
@@ -80,6 +82,12 @@ pub struct ServeOptions {
     /// What is logged: error, warn, info, debug, trace, or by module as in `info,runlog::store=debug`. Never payloads.
     #[arg(long, env = "RUNLOG_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
+
+    /// Memory that the server may take, bytes (192 MiB to 1 TiB), shared out to the queues, to requests, to answers, to recent
+    /// events, to connections and to calls; the program itself takes up to 64 MiB more. Where it is not given: half of
+    /// the machine's or the control group's.
+    #[arg(long, env = "RUNLOG_MAX_MEMORY_BYTES", value_name = "BYTES", value_parser = within(192 * MIB..=1_024 * GIB))]
+    pub max_memory_bytes: Option<usize>,
 
     /// Largest payload of one event, bytes of JSON text (2 to 64 MiB).
     #[arg(long, env = "RUNLOG_MAX_PAYLOAD_BYTES", help_heading = "Limits of a request", default_value = "1048576",
@@ -235,6 +243,11 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_REQUEST_TIMEOUT_MS", help_heading = "Connections", default_value = "30000",
           value_parser = within_ms(100..=600_000))]
     pub request_timeout_ms: u64,
+    /// How long a request may stand still while it is sent, and a connection whose client takes nothing of what it asked for,
+    /// milliseconds (1,000 to 3,600,000). A client that takes a little goes on.
+    #[arg(long, env = "RUNLOG_STALL_TIMEOUT_MS", help_heading = "Connections", default_value = "30000",
+          value_parser = within_ms(1_000..=3_600_000))]
+    pub stall_timeout_ms: u64,
     /// How long calls may go on after SIGTERM or SIGINT before they are cut, milliseconds (0 to 600,000).
     #[arg(long, env = "RUNLOG_DRAIN_TIMEOUT_MS", help_heading = "Connections", default_value = "10000",
           value_parser = within_ms(0..=600_000))]
@@ -283,7 +296,8 @@ impl ServeOptions {
         at_most(events, queue_events, "a request must fit into the empty queue")?;
         at_most(stream_window, connection_window, "one call must be able to use its window")?;
         let wait = ("--publish-wait-ms", self.publish_wait_ms);
-        at_most(wait, ("--request-timeout-ms", self.request_timeout_ms), "a publish must be able to wait")
+        at_most(wait, ("--request-timeout-ms", self.request_timeout_ms), "a publish must be able to wait")?;
+        self.memory_shares().map(drop)
     }
 
     /// What a request may hold.
@@ -404,6 +418,15 @@ fn within_ms(range: RangeInclusive<u64>) -> RangedU64ValueParser<u64> {
 mod tests {
     use super::*;
 
+    const NO_DEFAULT: [&str; 6] = [
+        "insecure-no-auth",
+        "allowed-hosts",
+        "cors-origins",
+        "max-connections-per-address",
+        "max-memory-bytes",
+        "store",
+    ];
+
     fn parse(args: &[&str]) -> Result<ServeOptions, clap::Error> {
         let command = ServeOptions::augment_args(Command::new("serve")).mut_args(|arg| arg.env(None::<&'static str>));
         let matches = command.try_get_matches_from([&["serve"], args].concat())?;
@@ -472,12 +495,7 @@ mod tests {
             let variable = format!("RUNLOG_{}", long.replace('-', "_").to_uppercase());
             assert!(help.contains(&format!("--{long}")), "{long}");
             assert!(help.contains(&format!("[env: {variable}")), "{variable}");
-            assert!(
-                !arg.get_default_values().is_empty()
-                    || ["insecure-no-auth", "allowed-hosts", "cors-origins", "max-connections-per-address", "store"]
-                        .contains(&long),
-                "{long}"
-            );
+            assert!(!arg.get_default_values().is_empty() || NO_DEFAULT.contains(&long), "{long}");
             assert!(arg.get_help().is_some_and(|help| !help.to_string().is_empty()), "{long}");
         }
     }

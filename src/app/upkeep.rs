@@ -28,8 +28,7 @@ impl Local {
     /// Opens the store, as a server would.
     pub async fn open(store: &StoreOptions) -> Result<Self, StartError> {
         let options = options_of(store)?;
-        let hub =
-            Arc::new(Hub::new(WindowLimits { events: options.hub_window_events, bytes: options.hub_window_bytes }));
+        let hub = Arc::new(Hub::new(WindowLimits { bytes: options.hub_window_bytes, ..Default::default() }));
         let store = open_store(&options, hub.clone()).await?;
         let service = Service::new(store.clone(), hub, service_options(&options), CancellationToken::new());
         let events = EventServiceServer::new(EventHandler::new(service.clone()));

@@ -6,6 +6,7 @@
 //! store; so the hub may forget anything at any time.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use crate::domain::{Chunk, Result, RunId, RunStatus, Scope};
 use crate::store::{Commit, CommitListener, Interest, Tip};
 
-use super::window::{Taken, Window};
+use super::window::{HeldBytes, Taken, Window};
 
 /// How much of the recent past each followed scope keeps.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +24,13 @@ pub struct WindowLimits {
     pub events: usize,
     /// Most record bytes; the newest chunk is kept in any case.
     pub bytes: usize,
+    /// Most bytes of all scopes together, with the forms that were made of them.
+    pub all_bytes: usize,
 }
 
 impl Default for WindowLimits {
     fn default() -> Self {
-        Self { events: 4_096, bytes: 4 << 20 }
+        Self { events: 4_096, bytes: 4 << 20, all_bytes: 256 << 20 }
     }
 }
 
@@ -48,6 +51,7 @@ const COPIED_CHUNK_BYTES: usize = 8 << 10;
 #[derive(Debug)]
 pub struct Hub {
     limits: WindowLimits,
+    held: HeldBytes,
     runs: Mutex<Runs>,
     feed: Mutex<Option<Followed>>,
 }
@@ -78,7 +82,7 @@ impl Hub {
     /// A hub whom nobody follows yet.
     #[must_use]
     pub fn new(limits: WindowLimits) -> Self {
-        Self { limits, runs: Mutex::default(), feed: Mutex::default() }
+        Self { limits, held: HeldBytes::default(), runs: Mutex::default(), feed: Mutex::default() }
     }
 
     /// Joins a scope: from now on nothing that is committed there goes unnoticed. Dropping the membership leaves.
@@ -92,6 +96,12 @@ impl Hub {
         Membership { hub: Arc::clone(self), scope: scope.clone(), channel, tip }
     }
 
+    /// Bytes of all windows, and of what readers still have of them.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
     /// How many runs are followed, for tests and metrics.
     #[must_use]
     pub fn followed_runs(&self) -> usize {
@@ -102,11 +112,14 @@ impl Hub {
 impl CommitListener for Hub {
     fn committed(&self, commit: Commit) {
         {
-            let runs = lock(&self.runs);
+            let mut runs = lock(&self.runs);
+            if self.held_bytes() > self.limits.all_bytes {
+                runs.forget_left();
+            }
             if !runs.by_id.is_empty() {
                 for run in commit.runs {
                     let Some(followed) = runs.by_id.get(&run.run_id) else { continue };
-                    followed.channel.tell(run.chunks, run.tip, self.limits);
+                    followed.channel.tell(run.chunks, run.tip, self);
                     if followed.members == 0 {
                         followed.channel.bound_left();
                     }
@@ -114,7 +127,7 @@ impl CommitListener for Hub {
             }
         }
         if let Some(followed) = &*lock(&self.feed) {
-            followed.channel.tell(commit.feed, commit.feed_tip, self.limits);
+            followed.channel.tell(commit.feed, commit.feed_tip, self);
         }
     }
 
@@ -148,14 +161,19 @@ impl Followed {
 }
 
 impl Channel {
-    fn tell(&self, chunks: Vec<Chunk>, tip: Tip, limits: WindowLimits) {
+    fn tell(&self, chunks: Vec<Chunk>, tip: Tip, hub: &Hub) {
         let mut window = lock(&self.window);
         for chunk in chunks {
             let is_small = chunk.data.len() <= COPIED_CHUNK_BYTES;
             let data = if is_small { Bytes::copy_from_slice(&chunk.data) } else { chunk.data };
-            window.push(Chunk { data, ..chunk });
+            window.push_counted(Chunk { data, ..chunk }, &hub.held);
         }
-        window.shrink(limits.events, limits.bytes);
+        window.shrink(hub.limits.events, hub.limits.bytes);
+        if hub.held_bytes() > hub.limits.all_bytes {
+            // Each window that grows gives up half, so that those that grow most give most.
+            let half = window.bytes() / 2;
+            window.shrink(usize::MAX, half);
+        }
         drop(window);
         self.tip.send_replace(tip);
     }
@@ -171,6 +189,12 @@ impl Channel {
 }
 
 impl Runs {
+    /// Windows that nobody reads go first.
+    fn forget_left(&mut self) {
+        self.left.clear();
+        self.by_id.retain(|_, followed| followed.is_followed());
+    }
+
     /// The last member of a run has left: its window is kept, as long as not too many were left after it.
     fn leave(&mut self, run_id: &RunId) {
         self.leaves += 1;

@@ -35,7 +35,7 @@ fn commit(chunks: Vec<Chunk>) -> Commit {
 }
 
 fn hub(events: usize) -> Arc<Hub> {
-    Arc::new(Hub::new(WindowLimits { events, bytes: 1 << 20 }))
+    Arc::new(Hub::new(WindowLimits { events, bytes: 1 << 20, ..Default::default() }))
 }
 
 fn scope() -> Scope {

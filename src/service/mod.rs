@@ -73,6 +73,13 @@ impl Service {
         Self { store, hub, options: Arc::new(options), subscriptions, read_ahead, draining }
     }
 
+    /// Bytes that the parts of the service hold, by name.
+    #[must_use]
+    pub fn held_bytes(&self) -> [(&'static str, usize); 3] {
+        let read_ahead = self.options.read_ahead_bytes.saturating_sub(self.read_ahead.available_permits());
+        [("queue", self.store.queued_bytes()), ("read_ahead", read_ahead), ("windows", self.hub.held_bytes())]
+    }
+
     /// Whether the store answers and the server does not drain.
     pub async fn ready(&self) -> Result<()> {
         if self.is_draining() {

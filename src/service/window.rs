@@ -1,6 +1,7 @@
 //! Neighbouring events of a scope in memory: what the hub keeps of the recent past, and what a reader has read ahead.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -18,18 +19,59 @@ pub struct Batch {
     /// The encoding of `runlog.v1.EventBatch`.
     pub data: Bytes,
     forms: [OnceLock<Bytes>; FORMS],
+    counted: Option<Counted>,
 }
+
+/// Bytes of all batches of a hub: with their other forms, and as long as any reader has them.
+pub type HeldBytes = Arc<AtomicUsize>;
+
+/// The bytes of one of them.
+#[derive(Debug)]
+struct Counted {
+    all: HeldBytes,
+    own: AtomicUsize,
+}
+
+impl Counted {
+    fn add(&self, bytes: usize) {
+        self.own.fetch_add(bytes, Relaxed);
+        self.all.fetch_add(bytes, Relaxed);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.all.fetch_sub(*self.own.get_mut(), Relaxed);
+    }
+}
+
+/// What a batch takes beside its bytes, about.
+const BATCH_BYTES: usize = 512;
 
 impl Batch {
     /// A batch of these records.
     #[must_use]
     pub fn new(sensitive: bool, data: Bytes) -> Self {
-        Self { sensitive, data, forms: Default::default() }
+        Self { sensitive, data, forms: Default::default(), counted: None }
+    }
+
+    /// The same, whose bytes are counted until the last reader has dropped it.
+    fn counted(sensitive: bool, data: Bytes, all: &HeldBytes) -> Self {
+        let counted = Counted { all: Arc::clone(all), own: AtomicUsize::new(0) };
+        counted.add(data.len() + BATCH_BYTES);
+        Self { counted: Some(counted), ..Self::new(sensitive, data) }
     }
 
     /// The batch in another form, encoded by the first who asks. `form` is the transport's own number, below 9.
     pub fn form(&self, form: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.forms[form].get_or_init(|| encode(self)).clone()
+        let encoded = || {
+            let encoded = encode(self);
+            if let Some(counted) = &self.counted {
+                counted.add(encoded.len());
+            }
+            encoded
+        };
+        self.forms[form].get_or_init(encoded).clone()
     }
 }
 
@@ -44,13 +86,23 @@ pub struct Window {
 impl Window {
     /// Adds what follows. Where it does not follow, what was there is forgotten.
     pub fn push(&mut self, chunk: Chunk) {
+        let batch = Batch::new(chunk.sensitive, chunk.data.clone());
+        self.push_batch(chunk, batch);
+    }
+
+    /// The same, whose bytes are counted.
+    pub fn push_counted(&mut self, chunk: Chunk, all: &HeldBytes) {
+        let batch = Batch::counted(chunk.sensitive, chunk.data.clone(), all);
+        self.push_batch(chunk, batch);
+    }
+
+    fn push_batch(&mut self, chunk: Chunk, batch: Batch) {
         if self.chunks.back().is_some_and(|(last, _)| last.last() + 1 != chunk.first) {
             *self = Self::default();
         }
         self.events += chunk.count as usize;
         self.bytes += chunk.data.len();
-        let batch = Arc::new(Batch::new(chunk.sensitive, chunk.data.clone()));
-        self.chunks.push_back((chunk, batch));
+        self.chunks.push_back((chunk, Arc::new(batch)));
     }
 
     /// Record bytes that it holds.

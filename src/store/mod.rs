@@ -256,6 +256,9 @@ pub trait Store: Send + Sync + 'static {
     /// Identifies the feed; the same for as long as the data lives.
     fn feed_id(&self) -> FeedId;
 
+    /// Bytes that wait for their commit.
+    fn queued_bytes(&self) -> usize;
+
     /// Whether the store answers and takes what is published, judged by the last publishes.
     async fn ready(&self) -> Result<()>;
 

@@ -173,6 +173,11 @@ impl Queue {
         })?
     }
 
+    /// Bytes that wait or are being committed, about.
+    pub fn used_bytes(&self) -> usize {
+        self.options.queue_bytes.saturating_sub(self.bytes.available_permits())
+    }
+
     /// Whether the other end is there and gets on.
     pub fn check(&self) -> Result<()> {
         if self.requests.is_closed() { Err(self.gone()) } else { self.progress.check() }

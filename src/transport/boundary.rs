@@ -5,12 +5,13 @@
 //! gRPC is what no page can send: HTTP/2 with gRPC's own content type.
 
 use std::collections::HashMap;
-use std::future::{Ready, ready};
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures_util::future::Either;
 use http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -21,8 +22,10 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
 use super::grpc::WholeMessages;
+use super::memory::{Account, Call, Memory};
 use super::rest::{Problem, refuse};
 use super::status::DOMAIN;
+use crate::domain::Error;
 
 /// What is allowed besides what needs no permission.
 #[derive(Clone, Debug)]
@@ -35,8 +38,10 @@ pub struct BoundaryOptions {
     pub allowed_origins: Vec<String>,
     /// The gRPC services, `package.Service`.
     pub grpc_services: Vec<&'static str>,
-    /// Largest gRPC message, bytes.
+    /// Largest gRPC message, and largest body of another request, bytes.
     pub max_message_bytes: usize,
+    /// Largest page, bytes: what the answer to a reader may take before it is known.
+    pub max_page_bytes: usize,
 }
 
 /// See the module.
@@ -44,45 +49,98 @@ pub struct BoundaryOptions {
 pub struct Boundary<S> {
     inner: S,
     options: Arc<BoundaryOptions>,
+    memory: Arc<Memory>,
 }
 
 impl<S> Boundary<S> {
     /// Around all services and routes.
-    pub fn layer(options: BoundaryOptions) -> impl Layer<S, Service = Self> + Clone {
+    pub fn layer(options: BoundaryOptions, memory: Arc<Memory>) -> impl Layer<S, Service = Self> + Clone {
         let options = Arc::new(options);
-        tower::layer::layer_fn(move |inner| Self { inner, options: Arc::clone(&options) })
+        tower::layer::layer_fn(move |inner| Self { inner, options: Arc::clone(&options), memory: Arc::clone(&memory) })
     }
 }
 
 impl<S> Service<Request<Body>> for Boundary<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Either<Ready<Result<Self::Response, Self::Error>>, S::Future>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let is_grpc = is_grpc_type(request.headers());
-        match self.options.check(&request, is_grpc) {
-            Ok(()) if is_grpc => {
-                let max = self.options.max_message_bytes;
-                Either::Right(self.inner.call(request.map(|body| Body::new(WholeMessages::new(body, max)))))
-            }
-            Ok(()) => Either::Right(self.inner.call(request)),
+        let call = self.options.check(&request, is_grpc).and_then(|()| self.begin(&request));
+        let call = match call {
+            Ok(call) => call,
             Err(problem) => {
                 metrics::counter!("runlog_refused_requests_total", "reason" => problem.reason).increment(1);
-                let is_grpc = is_grpc && request.version() == Version::HTTP_2;
-                Either::Left(ready(Ok(match is_grpc {
-                    true => as_status(&problem).into_http(),
-                    false => refuse(request.uri().path(), &problem).map(Body::new),
-                })))
+                let response = refused(&request, is_grpc, &problem);
+                return Box::pin(async move { Ok(response) });
             }
+        };
+        request.extensions_mut().insert(Arc::clone(&call));
+        let reads_a_page = reads_a_page(&request);
+        let (memory, max_bytes) = (Arc::clone(&self.memory), self.options.max_message_bytes);
+        let request = request.map(|body| match is_grpc {
+            true => Body::new(WholeMessages::counted(body, max_bytes, memory.intake(&call))),
+            false => memory.received(body, &call, max_bytes),
+        });
+        if !reads_a_page {
+            let response = self.inner.call(request);
+            return Box::pin(async move { Ok(response.await?.map(|body| memory.answer(body, call))) });
         }
+        // The service that is ready is this one.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let max_page_bytes = self.options.max_page_bytes;
+        Box::pin(async move {
+            let Ok(room) = tokio::time::timeout(MAX_WAIT, call.room(max_page_bytes)).await else {
+                return Ok(refused(&request, is_grpc, &no_room().into()));
+            };
+            call.prepay(room);
+            Ok(inner.call(request).await?.map(|body| memory.answer(body, call)))
+        })
+    }
+}
+
+impl<S> Boundary<S> {
+    fn begin(&self, request: &Request<Body>) -> Result<Arc<Call>, Problem> {
+        const SERVED: &str = "every connection has an account";
+        let account = request.extensions().get::<Arc<Account>>().unwrap_or_else(|| unreachable!("{SERVED}"));
+        let too_many = Error::Overloaded { what: "there are too many calls at a time", retry_after: RETRY };
+        self.memory.call(account).ok_or_else(|| too_many.into())
+    }
+}
+
+/// How long a reader waits for room for its page.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// When a refused caller may find room.
+const RETRY: Duration = Duration::from_secs(1);
+
+fn no_room() -> Error {
+    Error::Overloaded { what: "answers take all the memory that they may", retry_after: RETRY }
+}
+
+/// Whether the answer may be a page of events or runs, which is made at once. Streams ask for the room of each frame.
+fn reads_a_page(request: &Request<Body>) -> bool {
+    let path = request.uri().path();
+    let is_list = path.ends_with("/ListEvents") || path.ends_with("/ListRuns");
+    let is_probe = path.starts_with("/health/") || path == "/metrics";
+    is_list || (request.method() == Method::GET && !is_probe && !path.ends_with("/stream"))
+}
+
+fn refused(request: &Request<Body>, is_grpc: bool, problem: &Problem) -> Response<Body> {
+    match is_grpc && request.version() == Version::HTTP_2 {
+        true => as_status(problem).into_http(),
+        false => refuse(request.uri().path(), problem).map(Body::new),
     }
 }
 
@@ -203,9 +261,11 @@ fn is_own(origin: &str, scheme: &str, authority: &Authority) -> bool {
 fn as_status(problem: &Problem) -> Status {
     let code = match problem.status {
         StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
         _ => Code::InvalidArgument,
     };
-    let details = ErrorDetails::with_error_info(problem.reason, DOMAIN, HashMap::new());
+    let mut details = ErrorDetails::with_error_info(problem.reason, DOMAIN, HashMap::new());
+    details.set_retry_info(problem.retry_after);
     Status::with_error_details(code, problem.text(), details)
 }
 

@@ -16,7 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use super::memory::{Account, Memory};
 
 /// How long accepting pauses when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,6 +32,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a new connection may take to say which protocol it speaks.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
 
+/// Bytes of a connection that the kernel takes and cannot send yet.
+const UNSENT_BYTES: u32 = 128 << 10;
+
 /// With what HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -37,6 +42,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug)]
 pub struct Connection {
     socket: TcpStream,
+    account: Arc<Account>,
     /// Set once our side is done.
     linger: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -100,10 +106,11 @@ pub struct MaxConnections {
 pub fn accept(
     listener: TcpListener,
     max: MaxConnections,
+    memory: Arc<Memory>,
     cut: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let places = Places::new(max);
-    unfold((listener, places, cut), |(listener, mut places, cut)| async move {
+    unfold((listener, places, memory, cut), |(listener, mut places, memory, cut)| async move {
         loop {
             let of_all = Arc::clone(&places.of_all).acquire_owned().await.ok()?;
             match listener.accept().await {
@@ -111,10 +118,12 @@ pub fn accept(
                     let Some(place) = places.take(of_all, peer.ip().to_canonical()) else { continue };
                     // Answers are small and waited for.
                     let _ = socket.set_nodelay(true);
-                    let until = Box::pin(cut.clone().cancelled_owned());
+                    bound_send_buffer(&socket);
+                    let account = memory.account(cut.child_token());
+                    let until = Box::pin(account.cut().clone().cancelled_owned());
                     let silence = Some(Silence::new());
-                    let connection = Connection { socket, linger: None, cut: until, silence, _place: place };
-                    return Some((Ok(connection), (listener, places, cut)));
+                    let connection = Connection { socket, account, linger: None, cut: until, silence, _place: place };
+                    return Some((Ok(connection), (listener, places, memory, cut)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
@@ -124,6 +133,18 @@ pub fn accept(
         }
     })
 }
+
+/// Bounds what the kernel keeps of bytes that are not on their way yet; what is on its way follows the peer's window.
+#[cfg(target_os = "linux")]
+fn bound_send_buffer(socket: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::debug!(%error, "the send buffer of a connection is not bounded");
+    }
+}
+
+/// Other systems have no such bound.
+#[cfg(not(target_os = "linux"))]
+fn bound_send_buffer(_socket: &TcpStream) {}
 
 /// The places of a listener.
 struct Places {
@@ -169,10 +190,10 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Arc<Account>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.socket.connect_info()
+        Arc::clone(&self.account)
     }
 }
 
@@ -238,13 +259,26 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::transport::memory::MemoryOptions;
+
+    fn memory() -> Arc<Memory> {
+        let second = Duration::from_secs(1);
+        Memory::new(MemoryOptions {
+            receive_bytes: 1_024,
+            send_bytes: 1_024,
+            max_calls: 1,
+            call_bytes: 1,
+            connection_bytes: 1,
+            max_silence: second,
+        })
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_does_not_say_its_protocol_in_time_is_given_up_and_one_that_does_is_not() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let max = MaxConnections { of_all: 10, of_address: 10 };
-        let mut connections = std::pin::pin!(accept(listener, max, CancellationToken::new()));
+        let mut connections = std::pin::pin!(accept(listener, max, memory(), CancellationToken::new()));
         for (said, is_given_up) in
             [(&b""[..], true), (&PREFACE[..1], true), (&PREFACE[..23], true), (PREFACE, false), (b"G", false)]
         {

@@ -68,6 +68,16 @@ fn describe() {
         "runlog_refused_connections_total",
         "Connections that were closed since their address had --max-connections-per-address of them"
     );
+    metrics::describe_gauge!(
+        "runlog_memory_bytes",
+        Unit::Bytes,
+        "What a part of --max-memory-bytes holds: queue, read_ahead, receive, send, windows, connections, calls"
+    );
+    metrics::describe_gauge!("runlog_memory_limit_bytes", Unit::Bytes, "What that part may hold");
+    metrics::describe_counter!(
+        "runlog_cut_connections_total",
+        "Connections that were cut because their clients take nothing: no_progress (--stall-timeout-ms), memory (others need it)"
+    );
     metrics::describe_counter!("runlog_published_events_total", "Events that were stored");
     metrics::describe_gauge!("runlog_subscriptions", "Open subscriptions");
     metrics::describe_histogram!("runlog_commit_events", Unit::Count, "Events in one commit");

@@ -4,8 +4,10 @@
 pub mod boundary;
 pub mod connections;
 pub mod convert;
+pub mod frames;
 pub mod grpc;
 pub mod measures;
+pub mod memory;
 pub mod payload;
 pub mod present;
 pub mod rest;

@@ -21,6 +21,9 @@ use crate::domain::{Event, Result, View, record};
 use crate::service::subscribe::{Frame, FrameKind, Subscription};
 use crate::service::window::Batch;
 
+use super::frames;
+use super::memory::{Call, Charge};
+
 /// What a silent stream says.
 const HEARTBEAT: &[u8] = b": hb\n";
 
@@ -56,23 +59,27 @@ impl EventForm {
 
 /// The answer: a stream that ends with the run, or 204 where the run has ended and nothing is left to tell, which is what
 /// stops a browser from reconnecting for ever.
-pub async fn respond(mut subscription: Subscription, form: EventForm) -> Result<Response> {
-    let mut ready = VecDeque::new();
+pub async fn respond(mut subscription: Subscription, form: EventForm, call: Arc<Call>) -> Result<Response> {
+    let (mut ready, mut room) = (VecDeque::new(), None);
     let mut told = subscription.cursor();
     // Looks ahead as far as nothing has to be waited for.
     while ready.is_empty() && !subscription.would_wait() {
-        match subscription.next().await? {
-            Some(Frame { kind: FrameKind::Ended { .. }, .. }) | None => return Ok(no_content()),
-            Some(Frame { kind: FrameKind::Events(batches), .. }) => {
+        let Some((frame, of_frame)) = frames::next(&mut subscription, Some(&call)).await? else {
+            return Ok(no_content());
+        };
+        match frame.kind {
+            FrameKind::Ended { .. } => return Ok(no_content()),
+            FrameKind::Events(batches) => {
                 told = subscription.last_id(&batches)?;
                 ready.extend(batches);
+                room = of_frame;
             }
             // So long a search says something first.
-            Some(Frame { kind: FrameKind::Heartbeat, .. }) => break,
-            Some(_) => {}
+            FrameKind::Heartbeat => break,
+            FrameKind::CaughtUp { .. } => {}
         }
     }
-    let stream = Stream { subscription, form, ready, told, begun: false, over: false };
+    let stream = Stream { subscription, form, call, ready, room, told, begun: false, over: false };
     let mut response = Response::new(Body::from_stream(unfold(stream, next)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -90,8 +97,11 @@ fn no_content() -> Response {
 struct Stream {
     subscription: Subscription,
     form: EventForm,
-    /// Batches that were read while looking ahead.
+    call: Arc<Call>,
+    /// Batches that were read and not sent.
     ready: VecDeque<Arc<Batch>>,
+    /// For these.
+    room: Option<Charge>,
     /// The id that the client was told last.
     told: String,
     begun: bool,
@@ -126,23 +136,29 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
             };
             let frames = if stream.begun { frames } else { [RETRY, &frames].concat().into() };
             stream.begun = true;
+            if let Some(room) = &mut stream.room {
+                stream.call.prepay(room.split(batch.data.len()));
+            }
             return Some((Ok(frames), stream));
         }
-        match stream.subscription.next().await {
-            Ok(Some(Frame { kind: FrameKind::Events(batches), .. })) => {
-                let Ok(told) = stream.subscription.last_id(&batches) else { return stream.cut() };
-                stream.told = told;
-                stream.ready.extend(batches);
-            }
-            Ok(Some(Frame { kind: FrameKind::Heartbeat, cursor })) => {
-                let heartbeat = stream.heartbeat(cursor);
-                return Some((Ok(heartbeat), stream));
-            }
-            Ok(Some(Frame { kind: FrameKind::CaughtUp { .. }, .. })) => {}
-            Ok(Some(Frame { kind: FrameKind::Ended { .. }, .. })) => {
-                stream.over = true;
-                return Some((Ok(Bytes::from_static(END)), stream));
-            }
+        match frames::next(&mut stream.subscription, Some(&stream.call)).await {
+            Ok(Some((Frame { kind, cursor }, room))) => match kind {
+                FrameKind::Events(batches) => {
+                    let Ok(told) = stream.subscription.last_id(&batches) else { return stream.cut() };
+                    stream.told = told;
+                    stream.ready.extend(batches);
+                    stream.room = room;
+                }
+                FrameKind::Heartbeat => {
+                    let heartbeat = stream.heartbeat(cursor);
+                    return Some((Ok(heartbeat), stream));
+                }
+                FrameKind::CaughtUp { .. } => {}
+                FrameKind::Ended { .. } => {
+                    stream.over = true;
+                    return Some((Ok(Bytes::from_static(END)), stream));
+                }
+            },
             Ok(None) => return None,
             Err(error) => {
                 // The client reconnects with the id of the last event that it saw.

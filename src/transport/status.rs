@@ -141,6 +141,15 @@ pub fn timed_out(path: &str, is_callers_deadline: bool) -> Status {
     Status::with_error_details(tonic::Code::Unavailable, message, details)
 }
 
+/// A request of which nothing came for too long.
+#[must_use]
+pub fn stalled() -> Status {
+    const MESSAGE: &str = "nothing of the request came for --stall-timeout-ms; nothing of it was stored; send it again";
+    let mut details = ErrorDetails::with_error_info(REQUEST_TIMEOUT, DOMAIN, HashMap::new());
+    details.set_retry_info(retry_after_timeout());
+    Status::with_error_details(tonic::Code::Unavailable, MESSAGE, details)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -100,6 +100,10 @@ impl Store for Unreliable {
         self.inner.find_event(run_id, event_id).await
     }
 
+    fn queued_bytes(&self) -> usize {
+        self.inner.queued_bytes()
+    }
+
     fn kind(&self) -> &'static str {
         self.inner.kind()
     }

@@ -49,7 +49,7 @@ impl CommitListener for Signals {
 
 impl Server {
     pub async fn start<B: Backend>(backend: &B, setup: &Setup) -> Self {
-        let limits = WindowLimits { events: setup.window_events, bytes: setup.window_bytes };
+        let limits = WindowLimits { events: setup.window_events, bytes: setup.window_bytes, ..Default::default() };
         let hub = Arc::new(Hub::new(limits));
         let signals = Arc::new(Signals { hub: Arc::clone(&hub), lost: AtomicBool::new(false) });
         let store = backend.open(setup, Arc::clone(&signals) as Arc<dyn CommitListener>).await;

@@ -94,6 +94,10 @@ impl Store for Counting {
         self.store.find_event(run_id, event_id).await
     }
 
+    fn queued_bytes(&self) -> usize {
+        self.store.queued_bytes()
+    }
+
     fn kind(&self) -> &'static str {
         self.store.kind()
     }

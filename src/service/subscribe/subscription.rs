@@ -253,6 +253,17 @@ impl Subscription {
         Frame { cursor, kind }
     }
 
+    /// Bytes of the largest frame of more than one event.
+    #[must_use]
+    pub fn max_frame_bytes(&self) -> usize {
+        self.service.options.max_batch_bytes
+    }
+
+    /// Waits until the server drains.
+    pub async fn draining(&self) {
+        self.service.draining.cancelled().await;
+    }
+
     /// Whether [`next`](Self::next) has nothing to tell before something new happens.
     #[must_use]
     pub fn would_wait(&self) -> bool {

@@ -153,6 +153,10 @@ impl Store for PostgresStore {
         retried!(&self.readers, connection => find::event(connection, run_id, event_id)).map_err(Fault::into_error)
     }
 
+    fn queued_bytes(&self) -> usize {
+        self.queue.used_bytes()
+    }
+
     fn kind(&self) -> &'static str {
         "postgresql"
     }

@@ -154,6 +154,10 @@ impl Store for SqliteStore {
         find::event(&self.readers, &self.tail, &self.ids, run_id, event_id).await
     }
 
+    fn queued_bytes(&self) -> usize {
+        self.queue.used_bytes()
+    }
+
     fn kind(&self) -> &'static str {
         "sqlite"
     }

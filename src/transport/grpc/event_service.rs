@@ -1,5 +1,7 @@
 //! `runlog.v1.EventService`.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::domain::event::Appended;
@@ -8,6 +10,7 @@ use crate::pb;
 use crate::service::Service;
 use crate::service::list::ListEvents;
 use crate::service::publish::Publish;
+use crate::transport::memory::Call;
 use crate::transport::{convert, status};
 
 use super::{publish_stream, subscribe};
@@ -56,7 +59,8 @@ impl pb::event_service_server::EventService for EventHandler {
         &self,
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let frames = subscribe::frames(&self.service, request.into_inner()).await;
+        let call = request.extensions().get::<Arc<Call>>().cloned();
+        let frames = subscribe::frames(&self.service, request.into_inner(), call).await;
         frames.map(Response::new).map_err(|error| status::from_error(&error))
     }
 }

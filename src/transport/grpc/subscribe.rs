@@ -1,6 +1,7 @@
 //! Subscribe: the frames of a subscription on the wire.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::stream::{Stream, unfold};
 use tonic::Status;
@@ -9,28 +10,36 @@ use crate::domain::{Error, Result};
 use crate::pb;
 use crate::service::Service;
 use crate::service::subscribe::{Frame, FrameKind, Start, Subscribe, Subscription};
+use crate::transport::memory::Call;
 use crate::transport::present::Presentation;
-use crate::transport::{convert, status};
+use crate::transport::{convert, frames, status};
 
 /// The frames of one subscription.
 pub type Frames = Pin<Box<dyn Stream<Item = Result<pb::SubscribeResponse, Status>> + Send>>;
 
 /// Begins a subscription.
-pub async fn frames(service: &Service, request: pb::SubscribeRequest) -> Result<Frames> {
+pub async fn frames(service: &Service, request: pb::SubscribeRequest, call: Option<Arc<Call>>) -> Result<Frames> {
     let presentation = convert::presentation(request.payload_format, request.view)?;
     let subscription = service.subscribe(subscribe(request)?).await?;
-    Ok(Box::pin(unfold(Some(subscription), move |subscription| next(subscription, presentation))))
+    Ok(Box::pin(unfold(Some(subscription), move |subscription| next(subscription, presentation, call.clone()))))
 }
 
 /// The next frame, and the subscription unless that was an error.
 async fn next(
     subscription: Option<Subscription>,
     presentation: Presentation,
+    call: Option<Arc<Call>>,
 ) -> Option<(Result<pb::SubscribeResponse, Status>, Option<Subscription>)> {
     let mut subscription = subscription?;
     let resume_from = subscription.cursor();
-    let frame = match subscription.next().await {
-        Ok(frame) => response(frame?, presentation),
+    let frame = match frames::next(&mut subscription, call.as_deref()).await {
+        Ok(frame) => {
+            let (frame, room) = frame?;
+            if let (Some(call), Some(room)) = (call, room) {
+                call.prepay(room);
+            }
+            response(frame, presentation)
+        }
         Err(error) => Err(error),
     };
     match frame {

@@ -10,11 +10,12 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
+use crate::transport::memory::Intake;
+
 /// A flag and the length of the message, big-endian.
 const HEAD_BYTES: usize = 5;
 
 /// See the module.
-#[derive(Debug)]
 pub struct WholeMessages<B> {
     body: B,
     max_message_bytes: usize,
@@ -24,12 +25,42 @@ pub struct WholeMessages<B> {
     whole: VecDeque<Bytes>,
     /// What ends the body.
     end: Option<Result<HeaderMap, Status>>,
+    intake: Option<Intake>,
+    has_room: bool,
 }
 
 impl<B> WholeMessages<B> {
     /// A message that declares more than the bound is handed on as it comes, for the decoder to refuse it by its head.
     pub fn new(body: B, max_message_bytes: usize) -> Self {
-        Self { body, max_message_bytes, part: BytesMut::new(), whole: VecDeque::new(), end: None }
+        let (part, whole) = (BytesMut::new(), VecDeque::new());
+        Self { body, max_message_bytes, part, whole, end: None, intake: None, has_room: true }
+    }
+
+    /// The same, counted.
+    pub fn counted(body: B, max_message_bytes: usize, intake: Intake) -> Self {
+        Self { intake: Some(intake), ..Self::new(body, max_message_bytes) }
+    }
+
+    /// Waits until there is room for what has come.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        let Some(intake) = self.intake.as_mut().filter(|_| !self.has_room) else { return Poll::Ready(Ok(())) };
+        let received = self.part.len() + self.whole.iter().map(Bytes::len).sum::<usize>();
+        let declared = self.part.first_chunk::<HEAD_BYTES>().map_or(0, declared_bytes);
+        ready!(intake.poll_room(cx, received, declared.min(self.max_message_bytes)))?;
+        self.has_room = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands on what is whole.
+    fn next_whole(&mut self) -> Option<Bytes> {
+        let data = self.whole.pop_front()?;
+        if self.whole.is_empty()
+            && self.part.is_empty()
+            && let Some(intake) = &mut self.intake
+        {
+            intake.hand_over();
+        }
+        Some(data)
     }
 
     /// Takes in what has come, and hands on the messages that are whole now.
@@ -52,8 +83,8 @@ impl<B> WholeMessages<B> {
     /// With how many bytes the last message ends that is there, or is none to wait for. What is given begins with a message.
     fn whole_bytes(&self, data: &[u8]) -> usize {
         let mut whole = 0;
-        while let Some(([_, length @ ..], _)) = data[whole..].split_first_chunk::<HEAD_BYTES>() {
-            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        while let Some((head, _)) = data[whole..].split_first_chunk::<HEAD_BYTES>() {
+            let length = declared_bytes(head);
             if length > self.max_message_bytes {
                 return data.len();
             }
@@ -66,6 +97,11 @@ impl<B> WholeMessages<B> {
     }
 }
 
+/// Bytes of the message that has this head.
+fn declared_bytes([_, length @ ..]: &[u8; HEAD_BYTES]) -> usize {
+    usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX)
+}
+
 impl<B> Body for WholeMessages<B>
 where
     B: Body<Error = Status> + Unpin,
@@ -75,17 +111,26 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         loop {
-            if let Some(data) = self.whole.pop_front() {
+            ready!(self.poll_room(cx))?;
+            if let Some(data) = self.next_whole() {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             if let Some(end) = self.end.take() {
                 return Poll::Ready(Some(end.map(Frame::trailers)));
             }
-            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending if self.part.is_empty() => return Poll::Pending,
+                Poll::Pending => {
+                    let Some(intake) = &mut self.intake else { return Poll::Pending };
+                    return intake.poll_silence(cx).map(|status| Some(Err(status)));
+                }
+            };
             let ended = match frame.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(mut data))) => {
                     let data = data.copy_to_bytes(data.remaining());
                     self.take(data);
+                    self.has_room = false;
                     continue;
                 }
                 Some(Ok(Err(frame))) => frame.into_trailers().ok().map(Ok),

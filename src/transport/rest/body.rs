@@ -1,32 +1,51 @@
 //! Request bodies: JSON text, of the right type, unpacked, and within the bound.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request, StatusCode};
 
+use tonic::Status;
+
 use super::Problem;
 use super::headers::one;
 use super::unpack::{Encoding, Unpacked, unpack};
+use crate::transport::memory::Call;
 
 /// Reads a JSON body. 415 for another content type (none is taken as JSON) or content encoding, 413 past `max_bytes`, packed or
 /// unpacked, 400 for what does not unpack or is not UTF-8. Whether it is JSON shows when it is parsed.
 pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, Problem> {
     check_type(request.headers())?;
     let encoding = encoding(request.headers())?;
+    let call = request.extensions().get::<Arc<Call>>().cloned();
     let too_large = || {
         let message = format!("the body must be at most {max_bytes} bytes; send fewer events in one request");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_TOO_LARGE", message)
     };
     let bytes = axum::body::to_bytes(request.into_body(), max_bytes).await.map_err(|error| {
-        if is_length_limit(&error) { too_large() } else { Problem::malformed("the body broke off") }
+        if causes(&error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+            return too_large();
+        }
+        let given_up = causes(&error).find_map(|cause| cause.downcast_ref::<Status>());
+        given_up.and_then(Problem::of_intake).unwrap_or_else(|| Problem::malformed("the body broke off"))
     })?;
     let bytes = match encoding {
         None => bytes.into(),
         Some(encoding) => {
+            let mut room = match &call {
+                Some(call) => Some(call.room_to_unpack(max_bytes).await?),
+                None => None,
+            };
             // Some milliseconds of work, which is no business of the threads that serve connections.
             let unpacked = tokio::task::spawn_blocking(move || unpack(encoding, &bytes, max_bytes)).await;
             match unpacked {
-                Ok(Unpacked::Whole(bytes)) => bytes,
+                Ok(Unpacked::Whole(bytes)) => {
+                    if let (Some(call), Some(room)) = (call, room.take()) {
+                        call.unpacked(room, bytes.len());
+                    }
+                    bytes
+                }
                 Ok(Unpacked::TooLarge) => return Err(too_large()),
                 Ok(Unpacked::Corrupt) | Err(_) => {
                     return Err(Problem::malformed(format!("the body is not {encoding}, as Content-Encoding says")));
@@ -69,13 +88,6 @@ fn is_identity(name: &str) -> bool {
     name.is_empty() || name.eq_ignore_ascii_case("identity")
 }
 
-fn is_length_limit(error: &axum::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+fn causes(error: &axum::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tonic::Status;
+use tonic_types::StatusExt;
 
 use crate::domain::Error;
 use crate::domain::json::not_json;
@@ -70,6 +72,18 @@ impl Problem {
         let (reason, message) = status::timeout(!matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS));
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, message);
         Self { retry_after: status::retry_after_timeout(), ..problem }
+    }
+
+    /// A body that was given up while it came: 429 where there was no room for it, 408 where nothing more of it came.
+    #[must_use]
+    pub fn of_intake(status: &Status) -> Option<Self> {
+        let (http, reason) = match status.code() {
+            tonic::Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "OVERLOADED"),
+            tonic::Code::Unavailable => (StatusCode::REQUEST_TIMEOUT, status::REQUEST_TIMEOUT),
+            _ => return None,
+        };
+        let retry_after = status.get_error_details().retry_info().and_then(|retry| retry.retry_delay);
+        Some(Self { retry_after, ..Self::new(http, reason, status.message()) })
     }
 
     /// The message, which begins with the field where there is one: for shapes that have no place of its own for it.

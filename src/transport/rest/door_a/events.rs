@@ -1,5 +1,8 @@
 //! Reading events: pages, one by its id, and the stream.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -12,6 +15,7 @@ use super::schema::{StructureEvent, StructureEvents};
 use crate::domain::{Error, EventFilter, EventId, Scope, record};
 use crate::service::list::{EventsPage, ListEvents};
 use crate::service::subscribe::{Start, Subscribe};
+use crate::transport::memory::Call;
 use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::headers::{LAST_EVENT_ID, stream_cursor};
 use crate::transport::rest::query::PublicView;
@@ -116,6 +120,7 @@ pub async fn get_event(
               Refusals))]
 pub async fn stream_events(
     State(gateway): State<Gateway>,
+    Extension(call): Extension<Arc<Call>>,
     Variable(id): Variable,
     Parameters(mut query): Parameters,
     headers: HeaderMap,
@@ -137,5 +142,5 @@ pub async fn stream_events(
         Error::CursorBeyondEnd { .. } => Problem { field: Some(LAST_EVENT_ID.to_owned()), ..error.into() },
         other => other.into(),
     })?;
-    Ok(sse::respond(subscription, form).await?)
+    Ok(sse::respond(subscription, form, call).await?)
 }

@@ -1,5 +1,8 @@
 //! `GET /api/runs/{sdk_run_id}/events`, as pages and as a stream.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
@@ -14,6 +17,7 @@ use crate::domain::public_view::ShownPayload;
 use crate::domain::{AgentName, Event, Origin, Scope, View, record};
 use crate::service::list::ListEvents;
 use crate::service::subscribe::{Start, Subscribe};
+use crate::transport::memory::Call;
 use crate::transport::rest::Gateway;
 use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::headers::stream_cursor;
@@ -179,6 +183,7 @@ enum Order {
         refusal::OfARun, refusal::OfACursor, refusal::OfAnyCall))]
 pub async fn stream_events(
     State(gateway): State<Gateway>,
+    Extension(call): Extension<Arc<Call>>,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -197,7 +202,7 @@ pub async fn stream_events(
     };
     let form = form(query.view(gateway.options.default_view)?);
     query.finish()?;
-    Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form).await?)
+    Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form, call).await?)
 }
 
 /// Appends an event. The payload is spliced in as text, so that it stays as it was sent.

@@ -1,11 +1,15 @@
 //! Following a run by server-sent events.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use crate::domain::Scope;
 use crate::service::subscribe::{Start, Subscribe};
+use crate::transport::memory::Call;
 use crate::transport::rest::Gateway;
 use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::headers::stream_cursor;
@@ -27,6 +31,7 @@ use super::{Id, Refusal, present, read, run_id};
         (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
 pub async fn follow(
     State(gateway): State<Gateway>,
+    Extension(call): Extension<Arc<Call>>,
     id: Id,
     uri: Uri,
     header_map: HeaderMap,
@@ -46,5 +51,5 @@ pub async fn follow(
         max_batch: 0,
         heartbeat: Some(gateway.options.sse_heartbeat),
     };
-    Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form).await?)
+    Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form, call).await?)
 }

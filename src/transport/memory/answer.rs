@@ -1,0 +1,155 @@
+//! The body of an answer: handed to the connection in small pieces, each of which is counted until it is sent.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use tonic::Status;
+use tonic::body::Body;
+
+use super::budget::Charge;
+use super::call::Call;
+
+/// Largest piece. The connection takes one before it knows of room for it.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// A first frame up to this size belongs to what a call takes by itself: most answers are one small frame.
+const SMALL_BYTES: usize = 4 << 10;
+
+/// See the module.
+pub struct Answer {
+    body: Body,
+    call: Arc<Call>,
+    state: State,
+    is_first: bool,
+}
+
+enum State {
+    /// The next frame is to be made.
+    Idle,
+    /// A frame that waits for room, made without a look at it.
+    Waits(Bytes, Pin<Box<dyn Future<Output = Charge> + Send>>),
+    /// The rest of a frame.
+    Sends(Bytes, Arc<Held>),
+}
+
+/// What a frame takes, until its last piece is sent.
+struct Held {
+    call: Arc<Call>,
+    _charges: Vec<Charge>,
+}
+
+/// A piece in the hands of the connection.
+struct Piece {
+    bytes: Bytes,
+    held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.held.call.piece_sent();
+    }
+}
+
+impl Answer {
+    /// The body of this call's answer.
+    pub fn new(body: Body, call: Arc<Call>) -> Self {
+        Self { body, call, state: State::Idle, is_first: true }
+    }
+
+    fn held(&self, charges: Vec<Charge>) -> Arc<Held> {
+        Arc::new(Held { call: Arc::clone(&self.call), _charges: charges })
+    }
+
+    /// Takes a frame in; `Some` where it may go out as it is.
+    fn take(&mut self, data: Bytes) -> Option<Bytes> {
+        let is_first = std::mem::replace(&mut self.is_first, false);
+        let mut charges = self.call.prepaid();
+        if is_first && data.len() <= SMALL_BYTES {
+            return Some(data);
+        }
+        self.call.frame_begins();
+        let share = &self.call.account().send;
+        if charges.is_empty() {
+            match share.try_charge(data.len()) {
+                Some(charge) => charges.push(charge),
+                None => {
+                    let room = Box::pin(Arc::clone(share).charge(data.len()));
+                    self.state = State::Waits(data, room);
+                    return None;
+                }
+            }
+        } else if let [charge] = charges.as_mut_slice() {
+            charge.shrink(data.len());
+        }
+        self.state = State::Sends(data, self.held(charges));
+        None
+    }
+
+    fn piece(&mut self) -> Option<Bytes> {
+        let State::Sends(rest, held) = &mut self.state else { return None };
+        let bytes = rest.split_to(rest.len().min(PIECE_BYTES));
+        let held = Arc::clone(held);
+        if rest.is_empty() {
+            self.state = State::Idle;
+        }
+        self.call.piece_made();
+        Some(Bytes::from_owner(Piece { bytes, held }))
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.call.asked();
+        loop {
+            if let Some(piece) = self.piece() {
+                self.call.piece_handed();
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if let State::Waits(data, room) = &mut self.state {
+                let charge = ready!(room.as_mut().poll(cx));
+                let data = std::mem::take(data);
+                self.state = State::Sends(data, self.held(vec![charge]));
+                continue;
+            }
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(None) };
+            match frame?.into_data() {
+                Ok(data) if data.is_empty() => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(data) => {
+                    if let Some(small) = self.take(data) {
+                        self.call.piece_handed();
+                        return Poll::Ready(Some(Ok(Frame::data(small))));
+                    }
+                }
+                Err(other) => {
+                    let trailers: Option<HeaderMap> = other.into_trailers().ok();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Idle) && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.state {
+            State::Idle => self.body.size_hint(),
+            State::Waits(..) | State::Sends(..) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The memory of calls and connections: budgets for what is received and for what is to be sent, and the end of connections that
+//! hold of them and do not go on.
+//!
+//! A connection may hold an eighth of each budget, so that one cannot starve the others, and a little in any case. Where a budget
+//! is used up the others wait, and what holds most and moves least is ended: requests with an error, readers with their
+//! connection, because HTTP/2 as hyper has it cannot end one stream whose peer takes nothing.
+
+mod answer;
+mod budget;
+mod call;
+mod clock;
+mod intake;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+
+pub use budget::Charge;
+pub use call::{Account, Call};
+pub use intake::{Intake, Received};
+
+use crate::service::Service;
+use answer::Answer;
+use budget::Budget;
+use call::lock;
+use clock::{Clock, TICK, ticks};
+
+/// A reader that has taken nothing for so long is ended if others need its room.
+const MAX_SILENCE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
+
+/// A reader that has not taken one frame in so long is ended if others need its room.
+const MAX_FRAME_UNDER_PRESSURE: Duration = Duration::from_secs(10);
+
+/// How long nothing more is logged of connections that are cut.
+const LOG_PAUSE: Duration = Duration::from_secs(60);
+
+/// How much there is. Each field is a share of `--max-memory-bytes` but for the time.
+#[derive(Clone, Debug)]
+pub struct MemoryOptions {
+    /// For requests, from their first byte to their answer.
+    pub receive_bytes: usize,
+    /// For answers, until they are sent.
+    pub send_bytes: usize,
+    /// Calls at a time.
+    pub max_calls: usize,
+    /// What a call and a connection take by themselves, about.
+    pub call_bytes: usize,
+    /// See [`call_bytes`](Self::call_bytes).
+    pub connection_bytes: usize,
+    /// How long a request or an answer may make no progress.
+    pub max_silence: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Memory {
+    options: MemoryOptions,
+    receive: Arc<Budget>,
+    send: Arc<Budget>,
+    calls: Arc<Semaphore>,
+    clock: Arc<Clock>,
+    accounts: Mutex<HashMap<u64, Weak<Account>>>,
+    next_account: AtomicU64,
+}
+
+impl Memory {
+    /// Nothing is held yet.
+    #[must_use]
+    pub fn new(options: MemoryOptions) -> Arc<Self> {
+        Arc::new(Self {
+            receive: Budget::new(options.receive_bytes),
+            send: Budget::new(options.send_bytes),
+            calls: Arc::new(Semaphore::new(options.max_calls)),
+            clock: Arc::default(),
+            accounts: Mutex::default(),
+            next_account: AtomicU64::new(0),
+            options,
+        })
+    }
+
+    /// The account of a new connection, which ends when `cut` is cancelled.
+    pub fn account(&self, cut: CancellationToken) -> Arc<Account> {
+        let account = Arc::new(Account::new(self.receive.share(), self.send.share(), Arc::clone(&self.clock), cut));
+        let mut accounts = lock(&self.accounts);
+        if accounts.len() == accounts.capacity() {
+            accounts.retain(|_, account| account.strong_count() > 0);
+        }
+        accounts.insert(self.next_account.fetch_add(1, Relaxed), Arc::downgrade(&account));
+        account
+    }
+
+    /// One more call of a connection; `None`: there are as many as there may be.
+    pub fn call(&self, account: &Arc<Account>) -> Option<Arc<Call>> {
+        let place = Arc::clone(&self.calls).try_acquire_owned().ok()?;
+        Some(Call::begin(Arc::clone(account), place))
+    }
+
+    /// What counts the request of a call.
+    pub fn intake(&self, call: &Arc<Call>) -> Intake {
+        Intake::new(Arc::clone(call), self.options.max_silence)
+    }
+
+    /// The body of a request, counted.
+    pub fn received(&self, body: Body, call: &Arc<Call>, max_bytes: usize) -> Body {
+        Body::new(Received::new(body, self.intake(call), max_bytes))
+    }
+
+    /// The body of an answer, counted.
+    pub fn answer(&self, body: Body, call: Arc<Call>) -> Body {
+        call.answered();
+        Body::new(Answer::new(body, call))
+    }
+
+    /// Ends connections that do not go on, and shows in the metrics what is held and what may be, by `limits`. Never ends.
+    pub async fn watch(self: Arc<Self>, service: Service, limits: Vec<(&'static str, usize)>) {
+        let mut pulse = tokio::time::interval(TICK);
+        let mut logged = None;
+        for (part, most) in limits {
+            gauge("runlog_memory_limit_bytes", part, most);
+        }
+        loop {
+            pulse.tick().await;
+            let now = self.clock.tick();
+            if now.is_multiple_of(ticks(Duration::from_secs(1))) {
+                self.show(&service);
+                self.cut_silent(&mut logged);
+            }
+            if self.send.is_used_up() {
+                self.make_room(&mut logged);
+            }
+        }
+    }
+
+    fn show(&self, service: &Service) {
+        for (part, budget) in [("receive", &self.receive), ("send", &self.send)] {
+            gauge(HELD, part, budget.used());
+        }
+        let calls = self.options.max_calls - self.calls.available_permits();
+        gauge(HELD, "calls", calls * self.options.call_bytes);
+        gauge(HELD, "connections", self.open().len() * self.options.connection_bytes);
+        for (part, bytes) in service.held_bytes() {
+            gauge(HELD, part, bytes);
+        }
+    }
+
+    fn open(&self) -> Vec<Arc<Account>> {
+        lock(&self.accounts).values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn cut_silent(&self, logged: &mut Option<u64>) {
+        let most = ticks(self.options.max_silence);
+        for account in self.open() {
+            if account.silence().is_some_and(|silence| silence >= most) {
+                self.cut(&account, "no_progress", logged);
+            }
+        }
+    }
+
+    /// Others wait: those that hold most and move least go, until a quarter is free.
+    fn make_room(&self, logged: &mut Option<u64>) {
+        let (silent, slow) = (ticks(MAX_SILENCE_UNDER_PRESSURE), ticks(MAX_FRAME_UNDER_PRESSURE));
+        let mut slow: Vec<_> = self
+            .open()
+            .into_iter()
+            .filter(|account| account.has_slow_call(silent, slow))
+            .map(|a| (a.send.held(), a))
+            .collect();
+        slow.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
+        let mut missing = self.send.bytes() / 4;
+        for (held, account) in slow {
+            if missing == 0 {
+                return;
+            }
+            missing = missing.saturating_sub(held.max(1));
+            self.cut(&account, "memory", logged);
+        }
+    }
+
+    fn cut(&self, account: &Account, reason: &'static str, logged: &mut Option<u64>) {
+        if account.cut().is_cancelled() {
+            return;
+        }
+        account.cut().cancel();
+        metrics::counter!("runlog_cut_connections_total", "reason" => reason).increment(1);
+        let now = self.clock.now();
+        if logged.is_none_or(|logged| now.saturating_sub(logged) >= ticks(LOG_PAUSE)) {
+            *logged = Some(now);
+            tracing::warn!(reason, "connections are cut whose peers do not take what they asked for");
+        }
+    }
+}
+
+/// Bytes that a part of the memory holds.
+const HELD: &str = "runlog_memory_bytes";
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float; bytes in memory fit")]
+fn gauge(name: &'static str, part: &'static str, bytes: usize) {
+    metrics::gauge!(name, "part" => part).set(bytes as f64);
+}
