@@ -125,7 +125,7 @@ impl Server {
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
-        let server = transport(&self.options)
+        let server = transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(), Arc::clone(&memory)))
             .layer(events)
             .add_routes(routes)
@@ -247,13 +247,14 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 /// HTTP/2 as we mean it: what hyper leaves unbounded is bounded here.
-fn transport(options: &ServeOptions) -> tonic::transport::Server {
+fn transport(options: &ServeOptions, shares: &MemoryShares) -> tonic::transport::Server {
+    let window = shares.window_bytes();
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(options.keepalive_interval()))
         .http2_keepalive_timeout(Some(options.keepalive_timeout()))
         .max_concurrent_streams(options.max_concurrent_streams)
-        .initial_stream_window_size(options.stream_window_bytes)
-        .initial_connection_window_size(options.connection_window_bytes)
+        .initial_stream_window_size(options.stream_window_bytes.min(window))
+        .initial_connection_window_size(options.connection_window_bytes.min(window))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         // The gateway's clients.
         .accept_http1(true)
@@ -308,7 +309,7 @@ fn memory_options(options: &ServeOptions, shares: &MemoryShares) -> MemoryOption
     MemoryOptions {
         receive_bytes: shares.receive,
         send_bytes: shares.send,
-        max_calls: shares.calls / CALL_BYTES,
+        calls_bytes: shares.calls,
         call_bytes: CALL_BYTES,
         connection_bytes: CONNECTION_BYTES,
         max_silence: Duration::from_millis(options.stall_timeout_ms),

@@ -7,6 +7,9 @@ const MIB: usize = 1 << 20;
 /// What is left for calls and readers beside the two queues that have options of their own.
 const MIN_REST_BYTES: usize = 64 * MIB;
 
+/// The window of HTTP/2 where nothing else is said.
+const MIN_WINDOW_BYTES: u32 = 65_535;
+
 /// What a connection takes by itself, about.
 pub const CONNECTION_BYTES: usize = 24 << 10;
 
@@ -46,6 +49,14 @@ impl MemoryShares {
             ("connections", self.connections),
             ("calls", self.calls),
         ]
+    }
+}
+
+impl MemoryShares {
+    /// The largest HTTP/2 window: what a client may send before there is room for it, which is not counted.
+    #[must_use]
+    pub fn window_bytes(&self) -> u32 {
+        u32::try_from(self.receive / 512).unwrap_or(u32::MAX).max(MIN_WINDOW_BYTES)
     }
 }
 

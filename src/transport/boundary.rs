@@ -74,49 +74,63 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_grpc = is_grpc_type(request.headers());
-        let call = self.options.check(&request, is_grpc).and_then(|()| self.begin(&request));
-        let call = match call {
-            Ok(call) => call,
-            Err(problem) => {
-                metrics::counter!("runlog_refused_requests_total", "reason" => problem.reason).increment(1);
-                let response = refused(&request, is_grpc, &problem);
-                return Box::pin(async move { Ok(response) });
-            }
-        };
-        request.extensions_mut().insert(Arc::clone(&call));
-        let reads_a_page = reads_a_page(&request);
-        let (memory, max_bytes) = (Arc::clone(&self.memory), self.options.max_message_bytes);
-        let request = request.map(|body| match is_grpc {
-            true => Body::new(WholeMessages::counted(body, max_bytes, memory.intake(&call))),
-            false => memory.received(body, &call, max_bytes),
-        });
-        if !reads_a_page {
-            let response = self.inner.call(request);
+        if let Err(problem) = self.options.check(&request, is_grpc) {
+            let response = refused(&request, is_grpc, &problem);
+            return Box::pin(async move { Ok(response) });
+        }
+        const SERVED: &str = "every connection has an account";
+        let account = request.extensions().get::<Arc<Account>>().unwrap_or_else(|| unreachable!("{SERVED}"));
+        let (account, memory) = (Arc::clone(account), Arc::clone(&self.memory));
+        let options = Arc::clone(&self.options);
+        let call = memory.call(&account);
+        if let Some(call) = &call
+            && !reads_a_page(&request)
+        {
+            // Nothing to wait for: the usual way.
+            let call = Arc::clone(call);
+            let response = self.inner.call(counted(request, is_grpc, &memory, &options, &call));
             return Box::pin(async move { Ok(response.await?.map(|body| memory.answer(body, call))) });
         }
         // The service that is ready is this one.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        let max_page_bytes = self.options.max_page_bytes;
         Box::pin(async move {
-            let Ok(room) = tokio::time::timeout(MAX_WAIT, call.room(max_page_bytes)).await else {
-                return Ok(refused(&request, is_grpc, &no_room().into()));
+            let call = match call {
+                Some(call) => Some(call),
+                None => memory.later_call(&account).await,
             };
-            call.prepay(room);
+            let Some(call) = call else {
+                return Ok(refused(&request, is_grpc, &overloaded("there are too many calls at a time").into()));
+            };
+            if reads_a_page(&request) {
+                let Ok(room) = tokio::time::timeout(MAX_WAIT, call.room(options.max_page_bytes)).await else {
+                    let no_room = overloaded("answers take all the memory that they may");
+                    return Ok(refused(&request, is_grpc, &no_room.into()));
+                };
+                call.prepay(room);
+            }
+            let request = counted(request, is_grpc, &memory, &options, &call);
             Ok(inner.call(request).await?.map(|body| memory.answer(body, call)))
         })
     }
 }
 
-impl<S> Boundary<S> {
-    fn begin(&self, request: &Request<Body>) -> Result<Arc<Call>, Problem> {
-        const SERVED: &str = "every connection has an account";
-        let account = request.extensions().get::<Arc<Account>>().unwrap_or_else(|| unreachable!("{SERVED}"));
-        let too_many = Error::Overloaded { what: "there are too many calls at a time", retry_after: RETRY };
-        self.memory.call(account).ok_or_else(|| too_many.into())
-    }
+/// The request of a call, whose body is counted as it comes.
+fn counted(
+    mut request: Request<Body>,
+    is_grpc: bool,
+    memory: &Memory,
+    options: &BoundaryOptions,
+    call: &Arc<Call>,
+) -> Request<Body> {
+    let max_bytes = options.max_message_bytes;
+    request.extensions_mut().insert(Arc::clone(call));
+    request.map(|body| match is_grpc {
+        true => Body::new(WholeMessages::counted(body, max_bytes, memory.intake(call))),
+        false => memory.received(body, call, max_bytes),
+    })
 }
 
 /// How long a reader waits for room for its page.
@@ -125,8 +139,8 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// When a refused caller may find room.
 const RETRY: Duration = Duration::from_secs(1);
 
-fn no_room() -> Error {
-    Error::Overloaded { what: "answers take all the memory that they may", retry_after: RETRY }
+fn overloaded(what: &'static str) -> Error {
+    Error::Overloaded { what, retry_after: RETRY }
 }
 
 /// Whether the answer may be a page of events or runs, which is made at once. Streams ask for the room of each frame.
@@ -138,6 +152,7 @@ fn reads_a_page(request: &Request<Body>) -> bool {
 }
 
 fn refused(request: &Request<Body>, is_grpc: bool, problem: &Problem) -> Response<Body> {
+    metrics::counter!("runlog_refused_requests_total", "reason" => problem.reason).increment(1);
     match is_grpc && request.version() == Version::HTTP_2 {
         true => as_status(problem).into_http(),
         false => refuse(request.uri().path(), problem).map(Body::new),

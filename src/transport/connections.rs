@@ -266,7 +266,7 @@ mod tests {
         Memory::new(MemoryOptions {
             receive_bytes: 1_024,
             send_bytes: 1_024,
-            max_calls: 1,
+            calls_bytes: 1_024,
             call_bytes: 1,
             connection_bytes: 1,
             max_silence: second,

@@ -13,3 +13,6 @@ mod declared_lengths;
 #[path = "../process/harness.rs"]
 #[allow(dead_code, reason = "the tests of processes use the rest of it")]
 mod harness;
+mod honest;
+mod readers;
+mod requests;

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
-use crate::transport::memory::Intake;
+use crate::transport::memory::{Intake, PART_BYTES};
 
 /// A flag and the length of the message, big-endian.
 const HEAD_BYTES: usize = 5;
@@ -47,6 +47,10 @@ impl<B> WholeMessages<B> {
         let received = self.part.len() + self.whole.iter().map(Bytes::len).sum::<usize>();
         let declared = self.part.first_chunk::<HEAD_BYTES>().map_or(0, declared_bytes);
         ready!(intake.poll_room(cx, received, declared.min(self.max_message_bytes)))?;
+        if self.part.len() > PART_BYTES && declared <= self.max_message_bytes {
+            // There is room for all of it: a buffer that grows would take twice as much.
+            self.part.reserve((HEAD_BYTES + declared).saturating_sub(self.part.len()));
+        }
         self.has_room = true;
         Poll::Ready(Ok(()))
     }

@@ -79,7 +79,7 @@ impl Answer {
             return Some(data);
         }
         self.call.frame_begins();
-        let share = &self.call.account().send;
+        let share = &self.call.account().shares.send;
         if charges.is_empty() {
             match share.try_charge(data.len()) {
                 Some(charge) => charges.push(charge),

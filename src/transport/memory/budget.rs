@@ -47,9 +47,14 @@ impl Budget {
         self.bytes.saturating_sub(self.common.available_permits() + self.reserve.available_permits())
     }
 
+    /// How many wait because it is used up.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
     /// Whether somebody waits because it is used up.
     pub fn is_used_up(&self) -> bool {
-        self.waiting.load(Relaxed) > 0
+        self.waiting() > 0
     }
 
     /// The share of one more connection.

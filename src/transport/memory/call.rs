@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::{Charge, Share};
@@ -15,8 +14,7 @@ use crate::domain::Result;
 /// A connection: its shares of the budgets, and its calls.
 #[derive(Debug)]
 pub struct Account {
-    pub(super) receive: Arc<Share>,
-    pub(super) send: Arc<Share>,
+    pub(super) shares: Shares,
     clock: Arc<Clock>,
     calls: Mutex<HashMap<u64, Weak<Call>>>,
     next_call: AtomicU64,
@@ -26,11 +24,18 @@ pub struct Account {
     cut: CancellationToken,
 }
 
+/// What a connection holds of each budget.
+#[derive(Debug)]
+pub(super) struct Shares {
+    pub receive: Arc<Share>,
+    pub send: Arc<Share>,
+    pub calls: Arc<Share>,
+}
+
 impl Account {
-    pub(super) fn new(receive: Share, send: Share, clock: Arc<Clock>, cut: CancellationToken) -> Self {
+    pub(super) fn new(shares: Shares, clock: Arc<Clock>, cut: CancellationToken) -> Self {
         Self {
-            receive: Arc::new(receive),
-            send: Arc::new(send),
+            shares,
             progress: AtomicU64::new(clock.now()),
             clock,
             calls: Mutex::default(),
@@ -78,11 +83,11 @@ pub struct Call {
     /// For what was received, until the head of the answer.
     received: Mutex<Vec<Charge>>,
     answered: AtomicBool,
-    _place: OwnedSemaphorePermit,
+    _place: Charge,
 }
 
 impl Call {
-    pub(super) fn begin(account: Arc<Account>, place: OwnedSemaphorePermit) -> Arc<Self> {
+    pub(super) fn begin(account: Arc<Account>, place: Charge) -> Arc<Self> {
         let now = account.clock.now();
         let call = Arc::new(Self {
             number: account.next_call.fetch_add(1, Relaxed),
@@ -102,9 +107,9 @@ impl Call {
 
     /// Waits for room for so much of an answer. Nothing is made before.
     pub async fn room(&self, bytes: usize) -> Charge {
-        match self.account.send.try_charge(bytes) {
+        match self.account.shares.send.try_charge(bytes) {
             Some(charge) => charge,
-            None => Arc::clone(&self.account.send).charge(bytes).await,
+            None => Arc::clone(&self.account.shares.send).charge(bytes).await,
         }
     }
 
@@ -132,7 +137,7 @@ impl Call {
 
     /// Waits for room for a body that is unpacked into at most so many bytes.
     pub async fn room_to_unpack(&self, max_bytes: usize) -> Result<Charge> {
-        let room = Arc::clone(&self.account.receive).charge(BYTES_EACH * max_bytes);
+        let room = Arc::clone(&self.account.shares.receive).charge(BYTES_EACH * max_bytes);
         tokio::time::timeout(MAX_WAIT, room).await.map_err(|_| no_room_for_requests())
     }
 

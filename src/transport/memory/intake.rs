@@ -24,7 +24,7 @@ pub(super) const BYTES_EACH: usize = 3;
 const SMALL_BYTES: usize = 4 << 10;
 
 /// From here on room is taken for all that the request declares, so that two halves do not wait for each other.
-const PART_BYTES: usize = 64 << 10;
+pub const PART_BYTES: usize = 64 << 10;
 
 /// How long a request may wait for room.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -73,13 +73,13 @@ impl Intake {
                 return Poll::Ready(Err(no_room()));
             }
             // More than the connection may hold at all counts as that much.
-            let most = self.call.account().receive.most();
+            let most = self.call.account().shares.receive.most();
             let missing = needed.min(most).saturating_sub(self.charged);
             if missing == 0 {
                 self.progress = Instant::now();
                 return Poll::Ready(Ok(()));
             }
-            let share = &self.call.account().receive;
+            let share = &self.call.account().shares.receive;
             match share.try_charge(missing) {
                 Some(charge) => {
                     self.charged += missing;
@@ -104,7 +104,7 @@ impl Intake {
                 return Poll::Ready(status::stalled());
             }
             let is_slow = silence >= LOOK || self.began.elapsed() >= MAX_AGE;
-            if self.charged > 0 && is_slow && self.call.account().receive.budget().is_used_up() {
+            if self.charged > 0 && is_slow && self.call.account().shares.receive.budget().is_used_up() {
                 return Poll::Ready(no_room());
             }
         }

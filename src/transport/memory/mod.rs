@@ -16,18 +16,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 pub use budget::Charge;
 pub use call::{Account, Call};
-pub use intake::{Intake, Received};
+
+pub use intake::{Intake, PART_BYTES, Received};
 
 use crate::service::Service;
 use answer::Answer;
 use budget::Budget;
-use call::lock;
+use call::{Shares, lock};
 use clock::{Clock, TICK, ticks};
 
 /// A reader that has taken nothing for so long is ended if others need its room.
@@ -35,6 +35,10 @@ const MAX_SILENCE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
 
 /// A reader that has not taken one frame in so long is ended if others need its room.
 const MAX_FRAME_UNDER_PRESSURE: Duration = Duration::from_secs(10);
+
+/// Most calls that wait until others end, and how long they do.
+const MAX_WAITING_CALLS: usize = 1_000;
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// How long nothing more is logged of connections that are cut.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
@@ -46,8 +50,8 @@ pub struct MemoryOptions {
     pub receive_bytes: usize,
     /// For answers, until they are sent.
     pub send_bytes: usize,
-    /// Calls at a time.
-    pub max_calls: usize,
+    /// For calls by themselves.
+    pub calls_bytes: usize,
     /// What a call and a connection take by themselves, about.
     pub call_bytes: usize,
     /// See [`call_bytes`](Self::call_bytes).
@@ -62,7 +66,7 @@ pub struct Memory {
     options: MemoryOptions,
     receive: Arc<Budget>,
     send: Arc<Budget>,
-    calls: Arc<Semaphore>,
+    calls: Arc<Budget>,
     clock: Arc<Clock>,
     accounts: Mutex<HashMap<u64, Weak<Account>>>,
     next_account: AtomicU64,
@@ -75,7 +79,7 @@ impl Memory {
         Arc::new(Self {
             receive: Budget::new(options.receive_bytes),
             send: Budget::new(options.send_bytes),
-            calls: Arc::new(Semaphore::new(options.max_calls)),
+            calls: Budget::new(options.calls_bytes),
             clock: Arc::default(),
             accounts: Mutex::default(),
             next_account: AtomicU64::new(0),
@@ -85,7 +89,12 @@ impl Memory {
 
     /// The account of a new connection, which ends when `cut` is cancelled.
     pub fn account(&self, cut: CancellationToken) -> Arc<Account> {
-        let account = Arc::new(Account::new(self.receive.share(), self.send.share(), Arc::clone(&self.clock), cut));
+        let shares = Shares {
+            receive: Arc::new(self.receive.share()),
+            send: Arc::new(self.send.share()),
+            calls: Arc::new(self.calls.share()),
+        };
+        let account = Arc::new(Account::new(shares, Arc::clone(&self.clock), cut));
         let mut accounts = lock(&self.accounts);
         if accounts.len() == accounts.capacity() {
             accounts.retain(|_, account| account.strong_count() > 0);
@@ -94,9 +103,21 @@ impl Memory {
         account
     }
 
-    /// One more call of a connection; `None`: there are as many as there may be.
+    /// One more call of a connection, if it may have one more at once.
     pub fn call(&self, account: &Arc<Account>) -> Option<Arc<Call>> {
-        let place = Arc::clone(&self.calls).try_acquire_owned().ok()?;
+        let place = account.shares.calls.try_charge(self.options.call_bytes)?;
+        Some(Call::begin(Arc::clone(account), place))
+    }
+
+    /// One more call of a connection, once others end. `None`: the connection has as many as it may have, too many wait, or
+    /// none ends.
+    pub async fn later_call(&self, account: &Arc<Account>) -> Option<Arc<Call>> {
+        let calls = &account.shares.calls;
+        if calls.held() + self.options.call_bytes > calls.most() || self.calls.waiting() > MAX_WAITING_CALLS {
+            return None;
+        }
+        let place = Arc::clone(calls).charge(self.options.call_bytes);
+        let place = tokio::time::timeout(MAX_WAIT, place).await.ok()?;
         Some(Call::begin(Arc::clone(account), place))
     }
 
@@ -131,17 +152,18 @@ impl Memory {
                 self.cut_silent(&mut logged);
             }
             if self.send.is_used_up() {
-                self.make_room(&mut logged);
+                self.make_room(&self.send, |account| account.shares.send.held(), &mut logged);
+            }
+            if self.calls.is_used_up() {
+                self.make_room(&self.calls, |account| account.shares.calls.held(), &mut logged);
             }
         }
     }
 
     fn show(&self, service: &Service) {
-        for (part, budget) in [("receive", &self.receive), ("send", &self.send)] {
+        for (part, budget) in [("receive", &self.receive), ("send", &self.send), ("calls", &self.calls)] {
             gauge(HELD, part, budget.used());
         }
-        let calls = self.options.max_calls - self.calls.available_permits();
-        gauge(HELD, "calls", calls * self.options.call_bytes);
         gauge(HELD, "connections", self.open().len() * self.options.connection_bytes);
         for (part, bytes) in service.held_bytes() {
             gauge(HELD, part, bytes);
@@ -162,16 +184,16 @@ impl Memory {
     }
 
     /// Others wait: those that hold most and move least go, until a quarter is free.
-    fn make_room(&self, logged: &mut Option<u64>) {
+    fn make_room(&self, budget: &Budget, held: fn(&Account) -> usize, logged: &mut Option<u64>) {
         let (silent, slow) = (ticks(MAX_SILENCE_UNDER_PRESSURE), ticks(MAX_FRAME_UNDER_PRESSURE));
         let mut slow: Vec<_> = self
             .open()
             .into_iter()
             .filter(|account| account.has_slow_call(silent, slow))
-            .map(|a| (a.send.held(), a))
+            .map(|a| (held(&a), a))
             .collect();
         slow.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
-        let mut missing = self.send.bytes() / 4;
+        let mut missing = budget.bytes() / 4;
         for (held, account) in slow {
             if missing == 0 {
                 return;

@@ -1,0 +1,179 @@
+//! Readers who ask for much and take nothing.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::Builder;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
+use runlog::pb::{self, payload::Variant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::client::framed;
+use crate::harness::{Data, Server, eventually, within};
+use crate::honest::{Honest, SMALL, held};
+
+/// Events of the run that is read, each of this size.
+const EVENTS: usize = 40;
+const PAYLOAD_BYTES: usize = 100 << 10;
+
+const LARGE: &str = "large";
+
+async fn with_a_large_run(options: &[&str]) -> (Data, Server) {
+    let data = Data::new();
+    let server = Server::with(&data.file(), &[&SMALL[..], options].concat()).await;
+    let mut client = server.events().await;
+    for _ in 0..EVENTS / 20 {
+        let payload = Variant::Json(format!("\"{}\"", "x".repeat(PAYLOAD_BYTES)));
+        let payload = Some(pb::Payload { variant: Some(payload), ..Default::default() });
+        let event = pb::NewEvent { r#type: "step".to_owned(), payload, ..Default::default() };
+        let request = pb::PublishRequest { run_id: LARGE.to_owned(), events: vec![event; 20], ..Default::default() };
+        client.publish(request).await.unwrap();
+    }
+    (data, server)
+}
+
+/// A connection whose calls may be answered with this much before they are read.
+async fn connect(
+    server: &Server,
+    window: u32,
+    tasks: &mut JoinSet<()>,
+) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+    let socket = TcpStream::connect(server.address).await.unwrap();
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(window);
+    let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.unwrap();
+    tasks.spawn(async move { drop(connection.await) });
+    sender
+}
+
+/// Calls that are never read.
+async fn stalled(
+    server: &Server,
+    connections: usize,
+    calls: usize,
+    window: u32,
+    path: &str,
+    message: &impl Message,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let sender = connect(server, window, &mut tasks).await;
+        for _ in 0..calls {
+            let mut sender = sender.clone();
+            let request = Request::post(format!("http://{}{path}", server.address))
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .body(Full::new(framed(message)))
+                .unwrap();
+            tasks.spawn(async move {
+                if sender.ready().await.is_ok()
+                    && let Ok(response) = sender.send_request(request).await
+                {
+                    std::future::pending::<()>().await;
+                    drop(response);
+                }
+            });
+        }
+    }
+    tasks
+}
+
+/// Sockets that send this and read nothing; what the system takes for them is little.
+async fn deaf(server: &Server, count: usize, request: &str) -> Vec<TcpStream> {
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut socket = socket.connect(server.address).await.unwrap();
+        // The server may have cut it by then.
+        let _ = socket.write_all(request.as_bytes()).await;
+        sockets.push(socket);
+    }
+    sockets
+}
+
+fn list() -> pb::ListEventsRequest {
+    let scope = Some(pb::list_events_request::Scope::RunId(LARGE.to_owned()));
+    pb::ListEventsRequest { scope, page_size: 1_000, ..Default::default() }
+}
+
+fn subscribe() -> pb::SubscribeRequest {
+    let scope = Some(pb::subscribe_request::Scope::RunId(LARGE.to_owned()));
+    pb::SubscribeRequest { scope, keep_open: true, ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_lists_that_are_never_read_leave_memory_and_honest_clients_alone() {
+    let (_data, server) = with_a_large_run(&[]).await;
+    let mut honest = Honest::begin(&server, "honest").await;
+    let alone = honest.p99(200).await;
+    let attack = stalled(&server, 1, 1_000, 0, "/runlog.v1.EventService/ListEvents", &list()).await;
+    let beside = honest.p99(400).await;
+    held(&server, "1,000 lists with a window of 0", alone, beside);
+    drop(attack);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_subscribers_who_never_read_leave_memory_and_honest_clients_alone() {
+    let (_data, server) = with_a_large_run(&[]).await;
+    let mut honest = Honest::begin(&server, "honest").await;
+    let alone = honest.p99(200).await;
+    let attack = stalled(&server, 50, 100, 1, "/runlog.v1.EventService/Subscribe", &subscribe()).await;
+    let beside = honest.p99(400).await;
+    held(&server, "5,000 subscribers who never read", alone, beside);
+    drop(attack);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_sockets_that_never_read_leave_memory_and_honest_clients_alone() {
+    let (_data, server) = with_a_large_run(&[]).await;
+    let mut honest = Honest::begin(&server, "honest").await;
+    let alone = honest.p99(200).await;
+    let list = format!("GET /api/structure-runs/{LARGE}/events?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let lists = deaf(&server, 500, &list).await;
+    let stream = format!("GET /v1/runs/{LARGE}/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let streams = deaf(&server, 500, &stream).await;
+    let beside = honest.p99(400).await;
+    held(&server, "500 lists and 500 event streams that are never read", alone, beside);
+    drop((lists, streams));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_is_cut_and_who_takes_a_little_is_not() {
+    let (_data, server) = with_a_large_run(&["--stall-timeout-ms", "1000"]).await;
+    let stream = format!("GET /v1/runs/{LARGE}/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut polite = deaf(&server, 1, &stream).await.remove(0);
+    let deaf_ones = deaf(&server, 1, &stream).await;
+    let mut tasks = stalled(&server, 1, 1, 1, "/runlog.v1.EventService/Subscribe", &subscribe()).await;
+    let cut = "runlog_cut_connections_total{reason=\"no_progress\"}";
+    let mut buffer = [0; 64 << 10];
+    eventually("the end of both that take nothing", async || {
+        // Reads, and so goes on.
+        assert!(within("a part of the stream", polite.read(&mut buffer)).await.unwrap() > 0);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.metric(cut).await >= 2.0
+    })
+    .await;
+    within("the end of the cut call", tasks.join_next()).await;
+    let read = within("more of the stream", polite.read(&mut buffer)).await;
+    assert!(read.is_ok_and(|bytes| bytes > 0), "the one that takes a little goes on");
+    assert_eq!(server.metric(cut).await, 2.0);
+    drop(deaf_ones);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_many_pieces_is_whole() {
+    let (_data, server) = with_a_large_run(&[]).await;
+    let mut tasks = JoinSet::new();
+    let mut sender = connect(&server, 65_535, &mut tasks).await;
+    let request = Request::get(format!("http://{}/api/structure-runs/{LARGE}/events?limit=1000", server.address));
+    let response = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+    let text = within("the body", response.into_body().collect()).await.unwrap().to_bytes();
+    let page: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(page["events"].as_array().map(Vec::len), Some(30), "as many as one page holds");
+}

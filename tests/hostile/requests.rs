@@ -1,0 +1,106 @@
+//! Requests that begin and do not go on, and more of them than there is memory for.
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tonic::Code;
+
+use crate::client::{Http2, Sent, reason};
+use crate::harness::{Data, Server, within};
+use crate::honest::{Honest, SMALL, held};
+
+/// A body of nearly 4 MiB, of which all but the end is sent.
+fn unfinished() -> Vec<u8> {
+    let length = 4 << 20;
+    let mut request =
+        format!("POST /v1/runs/r/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n")
+            .into_bytes();
+    request.resize(request.len() + length - 1_000, b' ');
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_stop_before_their_end_leave_memory_and_honest_clients_alone() {
+    let data = Data::new();
+    let server = Server::with(&data.file(), &SMALL).await;
+    let mut honest = Honest::begin(&server, "honest").await;
+    let alone = honest.p99(200).await;
+    let mut attack = JoinSet::new();
+    for _ in 0..250 {
+        let address = server.address;
+        attack.spawn(async move {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            if socket.write_all(&unfinished()).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        });
+    }
+    let beside = honest.p99(400).await;
+    held(&server, "250 bodies of 4 MiB that stop before their end", alone, beside);
+    drop(attack);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_large_publishes_than_there_is_memory_for_are_stored_or_refused_by_name() {
+    let data = Data::new();
+    let server = Server::with(&data.file(), &SMALL).await;
+    let mut honest = Honest::begin(&server, "honest").await;
+    let alone = honest.p99(200).await;
+    let mut attack = JoinSet::new();
+    for number in 0..320 {
+        let mut client = server.events().await;
+        attack.spawn(async move {
+            use runlog::pb::{self, payload::Variant};
+            let payload = Variant::Json(format!("\"{}\"", "x".repeat(1_000_000)));
+            let payload = Some(pb::Payload { variant: Some(payload), ..Default::default() });
+            let event = pb::NewEvent { r#type: "step".to_owned(), payload, ..Default::default() };
+            let run_id = format!("large-{number}");
+            client.publish(pb::PublishRequest { run_id, events: vec![event; 4], ..Default::default() }).await.map(drop)
+        });
+    }
+    let beside = honest.p99(400).await;
+    let mut stored = 0;
+    while let Some(answer) = within("an answer", attack.join_next()).await {
+        match answer.unwrap() {
+            Ok(()) => stored += 1,
+            Err(status) => assert!(
+                matches!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "OVERLOADED")),
+                "{status:?}"
+            ),
+        }
+    }
+    println!("{stored} of 320 publishes of 4 MB were stored");
+    held(&server, "320 publishes of 4 MB", alone, beside);
+    assert!(stored > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_stands_still_is_refused_by_name_and_an_idle_stream_is_not() {
+    let data = Data::new();
+    let server = Server::with(&data.file(), &["--stall-timeout-ms", "1000"]).await;
+    let client = Http2::connect(server.address).await;
+    let part = Bytes::from_static(&[0, 0, 0, 0, 100, 1, 2, 3]);
+    let status = client.call("/runlog.v1.EventService/Publish", &[], Sent::endless(part)).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "REQUEST_TIMEOUT"), "{status}");
+    assert!(status.message().contains("--stall-timeout-ms"), "{status}");
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    socket
+        .write_all(b"POST /v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        .await
+        .unwrap();
+    let mut answer = vec![0; 1_024];
+    let read = within("the refusal", socket.read(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
+    // A stream between two messages waits as long as it likes.
+    let mut events = server.events().await;
+    let (requests, stream) = tokio::sync::mpsc::channel(1);
+    let answers = events.publish_stream(tokio_stream::wrappers::ReceiverStream::new(stream));
+    let mut answers = within("the stream", answers).await.unwrap().into_inner();
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    let publish = Some(crate::client::publish("r"));
+    requests.send(runlog::pb::PublishStreamRequest { publish }).await.unwrap();
+    let answer = within("an answer", answers.message()).await.unwrap().unwrap();
+    assert!(matches!(answer.result, Some(runlog::pb::publish_stream_response::Result::Published(_))), "{answer:?}");
+}
