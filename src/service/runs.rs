@@ -62,7 +62,7 @@ pub struct RunsList {
 #[derive(Clone, Debug)]
 pub struct RunsByPage {
     /// Newest first.
-    pub runs: Vec<Run>,
+    pub run_ids: Vec<RunId>,
     /// How many match in all.
     pub total: u64,
 }
@@ -157,8 +157,8 @@ impl Service {
         let offset = (page - 1).saturating_mul(page_size as u64);
         let query = RunQuery { statuses, structure_id: Some(structure_id), limit: page_size, ..RunQuery::default() };
         let total = self.store.count_runs(&query).await?;
-        let runs = if offset < total { self.store.runs_at(&query, offset).await? } else { Vec::new() };
-        Ok(RunsByPage { runs: runs.into_iter().map(shown).collect(), total })
+        let run_ids = if offset < total { self.store.run_ids_at(&query, offset).await? } else { Vec::new() };
+        Ok(RunsByPage { run_ids, total })
     }
 
     /// Runs, newest first.

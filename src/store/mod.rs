@@ -244,8 +244,8 @@ pub trait Store: Send + Sync + 'static {
     /// How many runs match; `before` and `limit` do not count.
     async fn count_runs(&self, query: &RunQuery) -> Result<u64>;
 
-    /// The matching runs after the newest `offset` ones, at most `limit`; `before` does not count.
-    async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>>;
+    /// The ids of the matching runs after the newest `offset` ones, at most `limit`; `before` does not count.
+    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>>;
 
     /// The event with this id, in one run or in whatever run has it; of several, any. Fails with `EventNotFound`.
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event>;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use super::control_frames::ControlFrames;
 use super::memory::{Account, Memory};
 
 /// How long accepting pauses when the process is out of file descriptors.
@@ -48,6 +49,8 @@ pub struct Connection {
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Runs until the protocol is known: before that neither HTTP/1 nor HTTP/2 has a timeout of its own.
     silence: Option<Silence>,
+    /// Of HTTP/2.
+    frames: Option<ControlFrames>,
     _place: Place,
 }
 
@@ -57,11 +60,13 @@ struct Silence {
     until: Pin<Box<Sleep>>,
     /// Bytes of the preface that have come.
     preface: usize,
+    /// Bytes that came after it.
+    behind: usize,
 }
 
 impl Silence {
     fn new() -> Self {
-        Self { until: Box::pin(tokio::time::sleep(MAX_SILENCE)), preface: 0 }
+        Self { until: Box::pin(tokio::time::sleep(MAX_SILENCE)), preface: 0, behind: 0 }
     }
 
     /// Whether the protocol is known after these bytes.
@@ -69,7 +74,13 @@ impl Silence {
         let rest = &PREFACE[self.preface..];
         let matching = read.iter().zip(rest).take_while(|(read, expected)| read == expected).count();
         self.preface += matching;
+        self.behind = read.len() - matching;
         matching < read.len() || self.preface == PREFACE.len()
+    }
+
+    /// Of these last bytes, those behind the preface; `None` where the protocol is another.
+    fn frames_of<'a>(&self, read: &'a [u8]) -> Option<&'a [u8]> {
+        (self.preface == PREFACE.len()).then(|| &read[read.len() - self.behind..])
     }
 }
 
@@ -122,7 +133,8 @@ pub fn accept(
                     let account = memory.account(cut.child_token());
                     let until = Box::pin(account.cut().clone().cancelled_owned());
                     let silence = Some(Silence::new());
-                    let connection = Connection { socket, account, linger: None, cut: until, silence, _place: place };
+                    let connection =
+                        Connection { socket, account, linger: None, cut: until, silence, frames: None, _place: place };
                     return Some((Ok(connection), (listener, places, memory, cut)));
                 }
                 Err(error) => {
@@ -180,6 +192,12 @@ impl Places {
 }
 
 impl Connection {
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, written) {
+            frames.sent(*bytes);
+        }
+    }
+
     /// The socket, unless it is cut. Whoever waits for the socket waits for the cut as well.
     fn socket(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
         match self.cut.as_mut().poll(cx) {
@@ -201,11 +219,23 @@ impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = self.socket(cx)?.poll_read(cx, buf);
-        let Some(silence) = &mut self.silence else { return read };
-        if read.is_ready() && silence.is_over(&buf.filled()[before..]) {
-            self.silence = None;
-        } else if silence.until.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        let this = &mut *self;
+        let mut came = &buf.filled()[before..];
+        if let Some(silence) = &mut this.silence {
+            if read.is_ready() && silence.is_over(came) {
+                // What has come of the frames behind the preface.
+                if let Some(frames) = silence.frames_of(came) {
+                    this.frames = Some(ControlFrames::new());
+                    came = frames;
+                }
+                this.silence = None;
+            } else if silence.until.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        if this.frames.as_mut().is_some_and(|frames| frames.are_too_many(came)) {
+            metrics::counter!("runlog_cut_connections_total", "reason" => "flood").increment(1);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         read
     }
@@ -213,7 +243,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket(cx)?.poll_write(cx, buf)
+        let written = self.socket(cx)?.poll_write(cx, buf);
+        self.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -221,7 +253,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.socket(cx)?.poll_write_vectored(cx, bufs)
+        let written = self.socket(cx)?.poll_write_vectored(cx, bufs);
+        self.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -76,7 +76,7 @@ fn describe() {
     metrics::describe_gauge!("runlog_memory_limit_bytes", Unit::Bytes, "What that part may hold");
     metrics::describe_counter!(
         "runlog_cut_connections_total",
-        "Connections that were cut because their clients take nothing: no_progress (--stall-timeout-ms), memory (others need it)"
+        "Connections that were cut: no_progress (--stall-timeout-ms), memory (others need what it holds), flood (of control frames)"
     );
     metrics::describe_counter!("runlog_published_events_total", "Events that were stored");
     metrics::describe_gauge!("runlog_subscriptions", "Open subscriptions");

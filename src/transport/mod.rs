@@ -3,6 +3,7 @@
 
 pub mod boundary;
 pub mod connections;
+mod control_frames;
 pub mod convert;
 pub mod frames;
 pub mod grpc;

@@ -92,8 +92,8 @@ impl Store for Unreliable {
         self.inner.count_runs(query).await
     }
 
-    async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
-        self.inner.runs_at(query, offset).await
+    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
+        self.inner.run_ids_at(query, offset).await
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {

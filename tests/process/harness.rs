@@ -238,6 +238,7 @@ impl Server {
     }
 
     /// The most resident memory that it has had, bytes.
+    #[allow(dead_code, reason = "the tests of hostile clients use it")]
     pub fn peak_memory_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")
     }

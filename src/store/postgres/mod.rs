@@ -145,8 +145,8 @@ impl Store for PostgresStore {
         retried!(&self.readers, connection => runs::count(connection, query)).map_err(Fault::into_error)
     }
 
-    async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
-        retried!(&self.readers, connection => runs::at(connection, query, offset)).map_err(Fault::into_error)
+    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
+        retried!(&self.readers, connection => runs::ids_at(connection, query, offset)).map_err(Fault::into_error)
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {

@@ -104,13 +104,10 @@ pub async fn count(connection: &mut Link<'_>, query: &RunQuery) -> Result<u64, F
     Ok(count.unsigned_abs())
 }
 
-/// Matching runs after the newest `offset`.
-pub async fn at(connection: &mut Link<'_>, query: &RunQuery, offset: u64) -> Result<Vec<Run>, Fault> {
-    const AT: &str = select!(
-        concat!("(SELECT * FROM runs WHERE ", matching!(), " ORDER BY run DESC LIMIT $4 OFFSET $5)"),
-        "true ORDER BY r.run DESC"
-    );
-    let rows: Vec<RunRow> = sqlx::query_as(AT)
+/// Ids of matching runs after the newest `offset`.
+pub async fn ids_at(connection: &mut Link<'_>, query: &RunQuery, offset: u64) -> Result<Vec<RunId>, Fault> {
+    const AT: &str = concat!("SELECT run_id FROM runs WHERE ", matching!(), " ORDER BY run DESC LIMIT $4 OFFSET $5");
+    let ids: Vec<String> = sqlx::query_scalar(AT)
         .bind(statuses(query))
         .bind(query.agent_name.as_ref().map(AgentName::as_str))
         .bind(query.structure_id.as_ref().map(StructureId::as_str))
@@ -118,7 +115,7 @@ pub async fn at(connection: &mut Link<'_>, query: &RunQuery, offset: u64) -> Res
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await?;
-    Ok(rows.into_iter().map(RunRow::into_run).collect::<crate::domain::Result<Vec<_>>>()?)
+    ids.into_iter().map(|id| RunId::parse(&id).map_err(|_| Error::StoreDamaged.into())).collect()
 }
 
 /// Statuses to look for, as a parameter; null for all.

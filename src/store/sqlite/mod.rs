@@ -144,9 +144,9 @@ impl Store for SqliteStore {
         runs::count(&self.readers, query).await
     }
 
-    async fn runs_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
+    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
         self.watch.verdict()?;
-        runs::at(&self.readers, &self.tail, query, offset).await
+        runs::ids_at(&self.readers, query, offset).await
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {

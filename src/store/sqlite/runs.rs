@@ -215,11 +215,10 @@ pub async fn count(readers: &SqlitePool, query: &RunQuery) -> Result<u64> {
     Ok(count.unsigned_abs())
 }
 
-/// Matching runs after the newest `offset`.
-pub async fn at(readers: &SqlitePool, tail: &Tail, query: &RunQuery, offset: u64) -> Result<Vec<Run>> {
-    let generation = tail.generation();
-    let sql = format!("{SELECT} WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
-    let rows: Vec<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+/// Ids of matching runs after the newest `offset`.
+pub async fn ids_at(readers: &SqlitePool, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
+    let sql = format!("SELECT r.run_id FROM runs r WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
+    let ids: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
         .bind(statuses(query))
         .bind(query.agent_name.as_ref().map(AgentName::as_str))
         .bind(query.structure_id.as_ref().map(StructureId::as_str))
@@ -228,7 +227,7 @@ pub async fn at(readers: &SqlitePool, tail: &Tail, query: &RunQuery, offset: u64
         .fetch_all(readers)
         .await
         .map_err(from_sqlx)?;
-    settle(readers, tail, generation, query, rows).await
+    ids.into_iter().map(|id| RunId::parse(&id).map_err(|_| Error::StoreDamaged)).collect()
 }
 
 /// Statuses to look for, as a parameter; null for all.

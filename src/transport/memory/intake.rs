@@ -58,7 +58,7 @@ impl Intake {
     pub fn poll_room(&mut self, cx: &mut Context<'_>, received: usize, declared: usize) -> Poll<Result<(), Status>> {
         let needed = match received {
             0..=SMALL_BYTES => 0,
-            ..=PART_BYTES => BYTES_EACH * received.next_power_of_two(),
+            ..=PART_BYTES => BYTES_EACH * declared.min(PART_BYTES).max(received),
             _ => BYTES_EACH * declared.max(received),
         };
         loop {

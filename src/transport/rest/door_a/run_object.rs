@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::Refusal;
 use super::env_var::StructureEnvVar;
 use crate::domain::json::Members;
 use crate::domain::redaction::members::{decode_lossy, elements};
@@ -123,8 +122,8 @@ impl StructureRun {
     }
 
     /// As JSON text.
-    pub fn to_json(&self) -> Result<String, Refusal> {
-        serde_json::to_string(self).map_err(|_| Error::Internal.into())
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|_| Error::Internal)
     }
 }
 

@@ -3,15 +3,17 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
-use axum::response::Response;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::Refusal;
 use super::extract::{NoParameters, Parameters, Variable, json, no_members, optional_object, run_id};
 use super::refusal::{BodyRefusals, Refusals};
 use super::run_object::{StructureRun, StructureRunStatus};
 use super::schema::{StructureRuns, StructureRunsPagination};
-use crate::domain::{Error, StructureId};
+use crate::domain::{Error, Result, RunId, StructureId};
+use crate::service::Service;
 use crate::service::control::Control;
 use crate::transport::rest::{Gateway, Problem, request};
 
@@ -21,8 +23,11 @@ const MAX_PAGE_SIZE: u64 = 100;
 /// Runs in one page when the client does not say.
 const DEFAULT_PAGE_SIZE: u64 = 100;
 
-/// Runs whose first event is read at the same time.
-const CONCURRENT_READS: usize = 8;
+/// An answer that is longer goes out in parts.
+const MAX_WHOLE_BYTES: usize = 3 << 20;
+
+/// Runs that are read at the same time.
+const CONCURRENT_READS: usize = 4;
 
 /// List the runs of a structure, newest first. A structure without runs has an empty list.
 #[utoipa::path(get, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
@@ -38,7 +43,7 @@ pub async fn list_runs(
     State(gateway): State<Gateway>,
     Variable(structure_id): Variable,
     Parameters(mut query): Parameters,
-) -> Result<Response, Refusal> {
+) -> std::result::Result<Response, Refusal> {
     let structure_id = StructureId::parse(&structure_id)?;
     let max = MAX_PAGE_SIZE.min(gateway.service.limits().max_page_size as u64);
     let page = query.number("page", 1, 1..=i64::MAX.unsigned_abs())?;
@@ -51,12 +56,36 @@ pub async fn list_runs(
     query.finish()?;
     let size = usize::try_from(page_size).unwrap_or(usize::MAX);
     let found = gateway.service.runs_by_page(structure_id, statuses, page, size).await?;
-    let objects = stream::iter(found.runs).map(|run| StructureRun::of(&gateway.service, run));
-    let list = StructureRuns {
-        structure_runs: objects.buffered(CONCURRENT_READS).try_collect().await?,
-        pagination: StructureRunsPagination::new(page, page_size, found.total),
-    };
-    Ok(json(serde_json::to_string(&list).map_err(|_| Error::Internal)?))
+    let pagination = StructureRunsPagination::new(page, page_size, found.total);
+    let pagination = serde_json::to_string(&pagination).map_err(|_| Error::Internal)?;
+    let service = gateway.service;
+    let objects = stream::iter(found.run_ids).map(move |run_id| object(service.clone(), run_id));
+    let mut objects = objects.buffered(CONCURRENT_READS);
+    let mut text = String::from(r#"{"structure_runs":["#);
+    while let Some(object) = objects.next().await {
+        if !text.ends_with('[') {
+            text.push(',');
+        }
+        text.push_str(&object?);
+        if text.len() > MAX_WHOLE_BYTES {
+            return Ok(in_parts(text, objects, pagination));
+        }
+    }
+    text.push_str(&format!(r#"],"pagination":{pagination}}}"#));
+    Ok(json(text))
+}
+
+async fn object(service: Service, run_id: RunId) -> Result<String> {
+    let run = service.run(&run_id).await?;
+    StructureRun::of(&service, run).await?.to_json()
+}
+
+/// A long page, whose runs are read as the client takes them. Where one of them cannot be read the answer breaks off.
+fn in_parts(begun: String, rest: impl Stream<Item = Result<String>> + Send + 'static, pagination: String) -> Response {
+    let rest = rest.map_ok(|object| format!(",{object}"));
+    let end = format!(r#"],"pagination":{pagination}}}"#);
+    let parts = stream::iter([Ok(begun)]).chain(rest).chain(stream::iter([Ok(end)]));
+    ([(CONTENT_TYPE, "application/json")], Body::from_stream(parts)).into_response()
 }
 
 /// Get a run.
@@ -69,7 +98,7 @@ pub async fn get_run(
     State(gateway): State<Gateway>,
     Variable(id): Variable,
     _: NoParameters,
-) -> Result<Response, Refusal> {
+) -> std::result::Result<Response, Refusal> {
     let run = gateway.service.run(&run_id(&id)?).await?;
     Ok(json(StructureRun::of(&gateway.service, run).await?.to_json()?))
 }
@@ -86,7 +115,7 @@ pub async fn cancel_run(
     Variable(id): Variable,
     _: NoParameters,
     request: Request<Body>,
-) -> Result<Response, Refusal> {
+) -> std::result::Result<Response, Refusal> {
     let run_id = run_id(&id)?;
     no_members(&optional_object(&gateway, request).await?)?;
     let run = gateway.service.control(&run_id, Control::Cancel, None, &request::current_id()).await?;

@@ -19,7 +19,7 @@ pub struct NewStructureRun {
 }
 
 /// Runs of a structure.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 pub struct StructureRuns {
     /// Newest first.
     pub structure_runs: Vec<StructureRun>,
