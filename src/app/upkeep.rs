@@ -81,6 +81,7 @@ pub async fn schema(store: &StoreOptions) -> Result<Schema, StartError> {
 /// Looks at all that a server with these options needs. Nothing is changed.
 pub async fn check(options: &ServeOptions, look: Look) -> Vec<Finding> {
     let mut findings = vec![configuration(options), listen(options)];
+    findings.extend(memory(options));
     findings.extend(open_files(options));
     findings.extend(match &options.store.url {
         Some(url) => postgres::inspect::look(&postgres_options(options, url), look).await,
@@ -117,6 +118,19 @@ fn listen(options: &ServeOptions) -> Finding {
         }
         Err(e) => Finding::failed(NAME, format!("{address}: {e}")),
     }
+}
+
+/// How the memory is shared out; `None` where the options do not go together.
+fn memory(options: &ServeOptions) -> Option<Finding> {
+    const MIB: usize = 1 << 20;
+    let shares = options.memory_shares().ok()?;
+    let parts: Vec<String> = shares.named().iter().map(|(part, bytes)| format!("{part} {} MiB", bytes / MIB)).collect();
+    let text = format!("{} MiB: {}", options.memory_bytes() / MIB, parts.join(", "));
+    let most = options.connections_in(&shares);
+    Some(match most < options.max_connections {
+        true => Finding::ok("memory", format!("{text}; at most {most} connections of --max-connections fit in")),
+        false => Finding::ok("memory", text),
+    })
 }
 
 /// Files that a server needs besides its connections, about.

@@ -16,7 +16,8 @@ const HEAD: &str = "\
 ";
 
 /// What an option is shown with that has no default.
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 6] = [
+    ("RUNLOG_MAX_MEMORY_BYTES", "1073741824"),
     ("RUNLOG_STORE", "postgres://runlog:password@db.example.com:5432/runlog?sslmode=verify-full"),
     ("RUNLOG_INSECURE_NO_AUTH", "false"),
     ("RUNLOG_ALLOWED_HOSTS", "runlog.internal,runlog.internal:7800"),

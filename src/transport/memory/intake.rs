@@ -41,11 +41,17 @@ pub struct Intake {
     max_silence: Duration,
     charged: usize,
     charges: Vec<Charge>,
-    /// The room that is waited for, how much it is, and until when.
-    wait: Option<(Pin<Box<dyn Future<Output = Charge> + Send>>, usize, Pin<Box<Sleep>>)>,
+    wait: Option<Wait>,
     look: Option<Pin<Box<Sleep>>>,
     progress: Instant,
     began: Instant,
+}
+
+/// Room that is waited for.
+struct Wait {
+    room: Pin<Box<dyn Future<Output = Charge> + Send>>,
+    bytes: usize,
+    until: Pin<Box<Sleep>>,
 }
 
 impl Intake {
@@ -56,13 +62,15 @@ impl Intake {
 
     /// So many bytes of a message are there, which will have so many. Ready once there is room for them.
     pub fn poll_room(&mut self, cx: &mut Context<'_>, received: usize, declared: usize) -> Poll<Result<(), Status>> {
-        let needed = match received {
-            0..=SMALL_BYTES => 0,
-            ..=PART_BYTES => BYTES_EACH * declared.min(PART_BYTES).max(received),
-            _ => BYTES_EACH * declared.max(received),
+        let needed = if received <= SMALL_BYTES {
+            0
+        } else if received <= PART_BYTES {
+            BYTES_EACH * declared.min(PART_BYTES).max(received)
+        } else {
+            BYTES_EACH * declared.max(received)
         };
         loop {
-            if let Some((room, bytes, until)) = &mut self.wait {
+            if let Some(Wait { room, bytes, until }) = &mut self.wait {
                 if let Poll::Ready(charge) = room.as_mut().poll(cx) {
                     self.charged += *bytes;
                     self.charges.push(charge);
@@ -86,8 +94,8 @@ impl Intake {
                     self.charges.push(charge);
                 }
                 None => {
-                    let until = Box::pin(tokio::time::sleep(MAX_WAIT));
-                    self.wait = Some((Box::pin(Arc::clone(share).charge(missing)), missing, until));
+                    let room = Box::pin(Arc::clone(share).charge(missing));
+                    self.wait = Some(Wait { room, bytes: missing, until: Box::pin(tokio::time::sleep(MAX_WAIT)) });
                 }
             }
         }
