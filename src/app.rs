@@ -1,6 +1,7 @@
 //! The composition root: opens the store, wires the parts, binds the address, serves, drains.
 
 mod health;
+mod scrub;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -119,6 +120,7 @@ impl Server {
         health::set(&health, ServingStatus::Serving).await;
         let routes = self.routes(health_service);
         let upkeep = tokio::spawn(measures::upkeep());
+        let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.scrub_bytes_per_second));
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = transport(&self.options)
@@ -162,6 +164,7 @@ impl Server {
                 serving.await
             }
         };
+        scrub.abort();
         self.store.close().await;
         upkeep.abort();
         watchdog.abort();

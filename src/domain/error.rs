@@ -188,6 +188,14 @@ pub enum Error {
     /// The stored data contradicts itself.
     #[error("the store is damaged; run an integrity check and restore from a backup")]
     StoreDamaged,
+    /// Stored events do not agree with their checksum. Others are served.
+    #[error("{}", damage_text(run_id.as_deref(), *seqs))]
+    EventDamaged {
+        /// The run, where it is known.
+        run_id: Option<String>,
+        /// The first and the last seq of what is damaged of that which was asked for, where they are known.
+        seqs: Option<(u64, u64)>,
+    },
     /// A defect.
     #[error("internal error; the server's log has the detail")]
     Internal,
@@ -262,7 +270,7 @@ impl Error {
             | Self::StoreUnavailable
             | Self::StoreLost { .. }
             | Self::OutcomeUnknown => Code::Unavailable,
-            Self::StoreDamaged => Code::DataLoss,
+            Self::StoreDamaged | Self::EventDamaged { .. } => Code::DataLoss,
             Self::Internal => Code::Internal,
         }
     }
@@ -290,6 +298,7 @@ impl Error {
             Self::StoreLost { .. } => "STORE_LOST",
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::StoreDamaged => "STORE_DAMAGED",
+            Self::EventDamaged { .. } => "EVENT_DAMAGED",
             Self::Internal => "INTERNAL",
         }
     }
@@ -352,7 +361,23 @@ impl Error {
             }
             Self::CursorInvalid { cursor, .. } => vec![("cursor", cursor.clone())],
             Self::CursorBeyondEnd { cursor, end } => vec![("cursor", cursor.clone()), ("end_cursor", end.clone())],
+            Self::EventDamaged { run_id, seqs } => {
+                let run_id = run_id.clone().map(|run_id| ("run_id", run_id));
+                let seqs = seqs.map(|(first, last)| [("seq", first.to_string()), ("last_seq", last.to_string())]);
+                run_id.into_iter().chain(seqs.into_iter().flatten()).collect()
+            }
             _ => Vec::new(),
         }
     }
+}
+
+/// What a reader of damaged events learns.
+fn damage_text(run_id: Option<&str>, seqs: Option<(u64, u64)>) -> String {
+    let what = match (run_id, seqs) {
+        (Some(run_id), Some((first, last))) if first == last => format!("event {first} of run {run_id:?} is"),
+        (Some(run_id), Some((first, last))) => format!("events {first} to {last} of run {run_id:?} are"),
+        (Some(run_id), None) => format!("an event of run {run_id:?} is"),
+        _ => "an event is".to_owned(),
+    };
+    format!("{what} damaged in the store and cannot be served; all others are; restore it from a backup")
 }

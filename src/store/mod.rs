@@ -1,5 +1,6 @@
 //! Where events are kept. The comments on [`Store`] are the contract; one test suite holds every store to it.
 
+mod checksum;
 mod ids;
 mod import;
 pub mod inspect;
@@ -8,11 +9,13 @@ mod plan;
 pub mod postgres;
 mod queue;
 mod run_row;
+mod scrub;
 pub mod sqlite;
 mod tasks;
 
 pub use import::{Import, Recorded};
 pub use queue::QueueOptions;
+pub use scrub::Scrubbed;
 
 use std::sync::Arc;
 
@@ -202,7 +205,8 @@ impl Receipt {
 /// The durable log.
 ///
 /// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged` or `Internal`. Of an append these mean that
-/// nothing of it is stored or will be.
+/// nothing of it is stored or will be. Events that do not agree with their checksum are never returned: what would return them
+/// fails with `EventDamaged`, and a page ends before them, unless it begins with them.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Accepts an append and returns once it has its place in the queue: appends are stored in the order in which
@@ -249,6 +253,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The event with this id, in one run or in whatever run has it; of several, any. Fails with `EventNotFound`.
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event>;
+
+    /// Compares the next rows of the log after this position with their checksums; 0: from the beginning. Reads some MiB at most.
+    async fn scrub(&self, after: u64) -> Result<Scrubbed>;
 
     /// What it is: `sqlite` or `postgresql`.
     fn kind(&self) -> &'static str;

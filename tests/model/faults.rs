@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use runlog::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, Scope};
-use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, SharedStore, Store, Tip};
+use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, SharedStore, Store, Tip};
 
 /// What becomes of a publish whose outcome is told to be unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,10 @@ impl Store for Unreliable {
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
         self.inner.find_event(run_id, event_id).await
+    }
+
+    async fn scrub(&self, after: u64) -> Result<Scrubbed> {
+        self.inner.scrub(after).await
     }
 
     fn kind(&self) -> &'static str {

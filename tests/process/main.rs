@@ -17,6 +17,7 @@ mod bench;
 mod commands;
 mod commands_across;
 mod crash;
+mod damage;
 mod disk_errors;
 mod disk_full;
 mod drain;

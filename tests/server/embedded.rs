@@ -12,7 +12,7 @@ use runlog::service::publish::Publish;
 use runlog::service::subscribe::{Start, Subscribe};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
-use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, SharedStore, Store, Tip};
+use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, SharedStore, Store, Tip};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -92,6 +92,10 @@ impl Store for Counting {
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
         self.store.find_event(run_id, event_id).await
+    }
+
+    async fn scrub(&self, after: u64) -> Result<Scrubbed> {
+        self.store.scrub(after).await
     }
 
     fn kind(&self) -> &'static str {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::DropGuard;
 
-use crate::domain::RunId;
+use crate::domain::{Error, RunId};
 use crate::store::{Commit, CommitListener, Interest, Range};
 
 use super::error::Fault;
@@ -155,10 +155,14 @@ impl Follower {
 
     /// What comes next in the feed, as much of it as is read at once.
     async fn part(&self, range: Range, to: u64) -> Result<Commit, Fault> {
-        let commit = read::commit(self.readers.feed_rows(range, to).await?)?;
+        let commit = match read::commit(self.readers.feed_rows(range, to).await?) {
+            // Who follows it meets the damage in the store; all others go on.
+            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(range.from + 1)),
+            commit => commit?,
+        };
         if commit.feed.first().is_none_or(|chunk| chunk.first != range.from + 1) {
             tracing::error!(after = range.from, "the feed has a gap");
-            return Err(Fault::Answer(crate::domain::Error::StoreDamaged));
+            return Err(Fault::Answer(Error::StoreDamaged));
         }
         Ok(commit)
     }
@@ -166,11 +170,15 @@ impl Follower {
     /// The same of these runs only: all of it, or as much as is read at once.
     async fn part_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Commit, Fault> {
         let rows = self.readers.feed_rows_of(range, to, run_ids).await?;
-        let (count, last) = (rows.len(), rows.last().map(|row| row.pos.unsigned_abs()));
-        let Commit { runs, feed, .. } = read::commit(rows)?;
+        let positions: Vec<u64> = rows.iter().map(|row| row.pos.unsigned_abs()).collect();
+        let Commit { runs, feed, .. } = match read::commit(rows) {
+            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(positions[0])),
+            commit => commit?,
+        };
         let bytes: usize = feed.iter().map(|chunk| chunk.data.len()).sum();
-        let is_all = count < range.max_events && bytes <= range.max_bytes;
-        let end = last.filter(|_| !is_all).unwrap_or(to);
+        let count: usize = feed.iter().map(|chunk| chunk.count as usize).sum();
+        let is_all = count == positions.len() && count < range.max_events && bytes <= range.max_bytes;
+        let end = if is_all { to } else { positions[..count].last().copied().unwrap_or(to) };
         Ok(Commit { runs, ..Commit::nothing(end) })
     }
 

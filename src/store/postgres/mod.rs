@@ -10,7 +10,8 @@
 //! | `planned` | a commit whose outcome may not be known yet |
 //! | `follower`, `signals` | tells the listener of all replicas' commits, as far as it has use for them, in the order of the feed |
 //! | `readers`, `read`, `runs`, `find` | the readers' side |
-//! | `event_row` | events as rows |
+//! | `event_row`, `event_columns` | events as rows and their checksums; as the columns of a commit |
+//! | `scrub` | comparing the rows with their checksums |
 //! | `error`, `tries` | what failed, and whether to try again |
 //!
 //! A commit locks the rows of its runs in the order of their ids, and last the one row of the feed. So seqs and positions
@@ -20,6 +21,7 @@
 mod check;
 mod committer;
 mod error;
+mod event_columns;
 mod event_row;
 mod find;
 mod follower;
@@ -32,6 +34,7 @@ mod planned;
 mod read;
 mod readers;
 mod runs;
+mod scrub;
 mod session;
 mod signals;
 mod transaction;
@@ -48,7 +51,7 @@ use crate::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, RunStatus
 use crate::store::tasks::Tasks;
 
 use super::queue::{Queue, QueueOptions};
-use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
+use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, Store, Tip};
 pub use check::OpenError;
 use error::Fault;
 use readers::{Readers, retried};
@@ -151,6 +154,10 @@ impl Store for PostgresStore {
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
         retried!(&self.readers, connection => find::event(connection, run_id, event_id)).map_err(Fault::into_error)
+    }
+
+    async fn scrub(&self, after: u64) -> Result<Scrubbed> {
+        retried!(&self.readers, connection => scrub::part(connection, after)).map_err(Fault::into_error)
     }
 
     fn kind(&self) -> &'static str {

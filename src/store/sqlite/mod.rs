@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `open`, `memory` | lock, connect, migrate; read what lives in memory |
 //! | `lock`, `watch` | one process owns the file; whether it is still there |
-//! | `schema`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
+//! | `schema`, `store_row`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
 //! | `committer` | the one task that writes: takes what waits, has it planned, written and answered |
 //! | `planner`, `writer` | what a commit will write; writing it and telling of it |
 //! | `known` | which stored events a group of appends repeats |
@@ -13,6 +13,7 @@
 //! | `transaction`, `backoff` | the transactions of that, and the pauses after one that failed |
 //! | `wal`, `growth` | the write-ahead log: its way into the database, its bound, its length |
 //! | `read`, `runs`, `find`, `view_flag` | the readers' side |
+//! | `log_row`, `scrub` | rows of the log and their checksums |
 
 mod backoff;
 mod committer;
@@ -24,13 +25,16 @@ mod ids;
 pub mod inspect;
 mod known;
 mod lock;
+mod log_row;
 mod memory;
 mod open;
 mod planner;
 mod read;
 mod runs;
 mod schema;
+mod scrub;
 mod seal;
+mod store_row;
 mod tail;
 mod transaction;
 mod upkeep;
@@ -50,7 +54,7 @@ use crate::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, RunStatus
 use crate::store::tasks::Tasks;
 
 use super::queue::{Queue, QueueOptions};
-use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
+use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, Store, Tip};
 use ids::Ids;
 use lock::FileLock;
 pub use schema::OpenError;
@@ -152,6 +156,12 @@ impl Store for SqliteStore {
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
         self.watch.verdict()?;
         find::event(&self.readers, &self.tail, &self.ids, run_id, event_id).await
+    }
+
+    async fn scrub(&self, after: u64) -> Result<Scrubbed> {
+        self.watch.verdict()?;
+        let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
+        scrub::part(&mut reader, after).await
     }
 
     fn kind(&self) -> &'static str {

@@ -18,6 +18,7 @@ use super::lock::FileLock;
 use super::memory::Memory;
 use super::planner::Planner;
 use super::schema::{self, OpenError, damaged, describe};
+use super::store_row::StoreRow;
 use super::tail::Tail;
 use super::wal::Checkpoints;
 use super::watch::{self, FileWatch};
@@ -45,10 +46,7 @@ impl SqliteStore {
         schema::check_owner(&path, &mut writer).await?;
         schema::use_wal(&path, &mut writer).await?;
         schema::migrate(&path, &mut writer).await?;
-        let feed_id: i64 = sqlx::query_scalar("SELECT feed_id FROM store")
-            .fetch_one(&mut writer)
-            .await
-            .map_err(|e| describe(&path, e))?;
+        let feed_id = StoreRow::read(&mut writer).await.map_err(|e| damaged(&path, e))?.feed_id;
         let memory = Memory::read(&mut writer).await.map_err(|e| damaged(&path, e))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.read_connections)

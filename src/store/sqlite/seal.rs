@@ -15,6 +15,7 @@ use crate::store::layout::Entry;
 use super::error::StepError;
 use super::ids::Ids;
 use super::ids::build::{Build, Part, Source};
+use super::store_row::StoreRow;
 use super::tail::Tail;
 use super::transaction;
 use super::view_flag::ViewFlag;
@@ -107,8 +108,7 @@ impl Seal {
         };
         let is_last = !has_entries && (self.ids.is_none() || part.as_ref().is_some_and(Part::is_last));
         if is_last {
-            let sealed = sqlx::query("UPDATE store SET sealed_pos = ?").bind(self.last_position.cast_signed());
-            sealed.execute(transaction).await?;
+            StoreRow::write_sealed(transaction, self.last_position.cast_signed()).await?;
         }
         Ok((part, is_last))
     }

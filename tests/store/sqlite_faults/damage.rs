@@ -35,7 +35,7 @@ async fn survives(store: &SharedStore) -> usize {
     let mut broken = 0;
     let mut note = |result: Result<(), Error>| match result {
         Ok(()) => {}
-        Err(Error::StoreDamaged | Error::StoreUnavailable) => broken += 1,
+        Err(Error::StoreDamaged | Error::EventDamaged { .. } | Error::StoreUnavailable) => broken += 1,
         Err(error) => panic!("{error:?}"),
     };
     for scope in ["r0", "r1", "r2", "r3"].map(run).into_iter().chain([Scope::Feed]) {

@@ -1,0 +1,49 @@
+//! Comparing the log with its checksums, see [`Scrubbed`].
+
+use sqlx::SqliteConnection;
+
+use crate::domain::{Result, record};
+use crate::store::scrub::Scrubbed;
+
+use super::error::from_sqlx;
+use super::log_row::{Columns, LogRow, Verdict, log_columns};
+
+/// Rows that are read at once, so that nobody holds the write-ahead log for long.
+const ROWS: u32 = 64;
+
+/// Runs that are named of a damaged row.
+const NAMED_RUNS: usize = 3;
+
+/// The next rows after this position.
+pub async fn part(reader: &mut SqliteConnection, after: u64) -> Result<Scrubbed> {
+    const PART: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos LIMIT ?");
+    let query = sqlx::query_as::<_, Columns>(PART).bind(after.cast_signed()).bind(ROWS);
+    let rows: Vec<Columns> = query.fetch_all(reader).await.map_err(from_sqlx)?;
+    let mut part = Scrubbed { rows: rows.len() as u64, ..Scrubbed::default() };
+    for row in rows {
+        let row = LogRow::from(row);
+        part.bytes += row.chunk.data.len() as u64;
+        part.unchecked += u64::from(row.verdict == Verdict::Unchecked);
+        if row.verdict == Verdict::Damaged {
+            part.damaged.push(name(&row));
+        }
+        // Its first event, since the number of its events may be what is damaged.
+        part.next = Some(row.chunk.first);
+    }
+    part.next = part.next.filter(|_| part.rows == u64::from(ROWS));
+    Ok(part)
+}
+
+fn name(row: &LogRow) -> String {
+    let mut runs: Vec<(String, u64)> = Vec::new();
+    for found in row.chunk.records().map_while(Result::ok) {
+        let Ok(header) = record::header(&found.1) else { break };
+        if runs.iter().all(|(run_id, _)| run_id != header.run_id) {
+            runs.push((header.run_id.to_owned(), header.seq));
+        }
+    }
+    let others = if runs.len() > NAMED_RUNS { " and others" } else { "" };
+    let runs: Vec<String> =
+        runs.iter().take(NAMED_RUNS).map(|(run_id, seq)| format!("run {run_id:?} from seq {seq}")).collect();
+    format!("row {} with {} events ({}{others})", row.chunk.first, row.chunk.count, runs.join(", "))
+}
