@@ -1,6 +1,7 @@
 //! What only a SQLite store meets: other owners, other files, damage, a full disk, a crash. Promises 1 and 8.
 
 mod damage;
+mod flips;
 mod maintenance;
 mod mount;
 

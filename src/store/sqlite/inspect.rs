@@ -139,19 +139,20 @@ async fn newest(reader: &mut SqliteConnection) -> Result<Option<Event>, Error> {
     last.map(record::decode).transpose()
 }
 
-/// All rows of the log.
+/// All that has a checksum.
 async fn checksums(reader: &mut SqliteConnection) -> Result<Finding, Error> {
     let mut read = scrub::part(reader, 0).await?;
     while let Some(next) = read.next {
         read.add(scrub::part(reader, next).await?);
     }
+    read.damaged.extend(scrub::others(reader).await?);
     Ok(read.finding())
 }
 
 /// The whole file: its pages, the log without a gap, and the index over all of its sealed part.
 async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     let said: String =
-        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *reader).await.map_err(|e| e.to_string())?;
+        sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *reader).await.map_err(|e| e.to_string())?;
     if said != "ok" {
         return Err(said);
     }

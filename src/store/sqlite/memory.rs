@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::SqliteConnection;
 use tokio_stream::StreamExt;
 
-use crate::domain::{Chunk, Error, EventId, Result, record};
+use crate::domain::{Chunk, Error, EventId, Result, RunStatus, record};
 use crate::store::ids as store_ids;
 use crate::store::layout::Entry;
 
@@ -78,7 +78,7 @@ async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
     }
     drop(rows);
     let numbers = run_numbers(writer, &found).await?;
-    let number = |run_id: &str| numbers.get(run_id).copied().ok_or(Error::StoreDamaged);
+    let number = |run_id: &str| numbers.get(run_id).map(|(run, _)| *run).ok_or(Error::StoreDamaged);
     if found.has_damage {
         check_beginnings(writer, &found, number).await?;
     }
@@ -96,21 +96,26 @@ async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
     let mut ends = Vec::with_capacity(found.last_records.len());
     for (run_id, record) in found.last_records {
         let (last_seq, updated_at) = (record::header(&record)?.seq, record::recorded_at(&record)?);
-        ends.push((number(&run_id)?, End { last_seq, updated_at, row_seq: 0 }));
+        let (run, status) = numbers[&run_id];
+        ends.push((run, End { last_seq, updated_at, row_seq: 0, status }));
     }
     let (segments, garbage) = ids::load(writer).await?;
     Ok(Memory { entries, ends, recent_ids, segments, garbage, last_position, last_run, unsealed })
 }
 
-async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<HashMap<String, i64>> {
+/// Numbers and statuses of the runs.
+async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<HashMap<String, (i64, RunStatus)>> {
     let run_ids: HashSet<&str> = found.entries.iter().map(|(run_id, _)| run_id.as_str()).collect();
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as("SELECT run_id, run FROM runs WHERE run_id IN (SELECT value FROM json_each(?))")
+    let rows: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT run_id, run, status FROM runs WHERE run_id IN (SELECT value FROM json_each(?))")
             .bind(serde_json::to_string(&run_ids).unwrap_or_default())
             .fetch_all(writer)
             .await
             .map_err(from_sqlx)?;
-    Ok(rows.into_iter().collect())
+    let of_row = |(run_id, run, status)| {
+        RunStatus::from_number(status).map(|status| (run_id, (run, status))).ok_or(Error::StoreDamaged)
+    };
+    rows.into_iter().map(of_row).collect()
 }
 
 /// Where a row is damaged, the first event here of each run must follow on what the index has of it: else the name of the run

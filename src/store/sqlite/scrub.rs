@@ -1,12 +1,15 @@
-//! Comparing the log with its checksums, see [`Scrubbed`].
+//! Comparing the log with its checksums, see [`Scrubbed`]; and for `check --deep` all else that has one.
 
 use sqlx::SqliteConnection;
+use tokio_stream::StreamExt;
 
 use crate::domain::{Result, record};
+use crate::store::run_row::RunRow;
 use crate::store::scrub::Scrubbed;
 
 use super::error::from_sqlx;
 use super::log_row::{Columns, LogRow, Verdict, log_columns};
+use super::{ids, runs};
 
 /// Rows that are read at once, so that nobody holds the write-ahead log for long.
 const ROWS: u32 = 64;
@@ -32,6 +35,23 @@ pub async fn part(reader: &mut SqliteConnection, after: u64) -> Result<Scrubbed>
     }
     part.next = part.next.filter(|_| part.rows == u64::from(ROWS));
     Ok(part)
+}
+
+/// Names what is damaged of the rows of runs, their documents, and the ids.
+pub async fn others(reader: &mut SqliteConnection) -> Result<Vec<String>> {
+    let mut damaged = Vec::new();
+    {
+        let mut rows = sqlx::query_as::<_, RunRow>(runs::SELECT).fetch(&mut *reader);
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(from_sqlx)?;
+            let run = row.run;
+            if row.into_run().is_err() {
+                damaged.push(format!("row of run {run} or a document of it"));
+            }
+        }
+    }
+    damaged.extend(ids::damaged(reader).await?);
+    Ok(damaged)
 }
 
 fn name(row: &LogRow) -> String {

@@ -14,6 +14,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use foldhash::HashMap;
 use jiff::Timestamp;
 
+use crate::domain::RunStatus;
 use crate::store::Range;
 use crate::store::layout::Entry;
 
@@ -26,6 +27,8 @@ pub struct End {
     pub updated_at: Timestamp,
     /// Its last seq in the last commit that wrote its row: a row that says less was read before that commit.
     pub row_seq: u64,
+    /// The run's status, which is in its row: a seal writes the checksum over both.
+    pub status: RunStatus,
 }
 
 /// The unsealed part of a run.
