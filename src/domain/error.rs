@@ -153,6 +153,15 @@ pub enum Error {
         /// The cursor of the last stored event.
         end: String,
     },
+    /// The cursor was given in a history that the store does not have any more: an older copy of its data was put back, or a
+    /// standby that lacked the last commits was promoted.
+    #[error("cursor {cursor:?} is of a history that the store has lost; {}", agreed_text(end.as_deref()))]
+    HistoryLost {
+        /// The cursor as given.
+        cursor: String,
+        /// The last cursor up to which both histories are the same; none where that is not known.
+        end: Option<String>,
+    },
     /// Too much waits already.
     #[error("{what}; retry after {} ms", retry_after.as_millis())]
     Overloaded {
@@ -257,7 +266,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::InvalidField { .. } | Self::CursorInvalid { .. } => Code::InvalidArgument,
-            Self::CursorBeyondEnd { .. } => Code::OutOfRange,
+            Self::CursorBeyondEnd { .. } | Self::HistoryLost { .. } => Code::OutOfRange,
             Self::RunNotFound { .. } | Self::EventNotFound { .. } => Code::NotFound,
             Self::RunExists { .. } | Self::EventIdConflict { .. } | Self::EventIdTwice { .. } => Code::AlreadyExists,
             Self::FinalStatus { .. } | Self::ControlRefused { .. } | Self::NotAwaited { .. } => {
@@ -290,6 +299,7 @@ impl Error {
             Self::FinalStatus { .. } => "RUN_STATUS_FINAL",
             Self::CursorInvalid { .. } => "CURSOR_INVALID",
             Self::CursorBeyondEnd { .. } => "CURSOR_BEYOND_END",
+            Self::HistoryLost { .. } => "HISTORY_LOST",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::StoreFull => "STORE_FULL",
@@ -308,7 +318,9 @@ impl Error {
     pub fn field(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::InvalidField { field, .. } => Some(field.into()),
-            Self::CursorInvalid { .. } | Self::CursorBeyondEnd { .. } => Some("cursor".into()),
+            Self::CursorInvalid { .. } | Self::CursorBeyondEnd { .. } | Self::HistoryLost { .. } => {
+                Some("cursor".into())
+            }
             Self::EventIdConflict { index: Some(index), .. } | Self::EventIdTwice { index, .. } => {
                 Some(format!("events[{index}].event_id").into())
             }
@@ -361,6 +373,10 @@ impl Error {
             }
             Self::CursorInvalid { cursor, .. } => vec![("cursor", cursor.clone())],
             Self::CursorBeyondEnd { cursor, end } => vec![("cursor", cursor.clone()), ("end_cursor", end.clone())],
+            Self::HistoryLost { cursor, end } => {
+                let end = end.clone().map(|end| ("agreed_cursor", end));
+                [("cursor", cursor.clone())].into_iter().chain(end).collect()
+            }
             Self::EventDamaged { run_id, seqs } => {
                 let run_id = run_id.clone().map(|run_id| ("run_id", run_id));
                 let seqs = seqs.map(|(first, last)| [("seq", first.to_string()), ("last_seq", last.to_string())]);
@@ -368,6 +384,14 @@ impl Error {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+/// What a reader does whose cursor is lost.
+fn agreed_text(end: Option<&str>) -> String {
+    match end {
+        Some(end) => format!("both agree up to cursor {end:?}: drop what came after it and read on from there"),
+        None => "how far both agree is not known: read again from the beginning".to_owned(),
     }
 }
 

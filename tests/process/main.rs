@@ -23,6 +23,7 @@ mod disk_full;
 mod drain;
 mod fan_out;
 mod health;
+mod history;
 mod leaks;
 mod lost_files;
 mod owners;

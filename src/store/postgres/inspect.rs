@@ -14,6 +14,7 @@ use super::error::Fault;
 use super::event_row::{EventRow, event_columns};
 use super::link::Link;
 use super::open::{self, connect_options, reach};
+use super::replication::Replication;
 use super::scrub;
 
 /// What must be there for the promises to hold.
@@ -81,6 +82,8 @@ async fn look_into(options: &PostgresOptions, look: Look, findings: &mut Vec<Fin
     let looking = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
     let mut transaction = looking.map_err(describe("store"))?;
     let mut connection = Link::lent(&mut transaction);
+    let replication = Replication::read_in(&mut connection).await.map_err(describe("standbys"))?;
+    findings.push(replication.finding());
     findings.push(clock_of(&mut connection, look).await.map_err(describe("server-clock"))?);
     let schema = target.schema(&mut connection).await.map_err(failed("schema"))?;
     findings.push(schema.finding());

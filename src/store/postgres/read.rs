@@ -60,6 +60,15 @@ pub async fn run_page(connection: &mut Link<'_>, run_id: &RunId, range: Range) -
     Ok(Page { chunks: in_order(Rows::lay_out(rows, range.descending)?.run_chunks(), range), tip })
 }
 
+/// The last seq of a run at or before this position of the feed.
+pub async fn last_seq_at(connection: &mut Link<'_>, run_id: &RunId, position: u64) -> Result<u64, Fault> {
+    let (run, _) = runs::tip(connection, run_id).await?;
+    const LAST: &str = "SELECT seq FROM events WHERE run = $1 AND pos <= $2 ORDER BY seq DESC LIMIT 1";
+    let query = sqlx::query_scalar(LAST).bind(run).bind(signed(position));
+    let last: Option<i64> = query.fetch_optional(connection).await?;
+    Ok(last.unwrap_or(0).unsigned_abs())
+}
+
 /// A part of the feed up to this position, in reading order.
 pub async fn feed_rows(connection: &mut Link<'_>, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
     let sql = if range.descending { FEED_DESCENDING } else { FEED_ASCENDING };

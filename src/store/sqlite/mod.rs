@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `open`, `memory` | lock, connect, migrate; read what lives in memory |
 //! | `lock`, `watch` | one process owns the file; whether it is still there |
+//! | `epochs` | which opening of the file wrote what |
 //! | `schema`, `store_row`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
 //! | `committer` | the one task that writes: takes what waits, has it planned, written and answered |
 //! | `planner`, `writer` | what a commit will write; writing it and telling of it |
@@ -17,6 +18,7 @@
 
 mod backoff;
 mod committer;
+mod epochs;
 mod error;
 mod find;
 mod growth;
@@ -49,8 +51,9 @@ use async_trait::async_trait;
 use sqlx::SqlitePool;
 use tokio::task::JoinHandle;
 
+use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
 use crate::store::tasks::Tasks;
 
 use super::queue::{Queue, QueueOptions};
@@ -103,7 +106,7 @@ pub struct SqliteStore {
     watch: Arc<FileWatch>,
     /// Held until the last connection is closed.
     lock: Mutex<Option<Arc<FileLock>>>,
-    feed_id: FeedId,
+    history: Arc<History>,
     committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -168,8 +171,18 @@ impl Store for SqliteStore {
         "sqlite"
     }
 
-    fn feed_id(&self) -> FeedId {
-        self.feed_id
+    fn history(&self) -> Arc<History> {
+        Arc::clone(&self.history)
+    }
+
+    fn generation(&self) -> u64 {
+        // A file goes back in time only while nobody has it open.
+        0
+    }
+
+    async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64> {
+        self.watch.verdict()?;
+        read::last_seq_at(&self.readers, &self.tail, run_id, position).await
     }
 
     async fn ready(&self) -> Result<()> {

@@ -23,7 +23,7 @@ use super::tail::Tail;
 use super::wal::Checkpoints;
 use super::watch::{self, FileWatch};
 use super::writer::Writer;
-use super::{SqliteOptions, SqliteStore};
+use super::{SqliteOptions, SqliteStore, epochs};
 
 /// A commit writes two calls of the system for each page, and moving the log as many again: half as many pages as SQLite's
 /// own 4 KiB would make. With 16 KiB a small commit writes more than it saves.
@@ -48,6 +48,8 @@ impl SqliteStore {
         schema::migrate(&path, &mut writer).await?;
         let feed_id = StoreRow::read(&mut writer).await.map_err(|e| damaged(&path, e))?.feed_id;
         let memory = Memory::read(&mut writer).await.map_err(|e| damaged(&path, e))?;
+        let feed = FeedId(u32::try_from(feed_id).unwrap_or_default());
+        let history = epochs::begin(&mut writer, feed, memory.last_position).await.map_err(|e| damaged(&path, e))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.read_connections)
             // They are tested when they come back; between the two nothing happens to them.
@@ -93,7 +95,7 @@ impl SqliteStore {
             ids,
             watch,
             lock: Mutex::new(Some(lock)),
-            feed_id: FeedId(u32::try_from(feed_id).unwrap_or_default()),
+            history: Arc::new(history),
             committer: tokio::sync::Mutex::new(Some(committer)),
         })
     }

@@ -60,6 +60,22 @@ pub async fn record_at(reader: &mut SqliteConnection, tail: &Tail, run: i64, seq
     Ok(Some(record))
 }
 
+/// The last seq of a run at or before this position of the feed, at which no commit begins that ends behind it.
+pub async fn last_seq_at(readers: &SqlitePool, tail: &Tail, run_id: &RunId, position: u64) -> Result<u64> {
+    let mut reader = readers.acquire().await.map_err(from_sqlx)?;
+    let (run, _) = runs::tip(&mut reader, tail, run_id).await?;
+    // First the tail, then the index: see `tail`.
+    let unsealed = tail.last_seq_at(run, position);
+    const SEALED: &str = "SELECT seq + count - 1 FROM run_index WHERE run = ? AND pos <= ? ORDER BY seq DESC LIMIT 1";
+    let sealed: Option<i64> = sqlx::query_scalar(SEALED)
+        .bind(run)
+        .bind(signed(position))
+        .fetch_optional(&mut *reader)
+        .await
+        .map_err(from_sqlx)?;
+    Ok(unsealed.unwrap_or(0).max(sealed.unwrap_or(0).unsigned_abs()))
+}
+
 /// Collects what a range asks for, counting events and bytes.
 struct Fill {
     range: Range,

@@ -110,6 +110,13 @@ impl Tail {
         all.get(all.partition_point(|entry| entry.last() < seq)).filter(|entry| entry.seq <= seq).cloned()
     }
 
+    /// The last seq of a run in rows at or before this position.
+    pub fn last_seq_at(&self, run: i64, position: u64) -> Option<u64> {
+        let by_run = self.read();
+        let all = by_run.get(&run)?.entries.as_slice();
+        all[..all.partition_point(|entry| entry.row <= position)].last().map(Entry::last)
+    }
+
     /// All entries, by run and seq: what a seal writes.
     pub fn sorted(&self) -> Vec<(i64, Entry)> {
         let by_run = self.read();
