@@ -115,6 +115,20 @@ async fn a_newer_schema_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_changed_migration_is_refused_by_name_and_nothing_is_changed() {
+    let Some(database) = Database::create().await else { return };
+    opened(&database.url()).await.close().await;
+    database.execute("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 2").await;
+    let error = refusal(&database.url()).await;
+    assert!(matches!(error, OpenError::ChangedMigration { version: 2, .. }), "{error}");
+    // Also where there is more to apply.
+    database.execute("DELETE FROM _sqlx_migrations WHERE version > 3").await;
+    let error = refusal(&database.url()).await;
+    assert!(matches!(error, OpenError::ChangedMigration { version: 2, .. }), "{error}");
+    assert!(error.to_string().contains("migration 2"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_only_reads_and_another_encoding_are_refused_by_name() {
     let Some(database) = Database::create().await else { return };
     let name = database.name.clone();
