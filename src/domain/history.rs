@@ -1,5 +1,5 @@
-//! Epochs: stretches of a store's history that nothing but one lineage of the store has written. A store that comes back with an
-//! older state begins a new one, so that a cursor of what is lost is known for it.
+//! Epochs: stretches of a store's history that nothing but one lineage of the store has written. A store that comes back with
+//! an older state begins a new one, so that a cursor of what is lost is known for it.
 //!
 //! The first epoch has no name: what was given out before the second one begins has none. Each later one has a random id and
 //! begins after a position of the feed; it goes up to where the next one begins.

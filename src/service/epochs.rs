@@ -6,8 +6,8 @@ use crate::domain::{Cursor, Error, Result, Scope};
 use super::Service;
 
 impl Service {
-    /// Fails with `HistoryLost` where a reader that stands at this coordinate, given in the epoch of this mark, has read what is
-    /// not stored any more.
+    /// Fails with `HistoryLost` where a reader that stands at this coordinate, given in the epoch of this mark, has read what
+    /// is not stored any more.
     pub(super) async fn check_history(&self, scope: &Scope, at: u64, mark: &Mark) -> Result<()> {
         let history = self.store.history();
         let agrees = history.agrees_with(mark);

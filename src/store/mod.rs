@@ -169,8 +169,8 @@ pub trait CommitListener: Send + Sync + 'static {
     /// One commit is durable.
     fn committed(&self, commit: Commit);
 
-    /// The history of the store is not the one that it was: nothing of what was committed before may be taken for what is stored
-    /// now. Called before anything of the new one is announced or read.
+    /// The history of the store is not the one that it was: nothing of what was committed before may be taken for what is
+    /// stored now. Called before anything of the new one is announced or read.
     fn history_changed(&self) {}
 
     /// Of which runs it has use for the events. A store that would have to read them, since another replica wrote them, asks
@@ -260,7 +260,8 @@ pub trait Store: Send + Sync + 'static {
     /// The event with this id, in one run or in whatever run has it; of several, any. Fails with `EventNotFound`.
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event>;
 
-    /// Compares the next rows of the log after this position with their checksums; 0: from the beginning. Reads some MiB at most.
+    /// Compares the next rows of the log after this position with their checksums; 0: from the beginning. Reads some MiB at
+    /// most.
     async fn scrub(&self, after: u64) -> Result<Scrubbed>;
 
     /// What it is: `sqlite` or `postgresql`.

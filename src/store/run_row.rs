@@ -33,7 +33,7 @@ pub struct RunRow {
     #[sqlx(default)]
     question_kinds: Option<String>,
     status_detail: Option<String>,
-    /// Checksums are a matter of SQLite's tables, see its `run_checksums`; they are not there where an older program wrote the row.
+    /// Checksums are a matter of SQLite's tables; there are none where an older program wrote the row.
     #[sqlx(default)]
     checksum: Option<i64>,
     #[sqlx(default)]

@@ -1,4 +1,4 @@
-//! A flipped bit in a stored event: it is served to nobody, whoever asks learns that it is damaged, and nothing else is
+//! A flipped bit in a stored event: it is served to nobody, who asks for it learns that it is damaged, and nothing else is
 //! concerned. Promises 7 and 8.
 
 use std::fs;
@@ -63,7 +63,7 @@ async fn grpc_serves_all_but_the_damage(events: &mut Events) {
         }
     };
     assert_eq!(damage(&status), named(), "a subscription");
-    assert!(seqs.into_iter().eq(1..DAMAGED), "what lies before it is told");
+    assert!(seqs.into_iter().eq(1..DAMAGED), "what lies before it is sent");
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.metadata["resume_cursor"], (DAMAGED - 1).to_string());
 
@@ -189,7 +189,9 @@ async fn a_changed_row_in_postgresql_harms_its_event_only_at_every_door_and_chec
         ("run", "(SELECT max(run) FROM runs)"),
     ] {
         let change = format!("UPDATE events SET {column} = {changed} WHERE event_id = 'good-2'");
-        database.execute(&format!("CREATE TABLE kept AS SELECT * FROM events WHERE event_id = 'good-2'; ALTER TABLE events DROP CONSTRAINT IF EXISTS events_run_seq; {change}")).await;
+        let keep = "CREATE TABLE kept AS SELECT * FROM events WHERE event_id = 'good-2'";
+        let free = "ALTER TABLE events DROP CONSTRAINT IF EXISTS events_run_seq";
+        database.execute(&format!("{keep}; {free}; {change}")).await;
         let checked = command::run("", &["check", "--deep", "--store", &database.url()]).await;
         assert!(checked.stdout.contains("2 damaged"), "{column}: {checked:?}");
         database
@@ -209,4 +211,63 @@ async fn rows_without_a_checksum_are_served_and_counted() {
     assert_eq!(client::list(&mut server.events().await, "bad").await.len() as u64, EVENTS);
     let checked = command::run("", &["check", "--deep", "--store", &database.url()]).await.succeeds();
     assert!(checked.contains("18 rows of the log were read, 6 of an older version have none"), "{checked}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_damaged_as_it_is_stored_keeps_no_replica_from_announcing_what_follows() {
+    let Some(database) = Database::create().await else { return };
+    let (one, other) = (Server::on(&database.url()).await, Server::on(&database.url()).await);
+    fill(&one).await;
+    database
+        .execute(
+            "CREATE FUNCTION harm() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN NEW.checksum := NEW.checksum # 1; RETURN NEW; END $$; \
+             CREATE TRIGGER harm BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.event_type = 'bad') EXECUTE FUNCTION harm()",
+        )
+        .await;
+    let mut followed = other.events().await;
+    let mut of_good = followed.subscribe(client::follow("good")).await.unwrap().into_inner();
+    let mut of_bad = followed.subscribe(client::follow("bad")).await.unwrap().into_inner();
+    assert_eq!(client::caught_up(&mut of_good).await.len() as u64, EVENTS);
+    assert_eq!(client::caught_up(&mut of_bad).await.len() as u64, EVENTS);
+    let mut events = one.events().await;
+    for _ in 0..3 {
+        client::publish_one(&mut events, "bad", "bad", "{}").await;
+        client::publish_one(&mut events, "good", "step", "{}").await;
+    }
+    let mut seqs = Vec::new();
+    while seqs.last() != Some(&(EVENTS + 3)) {
+        let frame = client::frame(&mut of_good).await.unwrap().frame;
+        if let Some(pb::subscribe_response::Frame::Events(batch)) = frame {
+            seqs.extend(batch.events().unwrap().iter().map(|event| event.seq));
+        }
+    }
+    let status = loop {
+        match client::frame(&mut of_bad).await {
+            Ok(frame) => assert!(!matches!(frame.frame, Some(pb::subscribe_response::Frame::Events(_)))),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(damage(&status).3, (EVENTS + 1).to_string());
+    is_well(&other).await;
+}
+
+#[tokio::test]
+async fn programs_of_the_schemas_before_go_on_storing_beside_this_one() {
+    let Some(database) = Database::create().await else { return };
+    let server = Server::on(&database.url()).await;
+    fill(&server).await;
+    // What version 0.1.0 calls, and what the schema after it had: without checksums, or also without the doubles of times.
+    for (seq, doubles) in [(EVENTS + 1, ""), (EVENTS + 2, "NULL::double precision[], ")] {
+        let append = format!(
+            "SELECT append_events(ARRAY[run], ARRAY[last_seq], ARRAY[updated_at], ARRAY[last_seq + 1], ARRAY[updated_at], \
+             NULL, NULL, ARRAY[run], ARRAY[last_seq + 1], ARRAY[0::bigint], ARRAY[0::bigint], ARRAY[0], ARRAY[0], \
+             ARRAY[100], ARRAY[2::smallint], ARRAY[1::smallint], ARRAY[true], ARRAY[false], ARRAY['old-{seq}'], \
+             ARRAY['step'], ARRAY[NULL::text], ARRAY['{{}}'::json], {doubles}NULL::text, NULL::text) \
+             FROM runs WHERE run_id = 'good'"
+        );
+        database.execute(&append).await;
+        let found = client::list(&mut server.events().await, "good").await;
+        assert_eq!(found.last().map(|event| (event.seq, event.event_id.clone())), Some((seq, format!("old-{seq}"))));
+    }
 }

@@ -138,14 +138,14 @@ impl Forwarder {
 }
 
 /// The texts of the next frames until so many came, or why the stream was cut.
-async fn told(frames: &mut Streaming<pb::SubscribeResponse>, count: usize) -> Result<Vec<String>, Status> {
-    let mut told = Vec::new();
-    while told.len() < count {
+async fn sent(frames: &mut Streaming<pb::SubscribeResponse>, count: usize) -> Result<Vec<String>, Status> {
+    let mut sent = Vec::new();
+    while sent.len() < count {
         if let Some(Frame::Events(batch)) = client::frame(frames).await?.frame {
-            told.extend(batch.events().unwrap().iter().map(|event| client::json_of(event).to_owned()));
+            sent.extend(batch.events().unwrap().iter().map(|event| client::json_of(event).to_owned()));
         }
     }
-    Ok(told)
+    Ok(sent)
 }
 
 /// A server on a primary with a standby that has all of `kept`; the runs are `r` and `other`.
@@ -200,17 +200,17 @@ async fn a_promoted_standby_that_lacks_commits_cuts_who_has_read_them_and_refuse
     let mut of_feed = stores.follow(client::follow_all("")).await;
     let kept = end(&mut stores.events, Some("r")).await;
     assert_eq!(publish(&mut stores.events, "r", "lost", 5).await, 10, "acknowledged");
-    told(&mut of_run, 10).await.unwrap();
-    told(&mut of_other, 2).await.unwrap();
-    told(&mut of_feed, 12).await.unwrap();
+    sent(&mut of_run, 10).await.unwrap();
+    sent(&mut of_other, 2).await.unwrap();
+    sent(&mut of_feed, 12).await.unwrap();
     let lost = [end(&mut stores.events, Some("r")).await, end(&mut stores.events, None).await];
 
     stores.fail_over().await;
-    assert_eq!(agreed(&within("a cut", told(&mut of_run, 1)).await.unwrap_err()), "5");
-    let agreed_in_feed = agreed(&within("a cut", told(&mut of_feed, 1)).await.unwrap_err());
+    assert_eq!(agreed(&within("a cut", sent(&mut of_run, 1)).await.unwrap_err()), "5");
+    let agreed_in_feed = agreed(&within("a cut", sent(&mut of_feed, 1)).await.unwrap_err());
     assert_eq!(publish(&mut stores.events, "r", "new", 5).await, 10, "the seqs that were lost are given again");
     publish(&mut stores.events, "other", "new", 1).await;
-    assert!(told(&mut of_other, 1).await.unwrap()[0].contains("new"), "who has read nothing of it goes on");
+    assert!(sent(&mut of_other, 1).await.unwrap()[0].contains("new"), "who has read nothing of it goes on");
 
     // A replica that starts now knows it too.
     let late = Server::on(&stores.forwarder.url()).await;
@@ -235,13 +235,13 @@ async fn a_promoted_standby_that_confirmed_each_commit_has_all_and_readers_go_on
     let mut of_run = stores.follow(client::follow("r")).await;
     let mut of_feed = stores.follow(client::follow_all("")).await;
     publish(&mut stores.events, "r", "confirmed", 5).await;
-    told(&mut of_run, 10).await.unwrap();
-    told(&mut of_feed, 12).await.unwrap();
+    sent(&mut of_run, 10).await.unwrap();
+    sent(&mut of_feed, 12).await.unwrap();
     let ends = [end(&mut stores.events, Some("r")).await, end(&mut stores.events, None).await];
     stores.fail_over().await;
     assert_eq!(publish(&mut stores.events, "r", "new", 1).await, 11);
-    assert!(told(&mut of_run, 1).await.unwrap()[0].contains("new"));
-    assert!(told(&mut of_feed, 2).await.unwrap()[1].contains("new"));
+    assert!(sent(&mut of_run, 1).await.unwrap()[0].contains("new"));
+    assert!(sent(&mut of_feed, 2).await.unwrap()[1].contains("new"));
     assert!(texts(&mut stores.events, Some("r"), &ends[0].0, &ends[0].1).await[0].contains("new"));
     assert_eq!(texts(&mut stores.events, None, &ends[1].0, "").await.len(), 2);
 }

@@ -56,7 +56,7 @@ pub struct Subscription {
     service: Service,
     request: Subscribe,
     membership: Membership,
-    /// Of the store's history, when all that was told was looked at last; and the epoch of that.
+    /// Generation and epoch of the store's history with which all that was sent was compared last.
     generation: u64,
     mark: Mark,
     /// The generation of which the reader has the epoch.
@@ -164,7 +164,7 @@ impl Subscription {
         }
     }
 
-    /// Where the store has another history than before: fails if what was told is not in it, else begins anew from here.
+    /// Where the store has another history than before: fails if what was sent is not in it, else goes on from here by it.
     async fn compare_history(&mut self) -> Result<()> {
         let generation = self.service.store.generation();
         if generation == self.generation {

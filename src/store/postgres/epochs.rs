@@ -1,7 +1,7 @@
 //! The epochs of a database. PostgreSQL may go back in time while replicas serve: a standby that lacked the last commits is
 //! promoted, or a copy is put back. Either needs a server that was started or promoted since, so each connection is asked for
-//! its lineage when it is opened, and again with each poll. The replica that finds a new one first begins an epoch; it holds the
-//! row of the feed meanwhile, so that no commit of a replica that knows of epochs comes in between.
+//! its lineage when it is opened, and again with each poll. The replica that finds a new one first begins an epoch; it holds
+//! the row of the feed meanwhile, so that no commit of a replica that knows of epochs comes in between.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;

@@ -52,7 +52,7 @@ pub struct Follower {
     own: mpsc::Receiver<(u64, Commit)>,
     told: watch::Sender<u64>,
     heard: watch::Receiver<Heard>,
-    /// Of the history that was told last.
+    /// Of the history that was announced last.
     generation: u64,
 }
 
@@ -166,7 +166,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Where the history has changed, all that was told after the beginning of its newest epoch is told anew.
+    /// Where the history has changed, all after the beginning of its newest epoch is announced once more.
     fn follow_history(&mut self) {
         let current = &self.readers.epochs.current;
         let generation = current.generation();
@@ -212,7 +212,7 @@ impl Follower {
     fn tell(&self, commit: Commit) {
         let last = commit.feed_tip.last;
         let current = &self.readers.epochs.current;
-        // One that was read of another history is not told.
+        // One that was read of another history is not announced.
         if current.announce(self.generation, || self.listener.committed(commit)) {
             self.told.send_replace(last);
         }

@@ -106,7 +106,7 @@ fn in_order<T>(mut chunks: Vec<T>, range: Range) -> Vec<T> {
     chunks
 }
 
-/// What is told of a part of the feed, which ascends: up to the first event that is damaged.
+/// The announcement of a part of the feed, which ascends: up to the first event that is damaged.
 pub fn commit(rows: Vec<EventRow>) -> Result<Commit, Error> {
     Ok(Rows::lay_out(rows, false)?.commit())
 }

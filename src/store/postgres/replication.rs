@@ -12,7 +12,8 @@ pub struct Replication {
     synchronous_commit: String,
     /// `synchronous_standby_names`; empty: no commit waits for a standby.
     synchronous_standby_names: String,
-    /// Names of the standbys that are attached, with `sync`, `quorum`, `potential` or `async`; `?` where the role may not see it.
+    /// Names of the standbys that are attached, with `sync`, `quorum`, `potential` or `async`; `?` where the role may not see
+    /// it.
     standbys: Vec<(String, String)>,
 }
 
@@ -72,5 +73,5 @@ impl Replication {
     }
 }
 
-const MAY_LOSE: &str = "a standby that is promoted may lack acknowledged events, and what was read of them is refused then; set \
+const MAY_LOSE: &str = "a standby that is promoted may lack acknowledged events, and cursors of them are refused then; set \
     synchronous_standby_names";

@@ -21,8 +21,8 @@ pub fn of_document(run: i64, kind: &str, json: &str) -> i64 {
     Checksum::default().number(run).text(Some(kind)).text(Some(json)).finish()
 }
 
-/// Whether the documents agree with their checksums, which are a JSON array of pairs of kind and checksum. `questions` is a JSON
-/// array of the documents of open questions, in the same order.
+/// Whether the documents agree with their checksums, which are a JSON array of pairs of kind and checksum. `questions` is a
+/// JSON array of the documents of open questions, in the same order.
 pub fn agree(run: i64, listed: &str, single: [(&str, Option<&str>); 3], questions: Option<&str>) -> bool {
     let Ok(listed) = serde_json::from_str::<Vec<(String, Option<i64>)>>(listed) else { return false };
     let Ok(questions) = serde_json::from_str::<Vec<&RawValue>>(questions.unwrap_or("[]")) else { return false };

@@ -1,4 +1,4 @@
-//! The epochs of a file: each opening begins one, since nothing else tells a file from an older copy of it.
+//! The epochs of a file: each opening begins one, since a file and an older copy of it look the same otherwise.
 
 use sqlx::SqliteConnection;
 

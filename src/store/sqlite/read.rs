@@ -282,7 +282,7 @@ fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
     Ok(trimmed)
 }
 
-/// The entry that a row of the index tells; `None` where it tells none.
+/// The entry of a row of the index; `None` where its numbers make none.
 pub fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Option<Entry> {
     let narrow = |n: i64| u32::try_from(n).ok();
     let (count, start, length) = (narrow(count)?, narrow(start)?, narrow(length)?);

@@ -1,5 +1,5 @@
--- XXH3 in 64 bits over what readers are served, see src/store/postgres/event_row.rs, xor the position, which is given here. Null in
--- rows of older programs, which may go on beside newer ones.
+-- XXH3 in 64 bits over what readers are served, see src/store/postgres/event_row.rs, xor the position, which is given here.
+-- Null in rows of older programs, which may go on beside newer ones.
 ALTER TABLE events ADD COLUMN checksum bigint;
 
 -- The function of version 3 with one array more. Older programs go on with theirs.
@@ -20,7 +20,7 @@ CREATE FUNCTION append_events(
     -- Null: none of them has one.
     new_sent_seconds double precision[],
     new_checksums bigint[],
-    -- Where to tell of it and who tells; null: nowhere.
+    -- Where to announce it and by which name; null: nowhere.
     channel text,
     teller  text
 ) RETURNS bigint LANGUAGE plpgsql AS $$
