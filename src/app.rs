@@ -1,6 +1,7 @@
 //! The composition root: opens the store, wires the parts, binds the address, serves, drains.
 
 mod health;
+mod scrub;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -123,6 +124,7 @@ impl Server {
         let upkeep = tokio::spawn(measures::upkeep());
         let memory = Memory::new(memory_options(&self.options, &self.memory_shares));
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
+        let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.scrub_bytes_per_second));
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = transport(&self.options, &self.memory_shares)
@@ -171,6 +173,7 @@ impl Server {
                 serving.await
             }
         };
+        scrub.abort();
         self.store.close().await;
         upkeep.abort();
         watchdog.abort();

@@ -186,6 +186,10 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_READ_CONNECTIONS", help_heading = "Reading and following", default_value = "4",
           value_parser = clap::value_parser!(u32).range(1..=64))]
     pub read_connections: u32,
+    /// How fast the log is read over and over to find damage before a reader does, bytes a second (0 to 1 GiB); 0: not at all.
+    #[arg(long, env = "RUNLOG_SCRUB_BYTES_PER_SECOND", help_heading = "Reading and following", default_value = "0",
+          value_parser = within(0..=GIB))]
+    pub scrub_bytes_per_second: usize,
 
     /// Connections to PostgreSQL for readers (1 to 1,000); the server has three more to write, to follow and to listen.
     #[arg(long, env = "RUNLOG_PG_POOL_SIZE", help_heading = "PostgreSQL", default_value = "8",

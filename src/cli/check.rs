@@ -21,7 +21,7 @@ use crate::config::ServeOptions;
                         nothing, and may be run while servers run. The exit code is 0 unless a check failed, then 78."
 )]
 pub struct CheckArgs {
-    /// Read the whole store for damage, however long that takes; without it only its end
+    /// Read the whole store for damage, however long that takes, and compare all with its checksums; without it only its end
     #[arg(long)]
     deep: bool,
     /// How far the clock may lie behind the newest event, and off the clock of the database server

@@ -43,6 +43,7 @@ pub async fn run(args: ListArgs) -> Result<(), Failure> {
         None => Scope::AllRuns(pb::AllRuns {}),
     };
     let mut cursor = args.cursor.clone();
+    let mut epoch = String::new();
     let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
     loop {
         let request = pb::ListEventsRequest {
@@ -53,6 +54,7 @@ pub async fn run(args: ListArgs) -> Result<(), Failure> {
             filter: args.filter.filter(),
             payload_format: pb::PayloadFormat::Json as i32,
             view: args.filter.view(),
+            epoch: std::mem::take(&mut epoch),
         };
         let call = events.list_events(args.client.request(request));
         let page = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
@@ -63,7 +65,7 @@ pub async fn run(args: ListArgs) -> Result<(), Failure> {
         left = left.saturating_sub(page.events.len() as u64);
         // A server that says "more" without moving on would keep us here for ever.
         let stuck = page.next_cursor == cursor;
-        cursor = page.next_cursor;
+        (cursor, epoch) = (page.next_cursor, page.epoch);
         if !page.has_more || stuck {
             return Ok(());
         }

@@ -175,6 +175,9 @@ async fn stream(
             Some(Frame::CaughtUp(_) | Frame::Heartbeat(_)) | None => {}
         }
         request.start = Some(Start::Cursor(frame.cursor));
+        if !frame.epoch.is_empty() {
+            request.epoch = frame.epoch;
+        }
     }
 }
 

@@ -153,6 +153,15 @@ pub enum Error {
         /// The cursor of the last stored event.
         end: String,
     },
+    /// The cursor was given in a history that the store does not have any more: an older copy of its data was put back, or a
+    /// standby that lacked the last commits was promoted.
+    #[error("cursor {cursor:?} is of a history that the store has lost; {}", agreed_text(end.as_deref()))]
+    HistoryLost {
+        /// The cursor as given.
+        cursor: String,
+        /// The last cursor up to which both histories are the same; none where that is not known.
+        end: Option<String>,
+    },
     /// Too much waits already.
     #[error("{what}; retry after {} ms", retry_after.as_millis())]
     Overloaded {
@@ -188,6 +197,14 @@ pub enum Error {
     /// The stored data contradicts itself.
     #[error("the store is damaged; run an integrity check and restore from a backup")]
     StoreDamaged,
+    /// Stored events do not agree with their checksum. Others are served.
+    #[error("{}", damage_text(run_id.as_deref(), *seqs))]
+    EventDamaged {
+        /// The run, where it is known.
+        run_id: Option<String>,
+        /// The first and the last seq of what is damaged of that which was asked for, where they are known.
+        seqs: Option<(u64, u64)>,
+    },
     /// A defect.
     #[error("internal error; the server's log has the detail")]
     Internal,
@@ -249,7 +266,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::InvalidField { .. } | Self::CursorInvalid { .. } => Code::InvalidArgument,
-            Self::CursorBeyondEnd { .. } => Code::OutOfRange,
+            Self::CursorBeyondEnd { .. } | Self::HistoryLost { .. } => Code::OutOfRange,
             Self::RunNotFound { .. } | Self::EventNotFound { .. } => Code::NotFound,
             Self::RunExists { .. } | Self::EventIdConflict { .. } | Self::EventIdTwice { .. } => Code::AlreadyExists,
             Self::FinalStatus { .. } | Self::ControlRefused { .. } | Self::NotAwaited { .. } => {
@@ -262,7 +279,7 @@ impl Error {
             | Self::StoreUnavailable
             | Self::StoreLost { .. }
             | Self::OutcomeUnknown => Code::Unavailable,
-            Self::StoreDamaged => Code::DataLoss,
+            Self::StoreDamaged | Self::EventDamaged { .. } => Code::DataLoss,
             Self::Internal => Code::Internal,
         }
     }
@@ -282,6 +299,7 @@ impl Error {
             Self::FinalStatus { .. } => "RUN_STATUS_FINAL",
             Self::CursorInvalid { .. } => "CURSOR_INVALID",
             Self::CursorBeyondEnd { .. } => "CURSOR_BEYOND_END",
+            Self::HistoryLost { .. } => "HISTORY_LOST",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::StoreFull => "STORE_FULL",
@@ -290,6 +308,7 @@ impl Error {
             Self::StoreLost { .. } => "STORE_LOST",
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::StoreDamaged => "STORE_DAMAGED",
+            Self::EventDamaged { .. } => "EVENT_DAMAGED",
             Self::Internal => "INTERNAL",
         }
     }
@@ -299,7 +318,9 @@ impl Error {
     pub fn field(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::InvalidField { field, .. } => Some(field.into()),
-            Self::CursorInvalid { .. } | Self::CursorBeyondEnd { .. } => Some("cursor".into()),
+            Self::CursorInvalid { .. } | Self::CursorBeyondEnd { .. } | Self::HistoryLost { .. } => {
+                Some("cursor".into())
+            }
             Self::EventIdConflict { index: Some(index), .. } | Self::EventIdTwice { index, .. } => {
                 Some(format!("events[{index}].event_id").into())
             }
@@ -352,7 +373,35 @@ impl Error {
             }
             Self::CursorInvalid { cursor, .. } => vec![("cursor", cursor.clone())],
             Self::CursorBeyondEnd { cursor, end } => vec![("cursor", cursor.clone()), ("end_cursor", end.clone())],
+            Self::HistoryLost { cursor, end } => {
+                let end = end.clone().map(|end| ("agreed_cursor", end));
+                [("cursor", cursor.clone())].into_iter().chain(end).collect()
+            }
+            Self::EventDamaged { run_id, seqs } => {
+                let run_id = run_id.clone().map(|run_id| ("run_id", run_id));
+                let seqs = seqs.map(|(first, last)| [("seq", first.to_string()), ("last_seq", last.to_string())]);
+                run_id.into_iter().chain(seqs.into_iter().flatten()).collect()
+            }
             _ => Vec::new(),
         }
     }
+}
+
+/// What a reader does whose cursor is lost.
+fn agreed_text(end: Option<&str>) -> String {
+    match end {
+        Some(end) => format!("both agree up to cursor {end:?}: drop what came after it and read on from there"),
+        None => "how far both agree is not known: read again from the beginning".to_owned(),
+    }
+}
+
+/// What a reader of damaged events learns.
+fn damage_text(run_id: Option<&str>, seqs: Option<(u64, u64)>) -> String {
+    let what = match (run_id, seqs) {
+        (Some(run_id), Some((first, last))) if first == last => format!("event {first} of run {run_id:?} is"),
+        (Some(run_id), Some((first, last))) => format!("events {first} to {last} of run {run_id:?} are"),
+        (Some(run_id), None) => format!("an event of run {run_id:?} is"),
+        _ => "an event is".to_owned(),
+    };
+    format!("{what} damaged in the store and cannot be served; all others are; restore it from a backup")
 }

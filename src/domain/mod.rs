@@ -6,6 +6,7 @@ pub mod cursor;
 pub mod error;
 pub mod event;
 pub mod filter;
+pub mod history;
 pub mod id;
 pub mod in_order;
 pub mod json;
@@ -19,7 +20,7 @@ pub mod run;
 pub mod time;
 
 pub use chunk::Chunk;
-pub use cursor::{Cursor, FeedId, Scope};
+pub use cursor::{Cursor, FeedCursor, FeedId, Scope};
 pub use error::{Code, Error, Result};
 pub use event::{Event, NewEvent, Origin, Published};
 pub use filter::EventFilter;

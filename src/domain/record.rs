@@ -156,6 +156,33 @@ pub fn split_entry(list: &mut Bytes) -> Result<Bytes> {
     Ok(list.split_to(length))
 }
 
+/// The first record of a list; `None` where it is cut off.
+#[must_use]
+pub fn first(list: &[u8]) -> Option<&[u8]> {
+    let mut rest = list;
+    next(&mut rest)
+}
+
+/// How many records a list holds; `None` where the last one is cut off.
+#[must_use]
+pub fn count(list: &[u8]) -> Option<u32> {
+    let (mut rest, mut count) = (list, 0);
+    while !rest.is_empty() {
+        next(&mut rest)?;
+        count += 1;
+    }
+    Some(count)
+}
+
+fn next<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let after = rest.strip_prefix(&[ENTRY_TAG << 3 | WireType::LengthDelimited as u8])?;
+    *rest = after;
+    let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
+    let (record, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(record)
+}
+
 /// Reads a record back.
 pub fn decode(record: Bytes) -> Result<Event> {
     let record = Record::decode(record).map_err(damaged)?;
@@ -193,6 +220,18 @@ pub struct Header<'a> {
 
 /// Reads the header, which are the first five fields of a record.
 pub fn header(record: &[u8]) -> Result<Header<'_>> {
+    Ok(split_header(record)?.0)
+}
+
+/// Reads the time at which an event was recorded. Its payload may be damaged.
+pub fn recorded_at(record: &[u8]) -> Result<Timestamp> {
+    let (_, mut rest) = split_header(record)?;
+    bytes_field(&mut rest, 6)?;
+    timestamp(Some(Instant::decode(bytes_field(&mut rest, 7)?).map_err(damaged)?))
+}
+
+/// The header, and what comes after it.
+fn split_header(record: &[u8]) -> Result<(Header<'_>, &[u8])> {
     let mut rest = record;
     let run_id = text_field(&mut rest, 1)?;
     let (2, WireType::Varint) = decode_key(&mut rest).map_err(damaged)? else {
@@ -205,18 +244,23 @@ pub fn header(record: &[u8]) -> Result<Header<'_>> {
         return Err(damaged("a record lacks its origin"));
     };
     let number = decode_varint(&mut rest).map_err(damaged)?;
-    Ok(Header { run_id, seq, event_id, event_type, origin: origin(i32::try_from(number).map_err(damaged)?)? })
+    let origin = origin(i32::try_from(number).map_err(damaged)?)?;
+    Ok((Header { run_id, seq, event_id, event_type, origin }, rest))
 }
 
 fn text_field<'a>(rest: &mut &'a [u8], tag: u32) -> Result<&'a str> {
+    std::str::from_utf8(bytes_field(rest, tag)?).map_err(damaged)
+}
+
+fn bytes_field<'a>(rest: &mut &'a [u8], tag: u32) -> Result<&'a [u8]> {
     match decode_key(rest).map_err(damaged)? {
         (found, WireType::LengthDelimited) if found == tag => {}
         _ => return Err(damaged("a record lacks a field of its header")),
     }
     let length = usize::try_from(decode_varint(rest).map_err(damaged)?).map_err(damaged)?;
-    let (text, after) = rest.split_at_checked(length).ok_or_else(|| damaged("a record is cut off"))?;
+    let (bytes, after) = rest.split_at_checked(length).ok_or_else(|| damaged("a record is cut off"))?;
     *rest = after;
-    std::str::from_utf8(text).map_err(damaged)
+    Ok(bytes)
 }
 
 fn origin(number: i32) -> Result<Origin> {
@@ -279,6 +323,7 @@ mod tests {
         let header = header(&record).unwrap();
         assert_eq!((header.run_id, header.seq, header.event_id), ("run-1", 301, "e"));
         assert_eq!((header.event_type, header.origin), ("tool_call", Origin::User));
+        assert_eq!(recorded_at(&record).unwrap(), other.recorded_at);
         assert_eq!(decode(record).unwrap(), other);
         assert!(list.is_empty());
     }

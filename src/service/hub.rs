@@ -131,6 +131,16 @@ impl CommitListener for Hub {
         }
     }
 
+    /// Forgets all windows and wakes all, who look at the store.
+    fn history_changed(&self) {
+        let forget = |followed: &Followed| {
+            *lock(&followed.channel.window) = Window::default();
+            followed.channel.tip.send_replace(Tip { last: 0, status: RunStatus::Unspecified });
+        };
+        lock(&self.runs).by_id.values().for_each(forget);
+        lock(&self.feed).iter().for_each(forget);
+    }
+
     /// What is followed now. Who joins later reads the store after that, and what is committed later still is told to it; who
     /// comes back to a run that was left reads what other replicas wrote meanwhile.
     fn interest(&self) -> Interest {

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
 use crate::store::Range;
 
-use super::Service;
 use super::filtering::passes;
+use super::{Service, epochs};
 
 /// Most events that one listing looks at, so that a filter that matches little cannot read the whole log in one call.
 pub(super) const MAX_SCANNED_EVENTS: usize = 20_000;
@@ -30,6 +30,8 @@ pub struct ListEvents {
     pub descending: bool,
     /// Which events.
     pub filter: EventFilter,
+    /// The [`epoch`](EventsPage::epoch) that came with the cursor; empty: it is not compared.
+    pub epoch: String,
 }
 
 /// A stored event in its stored form.
@@ -42,7 +44,7 @@ pub struct StoredRecord {
 }
 
 /// A page.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EventsPage {
     /// In the order asked for. May hold fewer than asked, even none, while there is more: one call does a bounded work.
     pub records: Vec<StoredRecord>,
@@ -52,14 +54,20 @@ pub struct EventsPage {
     pub has_more: bool,
     /// The run's last seq; 0 over all runs.
     pub last_seq: u64,
+    /// The epoch in which it was read.
+    pub epoch: String,
 }
 
 impl Service {
     /// One page.
     pub async fn list_events(&self, request: &ListEvents) -> Result<EventsPage> {
         let page_size = self.page_size(request.page_size)?;
-        let feed = self.store.feed_id();
-        let cursor = Cursor::parse(&request.cursor, &request.scope, feed)?;
+        let generation = self.store.generation();
+        let history = self.store.history();
+        let cursor = Cursor::parse(&request.cursor, &request.scope, &history)?;
+        if let Some(mark) = epochs::parse(&request.epoch)? {
+            self.check_history(&request.scope, cursor.0, &mark).await?;
+        }
         let start_of_descending = request.descending && request.cursor.is_empty();
         let mut position = if start_of_descending { u64::MAX } else { cursor.0 };
         let mut records = Vec::new();
@@ -73,9 +81,13 @@ impl Service {
                 max_bytes: self.options.max_page_bytes,
             };
             let page = self.store.read(&request.scope, range).await?;
+            if self.store.generation() != generation {
+                // What was read may be of both histories.
+                return Err(Error::StoreUnavailable);
+            }
             let end = Cursor(page.tip.last);
             if !start_of_descending && cursor > end {
-                let end = end.to_text(&request.scope, feed);
+                let end = end.to_text(&request.scope, &history);
                 return Err(Error::CursorBeyondEnd { cursor: request.cursor.clone(), end });
             }
             let read_nothing = page.chunks.is_empty();
@@ -111,8 +123,9 @@ impl Service {
                 let next = if position == u64::MAX { page.tip.last } else { position };
                 // The tip was read before the events; the page may hold later ones.
                 let last_seq = if matches!(request.scope, Scope::Run(_)) { page.tip.last.max(newest) } else { 0 };
-                let next_cursor = Cursor(next).to_text(&request.scope, feed);
-                return Ok(EventsPage { records, next_cursor, has_more: !at_end && !read_nothing, last_seq });
+                let next_cursor = Cursor(next).to_text(&request.scope, &history);
+                let epoch = history.mark().to_string();
+                return Ok(EventsPage { records, next_cursor, has_more: !at_end && !read_nothing, last_seq, epoch });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What runlog does: publish, list, subscribe, and the runs. The same for every transport.
 
 pub mod control;
+mod epochs;
 mod event_ids;
 mod filtering;
 pub mod hub;

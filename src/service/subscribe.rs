@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
 
-use super::Service;
 use super::list::{ListEvents, MAX_SCANNED_EVENTS};
+use super::{Service, epochs};
 
 pub use subscription::{Frame, FrameKind, Subscription};
 
@@ -40,6 +40,8 @@ pub struct Subscribe {
     pub scope: Scope,
     /// Where to start.
     pub start: Start,
+    /// The [`epoch`](Subscription::new_epoch) that came with the cursor; empty: it is not compared.
+    pub epoch: String,
     /// Which events.
     pub filter: EventFilter,
     /// Go on after the run ended.
@@ -65,6 +67,8 @@ impl Service {
         let overloaded =
             |_| Error::Overloaded { what: "--max-subscriptions are open", retry_after: Duration::from_secs(5) };
         let permit = Arc::clone(&self.subscriptions).try_acquire_owned().map_err(overloaded)?;
+        let generation = self.store.generation();
+        let mark = self.store.history().mark();
         // Armed before the store is read: what is committed from here on is either read or told.
         let membership = self.hub.join(&request.scope);
         let tip = match self.store.tip(&request.scope).await {
@@ -73,7 +77,7 @@ impl Service {
         };
         let replay_end = tip.map_or(0, |tip| tip.last);
         let next = self.first_coordinate(&request, replay_end).await?;
-        Ok(Subscription::begin(self.clone(), request, heartbeat, membership, tip, next, permit))
+        Ok(Subscription::begin(self.clone(), request, heartbeat, membership, (tip, generation, mark), next, permit))
     }
 
     fn max_batch(&self, asked: usize) -> Result<usize> {
@@ -89,10 +93,13 @@ impl Service {
     async fn first_coordinate(&self, request: &Subscribe, end: u64) -> Result<u64> {
         Ok(match &request.start {
             Start::After(text) => {
-                let feed = self.store.feed_id();
-                let cursor = Cursor::parse(text, &request.scope, feed)?;
+                let history = self.store.history();
+                let cursor = Cursor::parse(text, &request.scope, &history)?;
+                if let Some(mark) = epochs::parse(&request.epoch)? {
+                    self.check_history(&request.scope, cursor.0, &mark).await?;
+                }
                 if cursor.0 > end {
-                    let end = Cursor(end).to_text(&request.scope, feed);
+                    let end = Cursor(end).to_text(&request.scope, &history);
                     return Err(Error::CursorBeyondEnd { cursor: text.clone(), end });
                 }
                 cursor.0 + 1
@@ -111,9 +118,10 @@ impl Service {
         loop {
             let (scope, filter) = (request.scope.clone(), request.filter.clone());
             let page_size = (count - found).min(self.options.limits.max_page_size);
-            let page = self.list_events(&ListEvents { scope, cursor, page_size, descending: true, filter }).await?;
+            let list = ListEvents { scope, cursor, page_size, descending: true, filter, epoch: String::new() };
+            let page = self.list_events(&list).await?;
             found += page.records.len();
-            let reached = Cursor::parse(&page.next_cursor, &request.scope, self.store.feed_id())?.0.max(1);
+            let reached = Cursor::parse(&page.next_cursor, &request.scope, &self.store.history())?.0.max(1);
             // A page that is complete stands at its oldest event.
             if found >= count || !page.has_more || end.saturating_sub(reached) >= MAX_SCANNED_EVENTS as u64 {
                 return Ok(reached);

@@ -1,5 +1,7 @@
 //! Where events are kept. The comments on [`Store`] are the contract; one test suite holds every store to it.
 
+mod checksum;
+mod history;
 mod ids;
 mod import;
 pub mod inspect;
@@ -8,11 +10,13 @@ mod plan;
 pub mod postgres;
 mod queue;
 mod run_row;
+mod scrub;
 pub mod sqlite;
 mod tasks;
 
 pub use import::{Import, Recorded};
 pub use queue::QueueOptions;
+pub use scrub::Scrubbed;
 
 use std::sync::Arc;
 
@@ -20,8 +24,9 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::domain::event::Appended;
+use crate::domain::history::History;
 use crate::domain::{
-    AgentName, Chunk, Error, Event, EventId, FeedId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId,
+    AgentName, Chunk, Error, Event, EventId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId,
 };
 
 /// A publish: events for one run.
@@ -164,6 +169,10 @@ pub trait CommitListener: Send + Sync + 'static {
     /// One commit is durable.
     fn committed(&self, commit: Commit);
 
+    /// The history of the store is not the one that it was: nothing of what was committed before may be taken for what is
+    /// stored now. Called before anything of the new one is announced or read.
+    fn history_changed(&self) {}
+
     /// Of which runs it has use for the events. A store that would have to read them, since another replica wrote them, asks
     /// this first, and tells of the others only how far the feed goes.
     fn interest(&self) -> Interest {
@@ -202,7 +211,8 @@ impl Receipt {
 /// The durable log.
 ///
 /// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged` or `Internal`. Of an append these mean that
-/// nothing of it is stored or will be.
+/// nothing of it is stored or will be. Events that do not agree with their checksum are never returned: what would return them
+/// fails with `EventDamaged`, and a page ends before them, unless it begins with them.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Accepts an append and returns once it has its place in the queue: appends are stored in the order in which
@@ -250,11 +260,22 @@ pub trait Store: Send + Sync + 'static {
     /// The event with this id, in one run or in whatever run has it; of several, any. Fails with `EventNotFound`.
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event>;
 
+    /// Compares the next rows of the log after this position with their checksums; 0: from the beginning. Reads some MiB at
+    /// most.
+    async fn scrub(&self, after: u64) -> Result<Scrubbed>;
+
     /// What it is: `sqlite` or `postgresql`.
     fn kind(&self) -> &'static str;
 
-    /// Identifies the feed; the same for as long as the data lives.
-    fn feed_id(&self) -> FeedId;
+    /// The epochs of the store, and its feed. It is another one after the store was found to have gone back in time.
+    fn history(&self) -> Arc<History>;
+
+    /// How often [`history`](Self::history) has changed: what was read before such a change may not be stored any more.
+    fn generation(&self) -> u64;
+
+    /// The last seq of the run that was stored at or before this position of the feed; 0 where there is none. Fails with
+    /// `RunNotFound`.
+    async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64>;
 
     /// Bytes that wait for their commit.
     fn queued_bytes(&self) -> usize;

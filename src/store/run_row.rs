@@ -1,5 +1,7 @@
 //! A run as it lies in the tables of either store: columns and documents.
 
+pub mod checksums;
+
 use std::borrow::Cow;
 
 use jiff::Timestamp;
@@ -31,6 +33,14 @@ pub struct RunRow {
     #[sqlx(default)]
     question_kinds: Option<String>,
     status_detail: Option<String>,
+    /// Checksums are a matter of SQLite's tables; there are none where an older program wrote the row.
+    #[sqlx(default)]
+    checksum: Option<i64>,
+    #[sqlx(default)]
+    end_checksum: Option<i64>,
+    /// A JSON array of kinds and checksums of all documents.
+    #[sqlx(default)]
+    document_checksums: Option<String>,
 }
 
 /// Whether more than the last seq and the time changes. Few events do that, so the rest of a row is seldom written.
@@ -46,13 +56,38 @@ pub fn changes_more(before: &Run, after: &Run) -> bool {
 }
 
 impl RunRow {
-    /// The run; a row that does not read is damage.
+    /// The run; a row that does not agree with its checksums or does not read is damage.
     pub fn into_run(self) -> Result<Run> {
         let run_id = self.run_id.clone();
-        self.parse().ok_or_else(|| {
-            tracing::error!(run_id, "a row of the runs table does not read");
+        let run = if self.is_sound() { self.parse() } else { None };
+        run.ok_or_else(|| {
+            tracing::error!(run_id, "damaged: a row of the table `runs`, or a document of the run");
             Error::StoreDamaged
         })
+    }
+
+    fn is_sound(&self) -> bool {
+        let texts = [
+            self.agent_name.as_deref(),
+            self.structure_id.as_deref(),
+            Some(self.created_at.as_str()),
+            self.started_at.as_deref(),
+            self.completed_at.as_deref(),
+            self.usage.as_deref(),
+            self.ended_by.as_deref(),
+            self.output_at.as_deref(),
+        ];
+        let of_row = || checksums::of_row(self.run, &self.run_id, self.status, texts);
+        let of_end = || checksums::of_end(self.run, self.status, self.last_seq, &self.updated_at);
+        let single = [("output", &self.output), ("error", &self.error), ("status_detail", &self.status_detail)];
+        let single = single.map(|(kind, json)| (kind, json.as_deref()));
+        let documents = || {
+            let listed = self.document_checksums.as_deref();
+            listed.is_none_or(|listed| checksums::agree(self.run, listed, single, self.pending_inputs.as_deref()))
+        };
+        self.checksum.is_none_or(|checksum| checksum == of_row())
+            && self.end_checksum.is_none_or(|checksum| checksum == of_end())
+            && documents()
     }
 
     /// Which run it is.

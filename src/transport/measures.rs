@@ -82,6 +82,12 @@ fn describe() {
     metrics::describe_gauge!("runlog_subscriptions", "Open subscriptions");
     metrics::describe_histogram!("runlog_commit_events", Unit::Count, "Events in one commit");
     metrics::describe_histogram!("runlog_commit_seconds", Unit::Seconds, "Time of one commit, to the disk");
+    metrics::describe_counter!(
+        "runlog_damaged_reads_total",
+        "Times that events were asked for which do not agree with their checksum"
+    );
+    metrics::describe_counter!("runlog_scrubbed_rows_total", "Rows of the log that the scrub has read");
+    metrics::describe_gauge!("runlog_scrub_damaged_rows", "Damaged rows that the scrub found since its pass began");
     metrics::describe_gauge!(
         "runlog_sqlite_unindexed_entries",
         "Entries at the end of the log that no index covers yet, as of the last step of maintenance"

@@ -3,8 +3,11 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use runlog::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, Scope};
-use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, SharedStore, Store, Tip};
+use std::sync::Arc;
+
+use runlog::domain::history::History;
+use runlog::domain::{Error, Event, EventId, Result, Run, RunId, Scope};
+use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, SharedStore, Store, Tip};
 
 /// What becomes of a publish whose outcome is told to be unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +107,24 @@ impl Store for Unreliable {
         self.inner.queued_bytes()
     }
 
+    async fn scrub(&self, after: u64) -> Result<Scrubbed> {
+        self.inner.scrub(after).await
+    }
+
     fn kind(&self) -> &'static str {
         self.inner.kind()
     }
 
-    fn feed_id(&self) -> FeedId {
-        self.inner.feed_id()
+    fn history(&self) -> Arc<History> {
+        self.inner.history()
+    }
+
+    fn generation(&self) -> u64 {
+        self.inner.generation()
+    }
+
+    async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64> {
+        self.inner.last_seq_at(run_id, position).await
     }
 
     async fn ready(&self) -> Result<()> {

@@ -26,7 +26,7 @@ pub struct Found {
 }
 
 pub fn coordinate(store: &SharedStore, scope: &Scope, cursor: &str) -> u64 {
-    Cursor::parse(cursor, scope, store.feed_id()).expect("a cursor that the server gave").0
+    Cursor::parse(cursor, scope, &store.history()).expect("a cursor that the server gave").0
 }
 
 /// Reads page after page until nothing lies behind the last one.
@@ -36,6 +36,7 @@ pub async fn walk(server: &Server, walk: &Walk) -> Found {
     let mut cursor = walk.from.as_ref().map(|(cursor, _)| cursor.clone()).unwrap_or_default();
     loop {
         let request = ListEvents {
+            epoch: String::new(),
             scope: scope.clone(),
             cursor: cursor.clone(),
             page_size: walk.page_size,
@@ -67,7 +68,7 @@ pub async fn learn_feed(server: &Server, oracle: &mut Oracle) {
 /// Returns whether there was more.
 async fn learn_more(server: &Server, oracle: &mut Oracle) -> bool {
     let known = oracle.feed.len() as u64;
-    let from = Cursor(known).to_text(&Scope::Feed, server.store.feed_id());
+    let from = Cursor(known).to_text(&Scope::Feed, &server.store.history());
     let all = Walk { scope: None, filter: 0, descending: false, page_size: 50, from: Some((from, known)) };
     for event in walk(server, &all).await.events {
         let run = (0..crate::ops::RUNS).find(|run| oracle::run_id(*run) == event.run_id).expect("a run of ours");

@@ -159,6 +159,7 @@ impl<B: Backend> World<B> {
             }
         };
         let request = Subscribe {
+            epoch: String::new(),
             scope: oracle::scope(spec.scope),
             start,
             filter: oracle::filter(spec.filter),
@@ -246,19 +247,20 @@ impl<B: Backend> World<B> {
     async fn bad_cursor(&mut self, spec: ScopeSpec, kind: u8) {
         self.settle().await;
         self.settle_doubts().await;
-        let (scope, feed) = (oracle::scope(spec), self.server.store.feed_id());
+        let (scope, feed) = (oracle::scope(spec), self.server.store.history());
         let (end, _) = self.oracle.end(spec);
         if end == 0 {
             return;
         }
         let other = if spec.is_some() { Scope::Feed } else { oracle::scope(Some(0)) };
         let (cursor, reason) = match kind {
-            0 => (Cursor(end + 1).to_text(&scope, feed), "CURSOR_BEYOND_END"),
-            1 => (Cursor(1).to_text(&other, feed), "CURSOR_INVALID"),
-            2 => (Cursor(i64::MAX as u64).to_text(&scope, feed), "CURSOR_BEYOND_END"),
+            0 => (Cursor(end + 1).to_text(&scope, &feed), "CURSOR_BEYOND_END"),
+            1 => (Cursor(1).to_text(&other, &feed), "CURSOR_INVALID"),
+            2 => (Cursor(i64::MAX as u64).to_text(&scope, &feed), "CURSOR_BEYOND_END"),
             _ => ("01".to_owned(), "CURSOR_INVALID"),
         };
         let request = Subscribe {
+            epoch: String::new(),
             scope,
             start: Start::After(cursor),
             filter: oracle::filter(0),

@@ -6,6 +6,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+#[path = "standby.rs"]
+mod standby;
+
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -19,7 +22,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::{Connection, PgConnection};
 
 /// Connections are local and trusted; user `locked` needs a password, so that tests can lack it.
-const HBA: &str = "local all all trust\nhost all locked 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
+const HBA: &str = "local all all trust\nlocal replication all trust\n\
+    host all locked 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
 
 /// How PostgreSQL is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use runlog::domain::FeedCursor;
 use runlog::pb::subscribe_request::{Scope, Start};
 use runlog::pb::subscribe_response::Frame;
 use runlog::pb::{AllRuns, SubscribeRequest};
@@ -97,8 +98,5 @@ async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> u
 
 /// Where a cursor stands: a seq, or the position in a token of the feed.
 fn coordinate(cursor: &str) -> u64 {
-    match cursor.strip_prefix("f1-") {
-        Some(token) => u64::from_str_radix(&token[8..], 16).unwrap(),
-        None => cursor.parse().unwrap(),
-    }
+    FeedCursor::parse(cursor).map_or_else(|_| cursor.parse().unwrap(), |cursor| cursor.position)
 }

@@ -1,5 +1,6 @@
 //! Promise 5: one cursor, exclusive, valid for ever or refused by name.
 
+use runlog::domain::FeedCursor;
 use runlog::pb;
 use tonic::{Code, Status};
 
@@ -81,7 +82,7 @@ async fn a_cursor_beyond_the_end_is_refused_and_the_end_is_told() {
     let server = TestServer::start().await;
     server.publish("r", notes(3)).await;
     let end = feed_cursor(&server).await;
-    let beyond = format!("{}{:x}", &end[..end.len() - 1], 4);
+    let beyond = FeedCursor::parse(&end).unwrap().at(4).to_string();
     for (run, cursor, end) in [(Some("r"), "4", "3"), (Some("r"), "9223372036854775807", "3"), (None, &beyond, &end)] {
         for refusal in refusals(&server, run, cursor).await {
             let refusal = refusal.is(Code::OutOfRange, "CURSOR_BEYOND_END").names("cursor");

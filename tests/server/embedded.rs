@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use runlog::domain::history::History;
 use runlog::domain::{
-    Error, Event, EventFilter, EventId, EventType, FeedId, NewEvent, Origin, Payload, Result, Run, RunId, Scope,
+    Error, Event, EventFilter, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, Scope,
 };
 use runlog::service::hub::{Hub, WindowLimits};
 use runlog::service::publish::Publish;
 use runlog::service::subscribe::{Start, Subscribe};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
-use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, SharedStore, Store, Tip};
+use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, SharedStore, Store, Tip};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -98,12 +99,24 @@ impl Store for Counting {
         self.store.queued_bytes()
     }
 
+    async fn scrub(&self, after: u64) -> Result<Scrubbed> {
+        self.store.scrub(after).await
+    }
+
     fn kind(&self) -> &'static str {
         self.store.kind()
     }
 
-    fn feed_id(&self) -> FeedId {
-        self.store.feed_id()
+    fn history(&self) -> Arc<History> {
+        self.store.history()
+    }
+
+    fn generation(&self) -> u64 {
+        self.store.generation()
+    }
+
+    async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64> {
+        self.store.last_seq_at(run_id, position).await
     }
 
     async fn ready(&self) -> Result<()> {
@@ -138,6 +151,7 @@ pub async fn publish(service: &Service, count: usize) {
 /// To all events of a scope, with the server's defaults.
 pub fn request(scope: &Scope, start: Start) -> Subscribe {
     Subscribe {
+        epoch: String::new(),
         scope: scope.clone(),
         start,
         filter: EventFilter::default(),

@@ -6,9 +6,12 @@
     clippy::panic,
     reason = "the lints know `#[test]` functions only, and cases are called by them"
 )]
+#![allow(clippy::print_stdout, reason = "what a test drew; cargo shows it where the test fails")]
 
 mod appends;
 mod bed;
+#[path = "../process/chance.rs"]
+mod chance;
 #[path = "../postgres/cluster.rs"]
 mod cluster;
 mod duplicates;

@@ -111,7 +111,21 @@ async fn a_newer_schema_is_refused_by_name() {
     let later = "INSERT INTO _sqlx_migrations SELECT 7777, 'later', installed_on, success, checksum, 0 FROM _sqlx_migrations LIMIT 1";
     database.execute(later).await;
     let error = refusal(&database.url()).await;
-    assert!(matches!(error, OpenError::NewerSchema { found: 7777, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 7777, known: 5, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_changed_migration_is_refused_by_name_and_nothing_is_changed() {
+    let Some(database) = Database::create().await else { return };
+    opened(&database.url()).await.close().await;
+    database.execute("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 2").await;
+    let error = refusal(&database.url()).await;
+    assert!(matches!(error, OpenError::ChangedMigration { version: 2, .. }), "{error}");
+    // Also where there is more to apply.
+    database.execute("DELETE FROM _sqlx_migrations WHERE version > 3").await;
+    let error = refusal(&database.url()).await;
+    assert!(matches!(error, OpenError::ChangedMigration { version: 2, .. }), "{error}");
+    assert!(error.to_string().contains("migration 2"), "{error}");
 }
 
 #[tokio::test]
@@ -155,7 +169,7 @@ async fn many_replicas_that_start_at_once_make_one_schema() {
     let Some(database) = Database::create().await else { return };
     let stores = (0..6).map(|_| PostgresStore::open(PostgresOptions::new(database.url()), Arc::new(Deaf)));
     let stores = futures_util::future::join_all(stores).await;
-    let ids: Vec<_> = stores.iter().map(|store| store.as_ref().unwrap().feed_id()).collect();
+    let ids: Vec<_> = stores.iter().map(|store| store.as_ref().unwrap().history().feed).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "they share one feed");
     for store in stores {
         store.unwrap().close().await;

@@ -133,9 +133,9 @@ pub async fn nothing_is_told_where_nothing_is_new(bed: impl Bed) {
 
 pub async fn the_feed_id_stays(bed: impl Bed) {
     let store = bed.opened().await;
-    let id = store.feed_id();
+    let id = store.history().feed;
     store.close().await;
-    assert_eq!(bed.opened().await.feed_id(), id);
+    assert_eq!(bed.opened().await.history().feed, id);
 }
 
 /// Ends the committer as a defect would.

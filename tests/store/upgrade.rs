@@ -60,7 +60,7 @@ async fn questions_of_version_0_1_0_are_answered_by_any_name_and_end_with_their_
         connection.close().await.unwrap();
     };
     change(
-        r#"UPDATE run_documents SET kind = 'pending_input', json = '{"question":"?","requested_seq":1}'
+        r#"UPDATE run_documents SET kind = 'pending_input', checksum = NULL, json = '{"question":"?","requested_seq":1}'
                WHERE kind = 'pending_input:00000000000000000001:';
            DELETE FROM _sqlx_migrations WHERE version = 3"#,
     )
@@ -68,6 +68,6 @@ async fn questions_of_version_0_1_0_are_answered_by_any_name_and_end_with_their_
     let store = bed.opened().await;
     is_answered_by_any_name(&store).await;
     store.close().await;
-    change("UPDATE runs SET status = 6").await;
+    change("UPDATE runs SET status = 6, checksum = NULL, end_checksum = NULL").await;
     awaits_nothing(&bed.opened().await).await;
 }

@@ -16,7 +16,7 @@ use crate::cli::progress::bar;
 use crate::cli::render::note;
 use crate::cli::text::grouped;
 use crate::config::{ServeOptions, StoreOptions, StoreUrl};
-use crate::domain::{Cursor, FeedId, Scope};
+use crate::domain::{FeedCursor, FeedId};
 use crate::pb;
 use crate::pb::list_events_request::Scope as WireScope;
 
@@ -87,26 +87,28 @@ impl ExportArgs {
 
 /// Writes header and events, or what is missing of them.
 async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<Output, Failure> {
-    let (feed, end) = source.feed_end().await?;
+    let end = source.feed_end().await?;
+    let feed = end.feed;
     let begun = target.begun();
     let last = begun.and_then(|begun| begun.last.clone());
     let header = match begun.and_then(|begun| begun.header.clone()) {
         Some(header) => same(header, feed, runs)?,
-        None => header(runs, source, feed, end).await?,
+        None => header(runs, source, end).await?,
     };
     let Some(bounds) = &header.runs else {
         let until = header.until.as_deref().unwrap_or_default();
-        let until = Cursor::parse(until, &Scope::Feed, feed).map_err(|_| not_ours("until"))?;
+        let until = FeedCursor::parse(until).ok().filter(|until| until.feed == feed);
+        let until = until.ok_or_else(|| not_ours("until"))?;
         // Positions begin at 1 and have no gap.
         let from = target.begun().map_or(0, Begun::events);
-        if from > until.0 {
+        if from > until.position {
             return Err(not_ours("until"));
         }
         let mut output = target.open(&header)?;
-        let bar = bar(Some(until.0));
+        let bar = bar(Some(until.position));
         let all = WireScope::AllRuns(pb::AllRuns {});
-        let cursor = |at: u64| Cursor(at).to_text(&Scope::Feed, feed);
-        copy(source, &mut output, &bar, all, from, until.0, cursor).await?;
+        let cursor = |at: u64| until.at(at).to_string();
+        copy(source, &mut output, &bar, all, from, until.position, cursor).await?;
         bar.finish_and_clear();
         return Ok(output);
     };
@@ -154,10 +156,10 @@ async fn copy(
 }
 
 /// What a new export is to hold: all that is there now.
-async fn header(runs: &[String], source: &Source, feed: FeedId, end: Cursor) -> Result<Header, Failure> {
-    let new = Header { runlog_export: VERSION, feed: feed_name(feed), until: None, runs: None };
+async fn header(runs: &[String], source: &Source, end: FeedCursor) -> Result<Header, Failure> {
+    let new = Header { runlog_export: VERSION, feed: feed_name(end.feed), until: None, runs: None };
     if runs.is_empty() {
-        return Ok(Header { until: Some(end.to_text(&Scope::Feed, feed)), ..new });
+        return Ok(Header { until: Some(end.to_string()), ..new });
     }
     let mut bounds: Vec<Bound> = Vec::new();
     for run_id in runs {

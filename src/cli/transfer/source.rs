@@ -14,7 +14,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::migrate::cannot_open;
 use crate::cli::render::note;
 use crate::config::StoreOptions;
-use crate::domain::{Cursor, FeedId};
+use crate::domain::FeedCursor;
 use crate::pb;
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::list_events_request::Scope;
@@ -76,13 +76,13 @@ impl Source {
     }
 
     /// Where the feed ends now.
-    pub async fn feed_end(&self) -> Result<(FeedId, Cursor), Failure> {
+    pub async fn feed_end(&self) -> Result<FeedCursor, Failure> {
         let scope = Scope::AllRuns(pb::AllRuns {});
         let request =
             pb::ListEventsRequest { scope: Some(scope), page_size: 1, descending: true, ..Default::default() };
         let page =
             self.call(async || self.events.clone().list_events(self.client.request(request.clone())).await).await?;
-        Cursor::parse_of_any_feed(&page.next_cursor)
+        FeedCursor::parse(&page.next_cursor)
             .map_err(|_| Failure::new(Exit::Protocol, "the server sent a cursor that this version does not know"))
     }
 

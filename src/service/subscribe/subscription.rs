@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::domain::history::Mark;
 use crate::domain::{Chunk, Cursor, Error, Result, RunStatus, Scope, record};
 use crate::store::{Range, Tip};
 
@@ -55,6 +56,11 @@ pub struct Subscription {
     service: Service,
     request: Subscribe,
     membership: Membership,
+    /// Generation and epoch of the store's history with which all that was sent was compared last.
+    generation: u64,
+    mark: Mark,
+    /// The generation of which the reader has the epoch.
+    marked: Option<u64>,
     /// The coordinate of the next event to look at.
     next: u64,
     /// The last coordinate that was stored when the subscription began.
@@ -94,7 +100,7 @@ impl Subscription {
         request: Subscribe,
         heartbeat: Duration,
         membership: Membership,
-        tip: Option<Tip>,
+        (tip, generation, mark): (Option<Tip>, u64, Mark),
         next: u64,
         permit: OwnedSemaphorePermit,
     ) -> Self {
@@ -102,6 +108,9 @@ impl Subscription {
             service,
             request,
             membership,
+            generation,
+            mark,
+            marked: None,
             next,
             replay_end: tip.map_or(0, |tip| tip.last),
             tip,
@@ -123,6 +132,7 @@ impl Subscription {
             if self.service.draining.is_cancelled() {
                 return Err(Error::ShuttingDown);
             }
+            self.compare_history().await?;
             if !self.caught_up && self.next > self.replay_end {
                 self.caught_up = true;
                 let last_seq = if matches!(self.request.scope, Scope::Run(_)) { self.next - 1 } else { 0 };
@@ -154,6 +164,23 @@ impl Subscription {
         }
     }
 
+    /// Where the store has another history than before: fails if what was sent is not in it, else goes on from here by it.
+    async fn compare_history(&mut self) -> Result<()> {
+        let generation = self.service.store.generation();
+        if generation == self.generation {
+            return Ok(());
+        }
+        self.service.check_history(&self.request.scope, self.next - 1, &self.mark).await?;
+        self.mark = self.service.store.history().mark();
+        self.ahead = Ahead::default();
+        self.tip = match self.service.store.tip(&self.request.scope).await {
+            Err(Error::RunNotFound { .. }) if self.request.wait_for_run => None,
+            tip => Some(tip?),
+        };
+        self.generation = generation;
+        Ok(())
+    }
+
     /// Moves on from `next`, by the hub's window or by the store; returns what the filter lets through.
     async fn advance(&mut self) -> Result<Option<Vec<Arc<Batch>>>> {
         let max_events = if self.request.filter.passes_all() {
@@ -180,6 +207,10 @@ impl Subscription {
                 }
             }
         };
+        if self.service.store.generation() != self.generation {
+            // It may have been read of another history.
+            return Ok(None);
+        }
         let last = page.chunks.last().map(Chunk::last);
         if last.is_none() && page.tip.last >= self.next {
             tracing::error!(scope = %self.request.scope, next = self.next, "the store lacks events before its tip");
@@ -249,7 +280,7 @@ impl Subscription {
 
     fn frame(&mut self, kind: FrameKind) -> Frame {
         self.silent_until = Instant::now() + self.heartbeat;
-        let cursor = Cursor(self.next - 1).to_text(&self.request.scope, self.service.store.feed_id());
+        let cursor = Cursor(self.next - 1).to_text(&self.request.scope, &self.service.store.history());
         Frame { cursor, kind }
     }
 
@@ -286,9 +317,17 @@ impl Subscription {
         Ok(last.to_string())
     }
 
+    /// The epoch in which frames are given out, for readers to give back with their cursors: once, and once again whenever it
+    /// has changed.
+    pub fn new_epoch(&mut self) -> Option<String> {
+        let is_new = self.marked != Some(self.generation);
+        self.marked = Some(self.generation);
+        is_new.then(|| self.mark.to_string())
+    }
+
     /// The cursor to go on from, should the subscription break off now.
     #[must_use]
     pub fn cursor(&self) -> String {
-        Cursor(self.next - 1).to_text(&self.request.scope, self.service.store.feed_id())
+        Cursor(self.next - 1).to_text(&self.request.scope, &self.service.store.history())
     }
 }

@@ -62,6 +62,12 @@ pub enum OpenError {
         "{target}: the schema (version {found}) is newer than this program's (version {known}); use a newer runlog"
     )]
     NewerSchema { target: String, found: i64, known: i64 },
+    /// A changed program made it.
+    #[error(
+        "{target}: migration {version} of the schema is another one than this program's; nothing was changed; use the runlog \
+         that applied it, or a database of its own"
+    )]
+    ChangedMigration { target: String, version: i64 },
     /// Anything else.
     #[error("{target}: cannot be opened: {cause}")]
     Other { target: String, cause: String },
@@ -197,11 +203,21 @@ impl Target {
         if !OURS.iter().all(has) {
             return Err(OpenError::Foreign { target });
         }
-        let version: Result<Option<i64>, _> =
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(link).await;
-        let schema = Schema::of(version.map_err(|e| self.describe(e))?.unwrap_or(0), &MIGRATIONS);
+        const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations ORDER BY version";
+        let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(APPLIED).fetch_all(link).await;
+        let applied = applied.map_err(|e| self.describe(e))?;
+        let schema = Schema::of(applied.last().map_or(0, |(version, _)| *version), &MIGRATIONS);
         let (found, known) = (schema.found, schema.known);
-        if found > known { Err(OpenError::NewerSchema { target, found, known }) } else { Ok(schema) }
+        if found > known {
+            return Err(OpenError::NewerSchema { target, found, known });
+        }
+        let is_ours = |(version, checksum): &&(i64, Vec<u8>)| {
+            MIGRATIONS.iter().any(|known| known.version == *version && known.checksum[..] == checksum[..])
+        };
+        match applied.iter().find(|applied| !is_ours(applied)) {
+            Some((version, _)) => Err(OpenError::ChangedMigration { target, version: *version }),
+            None => Ok(schema),
+        }
     }
 
     /// Whether the tables may be used as we do.
@@ -209,7 +225,8 @@ impl Target {
         const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('run_documents', 'DELETE'), \
-            ('events', 'SELECT'), ('events', 'INSERT')) AS w (name, needed) WHERE NOT has_table_privilege(w.name, w.needed) \
+            ('events', 'SELECT'), ('events', 'INSERT'), ('epochs', 'SELECT'), ('epochs', 'INSERT'), \
+            ('epochs', 'UPDATE')) AS w (name, needed) WHERE NOT has_table_privilege(w.name, w.needed) \
             UNION ALL SELECT 'USAGE on run_numbers' WHERE NOT has_sequence_privilege('run_numbers', 'USAGE')";
         let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(link).await;
         let lacking = lacking.map_err(|e| self.describe(e))?;

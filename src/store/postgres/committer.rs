@@ -76,9 +76,10 @@ impl Committer {
     }
 
     async fn serve(&mut self, group: Group) {
+        let generation = self.writer.generation();
         let (outcomes, commit) = self.commit(&group.appends).await;
         if let Some(commit) = commit {
-            self.teller.tell(commit).await;
+            self.teller.tell(generation, commit).await;
         }
         group.replies.answer(outcomes);
     }
@@ -98,11 +99,12 @@ impl Committer {
     async fn commit_each(&mut self, appends: &[Append]) -> Done {
         let mut outcomes = Vec::with_capacity(appends.len());
         for append in appends {
+            let generation = self.writer.generation();
             let ended = match self.commit_together(std::slice::from_ref(append)).await {
                 Ok((outcome, commit)) => {
                     outcomes.extend(outcome);
                     if let Some(commit) = commit {
-                        self.teller.tell(commit).await;
+                        self.teller.tell(generation, commit).await;
                     }
                     continue;
                 }

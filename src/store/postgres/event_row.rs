@@ -1,25 +1,20 @@
-//! Events as rows: the columns that a commit writes, and the rows that readers get.
+//! Events as the rows that readers get, and their checksums.
 
 use jiff::Timestamp;
-use sqlx::encode::IsNull;
-use sqlx::error::BoxDynError;
-use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgHasArrayType, PgTypeInfo};
-use sqlx::query::QueryScalar;
-use sqlx::{Encode, Postgres, Type};
 
 use crate::domain::public_view;
 use crate::domain::{AgentName, Chunk, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
 use crate::store::Commit;
+use crate::store::checksum::{Checksum, damaged_events};
 use crate::store::layout::{Laid, Layout};
-use crate::store::plan::{self, PlannedRun};
 
 /// The columns of an [`EventRow`], of events `e` and runs `r`.
 macro_rules! event_columns {
     ($payload:literal) => {
         concat!(
             "e.pos, e.run, r.run_id, e.seq, e.event_id, e.event_type, e.origin, e.status, e.occurred_s, \
-             e.occurred_ns, e.recorded_s, e.recorded_ns, e.sent_seconds, e.agent_name, e.sensitive, ",
+             e.occurred_ns, e.recorded_s, e.recorded_ns, e.sent_seconds, e.agent_name, e.sensitive, e.given, e.bytes, \
+             e.checksum, ",
             $payload,
             " AS payload"
         )
@@ -32,7 +27,7 @@ pub(super) use event_columns;
 pub struct EventRow {
     pub pos: i64,
     pub run: i64,
-    run_id: String,
+    pub run_id: String,
     pub seq: i64,
     pub event_id: String,
     event_type: String,
@@ -45,21 +40,52 @@ pub struct EventRow {
     sent_seconds: Option<f64>,
     agent_name: Option<String>,
     sensitive: bool,
+    given: bool,
+    bytes: i32,
+    /// None where an older program wrote the row.
+    checksum: Option<i64>,
     /// None where the query leaves it out.
     payload: Option<String>,
 }
 
 impl EventRow {
-    /// The event and the run's status after it; a row that does not read is damage. No payload: no event.
+    /// The event and the run's status after it; a row that does not agree with its checksum or does not read is damage. No
+    /// payload: no event.
     pub fn into_event(self) -> Result<Option<(Event, RunStatus)>> {
-        let place = (self.run, self.seq);
         if self.payload.is_none() {
             return Ok(None);
         }
-        self.parse().map(Some).ok_or_else(|| {
-            tracing::error!(?place, "a row of the events table does not read");
-            Error::StoreDamaged
+        let (run_id, seq, pos) = (self.run_id.clone(), self.seq.unsigned_abs(), self.pos.unsigned_abs());
+        let is_sound = self.is_checked().unwrap_or(true);
+        let event = if is_sound { self.parse() } else { None };
+        event.map(Some).ok_or_else(|| {
+            damaged_events((Some(&run_id), Some(seq)), pos, "a row of the table `events`");
+            Error::EventDamaged { run_id: Some(run_id), seqs: Some((seq, seq)) }
         })
+    }
+
+    /// Of the event as it is sent to readers.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.bytes.unsigned_abs())
+    }
+
+    /// Whether it agrees with its checksum; `None` where it has none.
+    pub fn is_checked(&self) -> Option<bool> {
+        let columns = Checked {
+            run: self.run,
+            run_id: &self.run_id,
+            seq: self.seq,
+            event_id: &self.event_id,
+            event_type: &self.event_type,
+            small: [self.origin, self.status],
+            times: [(self.occurred_s, self.occurred_ns), (self.recorded_s, self.recorded_ns)],
+            sent_seconds: self.sent_seconds,
+            agent_name: self.agent_name.as_deref(),
+            flags: [self.sensitive, self.given],
+            bytes: self.bytes,
+            payload: self.payload.as_deref().unwrap_or_default(),
+        };
+        self.checksum.map(|checksum| columns.checksum() ^ self.pos == checksum)
     }
 
     fn parse(self) -> Option<(Event, RunStatus)> {
@@ -89,6 +115,50 @@ impl EventRow {
     }
 }
 
+/// The columns that a checksum covers, all but the position.
+pub struct Checked<'a> {
+    pub run: i64,
+    pub run_id: &'a str,
+    pub seq: i64,
+    pub event_id: &'a str,
+    pub event_type: &'a str,
+    /// Origin and status.
+    pub small: [i16; 2],
+    /// When it occurred and when it was recorded.
+    pub times: [(i64, i32); 2],
+    pub sent_seconds: Option<f64>,
+    pub agent_name: Option<&'a str>,
+    /// Sensitive, and whether the producer gave the id.
+    pub flags: [bool; 2],
+    pub bytes: i32,
+    pub payload: &'a str,
+}
+
+impl Checked<'_> {
+    /// Without the position, which the database gives.
+    pub fn checksum(&self) -> i64 {
+        let [(occurred_s, occurred_ns), (recorded_s, recorded_ns)] = self.times;
+        let [origin, status] = self.small.map(i64::from);
+        let [sensitive, given] = self.flags.map(i64::from);
+        let flags = origin << 48 | status << 32 | i64::from(self.sent_seconds.is_some()) << 2 | sensitive << 1 | given;
+        Checksum::default()
+            .number(self.run)
+            .text(Some(self.run_id))
+            .number(self.seq)
+            .text(Some(self.event_id))
+            .text(Some(self.event_type))
+            .number(occurred_s)
+            .number(recorded_s)
+            .number(i64::from(occurred_ns) << 32 | i64::from(recorded_ns))
+            .number(flags)
+            .number(self.sent_seconds.unwrap_or_default().to_bits().cast_signed())
+            .text(self.agent_name)
+            .number(i64::from(self.bytes))
+            .text(Some(self.payload))
+            .finish()
+    }
+}
+
 /// Rows that follow each other in the feed, or in one run, laid out as readers get them.
 pub struct Rows {
     laid: Laid,
@@ -96,15 +166,24 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// `rows` ascend.
-    pub fn lay_out(rows: impl IntoIterator<Item = EventRow>) -> Result<Self> {
-        let mut rows = rows.into_iter().peekable();
-        let first = rows.peek().map_or(1, |row| row.pos.unsigned_abs());
+    /// `rows` are in reading order. What lies behind a damaged one is left out; the first one must not be damaged.
+    pub fn lay_out(rows: impl IntoIterator<Item = EventRow>, descending: bool) -> Result<Self> {
+        let mut events = Vec::new();
+        for row in rows {
+            let (pos, run) = (row.pos.unsigned_abs(), row.run);
+            match row.into_event() {
+                Ok(event) => events.push((pos, run, event.ok_or(Error::StoreDamaged)?)),
+                Err(_) if !events.is_empty() => break,
+                Err(damaged) => return Err(damaged),
+            }
+        }
+        if descending {
+            events.reverse();
+        }
+        let first = events.first().map_or(1, |(pos, ..)| *pos);
         let mut layout = Layout::after(first - 1);
         let mut runs = std::collections::HashMap::new();
-        for row in rows {
-            let run = row.run;
-            let (event, status) = row.into_event()?.ok_or(Error::StoreDamaged)?;
+        for (_, run, (event, status)) in events {
             layout.add(run, &event);
             runs.insert(run, (event.run_id, status));
         }
@@ -125,124 +204,4 @@ impl Rows {
     pub fn run_chunks(&self) -> Vec<Chunk> {
         self.commit().runs.pop().map(|run| run.chunks).unwrap_or_default()
     }
-}
-
-/// The columns of new events, in feed order.
-#[derive(Default)]
-pub struct EventColumns<'a> {
-    run: Vec<i64>,
-    seq: Vec<i64>,
-    occurred_s: Vec<i64>,
-    recorded_s: Vec<i64>,
-    occurred_ns: Vec<i32>,
-    recorded_ns: Vec<i32>,
-    bytes: Vec<i32>,
-    status: Vec<i16>,
-    origin: Vec<i16>,
-    given: Vec<bool>,
-    sensitive: Vec<bool>,
-    event_id: Vec<&'a str>,
-    event_type: Vec<&'a str>,
-    agent_name: Vec<Option<&'a str>>,
-    payload: Vec<Json<&'a str>>,
-    sent_seconds: Vec<Option<f64>>,
-}
-
-/// JSON as the text that it is.
-#[derive(Clone, Debug)]
-pub struct Json<T>(pub T);
-
-/// `json` and `json[]`, <https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat>.
-const JSON: Oid = Oid(114);
-const JSON_ARRAY: Oid = Oid(199);
-
-impl<T> Type<Postgres> for Json<T> {
-    fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(JSON)
-    }
-}
-
-impl<T> PgHasArrayType for Json<T> {
-    fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(JSON_ARRAY)
-    }
-}
-
-impl<T: AsRef<str>> Encode<'_, Postgres> for Json<T> {
-    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        buffer.extend_from_slice(self.0.as_ref().as_bytes());
-        Ok(IsNull::No)
-    }
-}
-
-impl<'a> EventColumns<'a> {
-    /// The columns of these runs' new events, and how they are laid out after position 0.
-    pub fn of(runs: &'a [PlannedRun]) -> (Self, Laid) {
-        let mut columns = Self::default();
-        let mut layout = Layout::after(0);
-        for (run, planned) in plan::in_feed_order(runs) {
-            let event = &planned.event;
-            let bytes = layout.add(run.head.number, event);
-            columns.bytes.push(i32::try_from(bytes).unwrap_or(i32::MAX));
-            columns.status.push(i16::from(planned.status as u8));
-            columns.given.push(run.producer_ids.contains_key(&event.event_id));
-            columns.push(run.head.number, event);
-        }
-        (columns, layout.finish())
-    }
-
-    fn push(&mut self, run: i64, event: &'a Event) {
-        let (occurred_s, occurred_ns) = split(event.occurred_at);
-        let (recorded_s, recorded_ns) = split(event.recorded_at);
-        self.run.push(run);
-        self.seq.push(event.seq.cast_signed());
-        self.occurred_s.push(occurred_s);
-        self.recorded_s.push(recorded_s);
-        self.occurred_ns.push(occurred_ns);
-        self.recorded_ns.push(recorded_ns);
-        self.origin.push(match event.origin {
-            Origin::System => 1,
-            Origin::User => 2,
-        });
-        self.sensitive.push(event.payload.is_sensitive());
-        self.event_id.push(event.event_id.as_str());
-        self.event_type.push(event.event_type.as_str());
-        self.agent_name.push(event.agent_name.as_ref().map(AgentName::as_str));
-        self.payload.push(Json(event.payload.as_str()));
-        self.sent_seconds.push(event.sent_seconds);
-    }
-
-    /// Gives them to `append_events`, in its order.
-    pub fn bind<'q, O>(
-        self,
-        query: QueryScalar<'q, Postgres, O, PgArguments>,
-    ) -> QueryScalar<'q, Postgres, O, PgArguments>
-    where
-        'a: 'q,
-    {
-        query
-            .bind(self.run)
-            .bind(self.seq)
-            .bind(self.occurred_s)
-            .bind(self.recorded_s)
-            .bind(self.occurred_ns)
-            .bind(self.recorded_ns)
-            .bind(self.bytes)
-            .bind(self.status)
-            .bind(self.origin)
-            .bind(self.given)
-            .bind(self.sensitive)
-            .bind(self.event_id)
-            .bind(self.event_type)
-            .bind(self.agent_name)
-            .bind(self.payload)
-            // Few producers send such times.
-            .bind(self.sent_seconds.iter().any(Option::is_some).then_some(self.sent_seconds))
-    }
-}
-
-/// Seconds rounded down, and the nanoseconds after them.
-pub fn split(at: Timestamp) -> (i64, i32) {
-    let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
-    if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) }
 }

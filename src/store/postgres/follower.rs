@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::DropGuard;
 
-use crate::domain::RunId;
+use crate::domain::{Error, RunId};
 use crate::store::{Commit, CommitListener, Interest, Range};
 
 use super::error::Fault;
@@ -37,7 +37,7 @@ pub struct Heard {
 
 /// The committer's side.
 pub struct Teller {
-    own: mpsc::Sender<Commit>,
+    own: mpsc::Sender<(u64, Commit)>,
     told: watch::Receiver<u64>,
     heard: watch::Sender<Heard>,
 }
@@ -49,19 +49,21 @@ pub struct Follower {
     poll: Duration,
     /// Ends the task that listens for signals.
     _listening: DropGuard,
-    own: mpsc::Receiver<Commit>,
+    own: mpsc::Receiver<(u64, Commit)>,
     told: watch::Sender<u64>,
     heard: watch::Receiver<Heard>,
+    /// Of the history that was announced last.
+    generation: u64,
 }
 
 impl Teller {
-    /// Hands a commit over. Returns when it is told, or at once when others must be read before it.
-    pub async fn tell(&mut self, commit: Commit) {
+    /// Hands a commit over that was made in this generation of the history. Returns when it is told, or at once when others must be read before it.
+    pub async fn tell(&mut self, generation: u64, commit: Commit) {
         let first = commit.feed.first().map_or(0, |chunk| chunk.first);
         let last = commit.feed_tip.last;
         let is_next = *self.told.borrow_and_update() + 1 == first;
         // The signal comes second: it must not make the follower read what it is handed.
-        let is_handed = self.own.try_send(commit).is_ok();
+        let is_handed = self.own.try_send((generation, commit)).is_ok();
         self.heard.send_modify(|heard| heard.position = heard.position.max(last));
         if is_next && is_handed {
             let told = self.told.wait_for(|told| *told >= last);
@@ -83,7 +85,7 @@ impl Follower {
         let (own_sender, own) = mpsc::channel(HANDED_OVER);
         let (told, told_receiver) = watch::channel(position);
         let (heard_sender, heard) = watch::channel(Heard::default());
-        let follower = Self { readers, listener, poll, _listening: listening, own, told, heard };
+        let follower = Self { readers, listener, poll, _listening: listening, own, told, heard, generation: 0 };
         (follower, Teller { own: own_sender, told: told_receiver, heard: heard_sender.clone() }, heard_sender)
     }
 
@@ -97,7 +99,7 @@ impl Follower {
             let caught_up = tokio::select! {
                 biased;
                 own = self.own.recv() => match own {
-                    Some(commit) => self.take(commit).await,
+                    Some((generation, commit)) => self.take(generation, commit).await,
                     None => return,
                 },
                 Ok(()) = self.heard.changed() => {
@@ -117,7 +119,12 @@ impl Follower {
     }
 
     /// Tells an own commit, after all that lies before it.
-    async fn take(&mut self, commit: Commit) -> Result<(), Fault> {
+    async fn take(&mut self, generation: u64, commit: Commit) -> Result<(), Fault> {
+        self.follow_history();
+        if generation != self.generation {
+            // It may be lost. Where it is not, it is read.
+            return self.poll().await;
+        }
         let (first, last) = (commit.feed.first().map_or(0, |chunk| chunk.first), commit.feed_tip.last);
         self.read_until(first.saturating_sub(1)).await?;
         if self.position() + 1 == first {
@@ -129,17 +136,22 @@ impl Follower {
 
     /// Asks how far the feed goes.
     async fn poll(&mut self) -> Result<(), Fault> {
+        self.readers.check_lineage().await?;
         let tip = self.readers.feed_tip().await?;
         if tip < self.position() {
             // Only a database that went back in time does this: a restored backup, or a standby that lacked commits.
             tracing::error!(tip, told = self.position(), "the feed ends before what was told: commits were lost");
-            self.told.send_replace(tip);
+            self.follow_history();
+            if tip < self.position() {
+                self.readers.begin_after_loss().await?;
+            }
         }
         self.read_until(tip).await
     }
 
     /// Reads and tells what is missing up to this position, as far as anybody follows it, and nothing behind it.
     async fn read_until(&mut self, position: u64) -> Result<(), Fault> {
+        self.follow_history();
         while self.position() < position {
             let range = Range { from: self.position(), ..CATCH_UP };
             // Asked anew for each part: who joins after this sees in the store what is passed over here.
@@ -149,16 +161,31 @@ impl Follower {
                 Interest::Runs(run_ids) => self.part_of(range, position, &run_ids).await?,
             };
             self.tell(commit);
+            self.follow_history();
         }
         Ok(())
     }
 
+    /// Where the history has changed, all after the beginning of its newest epoch is announced once more.
+    fn follow_history(&mut self) {
+        let current = &self.readers.epochs.current;
+        let generation = current.generation();
+        if std::mem::replace(&mut self.generation, generation) != generation {
+            let start = current.get().newest_start();
+            self.told.send_modify(|told| *told = start.min(*told));
+        }
+    }
+
     /// What comes next in the feed, as much of it as is read at once.
     async fn part(&self, range: Range, to: u64) -> Result<Commit, Fault> {
-        let commit = read::commit(self.readers.feed_rows(range, to).await?)?;
+        let commit = match read::commit(self.readers.feed_rows(range, to).await?) {
+            // Who follows it meets the damage in the store; all others go on.
+            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(range.from + 1)),
+            commit => commit?,
+        };
         if commit.feed.first().is_none_or(|chunk| chunk.first != range.from + 1) {
             tracing::error!(after = range.from, "the feed has a gap");
-            return Err(Fault::Answer(crate::domain::Error::StoreDamaged));
+            return Err(Fault::Answer(Error::StoreDamaged));
         }
         Ok(commit)
     }
@@ -166,11 +193,15 @@ impl Follower {
     /// The same of these runs only: all of it, or as much as is read at once.
     async fn part_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Commit, Fault> {
         let rows = self.readers.feed_rows_of(range, to, run_ids).await?;
-        let (count, last) = (rows.len(), rows.last().map(|row| row.pos.unsigned_abs()));
-        let Commit { runs, feed, .. } = read::commit(rows)?;
+        let positions: Vec<u64> = rows.iter().map(|row| row.pos.unsigned_abs()).collect();
+        let Commit { runs, feed, .. } = match read::commit(rows) {
+            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(positions[0])),
+            commit => commit?,
+        };
         let bytes: usize = feed.iter().map(|chunk| chunk.data.len()).sum();
-        let is_all = count < range.max_events && bytes <= range.max_bytes;
-        let end = last.filter(|_| !is_all).unwrap_or(to);
+        let count: usize = feed.iter().map(|chunk| chunk.count as usize).sum();
+        let is_all = count == positions.len() && count < range.max_events && bytes <= range.max_bytes;
+        let end = if is_all { to } else { positions[..count].last().copied().unwrap_or(to) };
         Ok(Commit { runs, ..Commit::nothing(end) })
     }
 
@@ -180,7 +211,10 @@ impl Follower {
 
     fn tell(&self, commit: Commit) {
         let last = commit.feed_tip.last;
-        self.listener.committed(commit);
-        self.told.send_replace(last);
+        let current = &self.readers.epochs.current;
+        // One that was read of another history is not announced.
+        if current.announce(self.generation, || self.listener.committed(commit)) {
+            self.told.send_replace(last);
+        }
     }
 }

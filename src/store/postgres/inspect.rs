@@ -10,9 +10,12 @@ use crate::store::inspect::{self, Finding, Look, Schema};
 
 use super::PostgresOptions;
 use super::check::{DOES_NOT_FLUSH, OpenError, Server, Target};
+use super::error::Fault;
 use super::event_row::{EventRow, event_columns};
 use super::link::Link;
 use super::open::{self, connect_options, reach};
+use super::replication::Replication;
+use super::scrub;
 
 /// What must be there for the promises to hold.
 const INDEXES: [&str; 7] = [
@@ -79,6 +82,8 @@ async fn look_into(options: &PostgresOptions, look: Look, findings: &mut Vec<Fin
     let looking = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
     let mut transaction = looking.map_err(describe("store"))?;
     let mut connection = Link::lent(&mut transaction);
+    let replication = Replication::read_in(&mut connection).await.map_err(describe("standbys"))?;
+    findings.push(replication.finding());
     findings.push(clock_of(&mut connection, look).await.map_err(describe("server-clock"))?);
     let schema = target.schema(&mut connection).await.map_err(failed("schema"))?;
     findings.push(schema.finding());
@@ -99,6 +104,10 @@ async fn look_into(options: &PostgresOptions, look: Look, findings: &mut Vec<Fin
     }
     target.check_rights(&mut connection).await.map_err(failed("rights"))?;
     findings.push(Finding::ok("rights", "the tables can be read and written"));
+    if look.deep {
+        let checksums = checksums(&mut connection).await;
+        findings.push(checksums.map_err(|fault| Finding::failed("checksums", fault.into_error()))?);
+    }
     let newest = integrity(&mut connection, look, findings).await.map_err(describe("integrity"))?;
     findings.push(inspect::clock(Timestamp::now(), newest.as_ref(), look.max_clock_skew));
     transaction.rollback().await.map_err(describe("store"))
@@ -171,6 +180,15 @@ async fn integrity(
         None => Finding::ok(NAME, format!("{} events; {extent}", last_pos.unwrap_or(0))),
     });
     Ok(newest)
+}
+
+/// All rows of the log.
+async fn checksums(connection: &mut Link<'_>) -> Result<Finding, Fault> {
+    let mut read = scrub::part(connection, 0).await?;
+    while let Some(next) = read.next {
+        read.add(scrub::part(connection, next).await?);
+    }
+    Ok(read.finding())
 }
 
 /// All positions and all seqs without a gap. May take long: no time-out is set on this connection.

@@ -3,14 +3,17 @@
 //! | file | what |
 //! |---|---|
 //! | `open`, `check` | connect, check, migrate, start the tasks |
+//! | `replication` | whether a standby has all that was acknowledged |
 //! | `inspect` | the same looks without a start, for `check` and `migrate` |
+//! | `epochs` | whether the database is the one that it was, or has gone back in time |
 //! | `session`, `link` | what every connection is told, and how statements see it |
 //! | `committer`, `writer` | the replica's one writer: takes what waits, commits it, finds out what became of it |
 //! | `transaction`, `known`, `heads` | its statements, the events it repeats, the runs it knows |
 //! | `planned` | a commit whose outcome may not be known yet |
 //! | `follower`, `signals` | tells the listener of all replicas' commits, as far as it has use for them, in the order of the feed |
 //! | `readers`, `read`, `runs`, `find` | the readers' side |
-//! | `event_row` | events as rows |
+//! | `event_row`, `event_columns` | events as rows and their checksums; as the columns of a commit |
+//! | `scrub` | comparing the rows with their checksums |
 //! | `error`, `tries` | what failed, and whether to try again |
 //!
 //! A commit locks the rows of its runs in the order of their ids, and last the one row of the feed. So seqs and positions
@@ -19,7 +22,9 @@
 
 mod check;
 mod committer;
+mod epochs;
 mod error;
+mod event_columns;
 mod event_row;
 mod find;
 mod follower;
@@ -31,25 +36,30 @@ mod open;
 mod planned;
 mod read;
 mod readers;
+mod replication;
 mod runs;
+mod scrub;
 mod session;
 mod signals;
 mod transaction;
 mod tries;
 mod writer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
+use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
 use crate::store::tasks::Tasks;
 
 use super::queue::{Queue, QueueOptions};
-use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
+use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, Store, Tip};
 pub use check::OpenError;
+use epochs::Epochs;
 use error::Fault;
 use readers::{Readers, retried};
 
@@ -104,7 +114,7 @@ impl PostgresOptions {
 pub struct PostgresStore {
     queue: Queue,
     readers: Readers,
-    feed_id: FeedId,
+    epochs: Arc<Epochs>,
     vital: Tasks,
     tasks: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -157,12 +167,25 @@ impl Store for PostgresStore {
         self.queue.used_bytes()
     }
 
+    async fn scrub(&self, after: u64) -> Result<Scrubbed> {
+        retried!(&self.readers, connection => scrub::part(connection, after)).map_err(Fault::into_error)
+    }
+
     fn kind(&self) -> &'static str {
         "postgresql"
     }
 
-    fn feed_id(&self) -> FeedId {
-        self.feed_id
+    fn history(&self) -> Arc<History> {
+        self.epochs.current.get()
+    }
+
+    fn generation(&self) -> u64 {
+        self.epochs.current.generation()
+    }
+
+    async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64> {
+        retried!(&self.readers, connection => read::last_seq_at(connection, run_id, position))
+            .map_err(Fault::into_error)
     }
 
     async fn ready(&self) -> Result<()> {

@@ -16,10 +16,12 @@ use crate::store::tasks::Tasks;
 
 use super::check::{DOES_NOT_FLUSH, OpenError, Target};
 use super::committer::Committer;
+use super::epochs::Epochs;
 use super::error::{self, Fault};
 use super::follower::Follower;
 use super::link::Link;
 use super::readers::Readers;
+use super::replication::Replication;
 use super::session::{Names, Session};
 use super::writer::Writer;
 use super::{PostgresOptions, PostgresStore, read, signals};
@@ -56,23 +58,26 @@ impl PostgresStore {
         if !target.check_server(&mut first).await?.flushes {
             tracing::warn!("{DOES_NOT_FLUSH}");
         }
+        Replication::read(&mut first).await.map_err(|e| target.describe(e))?.log();
         migrate(&options, &target, &mut first).await?;
         let (feed_id, position, synchronous_commit) = feed(&mut first).await.map_err(|e| target.describe(e))?;
         let feed_id = FeedId(u32::try_from(feed_id).unwrap_or_default());
         let session = Arc::new(Session::new(options.statement_timeout, &synchronous_commit, names(&options, feed_id)));
         session.prepare(&mut first).await.map_err(|e| target.describe(e))?;
+        let epochs = Epochs::open(&mut first, feed_id, Arc::clone(&listener)).await;
+        let epochs = Arc::new(epochs.map_err(|e| target.describe(e))?);
 
         let stop = CancellationToken::new();
-        let following = Arc::new(readers(&options, &connect, &session, 1));
+        let following = Arc::new(readers(&options, &connect, (&session, &epochs), 1));
         let (follower, teller, heard) =
             Follower::new((following, listener), options.poll, stop.clone().drop_guard(), position.unsigned_abs());
         if let Some(names) = &session.notify {
             tokio::spawn(signals::listen(connect.clone(), names.clone(), options.connect_timeout, heard, stop));
         }
         let (queue, waiting) = Queue::new(options.queue.clone());
-        let readers = readers(&options, &connect, &session, options.pool_size);
+        let readers = readers(&options, &connect, (&session, &epochs), options.pool_size);
         let retry = options.retry;
-        let writer = Writer::new(options, connect, session, first);
+        let writer = Writer::new(options, connect, (session, Arc::clone(&epochs)), first);
         let committer = Committer { writer, teller, retry, failing_since: None, is_away: false };
         let vital = Tasks::default();
         let follower = vital.spawn(follower.run());
@@ -82,7 +87,7 @@ impl PostgresStore {
                 tracing::error!(%cause, "the follower did not end cleanly");
             }
         });
-        Ok(Self { queue, readers, feed_id, vital, tasks: tokio::sync::Mutex::new(Some(tasks)) })
+        Ok(Self { queue, readers, epochs, vital, tasks: tokio::sync::Mutex::new(Some(tasks)) })
     }
 }
 
@@ -129,19 +134,35 @@ fn names(options: &PostgresOptions, feed: FeedId) -> Option<Names> {
     options.notify.then(|| Names { channel: format!("runlog_{:08x}", feed.0), teller: teller() })
 }
 
-fn readers(options: &PostgresOptions, connect: &PgConnectOptions, session: &Arc<Session>, size: u32) -> Readers {
-    let told = Arc::clone(session);
+fn readers(
+    options: &PostgresOptions,
+    connect: &PgConnectOptions,
+    (session, epochs): (&Arc<Session>, &Arc<Epochs>),
+    size: u32,
+) -> Readers {
+    let of_new = (Arc::clone(session), Arc::clone(epochs));
+    let of_old = Arc::clone(epochs);
     let pool = PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(options.connect_timeout)
         // A dead one is found out by its use, and the read is done again: no round trip before each.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
-            let session = Arc::clone(&told);
-            Box::pin(async move { session.prepare(connection).await })
+            let (session, epochs) = of_new.clone();
+            Box::pin(async move {
+                session.prepare(connection).await?;
+                epochs.check(connection).await
+            })
+        })
+        // One from before a change may lead to the server of a history that is lost.
+        .before_acquire(move |_, metadata| {
+            let opened = std::time::Instant::now().checked_sub(metadata.age);
+            let is_current = opened.is_none_or(|opened| of_old.is_current(opened));
+            Box::pin(std::future::ready(Ok(is_current)))
         })
         .connect_lazy_with(connect.clone());
-    Readers { pool, session: Arc::clone(session), retry: options.retry, patience: options.patience() }
+    let (session, epochs) = (Arc::clone(session), Arc::clone(epochs));
+    Readers { pool, session, epochs, retry: options.retry, patience: options.patience() }
 }
 
 /// Connects; a server that just starts gets the time that a connection may take.

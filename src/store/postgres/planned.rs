@@ -7,7 +7,7 @@ use crate::domain::{Result, RunId};
 use crate::store::Commit;
 use crate::store::plan::{self, Head, PlannedRun};
 
-use super::event_row::EventColumns;
+use super::event_columns::EventColumns;
 
 /// One outcome for each append of a group.
 pub type Outcomes = Vec<Result<Appended>>;

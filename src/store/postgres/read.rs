@@ -49,7 +49,7 @@ pub async fn feed_tip(connection: &mut Link<'_>) -> Result<u64, Fault> {
 pub async fn feed_page(connection: &mut Link<'_>, range: Range) -> Result<Page, Fault> {
     let tip = Tip { last: feed_tip(connection).await?, status: RunStatus::Unspecified };
     let rows = feed_rows(connection, range, u64::MAX).await?;
-    Ok(Page { chunks: in_order(Rows::lay_out(rows)?.feed_chunks(), range), tip })
+    Ok(Page { chunks: in_order(Rows::lay_out(rows, range.descending)?.feed_chunks(), range), tip })
 }
 
 /// A page of one run.
@@ -57,16 +57,25 @@ pub async fn run_page(connection: &mut Link<'_>, run_id: &RunId, range: Range) -
     let (run, tip) = runs::tip(connection, run_id).await?;
     let sql = if range.descending { RUN_DESCENDING } else { RUN_ASCENDING };
     let rows = rows(connection, (sql, run), range).await?;
-    Ok(Page { chunks: in_order(Rows::lay_out(rows)?.run_chunks(), range), tip })
+    Ok(Page { chunks: in_order(Rows::lay_out(rows, range.descending)?.run_chunks(), range), tip })
 }
 
-/// A part of the feed up to this position, ascending in any case.
+/// The last seq of a run at or before this position of the feed.
+pub async fn last_seq_at(connection: &mut Link<'_>, run_id: &RunId, position: u64) -> Result<u64, Fault> {
+    let (run, _) = runs::tip(connection, run_id).await?;
+    const LAST: &str = "SELECT seq FROM events WHERE run = $1 AND pos <= $2 ORDER BY seq DESC LIMIT 1";
+    let query = sqlx::query_scalar(LAST).bind(run).bind(signed(position));
+    let last: Option<i64> = query.fetch_optional(connection).await?;
+    Ok(last.unwrap_or(0).unsigned_abs())
+}
+
+/// A part of the feed up to this position, in reading order.
 pub async fn feed_rows(connection: &mut Link<'_>, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
     let sql = if range.descending { FEED_DESCENDING } else { FEED_ASCENDING };
     rows(connection, (sql, signed(to)), range).await
 }
 
-/// The events of these runs in a part of the feed, ascending in any case.
+/// The events of these runs in a part of the feed, ascending.
 pub async fn feed_rows_of(
     connection: &mut Link<'_>,
     range: Range,
@@ -78,11 +87,7 @@ pub async fn feed_rows_of(
 }
 
 async fn rows(connection: &mut Link<'_>, (sql, of): (&'static str, i64), range: Range) -> Result<Vec<EventRow>, Fault> {
-    let mut rows: Vec<EventRow> = page(sql, of, range).fetch_all(connection).await?;
-    if range.descending {
-        rows.reverse();
-    }
-    Ok(rows)
+    Ok(page(sql, of, range).fetch_all(connection).await?)
 }
 
 /// One of the queries above.
@@ -101,9 +106,9 @@ fn in_order<T>(mut chunks: Vec<T>, range: Range) -> Vec<T> {
     chunks
 }
 
-/// What is told of a part of the feed.
+/// The announcement of a part of the feed, which ascends: up to the first event that is damaged.
 pub fn commit(rows: Vec<EventRow>) -> Result<Commit, Error> {
-    Ok(Rows::lay_out(rows)?.commit())
+    Ok(Rows::lay_out(rows, false)?.commit())
 }
 
 /// Coordinates past PostgreSQL's 63 bits mean "the end".

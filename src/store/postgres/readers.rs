@@ -7,6 +7,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 use tokio::time::Instant;
 
+use super::epochs::Epochs;
 use super::error::Fault;
 use super::event_row::EventRow;
 use super::read;
@@ -21,6 +22,8 @@ pub struct Readers {
     pub pool: PgPool,
     /// What its connections are told.
     pub session: Arc<Session>,
+    /// What they are compared with.
+    pub epochs: Arc<Epochs>,
     /// How long a read is tried again.
     pub retry: Duration,
     /// How long the server may take for one read.
@@ -72,6 +75,23 @@ impl Readers {
     /// A connection, perhaps one that died meanwhile.
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Fault> {
         Ok(self.pool.acquire().await?)
+    }
+
+    /// Compares the lineage of a connection with what is known: behind a pooler it may lead to another server by now.
+    pub async fn check_lineage(&self) -> Result<(), Fault> {
+        let mut connection = self.acquire().await?;
+        let checked = tokio::time::timeout(self.patience, self.epochs.check(&mut connection)).await;
+        let checked = checked.map_err(|_| Fault::Silence).and_then(|checked| Ok(checked?));
+        if checked.is_err() {
+            connection.close_on_drop();
+        }
+        checked
+    }
+
+    /// Begins an epoch, since the feed ends before what was read of it.
+    pub async fn begin_after_loss(&self) -> Result<(), Fault> {
+        let mut connection = self.acquire().await?;
+        Ok(self.epochs.begin_after_loss(&mut connection).await?)
     }
 
     /// Position of the last event.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
+use super::epochs::Epochs;
 use super::link::{Link, Reading};
 
 /// The settings of the connections of one replica.
@@ -86,10 +87,11 @@ impl Session {
         Ok(Reading::Transaction(connection.begin_with(sqlx::AssertSqlSafe(begin)).await?))
     }
 
-    /// Opens a connection and makes its settings.
-    pub async fn open(&self, options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    /// Opens a connection, makes its settings and compares its lineage.
+    pub async fn open(&self, options: &PgConnectOptions, epochs: &Epochs) -> Result<PgConnection, sqlx::Error> {
         let mut connection = options.connect().await?;
         self.prepare(&mut connection).await?;
+        epochs.check(&mut connection).await?;
         Ok(connection)
     }
 

@@ -12,7 +12,7 @@ use crate::store::plan::{self, Head, PlannedRun};
 use crate::store::run_row::{RunRow, changed_documents, changes_more, usage_json};
 
 use super::error::Fault;
-use super::event_row::{EventColumns, Json};
+use super::event_columns::{EventColumns, Json};
 use super::link::Link;
 
 const LOCK: &str = "SELECT run FROM runs WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
@@ -28,7 +28,7 @@ const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure
     AS question_kinds FROM runs r WHERE run = ANY($1)";
 
 const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-    $18, $19, $20, $21, $22, $23, $24, $25)";
+    $18, $19, $20, $21, $22, $23, $24, $25, $26)";
 
 /// The runs as they are stored, locked until the end of the transaction, and new ones with numbers of their own.
 pub async fn heads(
@@ -188,7 +188,7 @@ pub async fn last_position(connection: &mut Link<'_>, runs: &[PlannedRun]) -> Re
         AND recorded_s = $4 AND recorded_ns = $5 AND payload::text = $6";
     let Some((run, planned)) = plan::in_feed_order(runs).pop() else { return Ok(None) };
     let event = &planned.event;
-    let (seconds, nanos) = super::event_row::split(event.recorded_at);
+    let (seconds, nanos) = super::event_columns::split(event.recorded_at);
     let found: Option<i64> = sqlx::query_scalar(STORED)
         .bind(run.head.number)
         .bind(event.seq.cast_signed())

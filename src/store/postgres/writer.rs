@@ -23,6 +23,7 @@ use crate::domain::{Result, Run, RunId};
 use crate::store::plan::{self, Head, Known, Plan, PlannedRun};
 use crate::store::{Append, Commit};
 
+use super::epochs::Epochs;
 use super::error::Fault;
 use super::heads::Heads;
 use super::planned::{Outcomes, Planned};
@@ -68,6 +69,7 @@ pub struct Writer {
     options: PostgresOptions,
     connect: PgConnectOptions,
     session: Arc<Session>,
+    epochs: Arc<Epochs>,
     connection: Option<PgConnection>,
     heads: Heads,
     /// Groups that take the long way at once, and how many did so the last time. Where two replicas write to the same
@@ -80,10 +82,23 @@ impl Writer {
     pub fn new(
         options: PostgresOptions,
         connect: PgConnectOptions,
-        session: Arc<Session>,
+        (session, epochs): (Arc<Session>, Arc<Epochs>),
         connection: PgConnection,
     ) -> Self {
-        Self { options, connect, session, connection: Some(connection), heads: Heads::default(), detour: (0, 0) }
+        Self {
+            options,
+            connect,
+            session,
+            epochs,
+            connection: Some(connection),
+            heads: Heads::default(),
+            detour: (0, 0),
+        }
+    }
+
+    /// Of the history that commits belong to.
+    pub fn generation(&self) -> u64 {
+        self.epochs.current.generation()
     }
 
     /// Commits these appends, or finds out that the commit `in_doubt`, of a try before it, took place. `left` bounds the wait
@@ -201,7 +216,8 @@ impl Writer {
         if self.connection.is_none() {
             let limit = self.options.connect_timeout;
             let limit = left.map_or(limit, |left| left.min(limit));
-            let opened = timeout(limit, self.session.open(&self.connect)).await.map_err(|_| Fault::Silence)??;
+            let opened =
+                timeout(limit, self.session.open(&self.connect, &self.epochs)).await.map_err(|_| Fault::Silence)??;
             self.connection = Some(opened);
         }
         Ok(())

@@ -131,7 +131,9 @@ impl Committer {
             Ok(known) => Ok(self.planner.plan(appends, &known)),
             // What is damaged belongs to one of them; the others must not suffer for it. Of an import nothing may be stored
             // that comes after it.
-            Err(Error::StoreDamaged) if appends.len() > 1 && appends.iter().all(|append| append.import().is_none()) => {
+            Err(Error::StoreDamaged | Error::EventDamaged { .. })
+                if appends.len() > 1 && appends.iter().all(|append| append.import().is_none()) =>
+            {
                 let mut outcomes = Vec::with_capacity(appends.len());
                 for append in appends {
                     outcomes.push(self.store_alone(append).await);

@@ -46,7 +46,8 @@ impl Heads {
         let ids = serde_json::to_string(&missing).unwrap_or_default();
         let rows = sqlx::query_as::<_, RunRow>(
             "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, \
-             completed_at, usage, ended_by, output_at, NULL AS output, NULL AS error, NULL AS status_detail, \
+             completed_at, usage, ended_by, output_at, checksum, end_checksum, \
+             NULL AS output, NULL AS error, NULL AS status_detail, \
              NULL AS pending_inputs, (SELECT json_group_array(kind) FROM run_documents d WHERE d.run = r.run \
               AND kind >= 'pending_input:' AND kind < 'pending_input;') AS question_kinds \
              FROM runs r WHERE run_id IN (SELECT value FROM json_each(?))",

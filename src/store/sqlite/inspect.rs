@@ -14,7 +14,7 @@ use super::lock::FileLock;
 use super::memory::Memory;
 use super::open::connect_options;
 use super::schema::{self, OpenError, describe};
-use super::wal;
+use super::{scrub, wal};
 
 /// Makes the schema of the file current, and the file where it is missing. Returns what it was before.
 ///
@@ -97,6 +97,9 @@ async fn look_into(path: &Path, look: Look, as_closed: bool, findings: &mut Vec<
         return Ok(());
     }
     let damaged = |e: Error| Finding::failed("integrity", format!("{shown}: {e}"));
+    if look.deep {
+        findings.push(checksums(&mut reader).await.map_err(|e| Finding::failed("checksums", e))?);
+    }
     let memory = Memory::read(&mut reader).await.map_err(damaged)?;
     if look.deep {
         deep(&mut reader).await.map_err(|problem| Finding::failed("integrity", format!("{shown}: {problem}")))?;
@@ -136,10 +139,20 @@ async fn newest(reader: &mut SqliteConnection) -> Result<Option<Event>, Error> {
     last.map(record::decode).transpose()
 }
 
+/// All that has a checksum.
+async fn checksums(reader: &mut SqliteConnection) -> Result<Finding, Error> {
+    let mut read = scrub::part(reader, 0).await?;
+    while let Some(next) = read.next {
+        read.add(scrub::part(reader, next).await?);
+    }
+    read.damaged.extend(scrub::others(reader).await?);
+    Ok(read.finding())
+}
+
 /// The whole file: its pages, the log without a gap, and the index over all of its sealed part.
 async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     let said: String =
-        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *reader).await.map_err(|e| e.to_string())?;
+        sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *reader).await.map_err(|e| e.to_string())?;
     if said != "ok" {
         return Err(said);
     }

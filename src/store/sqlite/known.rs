@@ -11,6 +11,7 @@ use crate::store::{Append, ids as store_ids};
 use super::error::from_sqlx;
 use super::heads::Heads;
 use super::ids::{self, Ids};
+use super::log_row::{self, Loaded};
 use super::read;
 use super::tail::Tail;
 use super::view_flag::ViewFlag;
@@ -96,7 +97,9 @@ async fn events_at(
         .await
         .map_err(from_sqlx)?;
         for (run, wanted, seq, count, row, start, length, sensitive) in rows {
-            found.push((run, wanted.unsigned_abs(), read::entry((seq, count, row, start, length, sensitive))?));
+            let entry = read::entry((seq, count, row, start, length, sensitive));
+            let wanted = wanted.unsigned_abs();
+            found.extend(entry.filter(|entry| wanted <= entry.last()).map(|entry| (run, wanted, entry)));
         }
     }
     if found.len() != places.len() {
@@ -112,7 +115,11 @@ async fn events_at(
         };
         let (part, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         rest = after;
-        let chunks = read::load(writer, part.iter().map(|(_, _, entry)| entry.clone()).collect()).await?;
+        let entries: Vec<Entry> = part.iter().map(|(_, _, entry)| entry.clone()).collect();
+        let Loaded { chunks, damaged } = log_row::load(writer, None, &entries).await?;
+        if let Some(damaged) = damaged {
+            return Err(damaged);
+        }
         for ((run, seq, _), chunk) in part.iter().zip(chunks) {
             let only = chunk.between(*seq, *seq)?.ok_or(Error::StoreDamaged)?;
             let (_, record) = only.records().next().ok_or(Error::StoreDamaged)??;

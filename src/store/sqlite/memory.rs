@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::SqliteConnection;
 use tokio_stream::StreamExt;
 
-use crate::domain::{Error, EventId, Result, record};
+use crate::domain::{Chunk, Error, EventId, Result, RunStatus, record};
 use crate::store::ids as store_ids;
 use crate::store::layout::Entry;
 
@@ -13,10 +13,11 @@ use super::SqliteOptions;
 use super::error::from_sqlx;
 use super::heads::Heads;
 use super::ids::{self, Ids, Place, Segment};
+use super::log_row::{Columns, LogRow, Verdict, log_columns};
 use super::seal::Unsealed;
+use super::store_row::StoreRow;
 use super::tail::{End, Tail};
 use super::upkeep::Upkeep;
-use super::view_flag::ViewFlag;
 
 /// What was read: the unsealed end of the log, and where everything ends.
 pub struct Memory {
@@ -55,33 +56,32 @@ pub async fn ends(writer: &mut SqliteConnection) -> Result<(i64, u64)> {
 }
 
 async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
-    let (sealed, last_run): (i64, i64) =
-        sqlx::query_as("SELECT sealed_pos, (SELECT coalesce(max(run), 0) FROM runs) FROM store")
-            .fetch_one(&mut *writer)
-            .await
-            .map_err(from_sqlx)?;
+    let sealed = StoreRow::read(writer).await?.sealed_pos;
+    let last_run: i64 = sqlx::query_scalar("SELECT coalesce(max(run), 0) FROM runs")
+        .fetch_one(&mut *writer)
+        .await
+        .map_err(from_sqlx)?;
     let mut found = Found::default();
     let mut unsealed = Unsealed::default();
     let mut last_position = sealed.unsigned_abs();
-    let mut rows = sqlx::query_as::<_, (i64, i64, ViewFlag, Vec<u8>)>(
-        "SELECT pos, count, sensitive, data FROM log WHERE pos > ? ORDER BY pos",
-    )
-    .bind(sealed)
-    .fetch(&mut *writer);
+    const UNSEALED: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos");
+    let mut rows = sqlx::query_as::<_, Columns>(UNSEALED).bind(sealed).fetch(&mut *writer);
     while let Some(row) = rows.next().await {
-        let (pos, count, sensitive, data) = row.map_err(from_sqlx)?;
-        let pos = pos.unsigned_abs();
-        if pos != last_position + 1 {
-            tracing::error!(pos, last_position, "the log has a gap");
+        let row = LogRow::from(row.map_err(from_sqlx)?);
+        if row.chunk.first != last_position + 1 {
+            tracing::error!(pos = row.chunk.first, last_position, "the log has a gap");
             return Err(Error::StoreDamaged);
         }
-        unsealed.bytes += data.len();
-        found.read_row(pos, sensitive.is_sensitive(), data.into())?;
-        last_position = pos + count.unsigned_abs() - 1;
+        last_position = row.chunk.last();
+        unsealed.bytes += row.chunk.data.len();
+        found.read_row(&row)?;
     }
     drop(rows);
     let numbers = run_numbers(writer, &found).await?;
-    let number = |run_id: &str| numbers.get(run_id).copied().ok_or(Error::StoreDamaged);
+    let number = |run_id: &str| numbers.get(run_id).map(|(run, _)| *run).ok_or(Error::StoreDamaged);
+    if found.has_damage {
+        check_beginnings(writer, &found, number).await?;
+    }
     let mut recent_ids = Vec::new();
     for (run_id, event_id, seq) in &found.ids {
         let run = number(run_id)?;
@@ -95,22 +95,58 @@ async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
     unsealed.entries = entries.len();
     let mut ends = Vec::with_capacity(found.last_records.len());
     for (run_id, record) in found.last_records {
-        let last = record::decode(record)?;
-        ends.push((number(&run_id)?, End { last_seq: last.seq, updated_at: last.recorded_at, row_seq: 0 }));
+        let (last_seq, updated_at) = (record::header(&record)?.seq, record::recorded_at(&record)?);
+        let (run, status) = numbers[&run_id];
+        ends.push((run, End { last_seq, updated_at, row_seq: 0, status }));
     }
     let (segments, garbage) = ids::load(writer).await?;
     Ok(Memory { entries, ends, recent_ids, segments, garbage, last_position, last_run, unsealed })
 }
 
-async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<HashMap<String, i64>> {
+/// Numbers and statuses of the runs.
+async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<HashMap<String, (i64, RunStatus)>> {
     let run_ids: HashSet<&str> = found.entries.iter().map(|(run_id, _)| run_id.as_str()).collect();
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as("SELECT run_id, run FROM runs WHERE run_id IN (SELECT value FROM json_each(?))")
+    let rows: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT run_id, run, status FROM runs WHERE run_id IN (SELECT value FROM json_each(?))")
             .bind(serde_json::to_string(&run_ids).unwrap_or_default())
             .fetch_all(writer)
             .await
             .map_err(from_sqlx)?;
-    Ok(rows.into_iter().collect())
+    let of_row = |(run_id, run, status)| {
+        RunStatus::from_number(status).map(|status| (run_id, (run, status))).ok_or(Error::StoreDamaged)
+    };
+    rows.into_iter().map(of_row).collect()
+}
+
+/// Where a row is damaged, the first event here of each run must follow on what the index has of it: else the name of the run
+/// or a seq is what is damaged, and it is not known which events are there.
+async fn check_beginnings(
+    writer: &mut SqliteConnection,
+    found: &Found,
+    number: impl Fn(&str) -> Result<i64>,
+) -> Result<()> {
+    let mut seen = HashSet::new();
+    for (run_id, entry) in found.entries.iter().filter(|(run_id, _)| seen.insert(run_id.as_str())) {
+        // A seal that was cut off has put some of these into the index already.
+        const IS_BEFORE: &str = "SELECT count(*) FROM run_index WHERE run = ?1 AND seq = \
+            (SELECT max(seq) FROM run_index WHERE run = ?1 AND seq < ?2) AND seq + count >= ?2";
+        let before: i64 = sqlx::query_scalar(IS_BEFORE)
+            .bind(number(run_id)?)
+            .bind(entry.seq.cast_signed())
+            .fetch_one(&mut *writer)
+            .await
+            .map_err(from_sqlx)?;
+        if entry.seq > 1 && before == 0 {
+            tracing::error!(
+                run = run_id,
+                seq = entry.seq,
+                row = entry.row,
+                "damaged: the events before it are missing"
+            );
+            return Err(Error::StoreDamaged);
+        }
+    }
+    Ok(())
 }
 
 /// What the unsealed rows hold, by the names in the records.
@@ -119,12 +155,27 @@ struct Found {
     entries: Vec<(String, Entry)>,
     last_records: HashMap<String, bytes::Bytes>,
     ids: Vec<(String, EventId, u64)>,
+    /// A row does not agree with its checksum. What it holds is found out as far as it goes, and served to nobody.
+    has_damage: bool,
 }
 
 impl Found {
-    fn read_row(&mut self, row: u64, sensitive: bool, data: bytes::Bytes) -> Result<()> {
+    fn read_row(&mut self, row: &LogRow) -> Result<()> {
+        let Chunk { first: pos, count, sensitive, ref data } = row.chunk;
+        if row.verdict == Verdict::Damaged {
+            tracing::error!(row = pos, count, "damaged: a row at the end of the log");
+            self.has_damage = true;
+        }
+        if record::count(data) != Some(count) {
+            tracing::error!(
+                row = pos,
+                count,
+                "damaged: it is not known which events a row at the end of the log holds"
+            );
+            return Err(Error::StoreDamaged);
+        }
         let total = data.len();
-        let mut rest = data;
+        let mut rest = data.clone();
         while !rest.is_empty() {
             let start = u32::try_from(total - rest.len()).map_err(|_| Error::StoreDamaged)?;
             let record = record::split_entry(&mut rest)?;
@@ -132,17 +183,24 @@ impl Found {
             let header = record::header(&record)?;
             let event_id = EventId::parse(header.event_id).map_err(|_| Error::StoreDamaged)?;
             match self.last_records.get_mut(header.run_id) {
-                Some(last) => *last = record.clone(),
+                Some(last) => {
+                    let seq = record::header(last)?.seq;
+                    if header.seq != seq + 1 {
+                        tracing::error!(run = header.run_id, seq, next = header.seq, "damaged: events are missing");
+                        return Err(Error::StoreDamaged);
+                    }
+                    *last = record.clone();
+                }
                 None => drop(self.last_records.insert(header.run_id.to_owned(), record.clone())),
             }
             self.ids.push((header.run_id.to_owned(), event_id, header.seq));
             match self.entries.last_mut() {
-                Some((run_id, entry)) if *run_id == header.run_id && entry.row == row => {
+                Some((run_id, entry)) if *run_id == header.run_id && entry.row == pos => {
                     entry.count += 1;
                     entry.length = end - entry.start;
                 }
                 _ => {
-                    let entry = Entry { seq: header.seq, count: 1, row, start, length: end - start, sensitive };
+                    let entry = Entry { seq: header.seq, count: 1, row: pos, start, length: end - start, sensitive };
                     self.entries.push((header.run_id.to_owned(), entry));
                 }
             }

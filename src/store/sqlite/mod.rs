@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `open`, `memory` | lock, connect, migrate; read what lives in memory |
 //! | `lock`, `watch` | one process owns the file; whether it is still there |
-//! | `schema`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
+//! | `epochs` | which opening of the file wrote what |
+//! | `schema`, `store_row`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
 //! | `committer` | the one task that writes: takes what waits, has it planned, written and answered |
 //! | `planner`, `writer` | what a commit will write; writing it and telling of it |
 //! | `known` | which stored events a group of appends repeats |
@@ -13,9 +14,11 @@
 //! | `transaction`, `backoff` | the transactions of that, and the pauses after one that failed |
 //! | `wal`, `growth` | the write-ahead log: its way into the database, its bound, its length |
 //! | `read`, `runs`, `find`, `view_flag` | the readers' side |
+//! | `log_row`, `scrub` | rows of the log and their checksums |
 
 mod backoff;
 mod committer;
+mod epochs;
 mod error;
 mod find;
 mod growth;
@@ -24,13 +27,16 @@ mod ids;
 pub mod inspect;
 mod known;
 mod lock;
+mod log_row;
 mod memory;
 mod open;
 mod planner;
 mod read;
 mod runs;
 mod schema;
+mod scrub;
 mod seal;
+mod store_row;
 mod tail;
 mod transaction;
 mod upkeep;
@@ -45,12 +51,13 @@ use async_trait::async_trait;
 use sqlx::SqlitePool;
 use tokio::task::JoinHandle;
 
+use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Error, Event, EventId, FeedId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
 use crate::store::tasks::Tasks;
 
 use super::queue::{Queue, QueueOptions};
-use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Store, Tip};
+use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, Store, Tip};
 use ids::Ids;
 use lock::FileLock;
 pub use schema::OpenError;
@@ -99,7 +106,7 @@ pub struct SqliteStore {
     watch: Arc<FileWatch>,
     /// Held until the last connection is closed.
     lock: Mutex<Option<Arc<FileLock>>>,
-    feed_id: FeedId,
+    history: Arc<History>,
     committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -158,12 +165,28 @@ impl Store for SqliteStore {
         self.queue.used_bytes()
     }
 
+    async fn scrub(&self, after: u64) -> Result<Scrubbed> {
+        self.watch.verdict()?;
+        let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
+        scrub::part(&mut reader, after).await
+    }
+
     fn kind(&self) -> &'static str {
         "sqlite"
     }
 
-    fn feed_id(&self) -> FeedId {
-        self.feed_id
+    fn history(&self) -> Arc<History> {
+        Arc::clone(&self.history)
+    }
+
+    fn generation(&self) -> u64 {
+        // A file goes back in time only while nobody has it open.
+        0
+    }
+
+    async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64> {
+        self.watch.verdict()?;
+        read::last_seq_at(&self.readers, &self.tail, run_id, position).await
     }
 
     async fn ready(&self) -> Result<()> {

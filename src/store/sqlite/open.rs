@@ -18,11 +18,12 @@ use super::lock::FileLock;
 use super::memory::Memory;
 use super::planner::Planner;
 use super::schema::{self, OpenError, damaged, describe};
+use super::store_row::StoreRow;
 use super::tail::Tail;
 use super::wal::Checkpoints;
 use super::watch::{self, FileWatch};
 use super::writer::Writer;
-use super::{SqliteOptions, SqliteStore};
+use super::{SqliteOptions, SqliteStore, epochs};
 
 /// A commit writes two calls of the system for each page, and moving the log as many again: half as many pages as SQLite's
 /// own 4 KiB would make. With 16 KiB a small commit writes more than it saves.
@@ -45,11 +46,10 @@ impl SqliteStore {
         schema::check_owner(&path, &mut writer).await?;
         schema::use_wal(&path, &mut writer).await?;
         schema::migrate(&path, &mut writer).await?;
-        let feed_id: i64 = sqlx::query_scalar("SELECT feed_id FROM store")
-            .fetch_one(&mut writer)
-            .await
-            .map_err(|e| describe(&path, e))?;
+        let feed_id = StoreRow::read(&mut writer).await.map_err(|e| damaged(&path, e))?.feed_id;
         let memory = Memory::read(&mut writer).await.map_err(|e| damaged(&path, e))?;
+        let feed = FeedId(u32::try_from(feed_id).unwrap_or_default());
+        let history = epochs::begin(&mut writer, feed, memory.last_position).await.map_err(|e| damaged(&path, e))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.read_connections)
             // They are tested when they come back; between the two nothing happens to them.
@@ -95,7 +95,7 @@ impl SqliteStore {
             ids,
             watch,
             lock: Mutex::new(Some(lock)),
-            feed_id: FeedId(u32::try_from(feed_id).unwrap_or_default()),
+            history: Arc::new(history),
             committer: tokio::sync::Mutex::new(Some(committer)),
         })
     }

@@ -130,7 +130,7 @@ impl Planner {
         let before = self.heads.get(&run.run_id).map(|head| &head.run);
         let row_changes = !planned.documents.is_empty() || before.is_none_or(|before| changes_more(before, run));
         let row_seq = if row_changes { run.last_seq } else { 0 };
-        (planned.head.number, End { last_seq: run.last_seq, updated_at: run.updated_at, row_seq })
+        (planned.head.number, End { last_seq: run.last_seq, updated_at: run.updated_at, row_seq, status: run.status })
     }
 }
 

@@ -6,7 +6,7 @@ use tokio_stream::StreamExt;
 use crate::domain::projection::Documents;
 use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId};
 use crate::store::plan::Head;
-use crate::store::run_row::{RunRow, changed_documents, usage_json};
+use crate::store::run_row::{RunRow, changed_documents, checksums, usage_json};
 use crate::store::{RunQuery, RunsPage, Tip};
 
 use super::error::from_sqlx;
@@ -21,29 +21,32 @@ const MAX_PAGE_BYTES: usize = 4 << 20;
 /// Writes the rows that [`rows_json`] made.
 pub const UPSERT_RUNS: &str = "INSERT INTO runs
     (run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, completed_at, usage,
-     ended_by, output_at)
+     ended_by, output_at, checksum, end_checksum)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-           value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
+           value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14
     FROM json_each(?) WHERE true
     ON CONFLICT (run) DO UPDATE SET status = excluded.status, last_seq = excluded.last_seq,
         agent_name = excluded.agent_name, structure_id = excluded.structure_id, updated_at = excluded.updated_at,
         started_at = excluded.started_at, completed_at = excluded.completed_at, usage = excluded.usage, ended_by = excluded.ended_by,
-        output_at = excluded.output_at;\n";
+        output_at = excluded.output_at, checksum = excluded.checksum, end_checksum = excluded.end_checksum;\n";
 
 /// Writes the rows that [`documents_json`] made.
-pub const UPSERT_DOCUMENTS: &str = "INSERT INTO run_documents (run, kind, json)
-    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
-    ON CONFLICT (run, kind) DO UPDATE SET json = excluded.json;\n";
+pub const UPSERT_DOCUMENTS: &str = "INSERT INTO run_documents (run, kind, json, checksum)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
+    ON CONFLICT (run, kind) DO UPDATE SET json = excluded.json, checksum = excluded.checksum;\n";
 
 /// Removes those of the same parameter that are no more.
 pub const DELETE_DOCUMENTS: &str = "DELETE FROM run_documents WHERE (run, kind) IN
     (SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE value ->> 2 IS NULL);\n";
 
-const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, \
+/// Rows with their documents.
+pub const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, \
     r.updated_at, r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
     (SELECT '[' || group_concat(json, ',') || ']' FROM (SELECT json FROM run_documents WHERE run = r.run \
-     AND kind >= 'pending_input:' AND kind < 'pending_input;')) AS pending_inputs, \
-    d.json AS status_detail \
+     AND kind >= 'pending_input:' AND kind < 'pending_input;' ORDER BY kind)) AS pending_inputs, \
+    d.json AS status_detail, r.checksum, r.end_checksum, \
+    (SELECT json_group_array(json_array(kind, checksum)) FROM (SELECT kind, checksum FROM run_documents WHERE run = r.run \
+     AND json IS NOT NULL ORDER BY kind)) AS document_checksums \
     FROM runs r LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \
     LEFT JOIN run_documents e ON e.run = r.run AND e.kind = 'error' \
     LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' ";
@@ -66,34 +69,52 @@ pub fn current(row: RunRow, tail: &Tail) -> Result<Option<Run>> {
 
 /// The parameter of [`UPSERT_RUNS`].
 pub fn rows_json<'a>(heads: impl Iterator<Item = &'a Head>) -> String {
-    let rows: Vec<_> = heads
-        .map(|Head { number, run }| {
-            (
-                number,
-                run.run_id.as_str(),
-                run.status as u8,
-                run.last_seq,
-                run.agent_name.as_ref().map(AgentName::as_str),
-                run.structure_id.as_ref().map(StructureId::as_str),
-                run.created_at,
-                run.updated_at,
-                run.started_at,
-                run.completed_at,
-                // Text in the column, so text in the parameter: the number of a cost must not pass through SQLite's.
-                run.usage.as_ref().map(usage_json),
-                run.ended_by.as_ref().map(EventType::as_str),
-                run.output_at,
-            )
-        })
-        .collect();
+    let rows: Vec<_> = heads.map(row_json).collect();
     serde_json::to_string(&rows).unwrap_or_default()
+}
+
+fn row_json(Head { number, run }: &Head) -> impl serde::Serialize {
+    let agent_name = run.agent_name.as_ref().map(AgentName::as_str);
+    let structure_id = run.structure_id.as_ref().map(StructureId::as_str);
+    let [created_at, updated_at] = [run.created_at, run.updated_at].map(|time| time.to_string());
+    let times = [run.started_at, run.completed_at, run.output_at];
+    let [started_at, completed_at, output_at] = times.map(|time| time.map(|time| time.to_string()));
+    // Text in the column, so text in the parameter: the number of a cost must not pass through SQLite's.
+    let usage = run.usage.as_ref().map(usage_json);
+    let ended_by = run.ended_by.as_ref().map(EventType::as_str);
+    let (started, completed, output) = (started_at.as_deref(), completed_at.as_deref(), output_at.as_deref());
+    let texts =
+        [agent_name, structure_id, Some(created_at.as_str()), started, completed, usage.as_deref(), ended_by, output];
+    let status = i64::from(run.status as u8);
+    let checksum = checksums::of_row(*number, run.run_id.as_str(), status, texts);
+    let end_checksum = checksums::of_end(*number, status, run.last_seq.cast_signed(), &updated_at);
+    serde_json::json!([
+        number,
+        run.run_id.as_str(),
+        status,
+        run.last_seq,
+        agent_name,
+        structure_id,
+        created_at,
+        updated_at,
+        started_at,
+        completed_at,
+        usage,
+        ended_by,
+        output_at,
+        checksum,
+        end_checksum
+    ])
 }
 
 /// The parameter of [`UPSERT_DOCUMENTS`].
 pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -> String {
     let rows: Vec<_> = changes
         .flat_map(|(run, documents)| {
-            changed_documents(documents).into_iter().map(move |(kind, text)| (run, kind, text))
+            changed_documents(documents).into_iter().map(move |(kind, text)| {
+                let checksum = text.as_ref().map(|text| checksums::of_document(run, &kind, text));
+                (run, kind, text, checksum)
+            })
         })
         .collect();
     serde_json::to_string(&rows).unwrap_or_default()
@@ -103,12 +124,14 @@ pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -
 pub async fn tip(reader: &mut SqliteConnection, tail: &Tail, run_id: &RunId) -> Result<(i64, Tip)> {
     loop {
         let generation = tail.generation();
-        let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = ?")
-            .bind(run_id.as_str())
-            .fetch_optional(&mut *reader)
-            .await
-            .map_err(from_sqlx)?;
-        let (run, status, last_seq) = row.ok_or_else(|| not_found(run_id))?;
+        const TIP: &str = "SELECT run, status, last_seq, updated_at, end_checksum FROM runs WHERE run_id = ?";
+        let row: Option<(i64, i64, i64, String, Option<i64>)> =
+            sqlx::query_as(TIP).bind(run_id.as_str()).fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
+        let (run, status, last_seq, updated_at, checksum) = row.ok_or_else(|| not_found(run_id))?;
+        if checksum.is_some_and(|checksum| checksum != checksums::of_end(run, status, last_seq, &updated_at)) {
+            tracing::error!(run = run_id.as_str(), "damaged: a row of the table `runs`");
+            return Err(Error::StoreDamaged);
+        }
         let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
         // The row first, the tail second: a final status is never told with an end that lies before its event.
         let (in_row, end) = (last_seq.unsigned_abs(), tail.end(run));

@@ -10,6 +10,7 @@ use crate::store::inspect::Schema;
 
 use super::error::{self, primary_code};
 use super::ids;
+use super::store_row::StoreRow;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 
@@ -112,11 +113,8 @@ pub async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), O
     })?;
     ids::legacy::move_ids(writer).await.map_err(|e| damaged(path, e))?;
     // A file that can be read but not written fails here and not at the first publish.
-    sqlx::raw_sql("BEGIN IMMEDIATE; UPDATE store SET sealed_pos = sealed_pos; COMMIT")
-        .execute(writer)
-        .await
-        .map_err(|e| describe(path, e))?;
-    Ok(())
+    let row = StoreRow::read(writer).await.map_err(|e| damaged(path, e))?;
+    row.write(writer).await.map_err(|e| describe(path, e))
 }
 
 /// What an error means when a store is opened.

@@ -7,14 +7,15 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::store::layout::Entry;
+use crate::store::run_row::checksums;
 
 use super::error::StepError;
 use super::ids::Ids;
 use super::ids::build::{Build, Part, Source};
+use super::store_row::StoreRow;
 use super::tail::Tail;
 use super::transaction;
 use super::view_flag::ViewFlag;
@@ -107,8 +108,7 @@ impl Seal {
         };
         let is_last = !has_entries && (self.ids.is_none() || part.as_ref().is_some_and(Part::is_last));
         if is_last {
-            let sealed = sqlx::query("UPDATE store SET sealed_pos = ?").bind(self.last_position.cast_signed());
-            sealed.execute(transaction).await?;
+            StoreRow::write_sealed(transaction, self.last_position.cast_signed()).await?;
         }
         Ok((part, is_last))
     }
@@ -146,9 +146,16 @@ async fn write_ends(
     entries: &[(i64, Entry)],
 ) -> Result<(), StepError> {
     let runs = entries.chunk_by(|(one, _), (other, _)| one == other).map(|entries| entries[0].0);
-    let ends: Vec<(i64, u64, Timestamp)> =
-        runs.filter_map(|run| tail.end(run).map(|end| (run, end.last_seq, end.updated_at))).collect();
-    const ENDS: &str = "UPDATE runs SET last_seq = j.value ->> 1, updated_at = j.value ->> 2
+    let ends = runs.filter_map(|run| {
+        let end = tail.end(run)?;
+        let updated_at = end.updated_at.to_string();
+        let status = i64::from(end.status as u8);
+        let checksum = checksums::of_end(run, status, end.last_seq.cast_signed(), &updated_at);
+        Some((run, end.last_seq, updated_at, checksum))
+    });
+    let ends: Vec<(i64, u64, String, i64)> = ends.collect();
+    const ENDS: &str =
+        "UPDATE runs SET last_seq = j.value ->> 1, updated_at = j.value ->> 2, end_checksum = j.value ->> 3
         FROM json_each(?) j WHERE runs.run = j.value ->> 0";
     let ends = sqlx::query(ENDS).bind(serde_json::to_string(&ends).unwrap_or_default());
     ends.execute(transaction).await?;

@@ -14,6 +14,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use foldhash::HashMap;
 use jiff::Timestamp;
 
+use crate::domain::RunStatus;
 use crate::store::Range;
 use crate::store::layout::Entry;
 
@@ -26,6 +27,8 @@ pub struct End {
     pub updated_at: Timestamp,
     /// Its last seq in the last commit that wrote its row: a row that says less was read before that commit.
     pub row_seq: u64,
+    /// The run's status, which is in its row: a seal writes the checksum over both.
+    pub status: RunStatus,
 }
 
 /// The unsealed part of a run.
@@ -105,6 +108,13 @@ impl Tail {
         let by_run = self.read();
         let all = by_run.get(&run)?.entries.as_slice();
         all.get(all.partition_point(|entry| entry.last() < seq)).filter(|entry| entry.seq <= seq).cloned()
+    }
+
+    /// The last seq of a run in rows at or before this position.
+    pub fn last_seq_at(&self, run: i64, position: u64) -> Option<u64> {
+        let by_run = self.read();
+        let all = by_run.get(&run)?.entries.as_slice();
+        all[..all.partition_point(|entry| entry.row <= position)].last().map(Entry::last)
     }
 
     /// All entries, by run and seq: what a seal writes.

@@ -27,6 +27,8 @@ pub struct Upkeep {
     seal: Option<Seal>,
     merge: Option<Merge>,
     removals: VecDeque<Removal>,
+    /// Segments of a merge that met damage.
+    unreadable: Vec<i64>,
     next_segment: i64,
     max_unsealed_entries: usize,
     slice: (usize, u32),
@@ -59,6 +61,7 @@ impl Upkeep {
             seal: None,
             merge: None,
             removals,
+            unreadable: Vec::new(),
             next_segment,
             max_unsealed_entries,
             slice: (slice_entries, slice_blocks),
@@ -75,7 +78,7 @@ impl Upkeep {
             self.next_segment += 1;
         }
         if self.seal.is_none() && self.merge.is_none() && self.removals.is_empty() {
-            self.merge = Merge::due(&ids.segments(), self.next_segment);
+            self.merge = Merge::due(&ids.segments(), &self.unreadable, self.next_segment);
             self.next_segment += i64::from(self.merge.is_some());
         }
         self.next_step().is_some()
@@ -139,10 +142,20 @@ impl Upkeep {
     }
 
     async fn merge_slice(&mut self, writer: &mut SqliteConnection, ids: &Ids) -> Result<(), StepError> {
-        let Some(merge) = &mut self.merge else { return Ok(()) };
-        if let Some(removals) = merge.slice(writer, ids, self.slice.1).await? {
-            self.removals.extend(removals);
-            self.merge = None;
+        let Some(mut merge) = self.merge.take() else { return Ok(()) };
+        match merge.slice(writer, ids, self.slice.1).await {
+            Ok(Some(removals)) => self.removals.extend(removals),
+            Err(StepError::Content(error)) => {
+                let (removal, unreadable) = merge.abandon();
+                self.removals.push_back(removal);
+                self.unreadable.extend(unreadable);
+                return Err(error.into());
+            }
+            Ok(None) => self.merge = Some(merge),
+            Err(error) => {
+                self.merge = Some(merge);
+                return Err(error);
+            }
         }
         Ok(())
     }

@@ -17,6 +17,11 @@ impl ViewFlag {
         if sensitive { DIFFERS } else { SAME }
     }
 
+    /// As it is stored.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+
     /// Whether the public view may differ.
     pub fn is_sensitive(self) -> bool {
         self != SAME

@@ -23,13 +23,13 @@ use super::upkeep::Upkeep;
 use super::view_flag::ViewFlag;
 use super::wal::Checkpoints;
 use super::watch::FileWatch;
-use super::{SqliteOptions, open, runs};
+use super::{SqliteOptions, log_row, open, runs};
 
 /// Bytes that a commit writes besides its events, and a slice of upkeep: about, for the write-ahead log's bound.
 const COMMIT_BYTES: usize = 8 << 10;
 const SLICE_BYTES: usize = 512 << 10;
 
-/// Rows of one INSERT: four variables each, of the 32,766 that SQLite takes in one statement.
+/// Rows of one INSERT: five variables each, of the 32,766 that SQLite takes in one statement.
 const MAX_INSERT_ROWS: usize = 4_000;
 
 /// The writer's connections and memory. What it holds in memory is what the file says, or `stale`.
@@ -88,11 +88,9 @@ impl Writer {
         let sql = commit_sql(writes.rows.len(), run_rows.is_some(), documents.is_some());
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
         for row in &writes.rows {
-            query = query
-                .bind(row.pos.cast_signed())
-                .bind(i64::from(row.count))
-                .bind(ViewFlag::of(row.sensitive))
-                .bind(row.data.to_vec());
+            let (pos, count, flag) = (row.pos.cast_signed(), i64::from(row.count), ViewFlag::of(row.sensitive));
+            let checksum = log_row::checksum(pos, count, flag, &row.data);
+            query = query.bind(pos).bind(count).bind(flag).bind(row.data.to_vec()).bind(checksum);
         }
         // Both statements about documents take the same parameter.
         for json in run_rows.into_iter().chain(documents.clone()).chain(documents) {
@@ -211,12 +209,12 @@ fn measure(began: Instant, writes: &Writes) {
 /// Most commits change no run's row. They are one statement, which is a transaction by itself: every further one wakes the
 /// committer for nothing.
 fn commit_sql(rows: usize, has_runs: bool, has_documents: bool) -> String {
-    const ROW: &str = "(?, ?, ?, ?)";
+    const ROW: &str = "(?, ?, ?, ?, ?)";
     let mut sql = String::new();
     let mut left = rows;
     while left > 0 {
         let count = left.min(MAX_INSERT_ROWS);
-        sql.push_str("INSERT INTO log (pos, count, sensitive, data) VALUES ");
+        sql.push_str("INSERT INTO log (pos, count, sensitive, data, checksum) VALUES ");
         sql.push_str(&vec![ROW; count].join(", "));
         sql.push_str(";\n");
         left -= count;

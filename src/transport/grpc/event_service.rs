@@ -79,6 +79,7 @@ impl EventHandler {
             page_size: convert::page_size(request.page_size)?,
             descending: request.descending,
             filter: convert::filter(request.filter)?,
+            epoch: request.epoch,
         };
         let page = self.service.list_events(&list).await?;
         let present = |record: crate::service::list::StoredRecord| presentation.event(record.bytes, record.sensitive);
@@ -87,6 +88,7 @@ impl EventHandler {
             next_cursor: page.next_cursor,
             has_more: page.has_more,
             last_seq: page.last_seq,
+            epoch: page.epoch,
         })
     }
 }

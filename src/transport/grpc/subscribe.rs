@@ -38,7 +38,7 @@ async fn next(
             if let (Some(call), Some(room)) = (call, room) {
                 call.prepay(room);
             }
-            response(frame, presentation)
+            response(frame, presentation, subscription.new_epoch().unwrap_or_default())
         }
         Err(error) => Err(error),
     };
@@ -48,7 +48,7 @@ async fn next(
     }
 }
 
-fn response(frame: Frame, presentation: Presentation) -> Result<pb::SubscribeResponse> {
+fn response(frame: Frame, presentation: Presentation, epoch: String) -> Result<pb::SubscribeResponse> {
     use pb::subscribe_response::Frame as Wire;
     let wire = match frame.kind {
         FrameKind::Events(batches) => {
@@ -61,7 +61,7 @@ fn response(frame: Frame, presentation: Presentation) -> Result<pb::SubscribeRes
             Wire::RunEnded(pb::RunEnded { status: convert::status(status), last_seq })
         }
     };
-    Ok(pb::SubscribeResponse { cursor: frame.cursor, frame: Some(wire) })
+    Ok(pb::SubscribeResponse { cursor: frame.cursor, frame: Some(wire), epoch })
 }
 
 fn subscribe(request: pb::SubscribeRequest) -> Result<Subscribe> {
@@ -78,6 +78,7 @@ fn subscribe(request: pb::SubscribeRequest) -> Result<Subscribe> {
             Some(WireStart::Latest(true)) => Start::Latest,
             Some(WireStart::Tail(count)) => Start::Tail(count),
         },
+        epoch: request.epoch,
         filter: convert::filter(request.filter)?,
         keep_open: request.keep_open,
         wait_for_run: request.wait_for_run,

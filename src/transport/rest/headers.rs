@@ -2,7 +2,7 @@
 
 use axum::http::HeaderMap;
 
-use crate::domain::{Cursor, FeedId, RunId, Scope};
+use crate::domain::Cursor;
 
 use super::Problem;
 use super::query::Query;
@@ -26,16 +26,15 @@ pub fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Pr
 /// Where a stream begins: after `lastEventId`, which a client that cannot set a header adds when it comes back, else after
 /// `cursor`, else after the header's id, else at the beginning. What is no id of an event is refused even where a parameter wins
 /// over it.
-pub fn stream_cursor(query: &mut Query, headers: &HeaderMap, run_id: &RunId) -> Result<String, Problem> {
-    let from_header = last_event_id(headers, run_id)?;
+pub fn stream_cursor(query: &mut Query, headers: &HeaderMap) -> Result<String, Problem> {
+    let from_header = last_event_id(headers)?;
     let (cursor, last_seen) = (query.one("cursor")?, query.one("lastEventId")?);
     Ok(last_seen.or(cursor).or(from_header).unwrap_or_default())
 }
 
-fn last_event_id(headers: &HeaderMap, run_id: &RunId) -> Result<Option<String>, Problem> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(text) = one(headers, LAST_EVENT_ID)? else { return Ok(None) };
-    // A run's cursors do not depend on the feed.
-    match Cursor::parse(&text, &Scope::Run(run_id.clone()), FeedId(0)) {
+    match Cursor::parse_in_run(&text) {
         Ok(_) => Ok(Some(text)),
         Err(_) => Err(Problem::field(LAST_EVENT_ID, "must be the `id:` of an event of this stream")),
     }

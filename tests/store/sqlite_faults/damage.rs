@@ -35,7 +35,7 @@ async fn survives(store: &SharedStore) -> usize {
     let mut broken = 0;
     let mut note = |result: Result<(), Error>| match result {
         Ok(()) => {}
-        Err(Error::StoreDamaged | Error::StoreUnavailable) => broken += 1,
+        Err(Error::StoreDamaged | Error::EventDamaged { .. } | Error::StoreUnavailable) => broken += 1,
         Err(error) => panic!("{error:?}"),
     };
     for scope in ["r0", "r1", "r2", "r3"].map(run).into_iter().chain([Scope::Feed]) {
@@ -134,4 +134,62 @@ async fn a_damaged_run_does_not_fail_the_group_it_is_in() {
     drop(held);
     assert_eq!(reason(bad.stored().await), "STORE_DAMAGED");
     assert_eq!(good.stored().await.unwrap().last_seq, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_damaged_block_of_ids_refuses_the_ids_that_it_may_hold_and_all_else_goes_on() {
+    let bed = SqliteBed::here();
+    let path = bed.options(Tuning::default()).path;
+    let store = bed.open(ALWAYS_SEALED).await.0;
+    for n in 0..3 {
+        store.append(append("r", vec![with_id(&format!("id-{n}"), event("x"))])).await.unwrap();
+    }
+    store.close().await;
+    // The hash of an id: what is looked for is not found.
+    execute(
+        &path,
+        "UPDATE id_blocks SET data = CAST(x'00' || substr(data, 2) AS BLOB) WHERE block = (SELECT min(block) FROM id_blocks)",
+    )
+    .await;
+    let store = bed.open(ALWAYS_SEALED).await.0;
+    let repeat = |n: usize| append("r", vec![with_id(&format!("id-{n}"), event("x"))]);
+    assert_eq!(reason(store.append(repeat(0)).await), "STORE_DAMAGED", "it would be stored a second time");
+    for n in 1..3 {
+        assert_eq!(duplicates(&store.append(repeat(n)).await.unwrap()), [true]);
+    }
+    // Enough segments for merges, which leave the damaged one out.
+    for n in 3..40 {
+        store.append(append("r", vec![with_id(&format!("id-{n}"), event("x"))])).await.unwrap();
+    }
+    assert_eq!(reason(store.append(repeat(0)).await), "STORE_DAMAGED");
+    assert!(duplicates(&store.append(repeat(30)).await.unwrap())[0]);
+    store.ready().await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_a_run_refuses_that_run_only() {
+    let bed = SqliteBed::here();
+    let path = bed.options(Tuning::default()).path;
+    for change in [
+        "UPDATE runs SET status = 5 WHERE run_id = 'bad'",
+        "UPDATE runs SET last_seq = 3 WHERE run_id = 'bad'",
+        "UPDATE runs SET updated_at = '2020-01-01T00:00:00Z' WHERE run_id = 'bad'",
+        "UPDATE runs SET usage = '{}' WHERE run_id = 'bad'",
+        "UPDATE run_documents SET json = replace(json, '42', '43') WHERE run = (SELECT run FROM runs WHERE run_id = 'bad')",
+    ] {
+        let _ = fs::remove_file(&path);
+        let store = bed.open(ALWAYS_SEALED).await.0;
+        for name in ["bad", "good"] {
+            let events = vec![typed("step", "{}"), typed("run_end", r#"{"output":42}"#)];
+            store.append(append(name, events)).await.unwrap();
+        }
+        store.close().await;
+        execute(&path, change).await;
+        let store = bed.open(NEVER_SEALED).await.0;
+        assert_eq!(reason(store.run(&run_id("bad")).await), "STORE_DAMAGED", "{change}");
+        assert_eq!(store.run(&run_id("good")).await.unwrap().output_json.as_deref(), Some("42"));
+        store.append(append("good", vec![event("y")])).await.unwrap();
+        store.close().await;
+    }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
+use crate::domain::Error;
+
 use super::super::error::StepError;
 use super::block::{self, Place};
 use super::filter::Filter;
@@ -27,6 +29,9 @@ pub struct Build {
     filter: Filter,
     source: Source,
 }
+
+/// A block in the bytes of many: its key, its first byte (from 1), its length and its checksum.
+type Cut = (i64, usize, usize, i64);
 
 /// What a slice writes. It belongs to the segment once the slice is committed.
 pub struct Part {
@@ -52,6 +57,11 @@ impl Build {
         Self { segment, next_block: 0, filter: Filter::with_room(blocks), source }
     }
 
+    /// The number of the segment, and how many blocks of it are written.
+    pub fn written(&self) -> (i64, u32) {
+        (self.segment.number, self.next_block)
+    }
+
     /// Writes the next blocks, at most so many. A slice that is not committed is written again.
     pub async fn write(&self, transaction: &mut SqliteConnection, max_blocks: u32) -> Result<Part, StepError> {
         let Segment { number, blocks, .. } = self.segment;
@@ -59,26 +69,32 @@ impl Build {
         let end = first.saturating_add(max_blocks).min(blocks);
         if first == 0 {
             const BEGIN: &str =
-                "INSERT INTO id_segments (segment, blocks, places, max_run, live) VALUES (?, ?, 0, 0, 0)";
-            let begin = sqlx::query(BEGIN).bind(number).bind(i64::from(blocks));
+                "INSERT INTO id_segments (segment, blocks, places, max_run, live, checksum) VALUES (?, ?, 0, 0, 0, ?)";
+            let empty = Segment { places: 0, max_run: 0, ..self.segment.clone() };
+            let begin = sqlx::query(BEGIN).bind(number).bind(i64::from(blocks)).bind(empty.checksum(false));
             begin.execute(&mut *transaction).await?;
         }
         let (low, high) = block::hashes(first, end, blocks);
         let places = self.source.between(transaction, low, high).await?;
         let (part, data, cuts) = self.lay_out(&places, end);
         // One parameter for all blocks: their number differs from slice to slice, the statement does not.
-        const BLOCKS: &str = "INSERT INTO id_blocks (block, data)
-            SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2) FROM json_each(?2)";
+        const BLOCKS: &str = "INSERT INTO id_blocks (block, data, checksum)
+            SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2), value ->> 3 FROM json_each(?2)";
         let cuts = serde_json::to_string(&cuts).unwrap_or_default();
         sqlx::query(BLOCKS).bind(data).bind(cuts).execute(&mut *transaction).await?;
-        let lines = sqlx::query("INSERT INTO id_filters (part, data) VALUES (?, ?)")
-            .bind(segment::key(number, first))
-            .bind(part.filter.to_bytes());
+        let (key, filter) = (segment::key(number, first), part.filter.to_bytes());
+        let checksum = segment::checksum(key, &filter);
+        let lines = sqlx::query("INSERT INTO id_filters (part, data, checksum) VALUES (?, ?, ?)");
+        let lines = lines.bind(key).bind(filter).bind(checksum);
         lines.execute(&mut *transaction).await?;
         if part.is_last {
-            let live = sqlx::query("UPDATE id_segments SET live = 1, places = ?, max_run = ? WHERE segment = ?")
+            let segment = Segment { places: part.places, max_run: part.max_run, ..self.segment.clone() };
+            const LIVE: &str =
+                "UPDATE id_segments SET live = 1, places = ?, max_run = ?, checksum = ? WHERE segment = ?";
+            let live = sqlx::query(LIVE)
                 .bind(part.places.cast_signed())
                 .bind(part.max_run)
+                .bind(segment.checksum(true))
                 .bind(number);
             live.execute(transaction).await?;
         }
@@ -96,9 +112,8 @@ impl Build {
         })
     }
 
-    /// The next part, up to the block `end`, and the bytes of its blocks, with the key, the first byte (from 1) and the length
-    /// of each.
-    fn lay_out(&self, places: &[Place], end: u32) -> (Part, Vec<u8>, Vec<(i64, usize, usize)>) {
+    /// The next part, up to the block `end`, and its blocks one after the other.
+    fn lay_out(&self, places: &[Place], end: u32) -> (Part, Vec<u8>, Vec<Cut>) {
         let Segment { number, blocks, .. } = self.segment;
         let (mut data, mut cuts, mut rest) = (Vec::new(), Vec::new(), places);
         let mut filter = Filter::with_room(end - self.next_block);
@@ -108,7 +123,8 @@ impl Build {
             rest = after;
             let start = data.len();
             here.iter().for_each(|place| block::push(&mut data, *place));
-            cuts.push((segment::key(number, block), start + 1, data.len() - start));
+            let key = segment::key(number, block);
+            cuts.push((key, start + 1, data.len() - start, segment::checksum(key, &data[start..])));
             filter.push_line(here.iter().map(|place| place.hash));
         }
         let max_run = places.iter().map(|place| place.run).fold(self.segment.max_run, i64::max);
@@ -129,13 +145,20 @@ impl Source {
             Self::Segments(segments) => {
                 let mut places = Vec::new();
                 for of in segments {
-                    let blocks: Vec<Vec<u8>> =
-                        sqlx::query_scalar("SELECT data FROM id_blocks WHERE block >= ? AND block <= ? ORDER BY block")
-                            .bind(segment::key(of.number, block::of_hash(low, of.blocks)))
-                            .bind(segment::key(of.number, block::of_hash(high, of.blocks)))
-                            .fetch_all(&mut *transaction)
-                            .await?;
-                    for data in blocks {
+                    const BLOCKS: &str =
+                        "SELECT block, data, checksum FROM id_blocks WHERE block >= ? AND block <= ? ORDER BY block";
+                    let (first, last) = (block::of_hash(low, of.blocks), block::of_hash(high, of.blocks));
+                    let blocks: Vec<segment::Stored> = sqlx::query_as(BLOCKS)
+                        .bind(segment::key(of.number, first))
+                        .bind(segment::key(of.number, last))
+                        .fetch_all(&mut *transaction)
+                        .await?;
+                    if blocks.len() as u64 != u64::from(last - first) + 1 {
+                        tracing::error!(segment = of.number, "damaged: a segment of ids lacks blocks");
+                        return Err(Error::StoreDamaged.into());
+                    }
+                    for stored in blocks {
+                        let (_, data) = segment::sound(stored)?;
                         places.extend(block::places(&data)?.filter(|place| (low..=high).contains(&place.hash)));
                     }
                 }

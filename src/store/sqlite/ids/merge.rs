@@ -21,14 +21,23 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// The merge that is due, if one is: the smallest first. `number` is the new segment's.
-    pub fn due(segments: &[Segment], number: i64) -> Option<Self> {
+    /// The merge that is due, if one is: the smallest first. `number` is the new segment's. Those that cannot be read stay as
+    /// they are.
+    pub fn due(segments: &[Segment], unreadable: &[i64], number: i64) -> Option<Self> {
+        let segments = || segments.iter().filter(|segment| !unreadable.contains(&segment.number));
         let class = |segment: &Segment| (segment.places / SMALL).max(1).ilog(FAN_IN as u64);
-        let of = |wanted: u32| segments.iter().filter(move |segment| class(segment) == wanted);
-        let smallest = segments.iter().map(class).filter(|wanted| of(*wanted).count() >= FAN_IN).min()?;
+        let of = |wanted: u32| segments().filter(move |segment| class(segment) == wanted);
+        let smallest = segments().map(class).filter(|wanted| of(*wanted).count() >= FAN_IN).min()?;
         let sources: Vec<Segment> = of(smallest).cloned().collect();
         let places = sources.iter().map(|segment| segment.places).sum();
         Some(Self { build: Build::new(number, places, Source::Segments(sources.clone())), sources })
+    }
+
+    /// Gives it up, since a segment that it reads is damaged: what was written of it is to be removed, and these are not to be
+    /// merged again.
+    pub fn abandon(self) -> (Removal, Vec<i64>) {
+        let (number, blocks) = self.build.written();
+        (Removal::new(number, blocks), self.sources.into_iter().map(|segment| segment.number).collect())
     }
 
     /// Merges the next blocks, at most so many; returns the removals that are left when it is done.
@@ -40,7 +49,7 @@ impl Merge {
     ) -> Result<Option<Vec<Removal>>, StepError> {
         let numbers: Vec<i64> = self.sources.iter().map(|segment| segment.number).collect();
         transaction::begin(writer).await?;
-        let written = self.write(writer, &numbers, max_blocks).await;
+        let written = self.write(writer, &self.sources, max_blocks).await;
         let part = transaction::end(writer, written).await?;
         Ok(self.build.advance(part).map(|segment| {
             ids.complete(segment, &numbers);
@@ -51,13 +60,15 @@ impl Merge {
     async fn write(
         &self,
         transaction: &mut SqliteConnection,
-        sources: &[i64],
+        sources: &[Segment],
         max_blocks: u32,
     ) -> Result<Part, StepError> {
         let part = self.build.write(transaction, max_blocks).await?;
         if part.is_last() {
-            let dead = "UPDATE id_segments SET live = 0 WHERE segment IN (SELECT value FROM json_each(?))";
-            let dead = sqlx::query(dead).bind(serde_json::to_string(sources).unwrap_or_default());
+            let dead: Vec<(i64, i64)> = sources.iter().map(|of| (of.number, of.checksum(false))).collect();
+            const DEAD: &str = "UPDATE id_segments SET live = 0, checksum = j.value ->> 1 \
+                FROM json_each(?) j WHERE segment = j.value ->> 0";
+            let dead = sqlx::query(DEAD).bind(serde_json::to_string(&dead).unwrap_or_default());
             dead.execute(transaction).await?;
         }
         Ok(part)

@@ -33,7 +33,7 @@ use crate::domain::{EventId, Result};
 use super::tail::Tail;
 pub use block::{BLOCK_PLACES, Place};
 use recent::Recent;
-pub use segment::{Segment, load};
+pub use segment::{Segment, damaged, load};
 
 /// The hash under which an id is stored.
 pub fn hash(event_id: &EventId) -> u64 {

@@ -1,11 +1,13 @@
 //! Segments: sealed ids on the disk, in blocks that never change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
+use tokio_stream::StreamExt;
 
 use crate::domain::{Error, Result};
+use crate::store::checksum::Checksum;
 
 use super::super::error::from_sqlx;
 use super::block::{self, Place};
@@ -26,12 +28,38 @@ pub struct Segment {
     pub filter: Option<Arc<Filter>>,
 }
 
+/// A block, or a part of a filter: key, data and checksum.
+pub type Stored = (i64, Vec<u8>, Option<i64>);
+
+/// Its checksum.
+pub fn checksum(key: i64, data: &[u8]) -> i64 {
+    Checksum::default().number(key).bytes(data).finish()
+}
+
+/// Key and data. An older program wrote no checksum.
+///
+/// # Errors
+/// `StoreDamaged` where they do not agree with it: an id that is not found in them may be stored all the same.
+pub fn sound((key, data, stored): Stored) -> Result<(i64, Vec<u8>)> {
+    if stored.is_none_or(|stored| stored == checksum(key, &data)) {
+        return Ok((key, data));
+    }
+    tracing::error!(segment = key >> 32, block = key & 0xffff_ffff, "damaged: a block of ids, or of their filter");
+    Err(Error::StoreDamaged)
+}
+
 /// The key of a block, or of the part of a filter that begins with it.
 pub fn key(segment: i64, block: u32) -> i64 {
     (segment << 32) | i64::from(block)
 }
 
 impl Segment {
+    /// The checksum of its row.
+    pub fn checksum(&self, live: bool) -> i64 {
+        let numbers = [self.number, i64::from(self.blocks), self.places.cast_signed(), self.max_run, i64::from(live)];
+        numbers.into_iter().fold(Checksum::default(), Checksum::number).finish()
+    }
+
     /// The key of the block that would hold the hash; `None` when the segment does not hold it, of this run if one is given.
     pub fn candidate(&self, run: Option<i64>, hash: u64) -> Option<i64> {
         let may_hold = || self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash, self.blocks));
@@ -74,16 +102,18 @@ pub async fn find(
     let mut keys: Vec<i64> = by_block.keys().copied().collect();
     keys.sort_unstable();
     for keys in keys.chunks(MAX_BLOCKS_READ) {
-        let blocks: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT block, data FROM id_blocks WHERE block IN (SELECT value FROM json_each(?))")
-                .bind(serde_json::to_string(keys).unwrap_or_default())
-                .fetch_all(&mut *connection)
-                .await
-                .map_err(from_sqlx)?;
+        const BLOCKS: &str =
+            "SELECT block, data, checksum FROM id_blocks WHERE block IN (SELECT value FROM json_each(?))";
+        let blocks: Vec<Stored> = sqlx::query_as(BLOCKS)
+            .bind(serde_json::to_string(keys).unwrap_or_default())
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(from_sqlx)?;
         if blocks.len() != keys.len() {
             return Err(Error::StoreDamaged);
         }
-        for (key, data) in blocks {
+        for block in blocks {
+            let (key, data) = sound(block)?;
             let wanted = &by_block[&key];
             let is_wanted = |place: &Place| {
                 wanted.iter().any(|(run, hash)| *hash == place.hash && run.is_none_or(|r| r == place.run))
@@ -99,21 +129,24 @@ const MAX_BLOCKS_READ: usize = 2_048;
 
 /// What the file holds: the segments that are complete, and the numbers and blocks of those that are not, or no longer.
 pub async fn load(connection: &mut SqliteConnection) -> Result<(Vec<Segment>, Vec<(i64, u32)>)> {
-    let rows: Vec<(i64, i64, i64, i64, bool)> =
-        sqlx::query_as("SELECT segment, blocks, places, max_run, live FROM id_segments ORDER BY places")
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(from_sqlx)?;
+    const SEGMENTS: &str = "SELECT segment, blocks, places, max_run, live, checksum FROM id_segments ORDER BY places";
+    let rows: Vec<(i64, i64, i64, i64, bool, Option<i64>)> =
+        sqlx::query_as(SEGMENTS).fetch_all(&mut *connection).await.map_err(from_sqlx)?;
     let (mut segments, mut garbage, mut filter_bytes) = (Vec::new(), Vec::new(), 0);
-    for (number, blocks, places, max_run, live) in rows {
+    for (number, blocks, places, max_run, live, checksum) in rows {
         let blocks = u32::try_from(blocks).map_err(|_| Error::StoreDamaged)?;
+        let mut segment = Segment { number, blocks, places: places.unsigned_abs(), max_run, filter: None };
+        if checksum.is_some_and(|checksum| checksum != segment.checksum(live)) {
+            tracing::error!(segment = number, "damaged: the row of a segment of ids");
+            return Err(Error::StoreDamaged);
+        }
         if !live {
             garbage.push((number, blocks));
             continue;
         }
-        let mut segment = Segment { number, blocks, places: places.unsigned_abs(), max_run, filter: None };
         if filter_bytes < MAX_FILTER_BYTES {
-            segment.filter = Some(Arc::new(load_filter(connection, &segment).await?));
+            // Without one each look reads a block, which has a checksum of its own.
+            segment.filter = load_filter(connection, &segment).await?.map(Arc::new);
             filter_bytes += segment.filter_bytes();
         }
         segments.push(segment);
@@ -122,21 +155,44 @@ pub async fn load(connection: &mut SqliteConnection) -> Result<(Vec<Segment>, Ve
     Ok((segments, garbage))
 }
 
-async fn load_filter(connection: &mut SqliteConnection, segment: &Segment) -> Result<Filter> {
-    let parts: Vec<Vec<u8>> =
-        sqlx::query_scalar("SELECT data FROM id_filters WHERE part >= ? AND part < ? ORDER BY part")
-            .bind(key(segment.number, 0))
-            .bind(key(segment.number + 1, 0))
-            .fetch_all(connection)
-            .await
-            .map_err(from_sqlx)?;
+/// Names the segments of which a block or a part of the filter is damaged.
+pub async fn damaged(connection: &mut SqliteConnection) -> Result<Vec<String>> {
+    let mut damaged = BTreeSet::new();
+    for (name, all) in [
+        ("ids", "SELECT block, data, checksum FROM id_blocks"),
+        ("filter of ids", "SELECT part, data, checksum FROM id_filters"),
+    ] {
+        let mut blocks = sqlx::query_as::<_, Stored>(all).fetch(&mut *connection);
+        while let Some(block) = blocks.next().await {
+            let block = block.map_err(from_sqlx)?;
+            let segment = block.0 >> 32;
+            if sound(block).is_err() {
+                damaged.insert(format!("{name} of segment {segment}"));
+            }
+        }
+    }
+    Ok(damaged.into_iter().collect())
+}
+
+/// The filter of a segment; `None` where it is damaged.
+async fn load_filter(connection: &mut SqliteConnection, segment: &Segment) -> Result<Option<Filter>> {
+    const PARTS: &str = "SELECT part, data, checksum FROM id_filters WHERE part >= ? AND part < ? ORDER BY part";
+    let parts: Vec<Stored> = sqlx::query_as(PARTS)
+        .bind(key(segment.number, 0))
+        .bind(key(segment.number + 1, 0))
+        .fetch_all(connection)
+        .await
+        .map_err(from_sqlx)?;
     let mut filter = Filter::with_room(segment.blocks);
     for part in parts {
-        filter.push_part(&part)?;
+        match sound(part).and_then(|(_, data)| filter.push_part(&data)) {
+            Ok(()) => {}
+            Err(_) => return Ok(None),
+        }
     }
     if !filter.is_for(segment.blocks) {
-        tracing::error!(segment = segment.number, "the filter of a segment is cut off");
-        return Err(Error::StoreDamaged);
+        tracing::error!(segment = segment.number, "damaged: the filter of a segment is cut off");
+        return Ok(None);
     }
-    Ok(filter)
+    Ok(Some(filter))
 }

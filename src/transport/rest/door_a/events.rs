@@ -46,6 +46,7 @@ pub async fn list_events(
     let form = form(query.view(gateway.options.default_view)?);
     query.finish()?;
     let list = ListEvents {
+        epoch: String::new(),
         scope: Scope::Run(run_id.clone()),
         cursor: offset.to_string(),
         page_size: usize::try_from(limit).unwrap_or(usize::MAX),
@@ -57,7 +58,7 @@ pub async fn list_events(
         // A client that polls ahead of the run waits there.
         Err(Error::CursorBeyondEnd { .. }) => {
             let last_seq = gateway.service.run(&run_id).await?.last_seq;
-            let nothing = EventsPage { records: Vec::new(), next_cursor: String::new(), has_more: false, last_seq };
+            let nothing = EventsPage { last_seq, ..EventsPage::default() };
             Ok(json(page_json(nothing, form, offset, limit)?))
         }
         Err(error) => Err(error.into()),
@@ -127,9 +128,10 @@ pub async fn stream_events(
 ) -> Result<Response, Refusal> {
     let run_id = run_id(&id)?;
     let form = form(query.view(gateway.options.default_view)?);
-    let cursor = stream_cursor(&mut query, &headers, &run_id)?;
+    let cursor = stream_cursor(&mut query, &headers)?;
     query.finish()?;
     let subscribe = Subscribe {
+        epoch: String::new(),
         scope: Scope::Run(run_id),
         start: Start::After(cursor),
         filter: EventFilter::default(),

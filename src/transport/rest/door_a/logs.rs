@@ -39,7 +39,7 @@ pub async fn get_logs(
     loop {
         let page_size = (MAX_LINES - logs.len()).min(gateway.service.limits().max_page_size);
         let (scope, filter) = (scope.clone(), EventFilter::default());
-        let list = ListEvents { scope, cursor, page_size, descending: true, filter };
+        let list = ListEvents { scope, cursor, page_size, descending: true, filter, epoch: String::new() };
         let page = gateway.service.list_events(&list).await?;
         for stored in page.records {
             logs.push(line(&record::decode(stored.bytes)?, view.where_it_may_differ(stored.sensitive)));

@@ -135,6 +135,7 @@ fn document(text: String) -> Result<Box<RawValue>> {
 /// the event may have come in through another door.
 async fn created_with(service: &Service, run_id: &RunId) -> Result<(Vec<String>, Vec<StructureEnvVar>)> {
     let first = ListEvents {
+        epoch: String::new(),
         scope: Scope::Run(run_id.clone()),
         cursor: String::new(),
         page_size: 1,

@@ -73,7 +73,8 @@ pub async fn list_spans(
     // A page of the log ends where its work is enough, so there may be several. Only the spans of the page are kept.
     loop {
         let (scope, filter, page_size_of_log) = (scope.clone(), filter.clone(), gateway.service.limits().max_page_size);
-        let list = ListEvents { scope, cursor, page_size: page_size_of_log, descending: false, filter };
+        let list =
+            ListEvents { scope, cursor, page_size: page_size_of_log, descending: false, filter, epoch: String::new() };
         let log = gateway.service.list_events(&list).await?;
         for stored in log.records {
             if before > 0 {

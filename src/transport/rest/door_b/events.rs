@@ -129,6 +129,7 @@ pub async fn list_events(
     let mut query = Query::parse(query.as_deref());
     let max = gateway.service.limits().max_page_size as u64;
     let list = ListEvents {
+        epoch: String::new(),
         scope: Scope::Run(run_id),
         cursor: query.one("cursor")?.unwrap_or_default(),
         page_size: usize::try_from(query.number("limit", DEFAULT_LIMIT.min(max), 1..=max)?).unwrap_or(usize::MAX),
@@ -190,8 +191,9 @@ pub async fn stream_events(
 ) -> Result<Response, Refusal> {
     let run_id = super::run_id(path)?;
     let mut query = Query::parse(query.as_deref());
-    let cursor = stream_cursor(&mut query, &headers, &run_id)?;
+    let cursor = stream_cursor(&mut query, &headers)?;
     let subscribe = Subscribe {
+        epoch: String::new(),
         scope: Scope::Run(run_id),
         start: Start::After(cursor),
         filter: super::types(&mut query)?,

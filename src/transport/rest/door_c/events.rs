@@ -69,6 +69,7 @@ pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Re
     let mut query = Query::parse(uri.query());
     let form = present::form(query.view(gateway.options.default_view)?);
     let list = ListEvents {
+        epoch: String::new(),
         scope: Scope::Run(run_id),
         cursor: read::cursor(&mut query)?,
         page_size: read::limit(&mut query, gateway.service.limits().max_page_size)?,

@@ -39,10 +39,11 @@ pub async fn follow(
     let run_id = run_id(id)?;
     let mut query = Query::parse(uri.query());
     let form = present::form(query.view(gateway.options.default_view)?);
-    let cursor = stream_cursor(&mut query, &header_map, &run_id)?;
+    let cursor = stream_cursor(&mut query, &header_map)?;
     let filter = read::types(&mut query)?;
     query.finish()?;
     let subscribe = Subscribe {
+        epoch: String::new(),
         scope: Scope::Run(run_id),
         start: Start::After(cursor),
         filter,

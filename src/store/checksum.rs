@@ -1,0 +1,79 @@
+//! Checksums of what lies in the tables: XXH3 in 64 bits. They are stored, so their making never changes.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Words that one checksum takes.
+const MAX_WORDS: usize = 16;
+
+/// A checksum over numbers and texts, which are given in one order for ever.
+#[derive(Debug)]
+pub struct Checksum {
+    words: [u8; 8 * MAX_WORDS],
+    length: usize,
+}
+
+impl Default for Checksum {
+    fn default() -> Self {
+        Self { words: [0; 8 * MAX_WORDS], length: 0 }
+    }
+}
+
+impl Checksum {
+    /// Adds a number.
+    pub fn number(mut self, number: i64) -> Self {
+        self.words[self.length..self.length + 8].copy_from_slice(&number.to_le_bytes());
+        self.length += 8;
+        self
+    }
+
+    /// Adds bytes of any length.
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        self.number(xxh3_64(bytes).cast_signed())
+    }
+
+    /// Adds a text, or the lack of one.
+    pub fn text(self, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.bytes(text.as_bytes()),
+            None => self.number(0),
+        }
+    }
+
+    /// The number to store.
+    pub fn finish(self) -> i64 {
+        xxh3_64(&self.words[..self.length]).cast_signed()
+    }
+}
+
+/// Counts and logs that events were asked for which are damaged. `row` is the position of their row in the log, `what` names
+/// what does not agree with its checksum.
+pub fn damaged_events((run, seq): (Option<&str>, Option<u64>), row: u64, what: &str) {
+    metrics::counter!("runlog_damaged_reads_total").increment(1);
+    tracing::error!(run, seq, row, "damaged: {what}; its events are not served, all others are");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_is_the_same_for_ever() {
+        let sum = Checksum::default().number(1).bytes(b"abc").text(Some("x")).text(None).finish();
+        assert_eq!(sum, -5_973_032_102_148_092_856);
+    }
+
+    #[test]
+    fn each_bit_and_the_lack_of_a_text_change_it() {
+        let of = |number: i64, bytes: &[u8], text| Checksum::default().number(number).bytes(bytes).text(text).finish();
+        let sum = of(5, b"data", Some(""));
+        for bit in 0..64 {
+            assert_ne!(of(5 ^ (1 << bit), b"data", Some("")), sum);
+        }
+        for bit in 0..32 {
+            let mut bytes = *b"data";
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(of(5, &bytes, Some("")), sum);
+        }
+        assert_ne!(of(5, b"data", None), sum);
+    }
+}

@@ -1,0 +1,34 @@
+//! Comparing the log with its checksums, see [`Scrubbed`].
+
+use crate::store::Range;
+use crate::store::scrub::Scrubbed;
+
+use super::error::Fault;
+use super::event_row::EventRow;
+use super::link::Link;
+use super::read;
+
+/// Rows and bytes that are read at once.
+const PART: Range = Range { from: 0, descending: false, max_events: 1_024, max_bytes: 1 << 20 };
+
+/// The next rows after this position.
+pub async fn part(connection: &mut Link<'_>, after: u64) -> Result<Scrubbed, Fault> {
+    let mut rows: Vec<EventRow> = read::feed_rows(connection, Range { from: after, ..PART }, u64::MAX).await?;
+    // The position of a damaged row may be what is damaged. So the part ends with one that is not; where all are, the last
+    // one has to do.
+    let is_sound = |row: &EventRow| row.is_checked() != Some(false);
+    if let Some(last) = rows.iter().rposition(is_sound) {
+        rows.truncate(last + 1);
+    }
+    let mut part = Scrubbed { rows: rows.len() as u64, ..Scrubbed::default() };
+    part.next = rows.last().map(|row| row.pos.unsigned_abs().max(after + part.rows));
+    for row in rows {
+        part.bytes += row.bytes();
+        match row.is_checked() {
+            Some(true) => {}
+            Some(false) => part.damaged.push(format!("row {} (run {:?}, seq {})", row.pos, row.run_id, row.seq)),
+            None => part.unchecked += 1,
+        }
+    }
+    Ok(part)
+}

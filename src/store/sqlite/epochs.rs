@@ -1,0 +1,41 @@
+//! The epochs of a file: each opening begins one, since a file and an older copy of it look the same otherwise.
+
+use sqlx::SqliteConnection;
+
+use crate::domain::history::{Epoch, History};
+use crate::domain::{Error, FeedId, Result};
+use crate::store::checksum::Checksum;
+use crate::store::history::begin_epoch;
+
+use super::error::from_sqlx;
+
+/// Begins an epoch after this position, which is the last one of the file. Those before it in which nothing was stored go:
+/// nothing was given out in them that is not of the one before.
+pub async fn begin(writer: &mut SqliteConnection, feed: FeedId, last_position: u64) -> Result<History> {
+    const ALL: &str = "SELECT epoch, id, start, checksum FROM epochs ORDER BY epoch";
+    let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(ALL).fetch_all(&mut *writer).await.map_err(from_sqlx)?;
+    let mut epochs = Vec::with_capacity(rows.len() + 1);
+    let mut last = 0;
+    for (number, id, start, stored) in rows {
+        if checksum(number, id, start) != stored {
+            tracing::error!(epoch = number, "damaged: the row of an epoch");
+            return Err(Error::StoreDamaged);
+        }
+        last = number;
+        epochs.push(Epoch { id: u32::try_from(id).map_err(|_| Error::StoreDamaged)?, start: start.unsigned_abs() });
+    }
+    epochs.retain(|epoch| epoch.start < last_position);
+    let epoch = begin_epoch(last_position);
+    epochs.push(epoch);
+    let (number, id, start) = (last + 1, i64::from(epoch.id), last_position.cast_signed());
+    // One statement, which is a transaction: what is removed and what is added.
+    const BEGIN: &str = "BEGIN IMMEDIATE; DELETE FROM epochs WHERE start >= ?;
+        INSERT INTO epochs (epoch, id, start, checksum) VALUES (?, ?, ?, ?); COMMIT";
+    let query = sqlx::query(BEGIN).bind(start).bind(number).bind(id).bind(start).bind(checksum(number, id, start));
+    query.execute(writer).await.map_err(from_sqlx)?;
+    Ok(History::new(feed, epochs))
+}
+
+fn checksum(number: i64, id: i64, start: i64) -> i64 {
+    Checksum::default().number(number).number(id).number(start).finish()
+}

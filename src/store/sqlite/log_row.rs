@@ -1,0 +1,139 @@
+//! Rows of the log, each compared with its checksum when it is read.
+
+use bytes::Bytes;
+use sqlx::SqliteConnection;
+use tokio_stream::StreamExt;
+
+use crate::domain::{Chunk, Error, Result, record};
+use crate::store::checksum::{Checksum, damaged_events};
+use crate::store::layout::Entry;
+
+use super::error::from_sqlx;
+use super::view_flag::ViewFlag;
+
+/// What every reader selects, of the log as `l`. The last one: the row is of an older program and has no checksum.
+macro_rules! log_columns {
+    () => {
+        "l.pos, l.count, l.sensitive, l.data, l.checksum, l.pos < (SELECT checked_from FROM store)"
+    };
+}
+pub(super) use log_columns;
+
+/// The same as they come.
+pub type Columns = (i64, i64, ViewFlag, Vec<u8>, Option<i64>, bool);
+
+/// A row of the log.
+pub struct LogRow {
+    /// Its events, as a part of the feed.
+    pub chunk: Chunk,
+    /// What the checksum says.
+    pub verdict: Verdict,
+}
+
+/// Whether a row is as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Sound,
+    /// It has no checksum, since an older program wrote it.
+    Unchecked,
+    /// It is not.
+    Damaged,
+}
+
+/// The checksum of a row.
+pub fn checksum(pos: i64, count: i64, flag: ViewFlag, data: &[u8]) -> i64 {
+    Checksum::default().number(pos).number(count).number(flag.number()).bytes(data).finish()
+}
+
+impl From<Columns> for LogRow {
+    fn from((pos, count, flag, data, stored, is_older): Columns) -> Self {
+        let verdict = match (stored, u32::try_from(count)) {
+            (None, Ok(1..)) if is_older => Verdict::Unchecked,
+            (Some(stored), Ok(1..)) if stored == checksum(pos, count, flag, &data) => Verdict::Sound,
+            _ => Verdict::Damaged,
+        };
+        let count = u32::try_from(count).unwrap_or(0).max(1);
+        let chunk = Chunk { first: pos.unsigned_abs(), count, sensitive: flag.is_sensitive(), data: data.into() };
+        Self { chunk, verdict }
+    }
+}
+
+impl LogRow {
+    /// The events, where they may be served.
+    pub fn into_chunk(self) -> Result<Chunk> {
+        match self.verdict {
+            Verdict::Sound | Verdict::Unchecked => Ok(self.chunk),
+            Verdict::Damaged => Err(self.error()),
+        }
+    }
+
+    /// What a reader of the feed learns of a damaged row. Run and seq are for the log only: they may be what is damaged.
+    fn error(&self) -> Error {
+        let mut rest = self.chunk.data.clone();
+        let first = record::split_entry(&mut rest).unwrap_or_default();
+        let header = record::header(&first).ok();
+        let (run, seq) = (header.as_ref().map(|header| header.run_id), header.as_ref().map(|header| header.seq));
+        damaged_events((run, seq), self.chunk.first, "a row of the log");
+        Error::EventDamaged { run_id: None, seqs: None }
+    }
+}
+
+/// What was read of some entries.
+pub struct Loaded {
+    /// Their bytes, up to the first entry that is damaged.
+    pub chunks: Vec<Chunk>,
+    /// Why there are not all of them.
+    pub damaged: Option<Error>,
+}
+
+/// Reads the bytes of entries of one run, or of several where none is named, out of the log.
+pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: &[Entry]) -> Result<Loaded> {
+    let mut chunks = Vec::with_capacity(entries.len());
+    let mut of_rows = entries.chunk_by(|one, other| one.row == other.row);
+    // json_each promises the order of its rowid (not of its key) for nothing, so the records pass through no sorter.
+    const ROWS: &str =
+        concat!("SELECT ", log_columns!(), " FROM json_each(?) j CROSS JOIN log l ON l.pos = j.value ORDER BY j.rowid");
+    let positions: Vec<u64> = of_rows.clone().map(|entries| entries[0].row).collect();
+    let mut rows =
+        sqlx::query_as::<_, Columns>(ROWS).bind(serde_json::to_string(&positions).unwrap_or_default()).fetch(reader);
+    while let Some(row) = rows.next().await {
+        let row = match row.map_err(from_sqlx) {
+            Ok(row) => LogRow::from(row),
+            Err(Error::StoreDamaged) => break,
+            Err(error) => return Err(error),
+        };
+        let Some(of_row) = of_rows.next() else { break };
+        let of_row = of_row.iter().map(|entry| slice(&row, run_id, entry));
+        let (wanted, before) = (of_row.len(), chunks.len());
+        chunks.extend(of_row.map_while(|chunk| chunk));
+        if chunks.len() - before < wanted {
+            break;
+        }
+    }
+    let damaged = entries.get(chunks.len()).map(|entry| {
+        damaged_events((run_id, Some(entry.seq)), entry.row, "a row of the log, or the index of its run");
+        Error::EventDamaged { run_id: run_id.map(str::to_owned), seqs: Some((entry.seq, entry.last())) }
+    });
+    Ok(Loaded { chunks, damaged })
+}
+
+/// The bytes of an entry; `None` where they are damaged or not those of the entry.
+fn slice(row: &LogRow, run_id: Option<&str>, entry: &Entry) -> Option<Chunk> {
+    /// A part of a row that is smaller than this part of it is copied, so that it does not keep the row in memory.
+    const COPIED: usize = 2;
+    // A row that is not there shows as the next one in its place.
+    if row.verdict == Verdict::Damaged || row.chunk.first != entry.row {
+        return None;
+    }
+    let data = &row.chunk.data;
+    let (start, end) = (entry.start as usize, entry.start as usize + entry.length as usize);
+    let bytes = data.get(start..end)?;
+    let header = record::header(record::first(bytes)?).ok()?;
+    let is_it = header.seq == entry.seq && run_id.is_none_or(|run_id| run_id == header.run_id);
+    if !is_it || record::count(bytes) != Some(entry.count) {
+        return None;
+    }
+    let is_small = bytes.len() < data.len() / COPIED;
+    Some(entry.chunk(if is_small { Bytes::copy_from_slice(bytes) } else { data.slice(start..end) }))
+}

@@ -1,0 +1,57 @@
+//! The one row about the store itself. What it says decides what is read at a start, so it has a checksum of its own.
+
+use sqlx::SqliteConnection;
+
+use crate::domain::{Error, Result};
+use crate::store::checksum::Checksum;
+
+use super::error::{StepError, from_sqlx};
+
+/// See the migrations for what the columns are.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreRow {
+    pub feed_id: i64,
+    pub sealed_pos: i64,
+    checked_from: i64,
+}
+
+const SELECT: &str = "SELECT feed_id, sealed_pos, checked_from, checksum FROM store";
+
+impl StoreRow {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// `StoreDamaged` where it does not agree with its checksum.
+    pub async fn read(connection: &mut SqliteConnection) -> Result<Self> {
+        let (row, checksum) = select(connection).await.map_err(from_sqlx)?;
+        if checksum.is_none_or(|checksum| checksum == row.checksum()) {
+            return Ok(row);
+        }
+        tracing::error!("damaged: the row of the store itself");
+        Err(Error::StoreDamaged)
+    }
+
+    /// Writes how far the indexes cover the log, in the caller's transaction.
+    pub async fn write_sealed(connection: &mut SqliteConnection, sealed_pos: i64) -> Result<(), StepError> {
+        let row = Self { sealed_pos, ..select(connection).await?.0 };
+        row.write(connection).await?;
+        Ok(())
+    }
+
+    /// Writes it as it is, with the checksum that an older program did not write.
+    pub async fn write(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let written = sqlx::query("UPDATE store SET sealed_pos = ?, checksum = ?");
+        written.bind(self.sealed_pos).bind(self.checksum()).execute(connection).await?;
+        Ok(())
+    }
+
+    fn checksum(&self) -> i64 {
+        Checksum::default().number(self.feed_id).number(self.sealed_pos).number(self.checked_from).finish()
+    }
+}
+
+async fn select(connection: &mut SqliteConnection) -> Result<(StoreRow, Option<i64>), sqlx::Error> {
+    type Row = (i64, i64, i64, Option<i64>);
+    let (feed_id, sealed_pos, checked_from, checksum): Row = sqlx::query_as(SELECT).fetch_one(connection).await?;
+    Ok((StoreRow { feed_id, sealed_pos, checked_from }, checksum))
+}
