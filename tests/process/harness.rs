@@ -80,8 +80,18 @@ impl Process {
     }
 
     fn serve_at(listen: &str, data: &Path, options: &[&str]) -> Self {
+        Self::serve_in(listen, data, options, &[])
+    }
+
+    fn serve_in(listen: &str, data: &Path, options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let data = data.to_str().unwrap();
-        Self::spawn(&[&["serve", "--listen", listen, "--data", data, "--log-format", "json"], options].concat())
+        let args = ["serve", "--listen", listen, "--data", data, "--log-format", "json"];
+        Self::spawn_in(&[&args, options].concat(), environment)
+    }
+
+    /// `runlog serve` over this file, with this in its environment.
+    pub fn in_environment(data: &Path, options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+        Self::serve_in("127.0.0.1:0", data, options, environment)
     }
 
     pub fn spawn(args: &[&str]) -> Self {
@@ -132,6 +142,11 @@ impl Process {
         said.unwrap_or_else(|_| panic!("the process ended without {text:?}: {}", self.log.borrow().as_str())).clone()
     }
 
+    /// Whether it serves; false: it ended before that.
+    pub async fn serves_or_ends(&self) -> bool {
+        self.log.clone().wait_for(|log| log.contains("\"message\":\"serving")).await.is_ok()
+    }
+
     fn pid(&self) -> u32 {
         self.child.id().expect("the process runs")
     }
@@ -169,10 +184,8 @@ impl Server {
     }
 
     /// `runlog serve` over this file, with this in its environment.
-    pub async fn in_environment(data: &Path, environment: &[(&str, PathBuf)]) -> Self {
-        let data = data.to_str().unwrap();
-        let args = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--log-format", "json"];
-        Self::of(Process::spawn_in(&args, environment)).await
+    pub async fn in_environment(data: &Path, options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+        Self::of(Process::in_environment(data, options, environment)).await
     }
 
     async fn of(process: Process) -> Self {

@@ -11,6 +11,8 @@ mod cluster;
 mod command;
 mod harness;
 mod ledger;
+mod load;
+mod preload;
 mod publishers;
 
 mod bench;
@@ -25,6 +27,7 @@ mod health;
 mod leaks;
 mod lost_files;
 mod owners;
+mod power_loss;
 mod resume;
 mod secrets;
 mod start;
