@@ -102,7 +102,12 @@ impl Checkpoints {
 
     /// Between two commits: keeps the log within its bound.
     pub async fn bound(&mut self, writer: &mut SqliteConnection) {
-        if self.length.load(Ordering::Acquire) < LONG_BYTES || !self.backoff.allows() {
+        let length = self.length.load(Ordering::Acquire);
+        if length < LONG_BYTES && length != MOVING && self.backoff.is_outage() {
+            // The task succeeded where the writer had failed.
+            self.backoff.record(&Ok::<_, NotMoved>(()));
+        }
+        if length < LONG_BYTES || !self.backoff.allows() {
             return;
         }
         let moved = self.move_rest(writer).await;
