@@ -65,7 +65,7 @@ impl Disk {
 
     async fn server(&self, data: &Data) -> Server {
         let environment = [("LD_PRELOAD", self.library.path()), ("FAILING_SYNCS", self.flag())];
-        Server::in_environment(&data.file(), &[], &environment).await
+        Server::over(["--data", data.file().to_str().unwrap()], &[], &environment).await
     }
 }
 

@@ -80,18 +80,14 @@ impl Process {
     }
 
     fn serve_at(listen: &str, data: &Path, options: &[&str]) -> Self {
-        Self::serve_in(listen, data, options, &[])
-    }
-
-    fn serve_in(listen: &str, data: &Path, options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let data = data.to_str().unwrap();
-        let args = ["serve", "--listen", listen, "--data", data, "--log-format", "json"];
-        Self::spawn_in(&[&args, options].concat(), environment)
+        Self::spawn(&[&["serve", "--listen", listen, "--data", data, "--log-format", "json"], options].concat())
     }
 
-    /// `runlog serve` over this file, with this in its environment.
-    pub fn in_environment(data: &Path, options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
-        Self::serve_in("127.0.0.1:0", data, options, environment)
+    /// `runlog serve` over the store that an option names, with more options, and with this in its environment.
+    pub fn over(store: [&str; 2], options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+        let args = ["serve", "--listen", "127.0.0.1:0", store[0], store[1], "--log-format", "json"];
+        Self::spawn_in(&[&args, options].concat(), environment)
     }
 
     pub fn spawn(args: &[&str]) -> Self {
@@ -99,7 +95,7 @@ impl Process {
     }
 
     /// With this in its environment.
-    fn spawn_in(args: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+    pub fn spawn_in(args: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let mut command = program();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -179,13 +175,12 @@ impl Server {
 
     /// `runlog serve` over a PostgreSQL database.
     pub async fn on(url: &str) -> Self {
-        let args = ["serve", "--listen", "127.0.0.1:0", "--store", url, "--log-format", "json"];
-        Self::of(Process::spawn(&args)).await
+        Self::over(["--store", url], &[], &[]).await
     }
 
-    /// `runlog serve` over this file, with this in its environment.
-    pub async fn in_environment(data: &Path, options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
-        Self::of(Process::in_environment(data, options, environment)).await
+    /// See [`Process::over`].
+    pub async fn over(store: [&str; 2], options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+        Self::of(Process::over(store, options, environment)).await
     }
 
     async fn of(process: Process) -> Self {

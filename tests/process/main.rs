@@ -22,6 +22,7 @@ mod crash;
 mod disk_errors;
 mod disk_full;
 mod drain;
+mod failpoints;
 mod fan_out;
 mod health;
 mod leaks;

@@ -21,7 +21,7 @@ const AFTER_START: u64 = 50;
 
 impl Disk {
     async fn start(&self, options: &[&str], behaviour: Behaviour) -> Server {
-        Server::in_environment(&self.file(), options, &self.environment(behaviour)).await
+        Server::over(["--data", self.file().to_str().unwrap()], options, &self.environment(behaviour)).await
     }
 
     /// What `runlog check` says of it.
@@ -97,7 +97,8 @@ async fn a_power_loss_in_any_sync_of_the_first_start_leaves_a_file_that_serves()
         let mut disk = Disk::new();
         let write_back = WRITE_BACK[(at_sync % 5) as usize];
         let behaviour = Behaviour { write_back, at_sync, syncs_lie: false, seed: seed(&mut chance) };
-        let process = Process::in_environment(&disk.file(), &[], &disk.environment(behaviour));
+        let file = disk.file();
+        let process = Process::over(["--data", file.to_str().unwrap()], &[], &disk.environment(behaviour));
         let serves = within("a start or a death", process.serves_or_ends()).await;
         if serves {
             assert!(at_sync > 3, "a start syncs");

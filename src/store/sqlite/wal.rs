@@ -171,6 +171,8 @@ async fn rescue(connection: &mut SqliteConnection) {
 
 /// Moves what can be moved without waiting for anybody; returns how long the log is.
 async fn move_pages(connection: &mut SqliteConnection, page_bytes: i64) -> sqlx::Result<i64> {
+    failpoint!("sqlite-checkpoint-before", std::convert::identity);
     let (_, pages, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
+    failpoint!("sqlite-checkpoint-after", std::convert::identity);
     Ok(pages * page_bytes)
 }

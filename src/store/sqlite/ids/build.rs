@@ -72,6 +72,7 @@ impl Build {
             SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2) FROM json_each(?2)";
         let cuts = serde_json::to_string(&cuts).unwrap_or_default();
         sqlx::query(BLOCKS).bind(data).bind(cuts).execute(&mut *transaction).await?;
+        failpoint!("sqlite-segment-inside", StepError::from);
         let lines = sqlx::query("INSERT OR REPLACE INTO id_filters (part, data) VALUES (?, ?)")
             .bind(segment::key(number, first))
             .bind(part.filter.to_bytes());

@@ -39,9 +39,11 @@ impl Merge {
         max_blocks: u32,
     ) -> Result<Option<Vec<Removal>>, StepError> {
         let numbers: Vec<i64> = self.sources.iter().map(|segment| segment.number).collect();
+        failpoint!("sqlite-merge-before", StepError::from);
         transaction::begin(writer).await?;
         let written = self.write(writer, &numbers, max_blocks).await;
         let part = transaction::end(writer, written).await?;
+        failpoint!("sqlite-merge-after", StepError::from);
         Ok(self.build.advance(part).map(|segment| {
             ids.complete(segment, &numbers);
             self.sources.iter().map(|segment| Removal::new(segment.number, segment.blocks)).collect()
@@ -56,6 +58,7 @@ impl Merge {
     ) -> Result<Part, StepError> {
         let part = self.build.write(transaction, max_blocks).await?;
         if part.is_last() {
+            failpoint!("sqlite-merge-inside", StepError::from);
             let dead = "UPDATE id_segments SET live = 0 WHERE segment IN (SELECT value FROM json_each(?))";
             let dead = sqlx::query(dead).bind(serde_json::to_string(sources).unwrap_or_default());
             dead.execute(transaction).await?;
@@ -82,9 +85,11 @@ impl Removal {
     /// Removes the next blocks; returns whether all is gone.
     pub async fn slice(&mut self, writer: &mut SqliteConnection, max_blocks: u32) -> Result<bool, StepError> {
         let end = self.next_block.saturating_add(max_blocks.saturating_mul(REMOVED_FOR_WRITTEN)).min(self.blocks);
+        failpoint!("sqlite-removal-before", StepError::from);
         transaction::begin(writer).await?;
         let removed = self.remove(writer, end).await;
         transaction::end(writer, removed).await?;
+        failpoint!("sqlite-removal-after", StepError::from);
         self.next_block = end;
         Ok(end == self.blocks)
     }
@@ -97,6 +102,7 @@ impl Removal {
         ] {
             sqlx::query(table).bind(from).bind(to).execute(&mut *transaction).await?;
         }
+        failpoint!("sqlite-removal-inside", StepError::from);
         if end == self.blocks {
             let delete = sqlx::query("DELETE FROM id_segments WHERE segment = ?").bind(self.number);
             delete.execute(transaction).await?;
