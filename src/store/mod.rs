@@ -1,6 +1,17 @@
 //! Where events are kept. The comments on [`Store`] are the contract; one test suite holds every store to it.
 
+/// A point of `failpoints`: where a test demands it, the function returns with the failure, made an error of its own by the
+/// function behind the name.
+macro_rules! failpoint {
+    ($point:literal, $error:expr) => {
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!($point, |action| Err($error($crate::store::failpoints::act($point, action))));
+    };
+}
+
 mod checksum;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 mod history;
 mod ids;
 mod import;

@@ -50,6 +50,24 @@ fn every_package_has_a_permissive_licence() {
     assert!(refused.is_empty(), "not allowed:\n{}", refused.join("\n"));
 }
 
+/// Packages of the program, or of the program and its tests.
+fn tree(edges: &str) -> String {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--prefix", "none", "--edges", edges])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "cargo tree: {}", String::from_utf8_lossy(&tree.stderr));
+    String::from_utf8(tree.stdout).unwrap()
+}
+
+#[test]
+fn the_program_has_no_failpoints_and_only_its_tests_have() {
+    let has = |edges| tree(edges).lines().any(|package| package.starts_with("fail v"));
+    assert!(!has("normal,build"), "a build of the program has failpoints");
+    assert!(has("normal,build,dev"), "the tests have none");
+}
+
 #[test]
 fn a_licence_that_binds_the_whole_program_is_refused() {
     for (license, allowed) in [

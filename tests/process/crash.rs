@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::sync::watch;
 
 use crate::chance::Chance;
-use crate::harness::{Data, Server, within};
-use crate::publishers::{Publisher, Way};
+use crate::harness::{Data, Server};
+use crate::load::{Load, kill_after};
 
 const ROUNDS: u64 = 20;
 
@@ -47,47 +46,24 @@ async fn survives_kills(seed: &str, options: &[&str]) -> u32 {
     let rounds = std::env::var("RUNLOG_CRASH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let mut chance = Chance::new(seed);
     let data = Data::new();
-    let mut publishers: Vec<_> = [
-        Publisher::new("unary-a", Way::Unary, 3),
-        Publisher::new("unary-b", Way::Unary, 1),
-        Publisher::new("batch-a", Way::Batches, 2),
-        Publisher::new("batch-b", Way::Batches, 20),
-        Publisher::new("stream-a", Way::Stream, 1),
-        // Hundreds of runs in turn: each event is an entry of its own, so the log's end is sealed every few rounds.
-        Publisher::new("stream-b", Way::Stream, 400),
-        Publisher::new("stream-c", Way::Stream, 400),
-    ]
-    .into();
+    let mut load = Load::new();
     let (mut seals, mut sealed, mut half_way) = (0, 0, 0);
     for round in 0..=rounds {
         let server = Server::with(&data.file(), options).await;
-        let (mut events, mut runs) = (server.events().await, server.runs().await);
         let is_last = round == rounds;
-        for run in publishers.iter_mut().flat_map(|publisher| &mut publisher.runs) {
-            // A run that was complete stays as it was; it is looked at once more at the end.
-            if is_last || run.verified < run.sent.len() {
-                run.verify(&mut events, &mut runs, is_last).await;
-            }
-        }
+        load.verify(&server, is_last).await;
         if is_last {
             break;
         }
-        let (acks, mut acked) = watch::channel(0);
-        let mut working = tokio::task::JoinSet::new();
-        for publisher in publishers.drain(..) {
-            working.spawn(publisher.publish(server.events().await, acks.clone()));
-        }
         let moment = chance.within(1..6_000);
-        within("that many acknowledgements", acked.wait_for(|acked| *acked >= moment)).await.unwrap();
-        server.kill().await;
-        publishers = within("the end of the publishers", working.join_all()).await;
+        load.publish(server, async |server, acked| kill_after(moment, server, acked).await).await;
         let (sealed_now, last, unfinished) = check_integrity(&data.file()).await;
         half_way += u32::from(unfinished > 0);
         seals += u32::from(sealed_now != sealed);
         sealed = sealed_now;
         println!("round {round}: killed after {moment} acknowledgements, sealed {sealed} of {last}");
     }
-    let sent: usize = publishers.iter().flat_map(|publisher| &publisher.runs).map(|run| run.sent.len()).sum();
+    let sent = load.sent();
     println!("{sent} events, {seals} rounds with a seal, {half_way} kills while ids were written or removed");
     assert!(rounds < ROUNDS || seals > 0, "the log's end was sealed at least once");
     half_way

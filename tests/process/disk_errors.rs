@@ -2,7 +2,6 @@
 //! it was not stored, nor that it was. Promises 1, 3 and 8.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -11,6 +10,7 @@ use tonic::Code;
 use crate::client::{event, list, publish, refusal};
 use crate::command::{begin, end, run};
 use crate::harness::{Data, Server, eventually};
+use crate::preload::Library;
 
 /// Fails to bring the write-ahead log to the disk for as long as there is a file `FAILING_SYNCS`.
 const SHIM: &str = r#"
@@ -40,26 +40,19 @@ int fdatasync(int file) {
 }
 "#;
 
-/// Where servers find the shim, and what makes it fail.
-struct Disk(TempDir);
+/// The library, and where the file lies that makes it fail.
+struct Disk {
+    library: Library,
+    directory: TempDir,
+}
 
 impl Disk {
     fn new() -> Self {
-        let disk = Self(TempDir::new().unwrap());
-        let (source, library) = (disk.0.path().join("shim.c"), disk.library());
-        std::fs::write(&source, SHIM).unwrap();
-        // The compiler that builds SQLite, too.
-        let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        disk
-    }
-
-    fn library(&self) -> PathBuf {
-        self.0.path().join("shim.so")
+        Self { library: Library::new(SHIM), directory: TempDir::new().unwrap() }
     }
 
     fn flag(&self) -> PathBuf {
-        self.0.path().join("failing")
+        self.directory.path().join("failing")
     }
 
     fn fail(&self) {
@@ -71,8 +64,8 @@ impl Disk {
     }
 
     async fn server(&self, data: &Data) -> Server {
-        let environment = [("LD_PRELOAD", self.library()), ("FAILING_SYNCS", self.flag())];
-        Server::in_environment(&data.file(), &environment).await
+        let environment = [("LD_PRELOAD", self.library.path()), ("FAILING_SYNCS", self.flag())];
+        Server::over(["--data", data.file().to_str().unwrap()], &[], &environment).await
     }
 }
 

@@ -84,12 +84,18 @@ impl Process {
         Self::spawn(&[&["serve", "--listen", listen, "--data", data, "--log-format", "json"], options].concat())
     }
 
+    /// `runlog serve` over the store that an option names, with more options, and with this in its environment.
+    pub fn over(store: [&str; 2], options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+        let args = ["serve", "--listen", "127.0.0.1:0", store[0], store[1], "--log-format", "json"];
+        Self::spawn_in(&[&args, options].concat(), environment)
+    }
+
     pub fn spawn(args: &[&str]) -> Self {
         Self::spawn_in(args, &[])
     }
 
     /// With this in its environment.
-    fn spawn_in(args: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+    pub fn spawn_in(args: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let mut command = program();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -132,6 +138,11 @@ impl Process {
         said.unwrap_or_else(|_| panic!("the process ended without {text:?}: {}", self.log.borrow().as_str())).clone()
     }
 
+    /// Whether it serves; false: it ended before that.
+    pub async fn serves_or_ends(&self) -> bool {
+        self.log.clone().wait_for(|log| log.contains("\"message\":\"serving")).await.is_ok()
+    }
+
     fn pid(&self) -> u32 {
         self.child.id().expect("the process runs")
     }
@@ -164,15 +175,12 @@ impl Server {
 
     /// `runlog serve` over a PostgreSQL database.
     pub async fn on(url: &str) -> Self {
-        let args = ["serve", "--listen", "127.0.0.1:0", "--store", url, "--log-format", "json"];
-        Self::of(Process::spawn(&args)).await
+        Self::over(["--store", url], &[], &[]).await
     }
 
-    /// `runlog serve` over this file, with this in its environment.
-    pub async fn in_environment(data: &Path, environment: &[(&str, PathBuf)]) -> Self {
-        let data = data.to_str().unwrap();
-        let args = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--log-format", "json"];
-        Self::of(Process::spawn_in(&args, environment)).await
+    /// See [`Process::over`].
+    pub async fn over(store: [&str; 2], options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+        Self::of(Process::over(store, options, environment)).await
     }
 
     async fn of(process: Process) -> Self {

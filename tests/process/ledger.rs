@@ -10,6 +10,9 @@ use crate::client::{self, Events, json_of};
 /// Events after which a run ends; one more comes late.
 const LENGTH: usize = 30;
 
+/// The seq of the event with which it ends.
+pub const END: u64 = LENGTH as u64 + 1;
+
 /// One run of one publisher.
 #[derive(Debug)]
 pub struct Run {
@@ -23,11 +26,13 @@ pub struct Run {
     pub verified: usize,
     /// What has no answer was sent in one request, so all of it is stored or none.
     pub is_batched: bool,
+    /// What has no answer may have been stored since the server began.
+    pub is_unknown: bool,
 }
 
 impl Run {
     pub fn new(id: String, is_batched: bool) -> Self {
-        Self { id, sent: Vec::new(), acked: 0, stored_at_start: 0, verified: 0, is_batched }
+        Self { id, sent: Vec::new(), acked: 0, stored_at_start: 0, verified: 0, is_batched, is_unknown: false }
     }
 
     /// Makes the next event, with an id of its own and a payload that no other event has.

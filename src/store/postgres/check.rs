@@ -163,6 +163,7 @@ impl Target {
     /// Makes the schema current: in one transaction, under a lock that ends with it: this also holds behind a pooler.
     /// Returns what it was before.
     pub async fn migrate(&self, connection: &mut PgConnection) -> Result<Schema, OpenError> {
+        failpoint!("postgres-migration-before", |e| self.describe(e));
         let mut transaction = connection.begin().await.map_err(|e| self.describe(e))?;
         let mut link = Link::lent(&mut transaction);
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
@@ -183,7 +184,9 @@ impl Target {
             })?;
         }
         self.check_rights(&mut Link::lent(&mut transaction)).await?;
+        failpoint!("postgres-migration-inside", |e| self.describe(e));
         transaction.commit().await.map_err(|e| self.describe(e))?;
+        failpoint!("postgres-migration-after", |e| self.describe(e));
         Ok(before)
     }
 

@@ -94,7 +94,9 @@ pub async fn append<'a>(
     let query = sqlx::query_scalar::<_, Option<i64>>(APPEND);
     let query = known.bind(query).bind(rows(&others)?.map(Json)).bind(rows(&documents)?.map(Json));
     let (channel, teller) = tell.unzip();
+    failpoint!("postgres-append-before", Fault::from);
     let last = columns.bind(query).bind(channel).bind(teller).fetch_one(connection).await?;
+    failpoint!("postgres-append-after", Fault::from);
     Ok(last.map(i64::unsigned_abs))
 }
 

@@ -166,8 +166,11 @@ impl Writer {
         let mut link = session.link(connection);
         let run_ids: Vec<&RunId> = appends.iter().map(|append| &append.run_id).collect();
         let heads = transaction::heads(&mut link, &run_ids, now).await?;
+        failpoint!("postgres-transaction-inside", Fault::from);
         if let Some(planned) = in_doubt {
+            failpoint!("postgres-doubt-before", Fault::from);
             let last = transaction::last_position(&mut link, &planned.runs).await?;
+            failpoint!("postgres-doubt-after", Fault::from);
             if let (Some(last), Some(planned)) = (last, in_doubt.take_if(|_| last.is_some())) {
                 return Ok(Prepared::Found(planned, last));
             }
@@ -206,9 +209,11 @@ impl Writer {
     }
 
     async fn end(&mut self, sql: &'static str) -> Result<(), Fault> {
+        failpoint!("postgres-end-before", Fault::from);
         if let Some(connection) = &mut self.connection {
             sqlx::raw_sql(sql).execute(connection).await?;
         }
+        failpoint!("postgres-end-after", Fault::from);
         Ok(())
     }
 

@@ -57,6 +57,8 @@ impl SqliteStore {
             .connect_with(connect.clone().pragma("query_only", "ON").row_buffer_size(ROWS_AHEAD))
             .await
             .map_err(|e| describe(&path, e))?;
+        #[cfg(feature = "failpoints")]
+        crate::store::failpoints::hook_commits(&mut writer).await.map_err(|e| describe(&path, e))?;
         let (tail, ids) = (Arc::<Tail>::default(), Arc::<Ids>::default());
         let (heads, upkeep) = memory.settle(&tail, &ids, &options);
         let options_behind = keeper_options(&connect);

@@ -103,6 +103,7 @@ pub async fn use_wal(path: &Path, writer: &mut SqliteConnection) -> Result<(), O
 
 /// Makes the schema current.
 pub async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
+    failpoint!("sqlite-migration-before", |e| describe(path, e));
     // Not `run`: its bound on the connection makes the future of `open` one that cannot be spawned.
     MIGRATIONS.run_direct(None, &mut *writer, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => {
@@ -111,10 +112,13 @@ pub async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), O
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => describe(path, error),
         other => OpenError::Damaged { path: path.to_owned(), cause: other.to_string() },
     })?;
+    failpoint!("sqlite-migration-inside", |e| describe(path, e));
     ids::legacy::move_ids(writer).await.map_err(|e| damaged(path, e))?;
     // A file that can be read but not written fails here and not at the first publish.
     let row = StoreRow::read(writer).await.map_err(|e| damaged(path, e))?;
-    row.write(writer).await.map_err(|e| describe(path, e))
+    row.write(writer).await.map_err(|e| describe(path, e))?;
+    failpoint!("sqlite-migration-after", |e| describe(path, e));
+    Ok(())
 }
 
 /// What an error means when a store is opened.

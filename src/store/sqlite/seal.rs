@@ -76,9 +76,13 @@ impl Seal {
         // A slice of few entries has room for as many of the ids.
         let share = max_entries - (end - self.written);
         let room = u32::try_from(share * max_blocks as usize / max_entries).unwrap_or(max_blocks);
+        failpoint!("sqlite-seal-before", StepError::from);
         transaction::begin(writer).await?;
         let written = self.write(writer, tail, end, room).await;
         let (part, is_last) = transaction::end(writer, written).await?;
+        if is_last {
+            failpoint!("sqlite-seal-after", StepError::from);
+        }
         self.written = end;
         let segment = self.ids.as_mut().zip(part).and_then(|(build, part)| build.advance(part));
         if is_last {
@@ -100,6 +104,7 @@ impl Seal {
     ) -> Result<(Option<Part>, bool), StepError> {
         let entries = &self.entries[self.written..end];
         write_entries(transaction, entries).await?;
+        failpoint!("sqlite-seal-inside", StepError::from);
         write_ends(transaction, tail, entries).await?;
         let has_entries = end < self.entries.len();
         let part = match &self.ids {
@@ -109,6 +114,7 @@ impl Seal {
         let is_last = !has_entries && (self.ids.is_none() || part.as_ref().is_some_and(Part::is_last));
         if is_last {
             StoreRow::write_sealed(transaction, self.last_position.cast_signed()).await?;
+            failpoint!("sqlite-seal-end", StepError::from);
         }
         Ok((part, is_last))
     }

@@ -102,7 +102,12 @@ impl Checkpoints {
 
     /// Between two commits: keeps the log within its bound.
     pub async fn bound(&mut self, writer: &mut SqliteConnection) {
-        if self.length.load(Ordering::Acquire) < LONG_BYTES || !self.backoff.allows() {
+        let length = self.length.load(Ordering::Acquire);
+        if length < LONG_BYTES && length != MOVING && self.backoff.is_outage() {
+            // The task succeeded where the writer had failed.
+            self.backoff.record(&Ok::<_, NotMoved>(()));
+        }
+        if length < LONG_BYTES || !self.backoff.allows() {
             return;
         }
         let moved = self.move_rest(writer).await;
@@ -166,6 +171,8 @@ async fn rescue(connection: &mut SqliteConnection) {
 
 /// Moves what can be moved without waiting for anybody; returns how long the log is.
 async fn move_pages(connection: &mut SqliteConnection, page_bytes: i64) -> sqlx::Result<i64> {
+    failpoint!("sqlite-checkpoint-before", std::convert::identity);
     let (_, pages, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
+    failpoint!("sqlite-checkpoint-after", std::convert::identity);
     Ok(pages * page_bytes)
 }

@@ -96,7 +96,9 @@ impl Writer {
         for json in run_rows.into_iter().chain(documents.clone()).chain(documents) {
             query = query.bind(json);
         }
+        failpoint!("sqlite-commit-before", of_commit);
         query.execute(&mut self.connection).await.map_err(of_commit)?;
+        failpoint!("sqlite-commit-after", of_commit);
         Ok(())
     }
 
@@ -157,6 +159,7 @@ impl Writer {
             self.connection = SqliteConnection::connect_with(&self.connect).await.map_err(from_sqlx)?;
         }
         self.reconnect_keeper().await.map_err(from_sqlx)?;
+        failpoint!("sqlite-refresh-before", from_sqlx);
         let (last_run, last_position) = memory::ends(&mut self.connection).await?;
         let heads = if last_position == self.tail.last_position() {
             // The commit did not happen, and all before it is in memory.
@@ -170,6 +173,7 @@ impl Writer {
             (heads, self.upkeep) = memory.settle(&self.tail, &self.ids, &self.options);
             heads
         };
+        failpoint!("sqlite-refresh-after", from_sqlx);
         self.stale = false;
         Ok(heads)
     }

@@ -62,14 +62,14 @@ impl Build {
         (self.segment.number, self.next_block)
     }
 
-    /// Writes the next blocks, at most so many. A slice that is not committed is written again.
+    /// Writes the next blocks, at most so many. A slice whose COMMIT failed is written again, also
+    /// where the COMMIT took place and only its answer did not come.
     pub async fn write(&self, transaction: &mut SqliteConnection, max_blocks: u32) -> Result<Part, StepError> {
         let Segment { number, blocks, .. } = self.segment;
         let first = self.next_block;
         let end = first.saturating_add(max_blocks).min(blocks);
         if first == 0 {
-            const BEGIN: &str =
-                "INSERT INTO id_segments (segment, blocks, places, max_run, live, checksum) VALUES (?, ?, 0, 0, 0, ?)";
+            const BEGIN: &str = "INSERT OR REPLACE INTO id_segments (segment, blocks, places, max_run, live, checksum) VALUES (?, ?, 0, 0, 0, ?)";
             let empty = Segment { places: 0, max_run: 0, ..self.segment.clone() };
             let begin = sqlx::query(BEGIN).bind(number).bind(i64::from(blocks)).bind(empty.checksum(false));
             begin.execute(&mut *transaction).await?;
@@ -78,13 +78,14 @@ impl Build {
         let places = self.source.between(transaction, low, high).await?;
         let (part, data, cuts) = self.lay_out(&places, end);
         // One parameter for all blocks: their number differs from slice to slice, the statement does not.
-        const BLOCKS: &str = "INSERT INTO id_blocks (block, data, checksum)
+        const BLOCKS: &str = "INSERT OR REPLACE INTO id_blocks (block, data, checksum)
             SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2), value ->> 3 FROM json_each(?2)";
         let cuts = serde_json::to_string(&cuts).unwrap_or_default();
         sqlx::query(BLOCKS).bind(data).bind(cuts).execute(&mut *transaction).await?;
+        failpoint!("sqlite-segment-inside", StepError::from);
         let (key, filter) = (segment::key(number, first), part.filter.to_bytes());
         let checksum = segment::checksum(key, &filter);
-        let lines = sqlx::query("INSERT INTO id_filters (part, data, checksum) VALUES (?, ?, ?)");
+        let lines = sqlx::query("INSERT OR REPLACE INTO id_filters (part, data, checksum) VALUES (?, ?, ?)");
         let lines = lines.bind(key).bind(filter).bind(checksum);
         lines.execute(&mut *transaction).await?;
         if part.is_last {

@@ -40,6 +40,7 @@ async fn move_all(transaction: &mut SqliteConnection) -> Result<(), StepError> {
             }
         }
     }
+    failpoint!("sqlite-migration-ids-inside", StepError::from);
     sqlx::query("DROP TABLE event_ids_to_move").execute(transaction).await?;
     Ok(())
 }

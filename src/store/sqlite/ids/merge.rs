@@ -48,9 +48,11 @@ impl Merge {
         max_blocks: u32,
     ) -> Result<Option<Vec<Removal>>, StepError> {
         let numbers: Vec<i64> = self.sources.iter().map(|segment| segment.number).collect();
+        failpoint!("sqlite-merge-before", StepError::from);
         transaction::begin(writer).await?;
         let written = self.write(writer, &self.sources, max_blocks).await;
         let part = transaction::end(writer, written).await?;
+        failpoint!("sqlite-merge-after", StepError::from);
         Ok(self.build.advance(part).map(|segment| {
             ids.complete(segment, &numbers);
             self.sources.iter().map(|segment| Removal::new(segment.number, segment.blocks)).collect()
@@ -65,6 +67,7 @@ impl Merge {
     ) -> Result<Part, StepError> {
         let part = self.build.write(transaction, max_blocks).await?;
         if part.is_last() {
+            failpoint!("sqlite-merge-inside", StepError::from);
             let dead: Vec<(i64, i64)> = sources.iter().map(|of| (of.number, of.checksum(false))).collect();
             const DEAD: &str = "UPDATE id_segments SET live = 0, checksum = j.value ->> 1 \
                 FROM json_each(?) j WHERE segment = j.value ->> 0";
@@ -93,9 +96,11 @@ impl Removal {
     /// Removes the next blocks; returns whether all is gone.
     pub async fn slice(&mut self, writer: &mut SqliteConnection, max_blocks: u32) -> Result<bool, StepError> {
         let end = self.next_block.saturating_add(max_blocks.saturating_mul(REMOVED_FOR_WRITTEN)).min(self.blocks);
+        failpoint!("sqlite-removal-before", StepError::from);
         transaction::begin(writer).await?;
         let removed = self.remove(writer, end).await;
         transaction::end(writer, removed).await?;
+        failpoint!("sqlite-removal-after", StepError::from);
         self.next_block = end;
         Ok(end == self.blocks)
     }
@@ -108,6 +113,7 @@ impl Removal {
         ] {
             sqlx::query(table).bind(from).bind(to).execute(&mut *transaction).await?;
         }
+        failpoint!("sqlite-removal-inside", StepError::from);
         if end == self.blocks {
             let delete = sqlx::query("DELETE FROM id_segments WHERE segment = ?").bind(self.number);
             delete.execute(transaction).await?;

@@ -1,0 +1,117 @@
+//! Promise 1 across power losses: what was not synced is gone, or half of it is, and what was acknowledged is there.
+
+mod disk;
+
+use std::collections::HashMap;
+
+use crate::chance::Chance;
+use crate::client::{self, publish_one};
+use crate::command::run;
+use crate::harness::{Process, Server, within};
+use crate::load::{Load, kill_after};
+use disk::{Behaviour, Disk};
+
+const ROUNDS: u64 = 5;
+
+/// How many of a hundred sectors reach the disk before they are synced: none, few, half, most, all.
+const WRITE_BACK: [u64; 5] = [0, 5, 50, 90, 100];
+
+/// More syncs than a start needs.
+const AFTER_START: u64 = 50;
+
+impl Disk {
+    async fn start(&self, options: &[&str], behaviour: Behaviour) -> Server {
+        Server::over(["--data", self.file().to_str().unwrap()], options, &self.environment(behaviour)).await
+    }
+
+    /// What `runlog check` says of it.
+    async fn is_sound(&self) {
+        let file = self.file();
+        let checked = ["check", "--deep", "--listen", "127.0.0.1:0", "--data", file.to_str().unwrap()];
+        run("http://127.0.0.1:1", &checked).await.succeeds();
+    }
+}
+
+fn seed(chance: &mut Chance) -> u64 {
+    chance.within(0..1 << 62)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_power_losses_that_keep_any_part_of_what_was_not_synced() {
+    let rounds = std::env::var("RUNLOG_POWER_LOSS_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let mut chance = Chance::new("power loss");
+    let (mut disk, mut load) = (Disk::new(), Load::new());
+    for round in 0..=rounds {
+        disk.is_sound().await;
+        let write_back = WRITE_BACK[(round % 5) as usize];
+        // In every other round the power is lost in the middle of a sync, of whatever file.
+        let at_sync = if round % 2 == 1 { chance.within(AFTER_START..600) } else { 0 };
+        let behaviour = Behaviour { write_back, at_sync, syncs_lie: false, seed: seed(&mut chance) };
+        // Seals and merges of a few entries and ids each, so that the power is lost in the middle of many.
+        let options: &[&str] =
+            if round % 4 == 2 { &[] } else { &["--seal-entries", "64", "--seal-slice-entries", "2"] };
+        let server = disk.start(options, behaviour).await;
+        let is_last = round == rounds;
+        load.verify(&server, is_last).await;
+        if is_last {
+            break;
+        }
+        let moment = chance.within(1..6_000);
+        load.publish(server, async |server, acked| match at_sync {
+            0 => kill_after(moment, server, acked).await,
+            _ => drop(server.ended().await),
+        })
+        .await;
+        println!("round {round}: {} events sent, {behaviour:?}", load.sent());
+        disk.lose_power();
+    }
+}
+
+/// The control: where syncs keep nothing, this test finds the loss.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_syncs_are_a_lie_acknowledged_events_are_lost() {
+    let (mut disk, mut load) = (Disk::new(), Load::new());
+    for syncs_lie in [false, true] {
+        let server = disk.start(&[], Behaviour { syncs_lie, ..Behaviour::default() }).await;
+        load.publish(server, async |server, acked| kill_after(1_000, server, acked).await).await;
+        let acked: HashMap<String, usize> = load.acked().map(|(run, acked)| (run.to_owned(), acked)).collect();
+        disk.lose_power();
+        let server = disk.start(&[], Behaviour::default()).await;
+        let mut events = server.events().await;
+        let mut lost = 0;
+        for (run, acked) in acked {
+            let stored = client::list_after(&mut events, &run, 0).await.map_or(0, |stored| stored.len());
+            lost += acked.saturating_sub(stored);
+        }
+        server.kill().await;
+        disk.lose_power();
+        assert_eq!(lost > 0, syncs_lie, "{lost} acknowledged events are gone");
+    }
+}
+
+/// Whatever of a new file is on the disk, the next start makes a store of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_loss_in_any_sync_of_the_first_start_leaves_a_file_that_serves() {
+    let mut chance = Chance::new("power loss at the first start");
+    for at_sync in 1..AFTER_START {
+        let mut disk = Disk::new();
+        let write_back = WRITE_BACK[(at_sync % 5) as usize];
+        let behaviour = Behaviour { write_back, at_sync, syncs_lie: false, seed: seed(&mut chance) };
+        let file = disk.file();
+        let process = Process::over(["--data", file.to_str().unwrap()], &[], &disk.environment(behaviour));
+        let serves = within("a start or a death", process.serves_or_ends()).await;
+        if serves {
+            assert!(at_sync > 3, "a start syncs");
+            return;
+        }
+        disk.lose_power();
+        let server = disk.start(&[], Behaviour::default()).await;
+        assert_eq!(publish_one(&mut server.events().await, "r", "step", "{}").await, 1, "after {behaviour:?}");
+        server.kill().await;
+        disk.lose_power();
+        disk.is_sound().await;
+        let server = disk.start(&[], Behaviour::default()).await;
+        assert_eq!(client::list(&mut server.events().await, "r").await.len(), 1, "after {behaviour:?}");
+    }
+    panic!("a start needs {AFTER_START} syncs or more");
+}
