@@ -21,7 +21,9 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tower::Layer;
 
-use crate::config::{CALL_BYTES, CONNECTION_BYTES, MemoryShares, NotifyOption, ServeOptions, StoreUrl};
+use crate::config::{
+    CALL_BYTES, CONNECTION_BYTES, CONNECTIONS_AT_LEAST, MemoryShares, NotifyOption, ServeOptions, StoreUrl,
+};
 use crate::pb;
 use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
@@ -141,6 +143,12 @@ impl Server {
                 async move { draining.cancelled().await },
             );
         let mut serving = tokio::spawn(server);
+        tracing::info!(
+            max_memory_bytes = self.options.memory_bytes(),
+            connections = self.options.connections_in(&self.memory_shares),
+            streams_of_connection = self.options.streams_in(&self.memory_shares),
+            "memory is shared out"
+        );
         match &self.options.store.url {
             Some(_) => tracing::info!(address = %self.address, "serving out of PostgreSQL"),
             None => tracing::info!(address = %self.address, data = %self.options.store.data.display(), "serving"),
@@ -255,7 +263,7 @@ fn transport(options: &ServeOptions, shares: &MemoryShares) -> tonic::transport:
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(options.keepalive_interval()))
         .http2_keepalive_timeout(Some(options.keepalive_timeout()))
-        .max_concurrent_streams(options.max_concurrent_streams)
+        .max_concurrent_streams(options.streams_in(shares))
         .initial_stream_window_size(options.stream_window_bytes.min(window))
         .initial_connection_window_size(options.connection_window_bytes.min(window))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
@@ -313,6 +321,7 @@ fn memory_options(options: &ServeOptions, shares: &MemoryShares) -> MemoryOption
         receive_bytes: shares.receive,
         send_bytes: shares.send,
         calls_bytes: shares.calls,
+        connections_at_least: CONNECTIONS_AT_LEAST,
         call_bytes: CALL_BYTES,
         connection_bytes: CONNECTION_BYTES,
         max_silence: Duration::from_millis(options.stall_timeout_ms),

@@ -16,7 +16,7 @@ use clap::{Args, Command, FromArgMatches, ValueEnum};
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Limits, View};
 
-pub use memory::{CALL_BYTES, CONNECTION_BYTES, MemoryShares};
+pub use memory::{CALL_BYTES, CONNECTION_BYTES, CONNECTIONS_AT_LEAST, MemoryShares};
 pub use store::{StoreOptions, StoreUrl};
 
 const KIB: u64 = 1 << 10;
@@ -249,7 +249,7 @@ pub struct ServeOptions {
     pub request_timeout_ms: u64,
     /// How long a request may stand still while it is sent, and a connection whose client takes nothing of what it asked for,
     /// milliseconds (1,000 to 3,600,000). A client that takes a little goes on.
-    #[arg(long, env = "RUNLOG_STALL_TIMEOUT_MS", help_heading = "Connections", default_value = "30000",
+    #[arg(long, env = "RUNLOG_STALL_TIMEOUT_MS", help_heading = "Connections", default_value = "60000",
           value_parser = within_ms(1_000..=3_600_000))]
     pub stall_timeout_ms: u64,
     /// How long calls may go on after SIGTERM or SIGINT before they are cut, milliseconds (0 to 600,000).

@@ -7,6 +7,9 @@ const MIB: usize = 1 << 20;
 /// What is left for calls and readers beside the two queues that have options of their own.
 const MIN_REST_BYTES: usize = 64 * MIB;
 
+/// One connection may use up a share of calls, of requests or of answers divided by this.
+pub const CONNECTIONS_AT_LEAST: usize = 8;
+
 /// The window of HTTP/2 where nothing else is said.
 const MIN_WINDOW_BYTES: u32 = 65_535;
 
@@ -14,7 +17,7 @@ const MIN_WINDOW_BYTES: u32 = 65_535;
 pub const CONNECTION_BYTES: usize = 24 << 10;
 
 /// What a call takes by itself, about: its head, its task, its place in the service.
-pub const CALL_BYTES: usize = 8 << 10;
+pub const CALL_BYTES: usize = 6 << 10;
 
 /// The parts of the memory, bytes. Together they are `--max-memory-bytes`; the program itself, and what the store's own pages
 /// take, comes on top: 64 MiB at most.
@@ -86,11 +89,19 @@ impl ServeOptions {
             queue,
             read_ahead,
             receive: 5 * part,
-            send: 5 * part,
+            send: 4 * part,
             windows: 3 * part,
             connections: 2 * part,
-            calls: part,
+            calls: 2 * part,
         })
+    }
+
+    /// Calls of one connection at a time: `--max-concurrent-streams`, or what a connection finds room for. A proxy that is
+    /// told so opens another connection.
+    #[must_use]
+    pub fn streams_in(&self, shares: &MemoryShares) -> u32 {
+        let room = shares.calls / CONNECTIONS_AT_LEAST / CALL_BYTES;
+        self.max_concurrent_streams.min(u32::try_from(room).unwrap_or(u32::MAX))
     }
 
     /// Connections at a time: `--max-connections`, or what the memory allows.

@@ -301,6 +301,7 @@ mod tests {
             receive_bytes: 1_024,
             send_bytes: 1_024,
             calls_bytes: 1_024,
+            connections_at_least: 8,
             call_bytes: 1,
             connection_bytes: 1,
             max_silence: second,

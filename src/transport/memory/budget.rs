@@ -5,9 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// One connection may hold the budget divided by this.
-const CONNECTION_PART: usize = 8;
-
 /// The budget divided by this is kept for connections that hold little, so that it never is used up for them.
 const RESERVE_PART: usize = 4;
 
@@ -18,6 +15,7 @@ const MIN_CONNECTIONS: usize = 64;
 #[derive(Debug)]
 pub struct Budget {
     bytes: usize,
+    connections_at_least: usize,
     common: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
     connections: AtomicUsize,
@@ -25,11 +23,12 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// An empty budget of so many bytes.
-    pub fn new(bytes: usize) -> Arc<Self> {
+    /// An empty budget of so many bytes, of which one connection may hold a part: it takes so many to use it up.
+    pub fn new(bytes: usize, connections_at_least: usize) -> Arc<Self> {
         let reserve = bytes / RESERVE_PART;
         Arc::new(Self {
             bytes,
+            connections_at_least,
             common: Arc::new(Semaphore::new(bytes - reserve)),
             reserve: Arc::new(Semaphore::new(reserve)),
             connections: AtomicUsize::new(0),
@@ -60,7 +59,7 @@ impl Budget {
     /// The share of one more connection.
     pub fn share(self: &Arc<Self>) -> Share {
         self.connections.fetch_add(1, Relaxed);
-        let most = (self.bytes / CONNECTION_PART).max(1);
+        let most = (self.bytes / self.connections_at_least).max(1);
         Share { budget: Arc::clone(self), most, room: Arc::new(Semaphore::new(most)) }
     }
 
@@ -186,7 +185,7 @@ mod tests {
 
     #[test]
     fn one_connection_holds_an_eighth_at_most_and_gives_back_what_it_drops() {
-        let budget = Budget::new(800);
+        let budget = Budget::new(800, 8);
         let share = Arc::new(budget.share());
         let mut charge = share.try_charge(60).unwrap();
         assert!(share.try_charge(41).is_none());
@@ -205,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_holds_little_finds_room_where_the_others_have_used_all() {
-        let budget = Budget::new(64 * 1_024);
+        let budget = Budget::new(64 * 1_024, 8);
         let greedy: Vec<_> = (0..6).map(|_| Arc::new(budget.share())).collect();
         let held: Vec<_> = greedy.iter().map(|share| share.try_charge(8 * 1_024).unwrap()).collect();
         let late = Arc::new(budget.share());
@@ -221,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_waits_for_its_own_calls_without_using_up_the_budget() {
-        let budget = Budget::new(800);
+        let budget = Budget::new(800, 8);
         let share = Arc::new(budget.share());
         let held = share.try_charge(100).unwrap();
         let mut waits = Box::pin(Arc::clone(&share).charge(1));

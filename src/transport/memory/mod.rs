@@ -1,7 +1,7 @@
 //! The memory of calls and connections: budgets for what is received and for what is to be sent, and the end of connections that
 //! hold of them and do not go on.
 //!
-//! A connection may hold an eighth of each budget, so that one cannot starve the others, and a little in any case. Where a budget
+//! A connection may hold a part of each budget, so that one cannot starve the others, and a little in any case. Where a budget
 //! is used up the others wait, and what holds most and moves least is ended: requests with an error, readers with their
 //! connection, because HTTP/2 as hyper has it cannot end one stream whose peer takes nothing.
 
@@ -52,6 +52,8 @@ pub struct MemoryOptions {
     pub send_bytes: usize,
     /// For calls by themselves.
     pub calls_bytes: usize,
+    /// One connection may hold each of these divided by this.
+    pub connections_at_least: usize,
     /// What a call and a connection take by themselves, about.
     pub call_bytes: usize,
     /// See [`call_bytes`](Self::call_bytes).
@@ -77,9 +79,9 @@ impl Memory {
     #[must_use]
     pub fn new(options: MemoryOptions) -> Arc<Self> {
         Arc::new(Self {
-            receive: Budget::new(options.receive_bytes),
-            send: Budget::new(options.send_bytes),
-            calls: Budget::new(options.calls_bytes),
+            receive: Budget::new(options.receive_bytes, options.connections_at_least),
+            send: Budget::new(options.send_bytes, options.connections_at_least),
+            calls: Budget::new(options.calls_bytes, options.connections_at_least),
             clock: Arc::default(),
             accounts: Mutex::default(),
             next_account: AtomicU64::new(0),
