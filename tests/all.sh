@@ -8,6 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Tools that only the tests need stay inside target/, so that nothing is left on the machine but Debian's own packages.
 tools="$PWD/target/tools"
 buf_version=1.75.0
+# Version 0.1.0, as it was before the next one began.
+previous=8adbaa8221d68bd96157f3bcdab10fc7b0f9207f
 mkdir -p "$tools"
 passed=0 failed=0 skipped=0
 
@@ -98,6 +100,15 @@ get_postgres() { # the tests start clusters of their own with it
     [ -x "$bin/initdb" ] && export RUNLOG_TEST_PG_BIN="$bin"
 }
 
+get_previous() { # the program of the version before, built once; nothing measures it, so it is not optimized
+    local at="$tools/previous"
+    [ -x "$at/$previous" ] && return
+    rm -rf "$at" && mkdir -p "$at/source" && git archive "$previous" | tar -x -C "$at/source" || return 1
+    CARGO_TARGET_DIR="$at/target" CARGO_PROFILE_DEV_DEBUG=0 cargo build --locked --quiet --bin runlog \
+        --manifest-path "$at/source/Cargo.toml" --config 'profile.dev.package."*".opt-level=0' || return 1
+    mv "$at/target/debug/runlog" "$at/$previous" && rm -rf "$at/source" "$at/target"
+}
+
 quietly() { # COMMAND...: fails where there is any output, which is a complaint
     local said
     said=$("$@" 2>&1) && [ -z "$said" ] || { printf '%s\n' "$said"; return 1; }
@@ -183,6 +194,13 @@ if PATH="$PATH:/usr/sbin" install pgbouncer pgbouncer; then
     export RUNLOG_TEST_PGBOUNCER
 else
     cannot "PostgreSQL behind a pooler" "Debian's pgbouncer is not here and cannot be installed"
+fi
+if ! git cat-file -e "$previous^{commit}" 2>/dev/null; then
+    missing "a replica of the version before" "its commit is not in this copy of the repository"
+elif get_previous; then
+    export RUNLOG_TEST_PREVIOUS="$tools/previous/$previous"
+else
+    cannot "a replica of the version before" "it does not build"
 fi
 step "tests" cargo test --locked --no-fail-fast
 step "benches, each once" cargo test --locked --bench hot

@@ -22,5 +22,6 @@ mod page;
 mod proxy;
 mod reader;
 mod replica;
+mod versions;
 mod world;
 mod writers;

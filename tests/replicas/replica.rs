@@ -1,6 +1,7 @@
 //! A server process.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
@@ -11,6 +12,7 @@ use crate::world::GUARD;
 
 /// A replica: its place stays the same while its process comes and goes.
 pub struct Replica {
+    program: PathBuf,
     store: String,
     more: Vec<String>,
     address: String,
@@ -21,11 +23,17 @@ pub struct Replica {
 impl Replica {
     /// Starts a process on this database.
     pub async fn start(store: &str, more: &[&str]) -> Self {
+        Self::of(Path::new(env!("CARGO_BIN_EXE_runlog")), store, more).await
+    }
+
+    /// Starts a process of this program.
+    pub async fn of(program: &Path, store: &str, more: &[&str]) -> Self {
         let more: Vec<String> = more.iter().map(|arg| (*arg).to_owned()).collect();
-        let (process, address) = spawn(store.to_owned(), "127.0.0.1:0".to_owned(), more.clone()).await;
+        let program = program.to_owned();
+        let (process, address) = spawn(program.clone(), store.to_owned(), "127.0.0.1:0".to_owned(), more.clone()).await;
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         let channel = endpoint.connect_timeout(GUARD / 20).connect_lazy();
-        Self { store: store.to_owned(), more, address, process: Mutex::new(Some(process)), channel }
+        Self { program, store: store.to_owned(), more, address, process: Mutex::new(Some(process)), channel }
     }
 
     /// Kills the process with SIGKILL.
@@ -48,7 +56,8 @@ impl Replica {
 
     /// Starts a process in the place of the one that has ended.
     pub async fn restart(&self) {
-        let (process, _) = spawn(self.store.clone(), self.address.clone(), self.more.clone()).await;
+        let (process, _) =
+            spawn(self.program.clone(), self.store.clone(), self.address.clone(), self.more.clone()).await;
         *self.process.lock().unwrap() = Some(process);
     }
 
@@ -75,7 +84,7 @@ impl Drop for Replica {
 }
 
 /// Returns when it serves, with its address.
-async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, String) {
+async fn spawn(program: PathBuf, store: String, listen: String, more: Vec<String>) -> (Child, String) {
     const ARGS: [&str; 8] = [
         "serve",
         "--log-format=json",
@@ -87,7 +96,7 @@ async fn spawn(store: String, listen: String, more: Vec<String>) -> (Child, Stri
         "--keepalive-interval-ms=2000",
     ];
     let starting = move || {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_runlog"))
+        let mut process = Command::new(program)
             .args(ARGS)
             .args(["--listen", &listen])
             .args(more)

@@ -1,0 +1,61 @@
+//! A replica of the version before beside replicas of this one, as while they are replaced one by one.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use runlog::pb::PublishRequest;
+
+use crate::cluster::Database;
+use crate::replica::Replica;
+use crate::world::{RUNS, World, event};
+
+/// The program of the version before; `None`, with a word about it, where `tests/all.sh` could not build it.
+fn previous() -> Option<PathBuf> {
+    let program = std::env::var_os("RUNLOG_TEST_PREVIOUS").map(PathBuf::from);
+    if program.is_none() {
+        // Past what captures the output of tests that pass.
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: the version before: RUNLOG_TEST_PREVIOUS is not set; tests/all.sh sets it").unwrap();
+    }
+    program
+}
+
+async fn serve_in_vain(program: &Path, store: &str) -> Output {
+    let mut command = Command::new(program);
+    command.args(["serve", "--listen", "127.0.0.1:0"]).env("RUNLOG_STORE", store);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_replica_of_the_version_before_serves_beside_this_one_until_it_is_replaced() {
+    let Some(program) = previous() else { return };
+    let Some(database) = Database::create().await else { return };
+    let store = database.url();
+    let before = Replica::of(&program, &store, &[]).await;
+    for n in 0..40 {
+        let (run_id, events) = (format!("r{}", n % RUNS), vec![event(&format!("before-{n}"))]);
+        before.events().publish(PublishRequest { run_id, events, expected_last_seq: None }).await.unwrap();
+    }
+    // The first replica of this version migrates the schema while the other one serves.
+    let replicas = vec![before, Replica::start(&store, &[]).await, Replica::start(&store, &[]).await];
+    let (world, busy) = World::begin(database, replicas);
+    world.more(300).await;
+    // Repeats are known at each version, whichever stored the event.
+    for (n, replica) in (0..40).flat_map(|n| world.replicas.iter().map(move |replica| (n, replica))) {
+        let (run_id, events) = (format!("r{}", n % RUNS), vec![event(&format!("before-{n}"))]);
+        let again = replica.events().publish(PublishRequest { run_id, events, expected_last_seq: None }).await.unwrap();
+        let again = again.into_inner().events.remove(0);
+        assert_eq!((again.seq, again.duplicate), ((n / RUNS) as u64 + 1, true));
+    }
+    world.replicas[1].kill();
+    world.more(150).await;
+    world.replicas[1].restart().await;
+    world.more(150).await;
+    busy.check(&world).await;
+    // Once it is gone it cannot come back.
+    world.replicas[0].drain().await;
+    let refused = serve_in_vain(&program, &store).await;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("newer"), "{said}");
+}
