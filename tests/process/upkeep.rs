@@ -91,7 +91,7 @@ async fn check_finds_a_sound_store_in_order_and_changes_nothing() {
     assert_eq!(without_index(contents(data.directory())), before);
     // For people, without --json.
     let text = run(NOWHERE, &["check", "--listen", "127.0.0.1:0", file[0], file[1]]).await.succeeds();
-    assert!(text.lines().any(|line| line.starts_with("ok       schema         version 3")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("ok       schema         version 5")), "{text}");
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn check_finds_damage_and_a_clock_that_is_behind() {
     only(&["--data", gap.to_str().unwrap()], "integrity", "failed", &["damaged"]).await;
     // What lies in the sealed part is seen by who reads all.
     let index = copy("index.db");
-    sqlite(&index, "UPDATE store SET sealed_pos = 2").await;
+    sqlite(&index, "UPDATE store SET sealed_pos = 2, checksum = NULL").await;
     only(&["--data", index.to_str().unwrap()], "integrity", "ok", &[]).await;
     only(&["--data", index.to_str().unwrap(), "--deep"], "integrity", "failed", &["0 events of 2"]).await;
     // An event of the year 3000.
@@ -180,7 +180,8 @@ async fn check_and_migrate_know_older_and_newer_files() {
     assert_eq!(pending.code, Some(3), "{pending:?}");
     assert!(
         pending.stdout.contains(
-            "pending  1  log\npending  2  id segments\npending  3  open questions\nschema version 0, 3 is needed"
+            "pending  1  log\npending  2  id segments\npending  3  open questions\npending  4  checksums\n\
+             pending  5  epochs\nschema version 0, 5 is needed"
         ),
         "{pending:?}"
     );
@@ -188,15 +189,16 @@ async fn check_and_migrate_know_older_and_newer_files() {
     let done = run(NOWHERE, &["migrate", file[0], file[1]]).await.succeeds();
     assert_eq!(
         done,
-        "applied  1  log\napplied  2  id segments\napplied  3  open questions\nschema version 0 before, 3 now\n"
+        "applied  1  log\napplied  2  id segments\napplied  3  open questions\napplied  4  checksums\n\
+         applied  5  epochs\nschema version 0 before, 5 now\n"
     );
     for args in [&["migrate", file[0], file[1]][..], &dry] {
-        assert_eq!(run(NOWHERE, args).await.succeeds(), "schema version 3, up to date\n");
+        assert_eq!(run(NOWHERE, args).await.succeeds(), "schema version 5, up to date\n");
     }
     used(&data).await;
     let server = Server::start(&path).await;
     run(NOWHERE, &["migrate", file[0], file[1]]).await.fails(78, &["another runlog process"]);
-    assert_eq!(run(NOWHERE, &dry).await.succeeds(), "schema version 3, up to date\n");
+    assert_eq!(run(NOWHERE, &dry).await.succeeds(), "schema version 5, up to date\n");
     server.terminate().await;
     server.ended().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -236,10 +238,10 @@ async fn a_postgresql_database_is_migrated_and_checked_while_replicas_serve() {
     let told = futures_util::future::join_all(migrations).await;
     let told: Vec<String> = told.into_iter().map(Ran::succeeds).collect();
     assert_eq!(told.iter().filter(|text| text.contains("applied  1")).count(), 1, "{told:?}");
-    assert_eq!(told.iter().filter(|text| text.as_str() == "schema version 3, up to date\n").count(), 3, "{told:?}");
+    assert_eq!(told.iter().filter(|text| text.as_str() == "schema version 5, up to date\n").count(), 3, "{told:?}");
 
     let (one, two) = (Server::on(&url).await, Server::on(&url).await);
-    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 3, up to date\n");
+    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 5, up to date\n");
     client::publish_one(&mut one.events().await, "r", "step", "{}").await;
     client::publish_one(&mut two.events().await, "r", "step", "{}").await;
     only(&store, "integrity", "ok", &["2 events"]).await;

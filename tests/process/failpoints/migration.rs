@@ -11,7 +11,10 @@ use crate::start::CANNOT_START;
 async fn take_back(place: &Place, work: &Work) {
     let options = SqliteConnectOptions::new().filename(place.option()[1]);
     let mut file = SqliteConnection::connect_with(&options).await.unwrap();
-    const FORMER: &str = "DROP TABLE id_segments; DROP TABLE id_blocks; DROP TABLE id_filters;
+    const FORMER: &str = "DROP TABLE id_segments; DROP TABLE id_blocks; DROP TABLE id_filters; DROP TABLE epochs;
+        ALTER TABLE log DROP COLUMN checksum; ALTER TABLE store DROP COLUMN checksum;
+        ALTER TABLE store DROP COLUMN checked_from; ALTER TABLE runs DROP COLUMN checksum;
+        ALTER TABLE runs DROP COLUMN end_checksum; ALTER TABLE run_documents DROP COLUMN checksum;
         DELETE FROM _sqlx_migrations WHERE version > 1;
         CREATE TABLE event_ids (hash INTEGER NOT NULL, run INTEGER NOT NULL, seq INTEGER NOT NULL,
             PRIMARY KEY (hash, run, seq)) STRICT, WITHOUT ROWID";
