@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "the lints know `#[test]` functions only, and cases are called by them"
 )]
 
