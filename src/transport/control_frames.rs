@@ -12,13 +12,16 @@ const MAX_FRAMES: usize = 10_000;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// One more for so many bytes that were sent: a reader says for each piece that it has room again.
-const SENT_BYTES_EACH: usize = 1 << 10;
+const SENT_BYTES_EACH: usize = 256;
 
 /// Length, type, flags and stream of a frame.
 const HEAD_BYTES: usize = 9;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
+
+/// Flag of the last frame of a request, which many clients send without a byte.
+const END_STREAM: u8 = 0x1;
 
 /// The frames of one connection, as its bytes come.
 #[derive(Debug)]
@@ -59,9 +62,9 @@ impl ControlFrames {
             read = &read[taken..];
             if self.filled == HEAD_BYTES {
                 self.filled = 0;
-                let [a, b, c, kind, ..] = self.head;
+                let [a, b, c, kind, flags, ..] = self.head;
                 self.rest = u32::from_be_bytes([0, a, b, c]) as usize;
-                let carries = matches!(kind, DATA | HEADERS) && self.rest > 0;
+                let carries = matches!(kind, DATA | HEADERS) && (self.rest > 0 || flags & END_STREAM != 0);
                 self.frames += usize::from(!carries);
             }
         }
@@ -81,6 +84,12 @@ mod tests {
     fn frame(kind: u8, length: usize) -> Vec<u8> {
         let [_, a, b, c] = u32::try_from(length).unwrap().to_be_bytes();
         [&[a, b, c, kind, 0, 0, 0, 0, 1][..], &vec![7; length]].concat()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_end_with_an_empty_frame_are_no_flood() {
+        let call = [frame(HEADERS, 30), frame(DATA, 300), vec![0, 0, 0, DATA, END_STREAM, 0, 0, 0, 1]].concat();
+        assert!(!ControlFrames::new().are_too_many(&call.repeat(10 * MAX_FRAMES)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::client::{Http2, Sent, reason};
-use crate::harness::{Data, Server, within};
+use crate::harness::{Data, Server, eventually, within};
 use crate::honest::{Honest, SMALL, held};
 
 /// A body of nearly 4 MiB, of which all but the end is sent.
@@ -103,4 +103,31 @@ async fn a_request_that_stands_still_is_refused_by_name_and_an_idle_stream_is_no
     requests.send(runlog::pb::PublishStreamRequest { publish }).await.unwrap();
     let answer = within("an answer", answers.message()).await.unwrap().unwrap();
     assert!(matches!(answer.result, Some(runlog::pb::publish_stream_response::Result::Published(_))), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_on_a_stream_that_is_idle_now_takes_no_room() {
+    use runlog::pb::{self, payload::Variant};
+    let data = Data::new();
+    let server = Server::with(&data.file(), &SMALL).await;
+    let mut events = server.events().await;
+    let (requests, stream) = tokio::sync::mpsc::channel(1);
+    let answers = events.publish_stream(tokio_stream::wrappers::ReceiverStream::new(stream));
+    let mut answers = within("the stream", answers).await.unwrap().into_inner();
+    let mut publish = crate::client::publish("r");
+    let payload = Variant::Json(format!("\"{}\"", "x".repeat(500_000)));
+    publish.events[0].payload = Some(pb::Payload { variant: Some(payload), ..Default::default() });
+    requests.send(pb::PublishStreamRequest { publish: Some(publish) }).await.unwrap();
+    within("an answer", answers.message()).await.unwrap().unwrap();
+    // Calls that begin now are shown together with what the stream holds now.
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        let scope = Some(pb::subscribe_request::Scope::RunId("r".to_owned()));
+        let follow = pb::SubscribeRequest { scope, ..Default::default() };
+        others.push(server.events().await.subscribe(follow).await.unwrap().into_inner());
+    }
+    let calls = "runlog_memory_bytes{part=\"calls\"}";
+    eventually("the calls in the metrics", async || server.metric(calls).await >= 9.0 * 6_144.0).await;
+    assert_eq!(server.metric("runlog_memory_bytes{part=\"receive\"}").await, 0.0);
+    drop((requests, others));
 }

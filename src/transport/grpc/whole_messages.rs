@@ -124,9 +124,13 @@ where
             }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
-                Poll::Pending if self.part.is_empty() => return Poll::Pending,
                 Poll::Pending => {
+                    let is_between = self.part.is_empty();
                     let Some(intake) = &mut self.intake else { return Poll::Pending };
+                    if is_between {
+                        intake.idle();
+                        return Poll::Pending;
+                    }
                     return intake.poll_silence(cx).map(|status| Some(Err(status)));
                 }
             };

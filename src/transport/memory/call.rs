@@ -135,6 +135,13 @@ impl Call {
         received.extend(charges);
     }
 
+    /// A stream of requests has taken what it was given and waits for more.
+    pub(super) fn taken(&self) {
+        if self.answered.load(Relaxed) {
+            lock(&self.received).clear();
+        }
+    }
+
     /// Waits for room for a body that is unpacked into at most so many bytes.
     pub async fn room_to_unpack(&self, max_bytes: usize) -> Result<Charge> {
         let room = Arc::clone(&self.account.shares.receive).charge(BYTES_EACH * max_bytes);

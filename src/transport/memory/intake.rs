@@ -118,6 +118,11 @@ impl Intake {
         }
     }
 
+    /// Nothing has come of the next message: of a stream of requests all before it are taken.
+    pub fn idle(&self) {
+        self.call.taken();
+    }
+
     /// What has come is handed on. What it takes is held until the call is answered, or until the next message of a stream.
     pub fn hand_over(&mut self) {
         self.call.received(std::mem::take(&mut self.charges));
