@@ -122,15 +122,17 @@ where
             if let Some(end) = self.end.take() {
                 return Poll::Ready(Some(end.map(Frame::trailers)));
             }
+            // Whoever asks has taken what came before.
+            if self.part.is_empty()
+                && let Some(intake) = &self.intake
+            {
+                intake.idle();
+            }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     let is_between = self.part.is_empty();
-                    let Some(intake) = &mut self.intake else { return Poll::Pending };
-                    if is_between {
-                        intake.idle();
-                        return Poll::Pending;
-                    }
+                    let Some(intake) = self.intake.as_mut().filter(|_| !is_between) else { return Poll::Pending };
                     return intake.poll_silence(cx).map(|status| Some(Err(status)));
                 }
             };

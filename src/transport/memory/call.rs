@@ -49,20 +49,25 @@ impl Account {
         &self.cut
     }
 
+    /// Collected before anything is done with them: the last holder of a call takes the lock when it drops it.
+    fn open_calls(&self) -> Vec<Arc<Call>> {
+        lock(&self.calls).values().filter_map(Weak::upgrade).collect()
+    }
+
     /// How long nothing has gone out although something is there to be sent, in ticks of the clock; `None`: nothing is.
     pub(super) fn silence(&self) -> Option<u64> {
-        let has_unsent = lock(&self.calls).values().filter_map(Weak::upgrade).any(|call| call.has_unsent());
+        let has_unsent = self.open_calls().iter().any(|call| call.has_unsent());
         has_unsent.then(|| self.clock.now().saturating_sub(self.progress.load(Relaxed)))
     }
 
     /// Whether a call has sent nothing for `silent` ticks, or is not done with one frame after `slow`.
     pub(super) fn has_slow_call(&self, silent: u64, slow: u64) -> bool {
         let now = self.clock.now();
-        let is_slow = |call: Arc<Call>| {
+        let is_slow = |call: &Arc<Call>| {
             let since = |tick: &AtomicU64| now.saturating_sub(tick.load(Relaxed));
             call.has_unsent() && (since(&call.progress) >= silent || since(&call.frame) >= slow)
         };
-        lock(&self.calls).values().filter_map(Weak::upgrade).any(is_slow)
+        self.open_calls().iter().any(is_slow)
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
@@ -142,6 +143,8 @@ impl Memory {
     /// Ends connections that do not go on, and shows in the metrics what is held and what may be, by `limits`. Never ends.
     pub async fn watch(self: Arc<Self>, service: Service, limits: Vec<(&'static str, usize)>) {
         let mut pulse = tokio::time::interval(TICK);
+        // After a pause of the process peers get their time before anybody is judged.
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut logged = None;
         for (part, most) in limits {
             gauge("runlog_memory_limit_bytes", part, most);
