@@ -19,7 +19,7 @@ const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
 /// So many looks in a row that are not answered in time make the server unready.
 const MAX_LATE_LOOKS: u32 = 3;
 
-/// What health tells about: the server as a whole, and each service.
+/// The names that health answers to: the server as a whole, and each service.
 const HEALTH_OF: [&str; 3] = ["", EVENT_SERVICE, RUN_SERVICE];
 
 pub async fn set(health: &HealthReporter, status: ServingStatus) {
@@ -88,7 +88,7 @@ pub async fn follow_store(health: &HealthReporter, service: &Service) {
     }
 }
 
-/// Ends the watches, after what they were told last.
+/// Ends the watches, behind the last status that they got.
 pub async fn forget(mut health: HealthReporter) {
     for service in HEALTH_OF {
         health.clear_service_status(service).await;

@@ -96,8 +96,8 @@ impl ServeOptions {
         })
     }
 
-    /// Calls of one connection at a time: `--max-concurrent-streams`, or what a connection finds room for. A proxy that is
-    /// told so opens another connection.
+    /// Calls of one connection at a time: `--max-concurrent-streams`, or what a connection finds room for. A proxy
+    /// that reads this limit opens another connection.
     #[must_use]
     pub fn streams_in(&self, shares: &MemoryShares) -> u32 {
         let room = shares.calls / CONNECTIONS_AT_LEAST / CALL_BYTES;

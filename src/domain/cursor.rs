@@ -35,7 +35,7 @@ impl Cursor {
             return Ok(Self(0));
         }
         match scope {
-            Scope::Run(_) => Self::parse_seq(text).map_err(|problem| invalid(text, problem)),
+            Scope::Run(_) => Self::parse_in_run(text),
             Scope::Feed => Self::parse_in_feed(text, history),
         }
     }

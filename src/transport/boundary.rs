@@ -84,9 +84,9 @@ where
         let account = request.extensions().get::<Arc<Account>>().unwrap_or_else(|| unreachable!("{SERVED}"));
         let (account, memory) = (Arc::clone(account), Arc::clone(&self.memory));
         let options = Arc::clone(&self.options);
-        let call = memory.call(&account);
+        let (call, reads_a_page) = (memory.call(&account), reads_a_page(&request));
         if let Some(call) = &call
-            && !reads_a_page(&request)
+            && !reads_a_page
         {
             // Nothing to wait for: the usual way.
             let call = Arc::clone(call);
@@ -104,7 +104,7 @@ where
             let Some(call) = call else {
                 return Ok(refused(&request, is_grpc, &overloaded("there are too many calls at a time").into()));
             };
-            if reads_a_page(&request) {
+            if reads_a_page {
                 let Ok(room) = tokio::time::timeout(MAX_WAIT, call.room(options.max_page_bytes)).await else {
                     let no_room = overloaded("answers take all the memory that they may");
                     return Ok(refused(&request, is_grpc, &no_room.into()));

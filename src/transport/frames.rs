@@ -3,10 +3,7 @@
 use crate::domain::{Error, Result};
 use crate::service::subscribe::{Frame, FrameKind, Subscription};
 
-use super::memory::{Call, Charge};
-
-/// What is live is shared by its readers; up to this size a frame of it waits for room when it is sent, not before.
-const SMALL_BYTES: usize = 4 << 10;
+use super::memory::{Call, Charge, SMALL_BYTES};
 
 /// The next frame, with the room that it takes; `None` after the last. What has to be read from the store, and what is copied
 /// for this reader alone, waits for room before. A reader in this process has no call and waits for none.
@@ -21,6 +18,7 @@ pub async fn next(subscription: &mut Subscription, call: Option<&Call>) -> Resul
     let bytes = batches.iter().map(|batch| batch.data.len()).sum();
     match &mut room {
         Some(room) => room.shrink(bytes),
+        // What is live is shared by its readers; a small frame of it waits for room when it is sent, not before.
         None if bytes > SMALL_BYTES => room = Some(room_for(subscription, call, bytes).await?),
         None => {}
     }

@@ -57,7 +57,8 @@ pub struct Follower {
 }
 
 impl Teller {
-    /// Hands a commit over that was made in this generation of the history. Returns when it is told, or at once when others must be read before it.
+    /// Hands over a commit of this generation of the history. Returns when it is announced, or at once when others must be read
+    /// before it.
     pub async fn tell(&mut self, generation: u64, commit: Commit) {
         let first = commit.feed.first().map_or(0, |chunk| chunk.first);
         let last = commit.feed_tip.last;

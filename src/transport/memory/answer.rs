@@ -11,14 +11,12 @@ use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
+use super::SMALL_BYTES;
 use super::budget::Charge;
 use super::call::Call;
 
 /// Largest piece. The connection takes one before it knows of room for it.
 const PIECE_BYTES: usize = 16 << 10;
-
-/// A first frame up to this size belongs to what a call takes by itself: most answers are one small frame.
-const SMALL_BYTES: usize = 4 << 10;
 
 /// See the module.
 pub struct Answer {
@@ -71,7 +69,7 @@ impl Answer {
         Arc::new(Held { call: Arc::clone(&self.call), _charges: charges })
     }
 
-    /// Takes a frame in; `Some` where it may go out as it is.
+    /// Takes a frame in; `Some` where it may go out as it is: a small one that is the first.
     fn take(&mut self, data: Bytes) -> Option<Bytes> {
         let is_first = std::mem::replace(&mut self.is_first, false);
         let mut charges = self.call.prepaid();

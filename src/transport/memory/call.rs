@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
+use super::MAX_WAIT;
 use super::budget::{Charge, Share};
 use super::clock::Clock;
-use super::intake::{BYTES_EACH, MAX_WAIT, no_room_for_requests};
+use super::intake::{BYTES_EACH, no_room_for_requests};
 use crate::domain::Result;
 
 /// A connection: its shares of the budgets, and its calls.
@@ -112,10 +113,7 @@ impl Call {
 
     /// Waits for room for so much of an answer. Nothing is made before.
     pub async fn room(&self, bytes: usize) -> Charge {
-        match self.account.shares.send.try_charge(bytes) {
-            Some(charge) => charge,
-            None => Arc::clone(&self.account.shares.send).charge(bytes).await,
-        }
+        Arc::clone(&self.account.shares.send).charge(bytes).await
     }
 
     /// The room is for what the call sends next.
@@ -131,16 +129,12 @@ impl Call {
         &self.account
     }
 
-    /// Holds what the request took until it is answered; of a stream of requests, only as long as the latest.
+    /// Holds what the request took until it is answered; of a stream of requests, until the next is asked for.
     pub(super) fn received(&self, charges: Vec<Charge>) {
-        let mut received = lock(&self.received);
-        if self.answered.load(Relaxed) {
-            received.clear();
-        }
-        received.extend(charges);
+        lock(&self.received).extend(charges);
     }
 
-    /// A stream of requests has taken what it was given and waits for more.
+    /// A stream of requests has taken what it was given and asks for more.
     pub(super) fn taken(&self) {
         if self.answered.load(Relaxed) {
             lock(&self.received).clear();

@@ -14,20 +14,15 @@ use tonic::body::Body;
 
 use super::budget::Charge;
 use super::call::Call;
+use super::{MAX_WAIT, SMALL_BYTES};
 use crate::domain::Error;
 use crate::transport::status;
 
 /// A byte received takes so many: the text, what is decoded from it, and what is on its way to the store.
 pub(super) const BYTES_EACH: usize = 3;
 
-/// So much belongs to what a call takes by itself: most requests are small.
-const SMALL_BYTES: usize = 4 << 10;
-
 /// From here on room is taken for all that the request declares, so that two halves do not wait for each other.
 pub const PART_BYTES: usize = 64 << 10;
-
-/// How long a request may wait for room.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// How often a request of which nothing comes is looked at, and after what time it is given up if others need its room.
 const LOOK: Duration = Duration::from_secs(1);

@@ -22,7 +22,6 @@ use tonic::body::Body;
 
 pub use budget::Charge;
 pub use call::{Account, Call};
-
 pub use intake::{Intake, PART_BYTES, Received};
 
 use crate::service::Service;
@@ -37,9 +36,14 @@ const MAX_SILENCE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
 /// A reader that has not taken one frame in so long is ended if others need its room.
 const MAX_FRAME_UNDER_PRESSURE: Duration = Duration::from_secs(10);
 
-/// Most calls that wait until others end, and how long they do.
+/// Most calls that wait until others end.
 const MAX_WAITING_CALLS: usize = 1_000;
+
+/// How long a call waits until others end, and a request for room.
 const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// What belongs to a call by itself, of its request, of its answer and of each live frame: most of them are small.
+pub const SMALL_BYTES: usize = 4 << 10;
 
 /// How long nothing more is logged of connections that are cut.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
