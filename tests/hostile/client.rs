@@ -35,6 +35,15 @@ pub fn publish(run_id: &str) -> pb::PublishRequest {
     pb::PublishRequest { run_id: run_id.to_owned(), events: vec![event], ..Default::default() }
 }
 
+/// A publish of so many events, each with a payload of so many bytes.
+pub fn large_publish(run_id: &str, events: usize, payload_bytes: usize) -> pb::PublishRequest {
+    let mut publish = publish(run_id);
+    let payload = pb::payload::Variant::Json(format!("\"{}\"", "x".repeat(payload_bytes)));
+    publish.events[0].payload = Some(pb::Payload { variant: Some(payload), ..Default::default() });
+    publish.events = vec![publish.events[0].clone(); events];
+    publish
+}
+
 /// Sends these bytes and reads until the server closes.
 pub async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut socket = TcpStream::connect(address).await.unwrap();

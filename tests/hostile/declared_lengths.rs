@@ -1,11 +1,10 @@
 //! The head of a gRPC message says how long it will be. What is said costs nothing; what is sent does.
 
 use bytes::Bytes;
-use runlog::pb::{self, payload::Variant};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::client::{Http2, Sent, framed, publish, reason};
+use crate::client::{Http2, Sent, framed, large_publish, publish, reason};
 use crate::harness::{Data, Server};
 
 const CONNECTIONS: usize = 5;
@@ -51,10 +50,7 @@ async fn a_message_in_pieces_is_read_and_one_that_declares_too_much_is_refused_b
     let status = client.call("/runlog.v1.EventService/Publish", &[], Sent::whole(cut)).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "MALFORMED_REQUEST"), "{status}");
     // Many frames, and more than one window.
-    let mut large = publish("r");
-    let payload = Variant::Json(format!("\"{}\"", "x".repeat(1_000_000)));
-    large.events[0].payload = Some(pb::Payload { variant: Some(payload), ..Default::default() });
-    large.events = vec![large.events[0].clone(); 3];
+    let large = large_publish("r", 3, 1_000_000);
     let status = client.call("/runlog.v1.EventService/Publish", &[], Sent::whole(framed(&large))).await;
     assert_eq!(status.code(), Code::Ok, "{status}");
 }

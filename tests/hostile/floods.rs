@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::harness::{Data, Server, within};
-use crate::honest::{Honest, SMALL, held};
+use crate::honest::{SMALL, beside};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -46,36 +46,38 @@ fn headers() -> Vec<u8> {
 async fn are_cut(attack: &str, frames: impl Fn(u32) -> Vec<u8> + Send + Sync + Clone + 'static) {
     let data = Data::new();
     let server = Server::with(&data.file(), &SMALL).await;
-    let mut honest = Honest::begin(&server, "honest").await;
-    let alone = honest.p99(200).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..4 {
-        let mut socket = TcpStream::connect(server.address).await.unwrap();
-        let frames = frames.clone();
-        tasks.spawn(async move {
-            socket.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
-            let (mut read, mut write) = socket.into_split();
-            let sends = async {
-                // Streams do not begin twice, so that what is sent again is refused at the latest.
-                for part in (0..PARTS).cycle() {
-                    let part: Vec<u8> = (0..PART).flat_map(|n| frames(1 + 2 * (PART * part + n))).collect();
-                    if write.write_all(&part).await.is_err() {
-                        return;
+    let begin = async || {
+        let mut tasks = JoinSet::new();
+        for _ in 0..4 {
+            let mut socket = TcpStream::connect(server.address).await.unwrap();
+            let frames = frames.clone();
+            tasks.spawn(async move {
+                socket.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+                let (mut read, mut write) = socket.into_split();
+                let sends = async {
+                    // Streams do not begin twice, so that what is sent again is refused at the latest.
+                    for part in (0..PARTS).cycle() {
+                        let part: Vec<u8> = (0..PART).flat_map(|n| frames(1 + 2 * (PART * part + n))).collect();
+                        if write.write_all(&part).await.is_err() {
+                            return;
+                        }
                     }
-                }
-            };
-            let reads = async {
-                let mut buffer = vec![0; 64 << 10];
-                while read.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {}
-            };
-            tokio::join!(sends, reads);
-        });
-    }
-    let beside = honest.p99(200).await;
-    while let Some(ended) = within("the end of the flood", tasks.join_next()).await {
-        ended.unwrap();
-    }
-    held(&server, attack, alone, beside);
+                };
+                let reads = async {
+                    let mut buffer = vec![0; 64 << 10];
+                    while read.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {}
+                };
+                tokio::join!(sends, reads);
+            });
+        }
+        tasks
+    };
+    let end = async |mut tasks: JoinSet<()>| {
+        while let Some(ended) = within("the end of the flood", tasks.join_next()).await {
+            ended.unwrap();
+        }
+    };
+    beside(&server, attack, begin, end).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

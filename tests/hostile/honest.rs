@@ -3,27 +3,31 @@
 use std::time::Duration;
 
 use runlog::pb::event_service_client::EventServiceClient;
-use runlog::pb::{self, payload::Variant, subscribe_response::Frame};
+use runlog::pb::{self, subscribe_response::Frame};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
+use crate::client::large_publish;
 use crate::harness::{Server, within};
 
 /// What the server may take, and what the program itself takes beside it.
-pub const MEMORY_BYTES: u64 = 256 << 20;
+const MEMORY_BYTES: u64 = 256 << 20;
 const PROGRAM_BYTES: u64 = 64 << 20;
 
 /// Options of a server that has little memory.
 pub const SMALL: [&str; 6] =
     ["--max-memory-bytes", "268435456", "--publish-queue-bytes", "33554432", "--read-ahead-bytes", "33554432"];
 
+/// An event of the honest publisher.
+const PAYLOAD_BYTES: usize = 200;
+
 /// Time from one publish to the next.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// See the module. Ends with an error as soon as a call of theirs fails.
-pub struct Honest {
+struct Honest {
     /// From the publish to the event at the subscriber.
     delivered: mpsc::UnboundedReceiver<Duration>,
     tasks: Vec<JoinHandle<()>>,
@@ -31,7 +35,7 @@ pub struct Honest {
 
 impl Honest {
     /// Each has a connection.
-    pub async fn begin(server: &Server, run_id: &str) -> Self {
+    async fn begin(server: &Server, run_id: &str) -> Self {
         let (times, delivered) = mpsc::unbounded_channel();
         let (published, expected) = mpsc::unbounded_channel();
         let mut publisher = server.events().await;
@@ -53,7 +57,7 @@ impl Honest {
     }
 
     /// The 99th percentile of the next so many events, from the publish to the subscriber.
-    pub async fn p99(&mut self, events: usize) -> Duration {
+    async fn p99(&mut self, events: usize) -> Duration {
         while self.delivered.try_recv().is_ok() {}
         let mut times = Vec::new();
         while times.len() < events {
@@ -72,10 +76,7 @@ impl Drop for Honest {
 }
 
 async fn publish(client: &mut EventServiceClient<Channel>, run_id: &str) -> u64 {
-    let payload = Variant::Json(format!("\"{}\"", "x".repeat(200)));
-    let payload = Some(pb::Payload { variant: Some(payload), ..Default::default() });
-    let event = pb::NewEvent { r#type: "step".to_owned(), payload, ..Default::default() };
-    let request = pb::PublishRequest { run_id: run_id.to_owned(), events: vec![event], ..Default::default() };
+    let request = large_publish(run_id, 1, PAYLOAD_BYTES);
     let answer = within("an answer to the honest publisher", client.publish(request)).await;
     answer.expect("no publish of an honest client fails").into_inner().events[0].seq
 }
@@ -104,9 +105,14 @@ async fn follow(
     }
 }
 
-/// The server stayed under its bound. That no call of honest clients failed is seen by [`Honest::p99`]; how long they took
-/// is printed and not judged, since a machine that does other work as well would fail it.
-pub fn held(server: &Server, attack: &str, alone: Duration, beside: Duration) {
+/// What honest clients see of an attack, from `begin` to `end`: no call of theirs fails, see [`Honest::p99`], and the server stays
+/// under its bound. How long they took is printed and not judged, since a machine that does other work as well would fail it.
+pub async fn beside<T>(server: &Server, attack: &str, begin: impl AsyncFnOnce() -> T, end: impl AsyncFnOnce(T)) {
+    let mut honest = Honest::begin(server, "honest").await;
+    let alone = honest.p99(200).await;
+    let begun = begin().await;
+    let beside = honest.p99(400).await;
+    end(begun).await;
     let peak = server.peak_memory_bytes();
     println!("{attack}: peak {} MiB, p99 {beside:?} (alone {alone:?})", peak >> 20);
     assert!(peak <= MEMORY_BYTES + PROGRAM_BYTES, "{attack}: {} MiB", peak >> 20);

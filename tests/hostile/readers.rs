@@ -8,14 +8,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use runlog::pb::{self, payload::Variant};
+use runlog::pb;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::client::framed;
+use crate::client::{framed, large_publish};
 use crate::harness::{Data, Server, eventually, within};
-use crate::honest::{Honest, SMALL, held};
+use crate::honest::{SMALL, beside};
 
 /// Events of the run that is read, each of this size.
 const EVENTS: usize = 40;
@@ -28,11 +28,7 @@ async fn with_a_large_run(options: &[&str]) -> (Data, Server) {
     let server = Server::with(&data.file(), &[&SMALL[..], options].concat()).await;
     let mut client = server.events().await;
     for _ in 0..EVENTS / 20 {
-        let payload = Variant::Json(format!("\"{}\"", "x".repeat(PAYLOAD_BYTES)));
-        let payload = Some(pb::Payload { variant: Some(payload), ..Default::default() });
-        let event = pb::NewEvent { r#type: "step".to_owned(), payload, ..Default::default() };
-        let request = pb::PublishRequest { run_id: LARGE.to_owned(), events: vec![event; 20], ..Default::default() };
-        client.publish(request).await.unwrap();
+        client.publish(large_publish(LARGE, 20, PAYLOAD_BYTES)).await.unwrap();
     }
     (data, server)
 }
@@ -110,37 +106,24 @@ fn subscribe() -> pb::SubscribeRequest {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_lists_that_are_never_read_leave_memory_and_honest_clients_alone() {
     let (_data, server) = with_a_large_run(&[]).await;
-    let mut honest = Honest::begin(&server, "honest").await;
-    let alone = honest.p99(200).await;
-    let attack = stalled(&server, 1, 1_000, 0, "/runlog.v1.EventService/ListEvents", &list()).await;
-    let beside = honest.p99(400).await;
-    held(&server, "1,000 lists with a window of 0", alone, beside);
-    drop(attack);
+    let attack = async || stalled(&server, 1, 1_000, 0, "/runlog.v1.EventService/ListEvents", &list()).await;
+    beside(&server, "1,000 lists with a window of 0", attack, async |attack| drop(attack)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_thousand_subscribers_who_never_read_leave_memory_and_honest_clients_alone() {
     let (_data, server) = with_a_large_run(&[]).await;
-    let mut honest = Honest::begin(&server, "honest").await;
-    let alone = honest.p99(200).await;
-    let attack = stalled(&server, 50, 100, 1, "/runlog.v1.EventService/Subscribe", &subscribe()).await;
-    let beside = honest.p99(400).await;
-    held(&server, "5,000 subscribers who never read", alone, beside);
-    drop(attack);
+    let attack = async || stalled(&server, 50, 100, 1, "/runlog.v1.EventService/Subscribe", &subscribe()).await;
+    beside(&server, "5,000 subscribers who never read", attack, async |attack| drop(attack)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_sockets_that_never_read_leave_memory_and_honest_clients_alone() {
     let (_data, server) = with_a_large_run(&[]).await;
-    let mut honest = Honest::begin(&server, "honest").await;
-    let alone = honest.p99(200).await;
     let list = format!("GET /api/structure-runs/{LARGE}/events?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let lists = deaf(&server, 500, &list).await;
     let stream = format!("GET /v1/runs/{LARGE}/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let streams = deaf(&server, 500, &stream).await;
-    let beside = honest.p99(400).await;
-    held(&server, "500 lists and 500 event streams that are never read", alone, beside);
-    drop((lists, streams));
+    let attack = async || (deaf(&server, 500, &list).await, deaf(&server, 500, &stream).await);
+    beside(&server, "500 lists and 500 event streams that are never read", attack, async |sockets| drop(sockets)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::{Code, Status};
 
-use crate::client::{Http2, Sent, reason};
+use crate::client::{Http2, Sent, large_publish, reason};
 use crate::harness::{Data, Server, eventually, within};
-use crate::honest::{Honest, SMALL, held};
+use crate::honest::{SMALL, beside};
 
 /// A body of nearly 4 MiB, of which all but the end is sent.
 fn unfinished() -> Vec<u8> {
@@ -24,55 +24,50 @@ fn unfinished() -> Vec<u8> {
 async fn bodies_that_stop_before_their_end_leave_memory_and_honest_clients_alone() {
     let data = Data::new();
     let server = Server::with(&data.file(), &SMALL).await;
-    let mut honest = Honest::begin(&server, "honest").await;
-    let alone = honest.p99(200).await;
-    let mut attack = JoinSet::new();
-    for _ in 0..250 {
-        let address = server.address;
-        attack.spawn(async move {
-            let mut socket = TcpStream::connect(address).await.unwrap();
-            if socket.write_all(&unfinished()).await.is_ok() {
-                std::future::pending::<()>().await;
-            }
-        });
-    }
-    let beside = honest.p99(400).await;
-    held(&server, "250 bodies of 4 MiB that stop before their end", alone, beside);
-    drop(attack);
+    let attack = async || {
+        let mut bodies = JoinSet::new();
+        for _ in 0..250 {
+            let address = server.address;
+            bodies.spawn(async move {
+                let mut socket = TcpStream::connect(address).await.unwrap();
+                if socket.write_all(&unfinished()).await.is_ok() {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+        bodies
+    };
+    beside(&server, "250 bodies of 4 MiB that stop before their end", attack, async |bodies| drop(bodies)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_large_publishes_than_there_is_memory_for_are_stored_or_refused_by_name() {
     let data = Data::new();
     let server = Server::with(&data.file(), &SMALL).await;
-    let mut honest = Honest::begin(&server, "honest").await;
-    let alone = honest.p99(200).await;
-    let mut attack = JoinSet::new();
-    for number in 0..320 {
-        let mut client = server.events().await;
-        attack.spawn(async move {
-            use runlog::pb::{self, payload::Variant};
-            let payload = Variant::Json(format!("\"{}\"", "x".repeat(1_000_000)));
-            let payload = Some(pb::Payload { variant: Some(payload), ..Default::default() });
-            let event = pb::NewEvent { r#type: "step".to_owned(), payload, ..Default::default() };
+    let attack = async || {
+        let mut publishes = JoinSet::new();
+        for number in 0..320 {
+            let mut client = server.events().await;
             let run_id = format!("large-{number}");
-            client.publish(pb::PublishRequest { run_id, events: vec![event; 4], ..Default::default() }).await.map(drop)
-        });
-    }
-    let beside = honest.p99(400).await;
-    let mut stored = 0;
-    while let Some(answer) = within("an answer", attack.join_next()).await {
-        match answer.unwrap() {
-            Ok(()) => stored += 1,
-            Err(status) => assert!(
-                matches!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "OVERLOADED")),
-                "{status:?}"
-            ),
+            publishes.spawn(async move { client.publish(large_publish(&run_id, 4, 1_000_000)).await.map(drop) });
         }
-    }
-    println!("{stored} of 320 publishes of 4 MB were stored");
-    held(&server, "320 publishes of 4 MB", alone, beside);
-    assert!(stored > 0);
+        publishes
+    };
+    let are_answered = async |mut publishes: JoinSet<Result<(), Status>>| {
+        let mut stored = 0;
+        while let Some(answer) = within("an answer", publishes.join_next()).await {
+            match answer.unwrap() {
+                Ok(()) => stored += 1,
+                Err(status) => assert!(
+                    matches!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "OVERLOADED")),
+                    "{status:?}"
+                ),
+            }
+        }
+        println!("{stored} of 320 publishes of 4 MB were stored");
+        assert!(stored > 0);
+    };
+    beside(&server, "320 publishes of 4 MB", attack, are_answered).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,16 +102,14 @@ async fn a_request_that_stands_still_is_refused_by_name_and_an_idle_stream_is_no
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_on_a_stream_that_is_idle_now_takes_no_room() {
-    use runlog::pb::{self, payload::Variant};
+    use runlog::pb;
     let data = Data::new();
     let server = Server::with(&data.file(), &SMALL).await;
     let mut events = server.events().await;
     let (requests, stream) = tokio::sync::mpsc::channel(1);
     let answers = events.publish_stream(tokio_stream::wrappers::ReceiverStream::new(stream));
     let mut answers = within("the stream", answers).await.unwrap().into_inner();
-    let mut publish = crate::client::publish("r");
-    let payload = Variant::Json(format!("\"{}\"", "x".repeat(500_000)));
-    publish.events[0].payload = Some(pb::Payload { variant: Some(payload), ..Default::default() });
+    let publish = large_publish("r", 1, 500_000);
     requests.send(pb::PublishStreamRequest { publish: Some(publish) }).await.unwrap();
     within("an answer", answers.message()).await.unwrap().unwrap();
     // Calls that begin now are shown together with what the stream holds now.
