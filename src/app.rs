@@ -1,5 +1,6 @@
 //! The composition root: opens the store, wires the parts, binds the address, serves, drains.
 
+mod admin;
 mod health;
 mod scrub;
 mod upkeep;
@@ -36,7 +37,7 @@ use crate::transport::boundary::{Boundary, BoundaryOptions};
 use crate::transport::connections::{self, MaxConnections};
 use crate::transport::grpc::{Dispatch, EventHandler, RunHandler, WireErrors};
 use crate::transport::memory::{Memory, MemoryOptions};
-use crate::transport::rest::{self, Gateway, GatewayOptions};
+use crate::transport::rest::{self, Gateway, GatewayOptions, Offer};
 use crate::transport::{measures, status};
 
 pub use upkeep::{Local, check, importer, migrate, schema};
@@ -66,8 +67,10 @@ pub enum StartError {
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}: {cause}; choose another with --listen")]
+    #[error("cannot listen on {address}: {cause}; choose another with {option}")]
     Bind {
+        /// The option that says so.
+        option: &'static str,
         /// The address asked for.
         address: SocketAddr,
         /// What the system said.
@@ -88,6 +91,7 @@ pub enum StartError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    admin: Option<TcpListener>,
     store: SharedStore,
     service: Service,
     draining: CancellationToken,
@@ -101,13 +105,16 @@ impl Server {
         options.validate()?;
         let memory_shares = options.memory_shares()?;
         let hub = Arc::new(Hub::new(window_limits(options, &memory_shares)));
-        let bind_error = |cause| StartError::Bind { address: options.listen, cause };
-        let listener = TcpListener::bind(options.listen).await.map_err(bind_error)?;
-        let address = listener.local_addr().map_err(bind_error)?;
+        let (listener, address) = bind("--listen", options.listen).await?;
+        let admin = match options.admin_listen {
+            Some(address) => Some(bind("--admin-listen", address).await?.0),
+            None => None,
+        };
         let store = open_store(options, hub.clone()).await?;
         let draining = CancellationToken::new();
         let service = Service::new(store.clone(), hub, service_options(options), draining.clone());
-        Ok(Self { listener, address, store, service, draining, options: options.clone(), memory_shares })
+        let options = options.clone();
+        Ok(Self { listener, address, admin, store, service, draining, options, memory_shares })
     }
 
     /// The bound address, with the port that was chosen.
@@ -116,21 +123,29 @@ impl Server {
         self.address
     }
 
+    /// The bound address of the listener for those who run the server, if it has one.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+
     /// Serves until `shutdown`, then drains: health says NOT_SERVING, subscriptions end with UNAVAILABLE and a cursor to
     /// resume from, publishes under way finish. What is not done by the drain timeout is cut. Returns when the store is
     /// closed; every acknowledged event is in it.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartError> {
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StartError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health::set(&health, ServingStatus::Serving).await;
-        let routes = self.routes(health_service);
+        let offer = if self.admin.is_some() { Offer::Events } else { Offer::All };
+        let routes = self.routes(health_service.clone(), offer);
         let upkeep = tokio::spawn(measures::upkeep());
         let memory = Memory::new(memory_options(&self.options, &self.memory_shares));
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
         let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.scrub_bytes_per_second));
+        let admin = self.admin.take().map(|listener| self.serve_admin(listener, health_service, Arc::clone(&memory)));
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = transport(&self.options, &self.memory_shares)
-            .layer(Boundary::layer(self.boundary(), Arc::clone(&memory)))
+            .layer(Boundary::layer(self.boundary(self.address), Arc::clone(&memory)))
             .layer(events)
             .add_routes(routes)
             .serve_with_incoming_shutdown(
@@ -183,6 +198,9 @@ impl Server {
         };
         scrub.abort();
         self.store.close().await;
+        if let Some(admin) = admin {
+            admin.end().await;
+        }
         upkeep.abort();
         watchdog.abort();
         watch.abort();
@@ -198,9 +216,10 @@ impl Server {
         if has_defect { Err(StartError::StoreDefect) } else { Ok(()) }
     }
 
-    fn boundary(&self) -> BoundaryOptions {
+    /// Of a listener at this address.
+    fn boundary(&self, address: SocketAddr) -> BoundaryOptions {
         BoundaryOptions {
-            is_loopback: self.address.ip().to_canonical().is_loopback(),
+            is_loopback: address.ip().to_canonical().is_loopback(),
             allowed_hosts: self.options.allowed_hosts.clone(),
             allowed_origins: self.options.cors_origins.clone(),
             grpc_services: GRPC_SERVICES.to_vec(),
@@ -217,23 +236,28 @@ impl Server {
     }
 
     /// The rest of gRPC, and the JSON gateway, on the same port.
-    fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>) -> Routes {
-        let grpc = self.grpc(health).into_axum_router().reset_fallback();
+    fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
+        let grpc = self.grpc(health, offer).into_axum_router().reset_fallback();
         let grpc = grpc.layer(WireErrors::layer(self.options.request_timeout()));
         let gateway = Gateway::new(self.service.clone(), gateway_options(&self.options), measures::recorder());
-        Routes::from(grpc.merge(rest::router(gateway)).fallback(nobody))
+        Routes::from(grpc.merge(rest::router(gateway, offer)).fallback(nobody))
     }
 
-    fn grpc(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>) -> Routes {
-        let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
+    fn grpc(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
         const DECODES: &str = "our own descriptors decode";
         let max = self.max_message_bytes();
-        let v1 = reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}"));
-        let v1alpha = reflection().build_v1alpha().unwrap_or_else(|_| unreachable!("{DECODES}"));
-        Routes::new(health.max_decoding_message_size(max))
-            .add_service(runs.max_decoding_message_size(max))
-            .add_service(v1.max_decoding_message_size(max))
-            .add_service(v1alpha.max_decoding_message_size(max))
+        let mut routes = Routes::new(health.max_decoding_message_size(max));
+        if offer != Offer::Operation {
+            let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
+            routes = routes.add_service(runs.max_decoding_message_size(max));
+        }
+        if offer != Offer::Events {
+            let v1 = reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}"));
+            let v1alpha = reflection().build_v1alpha().unwrap_or_else(|_| unreachable!("{DECODES}"));
+            routes = routes.add_service(v1.max_decoding_message_size(max));
+            routes = routes.add_service(v1alpha.max_decoding_message_size(max));
+        }
+        routes
     }
 
     /// A little above the bound, so that one payload of exactly that size fits with what is around it.
@@ -249,6 +273,13 @@ async fn nobody(request: Request<Body>) -> Response {
         return status::from_wire(Status::unimplemented(request.uri().path())).into_http();
     }
     rest::not_found(request.uri().clone()).await
+}
+
+async fn bind(option: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |cause| StartError::Bind { option, address, cause };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

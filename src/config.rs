@@ -65,6 +65,10 @@ pub struct ServeOptions {
     /// Address and port to listen on; port 0 takes a free one, which the log tells.
     #[arg(long, env = "RUNLOG_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
+    /// Address and port of a listener of its own for those who run the server: `/metrics`, `/openapi.json`, gRPC reflection and
+    /// health, and no events. `--listen` then serves health and events only.
+    #[arg(long, env = "RUNLOG_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<SocketAddr>,
     /// Where everything is kept.
     #[command(flatten)]
     pub store: StoreOptions,
@@ -260,8 +264,8 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_MAX_CONNECTIONS", help_heading = "Connections", default_value = "20000",
           value_parser = within(1..=1_000_000))]
     pub max_connections: usize,
-    /// Most connections of one address at a time (1 to 1,000,000); more are closed. Where it is
-    /// not given: half of --max-connections. Behind a proxy from whose address all come give as many as those.
+    /// Most connections of one address at a time (1 to 1,000,000), of IPv6 of one network of 64 bits; more are closed. Where it
+    /// is not given: half of --max-connections. Behind a proxy from whose address all come give as many as those.
     #[arg(long, env = "RUNLOG_MAX_CONNECTIONS_PER_ADDRESS", help_heading = "Connections", value_name = "CONNECTIONS",
           value_parser = within(1..=1_000_000))]
     pub max_connections_per_address: Option<usize>,
@@ -422,7 +426,8 @@ fn within_ms(range: RangeInclusive<u64>) -> RangedU64ValueParser<u64> {
 mod tests {
     use super::*;
 
-    const NO_DEFAULT: [&str; 6] = [
+    const NO_DEFAULT: [&str; 7] = [
+        "admin-listen",
         "insecure-no-auth",
         "allowed-hosts",
         "cors-origins",

@@ -50,9 +50,11 @@ pub async fn follow_store(health: &HealthReporter, service: &Service) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut lost = pin!(service.store_lost());
     let (mut was_ready, mut late) = (true, 0);
+    metrics::gauge!("runlog_ready").set(1.0);
     loop {
         tokio::select! {
             error = &mut lost => {
+                metrics::gauge!("runlog_ready").set(0.0);
                 set(health, ServingStatus::NotServing).await;
                 if matches!(error, Error::StoreLost { .. }) {
                     // Whoever looks after the files finds the server, and what it has to say.
@@ -81,6 +83,7 @@ pub async fn follow_store(health: &HealthReporter, service: &Service) {
                     _ => continue,
                 }
                 was_ready = problem.is_none();
+                metrics::gauge!("runlog_ready").set(if was_ready { 1.0 } else { 0.0 });
                 let status = if was_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
                 set(health, status).await;
             }

@@ -97,11 +97,12 @@ impl ServeOptions {
     }
 
     /// Calls of one connection at a time: `--max-concurrent-streams`, or what a connection finds room for. A proxy
-    /// that reads this limit opens another connection.
+    /// that reads this limit opens another connection. A few fewer than there is room for: a client begins the next call when it
+    /// has the end of an answer, and that call may not be over here.
     #[must_use]
     pub fn streams_in(&self, shares: &MemoryShares) -> u32 {
         let room = shares.calls / CONNECTIONS_AT_LEAST / CALL_BYTES;
-        self.max_concurrent_streams.min(u32::try_from(room).unwrap_or(u32::MAX))
+        self.max_concurrent_streams.min(u32::try_from(room - room / 8).unwrap_or(u32::MAX))
     }
 
     /// Connections at a time: `--max-connections`, or what the memory allows.

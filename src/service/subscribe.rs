@@ -11,7 +11,7 @@ use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
 use super::list::{ListEvents, MAX_SCANNED_EVENTS};
 use super::{Service, epochs};
 
-pub use subscription::{Frame, FrameKind, Subscription};
+pub use subscription::{Frame, FrameKind, Step, Subscription};
 
 /// Events in one frame when the reader does not say.
 const DEFAULT_BATCH: usize = 100;

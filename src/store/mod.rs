@@ -12,6 +12,7 @@ macro_rules! failpoint {
 mod checksum;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
+mod failures;
 mod history;
 mod ids;
 mod import;

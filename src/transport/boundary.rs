@@ -23,7 +23,7 @@ use tower::{Layer, Service};
 
 use super::grpc::WholeMessages;
 use super::memory::{Account, Call, Memory};
-use super::rest::{Problem, refuse};
+use super::rest::{Problem, is_packed, refuse};
 use super::status::DOMAIN;
 use crate::domain::Error;
 
@@ -84,7 +84,9 @@ where
         let account = request.extensions().get::<Arc<Account>>().unwrap_or_else(|| unreachable!("{SERVED}"));
         let (account, memory) = (Arc::clone(account), Arc::clone(&self.memory));
         let options = Arc::clone(&self.options);
-        let (call, reads_a_page) = (memory.call(&account), reads_a_page(&request));
+        let is_probe = is_probe(request.uri().path());
+        let call = memory.call(&account).or_else(|| if is_probe { memory.probe(&account) } else { None });
+        let reads_a_page = !is_probe && reads_a_page(&request);
         if let Some(call) = &call
             && !reads_a_page
         {
@@ -105,7 +107,8 @@ where
                 return Ok(refused(&request, is_grpc, &overloaded("there are too many calls at a time").into()));
             };
             if reads_a_page {
-                let Ok(room) = tokio::time::timeout(MAX_WAIT, call.room(options.max_page_bytes)).await else {
+                let Ok(room) = tokio::time::timeout(MAX_WAIT, call.room_for_a_page(options.max_page_bytes)).await
+                else {
                     let no_room = overloaded("answers take all the memory that they may");
                     return Ok(refused(&request, is_grpc, &no_room.into()));
                 };
@@ -127,9 +130,10 @@ fn counted(
 ) -> Request<Body> {
     let max_bytes = options.max_message_bytes;
     request.extensions_mut().insert(Arc::clone(call));
+    let is_packed = is_packed(request.headers());
     request.map(|body| match is_grpc {
         true => Body::new(WholeMessages::counted(body, max_bytes, memory.intake(call))),
-        false => memory.received(body, call, max_bytes),
+        false => memory.received(body, call, max_bytes, is_packed),
     })
 }
 
@@ -143,12 +147,26 @@ fn overloaded(what: &'static str) -> Error {
     Error::Overloaded { what, retry_after: RETRY }
 }
 
-/// Whether the answer may be a page of events or runs, which is made at once. Streams ask for the room of each frame.
+/// Whether the answer may be a page of events or runs, or a run with a long output, which is made at once. Streams ask for the
+/// room of each frame.
 fn reads_a_page(request: &Request<Body>) -> bool {
     let path = request.uri().path();
-    let is_list = path.ends_with("/ListEvents") || path.ends_with("/ListRuns");
-    let is_probe = path.starts_with("/health/") || path == "/metrics";
-    is_list || (request.method() == Method::GET && !is_probe && !path.ends_with("/stream"))
+    match *request.method() {
+        Method::GET | Method::HEAD => !is_event_stream(path),
+        Method::POST => ["/ListEvents", "/ListRuns", "/GetRun", "/cancel"].iter().any(|method| path.ends_with(method)),
+        _ => false,
+    }
+}
+
+fn is_event_stream(path: &str) -> bool {
+    let mut from_the_end = path.rsplit('/');
+    let last = [(); 4].map(|()| from_the_end.next());
+    matches!(last, [Some("stream"), Some("events"), Some(_), Some("runs" | "structure-runs")])
+}
+
+/// What watches the server asks when it is busy as well. Its answers are small.
+fn is_probe(path: &str) -> bool {
+    path.starts_with("/health/") || path == "/metrics" || path == "/grpc.health.v1.Health/Check"
 }
 
 fn refused(request: &Request<Body>, is_grpc: bool, problem: &Problem) -> Response<Body> {
@@ -329,6 +347,35 @@ mod tests {
             ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::]", "0.0.0.0", ""]
         {
             assert!(!is_loopback_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_may_answer_with_a_page_or_a_long_run_waits_for_room_and_nothing_else_does() {
+        let reads = |method: Method, path: &str| {
+            reads_a_page(&Request::builder().method(method).uri(path).body(Body::empty()).unwrap())
+        };
+        for (method, path) in [
+            (Method::POST, "/runlog.v1.EventService/ListEvents"),
+            (Method::POST, "/runlog.v1.RunService/ListRuns"),
+            (Method::POST, "/runlog.v1.RunService/GetRun"),
+            (Method::POST, "/api/structure-runs/r/cancel"),
+            (Method::POST, "/v1/runs/r/cancel"),
+            (Method::GET, "/v1/runs/stream"),
+            (Method::GET, "/api/events/stream"),
+            (Method::HEAD, "/v1/runs"),
+        ] {
+            assert!(reads(method, path), "{path}");
+        }
+        for (method, path) in [
+            (Method::POST, "/runlog.v1.EventService/Publish"),
+            (Method::POST, "/runlog.v1.EventService/Subscribe"),
+            (Method::POST, "/api/ingest"),
+            (Method::GET, "/v1/runs/r/events/stream"),
+            (Method::GET, "/api/runs/events/events/stream"),
+            (Method::GET, "/api/structure-runs/r/events/stream"),
+        ] {
+            assert!(!reads(method, path), "{path}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -126,7 +126,7 @@ pub fn accept(
             let of_all = Arc::clone(&places.of_all).acquire_owned().await.ok()?;
             match listener.accept().await {
                 Ok((socket, peer)) => {
-                    let Some(place) = places.take(of_all, peer.ip().to_canonical()) else { continue };
+                    let Some(place) = places.take(of_all, client_address(peer.ip())) else { continue };
                     // Answers are small and waited for.
                     let _ = socket.set_nodelay(true);
                     bound_send_buffer(&socket);
@@ -144,6 +144,14 @@ pub fn accept(
             }
         }
     })
+}
+
+/// What counts as one address: of IPv6 the network, since who has one address of it has all.
+fn client_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 /// Bounds what the kernel keeps of bytes that are not on their way yet; what is on its way follows the peer's window.
@@ -330,6 +338,16 @@ mod tests {
                 Err(_) => assert!(!is_given_up, "{said:?}"),
             }
         }
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_count_as_one() {
+        let client = |address: &str| client_address(address.parse().unwrap()).to_string();
+        assert_eq!(client("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(client("2001:db8:1:2::1"), client("2001:db8:1:2:ffff::"));
+        assert_ne!(client("2001:db8:1:3::1"), client("2001:db8:1:2::1"));
+        assert_eq!(client("192.0.2.1"), "192.0.2.1");
+        assert_eq!(client("::ffff:192.0.2.1"), "192.0.2.1");
     }
 
     #[tokio::test]

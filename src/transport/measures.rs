@@ -78,6 +78,11 @@ fn describe() {
         "runlog_cut_connections_total",
         "Connections that were cut: no_progress (--stall-timeout-ms), memory (others need what it holds), flood (of control frames)"
     );
+    metrics::describe_gauge!("runlog_ready", "1 while the server is ready, as /health/ready says, else 0");
+    metrics::describe_counter!(
+        "runlog_store_errors_total",
+        "Errors of the store that callers were answered, by reason"
+    );
     metrics::describe_counter!("runlog_published_events_total", "Events that were stored");
     metrics::describe_gauge!("runlog_subscriptions", "Open subscriptions");
     metrics::describe_histogram!("runlog_commit_events", Unit::Count, "Events in one commit");
@@ -88,6 +93,20 @@ fn describe() {
     );
     metrics::describe_counter!("runlog_scrubbed_rows_total", "Rows of the log that the scrub has read");
     metrics::describe_gauge!("runlog_scrub_damaged_rows", "Damaged rows that the scrub found since its pass began");
+    metrics::describe_gauge!(
+        "runlog_postgres_unannounced_events",
+        "Events of the feed that this replica has not told its subscribers yet, as of the last poll"
+    );
+    metrics::describe_gauge!(
+        "runlog_sqlite_file_bytes",
+        Unit::Bytes,
+        "Length of a file of the store: database or wal (its write-ahead log)"
+    );
+    metrics::describe_gauge!(
+        "runlog_sqlite_disk_free_bytes",
+        Unit::Bytes,
+        "How much more the disk of the database takes"
+    );
     metrics::describe_gauge!(
         "runlog_sqlite_unindexed_entries",
         "Entries at the end of the log that no index covers yet, as of the last step of maintenance"

@@ -18,7 +18,7 @@ use futures_util::stream::unfold;
 
 use crate::domain::public_view::ShownPayload;
 use crate::domain::{Event, Result, View, record};
-use crate::service::subscribe::{Frame, FrameKind, Subscription};
+use crate::service::subscribe::{Frame, FrameKind, Step, Subscription};
 use crate::service::window::Batch;
 
 use super::frames;
@@ -64,8 +64,10 @@ pub async fn respond(mut subscription: Subscription, form: EventForm, call: Arc<
     let mut told = subscription.cursor();
     // Looks ahead as far as nothing has to be waited for.
     while ready.is_empty() && !subscription.would_wait() {
-        let Some((frame, of_frame)) = frames::next(&mut subscription, Some(&call)).await? else {
-            return Ok(no_content());
+        let (frame, of_frame) = match frames::step(&mut subscription, Some(&call)).await? {
+            Step::Frame(frame) => frame,
+            Step::Nothing => break,
+            Step::End => return Ok(no_content()),
         };
         match frame.kind {
             FrameKind::Ended { .. } => return Ok(no_content()),

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::client::{framed, large_publish};
+use crate::client::{framed, large_publish, publish};
 use crate::harness::{Data, Server, eventually, within};
 use crate::honest::{SMALL, beside};
 
@@ -159,4 +159,40 @@ async fn an_answer_in_many_pieces_is_whole() {
     let text = within("the body", response.into_body().collect()).await.unwrap().to_bytes();
     let page: serde_json::Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(page["events"].as_array().map(Vec::len), Some(30), "as many as one page holds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_whose_filter_lets_nothing_more_through_leave_room_to_the_calls_beside_them() {
+    const SUBSCRIBERS: usize = 20;
+    let data = Data::new();
+    let server = Server::with(&data.file(), &SMALL).await;
+    let mut client = server.events().await;
+    client.publish(publish("filtered")).await.unwrap();
+    // The filter looks at 500 events for one frame. The rest takes another step, which has nothing for the reader.
+    let mut rest = publish("filtered");
+    rest.events = vec![rest.events[0].clone(); 600];
+    rest.events[0].r#type = "wanted".to_owned();
+    let filter = pb::EventFilter { types: vec!["wanted".to_owned()], ..pb::EventFilter::default() };
+    let scope = Some(pb::subscribe_request::Scope::RunId("filtered".to_owned()));
+    let request = pb::SubscribeRequest { scope, filter: Some(filter), ..pb::SubscribeRequest::default() };
+    let mut readers = Vec::new();
+    for _ in 0..SUBSCRIBERS {
+        readers.push(client.subscribe(request.clone()).await.unwrap().into_inner());
+    }
+    client.publish(rest).await.unwrap();
+    let mut waiting = JoinSet::new();
+    for mut reader in readers {
+        loop {
+            let frame = within("a frame", reader.message()).await.unwrap().unwrap().frame.unwrap();
+            if matches!(frame, pb::subscribe_response::Frame::Events(_)) {
+                break;
+            }
+        }
+        waiting.spawn(async move { reader.message().await });
+    }
+    let scope = Some(pb::list_events_request::Scope::RunId("filtered".to_owned()));
+    let list = pb::ListEventsRequest { scope, ..pb::ListEventsRequest::default() };
+    for _ in 0..10 {
+        client.list_events(list.clone()).await.unwrap();
+    }
 }

@@ -34,6 +34,7 @@ pub struct TestServer {
 
 struct Running {
     address: SocketAddr,
+    admin: Option<SocketAddr>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), StartError>>,
 }
@@ -58,9 +59,9 @@ impl TestServer {
     /// Starts a stopped server on its store.
     pub async fn start_again(&mut self) {
         let server = Server::bind(&self.options).await.unwrap();
-        let (address, stop) = (server.local_addr(), CancellationToken::new());
+        let (address, admin, stop) = (server.local_addr(), server.admin_addr(), CancellationToken::new());
         let task = tokio::spawn(server.run(stop.clone()));
-        self.running = Some(Running { address, stop, task });
+        self.running = Some(Running { address, admin, stop, task });
     }
 
     /// Drains and stops: returns when the store is closed.
@@ -91,9 +92,18 @@ impl TestServer {
         self.running.as_ref().unwrap().address
     }
 
+    /// Where those look who run the server.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().admin.unwrap()
+    }
+
     /// A connection of its own.
     pub async fn connect(&self) -> Channel {
-        let address = self.address();
+        self.connect_to(self.address()).await
+    }
+
+    /// A connection to one of its addresses.
+    pub async fn connect_to(&self, address: SocketAddr) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         in_time(endpoint.timeout(PATIENCE).connect()).await.unwrap()
     }

@@ -4,6 +4,11 @@ use std::collections::BTreeSet;
 
 use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use runlog::config::ServeOptions;
+use runlog::pb::event_service_client::EventServiceClient;
+use runlog::pb::list_events_request::Scope;
+use runlog::pb::run_service_client::RunServiceClient;
+use runlog::pb::{GetRunRequest, ListEventsRequest};
 use tokio_stream::iter;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
@@ -11,6 +16,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::harness::{TestServer, in_time};
+use crate::making::numbered;
 
 const SERVICES: [&str; 3] = ["", "runlog.v1.EventService", "runlog.v1.RunService"];
 
@@ -43,6 +49,47 @@ async fn who_watches_is_told_of_the_drain_and_does_not_hold_it_up() {
     for mut watch in watches {
         assert_eq!(in_time(watch.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
         assert_eq!(in_time(watch.message()).await.unwrap(), None);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_admin_listener_takes_metrics_reflection_and_openapi_away_from_the_other_and_serves_no_events() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+
+    let admin = |options: &mut ServeOptions| options.admin_listen = Some("127.0.0.1:0".parse().unwrap());
+    let mut server = TestServer::start_with(admin).await;
+    server.publish("r", vec![numbered(1)]).await;
+    for (address, is_admin) in [(server.address(), false), (server.admin_address(), true)] {
+        for (path, is_served) in [
+            ("/health/live", true),
+            ("/health/ready", true),
+            ("/health/deps", true),
+            ("/metrics", is_admin),
+            ("/openapi.json", is_admin),
+            ("/v1/runs", !is_admin),
+            ("/v1/runs/r", !is_admin),
+            ("/api/structure-runs/r", !is_admin),
+        ] {
+            let status = reqwest::get(format!("http://{address}{path}")).await.unwrap().status().as_u16();
+            assert_eq!(status, if is_served { 200 } else { 404 }, "{path} {is_admin}");
+        }
+        let channel = server.connect_to(address).await;
+        let health = HealthClient::new(channel.clone()).check(of("")).await.unwrap().into_inner();
+        assert_eq!(health.status(), ServingStatus::Serving);
+        let run = GetRunRequest { run_id: "r".to_owned() };
+        let run = RunServiceClient::new(channel.clone()).get_run(run).await;
+        let events = ListEventsRequest { scope: Some(Scope::RunId("r".to_owned())), ..ListEventsRequest::default() };
+        let events = EventServiceClient::new(channel.clone()).list_events(events).await;
+        let ask = MessageRequest::ListServices(String::new());
+        let ask = ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
+        let reflection = ServerReflectionClient::new(channel).server_reflection_info(iter([ask])).await;
+        let served =
+            [run.map(drop), events.map(drop), reflection.map(drop)].map(|answer| answer.err().map(|e| e.code()));
+        let missing = Some(Code::Unimplemented);
+        assert_eq!(served, if is_admin { [missing, missing, None] } else { [None, None, missing] }, "{is_admin}");
     }
     server.stop().await;
 }

@@ -51,6 +51,17 @@ pub enum FrameKind {
     },
 }
 
+/// What comes next in a subscription.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// This.
+    Frame(T),
+    /// Nothing before something new happens.
+    Nothing,
+    /// Nothing any more.
+    End,
+}
+
 /// A running subscription. A slow reader holds its place and what was read ahead for it.
 pub struct Subscription {
     service: Service,
@@ -126,8 +137,23 @@ impl Subscription {
     /// The next frame; `None` after [`FrameKind::Ended`], unless it is kept open. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
+            match self.step().await? {
+                Step::Frame(frame) => return Ok(Some(frame)),
+                Step::End => return Ok(None),
+                Step::Nothing => {
+                    if let Some(heartbeat) = self.wait().await? {
+                        return Ok(Some(heartbeat));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next frame, if there is one before something new happens.
+    pub async fn step(&mut self) -> Result<Step<Frame>> {
+        loop {
             if self.end_told && !self.request.keep_open {
-                return Ok(None);
+                return Ok(Step::End);
             }
             if self.service.draining.is_cancelled() {
                 return Err(Error::ShuttingDown);
@@ -136,7 +162,7 @@ impl Subscription {
             if !self.caught_up && self.next > self.replay_end {
                 self.caught_up = true;
                 let last_seq = if matches!(self.request.scope, Scope::Run(_)) { self.next - 1 } else { 0 };
-                return Ok(Some(self.frame(FrameKind::CaughtUp { last_seq })));
+                return Ok(Step::Frame(self.frame(FrameKind::CaughtUp { last_seq })));
             }
             let told = self.membership.seen();
             if self.tip.is_some_and(|tip| tip.last < told.last) {
@@ -145,22 +171,17 @@ impl Subscription {
             if self.tip.is_none_or(|tip| tip.last >= self.next) {
                 let before = self.next;
                 if let Some(batches) = self.advance().await? {
-                    return Ok(Some(self.frame(FrameKind::Events(batches))));
+                    return Ok(Step::Frame(self.frame(FrameKind::Events(batches))));
                 }
                 if Instant::now() >= self.silent_until {
-                    return Ok(Some(self.frame(FrameKind::Heartbeat)));
+                    return Ok(Step::Frame(self.frame(FrameKind::Heartbeat)));
                 }
                 if self.next > before {
                     // The filter held all of it back. There may be more, or the end of the replay to tell.
                     continue;
                 }
             }
-            if let Some(frame) = self.at_the_end() {
-                return Ok(Some(frame));
-            }
-            if self.wait().await? {
-                return Ok(Some(self.frame(FrameKind::Heartbeat)));
-            }
+            return Ok(self.at_the_end().map_or(Step::Nothing, Step::Frame));
         }
     }
 
@@ -254,8 +275,13 @@ impl Subscription {
         Some(self.frame(FrameKind::Ended { status: tip.status, last_seq }))
     }
 
-    /// Waits for something to do; true when the silence has lasted long enough for a heartbeat.
-    async fn wait(&mut self) -> Result<bool> {
+    /// Waits for something to do, after a [`Step::Nothing`]; a heartbeat when the silence has lasted long enough for one.
+    pub async fn wait(&mut self) -> Result<Option<Frame>> {
+        let is_silent = self.waits_in_vain().await?;
+        Ok(is_silent.then(|| self.frame(FrameKind::Heartbeat)))
+    }
+
+    async fn waits_in_vain(&mut self) -> Result<bool> {
         let draining = self.service.draining.clone();
         tokio::select! {
             biased;

@@ -4,6 +4,7 @@
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::domain::Error;
+use crate::store::failures::counted;
 
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub const NO_SUCH_DATABASE: &str = "3D000";
@@ -86,13 +87,13 @@ impl Fault {
             Self::Answer(error) => error,
             Self::Silence => {
                 tracing::error!("PostgreSQL does not answer");
-                Error::StoreUnavailable
+                counted(Error::StoreUnavailable)
             }
             Self::Race => {
                 tracing::error!("other replicas were first again and again");
-                Error::StoreUnavailable
+                counted(Error::StoreUnavailable)
             }
-            Self::Database(error) => from_sqlx(&error),
+            Self::Database(error) => counted(from_sqlx(&error)),
         }
     }
 }

@@ -26,6 +26,10 @@ const TELL_WAIT: Duration = Duration::from_secs(5);
 /// Bounds of what is read at once to catch up.
 const CATCH_UP: Range = Range { from: 0, descending: false, max_events: 4_096, max_bytes: 4 << 20 };
 
+/// How many positions one statement looks at where only some runs are followed: a replica that lags far would else look through
+/// all that it missed at once, longer than a statement may take, and would never catch up.
+const LOOKED_AT: u64 = 65_536;
+
 /// What there is to read, as far as is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
@@ -139,6 +143,8 @@ impl Follower {
     async fn poll(&mut self) -> Result<(), Fault> {
         self.readers.check_lineage().await?;
         let tip = self.readers.feed_tip().await?;
+        #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("runlog_postgres_unannounced_events").set(tip.saturating_sub(self.position()) as f64);
         if tip < self.position() {
             // Only a database that went back in time does this: a restored backup, or a standby that lacked commits.
             tracing::error!(tip, told = self.position(), "the feed ends before what was told: commits were lost");
@@ -193,6 +199,7 @@ impl Follower {
 
     /// The same of these runs only: all of it, or as much as is read at once.
     async fn part_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Commit, Fault> {
+        let to = end_of_look(range.from, to);
         let rows = self.readers.feed_rows_of(range, to, run_ids).await?;
         let positions: Vec<u64> = rows.iter().map(|row| row.pos.unsigned_abs()).collect();
         let Commit { runs, feed, .. } = match read::commit(rows) {
@@ -217,5 +224,27 @@ impl Follower {
         if current.announce(self.generation, || self.listener.committed(commit)) {
             self.told.send_replace(last);
         }
+    }
+}
+
+/// How far one statement looks that begins after `from`, of what is missing up to `to`.
+fn end_of_look(from: u64, to: u64) -> u64 {
+    to.min(from.saturating_add(LOOKED_AT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_lags_looks_at_a_bounded_part_of_the_feed_in_one_statement_and_gets_to_its_end() {
+        let (mut from, to, mut looks) = (10, 1_000_000, 0);
+        while from < to {
+            let end = end_of_look(from, to);
+            assert!(end > from && end - from <= LOOKED_AT && end <= to);
+            (from, looks) = (end, looks + 1);
+        }
+        assert_eq!(looks, 16);
+        assert_eq!(end_of_look(7, 7), 7);
     }
 }

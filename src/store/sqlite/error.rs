@@ -1,6 +1,7 @@
 //! From SQLite's result codes to the one error. Codes, never message texts: <https://www.sqlite.org/rescode.html>.
 
 use crate::domain::Error;
+use crate::store::failures::counted;
 
 /// Primary result codes.
 pub const BUSY: i32 = 5;
@@ -32,13 +33,13 @@ pub fn of_commit(error: sqlx::Error) -> Error {
         return from_sqlx(error);
     }
     tracing::error!(%error, code = ?primary_code(&error), "SQLite failed; the outcome of a commit is not known");
-    Error::OutcomeUnknown
+    counted(Error::OutcomeUnknown)
 }
 
 /// What the caller learns; the detail goes to the log.
 pub fn from_sqlx(error: sqlx::Error) -> Error {
     tracing::error!(%error, code = ?primary_code(&error), "SQLite failed");
-    match primary_code(&error) {
+    counted(match primary_code(&error) {
         Some(FULL) => Error::StoreFull,
         Some(READONLY) => Error::StoreReadOnly,
         Some(CORRUPT | NOTADB) => Error::StoreDamaged,
@@ -50,7 +51,7 @@ pub fn from_sqlx(error: sqlx::Error) -> Error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Error::StoreDamaged,
             _ => Error::Internal,
         },
-    }
+    })
 }
 
 /// Why a step of maintenance failed. Whoever tries it again logs it, once for an outage.

@@ -24,8 +24,9 @@ use super::wal::{self, Request};
 /// speed; what was stored before a loss is as lost as what is stored a moment after it.
 const FRESH: Duration = Duration::from_millis(10);
 
-/// How often the task looks.
+/// How often the task looks, and after how many looks it measures the files.
 const INTERVAL: Duration = Duration::from_millis(250);
+const LOOKS_OF_A_MEASURE: u32 = 8;
 
 /// With what every SQLite database begins, and every write-ahead log, whose last bit tells the byte order of its checksums.
 const DATABASE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -169,6 +170,19 @@ impl FileWatch {
         }
     }
 
+    /// Shows how much there is of the files, and how much more the disk takes.
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float; bytes of a disk fit")]
+    fn measure(&self) {
+        for (file, named) in [("database", &self.database), ("wal", &self.log)] {
+            if let Found::Same { length } = named.look() {
+                metrics::gauge!("runlog_sqlite_file_bytes", "file" => file).set(length as f64);
+            }
+        }
+        if let Ok(disk) = rustix::fs::statvfs(&self.database.path) {
+            metrics::gauge!("runlog_sqlite_disk_free_bytes").set(disk.f_bavail.saturating_mul(disk.f_frsize) as f64);
+        }
+    }
+
     fn settle(&self, find: impl FnOnce() -> Option<Loss>) -> Result<()> {
         self.verdict()?;
         let Some(found) = find() else { return Ok(()) };
@@ -229,7 +243,12 @@ fn error(loss: Loss) -> Error {
 /// Looks again and again until the files are lost. Then asks `checkpoints` for what of the log can still be saved, and ends.
 pub async fn run(watch: Arc<FileWatch>, lock: Arc<FileLock>, checkpoints: mpsc::Sender<Request>) {
     let mut ticks = tokio::time::interval(INTERVAL);
+    let mut looks = 0_u32;
     while watch.look_inside(&lock).is_ok() {
+        if looks.is_multiple_of(LOOKS_OF_A_MEASURE) {
+            watch.measure();
+        }
+        looks = looks.wrapping_add(1);
         tokio::select! {
             _ = ticks.tick() => {}
             _ = watch.lost() => {}

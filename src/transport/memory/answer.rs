@@ -65,33 +65,31 @@ impl Answer {
         Self { body, call, state: State::Idle, is_first: true }
     }
 
-    fn held(&self, charges: Vec<Charge>) -> Arc<Held> {
-        Arc::new(Held { call: Arc::clone(&self.call), _charges: charges })
-    }
-
-    /// Takes a frame in; `Some` where it may go out as it is: a small one that is the first.
-    fn take(&mut self, data: Bytes) -> Option<Bytes> {
-        let is_first = std::mem::replace(&mut self.is_first, false);
+    /// Takes a frame in. A small one that is the first needs no room: it belongs to the call.
+    fn take(&mut self, data: Bytes) {
+        let is_small = std::mem::replace(&mut self.is_first, false) && data.len() <= SMALL_BYTES;
         let mut charges = self.call.prepaid();
-        if is_first && data.len() <= SMALL_BYTES {
-            return Some(data);
-        }
-        self.call.frame_begins();
         let share = &self.call.account().shares.send;
-        if charges.is_empty() {
+        if is_small {
+            charges.clear();
+        } else if charges.is_empty() {
             match share.try_charge(data.len()) {
                 Some(charge) => charges.push(charge),
                 None => {
                     let room = Box::pin(Arc::clone(share).charge(data.len()));
                     self.state = State::Waits(data, room);
-                    return None;
+                    return;
                 }
             }
         } else if let [charge] = charges.as_mut_slice() {
             charge.shrink(data.len());
         }
-        self.state = State::Sends(data, self.held(charges));
-        None
+        self.sends(data, charges);
+    }
+
+    fn sends(&mut self, data: Bytes, charges: Vec<Charge>) {
+        self.call.frame_begins();
+        self.state = State::Sends(data, Arc::new(Held { call: Arc::clone(&self.call), _charges: charges }));
     }
 
     fn piece(&mut self) -> Option<Bytes> {
@@ -120,18 +118,13 @@ impl http_body::Body for Answer {
             if let State::Waits(data, room) = &mut self.state {
                 let charge = ready!(room.as_mut().poll(cx));
                 let data = std::mem::take(data);
-                self.state = State::Sends(data, self.held(vec![charge]));
+                self.sends(data, vec![charge]);
                 continue;
             }
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(None) };
             match frame?.into_data() {
                 Ok(data) if data.is_empty() => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(data) => {
-                    if let Some(small) = self.take(data) {
-                        self.call.piece_handed();
-                        return Poll::Ready(Some(Ok(Frame::data(small))));
-                    }
-                }
+                Ok(data) => self.take(data),
                 Err(other) => {
                     let trailers: Option<HeaderMap> = other.into_trailers().ok();
                     return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));

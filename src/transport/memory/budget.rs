@@ -20,6 +20,7 @@ pub struct Budget {
     reserve: Arc<Semaphore>,
     connections: AtomicUsize,
     waiting: AtomicUsize,
+    queued: AtomicUsize,
 }
 
 impl Budget {
@@ -33,6 +34,7 @@ impl Budget {
             reserve: Arc::new(Semaphore::new(reserve)),
             connections: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
         })
     }
 
@@ -51,16 +53,21 @@ impl Budget {
         self.waiting.load(Relaxed)
     }
 
-    /// Whether somebody waits because it is used up.
+    /// How many wait for it at all: because it is used up, or for other calls of their connection.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Relaxed)
+    }
+
+    /// Whether somebody waits because it is used up. Whoever got room and did not look yet still counts as waiting.
     pub fn is_used_up(&self) -> bool {
-        self.waiting() > 0
+        self.waiting() > 0 && self.common.available_permits() == 0
     }
 
     /// The share of one more connection.
     pub fn share(self: &Arc<Self>) -> Share {
         self.connections.fetch_add(1, Relaxed);
         let most = (self.bytes / self.connections_at_least).max(1);
-        Share { budget: Arc::clone(self), most, room: Arc::new(Semaphore::new(most)) }
+        Share { budget: Arc::clone(self), most, room: Arc::new(Semaphore::new(most)), waiting: AtomicUsize::new(0) }
     }
 
     /// What a connection may hold although the budget is used up.
@@ -75,6 +82,8 @@ pub struct Share {
     budget: Arc<Budget>,
     most: usize,
     room: Arc<Semaphore>,
+    /// Of what is taken of `room`: what waits for the budget, and is not held yet.
+    waiting: AtomicUsize,
 }
 
 impl Share {
@@ -90,7 +99,7 @@ impl Share {
 
     /// Bytes that the connection holds.
     pub fn held(&self) -> usize {
-        self.most.saturating_sub(self.room.available_permits())
+        self.most.saturating_sub(self.room.available_permits() + self.waiting.load(Relaxed))
     }
 
     /// Takes so many bytes if there is room for them at once. More than a connection may hold count as that much.
@@ -105,12 +114,14 @@ impl Share {
     pub async fn charge(self: Arc<Self>, bytes: usize) -> Charge {
         const OPEN: &str = "the semaphores of a budget are never closed";
         let permits = self.permits(bytes);
+        let _queued = Counted::begin(&self.budget.queued, 1);
         let room = Arc::clone(&self.room).acquire_many_owned(permits).await;
         let of_connection = room.unwrap_or_else(|_| unreachable!("{OPEN}"));
         let of_all = match self.of_all_now(permits) {
             Some(of_all) => of_all,
             None => {
-                let _waiting = Waiting::begin(&self.budget.waiting);
+                let _waiting = Counted::begin(&self.budget.waiting, 1);
+                let _not_held = Counted::begin(&self.waiting, permits as usize);
                 let room = Arc::clone(&self.budget.common).acquire_many_owned(permits).await;
                 room.unwrap_or_else(|_| unreachable!("{OPEN}"))
             }
@@ -146,15 +157,20 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// Bytes that are held.
+    pub fn bytes(&self) -> usize {
+        self.of_all.num_permits()
+    }
+
     /// Gives back what is more than these bytes.
     pub fn shrink(&mut self, bytes: usize) {
-        drop(self.split(self.of_all.num_permits().saturating_sub(bytes)));
+        drop(self.split(self.bytes().saturating_sub(bytes)));
     }
 
     /// Takes so many bytes out, or what there is.
     pub fn split(&mut self, bytes: usize) -> Self {
         const ENOUGH: &str = "both have as many permits";
-        let bytes = self.of_all.num_permits().min(bytes);
+        let bytes = self.bytes().min(bytes);
         Self {
             of_connection: self.of_connection.split(bytes).unwrap_or_else(|| unreachable!("{ENOUGH}")),
             of_all: self.of_all.split(bytes).unwrap_or_else(|| unreachable!("{ENOUGH}")),
@@ -162,18 +178,19 @@ impl Charge {
     }
 }
 
-struct Waiting<'a>(&'a AtomicUsize);
+/// Adds to a count as long as it lives.
+struct Counted<'a>(&'a AtomicUsize, usize);
 
-impl<'a> Waiting<'a> {
-    fn begin(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Relaxed);
-        Self(waiting)
+impl<'a> Counted<'a> {
+    fn begin(count: &'a AtomicUsize, more: usize) -> Self {
+        count.fetch_add(more, Relaxed);
+        Self(count, more)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.fetch_sub(self.1, Relaxed);
     }
 }
 
@@ -195,11 +212,7 @@ mod tests {
         assert_eq!((share.held(), budget.used()), (50, 50));
         drop((charge, other));
         assert_eq!((share.held(), budget.used()), (0, 0));
-        assert_eq!(
-            budget.share().try_charge(10_000).map(|charge| charge.of_all.num_permits()),
-            Some(100),
-            "as much as it may"
-        );
+        assert_eq!(budget.share().try_charge(10_000).map(|charge| charge.bytes()), Some(100), "as much as it may");
     }
 
     #[tokio::test]
@@ -214,8 +227,24 @@ mod tests {
         let mut waits = Box::pin(Arc::clone(&late).charge(1_000));
         assert!(poll!(&mut waits).is_pending() && budget.is_used_up());
         drop(held);
+        assert!(!budget.is_used_up(), "room is there, though whoever waits for it has not looked yet");
         assert!(poll!(&mut waits).is_ready() && !budget.is_used_up());
         drop(little);
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_room_takes_nothing_of_what_its_connection_may_hold_in_any_case() {
+        let budget = Budget::new(64 * 1_024, 8);
+        let greedy: Vec<_> = (0..6).map(|_| Arc::new(budget.share())).collect();
+        let held: Vec<_> = greedy.iter().map(|share| share.try_charge(8 * 1_024).unwrap()).collect();
+        let late = Arc::new(budget.share());
+        let mut page = Box::pin(Arc::clone(&late).charge(4 * 1_024));
+        assert!(poll!(&mut page).is_pending());
+        assert_eq!((late.held(), budget.queued()), (0, 1));
+        assert!(late.try_charge(256).is_some(), "its neighbour finds the little that is kept for them");
+        drop((page, held));
+        assert_eq!((late.held(), budget.queued(), budget.waiting()), (0, 0, 0));
+        assert_eq!(late.try_charge(usize::MAX).map(|charge| charge.bytes()), Some(8 * 1_024));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::MAX_WAIT;
@@ -55,18 +56,22 @@ impl Account {
         lock(&self.calls).values().filter_map(Weak::upgrade).collect()
     }
 
-    /// How long nothing has gone out although something is there to be sent, in ticks of the clock; `None`: nothing is.
+    /// How long nothing has gone out although something is there to be sent, in ticks of the clock; `None`: nothing is. The time
+    /// before a frame was there to be sent does not count.
     pub(super) fn silence(&self) -> Option<u64> {
-        let has_unsent = self.open_calls().iter().any(|call| call.has_unsent());
-        has_unsent.then(|| self.clock.now().saturating_sub(self.progress.load(Relaxed)))
+        let progress = self.progress.load(Relaxed);
+        let unsent_since = |call: &Arc<Call>| call.has_unsent().then(|| call.frame.load(Relaxed).max(progress));
+        let since = self.open_calls().iter().filter_map(unsent_since).min()?;
+        Some(self.clock.now().saturating_sub(since))
     }
 
     /// Whether a call has sent nothing for `silent` ticks, or is not done with one frame after `slow`.
     pub(super) fn has_slow_call(&self, silent: u64, slow: u64) -> bool {
         let now = self.clock.now();
         let is_slow = |call: &Arc<Call>| {
-            let since = |tick: &AtomicU64| now.saturating_sub(tick.load(Relaxed));
-            call.has_unsent() && (since(&call.progress) >= silent || since(&call.frame) >= slow)
+            let frame = call.frame.load(Relaxed);
+            let progress = call.progress.load(Relaxed).max(frame);
+            call.has_unsent() && (now.saturating_sub(progress) >= silent || now.saturating_sub(frame) >= slow)
         };
         self.open_calls().iter().any(is_slow)
     }
@@ -89,11 +94,20 @@ pub struct Call {
     /// For what was received, until the head of the answer.
     received: Mutex<Vec<Charge>>,
     answered: AtomicBool,
-    _place: Charge,
+    _place: Place,
+}
+
+/// What a call takes by itself.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// A place among all calls.
+    Counted { _charge: Charge },
+    /// One of the few that are kept for those who ask how the server is.
+    Probe { _permit: OwnedSemaphorePermit },
 }
 
 impl Call {
-    pub(super) fn begin(account: Arc<Account>, place: Charge) -> Arc<Self> {
+    pub(super) fn begin(account: Arc<Account>, place: Place) -> Arc<Self> {
         let now = account.clock.now();
         let call = Arc::new(Self {
             number: account.next_call.fetch_add(1, Relaxed),
@@ -114,6 +128,12 @@ impl Call {
     /// Waits for room for so much of an answer. Nothing is made before.
     pub async fn room(&self, bytes: usize) -> Charge {
         Arc::clone(&self.account.shares.send).charge(bytes).await
+    }
+
+    /// Waits for room for a page: at most half of what the connection may hold, so that its other calls find the rest.
+    pub async fn room_for_a_page(&self, bytes: usize) -> Charge {
+        let most = self.account.shares.send.most();
+        self.room(bytes.min(most / 2)).await
     }
 
     /// The room is for what the call sends next.
@@ -141,16 +161,25 @@ impl Call {
         }
     }
 
-    /// Waits for room for a body that is unpacked into at most so many bytes.
-    pub async fn room_to_unpack(&self, max_bytes: usize) -> Result<Charge> {
-        let room = Arc::clone(&self.account.shares.receive).charge(BYTES_EACH * max_bytes);
-        tokio::time::timeout(MAX_WAIT, room).await.map_err(|_| no_room_for_requests())
+    /// Waits for room for a body that is unpacked into at most so many bytes. A larger one took it as it came.
+    pub async fn room_to_unpack(&self, max_bytes: usize) -> Result<()> {
+        let share = &self.account.shares.receive;
+        let held: usize = lock(&self.received).iter().map(Charge::bytes).sum();
+        let missing = (BYTES_EACH * max_bytes).min(share.most()).saturating_sub(held);
+        if missing > 0 {
+            let room = tokio::time::timeout(MAX_WAIT, Arc::clone(share).charge(missing)).await;
+            self.received(vec![room.map_err(|_| no_room_for_requests())?]);
+        }
+        Ok(())
     }
 
     /// It was unpacked into so many bytes, which are held until the call is answered.
-    pub fn unpacked(&self, mut room: Charge, bytes: usize) {
-        room.shrink(BYTES_EACH * bytes);
-        self.received(vec![room]);
+    pub fn unpacked(&self, bytes: usize) {
+        let mut keep = BYTES_EACH * bytes;
+        for charge in lock(&self.received).iter_mut() {
+            charge.shrink(keep);
+            keep -= charge.bytes();
+        }
     }
 
     pub(super) fn answered(&self) {

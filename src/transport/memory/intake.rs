@@ -21,11 +21,14 @@ use crate::transport::status;
 /// A byte received takes so many: the text, what is decoded from it, and what is on its way to the store.
 pub(super) const BYTES_EACH: usize = 3;
 
-/// From here on room is taken for all that the request declares, so that two halves do not wait for each other.
+/// From here on room is taken for all that the request declares.
 pub const PART_BYTES: usize = 64 << 10;
 
 /// How often a request of which nothing comes is looked at, and after what time it is given up if others need its room.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Most requests that wait for room at a time. What has come of them is not counted: a part each, and a window.
+const MAX_QUEUED: usize = 256;
 
 /// How long a message may take to come if others need its room.
 const MAX_AGE: Duration = Duration::from_secs(10);
@@ -88,9 +91,14 @@ impl Intake {
                     self.charged += missing;
                     self.charges.push(charge);
                 }
+                None if share.budget().queued() >= MAX_QUEUED => return Poll::Ready(Err(no_room())),
                 None => {
-                    let room = Box::pin(Arc::clone(share).charge(missing));
-                    self.wait = Some(Wait { room, bytes: missing, until: Box::pin(tokio::time::sleep(MAX_WAIT)) });
+                    // A request that kept a part while it waits for the rest might wait for another that does the same.
+                    self.charges.clear();
+                    self.charged = 0;
+                    let bytes = needed.min(most);
+                    let room = Box::pin(Arc::clone(share).charge(bytes));
+                    self.wait = Some(Wait { room, bytes, until: Box::pin(tokio::time::sleep(MAX_WAIT)) });
                 }
             }
         }
@@ -143,14 +151,24 @@ pub struct Received {
     intake: Intake,
     /// What is declared, or else may come at most.
     declared: usize,
+    /// What it may be unpacked into, which it takes room for from the beginning: one that waited for more later might wait for
+    /// another that does the same.
+    unpacked: usize,
     received: usize,
     frame: Option<Bytes>,
 }
 
 impl Received {
-    pub(super) fn new(body: Body, intake: Intake, max_bytes: usize) -> Self {
+    pub(super) fn new(body: Body, intake: Intake, max_bytes: usize, is_packed: bool) -> Self {
         let declared = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-        Self { declared: declared.unwrap_or(max_bytes).min(max_bytes), body, intake, received: 0, frame: None }
+        let declared = declared.unwrap_or(max_bytes).min(max_bytes);
+        let unpacked = if is_packed { max_bytes } else { 0 };
+        Self { declared, unpacked, body, intake, received: 0, frame: None }
+    }
+
+    /// Bytes to count: a small body may still be refused, and is unpacked when it is whole.
+    fn counted(&self) -> usize {
+        if self.received <= SMALL_BYTES { self.received } else { self.received.max(self.unpacked) }
     }
 }
 
@@ -162,7 +180,8 @@ impl http_body::Body for Received {
         let this = &mut *self;
         loop {
             if let Some(frame) = this.frame.take() {
-                match this.intake.poll_room(cx, this.received, this.declared) {
+                let counted = this.counted();
+                match this.intake.poll_room(cx, counted, this.declared) {
                     Poll::Ready(Ok(())) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
                     Poll::Ready(Err(status)) => return Poll::Ready(Some(Err(status))),
                     Poll::Pending => {

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -27,7 +28,7 @@ pub use intake::{Intake, PART_BYTES, Received};
 use crate::service::Service;
 use answer::Answer;
 use budget::Budget;
-use call::{Shares, lock};
+use call::{Place, Shares, lock};
 use clock::{Clock, TICK, ticks};
 
 /// A reader that has taken nothing for so long is ended if others need its room.
@@ -38,6 +39,9 @@ const MAX_FRAME_UNDER_PRESSURE: Duration = Duration::from_secs(10);
 
 /// Most calls that wait until others end.
 const MAX_WAITING_CALLS: usize = 1_000;
+
+/// Most calls that ask how the server is while there is no room for other calls.
+const MAX_PROBES: usize = 64;
 
 /// How long a call waits until others end, and a request for room.
 const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -74,6 +78,7 @@ pub struct Memory {
     receive: Arc<Budget>,
     send: Arc<Budget>,
     calls: Arc<Budget>,
+    probes: Arc<Semaphore>,
     clock: Arc<Clock>,
     accounts: Mutex<HashMap<u64, Weak<Account>>>,
     next_account: AtomicU64,
@@ -87,6 +92,7 @@ impl Memory {
             receive: Budget::new(options.receive_bytes, options.connections_at_least),
             send: Budget::new(options.send_bytes, options.connections_at_least),
             calls: Budget::new(options.calls_bytes, options.connections_at_least),
+            probes: Arc::new(Semaphore::new(MAX_PROBES)),
             clock: Arc::default(),
             accounts: Mutex::default(),
             next_account: AtomicU64::new(0),
@@ -113,7 +119,13 @@ impl Memory {
     /// One more call of a connection, if it may have one more at once.
     pub fn call(&self, account: &Arc<Account>) -> Option<Arc<Call>> {
         let place = account.shares.calls.try_charge(self.options.call_bytes)?;
-        Some(Call::begin(Arc::clone(account), place))
+        Some(Call::begin(Arc::clone(account), Place::Counted { _charge: place }))
+    }
+
+    /// A call that asks how the server is, though the calls of others take all the room; a few at a time.
+    pub fn probe(&self, account: &Arc<Account>) -> Option<Arc<Call>> {
+        let permit = Arc::clone(&self.probes).try_acquire_owned().ok()?;
+        Some(Call::begin(Arc::clone(account), Place::Probe { _permit: permit }))
     }
 
     /// One more call of a connection, once others end. `None`: the connection has as many as it may have, too many wait, or
@@ -125,7 +137,7 @@ impl Memory {
         }
         let place = Arc::clone(calls).charge(self.options.call_bytes);
         let place = tokio::time::timeout(MAX_WAIT, place).await.ok()?;
-        Some(Call::begin(Arc::clone(account), place))
+        Some(Call::begin(Arc::clone(account), Place::Counted { _charge: place }))
     }
 
     /// What counts the request of a call.
@@ -133,9 +145,9 @@ impl Memory {
         Intake::new(Arc::clone(call), self.options.max_silence)
     }
 
-    /// The body of a request, counted.
-    pub fn received(&self, body: Body, call: &Arc<Call>, max_bytes: usize) -> Body {
-        Body::new(Received::new(body, self.intake(call), max_bytes))
+    /// The body of a request, counted; of one that is packed what it may be unpacked into.
+    pub fn received(&self, body: Body, call: &Arc<Call>, max_bytes: usize, is_packed: bool) -> Body {
+        Body::new(Received::new(body, self.intake(call), max_bytes, is_packed))
     }
 
     /// The body of an answer, counted.
@@ -233,3 +245,6 @@ const HELD: &str = "runlog_memory_bytes";
 fn gauge(name: &'static str, part: &'static str, bytes: usize) {
     metrics::gauge!(name, "part" => part).set(bytes as f64);
 }
+
+#[cfg(test)]
+mod tests;

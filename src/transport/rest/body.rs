@@ -33,16 +33,15 @@ pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, Pr
     let bytes = match encoding {
         None => bytes.into(),
         Some(encoding) => {
-            let mut room = match &call {
-                Some(call) => Some(call.room_to_unpack(max_bytes).await?),
-                None => None,
-            };
+            if let Some(call) = &call {
+                call.room_to_unpack(max_bytes).await?;
+            }
             // Some milliseconds of work, which is no business of the threads that serve connections.
             let unpacked = tokio::task::spawn_blocking(move || unpack(encoding, &bytes, max_bytes)).await;
             match unpacked {
                 Ok(Unpacked::Whole(bytes)) => {
-                    if let (Some(call), Some(room)) = (call, room.take()) {
-                        call.unpacked(room, bytes.len());
+                    if let Some(call) = call {
+                        call.unpacked(bytes.len());
                     }
                     bytes
                 }
@@ -66,6 +65,11 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let message = format!("send application/json, not {essence:?}");
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
+}
+
+/// Whether a body has to be unpacked.
+pub fn is_packed(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_ENCODING) && matches!(encoding(headers), Ok(Some(_)))
 }
 
 /// How the body is packed; `None` where it is not.

@@ -31,6 +31,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::domain::View;
 use crate::service::Service;
 
+pub use body::is_packed;
 pub use problem::Problem;
 
 /// How the gateway works. Each field is an option of `runlog serve`.
@@ -72,15 +73,28 @@ impl Gateway {
 ))]
 struct Api;
 
-/// The routes of all doors, with `/openapi.json` that describes them.
-pub fn router(gateway: Gateway) -> Router {
-    let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
-        .merge(door_a::routes())
-        .merge(door_b::routes())
-        .merge(door_c::routes())
-        .merge(ops::routes())
-        .split_for_parts();
-    let router = router.merge(ops::openapi(&api)).method_not_allowed_fallback(method_not_allowed);
+/// What a listener offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Everything.
+    All,
+    /// Events and runs. Health, as everywhere.
+    Events,
+    /// What those need who run the server, and no events.
+    Operation,
+}
+
+/// The routes of all doors, with `/openapi.json` that describes them, as far as they are on offer.
+pub fn router(gateway: Gateway, offer: Offer) -> Router {
+    let doors = || OpenApiRouter::new().merge(door_a::routes()).merge(door_b::routes()).merge(door_c::routes());
+    let all = OpenApiRouter::with_openapi(Api::openapi()).merge(doors()).merge(ops::health()).merge(ops::metrics());
+    let (all, api) = all.split_for_parts();
+    let router = match offer {
+        Offer::All => all.merge(ops::openapi(&api)),
+        Offer::Events => doors().merge(ops::health()).into(),
+        Offer::Operation => Router::from(ops::health().merge(ops::metrics())).merge(ops::openapi(&api)),
+    };
+    let router = router.method_not_allowed_fallback(method_not_allowed);
     let router = match cors(&gateway.options.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,

@@ -16,10 +16,14 @@ use utoipa_axum::routes;
 
 use super::{Gateway, Problem, door_c};
 
-/// The routes for those who run the server.
-pub fn routes() -> OpenApiRouter<Gateway> {
-    let routes = OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(dependencies));
-    routes.routes(routes!(show_metrics))
+/// The routes of probes.
+pub fn health() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(dependencies))
+}
+
+/// The route of monitoring.
+pub fn metrics() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new().routes(routes!(show_metrics))
 }
 
 /// The description of all routes.

@@ -26,9 +26,6 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
 /// An answer that is longer goes out in parts.
 const MAX_WHOLE_BYTES: usize = 3 << 20;
 
-/// Runs that are read at the same time.
-const CONCURRENT_READS: usize = 4;
-
 /// List the runs of a structure, newest first. A structure without runs has an empty list.
 #[utoipa::path(get, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
     operation_id = "list_structure_runs",
@@ -59,8 +56,9 @@ pub async fn list_runs(
     let pagination = StructureRunsPagination::new(page, page_size, found.total);
     let pagination = serde_json::to_string(&pagination).map_err(|_| Error::Internal)?;
     let service = gateway.service;
-    let objects = stream::iter(found.run_ids).map(move |run_id| object(service.clone(), run_id));
-    let mut objects = objects.buffered(CONCURRENT_READS);
+    // One at a time: the room that the page has is for one, and the client takes no more than one at a time.
+    let objects = stream::iter(found.run_ids).then(move |run_id| object(service.clone(), run_id));
+    let mut objects = Box::pin(objects);
     let mut text = String::from(r#"{"structure_runs":["#);
     while let Some(object) = objects.next().await {
         if !text.ends_with('[') {
