@@ -117,6 +117,12 @@ async fn piece(body: &mut Pin<Box<Body>>) -> Bytes {
     frame.unwrap().unwrap().into_data().unwrap()
 }
 
+fn pass(memory: &Memory, ticks: usize) {
+    for _ in 0..ticks {
+        memory.clock.tick();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_small_answer_counts_as_unsent_until_the_connection_has_sent_it() {
     let (memory, account) = memory(KIB, 100 * KIB);
@@ -142,18 +148,18 @@ async fn time_in_which_a_call_waits_for_room_is_not_time_in_which_its_peer_takes
     let mut body = answer(&memory, &call, 50 * KIB);
     let mut waits = Box::pin(piece(&mut body));
     assert!(poll!(&mut waits).is_pending());
-    (0..100).for_each(|_| drop(memory.clock.tick()));
+    pass(&memory, 100);
     assert_eq!((account.silence(), account.has_slow_call(4, 40)), (None, false), "it has nothing to send");
     drop(held);
     let first = waits.await;
     assert_eq!(account.silence(), Some(0));
     assert!(!account.has_slow_call(4, 40), "it has just begun to send");
-    (0..4).for_each(|_| drop(memory.clock.tick()));
+    pass(&memory, 4);
     assert!(account.has_slow_call(4, 40));
     drop(first);
 
     let late = memory.call(&account).unwrap();
-    (0..100).for_each(|_| drop(memory.clock.tick()));
+    pass(&memory, 100);
     drop((body, call));
     let _small = piece(&mut answer(&memory, &late, 10)).await;
     assert!(!account.has_slow_call(4, 40), "its answer took long to be made");
