@@ -162,5 +162,4 @@ fn refused(error: &ImportError) -> Failure {
 }
 
 #[cfg(test)]
-#[path = "import_tests.rs"]
 mod tests;

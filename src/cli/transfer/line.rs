@@ -253,5 +253,4 @@ fn time(name: &str, text: &str) -> Result<Timestamp, String> {
 }
 
 #[cfg(test)]
-#[path = "line_tests.rs"]
 mod tests;

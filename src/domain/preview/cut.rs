@@ -183,5 +183,4 @@ fn apply(json: &str, mut edits: Vec<Edit>) -> String {
 }
 
 #[cfg(test)]
-#[path = "cut_tests.rs"]
 mod tests;

@@ -137,5 +137,4 @@ pub(super) fn cut_text(text: &str, max_chars: usize) -> (String, bool) {
 }
 
 #[cfg(test)]
-#[path = "summary_tests.rs"]
 mod tests;
