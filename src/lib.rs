@@ -16,11 +16,13 @@
 //! subscription arms the hub, reads the store up to the end, and goes on with what the hub tells; on any doubt it reads
 //! the store again.
 
-pub mod app;
 pub mod cli;
+pub mod codec;
 pub mod config;
 pub mod domain;
 pub mod pb;
+pub mod server;
 pub mod service;
 pub mod store;
+pub mod telemetry;
 pub mod transport;

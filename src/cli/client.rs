@@ -11,7 +11,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
-use super::exit::{Exit, Failure, TOO_LARGE, root_cause};
+use super::outcome::{Exit, Failure, TOO_LARGE, root_cause};
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::run_service_client::RunServiceClient;
 

@@ -5,26 +5,12 @@
 //! `json_line` print events, `exit` turns an error into words and an exit code.
 
 mod bench;
-mod check;
 mod client;
+mod commands;
 mod demo;
-mod exit;
-mod health;
-mod json_line;
-mod list;
-mod migrate;
-mod preview;
-mod progress;
-mod publish;
-mod publish_input;
-mod publish_line;
-mod publish_stdin;
-mod render;
-mod runs;
+mod outcome;
+mod output;
 mod scope;
-mod serve;
-mod tail;
-mod text;
 mod transfer;
 
 use std::io::Write as _;
@@ -33,7 +19,7 @@ use std::process::ExitCode;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
 
-use exit::{Exit, Failure};
+use outcome::{Exit, Failure};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -43,7 +29,7 @@ const STYLES: Styles = Styles::styled()
 
 /// The durable event log and live feed of agent runs.
 #[derive(Debug, Parser)]
-#[command(name = "runlog", version, styles = STYLES, max_term_width = 110, after_help = exit::HELP)]
+#[command(name = "runlog", version, styles = STYLES, max_term_width = 110, after_help = outcome::HELP)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
@@ -53,23 +39,23 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server; with --demo, play runs into it and show them live
-    Serve(Box<serve::ServeArgs>),
+    Serve(Box<commands::serve::ServeArgs>),
     /// Publish one event, or one from each line of stdin
-    Publish(publish::PublishArgs),
+    Publish(commands::publish::PublishArgs),
     /// List stored events
-    List(list::ListArgs),
+    List(commands::list::ListArgs),
     /// Follow a run, or all runs: what is stored, then what comes
-    Tail(tail::TailArgs),
+    Tail(commands::tail::TailArgs),
     /// List runs, or show one in full
-    Runs(runs::RunsArgs),
+    Runs(commands::runs::RunsArgs),
     /// Measure a server: publish rates, replay, live delivery
     Bench(bench::BenchArgs),
     /// Ask the server whether it serves
-    Health(health::HealthArgs),
+    Health(commands::health::HealthArgs),
     /// Check options, store, schema and clock, without starting the server
-    Check(Box<check::CheckArgs>),
+    Check(Box<commands::check::CheckArgs>),
     /// Bring the schema of the store up to date
-    Migrate(migrate::MigrateArgs),
+    Migrate(commands::migrate::MigrateArgs),
     /// Write all that is stored, or some runs, to a file
     Export(transfer::export::ExportArgs),
     /// Store what an export wrote, as it was
@@ -108,19 +94,19 @@ fn run(command: Command) -> Result<(), Failure> {
     let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Other, format!("cannot start: {error}")))?;
     if matches!(command, Command::Check(_) | Command::Migrate(_) | Command::Export(_) | Command::Import(_)) {
-        serve::log_warnings();
+        commands::serve::log_warnings();
     }
     runtime.block_on(async {
         match command {
-            Command::Serve(args) => serve::run(*args).await,
-            Command::Publish(args) => publish::run(args).await,
-            Command::List(args) => list::run(args).await,
-            Command::Tail(args) => tail::run(args).await,
-            Command::Runs(args) => runs::run(args).await,
+            Command::Serve(args) => commands::serve::run(*args).await,
+            Command::Publish(args) => commands::publish::run(args).await,
+            Command::List(args) => commands::list::run(args).await,
+            Command::Tail(args) => commands::tail::run(args).await,
+            Command::Runs(args) => commands::runs::run(args).await,
             Command::Bench(args) => bench::run(args).await,
-            Command::Health(args) => health::run(args).await,
-            Command::Check(args) => check::run(*args).await,
-            Command::Migrate(args) => migrate::run(args).await,
+            Command::Health(args) => commands::health::run(args).await,
+            Command::Check(args) => commands::check::run(*args).await,
+            Command::Migrate(args) => commands::migrate::run(args).await,
             Command::Export(args) => transfer::export::run(args).await,
             Command::Import(args) => transfer::import::run(args).await,
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::error::{Error, Result};
 use super::history::{History, Mark};
-use super::id::RunId;
+use super::ids::RunId;
 
 /// What is read: one run in the order of its seqs, or all runs in commit order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::id::{AgentName, EventId, EventType, RunId};
+use super::ids::{AgentName, EventId, EventType, RunId};
 use super::json::{Payload, canonical};
 use super::run::RunStatus;
 

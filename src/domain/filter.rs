@@ -2,7 +2,7 @@
 
 use super::error::{Error, Result};
 use super::event::Origin;
-use super::id::MAX_NAME_CHARS;
+use super::ids::MAX_NAME_CHARS;
 
 /// Most type patterns in one filter.
 pub const MAX_FILTER_TYPES: usize = 100;

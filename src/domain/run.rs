@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::id::{AgentName, EventType, RunId, StructureId};
+use super::ids::{AgentName, EventType, RunId, StructureId};
 
 /// Where a run stands. The numbers are those of the wire and of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

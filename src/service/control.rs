@@ -4,10 +4,11 @@
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::codec::record;
 use crate::domain::json::{Members, canonical};
 use crate::domain::projection::{named_question, question_id};
 use crate::domain::{
-    Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope, record,
+    Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope,
 };
 use crate::store::{Append, Condition, Range};
 

@@ -4,7 +4,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::domain::{AgentName, Error, Event, NewEvent, Result, Run, RunId, Scope, StructureId, record};
+use crate::codec::record;
+use crate::domain::{AgentName, Error, Event, NewEvent, Result, Run, RunId, Scope, StructureId};
 use crate::store::{Append, Condition, Import, Range, Receipt, Recorded, SharedStore};
 
 /// Most events of one append.

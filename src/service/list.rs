@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
 use crate::store::Range;
 
-use super::filtering::passes;
+use super::subscribe::filter::passes;
 use super::{Service, epochs};
 
 /// Most events that one listing looks at, so that a filter that matches little cannot read the whole log in one call.
@@ -37,7 +37,7 @@ pub struct ListEvents {
 /// A stored event in its stored form.
 #[derive(Clone, Debug)]
 pub struct StoredRecord {
-    /// See [`crate::domain::record`].
+    /// See [`crate::codec::record`].
     pub bytes: Bytes,
     /// Whether the public view may leave something out.
     pub sensitive: bool,

@@ -3,14 +3,12 @@
 pub mod control;
 mod epochs;
 mod event_ids;
-mod filtering;
-pub mod hub;
 pub mod import;
 pub mod list;
+pub mod live;
 pub mod publish;
 pub mod runs;
 pub mod subscribe;
-pub mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::{Error, Limits, Result};
 use crate::store::SharedStore;
 
-use hub::Hub;
+use live::hub::Hub;
 
 /// Bounds of the service. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::domain::id::MAX_NAME_CHARS;
-use crate::domain::redaction::redact;
+use crate::domain::ids::MAX_NAME_CHARS;
+use crate::domain::json::redaction::redact;
 use crate::domain::{
     AgentName, Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, PendingInput, Result, Run, RunId,
     RunStatus, StructureId,

@@ -10,6 +10,7 @@ macro_rules! failpoint {
 }
 
 mod checksum;
+pub mod commit;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 mod failures;
@@ -17,17 +18,14 @@ mod history;
 mod ids;
 mod import;
 pub mod inspect;
-mod layout;
-mod plan;
 pub mod postgres;
-mod queue;
 mod run_row;
 mod scrub;
 pub mod sqlite;
 mod tasks;
 
+pub use commit::queue::QueueOptions;
 pub use import::{Import, Recorded};
-pub use queue::QueueOptions;
 pub use scrub::Scrubbed;
 
 use std::sync::Arc;
@@ -35,11 +33,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
+use crate::codec::Chunk;
 use crate::domain::event::Appended;
 use crate::domain::history::History;
-use crate::domain::{
-    AgentName, Chunk, Error, Event, EventId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId,
-};
+use crate::domain::{AgentName, Error, Event, EventId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId};
 
 /// A publish: events for one run.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use crate::domain::{
 use crate::pb;
 
 use super::payload;
-use super::present::Presentation;
+use super::view::Presentation;
 
 /// The events of a publish.
 pub fn new_events(events: Vec<pb::NewEvent>, limits: &Limits) -> Result<Vec<NewEvent>> {

@@ -16,10 +16,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::unfold;
 
-use crate::domain::public_view::ShownPayload;
-use crate::domain::{Event, Result, View, record};
+use crate::codec::record;
+use crate::domain::json::public_view::ShownPayload;
+use crate::domain::{Event, Result, View};
+use crate::service::live::recent_events::Batch;
 use crate::service::subscribe::{Frame, FrameKind, Step, Subscription};
-use crate::service::window::Batch;
 
 use super::frames;
 use super::memory::{Call, Charge};

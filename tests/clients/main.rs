@@ -4,8 +4,8 @@
 
 use std::process::Command;
 
-use runlog::app::Server;
 use runlog::config::ServeOptions;
+use runlog::server::Server;
 use tokio_util::sync::CancellationToken;
 
 /// Runs `script` with the interpreter that `variable` names, against a server of its own.

@@ -9,7 +9,7 @@
 )]
 
 mod balancer;
-#[path = "../postgres/cluster.rs"]
+#[path = "../support/cluster.rs"]
 mod cluster;
 mod compose;
 mod dockerfile;

@@ -12,7 +12,7 @@ mod boundary;
 mod client;
 mod declared_lengths;
 mod floods;
-#[path = "../process/harness.rs"]
+#[path = "../support/process.rs"]
 #[allow(dead_code, reason = "the tests of processes use the rest of it")]
 mod harness;
 mod honest;

@@ -1,6 +1,7 @@
 //! Pages: every walk through them finds each event once, in order, whatever the page size and the bounds in bytes.
 
-use runlog::domain::{Cursor, Event, EventFilter, Scope, record};
+use runlog::codec::record;
+use runlog::domain::{Cursor, Event, EventFilter, Scope};
 use runlog::service::list::ListEvents;
 use runlog::store::SharedStore;
 

@@ -16,7 +16,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it means by failing")]
 
-#[path = "../postgres/cluster.rs"]
+#[path = "../support/cluster.rs"]
 mod cluster;
 mod doubts;
 mod endings;
@@ -24,7 +24,7 @@ mod faults;
 mod listing;
 mod ops;
 mod oracle;
-#[path = "../postgres/proxy.rs"]
+#[path = "../support/proxy.rs"]
 mod proxy;
 mod reader;
 mod server;

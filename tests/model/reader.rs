@@ -1,7 +1,8 @@
 //! A subscription and what it may be told: from its cursor on every event that passes, once, in order (promise 4), the
 //! end when it is there and not before (promise 6), and with each frame the cursor to go on from (promise 5).
 
-use runlog::domain::{EventFilter, Scope, record};
+use runlog::codec::record;
+use runlog::domain::{EventFilter, Scope};
 use runlog::service::subscribe::{Frame, FrameKind, Start, Subscribe, Subscription};
 use tokio::time::timeout;
 

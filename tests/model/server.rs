@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use runlog::service::hub::{Hub, WindowLimits};
+use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::{Commit, CommitListener, Interest, SharedStore};
 use tokio_util::sync::CancellationToken;

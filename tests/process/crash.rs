@@ -4,9 +4,9 @@ use std::path::Path;
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::chance::Chance;
 use crate::harness::{Data, Server};
 use crate::load::{Load, kill_after};
+use crate::rng::Rng;
 
 const ROUNDS: u64 = 20;
 
@@ -44,7 +44,7 @@ async fn what_was_acknowledged_survives_kill_9_in_the_middle_of_seals_and_merges
 /// Twenty times, or as often as `RUNLOG_CRASH_ROUNDS` says. Returns how often a segment of ids was hit half-way.
 async fn survives_kills(seed: &str, options: &[&str]) -> u32 {
     let rounds = std::env::var("RUNLOG_CRASH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
-    let mut chance = Chance::new(seed);
+    let mut chance = Rng::new(seed);
     let data = Data::new();
     let mut load = Load::new();
     let (mut seals, mut sealed, mut half_way) = (0, 0, 0);

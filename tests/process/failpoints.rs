@@ -13,7 +13,7 @@ use std::process::ExitStatus;
 
 use runlog::store::failpoints::POINTS;
 
-use crate::chance::Chance;
+use crate::rng::Rng;
 
 /// A point, and what a failure there means.
 struct Point {
@@ -142,7 +142,7 @@ fn environment(point: &Point, action: Action, passed: u64) -> [(&'static str, Pa
 }
 
 /// How often a point is passed before, where work comes by many times.
-fn passed(chance: &mut Chance, point: &Point) -> u64 {
+fn passed(chance: &mut Rng, point: &Point) -> u64 {
     if point.way.is_empty() { chance.within(0..2) } else { 0 }
 }
 

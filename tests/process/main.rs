@@ -4,16 +4,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "what a test measured and drew; cargo shows it where the test fails")]
 
-mod chance;
 mod client;
-#[path = "../postgres/cluster.rs"]
+#[path = "../support/cluster.rs"]
 mod cluster;
 mod command;
+#[path = "../support/process.rs"]
 mod harness;
 mod ledger;
 mod load;
 mod preload;
 mod publishers;
+#[path = "../support/rng.rs"]
+mod rng;
 
 mod bench;
 mod commands;

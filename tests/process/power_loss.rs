@@ -4,11 +4,11 @@ mod disk;
 
 use std::collections::HashMap;
 
-use crate::chance::Chance;
 use crate::client::{self, publish_one};
 use crate::command::run;
 use crate::harness::{Process, Server, within};
 use crate::load::{Load, kill_after};
+use crate::rng::Rng;
 use disk::{Behaviour, Disk};
 
 const ROUNDS: u64 = 5;
@@ -32,14 +32,14 @@ impl Disk {
     }
 }
 
-fn seed(chance: &mut Chance) -> u64 {
+fn seed(chance: &mut Rng) -> u64 {
     chance.within(0..1 << 62)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_power_losses_that_keep_any_part_of_what_was_not_synced() {
     let rounds = std::env::var("RUNLOG_POWER_LOSS_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
-    let mut chance = Chance::new("power loss");
+    let mut chance = Rng::new("power loss");
     let (mut disk, mut load) = (Disk::new(), Load::new());
     for round in 0..=rounds {
         disk.is_sound().await;
@@ -91,7 +91,7 @@ async fn where_syncs_are_a_lie_acknowledged_events_are_lost() {
 /// Whatever of a new file is on the disk, the next start makes a store of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_loss_in_any_sync_of_the_first_start_leaves_a_file_that_serves() {
-    let mut chance = Chance::new("power loss at the first start");
+    let mut chance = Rng::new("power loss at the first start");
     for at_sync in 1..AFTER_START {
         let mut disk = Disk::new();
         let write_back = WRITE_BACK[(at_sync % 5) as usize];

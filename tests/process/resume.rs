@@ -6,9 +6,9 @@ use runlog::pb::{self, subscribe_response::Frame};
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
-use crate::chance::Chance;
 use crate::client::{self, Events, event, publish};
 use crate::harness::{Data, Server, within};
+use crate::rng::Rng;
 
 /// Where the server is at the moment; each life has a port of its own.
 type Place = watch::Receiver<String>;
@@ -77,7 +77,7 @@ async fn a_subscriber_that_resumes_across_kills_misses_nothing_and_sees_nothing_
     const RUNS: u64 = 3;
     const LENGTH: u64 = 1_500;
     const KILLS: u64 = 8;
-    let mut chance = Chance::new("resume");
+    let mut chance = Rng::new("resume");
     let data = Data::new();
     let mut server = Server::start(&data.file()).await;
     let (moved, place) = watch::channel(server.url());

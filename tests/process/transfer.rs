@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use runlog::pb;
 use tokio::sync::watch;
 
-use crate::chance::Chance;
 use crate::client;
 use crate::cluster::Database;
 use crate::command::{Ran, run};
 use crate::harness::{Data, Process, Server, eventually};
+use crate::rng::Rng;
 
 /// Where no server is.
 pub const NOWHERE: &str = "http://127.0.0.1:1";
@@ -52,7 +52,7 @@ pub async fn import(file: &Path, into: &[&str]) -> Ran {
 }
 
 /// A payload that something on its way might change.
-fn odd_payload(chance: &mut Chance) -> String {
+fn odd_payload(chance: &mut Rng) -> String {
     const ODD: [&str; 12] = [
         "{\"b\":1 , \"a\":12345678901234567890123, \"b\":2}",
         "{\n\t\"nul\":\"\\u0000\",\r\n \"lone\":\"\\ud800\" }",
@@ -71,7 +71,7 @@ fn odd_payload(chance: &mut Chance) -> String {
 }
 
 /// Runs of every kind, interleaved, with every kind of id and payload. Returns their number.
-async fn fill(server: &Server, chance: &mut Chance) -> usize {
+async fn fill(server: &Server, chance: &mut Rng) -> usize {
     let (mut events, mut runs) = (server.events().await, server.runs().await);
     let create = pb::CreateRunRequest {
         run_id: "created".into(),
@@ -147,7 +147,7 @@ async fn a_log_goes_to_postgresql_and_back_without_a_difference() {
     let (data, back) = (Data::new(), Data::new());
     let file = |name: &str| data.directory().join(name);
     let source = Server::start(&data.file()).await;
-    let count = fill(&source, &mut Chance::new("a_log_goes_to_postgresql_and_back")).await;
+    let count = fill(&source, &mut Rng::new("a_log_goes_to_postgresql_and_back")).await;
     let runs = all_runs(&source).await;
     assert_eq!(runs.len(), count);
     let assigned = client::list(&mut source.events().await, "waits").await.remove(0);
@@ -199,7 +199,7 @@ async fn a_log_goes_to_postgresql_and_back_without_a_difference() {
 async fn chosen_runs_are_exported_in_the_order_asked_for_and_imported_beside_others() {
     let (data, other) = (Data::new(), Data::new());
     let source = Server::start(&data.file()).await;
-    fill(&source, &mut Chance::new("chosen_runs")).await;
+    fill(&source, &mut Rng::new("chosen_runs")).await;
     let file = data.directory().join("two");
     let chosen = ["export", "--run", "waits", "--run", "ends", "--run", "waits", "-o", file.to_str().unwrap()];
     run(&source.url(), &chosen).await.succeeds();
@@ -346,7 +346,7 @@ async fn an_export_that_is_killed_or_cut_anywhere_is_gone_on_with() {
     stop(server).await;
     let first_line = expected.iter().position(|byte| *byte == b'\n').unwrap();
     let last_line = expected[..expected.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
-    let mut chance = Chance::new("an_export_that_is_killed_or_cut_anywhere");
+    let mut chance = Rng::new("an_export_that_is_killed_or_cut_anywhere");
     let somewhere = usize::try_from(chance.within(first_line as u64..last_line as u64)).unwrap();
     for cut in
         [first_line + 1, first_line + 20, somewhere, last_line, last_line + 1, expected.len() - 1, expected.len()]
@@ -374,7 +374,7 @@ async fn replicas_serve_and_tell_of_an_import_into_their_database() {
     let Some(database) = Database::create().await else { return };
     let data = Data::new();
     let source = Server::start(&data.file()).await;
-    fill(&source, &mut Chance::new("replicas_serve_and_tell")).await;
+    fill(&source, &mut Rng::new("replicas_serve_and_tell")).await;
     let file = data.directory().join("file");
     run(&source.url(), &["export", "-o", file.to_str().unwrap()]).await.succeeds();
     let expected = Place::all(&body(&file));

@@ -11,14 +11,14 @@
 )]
 
 mod balanced;
-#[path = "../postgres/cluster.rs"]
+#[path = "../support/cluster.rs"]
 mod cluster;
 mod controls;
 #[path = "../deploy/envoy.rs"]
 mod envoy;
-mod harm;
+mod faults;
 mod page;
-#[path = "../postgres/proxy.rs"]
+#[path = "../support/proxy.rs"]
 mod proxy;
 mod reader;
 mod replica;

@@ -88,7 +88,7 @@ async fn spawn(program: PathBuf, store: String, listen: String, more: Vec<String
     const ARGS: [&str; 8] = [
         "serve",
         "--log-format=json",
-        "--log=warn,runlog::app=info",
+        "--log=warn,runlog::server=info",
         "--heartbeat-ms=1000",
         "--pg-pool-size=4",
         "--pg-statement-timeout-ms=3000",

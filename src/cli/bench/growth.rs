@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use futures_util::stream::{StreamExt as _, iter};
 
-use super::super::exit::Failure;
 use super::bar::Bar;
 use super::load::{self, Source};
 use super::meter::{Figures, Tally, Window};
 use super::target::Target;
 use super::{BenchArgs, TIMED_STAGES};
+use crate::cli::outcome::Failure;
 use crate::pb;
 
 /// Events in a publish that fills the store.

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::super::exit::Failure;
 use super::meter::{Figures, Tally, Window};
 use super::target::Target;
 use super::{BenchArgs, unexpected};
+use crate::cli::outcome::Failure;
 use crate::pb;
 
 /// Messages of one publish stream that wait for their answer.

@@ -1,12 +1,12 @@
 //! `runlog bench`: drives a server over gRPC with the workloads that the README gives figures for.
 
 mod bar;
-mod door;
 mod growth;
 mod idle;
 mod load;
 mod meter;
 mod read;
+mod rest;
 mod table;
 mod target;
 mod workload;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::client::duration;
-use super::exit::{Exit, Failure};
+use super::outcome::{Exit, Failure};
 use table::Table;
 use target::Target;
 use workload::Workload;

@@ -8,13 +8,13 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tonic::transport::Channel;
 
-use super::super::exit::Failure;
 use super::bar::Bar;
 use super::load::{Source, collect};
 use super::meter::{Figures, Tally, Window};
 use super::target::Target;
 use super::{BenchArgs, unexpected};
-use crate::domain::record;
+use crate::cli::outcome::Failure;
+use crate::codec::record;
 use crate::pb;
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::subscribe_response::Frame;

@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use super::super::exit::Failure;
-use super::super::text::grouped;
 use super::meter::Figures;
+use crate::cli::outcome::Failure;
+use crate::cli::output::text::grouped;
 
 /// For people, or one JSON object a line.
 pub struct Table {

@@ -9,9 +9,9 @@ use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Uri};
 
 use super::super::client::{ClientArgs, server_url};
-use super::super::exit::{Exit, Failure};
 use super::BenchArgs;
 use super::meter::Usage;
+use crate::cli::outcome::{Exit, Failure};
 use crate::pb::event_service_client::EventServiceClient;
 
 /// Kernel ticks in a second, the same on every Linux that runs Rust programs.

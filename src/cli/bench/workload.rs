@@ -2,11 +2,11 @@
 
 use clap::ValueEnum;
 
-use super::super::exit::Failure;
 use super::bar::Bar;
 use super::meter::Figures;
 use super::target::Target;
-use super::{BenchArgs, TIMED_STAGES, door, growth, idle, load, read};
+use super::{BenchArgs, TIMED_STAGES, growth, idle, load, read, rest};
+use crate::cli::outcome::Failure;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,9 +73,9 @@ impl Workload {
             Self::Batch16 => load::calls(args, target, 64, 16).await,
             Self::Batch100 => load::calls(args, target, 64, 100).await,
             Self::Stream => load::streams(args, target, 4).await,
-            Self::DoorB => door::ingest(args, target, 64).await,
+            Self::DoorB => rest::ingest(args, target, 64).await,
             Self::Fanout => read::fan_out(args, target, 100, None).await,
-            Self::Sse => door::sse(args, target, 100).await,
+            Self::Sse => rest::sse(args, target, 100).await,
             Self::Delivery => read::fan_out(args, target, 10, Some(1_000)).await,
             Self::Replay | Self::Idle | Self::Growth => unreachable!("measured above"),
         }

@@ -17,9 +17,9 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::client::{ClientArgs, random_fraction};
-use super::exit::{Exit, Failure};
-use super::render::{Clock, Printer, note};
-use super::tail;
+use super::commands::tail;
+use super::outcome::{Exit, Failure};
+use super::output::render::{Clock, Printer, note};
 use crate::pb::{
     self,
     event_service_client::EventServiceClient,

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use super::line::{self, Header, Tally, Trailer, VERSION};
 use super::spool::Spooled;
-use crate::app::Imported;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::outcome::{Exit, Failure};
+use crate::server::Imported;
 
 /// Lines that are read ahead.
 const READ_AHEAD: usize = 256;
@@ -52,7 +52,7 @@ impl Input {
             let metadata = file.metadata().map_err(broken)?;
             return if metadata.is_file() { Self::of_file(file).map_err(broken) } else { Self::of_stream(file) };
         }
-        match crate::cli::publish_input::stdin_file() {
+        match crate::cli::commands::publish::input::stdin_file() {
             Some(file) => Self::of_file(file).map_err(broken),
             None => Self::of_stream(io::stdin()),
         }

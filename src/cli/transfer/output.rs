@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::line::{Header, Tally};
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::json_line;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::json_line;
 
 /// Bytes that are collected before they are written.
 pub const BUFFER_BYTES: usize = 1 << 20;

@@ -8,17 +8,17 @@ use tonic::{Response, Status};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
-use crate::app::Local;
 use crate::cli::client::{Backoff, ClientArgs, is_transient};
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::migrate::cannot_open;
-use crate::cli::render::note;
+use crate::cli::commands::migrate::cannot_open;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::render::note;
 use crate::config::StoreOptions;
 use crate::domain::FeedCursor;
 use crate::pb;
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::list_events_request::Scope;
 use crate::pb::run_service_client::RunServiceClient;
+use crate::server::Local;
 
 /// Events that are asked for at a time; less where the server's `--max-page-size` says so.
 const PAGE: u64 = 1_000;
@@ -50,7 +50,7 @@ impl Source {
 
     /// A store that no server has, unless it may have many.
     pub async fn store(store: &StoreOptions, client: ClientArgs) -> Result<Self, Failure> {
-        let schema = crate::app::schema(store).await.map_err(cannot_open)?;
+        let schema = crate::server::schema(store).await.map_err(cannot_open)?;
         if schema.found == 0 {
             return Err(Failure::new(Exit::NotFound, "there is no store; --data or --store names another"));
         }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::outcome::{Exit, Failure};
 
 /// Reads, and keeps what it read in a temporary file. That file has no name: it is gone when the program ends, however it does.
 pub struct Spooled<R> {

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::input::MAX_LINE_BYTES;
 use super::line::{Header, Tally, Trailer, VERSION};
 use super::output::{BUFFER_BYTES, Output, failed};
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::json_line;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::json_line;
 
 /// Bytes of a header that was cut off which are enough to know it by.
 const RECOGNISABLE_BYTES: usize = b"{\"runlog_".len();

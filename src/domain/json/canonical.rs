@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::domain::redaction::members::decode_bytes;
+use super::redaction::members::decode_bytes;
 
 /// Deeper than any payload may be. From there on the text counts as it stands, so that no text can exhaust the stack.
 const MAX_DEPTH: usize = 256;

@@ -1,7 +1,8 @@
 //! The reader of payloads, wherever one is looked into. Nothing that a producer sends hides what stands beside it: text with a
 //! lone surrogate is read with U+FFFD in its place, and a payload that is no object has no members.
 
-use crate::domain::redaction::members::{self, Member, decode_lossy};
+use super::redaction::members;
+use super::redaction::members::{Member, decode_lossy};
 
 /// The members of a payload that is an object. Of several with one key the last counts.
 #[derive(Default)]

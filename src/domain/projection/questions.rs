@@ -2,7 +2,7 @@
 
 use super::{QuestionChange, cut, short};
 use crate::domain::event::Event;
-use crate::domain::id::EventId;
+use crate::domain::ids::EventId;
 use crate::domain::json::Members;
 use crate::domain::run::{PendingInput, Run};
 

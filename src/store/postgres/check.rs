@@ -7,10 +7,10 @@ use sqlx::{Connection, PgConnection};
 
 use crate::store::inspect::Schema;
 
+use super::connect::executor::Link;
 use super::error;
-use super::link::Link;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/postgres/migrations");
 
 /// The oldest PostgreSQL that is supported, as `server_version_num`.
 const OLDEST_SERVER: i64 = 140_000;

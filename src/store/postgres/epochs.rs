@@ -13,7 +13,7 @@ use crate::domain::history::{Epoch, History};
 use crate::store::CommitListener;
 use crate::store::history::{CurrentHistory, begin_epoch};
 
-use super::link::Link;
+use super::connect::executor::Link;
 
 /// Timeline and start of the server; null on a standby.
 macro_rules! lineage {

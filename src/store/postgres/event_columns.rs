@@ -9,8 +9,9 @@ use sqlx::query::QueryScalar;
 use sqlx::{Encode, Postgres, Type};
 
 use crate::domain::{AgentName, Event, Origin, Result};
-use crate::store::layout::{Laid, Layout};
-use crate::store::plan::{self, PlannedRun};
+use crate::store::commit::plan;
+use crate::store::commit::plan::PlannedRun;
+use crate::store::commit::row_builder::{Laid, Layout};
 
 use super::event_row::Checked;
 

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use crate::domain::public_view;
-use crate::domain::{AgentName, Chunk, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
+use crate::codec::Chunk;
+use crate::domain::json::public_view;
+use crate::domain::{AgentName, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
 use crate::store::Commit;
 use crate::store::checksum::{Checksum, damaged_events};
-use crate::store::layout::{Laid, Layout};
+use crate::store::commit::row_builder::{Laid, Layout};
 
 /// The columns of an [`EventRow`], of events `e` and runs `r`.
 macro_rules! event_columns {

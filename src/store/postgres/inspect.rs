@@ -10,11 +10,11 @@ use crate::store::inspect::{self, Finding, Look, Schema};
 
 use super::PostgresOptions;
 use super::check::{DOES_NOT_FLUSH, OpenError, Server, Target};
+use super::connect::executor::Link;
+use super::connect::replication::Replication;
 use super::error::Fault;
 use super::event_row::{EventRow, event_columns};
-use super::link::Link;
 use super::open::{self, connect_options, reach};
-use super::replication::Replication;
 use super::scrub;
 
 /// What must be there for the promises to hold.

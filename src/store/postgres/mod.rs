@@ -21,29 +21,17 @@
 //! commits become visible: a reader that saw a position has nothing before it still to come.
 
 mod check;
-mod committer;
+mod connect;
 mod epochs;
 mod error;
 mod event_columns;
 mod event_row;
-mod find;
-mod follower;
-mod heads;
+mod feed;
 pub mod inspect;
-mod known;
-mod link;
 mod open;
-mod planned;
 mod read;
-mod readers;
-mod replication;
-mod runs;
 mod scrub;
-mod session;
-mod signals;
-mod transaction;
-mod tries;
-mod writer;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,12 +44,12 @@ use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
 use crate::store::tasks::Tasks;
 
-use super::queue::{Queue, QueueOptions};
+use super::commit::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, Store, Tip};
 pub use check::OpenError;
+use connect::readers::{Readers, retried};
 use epochs::Epochs;
 use error::Fault;
-use readers::{Readers, retried};
 
 /// How a PostgreSQL store works. Each field is an option of `runlog serve`.
 #[derive(Clone)]
@@ -136,7 +124,7 @@ impl Store for PostgresStore {
     async fn tip(&self, scope: &Scope) -> Result<Tip> {
         match scope {
             Scope::Run(run_id) => {
-                retried!(&self.readers, connection => runs::tip(connection, run_id)).map(|(_, tip)| tip)
+                retried!(&self.readers, connection => read::runs::tip(connection, run_id)).map(|(_, tip)| tip)
             }
             Scope::Feed => self.readers.feed_tip().await.map(|last| Tip { last, status: RunStatus::Unspecified }),
         }
@@ -144,23 +132,24 @@ impl Store for PostgresStore {
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {
-        retried!(&self.readers, connection => runs::one(connection, run_id)).map_err(Fault::into_error)
+        retried!(&self.readers, connection => read::runs::one(connection, run_id)).map_err(Fault::into_error)
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
-        retried!(&self.readers, connection => runs::list(connection, query)).map_err(Fault::into_error)
+        retried!(&self.readers, connection => read::runs::list(connection, query)).map_err(Fault::into_error)
     }
 
     async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
-        retried!(&self.readers, connection => runs::count(connection, query)).map_err(Fault::into_error)
+        retried!(&self.readers, connection => read::runs::count(connection, query)).map_err(Fault::into_error)
     }
 
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
-        retried!(&self.readers, connection => runs::ids_at(connection, query, offset)).map_err(Fault::into_error)
+        retried!(&self.readers, connection => read::runs::ids_at(connection, query, offset)).map_err(Fault::into_error)
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
-        retried!(&self.readers, connection => find::event(connection, run_id, event_id)).map_err(Fault::into_error)
+        retried!(&self.readers, connection => read::find::event(connection, run_id, event_id))
+            .map_err(Fault::into_error)
     }
 
     fn queued_bytes(&self) -> usize {

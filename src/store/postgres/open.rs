@@ -10,21 +10,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::FeedId;
 use crate::store::CommitListener;
+use crate::store::commit::queue::Queue;
 use crate::store::inspect::Schema;
-use crate::store::queue::Queue;
 use crate::store::tasks::Tasks;
 
 use super::check::{DOES_NOT_FLUSH, OpenError, Target};
-use super::committer::Committer;
+use super::connect::executor::Link;
+use super::connect::readers::Readers;
+use super::connect::replication::Replication;
+use super::connect::session::{Names, Session};
 use super::epochs::Epochs;
 use super::error::{self, Fault};
-use super::follower::Follower;
-use super::link::Link;
-use super::readers::Readers;
-use super::replication::Replication;
-use super::session::{Names, Session};
-use super::writer::Writer;
-use super::{PostgresOptions, PostgresStore, read, signals};
+use super::feed::follower::Follower;
+use super::feed::signals;
+use super::write::committer::Committer;
+use super::write::writer::Writer;
+use super::{PostgresOptions, PostgresStore, read};
 
 /// What a URL may hold behind its question mark.
 const PARAMETERS: [&str; 18] = [

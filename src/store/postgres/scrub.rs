@@ -3,9 +3,9 @@
 use crate::store::Range;
 use crate::store::scrub::Scrubbed;
 
+use super::connect::executor::Link;
 use super::error::Fault;
 use super::event_row::EventRow;
-use super::link::Link;
 use super::read;
 
 /// Rows and bytes that are read at once.

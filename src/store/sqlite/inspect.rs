@@ -7,14 +7,15 @@ use std::path::Path;
 use jiff::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 
-use crate::domain::{Error, Event, record};
+use crate::codec::record;
+use crate::domain::{Error, Event};
 use crate::store::inspect::{self, Finding, Look, Schema};
 
 use super::lock::FileLock;
-use super::memory::Memory;
+use super::maintenance::{checkpointer, scrub};
 use super::open::connect_options;
+use super::recovery::Memory;
 use super::schema::{self, OpenError, describe};
-use super::{scrub, wal};
 
 /// Makes the schema of the file current, and the file where it is missing. Returns what it was before.
 ///
@@ -35,7 +36,7 @@ pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
     if !exists(path)? {
         return Ok(schema::missing());
     }
-    let mut reader = reader(path, !wal::path_of(path).exists()).await?;
+    let mut reader = reader(path, !checkpointer::path_of(path).exists()).await?;
     let schema = schema::schema(path, &mut reader).await?;
     if schema.found == 0 && FileLock::is_held(path)? {
         // Its owner has made a schema. It is in the log beside another name of the file.
@@ -47,7 +48,7 @@ pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
 /// Looks at all that a start needs. Nothing is changed, and a server that has the file is not disturbed.
 pub async fn look(path: &Path, look: Look) -> Vec<Finding> {
     // Where no server has it and the last one closed it, SQLite can read it without making files of its own beside it.
-    let is_closed = || !wal::path_of(path).exists();
+    let is_closed = || !checkpointer::path_of(path).exists();
     let as_closed = is_closed();
     let findings = look_once(path, look, as_closed).await;
     // Unless one began to write meanwhile: what was read then may be half of this and half of that.

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use sqlx::SqliteConnection;
 use tokio_stream::StreamExt;
 
-use crate::domain::{Chunk, Error, Result, record};
+use crate::codec::{Chunk, record};
+use crate::domain::{Error, Result};
 use crate::store::checksum::{Checksum, damaged_events};
-use crate::store::layout::Entry;
+use crate::store::commit::row_builder::Entry;
 
 use super::error::from_sqlx;
-use super::view_flag::ViewFlag;
+use super::read::view_flag::ViewFlag;
 
 /// What every reader selects, of the log as `l`. The last one: the row is of an older program and has no checksum.
 macro_rules! log_columns {

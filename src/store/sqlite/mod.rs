@@ -16,34 +16,20 @@
 //! | `read`, `runs`, `find`, `view_flag` | the readers' side |
 //! | `log_row`, `scrub` | rows of the log and their checksums |
 
-mod backoff;
-mod committer;
 mod epochs;
 mod error;
-mod find;
-mod growth;
-mod heads;
-mod ids;
+mod index;
 pub mod inspect;
-mod known;
 mod lock;
 mod log_row;
-mod memory;
+mod maintenance;
 mod open;
-mod planner;
 mod read;
-mod runs;
+mod recovery;
 mod schema;
-mod scrub;
-mod seal;
 mod store_row;
-mod tail;
-mod transaction;
-mod upkeep;
-mod view_flag;
-mod wal;
 mod watch;
-mod writer;
+mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,12 +42,12 @@ use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
 use crate::store::tasks::Tasks;
 
-use super::queue::{Queue, QueueOptions};
+use super::commit::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, Store, Tip};
-use ids::Ids;
+use index::id_index::Ids;
+use index::unindexed_tail::Tail;
 use lock::FileLock;
 pub use schema::OpenError;
-use tail::Tail;
 use watch::FileWatch;
 
 /// How a SQLite store works. Each field is an option of `runlog serve`.
@@ -130,7 +116,7 @@ impl Store for SqliteStore {
         match scope {
             Scope::Run(run_id) => {
                 let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
-                Ok(runs::tip(&mut reader, &self.tail, run_id).await?.1)
+                Ok(read::runs::tip(&mut reader, &self.tail, run_id).await?.1)
             }
             Scope::Feed => Ok(Tip { last: self.tail.last_position(), status: RunStatus::Unspecified }),
         }
@@ -138,27 +124,27 @@ impl Store for SqliteStore {
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {
         self.watch.verdict()?;
-        runs::one(&self.readers, &self.tail, run_id).await
+        read::runs::one(&self.readers, &self.tail, run_id).await
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
         self.watch.verdict()?;
-        runs::list(&self.readers, &self.tail, query).await
+        read::runs::list(&self.readers, &self.tail, query).await
     }
 
     async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
         self.watch.verdict()?;
-        runs::count(&self.readers, query).await
+        read::runs::count(&self.readers, query).await
     }
 
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
         self.watch.verdict()?;
-        runs::ids_at(&self.readers, query, offset).await
+        read::runs::ids_at(&self.readers, query, offset).await
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
         self.watch.verdict()?;
-        find::event(&self.readers, &self.tail, &self.ids, run_id, event_id).await
+        read::find::event(&self.readers, &self.tail, &self.ids, run_id, event_id).await
     }
 
     fn queued_bytes(&self) -> usize {
@@ -168,7 +154,7 @@ impl Store for SqliteStore {
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
         self.watch.verdict()?;
         let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
-        scrub::part(&mut reader, after).await
+        maintenance::scrub::part(&mut reader, after).await
     }
 
     fn kind(&self) -> &'static str {

@@ -8,21 +8,21 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use crate::domain::{FeedId, Result};
 use crate::store::CommitListener;
-use crate::store::queue::Queue;
+use crate::store::commit::queue::Queue;
 use crate::store::tasks::Tasks;
 
-use super::committer::Committer;
-use super::growth::Growth;
-use super::ids::Ids;
+use super::index::id_index::Ids;
+use super::index::unindexed_tail::Tail;
 use super::lock::FileLock;
-use super::memory::Memory;
-use super::planner::Planner;
+use super::maintenance::checkpointer::Checkpoints;
+use super::maintenance::wal_preallocator::Growth;
+use super::recovery::Memory;
 use super::schema::{self, OpenError, damaged, describe};
 use super::store_row::StoreRow;
-use super::tail::Tail;
-use super::wal::Checkpoints;
 use super::watch::{self, FileWatch};
-use super::writer::Writer;
+use super::write::committer::Committer;
+use super::write::planner::Planner;
+use super::write::writer::Writer;
 use super::{SqliteOptions, SqliteStore, epochs};
 
 /// A commit writes two calls of the system for each page, and moving the log as many again: half as many pages as SQLite's

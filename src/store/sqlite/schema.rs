@@ -9,10 +9,10 @@ use crate::domain::Error;
 use crate::store::inspect::Schema;
 
 use super::error::{self, primary_code};
-use super::ids;
+use super::index::id_index;
 use super::store_row::StoreRow;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
 
 /// Why a store does not open, and what to do. `path` is the database file, `cause` what the system said.
 #[allow(missing_docs, reason = "the fields are named in the sentence above")]
@@ -113,7 +113,7 @@ pub async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), O
         other => OpenError::Damaged { path: path.to_owned(), cause: other.to_string() },
     })?;
     failpoint!("sqlite-migration-inside", |e| describe(path, e));
-    ids::legacy::move_ids(writer).await.map_err(|e| damaged(path, e))?;
+    id_index::backfill_v1::move_ids(writer).await.map_err(|e| damaged(path, e))?;
     // A file that can be read but not written fails here and not at the first publish.
     let row = StoreRow::read(writer).await.map_err(|e| damaged(path, e))?;
     row.write(writer).await.map_err(|e| describe(path, e))?;

@@ -17,8 +17,9 @@ use tokio::sync::{mpsc, watch};
 use crate::domain::{Error, Result};
 
 use super::lock::{FileLock, Identity, identity};
+use super::maintenance::checkpointer;
+use super::maintenance::checkpointer::Request;
 use super::schema::OpenError;
-use super::wal::{self, Request};
 
 /// How long a look is good enough for a commit. Each takes three calls of the system, which cost a lone publisher a tenth of its
 /// speed; what was stored before a loss is as lost as what is stored a moment after it.
@@ -118,7 +119,7 @@ impl FileWatch {
     /// Of a database that is open, so that its log is there.
     pub fn new(path: &Path) -> Result<Self, OpenError> {
         let describe = |e: io::Error| OpenError::Other { path: path.to_owned(), cause: e.to_string() };
-        let log = wal::path_of(path);
+        let log = checkpointer::path_of(path);
         let log_file = File::open(&log).map_err(describe)?;
         let (database, log) = (Named::new(path.to_owned()).map_err(describe)?, Named::new(log).map_err(describe)?);
         let (longest, is_over, loss) = (AtomicU64::new(0), AtomicBool::new(false), watch::Sender::new(None));

@@ -11,7 +11,7 @@ use crate::pb;
 use crate::service::Service;
 use crate::service::subscribe::{Frame, FrameKind, Start, Subscribe, Subscription};
 use crate::transport::memory::Call;
-use crate::transport::present::Presentation;
+use crate::transport::view::Presentation;
 use crate::transport::{convert, frames, status};
 
 /// The frames of one subscription.

@@ -5,8 +5,8 @@ use super::{
     read::{Model, read_object},
     write::ObjectWriter,
 };
+use crate::domain::json::redaction::members::{checked, decode_string, elements, encode_string};
 use crate::domain::json::why_not_json;
-use crate::domain::redaction::members::{checked, decode_string, elements, encode_string};
 
 /// What a field took of a member.
 pub(super) enum Taken {

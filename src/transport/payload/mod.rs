@@ -15,10 +15,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use crate::{
-    domain::{json::why_not_json, preview::PreviewLimits, redaction::members::checked},
-    pb::{self, payload::Variant},
-};
+use crate::domain::json::preview::PreviewLimits;
+use crate::domain::json::redaction::members::checked;
+use crate::domain::json::why_not_json;
+use crate::pb;
+use crate::pb::payload::Variant;
 
 /// Why a payload cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

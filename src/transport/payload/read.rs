@@ -1,7 +1,7 @@
 //! From JSON text to a typed message and the rest.
 
 use super::field::Taken;
-use crate::domain::redaction::members::{Member, members};
+use crate::domain::json::redaction::members::{Member, members};
 
 /// A message whose fields are members of a JSON object. Implemented by the lines of `tables`.
 pub(super) trait Model: Default {

@@ -7,13 +7,10 @@ use super::{
     read::{Model, read_object},
     write::{ObjectWriter, write_payload},
 };
-use crate::{
-    domain::{
-        preview::{PreviewLimits, preview_of, tool_summary},
-        redaction::members::encode_string,
-    },
-    pb::{self, payload::Variant},
-};
+use crate::domain::json::preview::{PreviewLimits, preview_of, tool_summary};
+use crate::domain::json::redaction::members::encode_string;
+use crate::pb;
+use crate::pb::payload::Variant;
 
 /// `Message { "member": field as Kind, … }`. `or raw_field via build`: a write-only field from which the member is built.
 macro_rules! messages {

@@ -4,11 +4,9 @@ use super::{
     PayloadError,
     read::{Model, repeated_key},
 };
-use crate::domain::{
-    json::why_not_json,
-    preview::PreviewLimits,
-    redaction::members::{Member, checked, members},
-};
+use crate::domain::json::preview::PreviewLimits;
+use crate::domain::json::redaction::members::{Member, checked, members};
+use crate::domain::json::why_not_json;
 
 /// Characters of a producer's key that an error shows.
 const SHOWN_KEY_CHARS: usize = 64;

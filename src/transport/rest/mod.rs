@@ -3,18 +3,18 @@
 //! A door translates envelopes, nothing else: what is stored, numbered, refused or redacted is decided below. What all
 //! doors share lies here: reading bodies and queries strictly, refusals, request ids, server-sent events.
 
+pub mod agent_sdk;
 pub mod body;
-pub mod door_a;
-pub mod door_b;
-pub mod door_c;
 pub mod event_path;
 pub mod fields;
 pub mod frame;
 pub mod headers;
-mod ops;
-pub mod problem;
+pub mod http_error;
+mod operation;
+pub mod public_runs;
 pub mod query;
-mod request;
+mod request_context;
+pub mod structure_runs;
 pub mod time;
 mod unpack;
 
@@ -32,7 +32,7 @@ use crate::domain::View;
 use crate::service::Service;
 
 pub use body::is_packed;
-pub use problem::Problem;
+pub use http_error::Problem;
 
 /// How the gateway works. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -86,20 +86,26 @@ pub enum Offer {
 
 /// The routes of all doors, with `/openapi.json` that describes them, as far as they are on offer.
 pub fn router(gateway: Gateway, offer: Offer) -> Router {
-    let doors = || OpenApiRouter::new().merge(door_a::routes()).merge(door_b::routes()).merge(door_c::routes());
-    let all = OpenApiRouter::with_openapi(Api::openapi()).merge(doors()).merge(ops::health()).merge(ops::metrics());
+    let doors =
+        || OpenApiRouter::new().merge(structure_runs::routes()).merge(agent_sdk::routes()).merge(public_runs::routes());
+    let all = OpenApiRouter::with_openapi(Api::openapi())
+        .merge(doors())
+        .merge(operation::health())
+        .merge(operation::metrics());
     let (all, api) = all.split_for_parts();
     let router = match offer {
-        Offer::All => all.merge(ops::openapi(&api)),
-        Offer::Events => doors().merge(ops::health()).into(),
-        Offer::Operation => Router::from(ops::health().merge(ops::metrics())).merge(ops::openapi(&api)),
+        Offer::All => all.merge(operation::openapi(&api)),
+        Offer::Events => doors().merge(operation::health()).into(),
+        Offer::Operation => {
+            Router::from(operation::health().merge(operation::metrics())).merge(operation::openapi(&api))
+        }
     };
     let router = router.method_not_allowed_fallback(method_not_allowed);
     let router = match cors(&gateway.options.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.layer(middleware::from_fn_with_state(gateway.clone(), request::accompany)).with_state(gateway)
+    router.layer(middleware::from_fn_with_state(gateway.clone(), request_context::accompany)).with_state(gateway)
 }
 
 /// What answers a path that is nobody's.
@@ -115,11 +121,11 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
 pub fn refuse(path: &str, problem: &Problem) -> Response {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
     if begins(&["/api/structures", "/api/structure-runs", "/api/events"]) {
-        door_a::Refusal::from(problem.clone()).into_response()
+        structure_runs::Refusal::from(problem.clone()).into_response()
     } else if begins(&["/api/"]) {
-        door_b::Refusal::from(problem.clone()).into_response()
+        agent_sdk::Refusal::from(problem.clone()).into_response()
     } else {
-        door_c::Refusal::from(problem.clone()).into_response()
+        public_runs::Refusal::from(problem.clone()).into_response()
     }
 }
 

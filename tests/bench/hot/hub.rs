@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group};
-use runlog::domain::{Chunk, RunStatus, Scope, record};
-use runlog::service::hub::{Hub, Membership, WindowLimits};
+use runlog::codec::{Chunk, record};
+use runlog::domain::{RunStatus, Scope};
+use runlog::service::live::hub::{Hub, Membership, WindowLimits};
 use runlog::store::{Commit, CommitListener as _, RunCommit, Tip};
 
 use crate::events;

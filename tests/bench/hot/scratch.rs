@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use runlog::service::hub::{Hub, WindowLimits};
+use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::store::SharedStore;
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;

@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use runlog::domain::Scope;
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::Range;
-use runlog::transport::measures;
+use runlog::telemetry;
 use runlog::transport::rest::{self, Gateway, GatewayOptions, Offer};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -74,7 +74,7 @@ fn stream(c: &mut Criterion) {
         request_timeout: seconds(30),
         sse_heartbeat: seconds(5),
     };
-    let gateway = rest::router(Gateway::new(service, options, measures::recorder()), Offer::All);
+    let gateway = rest::router(Gateway::new(service, options, telemetry::recorder()), Offer::All);
     let mut group = c.benchmark_group("event stream");
     group.throughput(Throughput::Elements(STORED as u64));
     group.bench_function("of a run through door B", |b| {

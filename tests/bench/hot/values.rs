@@ -4,10 +4,11 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
-use runlog::domain::{EventType, Limits, Payload, View, record};
-use runlog::service::window::Batch;
+use runlog::codec::record;
+use runlog::domain::{EventType, Limits, Payload, View};
+use runlog::service::live::recent_events::Batch;
 use runlog::transport::convert;
-use runlog::transport::present::Presentation;
+use runlog::transport::view::Presentation;
 
 use crate::events;
 

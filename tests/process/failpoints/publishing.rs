@@ -10,10 +10,10 @@ use super::{
     ACTIONS, Action, POSTGRES_COMMIT, Point, SQLITE_CHECKPOINT, SQLITE_COMMIT, SQLITE_MERGE, SQLITE_REFRESH,
     SQLITE_SEAL, environment, passed, was_killed,
 };
-use crate::chance::Chance;
 use crate::client::{event, publish};
 use crate::harness::{Server, eventually, within};
 use crate::ledger::END;
+use crate::rng::Rng;
 
 /// The process ends at the point; the next one takes up the work.
 async fn is_killed(place: &Place, point: &Point, passed: u64) -> (Work, Server) {
@@ -55,7 +55,7 @@ async fn fails(place: &Place, point: &Point, passed: u64) -> (Work, Server) {
 }
 
 async fn hold_at(points: &[Point], place: impl AsyncFn() -> Option<Place>) {
-    let mut chance = Chance::new(points[0].name);
+    let mut chance = Rng::new(points[0].name);
     for (point, action) in points.iter().flat_map(|point| ACTIONS.map(|action| (point, action))) {
         let Some(place) = place().await else { return };
         let passed = passed(&mut chance, point);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::redaction::members::{decode_string, elements, members};
+use crate::domain::json::redaction::members::{decode_string, elements, members};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Canonical {

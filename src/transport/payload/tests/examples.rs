@@ -3,11 +3,10 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::canonical::canonical;
-use crate::{
-    domain::redaction::members::members,
-    pb::payload::Variant,
-    transport::payload::{allowed_types, tables::TYPES, to_json, to_typed},
-};
+use crate::domain::json::redaction::members::members;
+use crate::pb::payload::Variant;
+use crate::transport::payload::tables::TYPES;
+use crate::transport::payload::{allowed_types, to_json, to_typed};
 
 /// The type and the payload's text of every file in `tests/fixtures/examples`.
 fn examples() -> Vec<(String, String)> {

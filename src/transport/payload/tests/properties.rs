@@ -4,11 +4,10 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::canonical::canonical;
-use crate::{
-    domain::redaction::members::encode_string,
-    pb,
-    transport::payload::{tables::TYPES, to_json, to_typed},
-};
+use crate::domain::json::redaction::members::encode_string;
+use crate::pb;
+use crate::transport::payload::tables::TYPES;
+use crate::transport::payload::{to_json, to_typed};
 
 /// Members of all the documented objects, so that right and wrong places are both likely.
 const KEYS: &[&str] = &[

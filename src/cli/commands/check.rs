@@ -1,0 +1,82 @@
+//! `runlog check`: whether a server with these options would start and keep its promises, without starting it.
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use serde::Serialize;
+use std::time::Duration;
+
+use super::serve;
+use crate::cli::client::duration;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::json_line;
+use crate::cli::output::render::{Clock, Printer};
+use crate::cli::output::text::clean;
+use crate::config::ServeOptions;
+use crate::server;
+use crate::server::{Finding, Look, Verdict};
+
+/// The options of `runlog check`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "One line a check: ok, warning or failed, its name, and what was found. It changes nothing and makes \
+                        nothing, and may be run while servers run. The exit code is 0 unless a check failed, then 78."
+)]
+pub struct CheckArgs {
+    /// Read the whole store for damage, however long that takes, and compare all with its checksums; without it only its end
+    #[arg(long)]
+    deep: bool,
+    /// How far the clock may lie behind the newest event, and off the clock of the database server
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    max_clock_skew: Duration,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+#[derive(Serialize)]
+struct FindingLine<'a> {
+    check: &'static str,
+    result: &'static str,
+    detail: &'a str,
+}
+
+/// Prints what each check found; fails where one of them failed.
+pub async fn run(args: CheckArgs) -> Result<(), Failure> {
+    let look = Look { deep: args.deep, max_clock_skew: args.max_clock_skew };
+    let mut findings = server::check(&args.options, look).await;
+    if let Err(problem) = serve::log_filter(&args.options) {
+        findings.insert(0, Finding::failed("log", problem.message));
+    }
+    let mut printer = Printer::new(args.json, Clock::Day);
+    for finding in &findings {
+        printer.line(&if args.json { json_line::line(&line(finding))? } else { told(finding) })?;
+    }
+    printer.flush()?;
+    match findings.iter().filter(|finding| finding.verdict == Verdict::Failed).count() {
+        0 => Ok(()),
+        failed => Err(Failure::new(Exit::Config, format!("{failed} of {} checks failed", findings.len()))),
+    }
+}
+
+fn line(finding: &Finding) -> FindingLine<'_> {
+    FindingLine { check: finding.name, result: word(finding.verdict), detail: &finding.detail }
+}
+
+fn told(finding: &Finding) -> String {
+    let style = match finding.verdict {
+        Verdict::Ok => Style::new(),
+        Verdict::Warning => AnsiColor::Yellow.on_default(),
+        Verdict::Failed => AnsiColor::Red.on_default().bold(),
+    };
+    format!("{style}{:<7}{style:#}  {:<13}  {}", word(finding.verdict), finding.name, clean(&finding.detail))
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warning => "warning",
+        Verdict::Failed => "failed",
+    }
+}

@@ -1,0 +1,77 @@
+//! `runlog list`: stored events, page by page.
+
+use clap::Args;
+
+use crate::cli::client::ClientArgs;
+use crate::cli::outcome::Failure;
+use crate::cli::output::render::{Clock, Printer, note};
+use crate::cli::scope::{FilterArgs, ScopeArgs};
+use crate::pb::{self, list_events_request::Scope};
+
+/// Events that are asked for at a time.
+const PAGE: u64 = 500;
+
+/// The options of `runlog list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// At most this many events; 0 for all
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    limit: u64,
+    /// Start after this event: a sequence number in a run, and over all runs the cursor that a list before has told
+    #[arg(long, value_name = "CURSOR", default_value = "", hide_default_value = true)]
+    cursor: String,
+    /// The latest events first
+    #[arg(long)]
+    descending: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Prints what is stored.
+pub async fn run(args: ListArgs) -> Result<(), Failure> {
+    let mut events = args.client.events().await?;
+    let mut printer = Printer::new(args.json, Clock::Day);
+    let scope = match args.scope.run() {
+        Some(run) => Scope::RunId(run.to_owned()),
+        None => Scope::AllRuns(pb::AllRuns {}),
+    };
+    let mut cursor = args.cursor.clone();
+    let mut epoch = String::new();
+    let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
+    loop {
+        let request = pb::ListEventsRequest {
+            scope: Some(scope.clone()),
+            page_size: i32::try_from(left.min(PAGE)).unwrap_or(i32::MAX),
+            cursor: cursor.clone(),
+            descending: args.descending,
+            filter: args.filter.filter(),
+            payload_format: pb::PayloadFormat::Json as i32,
+            view: args.filter.view(),
+            epoch: std::mem::take(&mut epoch),
+        };
+        let call = events.list_events(args.client.request(request));
+        let page = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
+        for event in &page.events {
+            printer.event(event)?;
+        }
+        printer.flush()?;
+        left = left.saturating_sub(page.events.len() as u64);
+        // A server that says "more" without moving on would keep us here for ever.
+        let stuck = page.next_cursor == cursor;
+        (cursor, epoch) = (page.next_cursor, page.epoch);
+        if !page.has_more || stuck {
+            return Ok(());
+        }
+        if left == 0 {
+            note(&format!("there is more: go on with --cursor {cursor}, or see all with --limit 0"));
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `runlog runs`: the runs, or one of them in full.
+
+use anstyle::Style;
+use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
+
+use crate::cli::client::ClientArgs;
+use crate::cli::outcome::Failure;
+use crate::cli::output::json_line;
+use crate::cli::output::json_line::status_name;
+use crate::cli::output::render::{Clock, Printer, note, status_style};
+use crate::cli::output::text::{clean, cut, cut_middle, grouped, instant, local_time, shown_name};
+use crate::pb;
+
+const DIM: Style = Style::new().dimmed();
+/// Runs that are asked for at a time.
+const PAGE: u64 = 500;
+const TIME: &str = "%Y-%m-%d %H:%M:%S";
+
+/// The options of `runlog runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Show this run in full
+    #[arg(value_name = "RUN", conflicts_with_all = ["status", "agent", "structure", "limit"])]
+    id: Option<String>,
+    /// Only runs of this status; may be given several times
+    #[arg(long, value_enum, ignore_case = true)]
+    status: Vec<StatusArg>,
+    /// Only runs of this agent
+    #[arg(long, default_value = "", hide_default_value = true)]
+    agent: String,
+    /// Only runs of this structure
+    #[arg(long, default_value = "", hide_default_value = true)]
+    structure: String,
+    /// At most this many runs; 0 for all
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    limit: u64,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum StatusArg {
+    Queued,
+    Starting,
+    Running,
+    AwaitingInput,
+    Stalled,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl StatusArg {
+    fn number(self) -> i32 {
+        let status = match self {
+            Self::Queued => pb::RunStatus::Queued,
+            Self::Starting => pb::RunStatus::Starting,
+            Self::Running => pb::RunStatus::Running,
+            Self::AwaitingInput => pb::RunStatus::AwaitingInput,
+            Self::Stalled => pb::RunStatus::Stalled,
+            Self::Succeeded => pb::RunStatus::Succeeded,
+            Self::Failed => pb::RunStatus::Failed,
+            Self::Cancelled => pb::RunStatus::Cancelled,
+        };
+        status as i32
+    }
+}
+
+/// Prints the runs, the latest created first.
+pub async fn run(args: RunsArgs) -> Result<(), Failure> {
+    let mut runs = args.client.runs().await?;
+    let mut printer = Printer::new(args.json, Clock::Day);
+    if let Some(run_id) = &args.id {
+        let call = runs.get_run(args.client.request(pb::GetRunRequest { run_id: run_id.clone() }));
+        let answer = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
+        let run = answer.run.unwrap_or_default();
+        printer.line(&if args.json { json_line::run(&run)? } else { in_full(&run, &TimeZone::system()) })?;
+        return printer.flush();
+    }
+    let mut page_token = String::new();
+    let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
+    let mut first = !args.json;
+    loop {
+        let request = pb::ListRunsRequest {
+            page_size: i32::try_from(left.min(PAGE)).unwrap_or(i32::MAX),
+            page_token,
+            statuses: args.status.iter().map(|status| status.number()).collect(),
+            agent_name: args.agent.clone(),
+            structure_id: args.structure.clone(),
+        };
+        let call = runs.list_runs(args.client.request(request));
+        let page = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
+        if std::mem::take(&mut first) && !page.runs.is_empty() {
+            printer.line(&header())?;
+        }
+        for run in &page.runs {
+            printer.line(&if args.json { json_line::run(run)? } else { row(run, &TimeZone::system()) })?;
+        }
+        printer.flush()?;
+        left = left.saturating_sub(page.runs.len() as u64);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(());
+        }
+        if left == 0 {
+            note("there is more: see all with --limit 0");
+            return Ok(());
+        }
+    }
+}
+
+fn header() -> String {
+    let (created, status, events, took, agent) = ("CREATED", "STATUS", "EVENTS", "TOOK", "AGENT");
+    format!("{DIM}{created:<19}  {status:<14}  {events:>9}  {took:>9}  {agent:<20}  RUN{DIM:#}")
+}
+
+fn row(run: &pb::Run, zone: &TimeZone) -> String {
+    let created = local_time(run.created_at.as_ref(), zone, TIME);
+    let (style, status) = (status_style(run.status), status_name(run.status));
+    let (events, took) = (grouped(run.last_seq), took(run));
+    let agent = clean(&run.agent_name);
+    let agent = cut(&agent, 20);
+    let run_id = shown_name(&run.run_id);
+    let run_id = cut_middle(&run_id, 200);
+    format!("{DIM}{created}{DIM:#}  {style}{status:<14}{style:#}  {events:>9}  {took:>9}  {agent:<20}  {run_id}")
+}
+
+/// From start to completion; nothing where either is missing.
+fn took(run: &pb::Run) -> String {
+    let (Some(start), Some(end)) = (instant(run.started_at.as_ref()), instant(run.completed_at.as_ref())) else {
+        return String::new();
+    };
+    let seconds = end.duration_since(start).as_secs_f64();
+    match seconds {
+        s if s < 60.0 => format!("{s:.1}s"),
+        s if s < 3_600.0 => format!("{:.0}m{:02.0}s", (s / 60.0).floor(), (s % 60.0).floor()),
+        s => format!("{:.0}h{:02.0}m", (s / 3_600.0).floor(), (s % 3_600.0 / 60.0).floor()),
+    }
+}
+
+fn in_full(run: &pb::Run, zone: &TimeZone) -> String {
+    let style = status_style(run.status);
+    let mut lines = vec![
+        ("run", shown_name(&run.run_id).into_owned()),
+        ("status", format!("{style}{}{style:#}", status_name(run.status))),
+        ("events", grouped(run.last_seq)),
+        ("agent", clean(&run.agent_name).into_owned()),
+        ("structure", clean(&run.structure_id).into_owned()),
+        ("created", local_time(run.created_at.as_ref(), zone, TIME)),
+        ("updated", local_time(run.updated_at.as_ref(), zone, TIME)),
+        ("started", local_time(run.started_at.as_ref(), zone, TIME)),
+        ("completed", local_time(run.completed_at.as_ref(), zone, TIME)),
+        ("took", took(run)),
+        ("output", clean(&run.output_json).into_owned()),
+        ("error", clean(&run.error_json).into_owned()),
+    ];
+    if let Some(usage) = &run.usage {
+        let (prompt, completion) = (grouped(usage.prompt_tokens), grouped(usage.completion_tokens));
+        let (total, cost, model) = (grouped(usage.total_tokens), usage.cost_usd, clean(&usage.model));
+        lines.push(("usage", format!("{prompt} + {completion} = {total} tokens, ${cost:.4} {model}")));
+    }
+    if let Some(pending) = &run.pending_input {
+        let told =
+            [&pending.question, &pending.input_kind, &pending.reason_code, &pending.channel, &pending.context_json];
+        let told: Vec<_> = told.into_iter().filter(|text| !text.is_empty()).map(|text| clean(text)).collect();
+        lines.push(("waits for", format!("{} (event {})", told.join(" · "), pending.requested_seq)));
+    }
+    let told = lines.into_iter().filter(|(_, value)| !value.is_empty() && value != "-");
+    told.map(|(name, value)| format!("{DIM}{name:<10}{DIM:#} {value}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Option<prost_types::Timestamp> {
+        Some(prost_types::Timestamp { seconds, nanos: 0 })
+    }
+
+    fn stored() -> pb::Run {
+        pb::Run {
+            run_id: "run-1".into(),
+            status: pb::RunStatus::AwaitingInput as i32,
+            agent_name: "a\u{1b}[2J".into(),
+            created_at: at(0),
+            started_at: at(0),
+            completed_at: at(75),
+            last_seq: 1_234,
+            output_json: "{\"answer\":\"\u{9b}x\"}".into(),
+            pending_input: Some(pb::PendingInput {
+                question: "Deploy?".into(),
+                channel: "slack".into(),
+                requested_seq: 9,
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn a_run_is_one_aligned_row() {
+        let row = plain(&row(&stored(), &TimeZone::UTC));
+        assert_eq!(row, "1970-01-01 00:00:00  AWAITING_INPUT      1,234      1m15s  a\\u{1b}[2J            run-1");
+        let (header, agent) = (plain(&header()), row.find("a\\u").unwrap());
+        assert_eq!(header.find("AGENT"), Some(agent));
+    }
+
+    #[test]
+    fn a_run_in_full_tells_what_is_known_and_nothing_else() {
+        let text = plain(&in_full(&stored(), &TimeZone::UTC));
+        assert!(text.contains("waits for  Deploy? · slack (event 9)"), "{text}");
+        assert!(text.contains("\\u{9b}x") && !text.contains('\u{9b}'), "{text}");
+        assert!(!text.contains("structure") && !text.contains("usage") && !text.contains("error"), "{text}");
+    }
+}

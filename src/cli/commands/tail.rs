@@ -1,0 +1,190 @@
+//! `runlog tail`: what is stored, then what comes, across lost connections.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::{Instant, timeout};
+use tonic::Status;
+
+use crate::cli::client::{Backoff, ClientArgs, duration, is_transient};
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::json_line::status_name;
+use crate::cli::output::render::{Clock, Printer, note};
+use crate::cli::output::text::grouped;
+use crate::cli::scope::{FilterArgs, ScopeArgs};
+use crate::pb::{
+    self,
+    subscribe_request::{Scope, Start},
+    subscribe_response::Frame,
+};
+
+/// How often the server says that it is alive; asked for with each subscription.
+const HEARTBEAT_SECONDS: i64 = 10;
+/// A stream that is silent for longer than three heartbeats is taken for dead.
+const SILENCE: Duration = Duration::from_secs(35);
+
+/// The options of `runlog tail`.
+#[derive(Debug, Args)]
+pub struct TailArgs {
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Where to begin: `start`, `latest`, or a cursor (in a run: after this sequence number) [default: `start` of a run,
+    /// the latest 10 events of all runs]
+    #[arg(long, value_name = "CURSOR|start|latest", conflicts_with = "lines")]
+    from: Option<String>,
+    /// Begin with the latest N events
+    #[arg(long, short = 'n', value_name = "N")]
+    lines: Option<u32>,
+    /// Go on after the run ended, for events that come late
+    #[arg(long)]
+    keep_open: bool,
+    /// Wait for a run that has no event yet
+    #[arg(long)]
+    wait: bool,
+    /// How long to try again after a connection was lost; 0s for not at all
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    reconnect_for: Duration,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Follows until the run ends.
+pub async fn run(args: TailArgs) -> Result<(), Failure> {
+    let mut printer = Printer::new(args.json, Clock::Day);
+    follow(&args.client, args.request(), args.reconnect_for, &mut printer).await
+}
+
+impl TailArgs {
+    fn request(&self) -> pb::SubscribeRequest {
+        let scope = match self.scope.run() {
+            Some(run) => Scope::RunId(run.to_owned()),
+            None => Scope::AllRuns(pb::AllRuns {}),
+        };
+        let start = match (self.lines, self.from.as_deref(), &scope) {
+            (Some(n), _, _) => Some(Start::Tail(n)),
+            (None, Some("start"), _) | (None, None, Scope::RunId(_)) => None,
+            (None, Some("latest"), _) => Some(Start::Latest(true)),
+            (None, Some(cursor), _) => Some(Start::Cursor(cursor.to_owned())),
+            (None, None, Scope::AllRuns(_)) => Some(Start::Tail(10)),
+        };
+        pb::SubscribeRequest {
+            scope: Some(scope),
+            start,
+            filter: self.filter.filter(),
+            view: self.filter.view(),
+            keep_open: self.keep_open,
+            wait_for_run: self.wait,
+            ..subscription()
+        }
+    }
+}
+
+/// A subscription in the form that a printer needs.
+pub fn subscription() -> pb::SubscribeRequest {
+    pb::SubscribeRequest {
+        payload_format: pb::PayloadFormat::Json as i32,
+        heartbeat_interval: Some(prost_types::Duration { seconds: HEARTBEAT_SECONDS, nanos: 0 }),
+        ..Default::default()
+    }
+}
+
+/// Why a stream is over before its end was told.
+enum Cut {
+    /// Trying again is of no use.
+    Final(Failure),
+    /// A new connection may go on from the cursor.
+    Transient(Failure),
+}
+
+impl Cut {
+    fn of(status: &Status) -> Self {
+        let failure = Failure::of_status(status);
+        if is_transient(status) { Self::Transient(failure) } else { Self::Final(failure) }
+    }
+}
+
+/// Prints until the run ends. A lost connection is taken up again at the cursor for at most `reconnect_for`; the first
+/// connection has to work at once.
+pub async fn follow(
+    client: &ClientArgs,
+    mut request: pb::SubscribeRequest,
+    reconnect_for: Duration,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    // Since when nothing has come: `None` before the first frame of all.
+    let mut last_frame: Option<Instant> = None;
+    let mut backoff = Backoff::default();
+    loop {
+        let before = last_frame;
+        let failure = match stream(client, &mut request, &mut last_frame, printer).await {
+            Ok(()) => return Ok(()),
+            Err(Cut::Final(failure)) => return Err(failure),
+            Err(Cut::Transient(failure)) => failure,
+        };
+        if last_frame != before {
+            backoff = Backoff::default();
+        }
+        if last_frame.is_none_or(|at| at.elapsed() >= reconnect_for) {
+            return Err(failure);
+        }
+        let delay = backoff.next_delay();
+        note(&format!("-- {}; trying again in {:.1} s", failure.message, delay.as_secs_f64()));
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// One connection. `Ok` when the run has ended and all of it was printed. `request` moves on with each frame.
+async fn stream(
+    client: &ClientArgs,
+    request: &mut pb::SubscribeRequest,
+    last_frame: &mut Option<Instant>,
+    printer: &mut Printer,
+) -> Result<(), Cut> {
+    let mut events = client.events().await.map_err(Cut::Transient)?;
+    // No deadline goes with the request: it would end the stream.
+    let call = events.subscribe(request.clone());
+    let mut frames = client.answer(call).await.map_err(|status| Cut::of(&status))?;
+    loop {
+        let frame = match timeout(SILENCE, frames.message()).await {
+            Err(_) => return Err(cut(format!("nothing came for {} s", SILENCE.as_secs()))),
+            Ok(Err(status)) => return Err(Cut::of(&status)),
+            Ok(Ok(None)) => return Err(cut("the stream was cut".to_owned())),
+            Ok(Ok(Some(frame))) => frame,
+        };
+        *last_frame = Some(Instant::now());
+        match frame.frame {
+            Some(Frame::Events(batch)) => {
+                let batch = batch.events().map_err(|error| Cut::Final(damaged(&error)))?;
+                for event in &batch {
+                    printer.event(event).map_err(Cut::Final)?;
+                }
+                printer.flush().map_err(Cut::Final)?;
+            }
+            Some(Frame::RunEnded(end)) => {
+                note(&format!("-- the run has ended: {}, {} events", status_name(end.status), grouped(end.last_seq)));
+                if !request.keep_open {
+                    return Ok(());
+                }
+            }
+            // Nothing to show, but the cursor has moved; frames of a later version too.
+            Some(Frame::CaughtUp(_) | Frame::Heartbeat(_)) | None => {}
+        }
+        request.start = Some(Start::Cursor(frame.cursor));
+        if !frame.epoch.is_empty() {
+            request.epoch = frame.epoch;
+        }
+    }
+}
+
+fn cut(message: String) -> Cut {
+    Cut::Transient(Failure::new(Exit::Unavailable, message))
+}
+
+fn damaged(error: &prost::DecodeError) -> Failure {
+    Failure::new(Exit::Protocol, format!("the server sent events that do not decode: {error}"))
+}

@@ -1,0 +1,246 @@
+//! How a command ends: exit codes by kind of error, and what is told on stderr.
+
+use std::fmt::Write as _;
+use std::io;
+
+use anstyle::{AnsiColor, Style};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::output::text::clean;
+
+/// The exit codes, as `--help` tells them.
+pub const HELP: &str = "\
+Exit codes:
+   0  ok
+   1  another error
+   3  migrations are pending (`migrate --dry-run`)
+  64  wrong options
+  65  the input was refused (INVALID_ARGUMENT, OUT_OF_RANGE)
+  66  not found
+  69  the server is unavailable or cannot be reached; OUTCOME_UNKNOWN: the input may be stored
+  70  the server ended itself by a defect, which its log tells of
+  73  conflict with what is stored (ALREADY_EXISTS, ABORTED, FAILED_PRECONDITION)
+  75  too much at the moment, try again later (RESOURCE_EXHAUSTED)
+  76  the server is damaged or speaks another protocol (DATA_LOSS, INTERNAL, UNIMPLEMENTED)
+  77  not allowed (PERMISSION_DENIED, UNAUTHENTICATED)
+  78  the server cannot start, or a check failed (configuration, store, address)";
+
+/// The reason of a request that is larger than the server takes.
+pub const TOO_LARGE: &str = "REQUEST_TOO_LARGE";
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// The kind of an end, by the numbers of `sysexits.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Nobody reads our output any more, which is no error.
+    Ok = 0,
+    /// Another error.
+    Other = 1,
+    /// Migrations are pending.
+    Pending = 3,
+    /// Wrong options.
+    Usage = 64,
+    /// Refused input.
+    Data = 65,
+    /// Not found.
+    NotFound = 66,
+    /// Cannot be reached.
+    Unavailable = 69,
+    /// A defect ended the server.
+    Defect = 70,
+    /// Conflict with what is stored.
+    Conflict = 73,
+    /// Try again later.
+    TryLater = 75,
+    /// Damage, or another protocol.
+    Protocol = 76,
+    /// Not allowed.
+    Denied = 77,
+    /// Cannot start.
+    Config = 78,
+}
+
+impl Exit {
+    /// The kind that a gRPC code means.
+    pub fn of(code: Code) -> Self {
+        match code {
+            Code::Ok => Self::Ok,
+            Code::InvalidArgument | Code::OutOfRange => Self::Data,
+            Code::NotFound => Self::NotFound,
+            Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => Self::Conflict,
+            Code::ResourceExhausted => Self::TryLater,
+            Code::Unavailable | Code::DeadlineExceeded => Self::Unavailable,
+            Code::DataLoss | Code::Internal | Code::Unimplemented => Self::Protocol,
+            Code::PermissionDenied | Code::Unauthenticated => Self::Denied,
+            Code::Cancelled | Code::Unknown => Self::Other,
+        }
+    }
+}
+
+/// Why a command failed, for people. Texts from outside are cleaned when they are printed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The kind.
+    pub exit: Exit,
+    /// What happened.
+    pub message: String,
+    /// The server's reason, UPPER_SNAKE.
+    pub reason: Option<String>,
+    /// The field at fault.
+    pub field: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), reason: None, field: None, hint: None }
+    }
+
+    /// Says what to do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Output that could not be written. A reader that went away (`| head`) ends the command quietly.
+    pub fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Exit::Ok, ""),
+            _ => Self::new(Exit::Other, format!("cannot write the output: {error}")),
+        }
+    }
+
+    /// The server, or the way to it, failed.
+    pub fn of_status(status: &Status) -> Self {
+        let info = status.get_details_error_info();
+        let mut message = status.message().to_owned();
+        // Only a failure on our side of the wire has a source, and its own text ("transport error") says little.
+        if let Some(source) = std::error::Error::source(status) {
+            message = root_cause(source);
+        }
+        if message.is_empty() {
+            message = format!("the server answered {:?}", status.code());
+        }
+        let field = info.as_ref().and_then(|info| info.metadata.get("field")).cloned();
+        Self::of_answer(status.code(), message, info.map(|info| info.reason), field)
+    }
+
+    /// An error in the server's words.
+    pub fn of_answer(code: Code, message: String, reason: Option<String>, field: Option<String>) -> Self {
+        let reason = reason.filter(|reason| !reason.is_empty());
+        let hint = hint_for(reason.as_deref(), code).map(ToOwned::to_owned);
+        // RESOURCE_EXHAUSTED as well, but waiting does not help.
+        let exit = if reason.as_deref() == Some(TOO_LARGE) { Exit::Data } else { Exit::of(code) };
+        Self { exit, message, reason, field, hint }
+    }
+
+    /// What is printed: the message, and a second line with what else is known. Empty for a quiet end.
+    pub fn text(&self) -> String {
+        if self.exit == Exit::Ok {
+            return String::new();
+        }
+        let mut text = format!("{ERROR}error:{ERROR:#} {}", clean(&self.message));
+        let told = [
+            self.reason.as_deref().map(|reason| clean(reason).into_owned()),
+            self.field.as_deref().map(|field| format!("field {}", clean(field))),
+            self.hint.as_deref().map(|hint| format!("hint: {}", clean(hint))),
+        ];
+        let told: Vec<String> = told.into_iter().flatten().collect();
+        if !told.is_empty() {
+            // Writing to a String does not fail.
+            let _ = write!(text, "\n       {DIM}{}{DIM:#}", told.join(" · "));
+        }
+        text
+    }
+}
+
+/// The innermost cause, which is the one that says what happened.
+pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+fn hint_for(reason: Option<&str>, code: Code) -> Option<&'static str> {
+    Some(match (reason, code) {
+        (Some("RUN_NOT_FOUND"), _) => "`runlog runs` lists the runs; `runlog tail --wait` waits for a run to begin",
+        (Some("SEQ_CONFLICT"), _) => "`runlog list --run ID --cursor SEQ` shows what came since",
+        (Some("RUN_STATUS_FINAL"), _) => "the server runs with --lifecycle strict",
+        (Some("CURSOR_INVALID" | "CURSOR_BEYOND_END"), _) => {
+            "`--from start` reads from the beginning, `--from latest` only what is new"
+        }
+        (Some(TOO_LARGE), _) => "the server's --max-request-bytes and --max-payload-bytes bound what it takes",
+        (Some("OUTCOME_UNKNOWN"), _) => "send it again with the same --event-id: it is stored once",
+        (Some("OVERLOADED"), _) => "send it again in a moment; the same --event-id makes that safe",
+        (None, Code::Unimplemented) => "is --server a runlog server of this version?",
+        (_, Code::DeadlineExceeded) => "a longer --timeout gives the server more time",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::ErrorDetails;
+
+    #[test]
+    fn every_kind_of_error_has_its_documented_exit_code() {
+        let expected = [
+            (Code::Ok, 0),
+            (Code::Unknown, 1),
+            (Code::Cancelled, 1),
+            (Code::InvalidArgument, 65),
+            (Code::OutOfRange, 65),
+            (Code::NotFound, 66),
+            (Code::Unavailable, 69),
+            (Code::DeadlineExceeded, 69),
+            (Code::AlreadyExists, 73),
+            (Code::Aborted, 73),
+            (Code::FailedPrecondition, 73),
+            (Code::ResourceExhausted, 75),
+            (Code::DataLoss, 76),
+            (Code::Internal, 76),
+            (Code::Unimplemented, 76),
+            (Code::PermissionDenied, 77),
+            (Code::Unauthenticated, 77),
+        ];
+        for (code, exit) in expected {
+            assert_eq!(Exit::of(code) as u8, exit, "{code:?}");
+            assert!(HELP.contains(&format!("\n  {exit:>2}  ")), "{exit} is documented");
+        }
+        assert!(HELP.contains("\n   3  ") && HELP.contains("\n  64  ") && HELP.contains("\n  78  "));
+    }
+
+    #[test]
+    fn an_error_tells_message_reason_field_and_hint() {
+        let details = ErrorDetails::with_error_info("CURSOR_INVALID", "runlog", [("field".into(), "cursor".into())]);
+        let status = Status::with_error_details(Code::InvalidArgument, "cursor \"\u{1b}x\": bad", details);
+        let failure = Failure::of_status(&status);
+        assert_eq!(failure.exit, Exit::Data);
+        let text = anstream::adapter::strip_str(&failure.text()).to_string();
+        assert!(text.starts_with("error: cursor \"\\u{1b}x\": bad\n"), "{text}");
+        assert!(text.contains("CURSOR_INVALID · field cursor · hint: `--from start`"), "{text}");
+        assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_request_that_is_too_large_is_bad_input_although_its_code_says_try_later() {
+        let failure = Failure::of_answer(Code::ResourceExhausted, "too large".into(), Some(TOO_LARGE.into()), None);
+        assert_eq!(failure.exit, Exit::Data);
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error() {
+        let failure = Failure::output(io::ErrorKind::BrokenPipe.into());
+        assert_eq!((failure.exit, failure.text().as_str()), (Exit::Ok, ""));
+        assert_eq!(Failure::output(io::ErrorKind::StorageFull.into()).exit, Exit::Other);
+    }
+}

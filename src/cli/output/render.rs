@@ -1,0 +1,252 @@
+//! Events on stdout: one aligned, coloured line each on a terminal, NDJSON with `--json`.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+
+use super::json_line;
+use super::preview::{Members, preview};
+use super::text::{clean, clean_json, cut, cut_middle, local_time, shown_name};
+use crate::cli::outcome::Failure;
+use crate::pb;
+
+const DIM: Style = Style::new().dimmed();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const WAITS: Style = AnsiColor::Yellow.on_default().bold();
+const LIFECYCLE: Style = AnsiColor::Blue.on_default().bold();
+const TOOL: Style = AnsiColor::Cyan.on_default();
+const DECISION: Style = AnsiColor::Magenta.on_default();
+const PLAIN: Style = Style::new();
+
+const MAX_RUN_CHARS: usize = 36;
+const MAX_TYPE_CHARS: usize = 28;
+const MAX_AGENT_CHARS: usize = 20;
+/// What is left for the payload is at least this, even where the line then wraps.
+const MIN_PREVIEW_CHARS: usize = 24;
+/// The line where there is no terminal that would tell its width.
+const DEFAULT_LINE_CHARS: usize = 160;
+
+/// How times are shown: with the day, or for a screen that one watches, without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// `11-20 08:31:22.123`
+    Day,
+    /// `08:31:22.123`
+    Time,
+}
+
+impl Clock {
+    fn format(self) -> &'static str {
+        match self {
+            Self::Day => "%m-%d %H:%M:%S%.3f",
+            Self::Time => "%H:%M:%S%.3f",
+        }
+    }
+}
+
+/// Lays out lines. Columns grow with what they have shown and never shrink, so that lines stay aligned.
+pub struct Layout {
+    zone: TimeZone,
+    clock: Clock,
+    line: usize,
+    run: usize,
+    seq: usize,
+    event_type: usize,
+    agent: usize,
+}
+
+impl Layout {
+    /// For lines of this many characters.
+    pub fn new(clock: Clock, line: usize, zone: TimeZone) -> Self {
+        // A screen that one watches begins with columns wide enough for most, so that it does not shift.
+        let (run, event_type, agent) = if clock == Clock::Time { (19, 26, 14) } else { (8, 16, 0) };
+        Self { zone, clock, line, run, seq: 3, event_type, agent }
+    }
+
+    /// The event on one line, without its line break.
+    pub fn event(&mut self, event: &pb::Event) -> Result<String, Failure> {
+        let json = json_line::payload_text(event)?;
+        let members = Members::of(json);
+        let time = local_time(event.recorded_at.as_ref(), &self.zone, self.clock.format());
+        let run = shown_name(&event.run_id);
+        let run = column(cut_middle(&run, MAX_RUN_CHARS).into_owned(), &mut self.run);
+        let seq = format!("#{}", event.seq);
+        self.seq = self.seq.max(seq.len());
+        let event_type = clean(&event.r#type);
+        let event_type = column(cut(&event_type, MAX_TYPE_CHARS).into_owned(), &mut self.event_type);
+        let agent = clean(&event.agent_name);
+        let agent = column(cut(&agent, MAX_AGENT_CHARS).into_owned(), &mut self.agent);
+        let agent = if self.agent == 0 { agent } else { agent + "  " };
+        let style = style_of(&event.r#type, &members);
+        let width = self.seq;
+        let head = time.len() + self.run + self.seq + self.event_type + agent.chars().count() + 2 * 4;
+        let room = self.line.saturating_sub(head).max(MIN_PREVIEW_CHARS);
+        let mark = if event.redacted { "▒ " } else { "" };
+        let preview = preview(json, &members, room - mark.chars().count());
+        Ok(format!(
+            "{DIM}{time}{DIM:#}  {run}  {DIM}{seq:>width$}{DIM:#}  {style}{event_type}{style:#}  {DIM}{agent}{DIM:#}{mark}{preview}"
+        ))
+    }
+}
+
+/// Pads to the column, which grows to hold the text.
+fn column(mut text: String, width: &mut usize) -> String {
+    let chars = text.chars().count();
+    *width = chars.max(*width);
+    text.extend(std::iter::repeat_n(' ', *width - chars));
+    text
+}
+
+/// The colour of a type: what it means for the run.
+fn style_of(event_type: &str, members: &Members<'_>) -> Style {
+    match event_type {
+        "run_end" | "run.worker.succeeded" | "FinishStructureRunEvent" => GOOD,
+        "StructureRunCompleted" => match members.string("status").as_deref() {
+            Some("FAILED") => BAD,
+            Some("CANCELLED") => WAITS,
+            _ => GOOD,
+        },
+        "error" | "StructureRunError" | "run.worker.failed" | "run.limit_exceeded" => BAD,
+        "step.done" if members.string("outcome").as_deref() == Some("fail_run") => BAD,
+        "human_input_requested"
+        | "run.awaiting_input"
+        | "run.worker.stalled"
+        | "run.worker.retry_scheduled"
+        | "run.cancelled" => WAITS,
+        "human_input_received" | "run_start" | "StructureRunStarting" | "StructureRunRunning" => LIFECYCLE,
+        "tool_call" | "run.tool.invoked" => TOOL,
+        "run.coordination.decision" => DECISION,
+        other if other.starts_with("run.") => LIFECYCLE,
+        _ => PLAIN,
+    }
+}
+
+/// The colour of a status.
+pub fn status_style(status: i32) -> Style {
+    match pb::RunStatus::try_from(status).unwrap_or_default() {
+        pb::RunStatus::Succeeded => GOOD,
+        pb::RunStatus::Failed => BAD,
+        pb::RunStatus::AwaitingInput | pb::RunStatus::Stalled | pb::RunStatus::Cancelled => WAITS,
+        pb::RunStatus::Running | pb::RunStatus::Starting => LIFECYCLE,
+        pb::RunStatus::Queued | pb::RunStatus::Unspecified => DIM,
+    }
+}
+
+/// Writes to stdout: buffered, flushed by the caller, colours only where they are wanted.
+pub struct Printer {
+    out: BufWriter<AutoStream<io::Stdout>>,
+    json: bool,
+    terminal: bool,
+    layout: Layout,
+}
+
+impl Printer {
+    /// A printer of lines for people, or of NDJSON.
+    pub fn new(json: bool, clock: Clock) -> Self {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        // JSON passes as it is: a stream that strips colours would look for escapes inside it.
+        let out = if json { AutoStream::always_ansi(stdout) } else { AutoStream::auto(stdout) };
+        let layout = Layout::new(clock, line_chars(), TimeZone::system());
+        Self { out: BufWriter::with_capacity(64 << 10, out), json, terminal, layout }
+    }
+
+    /// One event.
+    pub fn event(&mut self, event: &pb::Event) -> Result<(), Failure> {
+        let line = if self.json { json_line::event(event)? } else { self.layout.event(event)? };
+        self.line(&line)
+    }
+
+    /// One line that was made for people, or one object of NDJSON.
+    pub fn line(&mut self, line: &str) -> Result<(), Failure> {
+        let line = if self.json && self.terminal { clean_json(line) } else { line.into() };
+        writeln!(self.out, "{line}").map_err(Failure::output)
+    }
+
+    /// Hands everything to the reader.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(Failure::output)
+    }
+}
+
+/// A remark beside the output, on stderr.
+pub fn note(text: &str) {
+    // Nobody to tell when stderr is gone.
+    let _ = writeln!(anstream::stderr(), "{DIM}{}{DIM:#}", clean(text));
+}
+
+/// The width of a line: the terminal's.
+fn line_chars() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    told.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0.into())).unwrap_or(DEFAULT_LINE_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(run_id: &str, event_type: &str, json: &str) -> pb::Event {
+        let variant = Some(pb::payload::Variant::Json(json.to_owned()));
+        pb::Event {
+            run_id: run_id.into(),
+            seq: 7,
+            r#type: event_type.into(),
+            recorded_at: Some(prost_types::Timestamp { seconds: 1_000_000_000, nanos: 123_456_789 }),
+            payload: Some(pb::Payload { extra_json: String::new(), variant }),
+            ..Default::default()
+        }
+    }
+
+    fn layout(line: usize) -> Layout {
+        Layout::new(Clock::Day, line, TimeZone::UTC)
+    }
+
+    fn plain(layout: &mut Layout, event: &pb::Event) -> String {
+        anstream::adapter::strip_str(&layout.event(event).unwrap()).to_string()
+    }
+
+    #[test]
+    fn an_event_is_one_aligned_line() {
+        let mut layout = layout(100);
+        let first = event("run-1", "step", r#"{"node_name":"search"}"#);
+        assert_eq!(plain(&mut layout, &first), "09-09 01:46:40.123  run-1      #7  step              node_name=search");
+        let longer = event("a-longer-run-id", "run.coordination.decision", "{}");
+        plain(&mut layout, &longer);
+        let after = plain(&mut layout, &first);
+        assert!(after.starts_with("09-09 01:46:40.123  run-1             #7  step                       "), "{after}");
+    }
+
+    #[test]
+    fn a_line_fits_the_terminal() {
+        let json = format!("{{\"text\":\"{}\"}}", "é".repeat(100_000));
+        for width in [80, 120, 200] {
+            let line = plain(&mut layout(width), &event("run-1", "step", &json));
+            assert!(line.chars().count() <= width, "{width}: {line}");
+            assert!(line.ends_with('…'));
+        }
+        let hostile = event(&"r".repeat(200), &"t".repeat(200), &json);
+        assert!(plain(&mut layout(80), &hostile).chars().count() < 140);
+    }
+
+    #[test]
+    fn control_characters_never_reach_the_terminal() {
+        let mut hostile = event("r", "t\u{1b}[2J\u{9b}x", "{\"k\u{7f}\":\"\u{9b}31m\u{202e}\\u001b\"}");
+        hostile.agent_name = "a\u{7}\u{2028}".into();
+        let line = plain(&mut layout(200), &hostile);
+        assert!(!line.contains(|c: char| c.is_control() || matches!(c, '\u{202e}' | '\u{2028}')), "{line:?}");
+        assert!(line.contains("t\\u{1b}[2J\\u{9b}x"), "{line:?}");
+    }
+
+    #[test]
+    fn the_colour_tells_what_a_type_means() {
+        let style = |event_type, json| style_of(event_type, &Members::of(json));
+        assert_eq!(style("StructureRunCompleted", r#"{"status":"FAILED"}"#), BAD);
+        assert_eq!(style("StructureRunCompleted", r#"{"status":"SUCCEEDED"}"#), GOOD);
+        assert_eq!(style("run.awaiting_input", "{}"), WAITS);
+        assert_eq!(style("run.worker.started", "{}"), LIFECYCLE);
+        assert_eq!(style("MyOwnEvent", "{}"), PLAIN);
+    }
+}

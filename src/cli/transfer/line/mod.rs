@@ -1,0 +1,257 @@
+//! The lines of an export: a header, an event each, a trailer.
+//!
+//! An event's payload stands in its line as the JSON text that was sent. Where that text has line breaks, or white space
+//! around it, which a line of NDJSON cannot keep, it stands there as a string under `payload_text`. So each event has exactly
+//! one line, and the same events make the same bytes.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::cli::outcome::Failure;
+use crate::cli::output::json_line;
+use crate::cli::output::json_line::{origin_name, payload_text};
+use crate::cli::output::preview::Members;
+use crate::cli::output::text::instant;
+use crate::domain::{AgentName, Error, Event, EventId, EventType, Limits, Origin, Payload, RunId, StructureId};
+use crate::pb;
+use crate::server::Imported;
+
+/// The format that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// What any server may have let in: what is stored is not refused for being large.
+const LIMITS: Limits = Limits {
+    max_payload_bytes: 64 << 20,
+    max_request_bytes: 0,
+    max_request_events: 0,
+    max_json_depth: 100,
+    max_page_size: 0,
+};
+
+/// The first line: what the file is to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// The format.
+    pub runlog_export: u32,
+    /// The feed that the events come from.
+    pub feed: String,
+    /// All runs: up to this cursor of the feed, the last one when the export began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Chosen runs, in this order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Vec<Bound>>,
+}
+
+/// A chosen run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bound {
+    /// The run.
+    pub run_id: String,
+    /// Its last seq when the export began.
+    pub last_seq: u64,
+}
+
+/// The last line: without it the file is cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trailer {
+    /// The format.
+    pub runlog_export_end: u32,
+    /// How many events there are.
+    pub events: u64,
+    /// How many runs.
+    pub runs: u64,
+    /// Of the lines of the events with their line breaks, in hex.
+    pub sha256: String,
+}
+
+/// What the trailer tells, counted line by line.
+#[derive(Clone, Default)]
+pub struct Tally {
+    events: u64,
+    runs: u64,
+    hash: Sha256,
+}
+
+impl Tally {
+    /// Counts a line of an event, without its line break.
+    pub fn add(&mut self, line: &[u8], is_first_of_run: bool) {
+        self.events += 1;
+        self.runs += u64::from(is_first_of_run);
+        self.hash.update(line);
+        self.hash.update(b"\n");
+    }
+
+    /// How many events.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// How many runs.
+    pub fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// The last line of these.
+    pub fn trailer(&self) -> Trailer {
+        let sha256 = self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Trailer { runlog_export_end: VERSION, events: self.events, runs: self.runs, sha256 }
+    }
+}
+
+#[derive(Serialize)]
+struct EventLine<'a> {
+    run_id: &'a str,
+    seq: u64,
+    event_id: &'a str,
+    r#type: &'a str,
+    origin: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    agent_name: &'a str,
+    occurred_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_seconds: Option<f64>,
+    recorded_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    run_agent_name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    structure_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_text: Option<&'a str>,
+}
+
+/// The line of an event; `run` is its run, where it is the first of it.
+pub fn event(event: &pb::Event, run: Option<&pb::Run>) -> Result<String, Failure> {
+    let text = payload_text(event)?;
+    let fits = !text.contains(['\n', '\r']);
+    let payload = serde_json::from_str::<&RawValue>(text).ok().filter(|raw| fits && raw.get().len() == text.len());
+    json_line::line(&EventLine {
+        run_id: &event.run_id,
+        seq: event.seq,
+        event_id: &event.event_id,
+        r#type: &event.r#type,
+        origin: origin_name(event.origin),
+        agent_name: &event.agent_name,
+        occurred_at: instant(event.occurred_at.as_ref()),
+        sent_seconds: event.sent_seconds,
+        recorded_at: instant(event.recorded_at.as_ref()),
+        run_agent_name: run.map(|run| run.agent_name.as_str()).unwrap_or_default(),
+        structure_id: run.map(|run| run.structure_id.as_str()).unwrap_or_default(),
+        payload,
+        payload_text: payload.is_none().then_some(text),
+    })
+}
+
+/// Reads the line of an event back. The error names the field.
+pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
+    let members = Members::parse(text).map_err(|error| format!("is no JSON object: {error}"))?;
+    let mut seen: Vec<(&str, &RawValue)> = Vec::with_capacity(12);
+    for (name, value) in members.iter() {
+        if !KNOWN.contains(&name) {
+            return Err(format!("{name}: is not known"));
+        }
+        if seen.iter().any(|(before, _)| *before == name) {
+            return Err(format!("{name}: is given twice"));
+        }
+        seen.push((name, value));
+    }
+    let fields = Fields(seen);
+    let text_of = |name| fields.required(name).and_then(|raw| string(name, raw));
+    let problem = |error: Error| error.to_string();
+    let event_type = EventType::parse(&text_of("type")?).map_err(problem)?;
+    let event = Event {
+        run_id: RunId::parse(&text_of("run_id")?).map_err(problem)?,
+        seq: fields.seq()?,
+        event_id: EventId::parse(&text_of("event_id")?).map_err(problem)?,
+        origin: match text_of("origin")?.as_str() {
+            "SYSTEM" => Origin::System,
+            "USER" => Origin::User,
+            other => return Err(format!("origin: must be SYSTEM or USER; it is {other:?}")),
+        },
+        occurred_at: time("occurred_at", &text_of("occurred_at")?)?,
+        sent_seconds: fields.get("sent_seconds").map(|raw| seconds(raw.get())).transpose()?,
+        recorded_at: time("recorded_at", &text_of("recorded_at")?)?,
+        agent_name: fields.optional("agent_name", AgentName::parse)?,
+        payload: fields.payload(&event_type)?,
+        event_type,
+    };
+    let run_agent_name = fields.optional("run_agent_name", AgentName::parse)?;
+    let structure_id = fields.optional("structure_id", StructureId::parse)?;
+    Ok(Imported { line, event, run_agent_name, structure_id })
+}
+
+const KNOWN: [&str; 13] = [
+    "run_id",
+    "seq",
+    "event_id",
+    "type",
+    "origin",
+    "agent_name",
+    "occurred_at",
+    "sent_seconds",
+    "recorded_at",
+    "run_agent_name",
+    "structure_id",
+    "payload",
+    "payload_text",
+];
+
+/// The members of a line.
+struct Fields<'a>(Vec<(&'a str, &'a RawValue)>);
+
+impl Fields<'_> {
+    fn get(&self, name: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(member, _)| *member == name).map(|(_, value)| *value)
+    }
+
+    fn required(&self, name: &str) -> Result<&RawValue, String> {
+        self.get(name).ok_or_else(|| format!("{name}: is missing"))
+    }
+
+    fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, Error>) -> Result<Option<T>, String> {
+        let Some(raw) = self.get(name) else { return Ok(None) };
+        // The name of the member, which may be another than that of the value.
+        parse(&string(name, raw)?).map(Some).map_err(|error| error.with_field(name).to_string())
+    }
+
+    fn seq(&self) -> Result<u64, String> {
+        let seq = self.required("seq")?.get().parse::<u64>().ok();
+        // Both stores hold 63 bits.
+        let seq = seq.filter(|seq| (1..=i64::MAX as u64).contains(seq));
+        seq.ok_or_else(|| "seq: must be a number from 1".to_owned())
+    }
+
+    fn payload(&self, event_type: &EventType) -> Result<Payload, String> {
+        let (name, text) = match (self.get("payload"), self.get("payload_text")) {
+            (Some(raw), None) => ("payload", raw.get().to_owned()),
+            (None, Some(raw)) => ("payload_text", string("payload_text", raw)?),
+            (None, None) => return Err("payload: is missing".to_owned()),
+            (Some(_), Some(_)) => return Err("payload_text: is given beside payload".to_owned()),
+        };
+        Payload::parse(event_type, text, &LIMITS).map_err(|error| error.under(name).to_string())
+    }
+}
+
+fn string(name: &str, value: &RawValue) -> Result<String, String> {
+    serde_json::from_str(value.get()).map_err(|_| format!("{name}: must be a string"))
+}
+
+/// By Rust's own parser, which never misses the nearest double.
+fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|seconds: &f64| seconds.is_finite());
+    number.ok_or_else(|| "sent_seconds: must be a number".to_owned())
+}
+
+fn time(name: &str, text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| format!("{name}: must be RFC 3339 such as 2026-04-02T10:00:00Z; it is {text:?}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Bounds the previews of a payload and masks the secrets in them, everything else byte for byte.
+
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, ops::Range};
+
+use super::PreviewLimits;
+use super::secrets::{MASK, is_secret, mask};
+use super::summary::{as_text, cut_text, tool_summary};
+use crate::domain::json::redaction::members::{Member, elements, encode_string, members, offset_in};
+
+/// The payload with its previews within the limits and without secrets. Borrowed: nothing had to change, or the type has no
+/// previews.
+pub fn cut_previews<'a>(event_type: &str, json: &'a str, limits: PreviewLimits) -> Cow<'a, str> {
+    let edits = match event_type {
+        "tool_call" => tool_call_edits(json, limits),
+        "run.tool.invoked" => tool_invoked_edits(json, limits),
+        _ => return Cow::Borrowed(json),
+    };
+    if edits.is_empty() { Cow::Borrowed(json) } else { Cow::Owned(apply(json, edits)) }
+}
+
+/// Replaces a range of the payload's bytes.
+type Edit = (Range<usize>, Cow<'static, str>);
+
+fn tool_call_edits(json: &str, limits: PreviewLimits) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for member in members(json).unwrap_or_default() {
+        if matches!(&*member.key(), "input_preview" | "output_preview") {
+            edits.extend(preview_edit(json, member.raw_value, limits.tool_call_chars));
+        }
+    }
+    edits
+}
+
+fn tool_invoked_edits(json: &str, limits: PreviewLimits) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for member in members(json).unwrap_or_default() {
+        if !matches!(&*member.key(), "tool_input_summary" | "tool_output_summary") || member.raw_value == "null" {
+            continue;
+        }
+        if member.raw_value.starts_with('{') {
+            edits.extend(summary_edits(json, member.raw_value, limits));
+        } else {
+            // No summary, so it is the thing itself.
+            edits.push((range_in(json, member.raw_value), tool_summary(member.raw_value, limits).into()));
+        }
+    }
+    edits
+}
+
+fn summary_edits(json: &str, summary: &str, limits: PreviewLimits) -> Vec<Edit> {
+    let members = members(summary).unwrap_or_default();
+    let mut edits = Vec::new();
+    for member in &members {
+        match &*member.key() {
+            "highlights" if member.raw_value.starts_with('[') => {
+                edits.extend(highlight_edits(json, member.raw_value, limits));
+            }
+            "truncated" if matches!(member.raw_value, "true" | "false" | "null") => {}
+            _ => edits.extend(member_edit(json, member, limits.summary_chars)),
+        }
+    }
+    if edits.is_empty() {
+        return edits;
+    }
+    let truncated: Vec<_> = members.iter().filter(|member| member.key() == "truncated").collect();
+    for member in &truncated {
+        if matches!(member.raw_value, "false" | "null") {
+            edits.push((range_in(json, member.raw_value), "true".into()));
+        }
+    }
+    if let (true, Some(last)) = (truncated.is_empty(), members.last()) {
+        let end = range_in(json, last.raw_value).end;
+        edits.push((end..end, r#","truncated":true"#.into()));
+    }
+    edits
+}
+
+/// A member of a summary or of a highlight, whatever it is called.
+fn member_edit(json: &str, member: &Member<'_>, max_chars: usize) -> Option<Edit> {
+    if is_secret(&member.key(), member.raw_value) {
+        return (member.raw_value != MASK).then(|| (range_in(json, member.raw_value), MASK.into()));
+    }
+    preview_edit(json, member.raw_value, max_chars)
+}
+
+/// A preview, or the value of a highlight: too long or with a secret in it, it becomes the beginning of its text.
+fn preview_edit(json: &str, raw: &str, max_chars: usize) -> Option<Edit> {
+    let range = range_in(json, raw);
+    if let Cow::Owned(masked) = mask(raw) {
+        return Some((range, encode_string(&cut_text(&as_text(&masked), max_chars).0).into()));
+    }
+    if raw.starts_with('"') {
+        let cut = cut_at(raw, max_chars)?;
+        return Some((range.start + cut..range.end, "\"".into()));
+    }
+    let (text, is_cut) = cut_text(&as_text(raw), max_chars);
+    is_cut.then(|| (range, encode_string(&text).into()))
+}
+
+/// The elements beyond the limit go; those within it are bounded each.
+fn highlight_edits(json: &str, raw: &str, limits: PreviewLimits) -> Vec<Edit> {
+    let elements = elements(raw).unwrap_or_default();
+    let mut edits = Vec::new();
+    for element in elements.iter().take(limits.highlights) {
+        let Some(members) = members(element) else {
+            edits.extend(preview_edit(json, element, limits.summary_chars));
+            continue;
+        };
+        // A key may stand there more than once, and readers do not agree on which of them counts.
+        let is_secret_value = |value: &str| {
+            let keys = members.iter().filter(|member| member.key() == "key");
+            keys.map(|member| as_text(member.raw_value)).any(|key| is_secret(&key, value))
+        };
+        for member in &members {
+            let raw = member.raw_value;
+            if member.key() == "value" && raw != MASK && is_secret_value(raw) {
+                edits.push((range_in(json, raw), MASK.into()));
+            } else {
+                edits.extend(member_edit(json, member, limits.summary_chars));
+            }
+        }
+    }
+    if elements.len() > limits.highlights {
+        let start = match limits.highlights.checked_sub(1).and_then(|last| elements.get(last)) {
+            Some(last_kept) => range_in(json, last_kept).end,
+            None => offset_in(json, raw) + 1,
+        };
+        edits.push((start..range_in(json, raw).end, "]".into()));
+    }
+    edits
+}
+
+/// Where to cut a string literal that has more than `max_chars` characters: a byte offset in it, before the closing quote.
+/// None: it is short enough, or no string. An escape is one character, a surrogate pair of escapes too.
+pub(crate) fn cut_at(raw: &str, max_chars: usize) -> Option<usize> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.len() <= max_chars {
+        return None;
+    }
+    let mut at = 0;
+    for _ in 0..max_chars {
+        at += first_char_len(&inner[at..])?;
+    }
+    (at < inner.len()).then_some(1 + at)
+}
+
+/// Bytes of the first character of a string literal's inside. None: the end.
+fn first_char_len(inner: &str) -> Option<usize> {
+    let first = inner.chars().next()?;
+    if first != '\\' {
+        return Some(first.len_utf8());
+    }
+    let len = match (hex_escape(inner), inner.get(6..).and_then(hex_escape)) {
+        (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+        (Some(_), _) => 6,
+        (None, _) => 2,
+    };
+    Some(len.min(inner.len()))
+}
+
+fn hex_escape(text: &str) -> Option<u16> {
+    u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
+}
+
+fn range_in(json: &str, slice: &str) -> Range<usize> {
+    let start = offset_in(json, slice);
+    start..start + slice.len()
+}
+
+/// Edits never overlap: each belongs to another value.
+fn apply(json: &str, mut edits: Vec<Edit>) -> String {
+    // Stable: an insertion stays behind the edit that ends where it stands.
+    edits.sort_by_key(|(range, _)| (range.start, range.end));
+    let mut out = String::with_capacity(json.len());
+    let mut done = 0;
+    for (range, text) in edits {
+        out.push_str(&json[done..range.start]);
+        out.push_str(&text);
+        done = range.end;
+    }
+    out.push_str(&json[done..]);
+    out
+}

@@ -1,0 +1,56 @@
+//! The listener of `--admin-listen`: what those need who run the server, and no events.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic_health::pb::health_server::Health;
+use tonic_health::pb::health_server::HealthServer;
+
+use super::{Server, transport};
+use crate::transport::boundary::Boundary;
+use crate::transport::connections::{self, MaxConnections};
+use crate::transport::memory::Memory;
+use crate::transport::rest::Offer;
+
+/// Connections at a time: of probes, monitoring and people.
+const MAX_CONNECTIONS: MaxConnections = MaxConnections { of_all: 64, of_address: 64 };
+
+/// The listener while it serves.
+pub(crate) struct Admin {
+    end: CancellationToken,
+    task: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Server {
+    /// Serves beside the other listener, and as long as that, the drain included: it is then that people look.
+    pub(crate) fn serve_admin(
+        &self,
+        listener: TcpListener,
+        health: HealthServer<impl Health>,
+        memory: Arc<Memory>,
+    ) -> Admin {
+        let address = listener.local_addr().unwrap_or(self.address);
+        let end = CancellationToken::new();
+        let (ended, cut) = (end.clone().cancelled_owned(), end.clone());
+        let server = transport(&self.options, &self.memory_shares)
+            .layer(Boundary::layer(self.boundary(address), Arc::clone(&memory)))
+            .add_routes(self.routes(health, Offer::Operation))
+            .serve_with_incoming_shutdown(connections::accept(listener, MAX_CONNECTIONS, memory, cut), ended);
+        tracing::info!(%address, "metrics, reflection and /openapi.json are served apart");
+        Admin { end, task: tokio::spawn(server) }
+    }
+}
+
+impl Admin {
+    /// Stops it and breaks its connections off.
+    pub(crate) async fn end(self) {
+        self.end.cancel();
+        match self.task.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the admin listener ended with an error"),
+            Err(panic) => tracing::error!(%panic, "the task of the admin listener panicked"),
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The composition root: opens the store, wires the parts, binds the address, serves, drains.
+
+mod admin;
+mod health;
+mod offline;
+mod scrub;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tower::Layer;
+
+use crate::config::{
+    CALL_BYTES, CONNECTION_BYTES, CONNECTIONS_AT_LEAST, MemoryShares, NotifyOption, ServeOptions, StoreUrl,
+};
+use crate::pb;
+use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
+use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
+use crate::service::live::hub::{Hub, WindowLimits};
+use crate::service::{Service, ServiceOptions};
+use crate::store::postgres::{self, PostgresOptions, PostgresStore};
+use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
+use crate::store::{CommitListener, QueueOptions, SharedStore};
+use crate::telemetry;
+use crate::transport::boundary::{Boundary, BoundaryOptions};
+use crate::transport::connections::{self, MaxConnections};
+use crate::transport::grpc::{Dispatch, EventHandler, RunHandler, WireErrors};
+use crate::transport::memory::{Memory, MemoryOptions};
+use crate::transport::rest::{self, Gateway, GatewayOptions, Offer};
+use crate::transport::status;
+
+pub use offline::{Local, check, importer, migrate, schema};
+
+pub use crate::service::import::{ImportError, Imported, Importer, Imports, Refusal};
+pub use crate::store::inspect::{Finding, Look, Schema, Verdict};
+
+/// Record bytes after which a page ends: under the 4 MiB that gRPC clients accept by default, typed payloads included.
+const MAX_PAGE_BYTES: usize = 3 << 20;
+
+/// Largest set of request headers, bytes.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+
+/// What a request may need on the wire beyond its own bytes.
+const FRAMING_BYTES: usize = 1 << 10;
+
+/// Why the server does not start, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Options that do not go together.
+    #[error(transparent)]
+    Options(#[from] crate::config::InvalidOptions),
+    /// The SQLite file does not open.
+    #[error(transparent)]
+    Sqlite(#[from] sqlite::OpenError),
+    /// The PostgreSQL database does not open.
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {cause}; choose another with {option}")]
+    Bind {
+        /// The option that says so.
+        option: &'static str,
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The server broke while it served.
+    #[error("serving failed: {0}")]
+    Serve(#[from] tonic::transport::Error),
+    /// A defect ended what writes to the store.
+    #[error(
+        "a task of the store has ended by a defect, which the log has; nothing can be stored or followed until the server is \
+         started again"
+    )]
+    StoreDefect,
+}
+
+/// A server that is bound and whose store is open, but that does not serve yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    admin: Option<TcpListener>,
+    store: SharedStore,
+    service: Service,
+    draining: CancellationToken,
+    options: ServeOptions,
+    memory_shares: MemoryShares,
+}
+
+impl Server {
+    /// Checks the options, opens the store and binds the address.
+    pub async fn bind(options: &ServeOptions) -> Result<Self, StartError> {
+        options.validate()?;
+        let memory_shares = options.memory_shares()?;
+        let hub = Arc::new(Hub::new(window_limits(options, &memory_shares)));
+        let (listener, address) = bind("--listen", options.listen).await?;
+        let admin = match options.admin_listen {
+            Some(address) => Some(bind("--admin-listen", address).await?.0),
+            None => None,
+        };
+        let store = open_store(options, hub.clone()).await?;
+        let draining = CancellationToken::new();
+        let service = Service::new(store.clone(), hub, service_options(options), draining.clone());
+        let options = options.clone();
+        Ok(Self { listener, address, admin, store, service, draining, options, memory_shares })
+    }
+
+    /// The bound address, with the port that was chosen.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The bound address of the listener for those who run the server, if it has one.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// Serves until `shutdown`, then drains: health says NOT_SERVING, subscriptions end with UNAVAILABLE and a cursor to
+    /// resume from, publishes under way finish. What is not done by the drain timeout is cut. Returns when the store is
+    /// closed; every acknowledged event is in it.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StartError> {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health::set(&health, ServingStatus::Serving).await;
+        let offer = if self.admin.is_some() { Offer::Events } else { Offer::All };
+        let routes = self.routes(health_service.clone(), offer);
+        let upkeep = tokio::spawn(telemetry::upkeep());
+        let memory = Memory::new(memory_options(&self.options, &self.memory_shares));
+        let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
+        let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.scrub_bytes_per_second));
+        let admin = self.admin.take().map(|listener| self.serve_admin(listener, health_service, Arc::clone(&memory)));
+        let (draining, cut) = (self.draining.clone(), CancellationToken::new());
+        let events = Dispatch::layer(self.events(), EVENT_SERVICE);
+        let server = transport(&self.options, &self.memory_shares)
+            .layer(Boundary::layer(self.boundary(self.address), Arc::clone(&memory)))
+            .layer(events)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(
+                connections::accept(
+                    self.listener,
+                    max_connections(&self.options, &self.memory_shares),
+                    memory,
+                    cut.clone(),
+                ),
+                async move { draining.cancelled().await },
+            );
+        let mut serving = tokio::spawn(server);
+        tracing::info!(
+            max_memory_bytes = self.options.memory_bytes(),
+            connections = self.options.connections_in(&self.memory_shares),
+            streams_of_connection = self.options.streams_in(&self.memory_shares),
+            "memory is shared out"
+        );
+        match &self.options.store.url {
+            Some(_) => tracing::info!(address = %self.address, "serving out of PostgreSQL"),
+            None => tracing::info!(address = %self.address, data = %self.options.store.data.display(), "serving"),
+        }
+        let mut has_defect = false;
+        let watchdog = tokio::spawn(health::get_on());
+        health::notify(NotifyState::Ready);
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => None,
+            ended = &mut serving => Some(ended),
+            () = health::follow_store(&health, &self.service) => {
+                has_defect = true;
+                None
+            }
+        };
+        health::notify(NotifyState::Stopping);
+        health::set(&health, ServingStatus::NotServing).await;
+        self.draining.cancel();
+        // A health watch has no end of its own; it would hold the drain up to the deadline.
+        health::forget(health).await;
+        let ended = match ended {
+            Some(ended) => Ok(ended),
+            None => tokio::time::timeout(self.options.drain_timeout(), &mut serving).await,
+        };
+        let in_time = ended.is_ok();
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(_) => {
+                cut.cancel();
+                serving.await
+            }
+        };
+        scrub.abort();
+        self.store.close().await;
+        if let Some(admin) = admin {
+            admin.end().await;
+        }
+        upkeep.abort();
+        watchdog.abort();
+        watch.abort();
+        match ended {
+            Ok(served) => served?,
+            Err(panic) => tracing::error!(%panic, "the server task panicked"),
+        }
+        if in_time {
+            tracing::info!("drained: all calls ended by themselves");
+        } else {
+            tracing::warn!(timeout_ms = self.options.drain_timeout_ms, "drained: calls that went on were cut");
+        }
+        if has_defect { Err(StartError::StoreDefect) } else { Ok(()) }
+    }
+
+    /// Of a listener at this address.
+    fn boundary(&self, address: SocketAddr) -> BoundaryOptions {
+        BoundaryOptions {
+            is_loopback: address.ip().to_canonical().is_loopback(),
+            allowed_hosts: self.options.allowed_hosts.clone(),
+            allowed_origins: self.options.cors_origins.clone(),
+            grpc_services: GRPC_SERVICES.to_vec(),
+            max_message_bytes: self.max_message_bytes(),
+            max_page_bytes: 2 * MAX_PAGE_BYTES,
+        }
+    }
+
+    /// Publishing, listing and following over gRPC.
+    fn events(&self) -> WireErrors<EventServiceServer<EventHandler>> {
+        let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
+        WireErrors::layer(self.options.request_timeout())
+            .layer(events.max_decoding_message_size(self.max_message_bytes()))
+    }
+
+    /// The rest of gRPC, and the JSON gateway, on the same port.
+    fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
+        let grpc = self.grpc(health, offer).into_axum_router().reset_fallback();
+        let grpc = grpc.layer(WireErrors::layer(self.options.request_timeout()));
+        let gateway = Gateway::new(self.service.clone(), gateway_options(&self.options), telemetry::recorder());
+        Routes::from(grpc.merge(rest::router(gateway, offer)).fallback(nobody))
+    }
+
+    fn grpc(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
+        const DECODES: &str = "our own descriptors decode";
+        let max = self.max_message_bytes();
+        let mut routes = Routes::new(health.max_decoding_message_size(max));
+        if offer != Offer::Operation {
+            let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
+            routes = routes.add_service(runs.max_decoding_message_size(max));
+        }
+        if offer != Offer::Events {
+            let v1 = reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}"));
+            let v1alpha = reflection().build_v1alpha().unwrap_or_else(|_| unreachable!("{DECODES}"));
+            routes = routes.add_service(v1.max_decoding_message_size(max));
+            routes = routes.add_service(v1alpha.max_decoding_message_size(max));
+        }
+        routes
+    }
+
+    /// A little above the bound, so that one payload of exactly that size fits with what is around it.
+    fn max_message_bytes(&self) -> usize {
+        self.options.max_request_bytes + FRAMING_BYTES
+    }
+}
+
+/// Answers what is neither a gRPC method nor a route, in the caller's own terms.
+async fn nobody(request: Request<Body>) -> Response {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|content_type| content_type.starts_with("application/grpc")) {
+        return status::from_wire(Status::unimplemented(request.uri().path())).into_http();
+    }
+    rest::not_found(request.uri().clone()).await
+}
+
+async fn bind(option: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |cause| StartError::Bind { option, address, cause };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// HTTP/2 as we mean it: what hyper leaves unbounded is bounded here.
+fn transport(options: &ServeOptions, shares: &MemoryShares) -> tonic::transport::Server {
+    let window = shares.window_bytes();
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(options.keepalive_interval()))
+        .http2_keepalive_timeout(Some(options.keepalive_timeout()))
+        .max_concurrent_streams(options.streams_in(shares))
+        .initial_stream_window_size(options.stream_window_bytes.min(window))
+        .initial_connection_window_size(options.connection_window_bytes.min(window))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        // The gateway's clients.
+        .accept_http1(true)
+}
+
+/// All that speak gRPC.
+const GRPC_SERVICES: [&str; 5] = [
+    EVENT_SERVICE,
+    RUN_SERVICE,
+    tonic_health::pb::health_server::SERVICE_NAME,
+    tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
+    tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
+];
+
+async fn open_store(options: &ServeOptions, listener: Arc<dyn CommitListener>) -> Result<SharedStore, StartError> {
+    Ok(match &options.store.url {
+        Some(url) => Arc::new(PostgresStore::open(postgres_options(options, url), listener).await?),
+        None => Arc::new(SqliteStore::open(sqlite_options(options), listener).await?),
+    })
+}
+
+fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
+    SqliteOptions {
+        lifecycle: options.lifecycle(),
+        queue: queue_options(options),
+        read_connections: options.read_connections,
+        max_unsealed_entries: options.seal_entries,
+        slice_entries: options.seal_slice_entries,
+        ..SqliteOptions::new(&options.store.data)
+    }
+}
+
+fn postgres_options(options: &ServeOptions, url: &StoreUrl) -> PostgresOptions {
+    PostgresOptions {
+        lifecycle: options.lifecycle(),
+        queue: queue_options(options),
+        pool_size: options.pg_pool_size,
+        statement_timeout: Duration::from_millis(options.store.pg_statement_timeout_ms),
+        connect_timeout: Duration::from_millis(options.store.pg_connect_timeout_ms),
+        retry: Duration::from_millis(options.store.pg_retry_ms),
+        notify: options.notify == NotifyOption::On,
+        poll: Duration::from_millis(options.poll_ms),
+        ..PostgresOptions::new(url.expose())
+    }
+}
+
+fn window_limits(options: &ServeOptions, shares: &MemoryShares) -> WindowLimits {
+    WindowLimits { events: options.hub_window_events, bytes: options.hub_window_bytes, all_bytes: shares.windows }
+}
+
+fn memory_options(options: &ServeOptions, shares: &MemoryShares) -> MemoryOptions {
+    MemoryOptions {
+        receive_bytes: shares.receive,
+        send_bytes: shares.send,
+        calls_bytes: shares.calls,
+        connections_at_least: CONNECTIONS_AT_LEAST,
+        call_bytes: CALL_BYTES,
+        connection_bytes: CONNECTION_BYTES,
+        max_silence: Duration::from_millis(options.stall_timeout_ms),
+    }
+}
+
+fn max_connections(options: &ServeOptions, shares: &MemoryShares) -> MaxConnections {
+    let of_all = options.connections_in(shares);
+    MaxConnections { of_all, of_address: options.max_connections_per_address.unwrap_or(of_all.div_ceil(2)) }
+}
+
+fn queue_options(options: &ServeOptions) -> QueueOptions {
+    QueueOptions {
+        max_commit_events: options.max_commit_events,
+        max_commit_bytes: options.max_commit_bytes,
+        queue_events: options.publish_queue_events,
+        queue_bytes: options.publish_queue_bytes,
+        queue_wait: options.publish_wait(),
+    }
+}
+
+fn gateway_options(options: &ServeOptions) -> GatewayOptions {
+    GatewayOptions {
+        cors_origins: options.cors_origins.clone(),
+        default_view: options.default_view(),
+        request_timeout: options.request_timeout(),
+        sse_heartbeat: options.sse_heartbeat(),
+    }
+}
+
+fn service_options(options: &ServeOptions) -> ServiceOptions {
+    ServiceOptions {
+        limits: options.limits(),
+        max_page_bytes: MAX_PAGE_BYTES,
+        max_batch_bytes: options.max_batch_bytes,
+        read_ahead_bytes: options.read_ahead_bytes,
+        max_subscriptions: options.max_subscriptions,
+        heartbeat: options.heartbeat(),
+    }
+}

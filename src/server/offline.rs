@@ -1,0 +1,152 @@
+//! What is done with a store besides serving it: looking at it, migrating it, copying it.
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use super::{StartError, open_store, postgres_options, service_options};
+use crate::config::{ServeOptions, StoreOptions};
+use crate::pb::event_service_server::EventServiceServer;
+use crate::pb::run_service_server::RunServiceServer;
+use crate::service::Service;
+use crate::service::import::Importer;
+use crate::service::live::hub::{Hub, WindowLimits};
+use crate::store::inspect::{Finding, Look, Schema};
+use crate::store::{Commit, CommitListener, SharedStore, postgres, sqlite};
+use crate::transport::grpc::{EventHandler, RunHandler};
+
+/// A store that is opened here answers the same calls as a server, without an address that others could reach.
+pub struct Local {
+    store: SharedStore,
+    routes: Routes,
+}
+
+impl Local {
+    /// Opens the store, as a server would.
+    pub async fn open(store: &StoreOptions) -> Result<Self, StartError> {
+        let options = options_of(store)?;
+        let hub = Arc::new(Hub::new(WindowLimits { bytes: options.hub_window_bytes, ..Default::default() }));
+        let store = open_store(&options, hub.clone()).await?;
+        let service = Service::new(store.clone(), hub, service_options(&options), CancellationToken::new());
+        let events = EventServiceServer::new(EventHandler::new(service.clone()));
+        let routes = Routes::new(events).add_service(RunServiceServer::new(RunHandler::new(service))).prepare();
+        Ok(Self { store, routes })
+    }
+
+    /// Where the calls go.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.routes.clone()
+    }
+
+    /// Releases the store.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+/// Nobody follows what is imported here.
+struct Nobody;
+
+impl CommitListener for Nobody {
+    fn committed(&self, _: Commit) {}
+}
+
+/// Opens the store, making it where it is missing, to import into it.
+pub async fn importer(store: &StoreOptions) -> Result<Importer, StartError> {
+    Ok(Importer::new(open_store(&options_of(store)?, Arc::new(Nobody)).await?))
+}
+
+/// Makes the schema of the store current. Returns what it was before.
+pub async fn migrate(store: &StoreOptions) -> Result<Schema, StartError> {
+    let options = options_of(store)?;
+    Ok(match &store.url {
+        Some(url) => postgres::inspect::migrate(&postgres_options(&options, url)).await?,
+        None => sqlite::inspect::migrate(&store.data).await?,
+    })
+}
+
+/// The schema of the store as it is.
+pub async fn schema(store: &StoreOptions) -> Result<Schema, StartError> {
+    let options = options_of(store)?;
+    Ok(match &store.url {
+        Some(url) => postgres::inspect::schema(&postgres_options(&options, url)).await?,
+        None => sqlite::inspect::schema(&store.data).await?,
+    })
+}
+
+/// Looks at all that a server with these options needs. Nothing is changed.
+pub async fn check(options: &ServeOptions, look: Look) -> Vec<Finding> {
+    let mut findings = vec![configuration(options), listen(options)];
+    findings.extend(memory(options));
+    findings.extend(open_files(options));
+    findings.extend(match &options.store.url {
+        Some(url) => postgres::inspect::look(&postgres_options(options, url), look).await,
+        None => sqlite::inspect::look(&options.store.data, look).await,
+    });
+    findings
+}
+
+fn options_of(store: &StoreOptions) -> Result<ServeOptions, StartError> {
+    let options = ServeOptions { store: store.clone(), ..ServeOptions::default() };
+    options.validate()?;
+    Ok(options)
+}
+
+fn configuration(options: &ServeOptions) -> Finding {
+    const NAME: &str = "configuration";
+    match options.validate() {
+        Err(problem) => Finding::failed(NAME, problem),
+        Ok(()) if !options.listen.ip().to_canonical().is_loopback() => {
+            Finding::warning(NAME, "--insecure-no-auth: whoever reaches the address can read and write every run")
+        }
+        Ok(()) => Finding::ok(NAME, "the options are valid and go together"),
+    }
+}
+
+/// Binds the address for a moment.
+fn listen(options: &ServeOptions) -> Finding {
+    const NAME: &str = "listen";
+    let address = options.listen;
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::ok(NAME, format!("{address} is free")),
+        Err(e) if e.kind() == ErrorKind::AddrInUse => {
+            Finding::warning(NAME, format!("{address}: a process listens there now; a second one would be refused"))
+        }
+        Err(e) => Finding::failed(NAME, format!("{address}: {e}")),
+    }
+}
+
+/// How the memory is shared out; `None` where the options do not go together.
+fn memory(options: &ServeOptions) -> Option<Finding> {
+    const MIB: usize = 1 << 20;
+    let shares = options.memory_shares().ok()?;
+    let parts: Vec<String> = shares.named().iter().map(|(part, bytes)| format!("{part} {} MiB", bytes / MIB)).collect();
+    let text = format!("{} MiB: {}", options.memory_bytes() / MIB, parts.join(", "));
+    let most = options.connections_in(&shares);
+    Some(match most < options.max_connections {
+        true => Finding::ok("memory", format!("{text}; at most {most} connections of --max-connections fit in")),
+        false => Finding::ok("memory", text),
+    })
+}
+
+/// Files that a server needs besides its connections, about.
+const OTHER_FILES: usize = 100;
+
+/// Each connection is an open file. `None` where the system does not tell its limit.
+fn open_files(options: &ServeOptions) -> Option<Finding> {
+    const NAME: &str = "open-files";
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
+    let Ok(limit) = limit.parse::<usize>() else { return Some(Finding::ok(NAME, "without limit")) };
+    let most = options.max_connections;
+    Some(if limit < most + OTHER_FILES {
+        let what_to_do = format!("raise it (ulimit -n {}) or lower --max-connections", most + OTHER_FILES);
+        Finding::warning(NAME, format!("at most {limit}, and {most} connections are allowed; {what_to_do}"))
+    } else {
+        Finding::ok(NAME, format!("at most {limit}, enough for {most} connections"))
+    })
+}

@@ -1,0 +1,151 @@
+use jiff::Timestamp;
+
+use super::*;
+use crate::codec::record;
+use crate::domain::{Event, EventId, EventType, Origin, Payload};
+use crate::store::RunCommit;
+
+fn run_id() -> RunId {
+    RunId::parse("r").unwrap()
+}
+
+fn chunk(first: u64, count: u32) -> Chunk {
+    let mut data = Vec::new();
+    for seq in first..first + u64::from(count) {
+        let event = Event {
+            run_id: run_id(),
+            seq,
+            event_id: EventId::parse("e").unwrap(),
+            event_type: EventType::parse("step").unwrap(),
+            origin: Origin::User,
+            occurred_at: Timestamp::UNIX_EPOCH,
+            sent_seconds: None,
+            recorded_at: Timestamp::UNIX_EPOCH,
+            agent_name: None,
+            payload: Payload::from_stored("{}"),
+        };
+        record::append_entry(&event, &mut data);
+    }
+    Chunk { first, count, sensitive: false, data: data.into() }
+}
+
+fn commit(chunks: Vec<Chunk>) -> Commit {
+    let tip = Tip { last: chunks.last().unwrap().last(), status: RunStatus::Running };
+    let feed_tip = Tip { last: 0, status: RunStatus::Unspecified };
+    Commit { runs: vec![RunCommit { run_id: run_id(), chunks, tip }], feed: vec![], feed_tip }
+}
+
+fn hub(events: usize) -> Arc<Hub> {
+    Arc::new(Hub::new(WindowLimits { events, bytes: 1 << 20, ..Default::default() }))
+}
+
+fn scope() -> Scope {
+    Scope::Run(run_id())
+}
+
+#[test]
+fn what_was_left_is_there_for_who_comes_back_while_few_others_were_left() {
+    let hub = hub(10);
+    let (a, b) = (hub.join(&scope()), hub.join(&scope()));
+    drop(a);
+    assert_eq!(hub.followed_runs(), 1);
+    drop(b);
+    assert_eq!(hub.followed_runs(), 0);
+    hub.committed(commit(vec![chunk(1, 3)]));
+    let again = hub.join(&scope());
+    assert_eq!(again.take(2, 10, 1 << 20).unwrap().unwrap().last, 3, "told while nobody followed");
+    drop(again);
+    let other = |n: usize| Scope::Run(RunId::parse(&format!("other-{n}")).unwrap());
+    (0..MAX_LEFT_RUNS - 1).for_each(|n| drop(hub.join(&other(n))));
+    drop(hub.join(&scope()));
+    (0..MAX_LEFT_RUNS - 1).for_each(|n| drop(hub.join(&other(n))));
+    assert!(hub.join(&scope()).take(2, 10, 1 << 20).unwrap().is_some(), "it was left later than the others");
+    (0..=MAX_LEFT_RUNS).for_each(|n| drop(hub.join(&other(n))));
+    assert!(hub.join(&scope()).take(2, 10, 1 << 20).unwrap().is_none());
+    assert!(lock(&hub.runs).by_id.len() <= MAX_LEFT_RUNS + 1 && lock(&hub.runs).left.len() <= MAX_LEFT_RUNS);
+}
+
+#[test]
+fn a_window_that_was_left_does_not_grow() {
+    let hub = hub(1_000_000);
+    drop(hub.join(&scope()));
+    for first in (1..200_000).step_by(1_000) {
+        hub.committed(commit(vec![chunk(first, 1_000)]));
+        let bytes = lock(&lock(&hub.runs).by_id[&run_id()].channel.window).bytes();
+        assert!(bytes <= LEFT_WINDOW_BYTES, "{bytes}");
+    }
+}
+
+#[test]
+fn the_feed_is_there_for_who_comes_back() {
+    let hub = hub(10);
+    drop((hub.join(&Scope::Feed), hub.join(&Scope::Feed)));
+    let feed_tip = Tip { last: 2, status: RunStatus::Unspecified };
+    hub.committed(Commit { runs: vec![], feed: vec![chunk(1, 2)], feed_tip });
+    assert_eq!(hub.join(&Scope::Feed).take(1, 10, 1 << 20).unwrap().unwrap().last, 2);
+}
+
+#[test]
+fn all_members_share_one_encoding() {
+    let hub = hub(10);
+    let (a, b) = (hub.join(&scope()), hub.join(&scope()));
+    hub.committed(commit(vec![chunk(1, 3)]));
+    let take = |member: &Membership| member.take(1, 10, 1 << 20).unwrap().unwrap().batches.remove(0);
+    let form = take(&a).form(0, |batch| batch.data.slice(1..));
+    assert_eq!(take(&b).form(0, |_| unreachable!("encoded already")), form);
+}
+
+#[test]
+fn the_window_forgets_the_oldest_and_says_so() {
+    let hub = hub(4);
+    let member = hub.join(&scope());
+    for first in [1, 3, 5] {
+        hub.committed(commit(vec![chunk(first, 2)]));
+    }
+    assert!(member.take(1, 10, 1 << 20).unwrap().is_none());
+    let taken = member.take(3, 10, 1 << 20).unwrap().unwrap();
+    assert_eq!((taken.batches.len(), taken.last), (2, 6));
+    assert!(member.take(7, 10, 1 << 20).unwrap().is_none());
+}
+
+#[test]
+fn a_take_begins_inside_a_chunk_and_ends_at_the_bounds() {
+    let hub = hub(100);
+    let member = hub.join(&scope());
+    hub.committed(commit(vec![chunk(1, 10), chunk(11, 10)]));
+    assert_eq!(member.take(4, 3, 1 << 20).unwrap().unwrap().last, 6);
+    assert_eq!(member.take(4, 12, 1 << 20).unwrap().unwrap().last, 10, "a chunk is not cut behind another");
+    assert_eq!(member.take(4, 17, 1 << 20).unwrap().unwrap().last, 20);
+    assert_eq!(member.take(1, 100, 1).unwrap().unwrap().last, 10, "the first chunk goes whatever its bytes");
+}
+
+#[test]
+fn after_a_gap_in_what_is_told_the_window_starts_anew() {
+    let hub = hub(100);
+    let member = hub.join(&scope());
+    hub.committed(commit(vec![chunk(1, 2)]));
+    hub.committed(commit(vec![chunk(5, 2)]));
+    assert!(member.take(1, 10, 1 << 20).unwrap().is_none());
+    assert_eq!(member.take(5, 10, 1 << 20).unwrap().unwrap().last, 6);
+}
+
+#[test]
+fn what_is_of_interest_is_what_is_followed_while_that_can_be_named() {
+    let hub = hub(10);
+    let other = |n: usize| RunId::parse(&format!("other-{n}")).unwrap();
+    let left = hub.join(&Scope::Run(other(0)));
+    drop(left);
+    assert_eq!(hub.interest(), Interest::Runs(vec![]), "nobody follows a run that was left");
+    let one = hub.join(&scope());
+    assert_eq!(hub.interest(), Interest::Runs(vec![run_id()]));
+    let feed = hub.join(&Scope::Feed);
+    assert_eq!(hub.interest(), Interest::All);
+    drop(feed);
+    assert_eq!(hub.interest(), Interest::Runs(vec![run_id()]));
+    let most: Vec<_> = (1..MAX_INTEREST).map(|n| hub.join(&Scope::Run(other(n)))).collect();
+    assert!(matches!(hub.interest(), Interest::Runs(runs) if runs.len() == MAX_INTEREST));
+    let too_many = hub.join(&Scope::Run(other(MAX_INTEREST)));
+    assert_eq!(hub.interest(), Interest::All);
+    drop((one, most, too_many));
+    assert_eq!(hub.interest(), Interest::Runs(vec![]));
+}

@@ -1,0 +1,39 @@
+//! Filters over stored events: the header of a record is read, the payload is not looked at.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::codec::record;
+use crate::domain::{EventFilter, Result};
+
+use crate::service::live::recent_events::Batch;
+
+/// Whether the filter lets a record through.
+pub(crate) fn passes(filter: &EventFilter, record: &[u8]) -> Result<bool> {
+    if filter.passes_all() {
+        return Ok(true);
+    }
+    let header = record::header(record)?;
+    Ok(filter.passes(header.event_type, header.origin))
+}
+
+/// The first events that the filter lets through, at most `max`, and how many events were looked at for them.
+pub(crate) fn filtered(filter: &EventFilter, batches: &[Arc<Batch>], max: usize) -> Result<(Option<Batch>, u64)> {
+    let (mut kept, mut sensitive) = (BytesMut::new(), false);
+    let (mut passed, mut looked_at) = (0, 0);
+    for batch in batches {
+        let mut rest: Bytes = batch.data.clone();
+        while !rest.is_empty() && passed < max {
+            let before = rest.clone();
+            let record = record::split_entry(&mut rest)?;
+            looked_at += 1;
+            if passes(filter, &record)? {
+                passed += 1;
+                kept.put(before.slice(..before.len() - rest.len()));
+                sensitive |= batch.sensitive;
+            }
+        }
+    }
+    Ok(((passed > 0).then(|| Batch::new(sensitive, kept.freeze())), looked_at))
+}

@@ -1,0 +1,143 @@
+//! Subscribing: what a reader asks for, and where it begins.
+
+pub mod filter;
+mod read_ahead;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
+
+use super::list::{ListEvents, MAX_SCANNED_EVENTS};
+use super::{Service, epochs};
+
+pub use session::{Frame, FrameKind, Step, Subscription};
+
+/// Events in one frame when the reader does not say.
+const DEFAULT_BATCH: usize = 100;
+
+/// Most events that `tail` may ask for.
+pub const MAX_TAIL: u32 = 1_000;
+
+/// Heartbeats that a reader may ask for.
+pub const HEARTBEAT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// Where a subscription starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After this cursor; empty: with the first event.
+    After(String),
+    /// With what comes next.
+    Latest,
+    /// With the last so many events that the filter lets through.
+    Tail(u32),
+}
+
+/// What a reader wants.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// One run or all.
+    pub scope: Scope,
+    /// Where to start.
+    pub start: Start,
+    /// The [`epoch`](Subscription::new_epoch) that came with the cursor; empty: it is not compared.
+    pub epoch: String,
+    /// Which events.
+    pub filter: EventFilter,
+    /// Go on after the run ended.
+    pub keep_open: bool,
+    /// Wait for a run that has no event yet.
+    pub wait_for_run: bool,
+    /// Most events in one frame; 0: 100.
+    pub max_batch: usize,
+    /// The longest silence; `None`: the server's default.
+    pub heartbeat: Option<Duration>,
+}
+
+impl Service {
+    /// Begins a subscription. Fails at once when the cursor or another field cannot be used, or the run is not there.
+    pub async fn subscribe(&self, request: Subscribe) -> Result<Subscription> {
+        let request = Subscribe { max_batch: self.max_batch(request.max_batch)?, ..request };
+        let heartbeat = heartbeat(request.heartbeat.unwrap_or(self.options.heartbeat))?;
+        if let Start::Tail(count) = request.start
+            && count > MAX_TAIL
+        {
+            return Err(Error::invalid("tail", format!("must be at most {MAX_TAIL}; it is {count}")));
+        }
+        let overloaded =
+            |_| Error::Overloaded { what: "--max-subscriptions are open", retry_after: Duration::from_secs(5) };
+        let permit = Arc::clone(&self.subscriptions).try_acquire_owned().map_err(overloaded)?;
+        let generation = self.store.generation();
+        let mark = self.store.history().mark();
+        // Armed before the store is read: what is committed from here on is either read or told.
+        let membership = self.hub.join(&request.scope);
+        let tip = match self.store.tip(&request.scope).await {
+            Err(Error::RunNotFound { .. }) if request.wait_for_run => None,
+            tip => Some(tip?),
+        };
+        let replay_end = tip.map_or(0, |tip| tip.last);
+        let next = self.first_coordinate(&request, replay_end).await?;
+        Ok(Subscription::begin(self.clone(), request, heartbeat, membership, (tip, generation, mark), next, permit))
+    }
+
+    fn max_batch(&self, asked: usize) -> Result<usize> {
+        let max = self.options.limits.max_page_size;
+        match asked {
+            0 => Ok(DEFAULT_BATCH.min(max)),
+            batch if batch <= max => Ok(batch),
+            batch => Err(Error::invalid("max_batch", format!("must be at most {max}; it is {batch}"))),
+        }
+    }
+
+    /// Where to begin in a scope that ends at `end`.
+    async fn first_coordinate(&self, request: &Subscribe, end: u64) -> Result<u64> {
+        Ok(match &request.start {
+            Start::After(text) => {
+                let history = self.store.history();
+                let cursor = Cursor::parse(text, &request.scope, &history)?;
+                if let Some(mark) = epochs::parse(&request.epoch)? {
+                    self.check_history(&request.scope, cursor.0, &mark).await?;
+                }
+                if cursor.0 > end {
+                    let end = Cursor(end).to_text(&request.scope, &history);
+                    return Err(Error::CursorBeyondEnd { cursor: text.clone(), end });
+                }
+                cursor.0 + 1
+            }
+            Start::Latest | Start::Tail(0) => end + 1,
+            Start::Tail(_) if end == 0 => 1,
+            Start::Tail(count) if request.filter.passes_all() => end.saturating_sub(u64::from(*count)) + 1,
+            Start::Tail(count) => self.tail_start(request, end, *count as usize).await?,
+        })
+    }
+
+    /// Looks backwards for the last `count` events that the filter lets through, as far as one listing looks. A page also
+    /// ends where its bytes are enough, so there may be several; only their count is kept.
+    async fn tail_start(&self, request: &Subscribe, end: u64, count: usize) -> Result<u64> {
+        let (mut cursor, mut found) = (String::new(), 0);
+        loop {
+            let (scope, filter) = (request.scope.clone(), request.filter.clone());
+            let page_size = (count - found).min(self.options.limits.max_page_size);
+            let list = ListEvents { scope, cursor, page_size, descending: true, filter, epoch: String::new() };
+            let page = self.list_events(&list).await?;
+            found += page.records.len();
+            let reached = Cursor::parse(&page.next_cursor, &request.scope, &self.store.history())?.0.max(1);
+            // A page that is complete stands at its oldest event.
+            if found >= count || !page.has_more || end.saturating_sub(reached) >= MAX_SCANNED_EVENTS as u64 {
+                return Ok(reached);
+            }
+            cursor = page.next_cursor;
+        }
+    }
+}
+
+fn heartbeat(asked: Duration) -> Result<Duration> {
+    let (shortest, longest) = HEARTBEAT_BOUNDS;
+    if asked < shortest || asked > longest {
+        let (shortest, longest) = (shortest.as_secs(), longest.as_secs());
+        let problem = format!("must be {shortest} to {longest} seconds; it is {}", asked.as_secs_f64());
+        return Err(Error::invalid("heartbeat_interval", problem));
+    }
+    Ok(asked)
+}

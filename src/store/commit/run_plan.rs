@@ -1,0 +1,116 @@
+//! What a commit does to one run, append by append.
+
+use foldhash::HashMap;
+use jiff::Timestamp;
+
+use crate::domain::event::Appended;
+use crate::domain::projection::{self, Documents, Lifecycle};
+use crate::domain::{Event, EventId, NewEvent, Published, Result, Run, RunStatus};
+use crate::store::{Append, ids};
+
+use super::plan::Head;
+
+/// What the commit does to one run.
+pub struct PlannedRun {
+    /// The run after the commit.
+    pub head: Head,
+    /// What changes in its documents.
+    pub documents: Documents,
+    /// The new events.
+    pub events: Vec<PlannedEvent>,
+    /// Producers' ids of the new events; the index is into `events`.
+    pub producer_ids: HashMap<EventId, usize>,
+}
+
+/// A new event.
+pub struct PlannedEvent {
+    /// The event.
+    pub event: Event,
+    /// The run's status after it.
+    pub status: RunStatus,
+    /// Where it comes in the feed: in ascending order of this, and those of one place as they follow in their run.
+    pub(crate) place: usize,
+}
+
+/// Whether an event of a request is there already.
+pub(crate) enum Repeat {
+    No,
+    Stored(u64),
+    OfRequest(usize),
+}
+
+/// What a run was before an append.
+pub(crate) struct Undo {
+    run: Run,
+    documents: Documents,
+    events: usize,
+}
+
+impl PlannedRun {
+    pub(crate) fn undo(&self) -> Undo {
+        Undo { run: self.head.run.clone(), documents: self.documents.clone(), events: self.events.len() }
+    }
+
+    pub(crate) fn restore(&mut self, before: Undo) {
+        self.head.run = before.run;
+        self.documents = before.documents;
+        self.events.truncate(before.events);
+        self.producer_ids.retain(|_, index| *index < before.events);
+    }
+
+    /// Adds what is new in an append. On error a part of it may be in.
+    pub(crate) fn extend(
+        &mut self,
+        append: Append,
+        repeats: Vec<Repeat>,
+        (lifecycle, now, place): (Lifecycle, Timestamp, usize),
+    ) -> Result<Appended> {
+        let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
+        let Head { number, run } = &mut self.head;
+        if let (0, Some(first)) = (run.last_seq, recorded_at.first()) {
+            (run.created_at, run.updated_at) = (*first, *first);
+        }
+        run.agent_name = run.agent_name.take().or(append.agent_name);
+        run.structure_id = run.structure_id.take().or(append.structure_id);
+        let mut published: Vec<Published> = Vec::with_capacity(append.events.len());
+        for (index, (new, repeat)) in append.events.into_iter().zip(repeats).enumerate() {
+            let seq = match repeat {
+                Repeat::Stored(seq) => seq,
+                Repeat::OfRequest(earlier) => published[earlier].seq,
+                Repeat::No => {
+                    if let Some(event_id) = &new.event_id {
+                        self.producer_ids.insert(event_id.clone(), self.events.len());
+                    }
+                    let recorded_at = recorded_at.get(index).copied().unwrap_or_else(|| now.max(run.updated_at));
+                    let event = numbered(*number, run, new, recorded_at);
+                    let changed =
+                        projection::apply(run, &event, lifecycle).map_err(|error| error.of_event(Some(index)))?;
+                    self.documents.merge(changed);
+                    published.push(Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false });
+                    self.events.push(PlannedEvent { event, status: run.status, place });
+                    continue;
+                }
+            };
+            let event_id = new.event_id.unwrap_or_else(|| unreachable!("an event without an id repeats nothing"));
+            published.push(Published { seq, event_id, duplicate: true });
+        }
+        Ok(Appended { events: published, status: run.status, last_seq: run.last_seq })
+    }
+}
+
+/// The next event of a run.
+fn numbered(run_number: i64, run: &Run, new: NewEvent, recorded_at: Timestamp) -> Event {
+    let seq = run.last_seq + 1;
+    Event {
+        run_id: run.run_id.clone(),
+        seq,
+        event_id: new.event_id.unwrap_or_else(|| ids::assigned(run_number, seq)),
+        event_type: new.event_type,
+        origin: new.origin,
+        occurred_at: new.occurred_at.unwrap_or(recorded_at),
+        sent_seconds: new.sent_seconds,
+        recorded_at,
+        agent_name: new.agent_name,
+        payload: new.payload,
+    }
+}

@@ -1,0 +1,7 @@
+//! Connections: sessions, statements, retries.
+
+pub mod executor;
+pub mod readers;
+pub mod replication;
+pub mod retry;
+pub mod session;

@@ -1,0 +1,111 @@
+//! Connections for reading. What fails in passing is read again: nothing is changed by it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
+use tokio::time::Instant;
+
+use super::retry::Tries;
+use super::session::Session;
+use crate::domain::RunId;
+use crate::store::Range;
+use crate::store::postgres::epochs::Epochs;
+use crate::store::postgres::error::Fault;
+use crate::store::postgres::event_row::EventRow;
+use crate::store::postgres::read;
+
+/// A pool and how patient it is.
+#[derive(Debug)]
+pub struct Readers {
+    pub pool: PgPool,
+    /// What its connections are told.
+    pub session: Arc<Session>,
+    /// What they are compared with.
+    pub epochs: Arc<Epochs>,
+    /// How long a read is tried again.
+    pub retry: Duration,
+    /// How long the server may take for one read.
+    pub patience: Duration,
+}
+
+/// Runs `$work` with a connection, again where that may help. A macro, since a closure could not lend the connection to a
+/// future that is `Send`.
+macro_rules! retried {
+    ($readers:expr, $connection:ident => $work:expr) => {{
+        let readers: &$crate::store::postgres::connect::readers::Readers = $readers;
+        let mut tries = readers.tries();
+        loop {
+            let fault = match readers.acquire().await {
+                Err(fault) => fault,
+                Ok(mut pooled) => {
+                    let done = tokio::time::timeout(readers.patience, async {
+                        let mut reading = readers.session.reading(&mut pooled).await?;
+                        let $connection = &mut reading.link();
+                        let done = $work.await;
+                        reading.end().await?;
+                        done
+                    });
+                    match done.await.unwrap_or(Err($crate::store::postgres::error::Fault::Silence)) {
+                        Ok(found) => break Ok(found),
+                        Err(fault) => {
+                            if !fault.leaves_connection() {
+                                pooled.close_on_drop();
+                            }
+                            fault
+                        }
+                    }
+                }
+            };
+            if !tries.again(&fault).await {
+                break Err(fault);
+            }
+        }
+    }};
+}
+pub(crate) use retried;
+
+impl Readers {
+    /// For a read that begins now.
+    pub fn tries(&self) -> Tries {
+        Tries::until(Instant::now() + self.retry)
+    }
+
+    /// A connection, perhaps one that died meanwhile.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Fault> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// Compares the lineage of a connection with what is known: behind a pooler it may lead to another server by now.
+    pub async fn check_lineage(&self) -> Result<(), Fault> {
+        let mut connection = self.acquire().await?;
+        let checked = tokio::time::timeout(self.patience, self.epochs.check(&mut connection)).await;
+        let checked = checked.map_err(|_| Fault::Silence).and_then(|checked| Ok(checked?));
+        if checked.is_err() {
+            connection.close_on_drop();
+        }
+        checked
+    }
+
+    /// Begins an epoch, since the feed ends before what was read of it.
+    pub async fn begin_after_loss(&self) -> Result<(), Fault> {
+        let mut connection = self.acquire().await?;
+        Ok(self.epochs.begin_after_loss(&mut connection).await?)
+    }
+
+    /// Position of the last event.
+    pub async fn feed_tip(&self) -> Result<u64, Fault> {
+        retried!(self, connection => read::feed_tip(connection))
+    }
+
+    /// A part of the feed up to this position.
+    pub async fn feed_rows(&self, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
+        retried!(self, connection => read::feed_rows(connection, range, to))
+    }
+
+    /// The events of these runs in that part.
+    pub async fn feed_rows_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Vec<EventRow>, Fault> {
+        retried!(self, connection => read::feed_rows_of(connection, range, to, run_ids))
+    }
+}

@@ -1,0 +1,77 @@
+//! What a database server says of its standbys: whether one that is promoted has all that was acknowledged.
+
+use sqlx::{Connection, PgConnection};
+
+use crate::store::inspect::Finding;
+
+use super::executor::Link;
+
+/// How commits are confirmed.
+pub struct Replication {
+    /// `synchronous_commit` of the server; a connection of ours has `on` or `remote_apply`.
+    synchronous_commit: String,
+    /// `synchronous_standby_names`; empty: no commit waits for a standby.
+    synchronous_standby_names: String,
+    /// Names of the standbys that are attached, with `sync`, `quorum`, `potential` or `async`; `?` where the role may not see
+    /// it.
+    standbys: Vec<(String, String)>,
+}
+
+impl Replication {
+    /// Asks the server.
+    pub async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let mut transaction = connection.begin().await?;
+        let read = Self::read_in(&mut Link::lent(&mut transaction)).await?;
+        transaction.rollback().await?;
+        Ok(read)
+    }
+
+    /// The same in a transaction.
+    pub async fn read_in(link: &mut Link<'_>) -> Result<Self, sqlx::Error> {
+        const SETTINGS: &str =
+            "SELECT current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
+        const STANDBYS: &str = "SELECT coalesce(application_name, '?'), coalesce(sync_state, '?') FROM pg_stat_replication \
+            ORDER BY 1";
+        let (synchronous_commit, synchronous_standby_names) = sqlx::query_as(SETTINGS).fetch_one(&mut *link).await?;
+        let standbys = sqlx::query_as(STANDBYS).fetch_all(link).await?;
+        Ok(Self { synchronous_commit, synchronous_standby_names, standbys })
+    }
+
+    /// Whether a standby that is promoted may lack what was acknowledged.
+    fn may_lose(&self) -> bool {
+        self.synchronous_standby_names.is_empty() && !self.standbys.is_empty()
+    }
+
+    fn standbys(&self) -> String {
+        let all: Vec<String> = self.standbys.iter().map(|(name, state)| format!("{name} ({state})")).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    }
+
+    /// Says it in the log.
+    pub fn log(&self) {
+        let Self { synchronous_commit, synchronous_standby_names, .. } = self;
+        let standbys = self.standbys();
+        tracing::info!(synchronous_commit, synchronous_standby_names, standbys, "PostgreSQL confirms commits so");
+        if self.may_lose() {
+            tracing::warn!("{MAY_LOSE}");
+        }
+    }
+
+    /// What `check` says of it.
+    pub fn finding(&self) -> Finding {
+        const NAME: &str = "standbys";
+        let names = match self.synchronous_standby_names.as_str() {
+            "" => "synchronous_standby_names is empty".to_owned(),
+            names => format!("commits wait for {names:?}"),
+        };
+        let detail = format!("attached: {}; {names}", self.standbys());
+        if self.may_lose() {
+            Finding::warning(NAME, format!("{detail}; {MAY_LOSE}"))
+        } else {
+            Finding::ok(NAME, detail)
+        }
+    }
+}
+
+const MAY_LOSE: &str = "a standby that is promoted may lack acknowledged events, and cursors of them are refused then; set \
+    synchronous_standby_names";

@@ -1,0 +1,4 @@
+//! Following the commits of all replicas.
+
+pub mod follower;
+pub mod signals;

@@ -1,0 +1,66 @@
+//! Listens for what other replicas tell of their commits. Whenever something may have been missed, it says so.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::follower::Heard;
+use crate::store::postgres::connect::session::Names;
+
+/// Between two connections.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Runs until `stop`.
+pub async fn listen(
+    connect: PgConnectOptions,
+    names: Names,
+    connect_timeout: Duration,
+    heard: watch::Sender<Heard>,
+    stop: CancellationToken,
+) {
+    loop {
+        let ended = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            ended = listen_once(connect.clone(), &names, connect_timeout, &heard) => ended,
+        };
+        heard.send_modify(|heard| heard.doubts += 1);
+        if let Err(error) = ended {
+            tracing::warn!(%error, "listening for commits of other replicas broke off; it begins again");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// On one connection, which is new: an old one may be dead without knowing.
+async fn listen_once(
+    connect: PgConnectOptions,
+    names: &Names,
+    connect_timeout: Duration,
+    heard: &watch::Sender<Heard>,
+) -> Result<(), sqlx::Error> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .acquire_timeout(connect_timeout)
+        .connect_lazy_with(connect);
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen(&names.channel).await?;
+    // What was committed before we listened was told to nobody here.
+    heard.send_modify(|heard| heard.doubts += 1);
+    while let Some(notification) = listener.try_recv().await? {
+        let Some((teller, position)) = notification.payload().rsplit_once(':') else { continue };
+        let Ok(position) = position.parse::<u64>() else { continue };
+        if teller != names.teller {
+            heard.send_modify(|heard| heard.position = heard.position.max(position));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Pages of a run and of the feed. The tip is read before the events, so a page reaches at least to the tip it tells.
+
+pub mod find;
+pub mod runs;
+
+use sqlx::Postgres;
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryAs;
+
+use crate::domain::{Error, Result, RunId, RunStatus};
+use crate::store::{Commit, Page, Range, Tip};
+
+use super::connect::executor::Link;
+use super::error::Fault;
+use super::event_row::{EventRow, Rows, event_columns};
+
+/// A page is bounded before it leaves the server: `before` is what the events before this one weigh.
+macro_rules! page {
+    ($where:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            event_columns!("e.payload::text"),
+            " FROM (SELECT *, sum(bytes) OVER (ORDER BY ",
+            $order,
+            " ROWS UNBOUNDED PRECEDING) - bytes AS before FROM events WHERE ",
+            $where,
+            " ORDER BY ",
+            $order,
+            " LIMIT $3) e JOIN runs r ON r.run = e.run WHERE e.before <= $4 ORDER BY e.",
+            $order
+        )
+    };
+}
+
+const FEED_ASCENDING: &str = page!("pos > $1 AND pos <= $2", "pos");
+const FEED_DESCENDING: &str = page!("pos < $1 AND pos <= $2", "pos DESC");
+const RUN_ASCENDING: &str = page!("run = $2 AND seq > $1", "seq");
+const RUN_DESCENDING: &str = page!("run = $2 AND seq < $1", "seq DESC");
+
+/// By position: `+ 0` keeps it from reading a long run whole, by the index of runs.
+const FEED_OF_RUNS: &str =
+    page!("pos > $1 AND pos <= $2 AND run + 0 = ANY (ARRAY(SELECT run FROM runs WHERE run_id = ANY($5)))", "pos");
+
+/// Position of the last event of the feed.
+pub async fn feed_tip(connection: &mut Link<'_>) -> Result<u64, Fault> {
+    let last: i64 = sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1").fetch_one(connection).await?;
+    Ok(last.unsigned_abs())
+}
+
+/// A page of the feed.
+pub async fn feed_page(connection: &mut Link<'_>, range: Range) -> Result<Page, Fault> {
+    let tip = Tip { last: feed_tip(connection).await?, status: RunStatus::Unspecified };
+    let rows = feed_rows(connection, range, u64::MAX).await?;
+    Ok(Page { chunks: in_order(Rows::lay_out(rows, range.descending)?.feed_chunks(), range), tip })
+}
+
+/// A page of one run.
+pub async fn run_page(connection: &mut Link<'_>, run_id: &RunId, range: Range) -> Result<Page, Fault> {
+    let (run, tip) = runs::tip(connection, run_id).await?;
+    let sql = if range.descending { RUN_DESCENDING } else { RUN_ASCENDING };
+    let rows = rows(connection, (sql, run), range).await?;
+    Ok(Page { chunks: in_order(Rows::lay_out(rows, range.descending)?.run_chunks(), range), tip })
+}
+
+/// The last seq of a run at or before this position of the feed.
+pub async fn last_seq_at(connection: &mut Link<'_>, run_id: &RunId, position: u64) -> Result<u64, Fault> {
+    let (run, _) = runs::tip(connection, run_id).await?;
+    const LAST: &str = "SELECT seq FROM events WHERE run = $1 AND pos <= $2 ORDER BY seq DESC LIMIT 1";
+    let query = sqlx::query_scalar(LAST).bind(run).bind(signed(position));
+    let last: Option<i64> = query.fetch_optional(connection).await?;
+    Ok(last.unwrap_or(0).unsigned_abs())
+}
+
+/// A part of the feed up to this position, in reading order.
+pub async fn feed_rows(connection: &mut Link<'_>, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
+    let sql = if range.descending { FEED_DESCENDING } else { FEED_ASCENDING };
+    rows(connection, (sql, signed(to)), range).await
+}
+
+/// The events of these runs in a part of the feed, ascending.
+pub async fn feed_rows_of(
+    connection: &mut Link<'_>,
+    range: Range,
+    to: u64,
+    run_ids: &[RunId],
+) -> Result<Vec<EventRow>, Fault> {
+    let run_ids: Vec<&str> = run_ids.iter().map(RunId::as_str).collect();
+    Ok(page(FEED_OF_RUNS, signed(to), range).bind(run_ids).fetch_all(connection).await?)
+}
+
+async fn rows(connection: &mut Link<'_>, (sql, of): (&'static str, i64), range: Range) -> Result<Vec<EventRow>, Fault> {
+    Ok(page(sql, of, range).fetch_all(connection).await?)
+}
+
+/// One of the queries above.
+fn page<'q>(sql: &'static str, of: i64, range: Range) -> QueryAs<'q, Postgres, EventRow, PgArguments> {
+    sqlx::query_as(sql)
+        .bind(signed(range.from))
+        .bind(of)
+        .bind(i64::try_from(range.max_events).unwrap_or(i64::MAX))
+        .bind(i64::try_from(range.max_bytes).unwrap_or(i64::MAX))
+}
+
+fn in_order<T>(mut chunks: Vec<T>, range: Range) -> Vec<T> {
+    if range.descending {
+        chunks.reverse();
+    }
+    chunks
+}
+
+/// The announcement of a part of the feed, which ascends: up to the first event that is damaged.
+pub fn commit(rows: Vec<EventRow>) -> Result<Commit, Error> {
+    Ok(Rows::lay_out(rows, false)?.commit())
+}
+
+/// Coordinates past PostgreSQL's 63 bits mean "the end".
+fn signed(coordinate: u64) -> i64 {
+    i64::try_from(coordinate).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,129 @@
+//! Rows of `runs` and `run_documents`, for those who ask.
+
+use crate::domain::{AgentName, Error, Run, RunId, RunStatus, StructureId};
+use crate::store::run_row::RunRow;
+use crate::store::{RunQuery, RunsPage, Tip};
+
+use crate::store::postgres::connect::executor::Link;
+use crate::store::postgres::error::Fault;
+
+/// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
+const MAX_SCANNED_RUNS: i64 = 10_000;
+
+/// Bytes of documents after which a listing ends, so that 1,000 large outputs are never in memory at once.
+const MAX_PAGE_BYTES: i64 = 4 << 20;
+
+/// A run with its documents, of `$from` as `r`.
+macro_rules! select {
+    ($from:expr, $where:expr) => {
+        concat!(
+            "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, r.updated_at, \
+             r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
+             (SELECT '[' || string_agg(p.json, ',') || ']' FROM run_documents p WHERE p.run = r.run \
+              AND starts_with(p.kind, 'pending_input') AND p.json IS NOT NULL) AS pending_inputs, \
+             d.json AS status_detail FROM ",
+            $from,
+            " r LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \
+             LEFT JOIN run_documents e ON e.run = r.run AND e.kind = 'error' \
+             LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' WHERE ",
+            $where
+        )
+    };
+}
+
+/// What a listing asks for besides its place: statuses `$1`, agent `$2`, structure `$3`.
+macro_rules! matching {
+    () => {
+        "($1::bigint[] IS NULL OR status = ANY($1)) AND ($2::text IS NULL OR agent_name = $2) \
+         AND ($3::text IS NULL OR structure_id = $3)"
+    };
+}
+
+/// Number and tip of a run.
+pub async fn tip(connection: &mut Link<'_>, run_id: &RunId) -> Result<(i64, Tip), Fault> {
+    let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = $1")
+        .bind(run_id.as_str())
+        .fetch_optional(connection)
+        .await?;
+    let (run, status, last_seq) = row.ok_or_else(|| not_found(run_id))?;
+    let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
+    Ok((run, Tip { last: last_seq.unsigned_abs(), status }))
+}
+
+/// One run with its documents.
+pub async fn one(connection: &mut Link<'_>, run_id: &RunId) -> Result<Run, Fault> {
+    let row: Option<RunRow> =
+        sqlx::query_as(select!("runs", "r.run_id = $1")).bind(run_id.as_str()).fetch_optional(connection).await?;
+    Ok(row.ok_or_else(|| not_found(run_id))?.into_run()?)
+}
+
+/// Runs, newest first.
+pub async fn list(connection: &mut Link<'_>, query: &RunQuery) -> Result<RunsPage, Fault> {
+    // The documents are weighed before they are read; the first run is returned whatever it weighs.
+    const LIST: &str = concat!(
+        "WITH found AS (SELECT * FROM runs WHERE run < $4 AND run >= $5 AND ",
+        matching!(),
+        " ORDER BY run DESC LIMIT $6), weighed AS (SELECT found.*, coalesce((SELECT sum(octet_length(json)) \
+         FROM run_documents w WHERE w.run = found.run), 0) AS bytes FROM found) ",
+        select!(
+            "(SELECT weighed.*, sum(bytes) OVER (ORDER BY run DESC ROWS UNBOUNDED PRECEDING) - bytes AS before \
+             FROM weighed)",
+            "r.before <= $7 ORDER BY r.run DESC"
+        )
+    );
+    let newest: Option<i64> = sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(&mut *connection).await?;
+    let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
+    let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(1);
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let rows: Vec<RunRow> = sqlx::query_as(LIST)
+        .bind(statuses(query))
+        .bind(query.agent_name.as_ref().map(AgentName::as_str))
+        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(before)
+        .bind(oldest)
+        .bind(limit)
+        .bind(MAX_PAGE_BYTES)
+        .fetch_all(connection)
+        .await?;
+    let bytes: usize = rows.iter().map(RunRow::document_bytes).sum();
+    let is_cut = rows.len() >= query.limit || i64::try_from(bytes).unwrap_or(i64::MAX) > MAX_PAGE_BYTES;
+    let stopped_at = rows.last().filter(|_| is_cut).map_or(oldest, |row| row.run);
+    let runs = rows.into_iter().map(RunRow::into_run).collect::<crate::domain::Result<Vec<_>>>()?;
+    Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
+}
+
+/// How many runs match.
+pub async fn count(connection: &mut Link<'_>, query: &RunQuery) -> Result<u64, Fault> {
+    const COUNT: &str = concat!("SELECT count(*) FROM runs WHERE ", matching!());
+    let count: i64 = sqlx::query_scalar(COUNT)
+        .bind(statuses(query))
+        .bind(query.agent_name.as_ref().map(AgentName::as_str))
+        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .fetch_one(connection)
+        .await?;
+    Ok(count.unsigned_abs())
+}
+
+/// Ids of matching runs after the newest `offset`.
+pub async fn ids_at(connection: &mut Link<'_>, query: &RunQuery, offset: u64) -> Result<Vec<RunId>, Fault> {
+    const AT: &str = concat!("SELECT run_id FROM runs WHERE ", matching!(), " ORDER BY run DESC LIMIT $4 OFFSET $5");
+    let ids: Vec<String> = sqlx::query_scalar(AT)
+        .bind(statuses(query))
+        .bind(query.agent_name.as_ref().map(AgentName::as_str))
+        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+        .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
+    ids.into_iter().map(|id| RunId::parse(&id).map_err(|_| Error::StoreDamaged.into())).collect()
+}
+
+/// Statuses to look for, as a parameter; null for all.
+fn statuses(query: &RunQuery) -> Option<Vec<i64>> {
+    let numbers: Vec<i64> = query.statuses.iter().map(|status| *status as i64).collect();
+    (!numbers.is_empty()).then_some(numbers)
+}
+
+fn not_found(run_id: &RunId) -> Fault {
+    Error::RunNotFound { run_id: run_id.to_string() }.into()
+}

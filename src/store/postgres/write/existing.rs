@@ -1,0 +1,86 @@
+//! The stored events whose ids a group of appends carries: what the plan compares repeats with.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::stream::BoxStream;
+use tokio_stream::StreamExt;
+
+use crate::domain::{EventId, RunId};
+use crate::store::commit::plan::{Head, Known, Stored, longest_to_compare};
+use crate::store::{Append, ids};
+
+use crate::store::postgres::connect::executor::Link;
+use crate::store::postgres::error::Fault;
+use crate::store::postgres::event_row::{EventRow, event_columns};
+
+/// Ids that producers gave. A payload that is far longer than the one that was sent is not read: it is another event.
+const BY_ID: &str = concat!(
+    "SELECT ",
+    event_columns!("CASE WHEN octet_length(e.payload::text) <= w.length THEN e.payload::text END"),
+    " FROM unnest($1::bigint[], $2::text[], $3::integer[]) AS w (run, event_id, length) \
+     JOIN events e ON e.event_id = w.event_id AND e.run = w.run AND e.given JOIN runs r ON r.run = e.run"
+);
+
+/// Ids that the store gave tell where their event lies.
+const BY_PLACE: &str = concat!(
+    "SELECT ",
+    event_columns!("CASE WHEN octet_length(e.payload::text) <= w.length THEN e.payload::text END"),
+    " FROM unnest($1::bigint[], $2::bigint[], $3::integer[]) AS w (run, seq, length) \
+     JOIN events e ON e.run = w.run AND e.seq = w.seq JOIN runs r ON r.run = e.run WHERE NOT e.given"
+);
+
+/// Finds them, in the transaction that holds the locks of the runs.
+pub async fn load(connection: &mut Link<'_>, heads: &HashMap<RunId, Head>, appends: &[Append]) -> Result<Known, Fault> {
+    let (mut runs, mut event_ids, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut of_places, mut seqs, mut lengths_there) = (Vec::new(), Vec::new(), Vec::new());
+    let mut asked: HashSet<(i64, &str)> = HashSet::new();
+    for append in appends {
+        let Some(head) = heads.get(&append.run_id).filter(|head| head.run.last_seq > 0) else { continue };
+        for new in &append.events {
+            let Some(event_id) = &new.event_id else { continue };
+            let longest = longest_to_compare(new.payload.as_str().len());
+            let length = i32::try_from(longest).unwrap_or(i32::MAX);
+            asked.insert((head.number, event_id.as_str()));
+            runs.push(head.number);
+            event_ids.push(event_id.as_str());
+            lengths.push(length);
+            if let Some(seq) = ids::assigned_seq(head.number, event_id) {
+                of_places.push(head.number);
+                seqs.push(seq.cast_signed());
+                lengths_there.push(length);
+            }
+        }
+    }
+    let mut known = Known::default();
+    if !runs.is_empty() {
+        let query = sqlx::query_as::<_, EventRow>(BY_ID).bind(runs).bind(event_ids).bind(lengths);
+        learn(&mut known, &asked, query.fetch(&mut *connection)).await?;
+    }
+    if !of_places.is_empty() {
+        let query = sqlx::query_as::<_, EventRow>(BY_PLACE).bind(of_places).bind(seqs).bind(lengths_there);
+        learn(&mut known, &asked, query.fetch(connection)).await?;
+    }
+    Ok(known)
+}
+
+/// Row by row: all together they may be large.
+async fn learn(
+    known: &mut Known,
+    asked: &HashSet<(i64, &str)>,
+    mut rows: BoxStream<'_, Result<EventRow, sqlx::Error>>,
+) -> Result<(), Fault> {
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        // A place may hold an event with another id.
+        if !asked.contains(&(row.run, row.event_id.as_str())) {
+            continue;
+        }
+        let (run, seq) = (row.run, row.seq.unsigned_abs());
+        let event_id = EventId::parse(&row.event_id)?;
+        let content = row.into_event()?.map(|(event, _)| event.content().digest());
+        let stored = known.entry((run, event_id)).or_insert(Stored { seq, content: None });
+        // The same id may have been sent with payloads of several lengths.
+        stored.content = stored.content.or(content);
+    }
+    Ok(())
+}

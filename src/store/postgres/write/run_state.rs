@@ -1,0 +1,76 @@
+//! The runs that this replica wrote to lately, as it committed them: a commit to them can be planned without asking. They
+//! may be old, since other replicas write too; whoever writes by them has each compared with what is stored.
+
+use std::collections::HashMap;
+
+use crate::domain::RunId;
+use crate::store::commit::plan::Head;
+
+/// Most runs kept; the least recently used half goes when it is exceeded.
+const MAX_HEADS: usize = 32_768;
+
+/// A run, and how it stood before what is planned for it.
+#[derive(Debug)]
+pub struct Heads {
+    by_id: HashMap<RunId, (Head, u64)>,
+    most: usize,
+    clock: u64,
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        Self { by_id: HashMap::new(), most: MAX_HEADS, clock: 0 }
+    }
+}
+
+impl Heads {
+    /// The run as it was last committed here.
+    pub fn get(&self, run_id: &RunId) -> Option<&Head> {
+        self.by_id.get(run_id).map(|(head, _)| head)
+    }
+
+    /// Takes over the heads of a commit.
+    pub fn commit(&mut self, heads: impl IntoIterator<Item = Head>) {
+        self.clock += 1;
+        for head in heads {
+            self.by_id.insert(head.run.run_id.clone(), (head, self.clock));
+        }
+        if self.by_id.len() > self.most {
+            let mut used: Vec<u64> = self.by_id.values().map(|(_, used)| *used).collect();
+            used.sort_unstable();
+            let median = used[used.len() / 2];
+            self.by_id.retain(|_, (_, used)| *used > median);
+        }
+    }
+
+    /// Drops all: the next connection may lead to another server, or to a database that went back in time.
+    pub fn forget(&mut self) {
+        self.by_id.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Run;
+    use crate::store::commit::plan;
+
+    fn head(number: i64) -> Head {
+        Head { number, run: Run::new(RunId::parse(&format!("r{number}")).unwrap(), plan::now()) }
+    }
+
+    #[test]
+    fn the_least_recently_used_half_goes_when_there_are_too_many() {
+        let mut heads = Heads { most: 10, ..Heads::default() };
+        (0..10).for_each(|number| heads.commit([head(number)]));
+        heads.commit([head(0), head(1)]);
+        heads.commit([head(10)]);
+        let kept: Vec<i64> = (0..11).filter(|number| heads.get(&head(*number).run.run_id).is_some()).collect();
+        assert_eq!(kept, [0, 1, 8, 9, 10]);
+        heads.forget();
+        assert!(heads.get(&head(0).run.run_id).is_none());
+        // More than fit in one commit: nothing of it is kept, and nothing grows.
+        heads.commit((0..100).map(head));
+        assert!(heads.by_id.len() <= 10);
+    }
+}

@@ -1,0 +1,205 @@
+//! The statements of one commit. Locks are taken in one order, so that replicas never wait for each other in a circle:
+//! the rows of the runs in the order of their ids, then new runs in that order, then the feed's row, as late as possible.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::domain::{AgentName, Error, EventType, Run, RunId, StructureId};
+use crate::store::commit::plan;
+use crate::store::commit::plan::{Head, PlannedRun};
+use crate::store::run_row::{RunRow, changed_documents, changes_more, usage_json};
+
+use crate::store::postgres::connect::executor::Link;
+use crate::store::postgres::error::Fault;
+use crate::store::postgres::event_columns::{EventColumns, Json};
+
+const LOCK: &str = "SELECT run FROM runs WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
+
+/// A statement of its own after [`LOCK`]: one that waited for a lock sees the row as it is then, and other tables as they were
+/// before it waited.
+const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, \
+    started_at, completed_at, usage, ended_by, output_at, NULL::text AS output, NULL::text AS error, \
+    NULL::text AS status_detail, NULL::text AS pending_inputs, \
+    (SELECT json_agg(CASE kind WHEN 'pending_input' THEN 'pending_input:' || \
+                         substring(json FROM '.requested_seq.:([0-9]+).$') || '?' ELSE kind END)::text \
+     FROM run_documents d WHERE d.run = r.run AND starts_with(kind, 'pending_input') AND json IS NOT NULL) \
+    AS question_kinds FROM runs r WHERE run = ANY($1)";
+
+const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+    $18, $19, $20, $21, $22, $23, $24, $25, $26)";
+
+/// The runs as they are stored, locked until the end of the transaction, and new ones with numbers of their own.
+pub async fn heads(
+    connection: &mut Link<'_>,
+    run_ids: &[&RunId],
+    now: Timestamp,
+) -> Result<HashMap<RunId, Head>, Fault> {
+    let mut wanted: Vec<&str> = run_ids.iter().map(|run_id| run_id.as_str()).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let locked: Vec<i64> = sqlx::query_scalar(LOCK).bind(&wanted).fetch_all(&mut *connection).await?;
+    let rows: Vec<RunRow> = match locked.is_empty() {
+        true => Vec::new(),
+        false => sqlx::query_as(HEADS).bind(&locked).fetch_all(&mut *connection).await?,
+    };
+    let mut heads = HashMap::with_capacity(wanted.len());
+    for row in rows {
+        let number = row.run;
+        let run = row.into_run()?;
+        heads.insert(run.run_id.clone(), Head { number, run });
+    }
+    let missing: Vec<&&RunId> = run_ids.iter().filter(|run_id| !heads.contains_key(**run_id)).collect();
+    if missing.is_empty() {
+        return Ok(heads);
+    }
+    let count = i64::try_from(missing.len()).unwrap_or(i64::MAX);
+    let numbers: Vec<i64> = sqlx::query_scalar("SELECT nextval('run_numbers') FROM generate_series(1, $1)")
+        .bind(count)
+        .fetch_all(connection)
+        .await?;
+    // In the order of the appends, so that a later run has a higher number. One that is named twice wastes a number.
+    for (run_id, number) in missing.into_iter().zip(numbers) {
+        heads.entry((*run_id).clone()).or_insert_with(|| Head { number, run: Run::new((*run_id).clone(), now) });
+    }
+    Ok(heads)
+}
+
+/// Writes runs and events; returns the position of the last of them, and `None` where a run is not as `head` says or an
+/// id is stored: then nothing is changed. `tell` is the channel and who tells.
+pub async fn append<'a>(
+    connection: &mut Link<'_>,
+    runs: &'a [PlannedRun],
+    columns: EventColumns<'a>,
+    head: impl Fn(&RunId) -> Option<&'a Head>,
+    tell: Option<(&str, &str)>,
+) -> Result<Option<u64>, Fault> {
+    let mut in_order: Vec<&PlannedRun> = runs.iter().collect();
+    in_order.sort_unstable_by_key(|planned| &planned.head.run.run_id);
+    let mut known = KnownRuns::default();
+    let (mut others, mut documents) = (Vec::new(), Vec::new());
+    for planned in in_order {
+        let after = &planned.head;
+        let before = head(&after.run.run_id).filter(|before| before.run.last_seq > 0);
+        if let Some(before) = before {
+            known.push(before, after);
+        }
+        if before.is_none_or(|before| changes_more(&before.run, &after.run)) {
+            others.push(RunColumns::of(after));
+        }
+        let changed = changed_documents(&planned.documents).into_iter();
+        documents.extend(changed.map(|(kind, json)| Document { run: after.number, kind, json }));
+    }
+    let query = sqlx::query_scalar::<_, Option<i64>>(APPEND);
+    let query = known.bind(query).bind(rows(&others)?.map(Json)).bind(rows(&documents)?.map(Json));
+    let (channel, teller) = tell.unzip();
+    failpoint!("postgres-append-before", Fault::from);
+    let last = columns.bind(query).bind(channel).bind(teller).fetch_one(connection).await?;
+    failpoint!("postgres-append-after", Fault::from);
+    Ok(last.map(i64::unsigned_abs))
+}
+
+/// As JSON for `json_populate_recordset`; none where there are none.
+fn rows(rows: &[impl Serialize]) -> Result<Option<String>, Fault> {
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    serde_json::to_string(rows).map(Some).map_err(|_| Fault::Answer(Error::Internal))
+}
+
+/// Runs that exist, before and after.
+#[derive(Default)]
+struct KnownRuns {
+    run: Vec<i64>,
+    known_seq: Vec<i64>,
+    known_time: Vec<String>,
+    last_seq: Vec<i64>,
+    time: Vec<String>,
+}
+
+type Query<'q> =
+    sqlx::query::QueryScalar<'q, sqlx::Postgres, Option<i64>, <sqlx::Postgres as sqlx::Database>::Arguments>;
+
+impl KnownRuns {
+    fn push(&mut self, before: &Head, after: &Head) {
+        self.run.push(before.number);
+        self.known_seq.push(before.run.last_seq.cast_signed());
+        self.known_time.push(before.run.updated_at.to_string());
+        self.last_seq.push(after.run.last_seq.cast_signed());
+        self.time.push(after.run.updated_at.to_string());
+    }
+
+    fn bind(self, query: Query<'_>) -> Query<'_> {
+        query.bind(self.run).bind(self.known_seq).bind(self.known_time).bind(self.last_seq).bind(self.time)
+    }
+}
+
+/// A row of `runs`, named as its columns are.
+#[derive(Serialize)]
+struct RunColumns<'a> {
+    run: i64,
+    run_id: &'a str,
+    status: i64,
+    last_seq: u64,
+    agent_name: Option<&'a str>,
+    structure_id: Option<&'a str>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    started_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+    usage: Option<String>,
+    ended_by: Option<&'a str>,
+    output_at: Option<Timestamp>,
+}
+
+impl<'a> RunColumns<'a> {
+    fn of(head: &'a Head) -> Self {
+        let run = &head.run;
+        Self {
+            run: head.number,
+            run_id: run.run_id.as_str(),
+            status: run.status as i64,
+            last_seq: run.last_seq,
+            agent_name: run.agent_name.as_ref().map(AgentName::as_str),
+            structure_id: run.structure_id.as_ref().map(StructureId::as_str),
+            created_at: run.created_at,
+            updated_at: run.updated_at,
+            started_at: run.started_at,
+            completed_at: run.completed_at,
+            usage: run.usage.as_ref().map(usage_json),
+            ended_by: run.ended_by.as_ref().map(EventType::as_str),
+            output_at: run.output_at,
+        }
+    }
+}
+
+/// A row of `run_documents`.
+#[derive(Serialize)]
+struct Document {
+    run: i64,
+    kind: Cow<'static, str>,
+    json: Option<String>,
+}
+
+/// The position of the last event of a commit to these runs, if the commit took place: where that event is, all of it is.
+/// The rows of the runs are locked by the transaction of this connection: what had held them is over, and what asks for
+/// them later finds them changed or is the same commit.
+pub async fn last_position(connection: &mut Link<'_>, runs: &[PlannedRun]) -> Result<Option<u64>, Fault> {
+    const STORED: &str = "SELECT pos FROM events WHERE run = $1 AND seq = $2 AND event_id = $3 \
+        AND recorded_s = $4 AND recorded_ns = $5 AND payload::text = $6";
+    let Some((run, planned)) = plan::in_feed_order(runs).pop() else { return Ok(None) };
+    let event = &planned.event;
+    let (seconds, nanos) = crate::store::postgres::event_columns::split(event.recorded_at);
+    let found: Option<i64> = sqlx::query_scalar(STORED)
+        .bind(run.head.number)
+        .bind(event.seq.cast_signed())
+        .bind(event.event_id.as_str())
+        .bind(seconds)
+        .bind(nanos)
+        .bind(event.payload.as_str())
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.map(i64::unsigned_abs))
+}

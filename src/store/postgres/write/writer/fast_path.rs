@@ -1,0 +1,95 @@
+//! The fast path of a commit: one statement, planned for the runs as they were last committed here.
+
+use std::collections::HashMap;
+
+use tokio::time::timeout;
+
+use crate::domain::{Result, RunId};
+use crate::store::commit::plan;
+use crate::store::commit::plan::{Known, PlannedRun};
+use crate::store::{Append, ids};
+
+use super::{Done, Failed, Writer, plan_group};
+use crate::store::postgres::error::Fault;
+use crate::store::postgres::write::planned::{Outcomes, Planned};
+use crate::store::postgres::write::transaction;
+
+/// Most groups in a row that do not try the short way.
+const LONGEST_DETOUR: u32 = 32;
+
+impl Writer {
+    /// Takes it, where it may do. `None`: it would not do, and nothing is changed.
+    pub(crate) async fn fast_path(
+        &mut self,
+        appends: &[Append],
+        in_doubt: &mut Option<Planned>,
+    ) -> Result<Option<Done>, Failed> {
+        let Some((outcomes, runs)) = self.plan_short(appends) else { return Ok(None) };
+        let done = self.write_short(outcomes, runs, in_doubt).await?;
+        let length = if done.is_some() { 0 } else { (self.detour.1 * 2).clamp(1, LONGEST_DETOUR) };
+        self.detour = (length, length);
+        Ok(done)
+    }
+
+    /// For the short way, where it may do.
+    fn plan_short(&mut self, appends: &[Append]) -> Option<(Outcomes, Vec<PlannedRun>)> {
+        // One statement has no transaction around it that would make the settings.
+        if !self.session.is_kept() {
+            return None;
+        }
+        if self.detour.0 > 0 {
+            self.detour.0 -= 1;
+            return None;
+        }
+        self.connection.as_ref()?;
+        for append in appends {
+            // Planning an import may end it, so it is planned only for what is so.
+            if append.import().is_some() {
+                return None;
+            }
+            let number = self.heads.get(&append.run_id)?.number;
+            let mut event_ids = append.events.iter().filter_map(|event| event.event_id.as_ref());
+            // No index refuses an id that the store itself gave.
+            if event_ids.any(|event_id| ids::assigned_seq(number, event_id).is_some()) {
+                return None;
+            }
+        }
+        let head = |run_id: &RunId| self.heads.get(run_id).cloned();
+        let (outcomes, runs) = plan_group(self.options.lifecycle, head, &Known::default(), appends, plan::now());
+        // The run may be another by now, so a no is not final.
+        if outcomes.iter().any(Result::is_err) {
+            return None;
+        }
+        Some((outcomes, runs))
+    }
+
+    /// `None`: it would not do, and nothing is changed.
+    async fn write_short(
+        &mut self,
+        outcomes: Outcomes,
+        runs: Vec<PlannedRun>,
+        in_doubt: &mut Option<Planned>,
+    ) -> Result<Option<Done>, Failed> {
+        let limit = self.options.patience();
+        let Some(connection) = self.connection.as_mut().filter(|_| !runs.is_empty()) else { return Ok(None) };
+        let (commit, columns) = Planned::encode(&runs);
+        let head = |run_id: &RunId| self.heads.get(run_id);
+        let mut link = self.session.link(connection);
+        let sent = transaction::append(&mut link, &runs, columns, head, self.session.tell());
+        let sent = timeout(limit, sent).await.unwrap_or(Err(Fault::Silence));
+        let mut planned = Planned { outcomes, runs, commit, before: HashMap::new() };
+        match sent {
+            Ok(Some(last)) => Ok(Some(self.stored(planned, last))),
+            Ok(None) => Ok(None),
+            // The statement is the whole transaction: its error undoes it.
+            Err(fault) if fault.is_refusal() => Err(Failed::Before(fault)),
+            Err(fault) => {
+                let run_ids = planned.runs.iter().map(|planned| planned.head.run.run_id.clone());
+                let before = run_ids.filter_map(|run_id| self.heads.get(&run_id).cloned().map(|head| (run_id, head)));
+                planned.before = before.collect();
+                *in_doubt = Some(planned);
+                Err(Failed::Unknown(fault))
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Moves the unsealed end of the log into the indexes and the rows of its runs, in their order, so that each page of an
+//! index is written once for many entries instead of once for each.
+//!
+//! A seal takes what is unsealed when it begins and writes it in slices, between commits. What its slices have written is
+//! in the tail as well until the last one says how far the log is sealed: who reads finds it in one of both, and a start
+//! after a crash seals it again.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::store::commit::row_builder::Entry;
+use crate::store::run_row::checksums;
+
+use super::id_index::Ids;
+use super::id_index::segment_writer::{Build, Part, Source};
+use super::unindexed_tail::Tail;
+use crate::store::sqlite::error::StepError;
+use crate::store::sqlite::maintenance::transaction;
+use crate::store::sqlite::read::view_flag::ViewFlag;
+use crate::store::sqlite::store_row::StoreRow;
+
+/// Log bytes after which a seal is due, since a start has to read the unsealed end.
+const MAX_UNSEALED_BYTES: usize = 64 << 20;
+
+/// Ids after which a seal is due.
+const MAX_UNSEALED_IDS: usize = 65_536;
+
+/// How much of the log the indexes do not cover.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unsealed {
+    pub entries: usize,
+    pub bytes: usize,
+}
+
+impl Unsealed {
+    /// Whether it is time for a seal; with `times` 2 or more, whether that is overdue.
+    pub fn is_due(&self, max_entries: usize, ids: usize, times: usize) -> bool {
+        self.entries >= max_entries.saturating_mul(times)
+            || self.bytes >= MAX_UNSEALED_BYTES * times
+            || ids >= MAX_UNSEALED_IDS * times
+    }
+}
+
+/// A seal under way.
+pub struct Seal {
+    /// The last position that it covers.
+    last_position: u64,
+    /// How much of the unsealed end it takes.
+    pub takes: Unsealed,
+    /// By run and seq.
+    entries: Vec<(i64, Entry)>,
+    written: usize,
+    ids: Option<Build>,
+}
+
+impl Seal {
+    /// Takes all that is unsealed now. `segment` is the number of a segment for its ids.
+    pub fn begin(tail: &Tail, ids: &Ids, takes: Unsealed, segment: i64) -> Self {
+        let places = ids.freeze();
+        let build = Build::new(segment, places.len() as u64, Source::Recent(Arc::clone(&places)));
+        let ids = (!places.is_empty()).then_some(build);
+        Self { last_position: tail.last_position(), takes, entries: tail.sorted(), written: 0, ids }
+    }
+
+    /// Writes the next entries, or blocks of ids when those are done; returns whether all is sealed. Both memories forget
+    /// it then. After an error the same slice is next.
+    pub async fn slice(
+        &mut self,
+        writer: &mut SqliteConnection,
+        tail: &Tail,
+        ids: &Ids,
+        (max_entries, max_blocks): (usize, u32),
+    ) -> Result<bool, StepError> {
+        let end = self.entries.len().min(self.written + max_entries);
+        // A slice of few entries has room for as many of the ids.
+        let share = max_entries - (end - self.written);
+        let room = u32::try_from(share * max_blocks as usize / max_entries).unwrap_or(max_blocks);
+        failpoint!("sqlite-seal-before", StepError::from);
+        transaction::begin(writer).await?;
+        let written = self.write(writer, tail, end, room).await;
+        let (part, is_last) = transaction::end(writer, written).await?;
+        if is_last {
+            failpoint!("sqlite-seal-after", StepError::from);
+        }
+        self.written = end;
+        let segment = self.ids.as_mut().zip(part).and_then(|(build, part)| build.advance(part));
+        if is_last {
+            tail.forget(self.last_position);
+            if let Some(segment) = segment {
+                ids.complete(segment, &[]);
+            }
+        }
+        Ok(is_last)
+    }
+
+    /// The entries up to `end`, blocks of ids behind the last one, and after all of them how far the log is sealed.
+    async fn write(
+        &self,
+        transaction: &mut SqliteConnection,
+        tail: &Tail,
+        end: usize,
+        max_blocks: u32,
+    ) -> Result<(Option<Part>, bool), StepError> {
+        let entries = &self.entries[self.written..end];
+        write_entries(transaction, entries).await?;
+        failpoint!("sqlite-seal-inside", StepError::from);
+        write_ends(transaction, tail, entries).await?;
+        let has_entries = end < self.entries.len();
+        let part = match &self.ids {
+            Some(build) if !has_entries && max_blocks > 0 => Some(build.write(transaction, max_blocks).await?),
+            _ => None,
+        };
+        let is_last = !has_entries && (self.ids.is_none() || part.as_ref().is_some_and(Part::is_last));
+        if is_last {
+            StoreRow::write_sealed(transaction, self.last_position.cast_signed()).await?;
+            failpoint!("sqlite-seal-end", StepError::from);
+        }
+        Ok((part, is_last))
+    }
+}
+
+/// A seal that was cut off may have written some of them, the same.
+async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, Entry)]) -> Result<(), StepError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    const ROW: &str = "(?, ?, ?, ?, ?, ?, ?)";
+    let sql = format!(
+        "INSERT INTO run_index (run, seq, count, pos, start, length, sensitive) VALUES {} ON CONFLICT DO NOTHING",
+        vec![ROW; entries.len()].join(", ")
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for (run, entry) in entries {
+        query = query
+            .bind(run)
+            .bind(entry.seq.cast_signed())
+            .bind(entry.count)
+            .bind(entry.row.cast_signed())
+            .bind(entry.start)
+            .bind(entry.length)
+            .bind(ViewFlag::of(entry.sensitive));
+    }
+    query.execute(transaction).await?;
+    Ok(())
+}
+
+/// Writes how far the runs of these entries go by now: further than the entries, where events came since the seal began.
+async fn write_ends(
+    transaction: &mut SqliteConnection,
+    tail: &Tail,
+    entries: &[(i64, Entry)],
+) -> Result<(), StepError> {
+    let runs = entries.chunk_by(|(one, _), (other, _)| one == other).map(|entries| entries[0].0);
+    let ends = runs.filter_map(|run| {
+        let end = tail.end(run)?;
+        let updated_at = end.updated_at.to_string();
+        let status = i64::from(end.status as u8);
+        let checksum = checksums::of_end(run, status, end.last_seq.cast_signed(), &updated_at);
+        Some((run, end.last_seq, updated_at, checksum))
+    });
+    let ends: Vec<(i64, u64, String, i64)> = ends.collect();
+    const ENDS: &str =
+        "UPDATE runs SET last_seq = j.value ->> 1, updated_at = j.value ->> 2, end_checksum = j.value ->> 3
+        FROM json_each(?) j WHERE runs.run = j.value ->> 0";
+    let ends = sqlx::query(ENDS).bind(serde_json::to_string(&ends).unwrap_or_default());
+    ends.execute(transaction).await?;
+    Ok(())
+}

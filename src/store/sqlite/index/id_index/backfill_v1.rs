@@ -1,0 +1,68 @@
+//! The first schema kept ids in a table in the order of their hashes. They move into a segment when the store is opened,
+//! in one transaction: where that is cut off, it begins anew at the next start.
+
+use sqlx::SqliteConnection;
+
+use super::block::Place;
+use super::segment_writer::{Build, Source};
+
+use crate::domain::Result;
+
+use crate::store::sqlite::error::{StepError, from_sqlx};
+use crate::store::sqlite::maintenance::transaction;
+
+/// Blocks that are in memory at once.
+const BLOCKS_AT_ONCE: u32 = 1_024;
+
+/// Moves them, where there are any.
+pub async fn move_ids(writer: &mut SqliteConnection) -> Result<()> {
+    const IS_THERE: &str = "SELECT count(*) FROM sqlite_schema WHERE name = 'event_ids_to_move'";
+    let tables: i64 = sqlx::query_scalar(IS_THERE).fetch_one(&mut *writer).await.map_err(from_sqlx)?;
+    if tables == 0 {
+        return Ok(());
+    }
+    transaction::begin(writer).await.map_err(from_sqlx)?;
+    let moved = move_all(writer).await;
+    transaction::end(writer, moved).await.map_err(StepError::into_error)
+}
+
+async fn move_all(transaction: &mut SqliteConnection) -> Result<(), StepError> {
+    let count = sqlx::query_scalar("SELECT count(*) FROM event_ids_to_move");
+    let count: i64 = count.fetch_one(&mut *transaction).await?;
+    if count > 0 {
+        tracing::info!(ids = count, "moving the ids of events into their new form");
+        // The schema that has this table has no segment yet.
+        let mut build = Build::new(1, count.unsigned_abs(), Source::Legacy);
+        loop {
+            let part = build.write(transaction, BLOCKS_AT_ONCE).await?;
+            if build.advance(part).is_some() {
+                break;
+            }
+        }
+    }
+    failpoint!("sqlite-migration-ids-inside", StepError::from);
+    sqlx::query("DROP TABLE event_ids_to_move").execute(transaction).await?;
+    Ok(())
+}
+
+/// The places with these hashes, in order. The table has hashes as signed numbers.
+pub async fn between(transaction: &mut SqliteConnection, low: u64, high: u64) -> Result<Vec<Place>, StepError> {
+    const HIGHEST: u64 = i64::MAX.cast_unsigned();
+    let mut places = Vec::new();
+    for (low, high) in [(low, high.min(HIGHEST)), (low.max(HIGHEST + 1), high)] {
+        if low > high {
+            continue;
+        }
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(
+            "SELECT hash, run, seq FROM event_ids_to_move WHERE hash >= ? AND hash <= ? ORDER BY hash, run, seq",
+        )
+        .bind(low.cast_signed())
+        .bind(high.cast_signed())
+        .fetch_all(&mut *transaction)
+        .await?;
+        let place =
+            |(hash, run, seq): (i64, i64, i64)| Place { hash: hash.cast_unsigned(), run, seq: seq.unsigned_abs() };
+        places.extend(rows.into_iter().map(place));
+    }
+    Ok(places)
+}

@@ -1,0 +1,198 @@
+//! Segments: sealed ids on the disk, in blocks that never change.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+use tokio_stream::StreamExt;
+
+use crate::domain::{Error, Result};
+use crate::store::checksum::Checksum;
+
+use super::block::{self, Place};
+use super::filter::Filter;
+use crate::store::sqlite::error::from_sqlx;
+
+/// Bytes of filters in memory, enough for 50 million ids. Beyond, the largest segments go without: a look into them reads
+/// a block.
+const MAX_FILTER_BYTES: usize = 64 << 20;
+
+/// A segment that is complete.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    pub number: i64,
+    pub blocks: u32,
+    pub places: u64,
+    /// The newest run that has an id in it: newer runs need not look.
+    pub max_run: i64,
+    pub filter: Option<Arc<Filter>>,
+}
+
+/// A block, or a part of a filter: key, data and checksum.
+pub type Stored = (i64, Vec<u8>, Option<i64>);
+
+/// Its checksum.
+pub fn checksum(key: i64, data: &[u8]) -> i64 {
+    Checksum::default().number(key).bytes(data).finish()
+}
+
+/// Key and data. An older program wrote no checksum.
+///
+/// # Errors
+/// `StoreDamaged` where they do not agree with it: an id that is not found in them may be stored all the same.
+pub fn sound((key, data, stored): Stored) -> Result<(i64, Vec<u8>)> {
+    if stored.is_none_or(|stored| stored == checksum(key, &data)) {
+        return Ok((key, data));
+    }
+    tracing::error!(segment = key >> 32, block = key & 0xffff_ffff, "damaged: a block of ids, or of their filter");
+    Err(Error::StoreDamaged)
+}
+
+/// The key of a block, or of the part of a filter that begins with it.
+pub fn key(segment: i64, block: u32) -> i64 {
+    (segment << 32) | i64::from(block)
+}
+
+impl Segment {
+    /// The checksum of its row.
+    pub fn checksum(&self, live: bool) -> i64 {
+        let numbers = [self.number, i64::from(self.blocks), self.places.cast_signed(), self.max_run, i64::from(live)];
+        numbers.into_iter().fold(Checksum::default(), Checksum::number).finish()
+    }
+
+    /// The key of the block that would hold the hash; `None` when the segment does not hold it, of this run if one is given.
+    pub fn candidate(&self, run: Option<i64>, hash: u64) -> Option<i64> {
+        let may_hold = || self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash, self.blocks));
+        (run.is_none_or(|run| run <= self.max_run) && may_hold())
+            .then(|| key(self.number, block::of_hash(hash, self.blocks)))
+    }
+
+    fn filter_bytes(&self) -> usize {
+        self.filter.as_ref().map_or(0, |filter| filter.bytes())
+    }
+}
+
+/// Lets go of the filters that are over the bound, the largest first.
+pub fn bound_filters(segments: &mut [Segment]) {
+    let mut bytes: usize = segments.iter().map(Segment::filter_bytes).sum();
+    while bytes > MAX_FILTER_BYTES {
+        let Some(largest) = segments.iter_mut().max_by_key(|segment| segment.filter_bytes()) else { return };
+        bytes -= largest.filter_bytes();
+        largest.filter = None;
+    }
+}
+
+/// Finds places among these segments, for pairs of a run, if it is known, and a hash. Fails with `StoreDamaged` where a
+/// block is not there, for a reader also when the segments have been merged meanwhile.
+pub async fn find(
+    connection: &mut SqliteConnection,
+    segments: &[Segment],
+    wanted: impl Iterator<Item = (Option<i64>, u64)>,
+) -> Result<Vec<Place>> {
+    let mut by_block: HashMap<i64, Vec<(Option<i64>, u64)>> = HashMap::new();
+    for (run, hash) in wanted {
+        for key in segments.iter().filter_map(|segment| segment.candidate(run, hash)) {
+            by_block.entry(key).or_default().push((run, hash));
+        }
+    }
+    let mut found = Vec::new();
+    if by_block.is_empty() {
+        return Ok(found);
+    }
+    let mut keys: Vec<i64> = by_block.keys().copied().collect();
+    keys.sort_unstable();
+    for keys in keys.chunks(MAX_BLOCKS_READ) {
+        const BLOCKS: &str =
+            "SELECT block, data, checksum FROM id_blocks WHERE block IN (SELECT value FROM json_each(?))";
+        let blocks: Vec<Stored> = sqlx::query_as(BLOCKS)
+            .bind(serde_json::to_string(keys).unwrap_or_default())
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(from_sqlx)?;
+        if blocks.len() != keys.len() {
+            return Err(Error::StoreDamaged);
+        }
+        for block in blocks {
+            let (key, data) = sound(block)?;
+            let wanted = &by_block[&key];
+            let is_wanted = |place: &Place| {
+                wanted.iter().any(|(run, hash)| *hash == place.hash && run.is_none_or(|r| r == place.run))
+            };
+            found.extend(block::places(&data)?.filter(is_wanted));
+        }
+    }
+    Ok(found)
+}
+
+/// Blocks that are in memory at once while ids are looked up.
+const MAX_BLOCKS_READ: usize = 2_048;
+
+/// What the file holds: the segments that are complete, and the numbers and blocks of those that are not, or no longer.
+pub async fn load(connection: &mut SqliteConnection) -> Result<(Vec<Segment>, Vec<(i64, u32)>)> {
+    const SEGMENTS: &str = "SELECT segment, blocks, places, max_run, live, checksum FROM id_segments ORDER BY places";
+    let rows: Vec<(i64, i64, i64, i64, bool, Option<i64>)> =
+        sqlx::query_as(SEGMENTS).fetch_all(&mut *connection).await.map_err(from_sqlx)?;
+    let (mut segments, mut garbage, mut filter_bytes) = (Vec::new(), Vec::new(), 0);
+    for (number, blocks, places, max_run, live, checksum) in rows {
+        let blocks = u32::try_from(blocks).map_err(|_| Error::StoreDamaged)?;
+        let mut segment = Segment { number, blocks, places: places.unsigned_abs(), max_run, filter: None };
+        if checksum.is_some_and(|checksum| checksum != segment.checksum(live)) {
+            tracing::error!(segment = number, "damaged: the row of a segment of ids");
+            return Err(Error::StoreDamaged);
+        }
+        if !live {
+            garbage.push((number, blocks));
+            continue;
+        }
+        if filter_bytes < MAX_FILTER_BYTES {
+            // Without one each look reads a block, which has a checksum of its own.
+            segment.filter = load_filter(connection, &segment).await?.map(Arc::new);
+            filter_bytes += segment.filter_bytes();
+        }
+        segments.push(segment);
+    }
+    bound_filters(&mut segments);
+    Ok((segments, garbage))
+}
+
+/// Names the segments of which a block or a part of the filter is damaged.
+pub async fn damaged(connection: &mut SqliteConnection) -> Result<Vec<String>> {
+    let mut damaged = BTreeSet::new();
+    for (name, all) in [
+        ("ids", "SELECT block, data, checksum FROM id_blocks"),
+        ("filter of ids", "SELECT part, data, checksum FROM id_filters"),
+    ] {
+        let mut blocks = sqlx::query_as::<_, Stored>(all).fetch(&mut *connection);
+        while let Some(block) = blocks.next().await {
+            let block = block.map_err(from_sqlx)?;
+            let segment = block.0 >> 32;
+            if sound(block).is_err() {
+                damaged.insert(format!("{name} of segment {segment}"));
+            }
+        }
+    }
+    Ok(damaged.into_iter().collect())
+}
+
+/// The filter of a segment; `None` where it is damaged.
+async fn load_filter(connection: &mut SqliteConnection, segment: &Segment) -> Result<Option<Filter>> {
+    const PARTS: &str = "SELECT part, data, checksum FROM id_filters WHERE part >= ? AND part < ? ORDER BY part";
+    let parts: Vec<Stored> = sqlx::query_as(PARTS)
+        .bind(key(segment.number, 0))
+        .bind(key(segment.number + 1, 0))
+        .fetch_all(connection)
+        .await
+        .map_err(from_sqlx)?;
+    let mut filter = Filter::with_room(segment.blocks);
+    for part in parts {
+        match sound(part).and_then(|(_, data)| filter.push_part(&data)) {
+            Ok(()) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    if !filter.is_for(segment.blocks) {
+        tracing::error!(segment = segment.number, "damaged: the filter of a segment is cut off");
+        return Ok(None);
+    }
+    Ok(Some(filter))
+}

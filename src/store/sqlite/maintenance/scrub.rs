@@ -1,0 +1,71 @@
+//! Comparing the log with its checksums, see [`Scrubbed`]; and for `check --deep` all else that has one.
+
+use sqlx::SqliteConnection;
+use tokio_stream::StreamExt;
+
+use crate::codec::record;
+use crate::domain::Result;
+use crate::store::run_row::RunRow;
+use crate::store::scrub::Scrubbed;
+
+use crate::store::sqlite::error::from_sqlx;
+use crate::store::sqlite::index::id_index;
+use crate::store::sqlite::log_row::{Columns, LogRow, Verdict, log_columns};
+use crate::store::sqlite::read::runs;
+
+/// Rows that are read at once, so that nobody holds the write-ahead log for long.
+const ROWS: u32 = 64;
+
+/// Runs that are named of a damaged row.
+const NAMED_RUNS: usize = 3;
+
+/// The next rows after this position.
+pub async fn part(reader: &mut SqliteConnection, after: u64) -> Result<Scrubbed> {
+    const PART: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos LIMIT ?");
+    let query = sqlx::query_as::<_, Columns>(PART).bind(after.cast_signed()).bind(ROWS);
+    let rows: Vec<Columns> = query.fetch_all(reader).await.map_err(from_sqlx)?;
+    let mut part = Scrubbed { rows: rows.len() as u64, ..Scrubbed::default() };
+    for row in rows {
+        let row = LogRow::from(row);
+        part.bytes += row.chunk.data.len() as u64;
+        part.unchecked += u64::from(row.verdict == Verdict::Unchecked);
+        if row.verdict == Verdict::Damaged {
+            part.damaged.push(name(&row));
+        }
+        // Its first event, since the number of its events may be what is damaged.
+        part.next = Some(row.chunk.first);
+    }
+    part.next = part.next.filter(|_| part.rows == u64::from(ROWS));
+    Ok(part)
+}
+
+/// Names what is damaged of the rows of runs, their documents, and the ids.
+pub async fn others(reader: &mut SqliteConnection) -> Result<Vec<String>> {
+    let mut damaged = Vec::new();
+    {
+        let mut rows = sqlx::query_as::<_, RunRow>(runs::SELECT).fetch(&mut *reader);
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(from_sqlx)?;
+            let run = row.run;
+            if row.into_run().is_err() {
+                damaged.push(format!("row of run {run} or a document of it"));
+            }
+        }
+    }
+    damaged.extend(id_index::damaged(reader).await?);
+    Ok(damaged)
+}
+
+fn name(row: &LogRow) -> String {
+    let mut runs: Vec<(String, u64)> = Vec::new();
+    for found in row.chunk.records().map_while(Result::ok) {
+        let Ok(header) = record::header(&found.1) else { break };
+        if runs.iter().all(|(run_id, _)| run_id != header.run_id) {
+            runs.push((header.run_id.to_owned(), header.seq));
+        }
+    }
+    let others = if runs.len() > NAMED_RUNS { " and others" } else { "" };
+    let runs: Vec<String> =
+        runs.iter().take(NAMED_RUNS).map(|(run_id, seq)| format!("run {run_id:?} from seq {seq}")).collect();
+    format!("row {} with {} events ({}{others})", row.chunk.first, row.chunk.count, runs.join(", "))
+}

@@ -1,0 +1,306 @@
+//! Pages of a run and of the feed. Events never change, so the statements of one page need no common snapshot.
+
+pub mod find;
+pub mod runs;
+pub mod view_flag;
+
+use bytes::Bytes;
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio_stream::StreamExt;
+
+use crate::codec::Chunk;
+use crate::domain::{Error, Result, RunId, RunStatus};
+use crate::store::checksum::damaged_events;
+use crate::store::commit::row_builder::Entry;
+use crate::store::{Page, Range, Tip};
+
+use super::error::from_sqlx;
+use super::log_row::{self, Columns, Loaded, LogRow, log_columns};
+
+use super::index::unindexed_tail::Tail;
+use view_flag::ViewFlag;
+
+/// A row of `run_index` without its run.
+pub type IndexRow = (i64, i64, i64, i64, i64, ViewFlag);
+
+/// A page of one run.
+pub async fn run_page(readers: &SqlitePool, tail: &Tail, run_id: &RunId, range: Range) -> Result<Page> {
+    let mut reader = readers.acquire().await.map_err(from_sqlx)?;
+    // The order of these is what makes a page whole: see `tail`. The tip may be older than the last chunk, never newer.
+    let (run, tip) = runs::tip(&mut reader, tail, run_id).await?;
+    let run = (run, run_id.as_str(), tip.last);
+    let entries = entries(&mut reader, tail, run, range).await?;
+    let Loaded { chunks, damaged } = log_row::load(&mut reader, Some(run.1), &entries).await?;
+    // What lies before the damage is served, and the next page meets it.
+    match damaged {
+        Some(damaged) if chunks.is_empty() => Err(damaged),
+        _ => Ok(Page { chunks: trim(chunks, range)?, tip }),
+    }
+}
+
+/// The record of a run with this seq; `None` where there is none.
+pub async fn record_at(reader: &mut SqliteConnection, tail: &Tail, run: i64, seq: u64) -> Result<Option<Bytes>> {
+    let (last_seq, run_id) = loop {
+        let generation = tail.generation();
+        let in_row: Option<(i64, String)> = sqlx::query_as("SELECT last_seq, run_id FROM runs WHERE run = ?")
+            .bind(run)
+            .fetch_optional(&mut *reader)
+            .await
+            .map_err(from_sqlx)?;
+        let Some((in_row, run_id)) = in_row else { return Ok(None) };
+        let last_seq = tail.end(run).map_or(0, |end| end.last_seq).max(in_row.unsigned_abs());
+        if tail.generation() == generation {
+            break (last_seq, run_id);
+        }
+    };
+    if !(1..=last_seq).contains(&seq) {
+        return Ok(None);
+    }
+    let range = Range { from: seq - 1, descending: false, max_events: 1, max_bytes: 0 };
+    let entries = entries(reader, tail, (run, &run_id, last_seq), range).await?;
+    let Loaded { chunks, damaged } = log_row::load(reader, Some(&run_id), &entries).await?;
+    let chunk = trim(chunks, range)?.into_iter().next();
+    let record = chunk.and_then(|chunk| chunk.records().next());
+    let (_, record) = record.ok_or_else(|| damaged.unwrap_or(Error::StoreDamaged))??;
+    Ok(Some(record))
+}
+
+/// The last seq of a run at or before this position of the feed, at which no commit begins that ends behind it.
+pub async fn last_seq_at(readers: &SqlitePool, tail: &Tail, run_id: &RunId, position: u64) -> Result<u64> {
+    let mut reader = readers.acquire().await.map_err(from_sqlx)?;
+    let (run, _) = runs::tip(&mut reader, tail, run_id).await?;
+    // First the tail, then the index: see `tail`.
+    let unsealed = tail.last_seq_at(run, position);
+    const SEALED: &str = "SELECT seq + count - 1 FROM run_index WHERE run = ? AND pos <= ? ORDER BY seq DESC LIMIT 1";
+    let sealed: Option<i64> = sqlx::query_scalar(SEALED)
+        .bind(run)
+        .bind(signed(position))
+        .fetch_optional(&mut *reader)
+        .await
+        .map_err(from_sqlx)?;
+    Ok(unsealed.unwrap_or(0).max(sealed.unwrap_or(0).unsigned_abs()))
+}
+
+/// Collects what a range asks for, counting events and bytes.
+struct Fill {
+    range: Range,
+    events: usize,
+    bytes: usize,
+}
+
+impl Fill {
+    fn new(range: Range) -> Self {
+        Self { range, events: 0, bytes: 0 }
+    }
+
+    /// Whether the range takes anything of these coordinates.
+    fn wants(&self, first: u64, last: u64) -> bool {
+        if self.range.descending { first < self.range.from } else { last > self.range.from }
+    }
+
+    fn add(&mut self, first: u64, last: u64, bytes: usize) {
+        let taken = if self.range.descending {
+            last.min(self.range.from - 1) - first + 1
+        } else {
+            last - first.max(self.range.from + 1) + 1
+        };
+        self.events += usize::try_from(taken).unwrap_or(usize::MAX);
+        self.bytes += bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        self.events >= self.range.max_events || (self.events > 0 && self.bytes > self.range.max_bytes)
+    }
+}
+
+/// Where the events of the range lie, in reading order and without a gap. The run is given by number, id and last seq.
+async fn entries(
+    reader: &mut SqliteConnection,
+    tail: &Tail,
+    (run, run_id, last_seq): (i64, &str, u64),
+    range: Range,
+) -> Result<Vec<Entry>> {
+    let (mut found, is_full) = find(reader, tail, (run, last_seq), range).await?;
+    let (mut next, mut covered) = (range.from.saturating_add(1), 0);
+    if range.descending {
+        next = range.from.saturating_sub(1).min(last_seq);
+    }
+    for entry in &found {
+        // Descending, the first ones may lie behind the last seq that was known before.
+        let is_behind = range.descending && entry.seq > next;
+        if !is_behind && !(entry.seq..=entry.last()).contains(&next) {
+            break;
+        }
+        next = if range.descending { next.min(entry.seq - 1) } else { entry.last() + 1 };
+        covered += 1;
+    }
+    let is_end = next == 0 || next > last_seq;
+    if covered == 0 && !is_end {
+        damaged_events((Some(run_id), Some(next)), 0, "the index of a run");
+        return Err(Error::EventDamaged { run_id: Some(run_id.to_owned()), seqs: Some((next, next)) });
+    }
+    if covered < found.len() || !(is_full || is_end) {
+        tracing::error!(run = run_id, seq = next, "damaged: the index of a run lacks events");
+    }
+    found.truncate(covered);
+    Ok(found)
+}
+
+/// The entries that the tail and the index have of the range, and whether they are all that it takes.
+async fn find(
+    reader: &mut SqliteConnection,
+    tail: &Tail,
+    (run, last_seq): (i64, u64),
+    range: Range,
+) -> Result<(Vec<Entry>, bool)> {
+    // First the tail, then the index: see `tail`.
+    let (first_unsealed, unsealed) = tail.entries(run, last_seq, range);
+    let mut fill = Fill::new(range);
+    let mut found: Vec<Entry> = Vec::new();
+    let take = |entry: Entry, fill: &mut Fill, found: &mut Vec<Entry>| {
+        if fill.wants(entry.seq, entry.last()) {
+            fill.add(entry.seq, entry.last(), entry.length as usize);
+            found.push(entry);
+        }
+        fill.is_full()
+    };
+    if range.descending {
+        for entry in unsealed {
+            if take(entry, &mut fill, &mut found) {
+                return Ok((found, true));
+            }
+        }
+        let before = found.last().map_or(range.from, |entry| entry.seq);
+        let mut rows = sqlx::query_as::<_, IndexRow>(
+            "SELECT seq, count, pos, start, length, sensitive FROM run_index \
+             WHERE run = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+        )
+        .bind(run)
+        .bind(signed(before))
+        .bind(most_rows(range))
+        .fetch(&mut *reader);
+        while let Some(row) = rows.next().await {
+            let Some(entry) = entry(row.map_err(from_sqlx)?) else { break };
+            if take(entry, &mut fill, &mut found) {
+                break;
+            }
+        }
+        return Ok((found, fill.is_full()));
+    }
+    let is_in_tail = first_unsealed.is_some_and(|first| first <= range.from.saturating_add(1));
+    if !is_in_tail {
+        let mut rows = sqlx::query_as::<_, IndexRow>(
+            "SELECT seq, count, pos, start, length, sensitive FROM run_index WHERE run = ?1 AND seq >= \
+             coalesce((SELECT max(seq) FROM run_index WHERE run = ?1 AND seq <= ?2), 0) ORDER BY seq LIMIT ?3",
+        )
+        .bind(run)
+        .bind(signed(range.from.saturating_add(1)))
+        .bind(most_rows(range))
+        .fetch(&mut *reader);
+        while let Some(row) = rows.next().await {
+            let Some(entry) = entry(row.map_err(from_sqlx)?) else { return Ok((found, false)) };
+            if take(entry, &mut fill, &mut found) {
+                return Ok((found, true));
+            }
+        }
+    }
+    let after = found.last().map_or(0, Entry::last);
+    for entry in unsealed.into_iter().filter(|entry| entry.seq > after) {
+        if take(entry, &mut fill, &mut found) {
+            break;
+        }
+    }
+    Ok((found, fill.is_full()))
+}
+
+/// A page of the feed.
+pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Result<Page> {
+    let tip = Tip { last: tail.last_position(), status: RunStatus::Unspecified };
+    const ASCENDING: &str = concat!(
+        "SELECT ",
+        log_columns!(),
+        " FROM log l WHERE pos >= coalesce((SELECT max(pos) FROM log WHERE pos <= ?), 0) ORDER BY pos LIMIT ?"
+    );
+    const DESCENDING: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos < ? ORDER BY pos DESC LIMIT ?");
+    // What is committed but not told yet stays out: a cursor must not lie past the end that the next reader is given.
+    let range = Range { from: if range.descending { range.from.min(tip.last + 1) } else { range.from }, ..range };
+    let (sql, from) =
+        if range.descending { (DESCENDING, range.from) } else { (ASCENDING, range.from.saturating_add(1)) };
+    let mut rows = sqlx::query_as::<_, Columns>(sql).bind(signed(from)).bind(most_rows(range)).fetch(readers);
+    let mut fill = Fill::new(range);
+    let mut chunks: Vec<Chunk> = Vec::new();
+    while !fill.is_full()
+        && let Some(row) = rows.next().await
+    {
+        let chunk = match row.map_err(from_sqlx).and_then(|row| LogRow::from(row).into_chunk()) {
+            Ok(chunk) if chunk.first > tip.last => break,
+            Ok(chunk) if !fill.wants(chunk.first, chunk.last()) => continue,
+            Ok(chunk) if follows(&chunks, &chunk, range) => chunk,
+            Ok(chunk) => {
+                damaged_events((None, None), chunk.first, "the log has a gap before or after this row");
+                break;
+            }
+            // What lies before the damage is served, and the next page meets it.
+            Err(Error::EventDamaged { .. } | Error::StoreDamaged) if !chunks.is_empty() => break,
+            Err(error) => return Err(error),
+        };
+        fill.add(chunk.first, chunk.last(), chunk.data.len());
+        chunks.push(chunk);
+    }
+    let is_end = if range.descending { range.from <= 1 } else { range.from >= tip.last };
+    if chunks.is_empty() && !is_end {
+        return Err(Error::EventDamaged { run_id: None, seqs: None });
+    }
+    Ok(Page { chunks: trim(chunks, range)?, tip })
+}
+
+/// Whether the chunk is the next one in reading order, so that none between is missing.
+fn follows(chunks: &[Chunk], chunk: &Chunk, range: Range) -> bool {
+    match chunks.last() {
+        Some(last) if range.descending => chunk.last() + 1 == last.first,
+        Some(last) => chunk.first == last.last() + 1,
+        None if range.descending => chunk.last() + 1 >= range.from,
+        None => chunk.first <= range.from + 1,
+    }
+}
+
+/// Cuts the first chunk to where the range begins and the last one to where it has enough.
+fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
+    let mut left = range.max_events as u64;
+    let mut trimmed = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        if left == 0 {
+            break;
+        }
+        let (from, to) = if range.descending {
+            let to = chunk.last().min(range.from - 1);
+            (chunk.first.max(to.saturating_sub(left - 1)), to)
+        } else {
+            let from = chunk.first.max(range.from + 1);
+            (from, chunk.last().min(from.saturating_add(left - 1)))
+        };
+        if let Some(part) = chunk.between(from, to)? {
+            left -= u64::from(part.count);
+            trimmed.push(part);
+        }
+    }
+    Ok(trimmed)
+}
+
+/// The entry of a row of the index; `None` where its numbers make none.
+pub fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Option<Entry> {
+    let narrow = |n: i64| u32::try_from(n).ok();
+    let (count, start, length) = (narrow(count)?, narrow(start)?, narrow(length)?);
+    let (seq, row) = (u64::try_from(seq).ok()?, u64::try_from(row).ok()?);
+    (seq > 0 && count > 0).then(|| Entry { seq, count, row, start, length, sensitive: sensitive.is_sensitive() })
+}
+
+/// Each row holds an event at least; the first one may lie before the range.
+fn most_rows(range: Range) -> i64 {
+    i64::try_from(range.max_events).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+/// Coordinates past SQLite's 63 bits mean "the end".
+fn signed(coordinate: u64) -> i64 {
+    i64::try_from(coordinate).unwrap_or(i64::MAX)
+}

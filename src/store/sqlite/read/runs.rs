@@ -1,0 +1,264 @@
+//! Rows of `runs` and `run_documents`: writing them in a commit, reading them for those who ask.
+
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio_stream::StreamExt;
+
+use crate::domain::projection::Documents;
+use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId};
+use crate::store::commit::plan::Head;
+use crate::store::run_row::{RunRow, changed_documents, checksums, usage_json};
+use crate::store::{RunQuery, RunsPage, Tip};
+
+use crate::store::sqlite::error::from_sqlx;
+use crate::store::sqlite::index::unindexed_tail::Tail;
+
+/// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
+const MAX_SCANNED_RUNS: i64 = 10_000;
+
+/// Bytes of documents after which a listing ends, so that 1,000 large outputs are never in memory at once.
+const MAX_PAGE_BYTES: usize = 4 << 20;
+
+/// Writes the rows that [`rows_json`] made.
+pub const UPSERT_RUNS: &str = "INSERT INTO runs
+    (run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, completed_at, usage,
+     ended_by, output_at, checksum, end_checksum)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+           value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14
+    FROM json_each(?) WHERE true
+    ON CONFLICT (run) DO UPDATE SET status = excluded.status, last_seq = excluded.last_seq,
+        agent_name = excluded.agent_name, structure_id = excluded.structure_id, updated_at = excluded.updated_at,
+        started_at = excluded.started_at, completed_at = excluded.completed_at, usage = excluded.usage, ended_by = excluded.ended_by,
+        output_at = excluded.output_at, checksum = excluded.checksum, end_checksum = excluded.end_checksum;\n";
+
+/// Writes the rows that [`documents_json`] made.
+pub const UPSERT_DOCUMENTS: &str = "INSERT INTO run_documents (run, kind, json, checksum)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
+    ON CONFLICT (run, kind) DO UPDATE SET json = excluded.json, checksum = excluded.checksum;\n";
+
+/// Removes those of the same parameter that are no more.
+pub const DELETE_DOCUMENTS: &str = "DELETE FROM run_documents WHERE (run, kind) IN
+    (SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE value ->> 2 IS NULL);\n";
+
+/// Rows with their documents.
+pub const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, \
+    r.updated_at, r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
+    (SELECT '[' || group_concat(json, ',') || ']' FROM (SELECT json FROM run_documents WHERE run = r.run \
+     AND kind >= 'pending_input:' AND kind < 'pending_input;' ORDER BY kind)) AS pending_inputs, \
+    d.json AS status_detail, r.checksum, r.end_checksum, \
+    (SELECT json_group_array(json_array(kind, checksum)) FROM (SELECT kind, checksum FROM run_documents WHERE run = r.run \
+     AND json IS NOT NULL ORDER BY kind)) AS document_checksums \
+    FROM runs r LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \
+    LEFT JOIN run_documents e ON e.run = r.run AND e.kind = 'error' \
+    LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' ";
+
+/// The run of a row, as far as it goes by the row or by the tail, which is asked after the row was read; `None` when the
+/// row was written anew in between, and what it says does not go with what the tail says.
+pub fn current(row: RunRow, tail: &Tail) -> Result<Option<Run>> {
+    let number = row.run;
+    let mut run = row.into_run()?;
+    let Some(end) = tail.end(number) else { return Ok(Some(run)) };
+    if end.row_seq > run.last_seq {
+        return Ok(None);
+    }
+    if end.last_seq > run.last_seq {
+        run.last_seq = end.last_seq;
+        run.updated_at = end.updated_at;
+    }
+    Ok(Some(run))
+}
+
+/// The parameter of [`UPSERT_RUNS`].
+pub fn rows_json<'a>(heads: impl Iterator<Item = &'a Head>) -> String {
+    let rows: Vec<_> = heads.map(row_json).collect();
+    serde_json::to_string(&rows).unwrap_or_default()
+}
+
+fn row_json(Head { number, run }: &Head) -> impl serde::Serialize {
+    let agent_name = run.agent_name.as_ref().map(AgentName::as_str);
+    let structure_id = run.structure_id.as_ref().map(StructureId::as_str);
+    let [created_at, updated_at] = [run.created_at, run.updated_at].map(|time| time.to_string());
+    let times = [run.started_at, run.completed_at, run.output_at];
+    let [started_at, completed_at, output_at] = times.map(|time| time.map(|time| time.to_string()));
+    // Text in the column, so text in the parameter: the number of a cost must not pass through SQLite's.
+    let usage = run.usage.as_ref().map(usage_json);
+    let ended_by = run.ended_by.as_ref().map(EventType::as_str);
+    let (started, completed, output) = (started_at.as_deref(), completed_at.as_deref(), output_at.as_deref());
+    let texts =
+        [agent_name, structure_id, Some(created_at.as_str()), started, completed, usage.as_deref(), ended_by, output];
+    let status = i64::from(run.status as u8);
+    let checksum = checksums::of_row(*number, run.run_id.as_str(), status, texts);
+    let end_checksum = checksums::of_end(*number, status, run.last_seq.cast_signed(), &updated_at);
+    serde_json::json!([
+        number,
+        run.run_id.as_str(),
+        status,
+        run.last_seq,
+        agent_name,
+        structure_id,
+        created_at,
+        updated_at,
+        started_at,
+        completed_at,
+        usage,
+        ended_by,
+        output_at,
+        checksum,
+        end_checksum
+    ])
+}
+
+/// The parameter of [`UPSERT_DOCUMENTS`].
+pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -> String {
+    let rows: Vec<_> = changes
+        .flat_map(|(run, documents)| {
+            changed_documents(documents).into_iter().map(move |(kind, text)| {
+                let checksum = text.as_ref().map(|text| checksums::of_document(run, &kind, text));
+                (run, kind, text, checksum)
+            })
+        })
+        .collect();
+    serde_json::to_string(&rows).unwrap_or_default()
+}
+
+/// Number and tip of a run.
+pub async fn tip(reader: &mut SqliteConnection, tail: &Tail, run_id: &RunId) -> Result<(i64, Tip)> {
+    loop {
+        let generation = tail.generation();
+        const TIP: &str = "SELECT run, status, last_seq, updated_at, end_checksum FROM runs WHERE run_id = ?";
+        let row: Option<(i64, i64, i64, String, Option<i64>)> =
+            sqlx::query_as(TIP).bind(run_id.as_str()).fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
+        let (run, status, last_seq, updated_at, checksum) = row.ok_or_else(|| not_found(run_id))?;
+        if checksum.is_some_and(|checksum| checksum != checksums::of_end(run, status, last_seq, &updated_at)) {
+            tracing::error!(run = run_id.as_str(), "damaged: a row of the table `runs`");
+            return Err(Error::StoreDamaged);
+        }
+        let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
+        // The row first, the tail second: a final status is never told with an end that lies before its event.
+        let (in_row, end) = (last_seq.unsigned_abs(), tail.end(run));
+        let last = end.map_or(0, |end| end.last_seq).max(in_row);
+        if tail.generation() == generation && end.is_none_or(|end| end.row_seq <= in_row) {
+            return Ok((run, Tip { last, status }));
+        }
+    }
+}
+
+/// One run with its documents.
+pub async fn one(readers: &SqlitePool, tail: &Tail, run_id: &RunId) -> Result<Run> {
+    loop {
+        let generation = tail.generation();
+        let row: Option<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} WHERE r.run_id = ?")))
+            .bind(run_id.as_str())
+            .fetch_optional(readers)
+            .await
+            .map_err(from_sqlx)?;
+        let run = current(row.ok_or_else(|| not_found(run_id))?, tail)?;
+        if let Some(run) = run.filter(|_| tail.generation() == generation) {
+            return Ok(run);
+        }
+    }
+}
+
+/// Runs, newest first.
+pub async fn list(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result<RunsPage> {
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(readers).await.map_err(from_sqlx)?;
+    let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
+    let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(1);
+    let sql = format!("{SELECT} WHERE {} AND r.run < ?4 AND r.run >= ?5 ORDER BY r.run DESC LIMIT ?6", matches(query));
+    let generation = tail.generation();
+    let (mut found, mut bytes, mut stopped_at) = (Vec::new(), 0, oldest);
+    {
+        let mut rows = sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql))
+            .bind(statuses(query))
+            .bind(query.agent_name.as_ref().map(AgentName::as_str))
+            .bind(query.structure_id.as_ref().map(StructureId::as_str))
+            .bind(before)
+            .bind(oldest)
+            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+            .fetch(readers);
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(from_sqlx)?;
+            bytes += row.document_bytes();
+            let number = row.run;
+            found.push(row);
+            if found.len() >= query.limit || bytes > MAX_PAGE_BYTES {
+                stopped_at = number;
+                break;
+            }
+        }
+    }
+    let runs = settle(readers, tail, generation, query, found).await?;
+    Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
+}
+
+/// The runs of rows that were read since `generation`. Those that changed since are read again one by one: to repeat the
+/// whole page might never end while they change.
+async fn settle(
+    readers: &SqlitePool,
+    tail: &Tail,
+    generation: u64,
+    query: &RunQuery,
+    rows: Vec<RunRow>,
+) -> Result<Vec<Run>> {
+    let mut settled = Vec::with_capacity(rows.len());
+    for row in rows {
+        let run_id = row.run_id()?;
+        let run = current(row, tail)?.filter(|_| tail.generation() == generation);
+        let run = match run {
+            Some(run) => run,
+            None => one(readers, tail, &run_id).await?,
+        };
+        if query.statuses.is_empty() || query.statuses.contains(&run.status) {
+            settled.push(run);
+        }
+    }
+    Ok(settled)
+}
+
+/// What a listing asks for besides its place: statuses, agent, structure.
+fn matches(query: &RunQuery) -> String {
+    // Said plainly, so that the index of structures is used.
+    let structure = if query.structure_id.is_some() { "r.structure_id = ?3" } else { "?3 IS NULL" };
+    format!(
+        "(?1 IS NULL OR r.status IN (SELECT value FROM json_each(?1))) \
+         AND (?2 IS NULL OR r.agent_name = ?2) AND {structure}"
+    )
+}
+
+/// How many runs match.
+pub async fn count(readers: &SqlitePool, query: &RunQuery) -> Result<u64> {
+    let count: i64 =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM runs r WHERE {}", matches(query))))
+            .bind(statuses(query))
+            .bind(query.agent_name.as_ref().map(AgentName::as_str))
+            .bind(query.structure_id.as_ref().map(StructureId::as_str))
+            .fetch_one(readers)
+            .await
+            .map_err(from_sqlx)?;
+    Ok(count.unsigned_abs())
+}
+
+/// Ids of matching runs after the newest `offset`.
+pub async fn ids_at(readers: &SqlitePool, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
+    let sql = format!("SELECT r.run_id FROM runs r WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
+    let ids: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .bind(statuses(query))
+        .bind(query.agent_name.as_ref().map(AgentName::as_str))
+        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+        .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+        .fetch_all(readers)
+        .await
+        .map_err(from_sqlx)?;
+    ids.into_iter().map(|id| RunId::parse(&id).map_err(|_| Error::StoreDamaged)).collect()
+}
+
+/// Statuses to look for, as a parameter; null for all.
+fn statuses(query: &RunQuery) -> Option<String> {
+    let numbers: Vec<u8> = query.statuses.iter().map(|status| *status as u8).collect();
+    (!numbers.is_empty()).then(|| serde_json::to_string(&numbers).unwrap_or_default())
+}
+
+fn not_found(run_id: &RunId) -> Error {
+    Error::RunNotFound { run_id: run_id.to_string() }
+}

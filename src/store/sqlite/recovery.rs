@@ -1,0 +1,212 @@
+//! What lives in the writer's memory, as the file says it: read at the start, and after a failure.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::SqliteConnection;
+use tokio_stream::StreamExt;
+
+use crate::codec::{Chunk, record};
+use crate::domain::{Error, EventId, Result, RunStatus};
+use crate::store::commit::row_builder::Entry;
+use crate::store::ids as store_ids;
+
+use super::SqliteOptions;
+use super::error::from_sqlx;
+use super::index::flush::Unsealed;
+use super::index::id_index;
+use super::index::id_index::{Ids, Place, Segment};
+use super::index::unindexed_tail::{End, Tail};
+use super::log_row::{Columns, LogRow, Verdict, log_columns};
+use super::maintenance::Upkeep;
+use super::store_row::StoreRow;
+use super::write::run_state::Heads;
+
+/// What was read: the unsealed end of the log, and where everything ends.
+pub struct Memory {
+    entries: Vec<(i64, Entry)>,
+    ends: Vec<(i64, End)>,
+    recent_ids: Vec<Place>,
+    segments: Vec<Segment>,
+    garbage: Vec<(i64, u32)>,
+    /// Position of the last event.
+    pub last_position: u64,
+    last_run: i64,
+    unsealed: Unsealed,
+}
+
+impl Memory {
+    /// Reads it from the file. Bounded by what a seal leaves behind, not by the size of the log.
+    pub async fn read(writer: &mut SqliteConnection) -> Result<Self> {
+        read(writer).await
+    }
+
+    /// Puts it in the place of what was known.
+    pub fn settle(self, tail: &Tail, ids: &Ids, options: &SqliteOptions) -> (Heads, Upkeep) {
+        tail.replace(self.entries, self.ends, self.last_position);
+        ids.replace(self.recent_ids, self.segments);
+        let bounds = (options.max_unsealed_entries, options.slice_entries);
+        (Heads::new(self.last_run), Upkeep::new(self.unsealed, ids, self.garbage, bounds))
+    }
+}
+
+/// The number of the newest run, and the position of the last event in the file.
+pub async fn ends(writer: &mut SqliteConnection) -> Result<(i64, u64)> {
+    const ENDS: &str = "SELECT (SELECT coalesce(max(run), 0) FROM runs), \
+        coalesce((SELECT pos + count - 1 FROM log ORDER BY pos DESC LIMIT 1), 0)";
+    let (last_run, last_position): (i64, i64) = sqlx::query_as(ENDS).fetch_one(writer).await.map_err(from_sqlx)?;
+    Ok((last_run, last_position.unsigned_abs()))
+}
+
+async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
+    let sealed = StoreRow::read(writer).await?.sealed_pos;
+    let last_run: i64 = sqlx::query_scalar("SELECT coalesce(max(run), 0) FROM runs")
+        .fetch_one(&mut *writer)
+        .await
+        .map_err(from_sqlx)?;
+    let mut found = Found::default();
+    let mut unsealed = Unsealed::default();
+    let mut last_position = sealed.unsigned_abs();
+    const UNSEALED: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos");
+    let mut rows = sqlx::query_as::<_, Columns>(UNSEALED).bind(sealed).fetch(&mut *writer);
+    while let Some(row) = rows.next().await {
+        let row = LogRow::from(row.map_err(from_sqlx)?);
+        if row.chunk.first != last_position + 1 {
+            tracing::error!(pos = row.chunk.first, last_position, "the log has a gap");
+            return Err(Error::StoreDamaged);
+        }
+        last_position = row.chunk.last();
+        unsealed.bytes += row.chunk.data.len();
+        found.read_row(&row)?;
+    }
+    drop(rows);
+    let numbers = run_numbers(writer, &found).await?;
+    let number = |run_id: &str| numbers.get(run_id).map(|(run, _)| *run).ok_or(Error::StoreDamaged);
+    if found.has_damage {
+        check_beginnings(writer, &found, number).await?;
+    }
+    let mut recent_ids = Vec::new();
+    for (run_id, event_id, seq) in &found.ids {
+        let run = number(run_id)?;
+        // What the store itself gave needs no entry: the id tells its place.
+        if store_ids::assigned_seq(run, event_id) != Some(*seq) {
+            recent_ids.push(Place { hash: id_index::hash(event_id), run, seq: *seq });
+        }
+    }
+    let entries = found.entries.into_iter().map(|(run_id, entry)| Ok((number(&run_id)?, entry)));
+    let entries = entries.collect::<Result<Vec<_>>>()?;
+    unsealed.entries = entries.len();
+    let mut ends = Vec::with_capacity(found.last_records.len());
+    for (run_id, record) in found.last_records {
+        let (last_seq, updated_at) = (record::header(&record)?.seq, record::recorded_at(&record)?);
+        let (run, status) = numbers[&run_id];
+        ends.push((run, End { last_seq, updated_at, row_seq: 0, status }));
+    }
+    let (segments, garbage) = id_index::load(writer).await?;
+    Ok(Memory { entries, ends, recent_ids, segments, garbage, last_position, last_run, unsealed })
+}
+
+/// Numbers and statuses of the runs.
+async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<HashMap<String, (i64, RunStatus)>> {
+    let run_ids: HashSet<&str> = found.entries.iter().map(|(run_id, _)| run_id.as_str()).collect();
+    let rows: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT run_id, run, status FROM runs WHERE run_id IN (SELECT value FROM json_each(?))")
+            .bind(serde_json::to_string(&run_ids).unwrap_or_default())
+            .fetch_all(writer)
+            .await
+            .map_err(from_sqlx)?;
+    let of_row = |(run_id, run, status)| {
+        RunStatus::from_number(status).map(|status| (run_id, (run, status))).ok_or(Error::StoreDamaged)
+    };
+    rows.into_iter().map(of_row).collect()
+}
+
+/// Where a row is damaged, the first event here of each run must follow on what the index has of it: else the name of the run
+/// or a seq is what is damaged, and it is not known which events are there.
+async fn check_beginnings(
+    writer: &mut SqliteConnection,
+    found: &Found,
+    number: impl Fn(&str) -> Result<i64>,
+) -> Result<()> {
+    let mut seen = HashSet::new();
+    for (run_id, entry) in found.entries.iter().filter(|(run_id, _)| seen.insert(run_id.as_str())) {
+        // A seal that was cut off has put some of these into the index already.
+        const IS_BEFORE: &str = "SELECT count(*) FROM run_index WHERE run = ?1 AND seq = \
+            (SELECT max(seq) FROM run_index WHERE run = ?1 AND seq < ?2) AND seq + count >= ?2";
+        let before: i64 = sqlx::query_scalar(IS_BEFORE)
+            .bind(number(run_id)?)
+            .bind(entry.seq.cast_signed())
+            .fetch_one(&mut *writer)
+            .await
+            .map_err(from_sqlx)?;
+        if entry.seq > 1 && before == 0 {
+            tracing::error!(
+                run = run_id,
+                seq = entry.seq,
+                row = entry.row,
+                "damaged: the events before it are missing"
+            );
+            return Err(Error::StoreDamaged);
+        }
+    }
+    Ok(())
+}
+
+/// What the unsealed rows hold, by the names in the records.
+#[derive(Default)]
+struct Found {
+    entries: Vec<(String, Entry)>,
+    last_records: HashMap<String, bytes::Bytes>,
+    ids: Vec<(String, EventId, u64)>,
+    /// A row does not agree with its checksum. What it holds is found out as far as it goes, and served to nobody.
+    has_damage: bool,
+}
+
+impl Found {
+    fn read_row(&mut self, row: &LogRow) -> Result<()> {
+        let Chunk { first: pos, count, sensitive, ref data } = row.chunk;
+        if row.verdict == Verdict::Damaged {
+            tracing::error!(row = pos, count, "damaged: a row at the end of the log");
+            self.has_damage = true;
+        }
+        if record::count(data) != Some(count) {
+            tracing::error!(
+                row = pos,
+                count,
+                "damaged: it is not known which events a row at the end of the log holds"
+            );
+            return Err(Error::StoreDamaged);
+        }
+        let total = data.len();
+        let mut rest = data.clone();
+        while !rest.is_empty() {
+            let start = u32::try_from(total - rest.len()).map_err(|_| Error::StoreDamaged)?;
+            let record = record::split_entry(&mut rest)?;
+            let end = u32::try_from(total - rest.len()).map_err(|_| Error::StoreDamaged)?;
+            let header = record::header(&record)?;
+            let event_id = EventId::parse(header.event_id).map_err(|_| Error::StoreDamaged)?;
+            match self.last_records.get_mut(header.run_id) {
+                Some(last) => {
+                    let seq = record::header(last)?.seq;
+                    if header.seq != seq + 1 {
+                        tracing::error!(run = header.run_id, seq, next = header.seq, "damaged: events are missing");
+                        return Err(Error::StoreDamaged);
+                    }
+                    *last = record.clone();
+                }
+                None => drop(self.last_records.insert(header.run_id.to_owned(), record.clone())),
+            }
+            self.ids.push((header.run_id.to_owned(), event_id, header.seq));
+            match self.entries.last_mut() {
+                Some((run_id, entry)) if *run_id == header.run_id && entry.row == pos => {
+                    entry.count += 1;
+                    entry.length = end - entry.start;
+                }
+                _ => {
+                    let entry = Entry { seq: header.seq, count: 1, row: pos, start, length: end - start, sensitive };
+                    self.entries.push((header.run_id.to_owned(), entry));
+                }
+            }
+        }
+        Ok(())
+    }
+}

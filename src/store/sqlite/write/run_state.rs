@@ -1,0 +1,95 @@
+//! The runs that were written to lately, so that a publish to a live run reads nothing from the disk.
+
+use foldhash::HashMap;
+use sqlx::SqliteConnection;
+
+use crate::domain::{Error, Result, RunId};
+use crate::store::commit::plan::Head;
+use crate::store::run_row::RunRow;
+
+use crate::store::sqlite::error::from_sqlx;
+use crate::store::sqlite::index::unindexed_tail::Tail;
+use crate::store::sqlite::read::runs;
+
+/// Most runs kept; the least recently used half goes when it is exceeded.
+const MAX_HEADS: usize = 32_768;
+
+/// The cache of heads, and the numbers of new runs.
+#[derive(Debug)]
+pub struct Heads {
+    by_id: HashMap<RunId, (Head, u64)>,
+    last_number: i64,
+    clock: u64,
+}
+
+impl Heads {
+    /// An empty cache; `last_number` is the newest run's.
+    pub fn new(last_number: i64) -> Self {
+        Self { by_id: HashMap::default(), last_number, clock: 0 }
+    }
+
+    /// Reads the runs that are not cached. Runs that do not exist stay absent.
+    pub async fn load<'a>(
+        &mut self,
+        writer: &mut SqliteConnection,
+        tail: &Tail,
+        run_ids: impl Iterator<Item = &'a RunId>,
+    ) -> Result<()> {
+        // Here and not after a commit: appends that store nothing new load heads too, and what is loaded now is needed.
+        self.evict();
+        self.clock += 1;
+        let missing: Vec<&str> =
+            run_ids.filter(|run_id| !self.by_id.contains_key(*run_id)).map(RunId::as_str).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let ids = serde_json::to_string(&missing).unwrap_or_default();
+        let rows = sqlx::query_as::<_, RunRow>(
+            "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, \
+             completed_at, usage, ended_by, output_at, checksum, end_checksum, \
+             NULL AS output, NULL AS error, NULL AS status_detail, \
+             NULL AS pending_inputs, (SELECT json_group_array(kind) FROM run_documents d WHERE d.run = r.run \
+              AND kind >= 'pending_input:' AND kind < 'pending_input;') AS question_kinds \
+             FROM runs r WHERE run_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(ids)
+        .fetch_all(writer)
+        .await
+        .map_err(from_sqlx)?;
+        for row in rows {
+            let number = row.run;
+            // Nobody but this writer writes rows, so what was read goes with the tail.
+            let Some(run) = runs::current(row, tail)? else { return Err(Error::Internal) };
+            self.by_id.insert(run.run_id.clone(), (Head { number, run }, self.clock));
+        }
+        Ok(())
+    }
+
+    /// The cached head of a run.
+    pub fn get(&self, run_id: &RunId) -> Option<&Head> {
+        self.by_id.get(run_id).map(|(head, _)| head)
+    }
+
+    /// The number of the newest run.
+    pub fn last_number(&self) -> i64 {
+        self.last_number
+    }
+
+    /// Takes over the runs as a planned commit leaves them.
+    pub fn plan(&mut self, heads: impl IntoIterator<Item = Head>) {
+        self.clock += 1;
+        for head in heads {
+            self.last_number = self.last_number.max(head.number);
+            self.by_id.insert(head.run.run_id.clone(), (head, self.clock));
+        }
+    }
+
+    fn evict(&mut self) {
+        if self.by_id.len() > MAX_HEADS {
+            let mut used: Vec<u64> = self.by_id.values().map(|(_, used)| *used).collect();
+            used.sort_unstable();
+            let median = used[used.len() / 2];
+            self.by_id.retain(|_, (_, used)| *used > median);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! `POST /api/ingest`: one event, or an array of them.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::domain::{
+    AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload, Published, RunId, RunStatus,
+};
+use crate::service::Service;
+use crate::service::publish::Publish;
+use crate::transport::rest::event_path::EventPath;
+use crate::transport::rest::fields::{self, Fields};
+use crate::transport::rest::time::TimeOfEvent;
+use crate::transport::rest::{Gateway, Problem, body, time};
+
+use super::error;
+use super::error::Refusal;
+use super::status::Status;
+
+/// Makes the retry of a single event safe, for clients that set headers more easily than members.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// One event, or an array of them.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum IngestBody {
+    /// One event.
+    One(IngestEvent),
+    /// Several, of one run or of several.
+    Many(IngestArray),
+}
+
+/// Events of one run or of several.
+#[derive(Deserialize, ToSchema)]
+#[schema(min_items = 1, max_items = 1000)]
+pub struct IngestArray(pub Vec<IngestEvent>);
+
+/// An event as an agent SDK sends it. Members that are not listed here are refused.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IngestEvent {
+    /// What happened. `run_start`, `run_end`, `error`, `step`, `tool_call`, `human_input_requested` and
+    /// `human_input_received` have the documented meaning; any other type is stored and listed as well.
+    #[schema(example = "step", min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
+    pub event_type: String,
+    /// The run. Its first event creates it, whatever its type.
+    #[schema(example = "run_a1b2c3", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
+    pub sdk_run_id: String,
+    /// Event-specific data, kept byte for byte. In the public view `input_preview` and `output_preview` of a `tool_call` are
+    /// cut to 500 characters. Absent: `{}`.
+    #[serde(default)]
+    #[schema(value_type = HashMap<String, Value>)]
+    pub payload: Map<String, Value>,
+    /// When it happened, by the producer's clock. Absent, or a number that is no time of the years 1 to 9999: the server's.
+    pub occurred_at: Option<TimeOfEvent>,
+    /// The agent; the first event that names one names the run's.
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
+    pub agent_name: Option<String>,
+    /// Makes a retry safe: the same event under the same id is stored once. It must not begin with `runlog:`. Absent: the
+    /// server gives one.
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
+    pub event_id: Option<String>,
+}
+
+/// One answer to one event, an array of answers in the same order to an array.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum IngestAnswer {
+    /// To one event.
+    One(Ingested),
+    /// To an array.
+    Many(Vec<Ingested>),
+}
+
+/// A stored event.
+#[derive(Serialize, ToSchema)]
+pub struct Ingested {
+    /// `ok`: the event is stored.
+    status: &'static str,
+    event_id: String,
+    sdk_run_id: String,
+    /// Its place in the run: 1, 2, 3 … without a gap. Also the cursor of everything after it.
+    #[schema(minimum = 1)]
+    seq: u64,
+    /// The run's status after the request was stored.
+    run_status: Status,
+    /// True, and there, when an earlier request had stored it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+}
+
+impl Ingested {
+    fn new(run_id: &RunId, status: RunStatus, event: &Published) -> Self {
+        Self {
+            status: "ok",
+            event_id: event.event_id.to_string(),
+            sdk_run_id: run_id.to_string(),
+            seq: event.seq,
+            run_status: status.into(),
+            duplicate: event.duplicate,
+        }
+    }
+}
+
+/// Stores events and answers when they are durable.
+///
+/// All events of an array are checked before any is stored. The events of one run are stored all or none, in their
+/// order; between runs there is no such bond: a refusal names the run that failed and those that are stored.
+#[utoipa::path(post, path = "/api/ingest", operation_id = "agent_ingest", tag = "agent SDK", request_body = IngestBody,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 200,
+            description = "Serves as the event_id of a single event that has none; refused with an array")),
+    responses((status = 202, description = "Stored", body = IngestAnswer), error::OfABody, error::OfAnyCall))]
+pub async fn ingest(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, Refusal> {
+    let service = &gateway.service;
+    let key = idempotency_key(request.headers())?;
+    let text = body::text(request, service.limits().max_request_bytes).await?;
+    let answer = if text.trim_ascii_start().starts_with('[') {
+        if key.is_some() {
+            return Err(Refusal::field(
+                "Idempotency-Key",
+                "goes with a single event; give each of an array its event_id",
+            ));
+        }
+        IngestAnswer::Many(many(service, &text).await?)
+    } else {
+        IngestAnswer::One(one(service, &text, key).await?)
+    };
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<EventId>, Refusal> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(Refusal::field("Idempotency-Key", "must be given once"));
+    }
+    let key = std::str::from_utf8(key.as_bytes()).map_err(|_| Refusal::field("Idempotency-Key", "must be UTF-8"))?;
+    EventId::parse(key).map(Some).map_err(|error| Refusal::named("Idempotency-Key", error))
+}
+
+async fn one(service: &Service, text: &str, key: Option<EventId>) -> Result<Ingested, Refusal> {
+    let (run_id, mut event) = new_event(Fields::parse(text, "")?, service.limits())?;
+    let is_keyed = event.event_id.is_none() && key.is_some();
+    event.event_id = event.event_id.or(key);
+    let publish = Publish { run_id: run_id.clone(), events: vec![event], expected_last_seq: None };
+    let appended = service.publish(publish).await.map_err(|error| match error {
+        Error::InvalidField { problem, .. } if is_keyed => Problem::field("Idempotency-Key", problem),
+        other => EventPath::One.respell(other.into(), |index| index),
+    })?;
+    let [event] = appended.events.as_slice() else { unreachable!("a publish answers each of its events") };
+    Ok(Ingested::new(&run_id, appended.status, event))
+}
+
+/// The events of one run, with where they stood in the array.
+struct OfRun {
+    run_id: RunId,
+    places: Vec<usize>,
+    events: Vec<NewEvent>,
+}
+
+async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, Refusal> {
+    let runs = by_run(text, service.limits())?;
+    let (several, mut failed) = (runs.len() > 1, None);
+    let mut submitted = Vec::with_capacity(runs.len());
+    // All are on their way before the first is waited for, so that they share a commit.
+    for OfRun { run_id, places, events } in runs {
+        match service.submit(Publish { run_id: run_id.clone(), events, expected_last_seq: None }).await {
+            Ok(receipt) => submitted.push((run_id, places, receipt)),
+            Err(error) => {
+                failed = Some((run_id, respelled(error, &places)));
+                break;
+            }
+        }
+    }
+    let (mut stored, mut answers) = (Vec::new(), Vec::new());
+    for (run_id, places, receipt) in submitted {
+        match receipt.stored().await {
+            Ok(appended) => {
+                let answer = |event: &Published| Ingested::new(&run_id, appended.status, event);
+                answers.extend(places.into_iter().zip(appended.events.iter().map(answer)));
+                stored.push(run_id);
+            }
+            // Whatever else failed: nobody may take it for "only what is listed is stored".
+            Err(error @ Error::OutcomeUnknown) => failed = Some((run_id, error.into())),
+            Err(error) => failed = failed.or_else(|| Some((run_id, respelled(error, &places)))),
+        }
+    }
+    match failed {
+        Some((run_id, error)) if several => Err(Refusal::from(error).partly(run_id, stored)),
+        Some((_, error)) => Err(error.into()),
+        None => {
+            answers.sort_unstable_by_key(|(place, _)| *place);
+            Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+        }
+    }
+}
+
+/// The error of a run's events, with the place that its event has in the array.
+fn respelled(error: Error, places: &[usize]) -> Problem {
+    EventPath::Bare.respell(error.into(), |index| places.get(index).copied().unwrap_or(index))
+}
+
+/// The events of an array by run, the runs in the order in which they first come up.
+fn by_run(text: &str, limits: &Limits) -> Result<Vec<OfRun>, Refusal> {
+    let elements = fields::elements(text)?.unwrap_or_default();
+    let (count, max) = (elements.len(), limits.max_request_events);
+    if count == 0 || count > max {
+        return Err(Refusal::field("body", format!("must hold 1 to {max} events; it has {count}")));
+    }
+    let (mut runs, mut index_of) = (Vec::new(), HashMap::new());
+    for (place, element) in elements.into_iter().enumerate() {
+        let (run_id, event) = new_event(Fields::parse(element.get(), EventPath::Bare.of(place))?, limits)?;
+        let index = *index_of.entry(run_id.clone()).or_insert(runs.len());
+        if index == runs.len() {
+            runs.push(OfRun { run_id, places: Vec::new(), events: Vec::new() });
+        }
+        runs[index].places.push(place);
+        runs[index].events.push(event);
+    }
+    Ok(runs)
+}
+
+fn new_event(mut fields: Fields<'_>, limits: &Limits) -> Result<(RunId, NewEvent), Refusal> {
+    let at = |path: String| move |error| Refusal::named(path, error);
+    let run_id = RunId::parse(&fields.required_string("sdk_run_id")?).map_err(at(fields.path_of("sdk_run_id")))?;
+    let event_type = fields.required_string("event_type")?;
+    let event_type = EventType::parse(&event_type).map_err(at(fields.path_of("event_type")))?;
+    let (occurred_at, sent_seconds) = time::take(&mut fields, "occurred_at")?;
+    let agent_name = fields.string("agent_name")?.map(|name| AgentName::parse(&name));
+    let agent_name = agent_name.transpose().map_err(at(fields.path_of("agent_name")))?;
+    let event_id = fields.string("event_id")?.map(|id| EventId::parse(&id));
+    let event_id = event_id.transpose().map_err(at(fields.path_of("event_id")))?;
+    let payload = fields.raw("payload").unwrap_or("{}");
+    if !payload.starts_with('{') {
+        return Err(Refusal::field(fields.path_of("payload"), "must be an object"));
+    }
+    let payload = Payload::parse(&event_type, payload, limits).map_err(at(fields.path_of("payload")))?;
+    fields.finish()?;
+    let origin = Origin::default_for(&event_type);
+    Ok((run_id, NewEvent { event_id, event_type, origin, occurred_at, sent_seconds, agent_name, payload }))
+}

@@ -1,0 +1,100 @@
+//! `/health/live`, `/health/ready`, `/health/deps`, `/metrics`, `/openapi.json`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Gateway, Problem, public_runs};
+
+/// The routes of probes.
+pub fn health() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(dependencies))
+}
+
+/// The route of monitoring.
+pub fn metrics() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new().routes(routes!(show_metrics))
+}
+
+/// The description of all routes.
+pub fn openapi(api: &OpenApi) -> Router<Gateway> {
+    let text = api.to_json().unwrap_or_else(|_| unreachable!("an OpenAPI document is JSON"));
+    Router::new().route("/openapi.json", get(move || async move { ([(CONTENT_TYPE, "application/json")], text) }))
+}
+
+/// The process answers.
+#[utoipa::path(get, path = "/health/live", tag = "operation",
+    responses((status = 200, description = "The process answers"), (status = 406, description = "Not acceptable")))]
+async fn live() -> Response {
+    Json(json!({ "status": "live" })).into_response()
+}
+
+/// The store answers and the server does not drain.
+#[utoipa::path(get, path = "/health/ready", tag = "operation",
+    responses((status = 200, description = "Ready to serve"), (status = 406, description = "Not acceptable"),
+              (status = 503, description = "Draining, or the store does not answer")))]
+async fn ready(State(gateway): State<Gateway>) -> Result<Response, public_runs::Refusal> {
+    gateway.service.ready().await.map_err(|error| {
+        let message = format!("not ready: {error}");
+        public_runs::Refusal::from(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.reason(), message))
+    })?;
+    Ok(Json(json!({ "status": "ready" })).into_response())
+}
+
+/// What the server depends on.
+#[derive(Serialize, ToSchema)]
+struct HealthDependencies {
+    /// `ok`, or `failed` where any of them failed.
+    status: &'static str,
+    /// Each of them.
+    dependencies: Vec<HealthDependency>,
+}
+
+/// A part without which the server cannot serve.
+#[derive(Serialize, ToSchema)]
+struct HealthDependency {
+    /// Which one: `store`.
+    name: &'static str,
+    /// Its kind: `sqlite` or `postgresql`.
+    kind: &'static str,
+    /// `ok` or `failed`.
+    status: &'static str,
+    /// How long it took to answer, milliseconds.
+    latency_ms: f64,
+    /// The reason in UPPER_SNAKE; null where it is well.
+    #[schema(required)]
+    reason: Option<&'static str>,
+}
+
+/// How each part is that the server depends on.
+#[utoipa::path(get, path = "/health/deps", tag = "operation",
+    responses((status = 200, description = "All are well", body = HealthDependencies),
+              (status = 406, description = "Not acceptable"),
+              (status = 503, description = "One of them failed", body = HealthDependencies)))]
+async fn dependencies(State(gateway): State<Gateway>) -> Response {
+    let began = Instant::now();
+    let (kind, answered) = gateway.service.store_health().await;
+    let latency_ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    let (status, code) =
+        if answered.is_ok() { ("ok", StatusCode::OK) } else { ("failed", StatusCode::SERVICE_UNAVAILABLE) };
+    let reason = answered.err().map(|error| error.reason());
+    let dependencies = vec![HealthDependency { name: "store", kind, status, latency_ms, reason }];
+    (code, Json(HealthDependencies { status, dependencies })).into_response()
+}
+
+/// Counters and times in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, description = "Prometheus text format"), (status = 406, description = "Not acceptable")))]
+async fn show_metrics(State(gateway): State<Gateway>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], gateway.metrics.render()).into_response()
+}

@@ -1,0 +1,67 @@
+//! Steering a run: signal, cancel, resume.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use axum::response::{IntoResponse, Response};
+
+use crate::service::control::Control;
+use crate::transport::rest::{Gateway, Problem, body as request_body, request_context as this_request};
+
+use super::schema::{IdempotencyHeader, PublicError, PublicNothing, PublicRun, PublicSignal, RefusedBody, RefusedCall};
+use super::{Id, Refusal, headers, read, request, response, run_id};
+
+/// Answers what the run asks. The event is `run.signal_applied` or `run.input_received`; the run goes on when a worker or
+/// `resume` says so.
+#[utoipa::path(post, path = "/v1/runs/{id}/signal", tag = "public runs", operation_id = "signal_public_run",
+    params(("id" = String, Path, description = "The run"), IdempotencyHeader),
+    request_body = PublicSignal,
+    responses((status = 200, description = "The run after it", body = PublicRun),
+        (status = 404, description = "No such run", body = PublicError),
+        (status = 409, description = "The run awaits nothing, or the key was used for another request",
+            body = PublicError),
+        (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
+pub async fn signal(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, Refusal> {
+    carry_out(gateway, id, request, request::signal).await
+}
+
+/// Stops the run. One that was cancelled already stays so.
+#[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "public runs", operation_id = "cancel_public_run",
+    params(("id" = String, Path, description = "The run"), IdempotencyHeader),
+    request_body = Option<PublicNothing>,
+    responses((status = 200, description = "The run after it", body = PublicRun),
+        (status = 404, description = "No such run", body = PublicError),
+        (status = 409, description = "The run has ended otherwise", body = PublicError),
+        (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
+pub async fn cancel(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, Refusal> {
+    carry_out(gateway, id, request, |text| request::nothing(text).map(|()| Control::Cancel)).await
+}
+
+/// Lets a run go on: a stalled one is queued again, one that awaits input runs.
+#[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "public runs", operation_id = "resume_public_run",
+    params(("id" = String, Path, description = "The run"), IdempotencyHeader),
+    request_body = Option<PublicNothing>,
+    responses((status = 200, description = "The run after it", body = PublicRun),
+        (status = 404, description = "No such run", body = PublicError),
+        (status = 409, description = "The run is neither stalled nor awaits input, or the key was used for another \
+            request", body = PublicError),
+        (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
+pub async fn resume(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, Refusal> {
+    carry_out(gateway, id, request, |text| request::nothing(text).map(|()| Control::Resume)).await
+}
+
+async fn carry_out(
+    gateway: Gateway,
+    id: Id,
+    request: Request<Body>,
+    decode: impl Fn(&str) -> Result<Control, Problem>,
+) -> Result<Response, Refusal> {
+    let run_id = run_id(id)?;
+    read::no_parameters(request.uri())?;
+    let key = headers::idempotency_key(request.headers())?;
+    let text = request_body::text(request, gateway.service.limits().max_request_bytes).await?;
+    let control = decode(&text)?;
+    let run = gateway.service.control(&run_id, control, key.as_deref(), &this_request::current_id()).await;
+    Ok(Json(response::run(run.map_err(Refusal::of_keyed)?)?).into_response())
+}

@@ -1,0 +1,82 @@
+//! How door C writes events and runs.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::domain::json::public_view::ShownPayload;
+use crate::domain::{Error, Event, PendingInput, Result, Run, Usage, View};
+use crate::service::control::status_name;
+use crate::transport::rest::time;
+use crate::transport::sse::EventForm;
+
+use super::schema::{PublicPendingInput, PublicRun, PublicUsage};
+
+/// Events in this view.
+#[must_use]
+pub fn form(view: View) -> EventForm {
+    EventForm { numbers: [5, 6], view, write }
+}
+
+/// A `PublicRunEvent`: these members and no other.
+fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
+    let (seq, event_type, timestamp) =
+        (event.seq, Value::from(event.event_type.as_str()), time::millis(event.occurred_at));
+    let ShownPayload { json, redacted } = payload;
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        r#"{{"seq":{seq},"type":{event_type},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{json}}}}}"#
+    );
+}
+
+/// A run.
+pub fn run(run: Run) -> Result<PublicRun> {
+    Ok(PublicRun {
+        id: run.run_id.to_string(),
+        status: status_name(run.status),
+        created_at: time::millis(run.created_at),
+        updated_at: time::millis(run.updated_at),
+        started_at: run.started_at.map(time::millis),
+        completed_at: run.completed_at.map(time::millis),
+        last_seq: run.last_seq,
+        output: run.output_json.map(stored).transpose()?,
+        error: run.error_json.map(stored).transpose()?,
+        agent_name: run.agent_name.map(|name| name.to_string()),
+        usage: run.usage.map(usage),
+        pending_input: run.pending_inputs.first().cloned().map(pending_input).transpose()?,
+        pending_input_count: run.pending_inputs.len(),
+        pending_inputs: run.pending_inputs.into_iter().map(pending_input).collect::<Result<_>>()?,
+    })
+}
+
+fn usage(usage: Usage) -> PublicUsage {
+    let Usage { prompt_tokens, completion_tokens, total_tokens, cost_usd, model } = usage;
+    PublicUsage { prompt_tokens, completion_tokens, total_tokens, cost_usd, model: said(model) }
+}
+
+fn pending_input(pending: PendingInput) -> Result<PublicPendingInput> {
+    let PendingInput { question_id, question, context_json, channel, reason_code, input_kind, requested_seq } = pending;
+    Ok(PublicPendingInput {
+        requested_seq,
+        question_id: question_id.and_then(said),
+        question: said(question),
+        context: said(context_json).map(stored).transpose()?,
+        channel: said(channel),
+        reason_code: said(reason_code),
+        input_kind: said(input_kind),
+    })
+}
+
+fn said(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// JSON text that was checked when it was published.
+fn stored(text: String) -> Result<Box<RawValue>> {
+    RawValue::from_string(text).map_err(|cause| {
+        tracing::error!(%cause, "a stored document of a run does not read");
+        Error::StoreDamaged
+    })
+}

@@ -1,0 +1,91 @@
+//! Creating, listing and looking at runs.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{Request, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+
+use crate::domain::{Error, Result as DomainResult, RunId};
+use crate::service::control::keyed_request_id;
+use crate::service::runs::{CreateRun, ListRuns};
+use crate::transport::rest::query::Query;
+use crate::transport::rest::{Gateway, Problem, body as request_body, request_context as this_request};
+
+use super::schema::{
+    IdempotencyHeader, PublicCreateRun, PublicError, PublicRun, PublicRuns, RefusedBody, RefusedCall, RunsQuery,
+};
+use super::{Id, Refusal, headers, read, request, response, run_id};
+
+/// Creates a run: its first event is `run.created` with the request's members. The same `Idempotency-Key` with the same
+/// body answers with the same run.
+#[utoipa::path(post, path = "/v1/runs", tag = "public runs", operation_id = "create_public_run",
+    params(IdempotencyHeader),
+    request_body = Option<PublicCreateRun>,
+    responses((status = 201, description = "The run was created", body = PublicRun),
+        (status = 200, description = "An earlier request with this key created the run", body = PublicRun),
+        (status = 409, description = "The key was used with another body, or the id is taken", body = PublicError),
+        (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
+pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, Refusal> {
+    read::no_parameters(request.uri())?;
+    let key = headers::idempotency_key(request.headers())?;
+    let limits = gateway.service.limits();
+    let text = request_body::text(request, limits.max_request_bytes).await?;
+    // The id of the event's request is that of the key, so that a repeated request writes the same event.
+    let request_id = key.as_deref().map_or_else(this_request::current_id, keyed_request_id);
+    let (run_id, first_event) = request::run_created(&text, &request_id, limits)?;
+    let create = CreateRun {
+        run_id,
+        first_event: Some(first_event),
+        idempotency_key: key,
+        agent_name: None,
+        structure_id: None,
+    };
+    let (run, already_existed) = gateway.service.create_run(create).await.map_err(Refusal::of_keyed)?;
+    if already_existed {
+        return Ok(Json(response::run(run)?).into_response());
+    }
+    let location = [(LOCATION, format!("/v1/runs/{}", path_segment(&run.run_id)))];
+    Ok((StatusCode::CREATED, location, Json(response::run(run)?)).into_response())
+}
+
+/// The id as a segment of a path: a space as `%20`, `/` as `%2F`.
+fn path_segment(run_id: &RunId) -> String {
+    // A form writes a space as `+`, and a plus as `%2B`.
+    form_urlencoded::byte_serialize(run_id.as_str().as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// Runs, newest first.
+#[utoipa::path(get, path = "/v1/runs", tag = "public runs", operation_id = "list_public_runs", params(RunsQuery),
+    responses((status = 200, description = "A page of runs", body = PublicRuns), RefusedCall))]
+pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, Refusal> {
+    let mut query = Query::parse(uri.query());
+    let list = ListRuns {
+        statuses: read::statuses(&mut query)?,
+        page_token: query.one("cursor")?.unwrap_or_default(),
+        page_size: read::limit(&mut query, gateway.service.limits().max_page_size)?,
+        ..ListRuns::default()
+    };
+    query.finish()?;
+    let page = gateway.service.list_runs(list).await.map_err(|error| match error {
+        Error::InvalidField { field, .. } if field == "page_token" => {
+            Problem::field("cursor", "must be the next_cursor of an earlier page, unchanged")
+        }
+        other => other.into(),
+    })?;
+    let runs = page.runs.into_iter().map(response::run).collect::<DomainResult<_>>()?;
+    let next_cursor = Some(page.next_page_token).filter(|token| !token.is_empty());
+    Ok(Json(PublicRuns { runs, has_more: next_cursor.is_some(), next_cursor }).into_response())
+}
+
+/// One run.
+#[utoipa::path(get, path = "/v1/runs/{id}", tag = "public runs", operation_id = "get_public_run",
+    params(("id" = String, Path, description = "The run")),
+    responses((status = 200, description = "The run", body = PublicRun),
+        (status = 404, description = "No such run", body = PublicError), RefusedCall))]
+pub async fn get(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, Refusal> {
+    let run_id = run_id(id)?;
+    read::no_parameters(&uri)?;
+    Ok(Json(response::run(gateway.service.run(&run_id).await?)?).into_response())
+}

@@ -1,0 +1,56 @@
+//! Following a run by server-sent events.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+
+use crate::domain::Scope;
+use crate::service::subscribe::{Start, Subscribe};
+use crate::transport::memory::Call;
+use crate::transport::rest::Gateway;
+use crate::transport::rest::frame::EventFrame;
+use crate::transport::rest::headers::stream_cursor;
+use crate::transport::rest::query::Query;
+use crate::transport::sse;
+
+use super::schema::{PublicError, RefusedCall, ResumeHeader, StreamQuery};
+use super::{Id, Refusal, read, response, run_id};
+
+/// Follows a run: its events from the cursor on, then what comes. Each `data:` line is a `PublicRunEvent`, each `id:` its
+/// cursor. The stream ends with the run.
+#[utoipa::path(get, path = "/v1/runs/{id}/events/stream", tag = "public runs",
+    operation_id = "stream_public_run_events",
+    params(("id" = String, Path, description = "The run"), StreamQuery, ResumeHeader),
+    responses((status = 200, description = "Server-sent events", body = EventFrame, content_type = "text/event-stream"),
+        (status = 204, description = "The run has ended and nothing is left to tell"),
+        (status = 404, description = "No such run", body = PublicError),
+        (status = 409, description = "The cursor lies past the end of the run", body = PublicError),
+        (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
+pub async fn follow(
+    State(gateway): State<Gateway>,
+    Extension(call): Extension<Arc<Call>>,
+    id: Id,
+    uri: Uri,
+    header_map: HeaderMap,
+) -> Result<Response, Refusal> {
+    let run_id = run_id(id)?;
+    let mut query = Query::parse(uri.query());
+    let form = response::form(query.view(gateway.options.default_view)?);
+    let cursor = stream_cursor(&mut query, &header_map)?;
+    let filter = read::types(&mut query)?;
+    query.finish()?;
+    let subscribe = Subscribe {
+        epoch: String::new(),
+        scope: Scope::Run(run_id),
+        start: Start::After(cursor),
+        filter,
+        keep_open: false,
+        wait_for_run: false,
+        max_batch: 0,
+        heartbeat: Some(gateway.options.sse_heartbeat),
+    };
+    Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form, call).await?)
+}

@@ -1,0 +1,89 @@
+//! The logs of a run: its last events, a line each.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::Refusal;
+use super::error::Refusals;
+use super::event_form;
+use super::request::{Parameters, Variable, json, run_id};
+use super::schema::StructureRunLogs;
+use crate::codec::record;
+use crate::domain::{Error, Event, EventFilter, Scope, View};
+use crate::service::list::ListEvents;
+use crate::transport::rest::query::PublicView;
+use crate::transport::rest::{Gateway, time};
+
+/// Lines that are shown, the newest.
+const MAX_LINES: usize = 1_000;
+
+/// Characters of a payload that are shown.
+const MAX_PAYLOAD_CHARS: usize = 500;
+
+/// Get the last 1,000 events of a run as lines: time, origin, type, and the beginning of the payload.
+#[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/logs", tag = "structure runs",
+    operation_id = "get_structure_run_logs",
+    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
+           ("view" = inline(Option<PublicView>), Query, description = "How much of each payload; default as --default-view says")),
+    responses((status = 200, description = "The lines, oldest first", body = StructureRunLogs), Refusals))]
+pub async fn get_logs(
+    State(gateway): State<Gateway>,
+    Variable(id): Variable,
+    Parameters(mut query): Parameters,
+) -> Result<Response, Refusal> {
+    let scope = Scope::Run(run_id(&id)?);
+    let view = query.view(gateway.options.default_view)?;
+    query.finish()?;
+    let (mut logs, mut cursor) = (Vec::new(), String::new());
+    // A page also ends where its bytes are enough, so there may be several. Only the lines are kept.
+    loop {
+        let page_size = (MAX_LINES - logs.len()).min(gateway.service.limits().max_page_size);
+        let (scope, filter) = (scope.clone(), EventFilter::default());
+        let list = ListEvents { scope, cursor, page_size, descending: true, filter, epoch: String::new() };
+        let page = gateway.service.list_events(&list).await?;
+        for stored in page.records {
+            logs.push(line(&record::decode(stored.bytes)?, view.where_it_may_differ(stored.sensitive)));
+        }
+        if logs.len() >= MAX_LINES || !page.has_more {
+            break;
+        }
+        cursor = page.next_cursor;
+    }
+    logs.reverse();
+    Ok(json(serde_json::to_string(&StructureRunLogs { logs }).map_err(|_| Error::Internal)?))
+}
+
+fn line(event: &Event, view: View) -> String {
+    let shown = view.show(event.event_type.as_str(), event.payload.as_str());
+    let payload = compact(event_form::never_null(&shown.json), MAX_PAYLOAD_CHARS);
+    let (at, origin) = (time::micros(event.recorded_at), event_form::origin(event.origin));
+    format!("{at} {origin} {} {payload}", event.event_type)
+}
+
+/// The beginning of a JSON text, without the space between its tokens.
+fn compact(json: &str, max_chars: usize) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let shown = json.chars().filter(|c| {
+        let keep = in_string || !c.is_ascii_whitespace();
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => in_string = !in_string,
+            _ => {}
+        }
+        keep
+    });
+    shown.take(max_chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compact_payload_loses_the_space_between_tokens_only() {
+        assert_eq!(compact("{ \"a \\\" b\" :\n [1, 2] }", 500), r#"{"a \" b":[1,2]}"#);
+        assert_eq!(compact("\"éé é\"", 3), "\"éé");
+    }
+}

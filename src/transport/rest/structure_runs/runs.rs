@@ -1,0 +1,121 @@
+//! Looking at runs, and cancelling them.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+
+use super::Refusal;
+use super::error::{BodyRefusals, Refusals};
+use super::request::{NoParameters, Parameters, Variable, json, no_members, optional_object, run_id};
+use super::response::{StructureRun, StructureRunStatus};
+use super::schema::{StructureRuns, StructureRunsPagination};
+use crate::domain::{Error, Result, RunId, StructureId};
+use crate::service::Service;
+use crate::service::control::Control;
+use crate::transport::rest::{Gateway, Problem, request_context};
+
+/// Most runs in one page. A numbered page cannot be cut short, and each run may hold an output of a MiB.
+const MAX_PAGE_SIZE: u64 = 100;
+
+/// Runs in one page when the client does not say.
+const DEFAULT_PAGE_SIZE: u64 = 100;
+
+/// An answer that is longer goes out in parts.
+const MAX_WHOLE_BYTES: usize = 3 << 20;
+
+/// List the runs of a structure, newest first. A structure without runs has an empty list.
+#[utoipa::path(get, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
+    operation_id = "list_structure_runs",
+    params(("structure_id" = String, Path, description = "The structure", min_length = 1, max_length = 200,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
+           ("page" = Option<i64>, Query, description = "Counts from 1; default 1", minimum = 1),
+           ("page_size" = Option<i64>, Query, description = "Default 100", minimum = 1, maximum = 100),
+           ("status" = Option<Vec<StructureRunStatus>>, Query,
+            description = "Only these; may be repeated. FAILED and ERROR find each other's runs too")),
+    responses((status = 200, description = "The page", body = StructureRuns), Refusals))]
+pub async fn list_runs(
+    State(gateway): State<Gateway>,
+    Variable(structure_id): Variable,
+    Parameters(mut query): Parameters,
+) -> std::result::Result<Response, Refusal> {
+    let structure_id = StructureId::parse(&structure_id)?;
+    let max = MAX_PAGE_SIZE.min(gateway.service.limits().max_page_size as u64);
+    let page = query.number("page", 1, 1..=i64::MAX.unsigned_abs())?;
+    let page_size = query.number("page_size", DEFAULT_PAGE_SIZE.min(max), 1..=max)?;
+    let mut statuses = Vec::new();
+    for name in query.all("status") {
+        let problem = "must be QUEUED, STARTING, RUNNING, SUCCEEDED, FAILED, ERROR or CANCELLED";
+        statuses.extend(StructureRunStatus::named(&name).ok_or_else(|| Problem::field("status", problem))?);
+    }
+    query.finish()?;
+    let size = usize::try_from(page_size).unwrap_or(usize::MAX);
+    let found = gateway.service.runs_by_page(structure_id, statuses, page, size).await?;
+    let pagination = StructureRunsPagination::new(page, page_size, found.total);
+    let pagination = serde_json::to_string(&pagination).map_err(|_| Error::Internal)?;
+    let service = gateway.service;
+    // One at a time: the room that the page has is for one, and the client takes no more than one at a time.
+    let objects = stream::iter(found.run_ids).then(move |run_id| object(service.clone(), run_id));
+    let mut objects = Box::pin(objects);
+    let mut text = String::from(r#"{"structure_runs":["#);
+    while let Some(object) = objects.next().await {
+        if !text.ends_with('[') {
+            text.push(',');
+        }
+        text.push_str(&object?);
+        if text.len() > MAX_WHOLE_BYTES {
+            return Ok(in_parts(text, objects, pagination));
+        }
+    }
+    text.push_str(&format!(r#"],"pagination":{pagination}}}"#));
+    Ok(json(text))
+}
+
+async fn object(service: Service, run_id: RunId) -> Result<String> {
+    let run = service.run(&run_id).await?;
+    StructureRun::of(&service, run).await?.to_json()
+}
+
+/// A long page, whose runs are read as the client takes them. Where one of them cannot be read the answer breaks off.
+fn in_parts(begun: String, rest: impl Stream<Item = Result<String>> + Send + 'static, pagination: String) -> Response {
+    let rest = rest.map_ok(|object| format!(",{object}"));
+    let end = format!(r#"],"pagination":{pagination}}}"#);
+    let parts = stream::iter([Ok(begun)]).chain(rest).chain(stream::iter([Ok(end)]));
+    ([(CONTENT_TYPE, "application/json")], Body::from_stream(parts)).into_response()
+}
+
+/// Get a run.
+#[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}", tag = "structure runs",
+    operation_id = "get_structure_run",
+    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
+    responses((status = 200, description = "The run", body = StructureRun), Refusals))]
+pub async fn get_run(
+    State(gateway): State<Gateway>,
+    Variable(id): Variable,
+    _: NoParameters,
+) -> std::result::Result<Response, Refusal> {
+    let run = gateway.service.run(&run_id(&id)?).await?;
+    Ok(json(StructureRun::of(&gateway.service, run).await?.to_json()?))
+}
+
+/// Cancel a run: `run.cancelled` is appended. A run that is cancelled already stays so; one that has ended otherwise is
+/// refused with 409.
+#[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/cancel", tag = "structure runs",
+    operation_id = "cancel_structure_run",
+    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
+    responses((status = 200, description = "The cancelled run", body = StructureRun), Refusals, BodyRefusals))]
+pub async fn cancel_run(
+    State(gateway): State<Gateway>,
+    Variable(id): Variable,
+    _: NoParameters,
+    request: Request<Body>,
+) -> std::result::Result<Response, Refusal> {
+    let run_id = run_id(&id)?;
+    no_members(&optional_object(&gateway, request).await?)?;
+    let run = gateway.service.control(&run_id, Control::Cancel, None, &request_context::current_id()).await?;
+    Ok(json(StructureRun::of(&gateway.service, run).await.map_err(Error::after_commit)?.to_json()?))
+}

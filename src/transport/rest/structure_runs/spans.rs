@@ -1,0 +1,126 @@
+//! Spans: what the vendor's observability driver posts of a run's work. Each is an event of the run.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, StatusCode};
+use axum::response::Response;
+use serde_json::value::RawValue;
+
+use super::Refusal;
+use super::error::{BodyRefusals, Refusals};
+use super::posted::Posted;
+use super::publish::content_id;
+use super::request::{NoParameters, Parameters, Variable, json, run_id, text};
+use super::schema::{PostedStructureSpans, StructureSpans};
+use crate::codec::record;
+use crate::domain::json::Members;
+use crate::domain::{EventFilter, EventType, Limits, NewEvent, Origin, Payload, RunId, Scope, time};
+use crate::service::list::ListEvents;
+use crate::service::publish::Publish;
+use crate::transport::rest::query::PublicView;
+use crate::transport::rest::{Gateway, Problem};
+
+/// The type of an event that is a span; its payload is the span as it was sent.
+const EVENT_TYPE: &str = "Span";
+
+/// Most spans in one page. A numbered page cannot be cut short, and each span may be as large as a payload.
+const MAX_PAGE_SIZE: u64 = 100;
+
+/// Post spans, in their order, all or none. Each is stored as an event of type `Span`. The answer comes after they are durable.
+///
+/// A span with a `span_id` is stored once, however often it is posted; the same `span_id` with other content is another event.
+#[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/spans", tag = "structure runs",
+    operation_id = "post_structure_run_spans",
+    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
+    request_body = PostedStructureSpans,
+    responses((status = 200, description = "Stored"), Refusals, BodyRefusals))]
+pub async fn post_spans(
+    State(gateway): State<Gateway>,
+    Variable(id): Variable,
+    _: NoParameters,
+    request: Request<Body>,
+) -> Result<StatusCode, Refusal> {
+    let run_id = run_id(&id)?;
+    let text = text(&gateway, request).await?;
+    let events = new_events(&run_id, &text, gateway.service.limits())?;
+    gateway.service.publish(Publish { run_id, events, expected_last_seq: None }).await?;
+    // The driver takes any other status for a failure.
+    Ok(StatusCode::OK)
+}
+
+/// List the spans of a run as they were sent, in the order in which they were stored. A page that is not full is the last.
+#[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/spans", tag = "structure runs",
+    operation_id = "list_structure_run_spans",
+    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
+           ("page" = Option<i64>, Query, description = "Counts from 1; default 1", minimum = 1),
+           ("page_size" = Option<i64>, Query, description = "Default 100", minimum = 1, maximum = 100),
+           ("view" = inline(Option<PublicView>), Query, description = "How much of each span; default as --default-view says")),
+    responses((status = 200, description = "The page", body = StructureSpans), Refusals))]
+pub async fn list_spans(
+    State(gateway): State<Gateway>,
+    Variable(id): Variable,
+    Parameters(mut query): Parameters,
+) -> Result<Response, Refusal> {
+    let scope = Scope::Run(run_id(&id)?);
+    let max = MAX_PAGE_SIZE.min(gateway.service.limits().max_page_size as u64);
+    let page = query.number("page", 1, 1..=i64::MAX.unsigned_abs())?;
+    let page_size = query.number("page_size", max, 1..=max)?;
+    let view = query.view(gateway.options.default_view)?;
+    query.finish()?;
+    let filter = EventFilter::parse(&[EVENT_TYPE.to_owned()], Vec::new())?;
+    let (mut before, mut spans, mut cursor) = ((page - 1).saturating_mul(page_size), Vec::new(), String::new());
+    // A page of the log ends where its work is enough, so there may be several. Only the spans of the page are kept.
+    loop {
+        let (scope, filter, page_size_of_log) = (scope.clone(), filter.clone(), gateway.service.limits().max_page_size);
+        let list =
+            ListEvents { scope, cursor, page_size: page_size_of_log, descending: false, filter, epoch: String::new() };
+        let log = gateway.service.list_events(&list).await?;
+        for stored in log.records {
+            if before > 0 {
+                before -= 1;
+            } else if (spans.len() as u64) < page_size {
+                let event = record::decode(stored.bytes)?;
+                let view = view.where_it_may_differ(stored.sensitive);
+                spans.push(view.show(event.event_type.as_str(), event.payload.as_str()).json.into_owned());
+            }
+        }
+        if spans.len() as u64 == page_size || !log.has_more {
+            return Ok(json(format!(r#"{{"spans":[{}],"page":{page}}}"#, spans.join(","))));
+        }
+        cursor = log.next_cursor;
+    }
+}
+
+/// The spans of a body: one, an array, or an array under `spans`.
+fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
+    match Posted::parse(text, "spans", limits.max_request_events)? {
+        Posted::One(_) => Ok(vec![new_event(run_id, text.trim(), "body", limits)?]),
+        Posted::Several(path, spans) => {
+            let event = |(i, span): (usize, &RawValue)| new_event(run_id, span.get(), &path.of(i), limits);
+            spans.into_iter().enumerate().map(event).collect()
+        }
+    }
+}
+
+fn new_event(run_id: &RunId, span: &str, path: &str, limits: &Limits) -> Result<NewEvent, Problem> {
+    if !span.starts_with('{') {
+        return Err(Problem::field(path, "must be an object"));
+    }
+    let event_type = EventType::parse(EVENT_TYPE)?;
+    let payload = Payload::parse(&event_type, span, limits).map_err(|error| error.under(path))?;
+    let members = Members::parse(payload.as_str());
+    let has_id = members.string("span_id").is_some_and(|id| !id.is_empty());
+    // A span is known when it ends. What is no time is not refused for it.
+    let occurred_at = ["end_time", "start_time"].into_iter().find_map(|name| time::parse(&members.string(name)?).ok());
+    Ok(NewEvent {
+        event_id: has_id.then(|| content_id(run_id, &event_type, payload.as_str())).flatten(),
+        event_type,
+        origin: Origin::User,
+        occurred_at,
+        sent_seconds: None,
+        agent_name: None,
+        payload,
+    })
+}

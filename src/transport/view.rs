@@ -1,0 +1,74 @@
+//! How a stored event is shown: its payload typed or as JSON, with or without the members that the public view omits.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::domain::{Error, Result, View};
+use crate::pb;
+use crate::service::live::recent_events::Batch;
+
+use super::payload;
+
+/// What a reader asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presentation {
+    /// Payloads as typed variants; else as JSON text.
+    pub typed: bool,
+    /// How much of each payload.
+    pub view: View,
+}
+
+/// Numbers of the encodings that a [`Batch`] keeps.
+const JSON_PUBLIC: usize = 0;
+const TYPED_PUBLIC: usize = 1;
+const TYPED_FULL: usize = 2;
+
+impl Presentation {
+    /// The event of a record, as the reader asked for it.
+    pub fn event(self, record: Bytes, sensitive: bool) -> Result<pb::Event> {
+        let mut event = pb::Event::decode(record).map_err(|cause| {
+            tracing::error!(%cause, "a stored record does not decode");
+            Error::StoreDamaged
+        })?;
+        let Some(pb::Payload { variant: Some(pb::payload::Variant::Json(json)), .. }) = &mut event.payload else {
+            return Ok(event);
+        };
+        if sensitive {
+            let shown = self.view.show(&event.r#type, json);
+            event.redacted = shown.redacted;
+            if let Cow::Owned(public) = shown.json {
+                *json = public;
+            }
+        }
+        if self.typed {
+            let typed = payload::to_typed(&event.r#type, json);
+            event.payload = Some(typed);
+        }
+        Ok(event)
+    }
+
+    /// A piece of an `EventBatch`, encoded by the first reader who asks and shared by all that ask for the same.
+    pub fn chunk(self, batch: &Batch) -> Result<Bytes> {
+        // Where there is nothing to leave out, one encoding serves both views.
+        let form = match (self.typed, self.view == View::Full || !batch.sensitive) {
+            (false, true) => return Ok(batch.data.clone()),
+            (false, false) => JSON_PUBLIC,
+            (true, false) => TYPED_PUBLIC,
+            (true, true) => TYPED_FULL,
+        };
+        let encoded = batch.form(form, |batch| self.encode(batch).unwrap_or_default());
+        // A chunk is never empty, so this is an encoding that failed.
+        if encoded.is_empty() { Err(Error::StoreDamaged) } else { Ok(encoded) }
+    }
+
+    fn encode(self, batch: &Batch) -> Result<Bytes> {
+        let mut rest = batch.data.clone();
+        let mut events = Vec::new();
+        while !rest.is_empty() {
+            events.push(self.event(crate::codec::record::split_entry(&mut rest)?, batch.sensitive)?);
+        }
+        Ok(pb::EventBatch::from_events(&events).chunks.pop().unwrap_or_default())
+    }
+}

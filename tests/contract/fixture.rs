@@ -1,0 +1,282 @@
+//! What the cases share: a place that a store is opened in and opened again, a listener that can be held, and words.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use runlog::codec::record;
+use runlog::domain::event::Appended;
+use runlog::domain::projection::Lifecycle;
+use runlog::domain::{Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId, Scope};
+use runlog::store::postgres::{PostgresOptions, PostgresStore};
+use runlog::store::sqlite::{SqliteOptions, SqliteStore};
+use runlog::store::{Append, Commit, CommitListener, Condition, QueueOptions, Range, SharedStore};
+use tokio::sync::watch;
+
+use crate::cluster::Database;
+use crate::pooler::{self, Pooler};
+
+/// What the cases turn.
+#[derive(Clone, Copy)]
+pub struct Tuning {
+    pub lifecycle: Lifecycle,
+    /// Move the end of the log into the indexes after about this many appends.
+    pub seal_every: usize,
+    pub queue_events: usize,
+    pub queue_bytes: usize,
+    pub queue_wait: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        let (seal_every, queue_events, queue_bytes) = (16_384, 65_536, 64 << 20);
+        Self {
+            lifecycle: Lifecycle::Record,
+            seal_every,
+            queue_events,
+            queue_bytes,
+            queue_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Tuning {
+    fn queue(self) -> QueueOptions {
+        let Self { queue_events, queue_bytes, queue_wait, .. } = self;
+        QueueOptions { queue_events, queue_bytes, queue_wait, ..QueueOptions::default() }
+    }
+}
+
+pub const NEVER_SEALED: Tuning = tuning(usize::MAX);
+pub const ALWAYS_SEALED: Tuning = tuning(1);
+
+pub const fn tuning(seal_every: usize) -> Tuning {
+    Tuning {
+        lifecycle: Lifecycle::Record,
+        seal_every,
+        queue_events: 65_536,
+        queue_bytes: 64 << 20,
+        queue_wait: Duration::from_secs(60),
+    }
+}
+
+/// A place for one store's data, removed when dropped.
+pub trait Fixture: Send + Sync + Sized + 'static {
+    /// `None`: this kind of store is not on this machine, and that has been said.
+    fn new() -> impl Future<Output = Option<Self>> + Send;
+    /// Opens the store that lives here; the data of the one before is found again.
+    fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> impl Future<Output = SharedStore> + Send;
+
+    fn open(&self, tuning: Tuning) -> impl Future<Output = (SharedStore, Arc<Recorder>)> + Send {
+        async move {
+            let recorder = Arc::new(Recorder::default());
+            (self.store(tuning, recorder.clone()).await, recorder)
+        }
+    }
+
+    fn opened(&self) -> impl Future<Output = SharedStore> + Send {
+        async { self.open(Tuning::default()).await.0 }
+    }
+}
+
+/// A SQLite file in a directory of its own.
+pub struct SqliteBed(pub tempfile::TempDir);
+
+impl SqliteBed {
+    pub fn options(&self, tuning: Tuning) -> SqliteOptions {
+        SqliteOptions {
+            lifecycle: tuning.lifecycle,
+            max_unsealed_entries: tuning.seal_every,
+            queue: tuning.queue(),
+            ..SqliteOptions::new(self.0.path().join("log.db"))
+        }
+    }
+}
+
+impl SqliteBed {
+    pub fn here() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Fixture for SqliteBed {
+    async fn new() -> Option<Self> {
+        Some(Self::here())
+    }
+
+    async fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> SharedStore {
+        Arc::new(SqliteStore::open(self.options(tuning), listener).await.unwrap())
+    }
+}
+
+/// A database of its own in the cluster of this test program.
+pub struct PostgresBed(pub Database);
+
+impl Fixture for PostgresBed {
+    async fn new() -> Option<Self> {
+        Some(Self(Database::create().await?))
+    }
+
+    async fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> SharedStore {
+        let (lifecycle, queue) = (tuning.lifecycle, tuning.queue());
+        // Few connections: many tests run at a time.
+        let options = PostgresOptions { lifecycle, queue, pool_size: 4, ..PostgresOptions::new(self.0.url()) };
+        Arc::new(PostgresStore::open(options, listener).await.unwrap())
+    }
+}
+
+/// The same, behind a pooler.
+pub struct PoolerBed {
+    pub database: Database,
+    pooler: &'static Pooler,
+}
+
+impl PoolerBed {
+    pub fn options(&self, tuning: Tuning) -> PostgresOptions {
+        let (lifecycle, queue, poll) = (tuning.lifecycle, tuning.queue(), Duration::from_millis(20));
+        let url = self.pooler.url(&self.database.name);
+        PostgresOptions { lifecycle, queue, poll, notify: false, pool_size: 4, ..PostgresOptions::new(url) }
+    }
+}
+
+impl Fixture for PoolerBed {
+    async fn new() -> Option<Self> {
+        let pooler = pooler::shared()?;
+        Some(Self { database: Database::create().await?, pooler })
+    }
+
+    async fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> SharedStore {
+        Arc::new(PostgresStore::open(self.options(tuning), listener).await.unwrap())
+    }
+}
+
+/// Remembers commits. While it is held, the commit path stands still, so that what is submitted meanwhile forms a group.
+#[derive(Default)]
+pub struct Recorder {
+    commits: Mutex<Vec<Commit>>,
+    held: Mutex<bool>,
+    released: Condvar,
+    told: watch::Sender<usize>,
+}
+
+impl CommitListener for Recorder {
+    fn committed(&self, commit: Commit) {
+        self.commits.lock().unwrap().push(commit);
+        self.told.send_modify(|told| *told += 1);
+        if *self.held.lock().unwrap() {
+            // Said to the runtime: a worker that just stood still might be the one that looks after sockets and timers.
+            tokio::task::block_in_place(|| {
+                drop(self.released.wait_while(self.held.lock().unwrap(), |held| *held).unwrap());
+            });
+        }
+    }
+}
+
+impl Recorder {
+    pub fn commits(&self) -> Vec<Commit> {
+        self.commits.lock().unwrap().clone()
+    }
+
+    /// Stops the commit path right after the commit of an event of run `plug`, until what comes back is dropped: a case
+    /// that fails meanwhile must end, too.
+    pub async fn hold(self: &Arc<Self>, store: &SharedStore) -> Held {
+        *self.held.lock().unwrap() = true;
+        let held = Held(self.clone());
+        let told = *self.told.borrow();
+        store.submit(append("plug", vec![event("plug")])).await.unwrap();
+        self.told.subscribe().wait_for(|now| *now > told).await.unwrap();
+        held
+    }
+
+    /// Waits until the feed was told up to this position.
+    pub async fn told_up_to(&self, position: u64) {
+        let mut told = self.told.subscribe();
+        let is_there = |_: &usize| self.commits().last().is_some_and(|commit| commit.feed_tip.last >= position);
+        tokio::time::timeout(Duration::from_secs(60), told.wait_for(is_there)).await.unwrap().unwrap();
+    }
+}
+
+pub struct Held(Arc<Recorder>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *self.0.held.lock().unwrap() = false;
+        self.0.released.notify_all();
+    }
+}
+
+pub fn run_id(text: &str) -> RunId {
+    RunId::parse(text).unwrap()
+}
+
+pub fn run(text: &str) -> Scope {
+    Scope::Run(run_id(text))
+}
+
+pub fn payload(event_type: &EventType, text: impl Into<Box<str>>) -> Payload {
+    Payload::parse(event_type, text, &Limits::default()).unwrap()
+}
+
+/// An event of a type that changes no status.
+pub fn event(text: &str) -> NewEvent {
+    typed("step", &serde_json::json!({ "text": text }).to_string())
+}
+
+pub fn typed(event_type: &str, json: &str) -> NewEvent {
+    let event_type = EventType::parse(event_type).unwrap();
+    let origin = Origin::default_for(&event_type);
+    let payload = payload(&event_type, json);
+    NewEvent { event_id: None, event_type, origin, occurred_at: None, sent_seconds: None, agent_name: None, payload }
+}
+
+pub fn with_id(id: &str, event: NewEvent) -> NewEvent {
+    NewEvent { event_id: Some(EventId::parse(id).unwrap()), ..event }
+}
+
+pub fn append(run: &str, events: Vec<NewEvent>) -> Append {
+    let (agent_name, structure_id, recorded) = (None, None, None);
+    Append { run_id: run_id(run), events, condition: None, agent_name, structure_id, recorded }
+}
+
+pub fn expecting(last_seq: u64, append: Append) -> Append {
+    Append { condition: Some(Condition::LastSeq(last_seq)), ..append }
+}
+
+pub fn seqs(appended: &Appended) -> Vec<u64> {
+    appended.events.iter().map(|event| event.seq).collect()
+}
+
+pub fn duplicates(appended: &Appended) -> Vec<bool> {
+    appended.events.iter().map(|event| event.duplicate).collect()
+}
+
+pub fn reason<T: std::fmt::Debug>(result: Result<T, Error>) -> &'static str {
+    result.unwrap_err().reason()
+}
+
+pub fn ascending(from: u64, max_events: usize) -> Range {
+    Range { from, descending: false, max_events, max_bytes: 1 << 20 }
+}
+
+/// All of a scope, page by page, with the coordinates.
+pub async fn all(store: &SharedStore, scope: &Scope) -> Vec<(u64, Bytes)> {
+    let mut records: Vec<(u64, Bytes)> = Vec::new();
+    loop {
+        let from = records.last().map_or(0, |(coordinate, _)| *coordinate);
+        let page = store.read(scope, ascending(from, 500)).await.unwrap();
+        if page.chunks.is_empty() {
+            return records;
+        }
+        for chunk in page.chunks {
+            assert_eq!(chunk.first, records.last().map_or(0, |(last, _)| *last) + 1, "no gap between chunks");
+            let before = records.len();
+            records.extend(chunk.records().map(Result::unwrap));
+            assert_eq!(records.len() - before, chunk.count as usize, "a chunk holds as many as it says");
+        }
+    }
+}
+
+/// All events of a scope.
+pub async fn events(store: &SharedStore, scope: &Scope) -> Vec<Event> {
+    all(store, scope).await.into_iter().map(|(_, bytes)| record::decode(bytes).unwrap()).collect()
+}

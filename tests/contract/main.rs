@@ -1,0 +1,123 @@
+//! The contract of `Store`, as one suite that every store passes. A case is an async fn over a [`fixture::Fixture`]; a further
+//! store takes a `Fixture` and one line at the end of this file.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the lints know `#[test]` functions only, and cases are called by them"
+)]
+#![allow(clippy::print_stdout, reason = "what a test drew; cargo shows it where the test fails")]
+
+mod appends;
+#[path = "../support/cluster.rs"]
+mod cluster;
+mod commit_notifications;
+mod duplicates;
+mod expectations;
+mod fixture;
+mod groups;
+mod imports;
+#[path = "../support/pooler.rs"]
+mod pooler;
+mod postgres_fast_path;
+mod postgres_faults;
+mod postgres_following;
+mod postgres_pooler;
+mod postgres_questions;
+mod postgres_tls;
+mod postgres_unknown;
+#[path = "../support/proxy.rs"]
+mod proxy;
+mod reading;
+#[path = "../support/rng.rs"]
+mod rng;
+mod runs;
+mod sqlite_faults;
+mod sqlite_ids;
+mod upgrade;
+
+/// Makes a test of each case for the store of this bed.
+macro_rules! contract {
+    ($bed:ty) => {
+        contract! { $bed:
+            appends {
+                seqs_of_a_run_are_gapless_whoever_appends, appends_to_many_runs_at_once_are_each_gapless,
+                recorded_at_never_decreases_in_a_run, payloads_come_back_as_they_were_sent,
+                times_of_the_years_1_and_9999_are_kept, the_double_of_a_time_is_kept_bit_by_bit,
+                an_event_without_an_id_gets_one_of_its_own,
+                a_dropped_append_is_stored_whole_or_not_at_all, the_order_of_submits_is_the_order_of_seqs,
+            }
+            groups {
+                a_bad_request_in_a_group_fails_alone, a_repeat_in_the_same_group_is_a_duplicate,
+                what_a_strict_run_refuses_leaves_no_trace_in_its_group,
+                a_queue_that_stays_full_answers_overloaded, a_queue_counts_events_and_not_requests,
+                a_request_larger_than_the_queue_is_stored, what_was_accepted_before_close_is_answered,
+                close_may_be_called_twice_and_at_once, a_closed_store_opens_again_while_its_handle_lives,
+            }
+            duplicates {
+                the_same_event_again_is_answered_with_its_first_seq, other_content_under_an_id_is_a_conflict,
+                the_same_json_encoded_anew_is_the_same_event_and_the_first_text_stays,
+                repeats_are_known_after_reopen_and_after_sealing, ids_given_by_the_store_may_be_sent_back,
+                an_id_repeated_within_a_request_is_stored_once, a_batch_with_a_conflict_leaves_nothing,
+                the_same_id_in_another_run_is_another_event, a_batch_of_a_thousand_repeats_at_once,
+                repeats_of_large_events_by_small_ones_are_conflicts, a_retry_with_fresh_clocks_is_a_duplicate,
+            }
+            imports {
+                an_import_is_the_same_log_with_the_same_runs_in_the_same_order,
+                events_of_an_import_keep_their_order_in_the_feed_within_one_commit,
+                nothing_is_stored_after_the_first_append_of_an_import_that_fails,
+                an_import_never_takes_an_event_for_another, ids_that_another_store_gave_are_found_and_known_again,
+            }
+            expectations {
+                zero_expects_a_run_that_does_not_exist, a_right_expectation_appends_and_a_wrong_one_changes_nothing,
+                a_repeat_needs_no_expectation, of_two_writers_exactly_one_wins_each_seq,
+                a_condition_is_judged_by_the_run_as_it_is_then_and_not_by_its_last_seq,
+                of_many_answers_to_one_question_exactly_one_is_stored,
+            }
+            runs {
+                the_row_of_a_run_follows_its_events, the_row_survives_reopen,
+                open_questions_are_kept_one_by_one_over_a_reopen_until_they_are_answered, a_final_status_stays_unless_strict,
+                strict_refuses_a_way_out_of_a_final_status, a_cost_beyond_all_numbers_harms_nobody,
+                costs_read_back_exactly, text_with_every_odd_character_reads_back,
+                runs_are_listed_newest_first_by_page_and_filter, a_listing_looks_at_a_bounded_number_of_runs,
+                a_listing_of_large_outputs_comes_in_parts, an_unknown_run_is_not_found,
+                ids_of_any_text_are_told_apart_by_their_bytes,
+            }
+            reading {
+                every_page_of_a_sealed_run_is_right, every_page_of_an_unsealed_run_is_right,
+                every_page_of_a_half_sealed_run_is_right, every_page_of_the_feed_is_right,
+                random_logs_read_as_they_were_written, a_page_reaches_the_tip_it_tells,
+                large_events_are_read_one_by_one, coordinates_past_every_end_are_empty_pages,
+                readers_see_no_gap_while_the_writer_seals,
+            }
+            telling {
+                what_the_listener_hears_is_what_is_stored, the_listener_hears_before_the_producer_and_in_order,
+                the_feed_has_every_event_once_in_commit_order, positions_go_on_after_reopen,
+                nothing_is_told_where_nothing_is_new, the_feed_id_stays,
+                a_task_that_ends_by_a_defect_is_noticed_and_a_close_is_none,
+            }
+        }
+    };
+    ($bed:ty: $($module:ident { $($case:ident,)* })*) => {
+        $(mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $case() {
+                let Some(bed) = <$bed as crate::fixture::Fixture>::new().await else { return };
+                crate::$module::$case(bed).await;
+            })*
+        })*
+    };
+}
+use contract;
+
+mod sqlite {
+    crate::contract!(crate::fixture::SqliteBed);
+}
+
+mod postgres {
+    crate::contract!(crate::fixture::PostgresBed);
+}
+
+mod postgres_behind_a_pooler {
+    crate::contract!(crate::fixture::PoolerBed);
+}

@@ -1,0 +1,163 @@
+//! The service without a transport, on a real SQLite file whose reads are counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use runlog::domain::history::History;
+use runlog::domain::{
+    Error, Event, EventFilter, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, Scope,
+};
+use runlog::service::live::hub::{Hub, WindowLimits};
+use runlog::service::publish::Publish;
+use runlog::service::subscribe::{Start, Subscribe};
+use runlog::service::{Service, ServiceOptions};
+use runlog::store::sqlite::{SqliteOptions, SqliteStore};
+use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, SharedStore, Store, Tip};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// A service in the process of the test.
+pub struct Embedded {
+    pub service: Service,
+    pub store: Arc<Counting>,
+    _directory: TempDir,
+}
+
+impl Embedded {
+    pub async fn start(options: ServiceOptions) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let hub = Arc::new(Hub::new(WindowLimits::default()));
+        let options_of_store = SqliteOptions::new(directory.path().join("log.db"));
+        let store = SqliteStore::open(options_of_store, hub.clone()).await.unwrap();
+        let store = Arc::new(Counting { store, pages: AtomicUsize::new(0), failing: AtomicUsize::new(0) });
+        let shared: SharedStore = store.clone();
+        let service = Service::new(shared, hub, options, CancellationToken::new());
+        Self { service, store, _directory: directory }
+    }
+}
+
+/// A real store whose reads are counted, and fail where a test says so.
+pub struct Counting {
+    store: SqliteStore,
+    pages: AtomicUsize,
+    failing: AtomicUsize,
+}
+
+impl Counting {
+    /// How many pages were read since the last time that this was asked.
+    pub fn pages(&self) -> usize {
+        self.pages.swap(0, Ordering::SeqCst)
+    }
+
+    /// The page with this number, counted from 1 and from now, is not read.
+    pub fn fail(&self, page: usize) {
+        self.pages();
+        self.failing.store(page, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Store for Counting {
+    async fn submit(&self, append: Append) -> Result<Receipt> {
+        self.store.submit(append).await
+    }
+
+    async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {
+        let page = self.pages.fetch_add(1, Ordering::SeqCst) + 1;
+        if page == self.failing.load(Ordering::SeqCst) {
+            return Err(Error::StoreUnavailable);
+        }
+        self.store.read(scope, range).await
+    }
+
+    async fn tip(&self, scope: &Scope) -> Result<Tip> {
+        self.store.tip(scope).await
+    }
+
+    async fn run(&self, run_id: &RunId) -> Result<Run> {
+        self.store.run(run_id).await
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
+        self.store.runs(query).await
+    }
+
+    async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
+        self.store.count_runs(query).await
+    }
+
+    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
+        self.store.run_ids_at(query, offset).await
+    }
+
+    async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
+        self.store.find_event(run_id, event_id).await
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.store.queued_bytes()
+    }
+
+    async fn scrub(&self, after: u64) -> Result<Scrubbed> {
+        self.store.scrub(after).await
+    }
+
+    fn kind(&self) -> &'static str {
+        self.store.kind()
+    }
+
+    fn history(&self) -> Arc<History> {
+        self.store.history()
+    }
+
+    fn generation(&self) -> u64 {
+        self.store.generation()
+    }
+
+    async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64> {
+        self.store.last_seq_at(run_id, position).await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.store.ready().await
+    }
+
+    async fn lost(&self) -> Error {
+        self.store.lost().await
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+/// Publishes so many steps to the run `r`.
+pub async fn publish(service: &Service, count: usize) {
+    let event = |n: usize| NewEvent {
+        event_id: None,
+        event_type: EventType::parse("step").unwrap(),
+        origin: Origin::User,
+        occurred_at: None,
+        sent_seconds: None,
+        agent_name: None,
+        payload: Payload::from_stored(format!("{n}")),
+    };
+    let run_id = RunId::parse("r").unwrap();
+    let publish = Publish { run_id, events: (0..count).map(event).collect(), expected_last_seq: None };
+    service.publish(publish).await.unwrap();
+}
+
+/// To all events of a scope, with the server's defaults.
+pub fn request(scope: &Scope, start: Start) -> Subscribe {
+    Subscribe {
+        epoch: String::new(),
+        scope: scope.clone(),
+        start,
+        filter: EventFilter::default(),
+        keep_open: false,
+        wait_for_run: false,
+        max_batch: 0,
+        heartbeat: None,
+    }
+}

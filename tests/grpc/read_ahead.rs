@@ -1,0 +1,124 @@
+//! A replay reads the store ahead of its reader, within a bound for all readers together, and tells what it would tell without.
+
+use runlog::codec::record;
+use runlog::domain::{EventFilter, RunId, Scope};
+use runlog::service::subscribe::{FrameKind, Start, Subscribe, Subscription};
+use runlog::service::{Service, ServiceOptions};
+use runlog::store::Store;
+
+use crate::embedded::{Embedded, publish, request};
+use crate::harness::in_time;
+
+/// Events of the run; a frame holds 100 where the reader does not say.
+const EVENTS: usize = 3_000;
+
+/// Room for one reader.
+const ONE_SHARE: usize = 4 << 20;
+
+async fn filled(read_ahead_bytes: usize) -> Embedded {
+    let embedded = Embedded::start(ServiceOptions { read_ahead_bytes, ..ServiceOptions::default() }).await;
+    for _ in 0..3 {
+        publish(&embedded.service, EVENTS / 3).await;
+    }
+    embedded
+}
+
+/// The seqs of all.
+fn all() -> Vec<u64> {
+    (1..=EVENTS as u64).collect()
+}
+
+fn all_of_the_run() -> Subscribe {
+    request(&Scope::Run(RunId::parse("r").unwrap()), Start::After(String::new()))
+}
+
+async fn reader(service: &Service) -> Subscription {
+    service.subscribe(all_of_the_run()).await.unwrap()
+}
+
+/// Tells one frame; the seqs in it.
+async fn seqs(subscription: &mut Subscription) -> Option<Vec<u64>> {
+    let FrameKind::Events(batches) = in_time(subscription.next()).await.unwrap().unwrap().kind else { return None };
+    let mut seqs = Vec::new();
+    for batch in batches {
+        let mut rest = batch.data.clone();
+        while !rest.is_empty() {
+            seqs.push(record::header(&record::split_entry(&mut rest).unwrap()).unwrap().seq);
+        }
+    }
+    Some(seqs)
+}
+
+/// Reads on until all that is stored is told.
+async fn rest(subscription: &mut Subscription) -> Vec<u64> {
+    let mut all = Vec::new();
+    while let Some(mut seqs) = seqs(subscription).await {
+        all.append(&mut seqs);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_replay_reads_few_long_pages_and_tells_each_event_once() {
+    let Embedded { service, store, .. } = &filled(64 << 20).await;
+    for scope in [Scope::Run(RunId::parse("r").unwrap()), Scope::Feed] {
+        store.pages();
+        let mut subscription = service.subscribe(request(&scope, Start::After(String::new()))).await.unwrap();
+        assert_eq!(rest(&mut subscription).await, all());
+        assert!(store.pages() <= 4, "the first frame, and what was read ahead");
+    }
+    // A frame that is full before all that was looked at is told.
+    let filter = EventFilter::parse(&["step".to_owned()], Vec::new()).unwrap();
+    let request = Subscribe { filter, max_batch: 7, ..all_of_the_run() };
+    let mut filtered = service.subscribe(request).await.unwrap();
+    assert_eq!(rest(&mut filtered).await, all());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn without_room_nothing_is_kept_beyond_a_frame_and_nothing_is_left_out() {
+    let Embedded { service, store, .. } = &filled(0).await;
+    let filter = EventFilter::parse(&["step".to_owned()], Vec::new()).unwrap();
+    let request = Subscribe { filter, max_batch: 70, ..all_of_the_run() };
+    let mut filtered = service.subscribe(request).await.unwrap();
+    store.pages();
+    assert_eq!(rest(&mut filtered).await, all());
+    assert!(store.pages() >= EVENTS / 70, "each frame was read anew");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn readers_share_the_room_and_who_finds_none_reads_frame_by_frame() {
+    let Embedded { service, store, .. } = &filled(ONE_SHARE).await;
+    let mut first = reader(service).await;
+    let mut told = seqs(&mut first).await.unwrap();
+    store.pages();
+    let mut second = reader(service).await;
+    assert_eq!(rest(&mut second).await.len(), EVENTS);
+    let pages = store.pages();
+    assert!(pages >= EVENTS / 100, "the room is the first one's, but {pages} pages were enough");
+    told.append(&mut rest(&mut first).await);
+    assert_eq!(told, all());
+    // Both are still there, and follow the run; what they had read is not.
+    store.pages();
+    let mut third = reader(service).await;
+    assert_eq!(rest(&mut third).await.len(), EVENTS);
+    assert!(store.pages() <= 4, "the room was given back");
+    // A reader that leaves half-way gives its room back as well.
+    let mut fourth = reader(service).await;
+    seqs(&mut fourth).await.unwrap();
+    drop(fourth);
+    store.pages();
+    assert_eq!(rest(&mut reader(service).await).await.len(), EVENTS);
+    assert!(store.pages() <= 4, "the room was given back");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_read_ahead_that_failed_is_done_again_when_it_is_needed() {
+    let Embedded { service, store, .. } = &filled(ONE_SHARE).await;
+    store.fail(2);
+    let mut subscription = reader(service).await;
+    assert_eq!(rest(&mut subscription).await, all());
+    store.close().await;
+}

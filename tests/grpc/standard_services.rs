@@ -1,0 +1,161 @@
+//! Health and reflection, as every gRPC tool expects them.
+
+use std::collections::BTreeSet;
+
+use prost::Message;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use runlog::config::ServeOptions;
+use runlog::pb::event_service_client::EventServiceClient;
+use runlog::pb::list_events_request::Scope;
+use runlog::pb::run_service_client::RunServiceClient;
+use runlog::pb::{GetRunRequest, ListEventsRequest};
+use tokio_stream::iter;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::builders::numbered;
+use crate::harness::{TestServer, in_time};
+
+const SERVICES: [&str; 3] = ["", "runlog.v1.EventService", "runlog.v1.RunService"];
+
+fn of(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.to_owned() }
+}
+
+#[tokio::test]
+async fn the_server_and_each_service_are_healthy_and_others_are_not_known() {
+    let server = TestServer::start().await;
+    let mut health = HealthClient::new(server.connect().await);
+    for service in SERVICES {
+        let answer = health.check(of(service)).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+    }
+    assert_eq!(health.check(of("nothing")).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn who_watches_is_told_of_the_drain_and_does_not_hold_it_up() {
+    let mut server = TestServer::start_with(|options| options.drain_timeout_ms = 600_000).await;
+    let mut health = HealthClient::new(server.connect().await);
+    let mut watches = Vec::new();
+    for service in SERVICES {
+        let mut watch = health.watch(of(service)).await.unwrap().into_inner();
+        assert_eq!(in_time(watch.message()).await.unwrap().unwrap().status(), ServingStatus::Serving);
+        watches.push(watch);
+    }
+    server.begin_to_drain();
+    for mut watch in watches {
+        assert_eq!(in_time(watch.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
+        assert_eq!(in_time(watch.message()).await.unwrap(), None);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_admin_listener_takes_metrics_reflection_and_openapi_away_from_the_other_and_serves_no_events() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+
+    let admin = |options: &mut ServeOptions| options.admin_listen = Some("127.0.0.1:0".parse().unwrap());
+    let mut server = TestServer::start_with(admin).await;
+    server.publish("r", vec![numbered(1)]).await;
+    for (address, is_admin) in [(server.address(), false), (server.admin_address(), true)] {
+        for (path, is_served) in [
+            ("/health/live", true),
+            ("/health/ready", true),
+            ("/health/deps", true),
+            ("/metrics", is_admin),
+            ("/openapi.json", is_admin),
+            ("/v1/runs", !is_admin),
+            ("/v1/runs/r", !is_admin),
+            ("/api/structure-runs/r", !is_admin),
+        ] {
+            let status = reqwest::get(format!("http://{address}{path}")).await.unwrap().status().as_u16();
+            assert_eq!(status, if is_served { 200 } else { 404 }, "{path} {is_admin}");
+        }
+        let channel = server.connect_to(address).await;
+        let health = HealthClient::new(channel.clone()).check(of("")).await.unwrap().into_inner();
+        assert_eq!(health.status(), ServingStatus::Serving);
+        let run = GetRunRequest { run_id: "r".to_owned() };
+        let run = RunServiceClient::new(channel.clone()).get_run(run).await;
+        let events = ListEventsRequest { scope: Some(Scope::RunId("r".to_owned())), ..ListEventsRequest::default() };
+        let events = EventServiceClient::new(channel.clone()).list_events(events).await;
+        let ask = MessageRequest::ListServices(String::new());
+        let ask = ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
+        let reflection = ServerReflectionClient::new(channel).server_reflection_info(iter([ask])).await;
+        let served =
+            [run.map(drop), events.map(drop), reflection.map(drop)].map(|answer| answer.err().map(|e| e.code()));
+        let missing = Some(Code::Unimplemented);
+        assert_eq!(served, if is_admin { [missing, missing, None] } else { [None, None, missing] }, "{is_admin}");
+    }
+    server.stop().await;
+}
+
+/// Asks both versions of the protocol, which differ in nothing but their package.
+macro_rules! reflection {
+    ($version:ident) => {{
+        use tonic_reflection::pb::$version::ServerReflectionRequest;
+        use tonic_reflection::pb::$version::server_reflection_client::ServerReflectionClient;
+        use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;
+        use tonic_reflection::pb::$version::server_reflection_response::MessageResponse;
+
+        let server = TestServer::start().await;
+        let mut client = ServerReflectionClient::new(server.connect().await);
+        let symbol = |name: &str| MessageRequest::FileContainingSymbol(name.to_owned());
+        let questions = vec![
+            MessageRequest::ListServices(String::new()),
+            symbol("runlog.v1.EventService"),
+            symbol("runlog.v1.RunService"),
+            symbol("runlog.v1.Payload"),
+        ];
+        let asked = questions
+            .into_iter()
+            .map(|question| ServerReflectionRequest { host: String::new(), message_request: Some(question) });
+        let mut answers = client.server_reflection_info(iter(asked.collect::<Vec<_>>())).await.unwrap().into_inner();
+        let (mut services, mut files) = (BTreeSet::new(), Vec::new());
+        while let Some(answer) = in_time(answers.message()).await.unwrap() {
+            match answer.message_response.unwrap() {
+                MessageResponse::ListServicesResponse(list) => {
+                    services.extend(list.service.into_iter().map(|service| service.name));
+                }
+                MessageResponse::FileDescriptorResponse(found) => files.extend(found.file_descriptor_proto),
+                other => panic!("{other:?}"),
+            }
+        }
+        let package = concat!("grpc.reflection.", stringify!($version), ".ServerReflection");
+        for service in [SERVICES[1], SERVICES[2], "grpc.health.v1.Health", package] {
+            assert!(services.contains(service), "{service} of {services:?}");
+        }
+        assert_describes_all(&files);
+    }};
+}
+
+/// The files that answer for the two services and for `Payload` are those that the server was built from.
+fn assert_describes_all(files: &[Vec<u8>]) {
+    let files: Vec<_> = files.iter().map(|file| FileDescriptorProto::decode(&file[..]).unwrap()).collect();
+    let built_from = FileDescriptorSet::decode(runlog::pb::FILE_DESCRIPTOR_SET).unwrap();
+    for file in ["event_service", "run_service", "payload"] {
+        let name = format!("runlog/v1/{file}.proto");
+        let of_server = built_from.file.iter().find(|file| file.name() == name).unwrap();
+        let told = files.iter().find(|file| file.name() == name).unwrap_or_else(|| panic!("{name} is not told"));
+        assert_eq!(told.service, of_server.service);
+        assert_eq!(told.message_type, of_server.message_type);
+    }
+    let methods = files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
+    let methods: BTreeSet<_> = methods.map(|method| method.name().to_owned()).collect();
+    let all = ["CreateRun", "GetRun", "ListEvents", "ListRuns", "Publish", "PublishStream", "Subscribe"];
+    assert_eq!(methods, all.map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn reflection_v1_lists_and_describes_all_services() {
+    reflection!(v1);
+}
+
+#[tokio::test]
+async fn reflection_v1alpha_lists_and_describes_all_services() {
+    reflection!(v1alpha);
+}

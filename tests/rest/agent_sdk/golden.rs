@@ -1,0 +1,94 @@
+//! Conversations that are held to the byte: `tests/fixtures/golden/agent_sdk/*.http`.
+//!
+//! A file is a list of steps on a fresh server: `### title`, a request with its headers and body as it is sent, and
+//! from the line `HTTP <status>` on the answer. Only ids and times that the server made are replaced. To write the
+//! answers anew, run with `GOLDEN=write` and read the difference.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Method;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::harness::Gateway;
+
+fn conversations() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden/agent_sdk");
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn every_documented_request_is_answered_to_the_byte() {
+    for file in conversations() {
+        let expected = std::fs::read_to_string(&file).unwrap();
+        let held = hold(&expected).await;
+        if std::env::var("GOLDEN").is_ok_and(|mode| mode == "write") {
+            std::fs::write(&file, held).unwrap();
+        } else {
+            assert_eq!(held, expected, "{}", file.display());
+        }
+    }
+}
+
+/// Sends the requests of a conversation and returns it with the answers that came.
+async fn hold(conversation: &str) -> String {
+    let gateway = Gateway::start().await;
+    let (_, api) = gateway.get("/openapi.json").await;
+    let (preface, steps) = conversation.split_once("### ").unwrap();
+    let mut held = preface.to_owned();
+    for step in steps.split("\n### ") {
+        let request = step.split("\nHTTP ").next().unwrap().trim_end();
+        let (status, answer) = send(&gateway, request).await;
+        assert!(is_documented(&api, request, status), "{request}: {status}");
+        write!(held, "### {request}\n\nHTTP {status}\n{}\n\n", normalized(&answer).trim_end()).unwrap();
+    }
+    format!("{}\n", held.trim_end())
+}
+
+/// Whether the description of the route knows this status; what has no route has none.
+fn is_documented(api: &Value, request: &str, status: u16) -> bool {
+    let (method, target) = request.lines().nth(1).unwrap().split_once(' ').unwrap();
+    let path: Vec<_> = target.split('?').next().unwrap().split('/').collect();
+    let is_route = |template: &str| {
+        let template: Vec<_> = template.split('/').collect();
+        template.len() == path.len() && template.iter().zip(&path).all(|(t, p)| t == p || t.starts_with('{'))
+    };
+    let mut routes = api["paths"].as_object().unwrap().iter().filter(|(template, _)| is_route(template)).peekable();
+    let is_known =
+        |(_, route): (_, &Value)| route[method.to_lowercase()]["responses"].get(status.to_string()).is_some();
+    if routes.peek().is_none() { status == 404 } else { routes.any(is_known) }
+}
+
+async fn send(gateway: &Gateway, request: &str) -> (u16, String) {
+    let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+    let mut lines = head.lines().skip(1);
+    let (method, path) = lines.next().unwrap().split_once(' ').unwrap();
+    let mut request = gateway.client.request(method.parse::<Method>().unwrap(), gateway.url(path));
+    for header in lines {
+        let (name, value) = header.split_once(": ").unwrap();
+        request = request.header(name, value);
+    }
+    if !body.is_empty() {
+        request = request.body(body.to_owned());
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+/// Replaces what the server made: ids and the time of this test.
+fn normalized(answer: &str) -> String {
+    let is_now = |text: &str| {
+        let at = text.parse::<Timestamp>();
+        at.is_ok_and(|at| at.duration_since(Timestamp::now()).abs() < SignedDuration::from_hours(1))
+    };
+    let word = |text| match text {
+        text if Uuid::try_parse(text).is_ok() => "<id>",
+        text if is_now(text) => "<now>",
+        text => text,
+    };
+    answer.split('"').map(word).collect::<Vec<_>>().join("\"")
+}

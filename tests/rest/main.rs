@@ -1,0 +1,15 @@
+//! The JSON gateway over real HTTP: every route of every door, to the byte where it is documented.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
+
+mod agent_sdk;
+mod bodies;
+mod cross_door;
+mod event_ids;
+mod harness;
+mod public_runs;
+mod questions;
+mod run_ids;
+mod shared;
+mod structure_runs;
+mod times;
+mod views;
