@@ -1,4 +1,4 @@
-//! The house itself: layers as the design says, a README whose commands run, and nothing in the tree that should not be.
+//! The house itself: layers as the design says, documents whose commands run, and nothing in the tree that should not be.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
 #[path = "../support/cluster.rs"]

@@ -1,4 +1,5 @@
-//! The README is a promise: its shell commands run as they stand, against a server that was started as it says.
+//! The documents are a promise: their shell commands run as they stand, against a server that was started as the README
+//! says. A block that is not marked `sh` is not run.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,6 +10,9 @@ use std::process::{Child, Command, Stdio};
 const FIRST: &str = "cargo run --release -- serve --demo";
 const SECOND: &str = "bash tests/all.sh";
 
+/// The documents whose commands run, in this order: a later one reads what the earlier ones have stored.
+const DOCUMENTS: [&str; 4] = ["README.md", "deploy/README.md", "tests/README.md", "tests/bench/README.md"];
+
 /// What needs a database has a test of its own.
 pub const REPLICAS: &str = "## More than one machine\n";
 
@@ -16,19 +20,19 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The README without the section about replicas, and that section.
+/// The documents without the section about replicas, and that section.
 pub fn parts() -> (String, String) {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (before, rest) = readme.split_once(REPLICAS).unwrap();
+    let documents = DOCUMENTS.map(|path| fs::read_to_string(root().join(path)).unwrap()).join("\n");
+    let (before, rest) = documents.split_once(REPLICAS).unwrap();
     let (section, after) = rest.split_once("\n## ").unwrap();
     (format!("{before}\n## {after}"), section.to_owned())
 }
 
 /// The contents of all blocks that are marked `sh`.
-pub fn shell_blocks(readme: &str) -> Vec<String> {
+pub fn shell_blocks(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
-    for line in readme.lines() {
+    for line in text.lines() {
         match (&mut open, line) {
             (None, "```sh") => open = Some(String::new()),
             (Some(_), "```") => blocks.extend(open.take()),
@@ -39,7 +43,7 @@ pub fn shell_blocks(readme: &str) -> Vec<String> {
             _ => {}
         }
     }
-    assert!(open.is_none(), "a block of the README is not closed");
+    assert!(open.is_none(), "a block is not closed");
     blocks
 }
 
@@ -98,18 +102,18 @@ fn the_second_command_is_what_ci_runs() {
 
 #[test]
 fn every_other_command_runs_as_it_stands() {
-    let (readme, _) = parts();
+    let (documents, _) = parts();
     let directory = tempfile::tempdir().unwrap();
     let (_demo, address, _lines) = start_demo(directory.path());
     let program = PathBuf::from(env!("CARGO_BIN_EXE_runlog")).parent().unwrap().to_owned();
     let path = path_with(&[program, root().join("target/tools/node_modules/.bin")]);
-    for block in shell_blocks(&readme).into_iter().skip(2) {
+    for block in shell_blocks(&documents).into_iter().skip(2) {
         if block.contains("buf curl") && !has_buf(&path) {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "buf is missing; run tests/all.sh");
             eprintln!("SKIPPED: {block}: buf is missing; tests/all.sh installs it");
             continue;
         }
-        // The README speaks of the default address; here the port is a free one.
+        // The documents speak of the default address; here the port is a free one.
         let script = block.replace("127.0.0.1:7800", &address).replace("target/release/runlog", "runlog");
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &script])

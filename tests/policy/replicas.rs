@@ -1,4 +1,4 @@
-//! The README's section about more than one machine: its commands as they stand, with a database and a balancer.
+//! "More than one machine" of deploy/README.md: its commands as they stand, with a database and a balancer.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use crate::readme::{parts, path_with, root, shell_blocks};
 /// Ends what the commands leave running, however they end.
 const CLEAN_UP: &str = "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n";
 
-/// The ports that the README speaks of: the balancer's and those of three replicas.
+/// The ports that the section speaks of: the balancer's and those of three replicas.
 const PORTS: [&str; 4] = ["7800", "7801", "7802", "7803"];
 
 /// A free port whose number is no part of this text, in which it is going to be replaced.
@@ -28,7 +28,7 @@ fn free_port(text: &str) -> String {
 fn three_replicas_behind_the_balancer_do_what_the_readme_says() {
     let Some(envoy) = std::env::var_os("RUNLOG_TEST_ENVOY").map(PathBuf::from) else {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "RUNLOG_TEST_ENVOY is not set; run tests/all.sh");
-        eprintln!("SKIPPED: README, more than one machine: RUNLOG_TEST_ENVOY is not set; tests/all.sh sets it");
+        eprintln!("SKIPPED: more than one machine: RUNLOG_TEST_ENVOY is not set; tests/all.sh sets it");
         return;
     };
     let Some(cluster) = Cluster::start() else { return };
