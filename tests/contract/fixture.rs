@@ -80,9 +80,9 @@ pub trait Fixture: Send + Sync + Sized + 'static {
 }
 
 /// A SQLite file in a directory of its own.
-pub struct SqliteBed(pub tempfile::TempDir);
+pub struct SqliteFixture(pub tempfile::TempDir);
 
-impl SqliteBed {
+impl SqliteFixture {
     pub fn options(&self, tuning: Tuning) -> SqliteOptions {
         SqliteOptions {
             lifecycle: tuning.lifecycle,
@@ -93,13 +93,13 @@ impl SqliteBed {
     }
 }
 
-impl SqliteBed {
+impl SqliteFixture {
     pub fn here() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 }
 
-impl Fixture for SqliteBed {
+impl Fixture for SqliteFixture {
     async fn new() -> Option<Self> {
         Some(Self::here())
     }
@@ -110,9 +110,9 @@ impl Fixture for SqliteBed {
 }
 
 /// A database of its own in the cluster of this test program.
-pub struct PostgresBed(pub Database);
+pub struct PostgresFixture(pub Database);
 
-impl Fixture for PostgresBed {
+impl Fixture for PostgresFixture {
     async fn new() -> Option<Self> {
         Some(Self(Database::create().await?))
     }
@@ -126,12 +126,12 @@ impl Fixture for PostgresBed {
 }
 
 /// The same, behind a pooler.
-pub struct PoolerBed {
+pub struct PoolerFixture {
     pub database: Database,
     pooler: &'static Pooler,
 }
 
-impl PoolerBed {
+impl PoolerFixture {
     pub fn options(&self, tuning: Tuning) -> PostgresOptions {
         let (lifecycle, queue, poll) = (tuning.lifecycle, tuning.queue(), Duration::from_millis(20));
         let url = self.pooler.url(&self.database.name);
@@ -139,7 +139,7 @@ impl PoolerBed {
     }
 }
 
-impl Fixture for PoolerBed {
+impl Fixture for PoolerFixture {
     async fn new() -> Option<Self> {
         let pooler = pooler::shared()?;
         Some(Self { database: Database::create().await?, pooler })

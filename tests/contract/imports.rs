@@ -85,7 +85,7 @@ async fn fill(store: &SharedStore) -> Vec<&'static str> {
 }
 
 pub async fn an_import_is_the_same_log_with_the_same_runs_in_the_same_order(bed: impl Fixture) {
-    let source = SqliteBed::here();
+    let source = SqliteFixture::here();
     let source = source.opened().await;
     let names = fill(&source).await;
     let strict = Tuning { lifecycle: Lifecycle::Strict, ..tuning(3) };
@@ -186,7 +186,7 @@ pub async fn an_import_never_takes_an_event_for_another(bed: impl Fixture) {
 }
 
 pub async fn ids_that_another_store_gave_are_found_and_known_again(bed: impl Fixture) {
-    let elsewhere = SqliteBed::here();
+    let elsewhere = SqliteFixture::here();
     let elsewhere = elsewhere.opened().await;
     // Other numbers of the runs here and there: an id tells a place that is not its own, or that of another event.
     for name in ["other", "r", "third"] {

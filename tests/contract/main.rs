@@ -90,7 +90,7 @@ macro_rules! contract {
                 large_events_are_read_one_by_one, coordinates_past_every_end_are_empty_pages,
                 readers_see_no_gap_while_the_writer_seals,
             }
-            telling {
+            commit_notifications {
                 what_the_listener_hears_is_what_is_stored, the_listener_hears_before_the_producer_and_in_order,
                 the_feed_has_every_event_once_in_commit_order, positions_go_on_after_reopen,
                 nothing_is_told_where_nothing_is_new, the_feed_id_stays,
@@ -111,13 +111,13 @@ macro_rules! contract {
 use contract;
 
 mod sqlite {
-    crate::contract!(crate::fixture::SqliteBed);
+    crate::contract!(crate::fixture::SqliteFixture);
 }
 
 mod postgres {
-    crate::contract!(crate::fixture::PostgresBed);
+    crate::contract!(crate::fixture::PostgresFixture);
 }
 
 mod postgres_behind_a_pooler {
-    crate::contract!(crate::fixture::PoolerBed);
+    crate::contract!(crate::fixture::PoolerFixture);
 }

@@ -15,14 +15,14 @@ use sqlx::{Connection, PgConnection, Row};
 use crate::fixture::*;
 use crate::pooler::SHARED_CONNECTIONS;
 
-async fn replica(bed: &PoolerBed) -> (PostgresStore, Arc<Recorder>) {
+async fn replica(bed: &PoolerFixture) -> (PostgresStore, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
     (PostgresStore::open(bed.options(Tuning::default()), recorder.clone()).await.unwrap(), recorder)
 }
 
 #[tokio::test]
 async fn an_acknowledgement_behind_a_pooler_is_durable_whatever_the_database_is_set_to() {
-    let Some(bed) = PoolerBed::new().await else { return };
+    let Some(bed) = PoolerFixture::new().await else { return };
     let (name, database) = (&bed.database.name, &bed.database);
     database.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
     database.execute(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")).await;
@@ -45,7 +45,7 @@ async fn an_acknowledgement_behind_a_pooler_is_durable_whatever_the_database_is_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_left_on_the_connections_that_a_pooler_shares() {
-    let Some(bed) = PoolerBed::new().await else { return };
+    let Some(bed) = PoolerFixture::new().await else { return };
     let options = bed.options(Tuning::default());
     inspect::migrate(&options).await.unwrap();
     assert!(inspect::schema(&options).await.unwrap().pending.is_empty());
@@ -93,7 +93,7 @@ async fn nothing_is_left_on_the_connections_that_a_pooler_shares() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn replicas_behind_a_pooler_make_one_schema_and_tell_each_others_events() {
-    let Some(bed) = PoolerBed::new().await else { return };
+    let Some(bed) = PoolerFixture::new().await else { return };
     let replicas = futures_util::future::join_all((0..4).map(|_| replica(&bed))).await;
     let writers = replicas.iter().enumerate().map(async |(writer, (store, _))| {
         for n in 0..30 {

@@ -41,7 +41,7 @@ async fn execute(path: &Path, sql: &'static str) {
 
 #[tokio::test]
 async fn a_second_owner_is_refused_until_the_first_has_gone() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let path = bed.options(Tuning::default()).path;
     let store = bed.opened().await;
     assert!(matches!(refusal(&path).await, OpenError::InUse { .. }));
@@ -52,7 +52,7 @@ async fn a_second_owner_is_refused_until_the_first_has_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_dropped_store_keeps_the_file_until_its_last_commit() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let (store, recorder) = bed.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     let accepted = store.submit(append("r", vec![event("x")])).await.unwrap();
@@ -102,7 +102,7 @@ async fn an_empty_file_becomes_a_store() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_by_name() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let path = bed.options(Tuning::default()).path;
     bed.opened().await.close().await;
     execute(
@@ -190,7 +190,7 @@ async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_planned_behind_a_commit_that_failed_is_refused_and_leaves_no_trace() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     // One append a commit, and each so large that the next one is planned beside it.
     let queue = QueueOptions { max_commit_events: 1, ..QueueOptions::default() };
     let options = SqliteOptions { queue, ..bed.options(Tuning::default()) };
@@ -253,7 +253,7 @@ async fn what_was_planned_behind_a_commit_that_failed_is_refused_and_leaves_no_t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let options = SqliteOptions { max_unsealed_entries: 7, ..bed.options(Tuning::default()) };
     let store = try_open(options.clone()).await.unwrap();
     let mut pending = Vec::new();
@@ -296,7 +296,7 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_write_ahead_log_made_longer_ahead_of_commits_keeps_all_of_them_in_a_crash() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let options = bed.options(Tuning::default());
     let wal = options.path.with_extension("db-wal");
     let store = try_open(options.clone()).await.unwrap();
@@ -326,7 +326,7 @@ async fn a_write_ahead_log_made_longer_ahead_of_commits_keeps_all_of_them_in_a_c
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_without_a_pause_do_not_let_the_write_ahead_log_grow_for_ever() {
-    let bed = SqliteBed::new().await.unwrap();
+    let bed = SqliteFixture::new().await.unwrap();
     let path = bed.options(Tuning::default()).path;
     let store = bed.open(tuning(20)).await.0;
     let mut readers = [raw(&path).await, raw(&path).await];

@@ -44,7 +44,7 @@ async fn numbers(path: &Path, sql: &'static str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ids_are_known_through_seals_and_merges_and_restarts_and_segments_stay_few() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let path = bed.options(Tuning::default()).path;
     for part in 0..4 {
         let store = bed.open(tuning(3)).await.0;
@@ -60,7 +60,7 @@ async fn ids_are_known_through_seals_and_merges_and_restarts_and_segments_stay_f
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_ids_of_the_first_schema_move_at_the_next_start() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let path = bed.options(Tuning::default()).path;
     let store = bed.open(ALWAYS_SEALED).await.0;
     publish(&store, 0..2_400).await;

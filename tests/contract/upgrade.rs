@@ -49,7 +49,7 @@ async fn questions_of_version_0_1_0_are_answered_by_any_name_and_end_with_their_
 
 #[tokio::test]
 async fn questions_of_version_0_1_0_are_answered_by_any_name_and_end_with_their_run_on_sqlite() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let store = bed.opened().await;
     store.append(asking()).await.unwrap();
     store.close().await;

@@ -20,7 +20,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> usize {
     haystack.windows(needle.len()).position(|window| window == needle).unwrap()
 }
 
-async fn filled(bed: &SqliteBed) -> PathBuf {
+async fn filled(bed: &SqliteFixture) -> PathBuf {
     let store = bed.open(ALWAYS_SEALED).await.0;
     for n in 0..40 {
         let text = format!("{}-mark-{n:02}-{}", "x".repeat(10_000), "x".repeat(10_000));
@@ -63,7 +63,7 @@ async fn survives(store: &SharedStore) -> usize {
 
 #[tokio::test]
 async fn damage_in_an_event_harms_that_event_only() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let path = filled(&bed).await;
     let mut bytes = fs::read(&path).unwrap();
     // A page in the middle of the row of r1's third event: it no longer leads to the next.
@@ -83,7 +83,7 @@ async fn damage_in_an_event_harms_that_event_only() {
 
 #[tokio::test]
 async fn damage_anywhere_is_an_error_and_no_panic() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let path = filled(&bed).await;
     let whole = fs::read(&path).unwrap();
     let (size, mut refused, mut told) = (page_bytes(&whole), 0, 0);
@@ -108,7 +108,7 @@ async fn damage_anywhere_is_an_error_and_no_panic() {
 
 #[tokio::test]
 async fn an_empty_header_is_refused_and_not_made_anew() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let path = filled(&bed).await;
     let mut bytes = fs::read(&path).unwrap();
     bytes[..100].fill(0);
@@ -120,7 +120,7 @@ async fn an_empty_header_is_refused_and_not_made_anew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_damaged_run_does_not_fail_the_group_it_is_in() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let store = bed.opened().await;
     for name in ["bad", "good"] {
         store.append(append(name, vec![event("x")])).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_damaged_run_does_not_fail_the_group_it_is_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_damaged_block_of_ids_refuses_the_ids_that_it_may_hold_and_all_else_goes_on() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let path = bed.options(Tuning::default()).path;
     let store = bed.open(ALWAYS_SEALED).await.0;
     for n in 0..3 {
@@ -169,7 +169,7 @@ async fn a_damaged_block_of_ids_refuses_the_ids_that_it_may_hold_and_all_else_go
 
 #[tokio::test]
 async fn a_damaged_row_of_a_run_refuses_that_run_only() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let path = bed.options(Tuning::default()).path;
     for change in [
         "UPDATE runs SET status = 5 WHERE run_id = 'bad'",

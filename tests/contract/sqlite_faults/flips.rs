@@ -188,7 +188,7 @@ fn copy(from: &Path, to: &Path) {
 async fn flipped_bits_and_lost_ends_of_any_file_are_served_right_or_refused_and_never_wrong() {
     let mut chance = Rng::new("flips");
     let sealing = tuning(60);
-    let (bed, killed) = (SqliteBed::here(), tempfile::tempdir().unwrap());
+    let (bed, killed) = (SqliteFixture::here(), tempfile::tempdir().unwrap());
     let store = bed.open(sealing).await.0;
     fill(&store).await;
     let truth = Truth::of(&store).await;

@@ -22,12 +22,12 @@ struct Faulty {
     store: SharedStore,
     options: SqliteOptions,
     appended: u64,
-    _bed: SqliteBed,
+    _bed: SqliteFixture,
 }
 
 impl Faulty {
     async fn open() -> Self {
-        let bed = SqliteBed::here();
+        let bed = SqliteFixture::here();
         let options =
             SqliteOptions { max_unsealed_entries: UNSEALED, slice_entries: 5, ..bed.options(Tuning::default()) };
         Self { store: try_open(options.clone()).await.unwrap(), options, appended: 0, _bed: bed }
@@ -188,7 +188,7 @@ async fn while_seals_fail_for_good_the_unsealed_end_has_a_bound_and_reading_goes
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_a_commit_that_failed_nothing_stays_in_memory() {
-    let bed = SqliteBed::here();
+    let bed = SqliteFixture::here();
     let store = bed.opened().await;
     let path = bed.options(Tuning::default()).path;
     store.append(append("r", vec![with_id("first", event("x"))])).await.unwrap();
