@@ -113,7 +113,7 @@ fn describe() {
     );
     metrics::describe_counter!(
         "runlog_sqlite_maintenance_failures_total",
-        "Steps of maintenance that failed and are tried again, by work: seal, merge (and removal), checkpoint"
+        "Steps of maintenance that failed and are tried again, by work: flush, merge (and removal), checkpoint"
     );
     metrics::describe_counter!(
         "runlog_sqlite_log_rereads_total",

@@ -137,13 +137,13 @@ pub struct ServeOptions {
     pub max_commit_bytes: usize,
     /// How much of the end of the log of a SQLite file waits to be moved into the indexes, entries of one run and one
     /// transaction (1 to 1,000,000): what a start has to read.
-    #[arg(long, env = "RUNLOG_SEAL_ENTRIES", help_heading = "Writing", default_value = "16384",
+    #[arg(long, env = "RUNLOG_FLUSH_ENTRIES", help_heading = "Writing", default_value = "16384",
           value_parser = within(1..=1_000_000))]
-    pub seal_entries: usize,
+    pub flush_entries: usize,
     /// Most of these entries that are moved between two transactions (1 to 4,000): less waits shorter, more moves faster.
-    #[arg(long, env = "RUNLOG_SEAL_SLICE_ENTRIES", help_heading = "Writing", default_value = "512",
+    #[arg(long, env = "RUNLOG_FLUSH_SLICE_ENTRIES", help_heading = "Writing", default_value = "512",
           value_parser = within(1..=4_000))]
-    pub seal_slice_entries: usize,
+    pub flush_slice_entries: usize,
 
     /// Recent events kept in memory for each run that is followed, bytes (1 KiB to 1 GiB); who lags further reads the store.
     #[arg(long, env = "RUNLOG_HUB_WINDOW_BYTES", help_heading = "Reading and following", default_value = "4194304",

@@ -41,10 +41,10 @@ use crate::transport::memory::{Memory, MemoryOptions};
 use crate::transport::rest::{self, Gateway, GatewayOptions, Offer};
 use crate::transport::status;
 
-pub use offline::{Local, check, importer, migrate, schema};
+pub use offline::{InProcessServer, check, importer, migrate, schema};
 
 pub use crate::service::import::{ImportError, Imported, Importer, Imports, Refusal};
-pub use crate::store::inspect::{Finding, Look, Schema, Verdict};
+pub use crate::store::inspect::{CheckOptions, CheckResult, Schema, Verdict};
 
 /// Record bytes after which a page ends: under the 4 MiB that gRPC clients accept by default, typed payloads included.
 const MAX_PAGE_BYTES: usize = 3 << 20;
@@ -241,7 +241,7 @@ impl Server {
         let grpc = self.grpc(health, offer).into_axum_router().reset_fallback();
         let grpc = grpc.layer(WireErrors::layer(self.options.request_timeout()));
         let gateway = Gateway::new(self.service.clone(), gateway_options(&self.options), telemetry::recorder());
-        Routes::from(grpc.merge(rest::router(gateway, offer)).fallback(nobody))
+        Routes::from(grpc.merge(rest::router(gateway, offer)).fallback(unmatched_route))
     }
 
     fn grpc(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
@@ -268,7 +268,7 @@ impl Server {
 }
 
 /// Answers what is neither a gRPC method nor a route, in the caller's own terms.
-async fn nobody(request: Request<Body>) -> Response {
+async fn unmatched_route(request: Request<Body>) -> Response {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if content_type.is_some_and(|content_type| content_type.starts_with("application/grpc")) {
         return status::from_wire(Status::unimplemented(request.uri().path())).into_http();
@@ -324,8 +324,8 @@ fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
         lifecycle: options.lifecycle(),
         queue: queue_options(options),
         read_connections: options.read_connections,
-        max_unsealed_entries: options.seal_entries,
-        slice_entries: options.seal_slice_entries,
+        max_unflushed_entries: options.flush_entries,
+        slice_entries: options.flush_slice_entries,
         ..SqliteOptions::new(&options.store.data)
     }
 }

@@ -14,17 +14,17 @@ use crate::pb::run_service_server::RunServiceServer;
 use crate::service::Service;
 use crate::service::import::Importer;
 use crate::service::live::hub::{Hub, WindowLimits};
-use crate::store::inspect::{Finding, Look, Schema};
+use crate::store::inspect::{CheckOptions, CheckResult, Schema};
 use crate::store::{Commit, CommitListener, SharedStore, postgres, sqlite};
 use crate::transport::grpc::{EventHandler, RunHandler};
 
 /// A store that is opened here answers the same calls as a server, without an address that others could reach.
-pub struct Local {
+pub struct InProcessServer {
     store: SharedStore,
     routes: Routes,
 }
 
-impl Local {
+impl InProcessServer {
     /// Opens the store, as a server would.
     pub async fn open(store: &StoreOptions) -> Result<Self, StartError> {
         let options = options_of(store)?;
@@ -79,7 +79,7 @@ pub async fn schema(store: &StoreOptions) -> Result<Schema, StartError> {
 }
 
 /// Looks at all that a server with these options needs. Nothing is changed.
-pub async fn check(options: &ServeOptions, look: Look) -> Vec<Finding> {
+pub async fn check(options: &ServeOptions, look: CheckOptions) -> Vec<CheckResult> {
     let mut findings = vec![configuration(options), listen(options)];
     findings.extend(memory(options));
     findings.extend(open_files(options));
@@ -96,40 +96,40 @@ fn options_of(store: &StoreOptions) -> Result<ServeOptions, StartError> {
     Ok(options)
 }
 
-fn configuration(options: &ServeOptions) -> Finding {
+fn configuration(options: &ServeOptions) -> CheckResult {
     const NAME: &str = "configuration";
     match options.validate() {
-        Err(problem) => Finding::failed(NAME, problem),
+        Err(problem) => CheckResult::failed(NAME, problem),
         Ok(()) if !options.listen.ip().to_canonical().is_loopback() => {
-            Finding::warning(NAME, "--insecure-no-auth: whoever reaches the address can read and write every run")
+            CheckResult::warning(NAME, "--insecure-no-auth: whoever reaches the address can read and write every run")
         }
-        Ok(()) => Finding::ok(NAME, "the options are valid and go together"),
+        Ok(()) => CheckResult::ok(NAME, "the options are valid and go together"),
     }
 }
 
 /// Binds the address for a moment.
-fn listen(options: &ServeOptions) -> Finding {
+fn listen(options: &ServeOptions) -> CheckResult {
     const NAME: &str = "listen";
     let address = options.listen;
     match TcpListener::bind(address) {
-        Ok(_) => Finding::ok(NAME, format!("{address} is free")),
+        Ok(_) => CheckResult::ok(NAME, format!("{address} is free")),
         Err(e) if e.kind() == ErrorKind::AddrInUse => {
-            Finding::warning(NAME, format!("{address}: a process listens there now; a second one would be refused"))
+            CheckResult::warning(NAME, format!("{address}: a process listens there now; a second one would be refused"))
         }
-        Err(e) => Finding::failed(NAME, format!("{address}: {e}")),
+        Err(e) => CheckResult::failed(NAME, format!("{address}: {e}")),
     }
 }
 
 /// How the memory is shared out; `None` where the options do not go together.
-fn memory(options: &ServeOptions) -> Option<Finding> {
+fn memory(options: &ServeOptions) -> Option<CheckResult> {
     const MIB: usize = 1 << 20;
     let shares = options.memory_shares().ok()?;
     let parts: Vec<String> = shares.named().iter().map(|(part, bytes)| format!("{part} {} MiB", bytes / MIB)).collect();
     let text = format!("{} MiB: {}", options.memory_bytes() / MIB, parts.join(", "));
     let most = options.connections_in(&shares);
     Some(match most < options.max_connections {
-        true => Finding::ok("memory", format!("{text}; at most {most} connections of --max-connections fit in")),
-        false => Finding::ok("memory", text),
+        true => CheckResult::ok("memory", format!("{text}; at most {most} connections of --max-connections fit in")),
+        false => CheckResult::ok("memory", text),
     })
 }
 
@@ -137,16 +137,16 @@ fn memory(options: &ServeOptions) -> Option<Finding> {
 const OTHER_FILES: usize = 100;
 
 /// Each connection is an open file. `None` where the system does not tell its limit.
-fn open_files(options: &ServeOptions) -> Option<Finding> {
+fn open_files(options: &ServeOptions) -> Option<CheckResult> {
     const NAME: &str = "open-files";
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
-    let Ok(limit) = limit.parse::<usize>() else { return Some(Finding::ok(NAME, "without limit")) };
+    let Ok(limit) = limit.parse::<usize>() else { return Some(CheckResult::ok(NAME, "without limit")) };
     let most = options.max_connections;
     Some(if limit < most + OTHER_FILES {
         let what_to_do = format!("raise it (ulimit -n {}) or lower --max-connections", most + OTHER_FILES);
-        Finding::warning(NAME, format!("at most {limit}, and {most} connections are allowed; {what_to_do}"))
+        CheckResult::warning(NAME, format!("at most {limit}, and {most} connections are allowed; {what_to_do}"))
     } else {
-        Finding::ok(NAME, format!("at most {limit}, enough for {most} connections"))
+        CheckResult::ok(NAME, format!("at most {limit}, enough for {most} connections"))
     })
 }

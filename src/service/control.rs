@@ -204,7 +204,7 @@ impl Service {
 
     /// Fails with `RunNotFound` where the run has no event: for a publish that asks for a run that is there.
     pub async fn require_run(&self, run_id: &RunId) -> Result<()> {
-        self.store.tip(&Scope::Run(run_id.clone())).await.map(drop)
+        self.store.scope_end(&Scope::Run(run_id.clone())).await.map(drop)
     }
 
     fn control_event(

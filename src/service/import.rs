@@ -188,8 +188,8 @@ impl Importer {
     }
 
     async fn last_seq(&self, run_id: &RunId) -> Result<u64> {
-        match self.store.tip(&Scope::Run(run_id.clone())).await {
-            Ok(tip) => Ok(tip.last),
+        match self.store.scope_end(&Scope::Run(run_id.clone())).await {
+            Ok(scope_end) => Ok(scope_end.last),
             Err(Error::RunNotFound { .. }) => Ok(0),
             Err(error) => Err(error),
         }

@@ -85,7 +85,7 @@ impl Service {
                 // What was read may be of both histories.
                 return Err(Error::StoreUnavailable);
             }
-            let end = Cursor(page.tip.last);
+            let end = Cursor(page.scope_end.last);
             if !start_of_descending && cursor > end {
                 let end = end.to_text(&request.scope, &history);
                 return Err(Error::CursorBeyondEnd { cursor: request.cursor.clone(), end });
@@ -115,14 +115,14 @@ impl Service {
                     break;
                 }
             }
-            let at_end = if request.descending { position <= 1 } else { position >= page.tip.last };
+            let at_end = if request.descending { position <= 1 } else { position >= page.scope_end.last };
             full |= records.len() >= page_size;
             let enough = scanned >= MAX_SCANNED_EVENTS || scanned_bytes >= MAX_SCANNED_BYTES;
             if full || at_end || read_nothing || enough {
                 // An empty scope read backwards has no end to stand at; its beginning is where a reader can poll from.
-                let next = if position == u64::MAX { page.tip.last } else { position };
-                // The tip was read before the events; the page may hold later ones.
-                let last_seq = if matches!(request.scope, Scope::Run(_)) { page.tip.last.max(newest) } else { 0 };
+                let next = if position == u64::MAX { page.scope_end.last } else { position };
+                // The end of the scope was read before the events; the page may hold later ones.
+                let last_seq = if matches!(request.scope, Scope::Run(_)) { page.scope_end.last.max(newest) } else { 0 };
                 let next_cursor = Cursor(next).to_text(&request.scope, &history);
                 let epoch = history.mark().to_string();
                 return Ok(EventsPage { records, next_cursor, has_more: !at_end && !read_nothing, last_seq, epoch });

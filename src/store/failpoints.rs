@@ -2,7 +2,7 @@
 //! `failpoints` only, which the tests ask for and no build of the program has.
 //!
 //! `FAILPOINTS` in the environment says what happens where, in the syntax of the crate `fail`: with
-//! `sqlite-seal-before=3*off->1*return(error)` the fourth slice of a seal fails before it begins; `return(kill)` ends the process
+//! `sqlite-flush-before=3*off->1*return(error)` the fourth slice of a flush fails before it begins; `return(kill)` ends the process
 //! there.
 
 use sqlx::SqliteConnection;
@@ -16,12 +16,12 @@ pub const POINTS: [&str; 32] = [
     // Reading the file again after a commit that failed.
     "sqlite-refresh-before",
     "sqlite-refresh-after",
-    "sqlite-seal-before",
-    "sqlite-seal-inside",
+    "sqlite-flush-before",
+    "sqlite-flush-inside",
     // In and after the last slice: all is indexed, and the file says so.
-    "sqlite-seal-end",
-    "sqlite-seal-after",
-    // A segment of ids, written by a seal, a merge or the move from the first schema: it has blocks and no filter yet.
+    "sqlite-flush-end",
+    "sqlite-flush-after",
+    // A segment of ids, written by a flush, a merge or the move from the first schema: it has blocks and no filter yet.
     "sqlite-segment-inside",
     "sqlite-merge-before",
     // In the last slice: the new segment is live, and so are those that it replaces.

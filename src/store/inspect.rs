@@ -8,7 +8,7 @@ use crate::domain::Event;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct CheckResult {
     /// What.
     pub name: &'static str,
     /// How it is.
@@ -28,7 +28,7 @@ pub enum Verdict {
     Failed,
 }
 
-impl Finding {
+impl CheckResult {
     /// As it should be.
     pub fn ok(name: &'static str, detail: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Ok, detail: detail.into() }
@@ -47,7 +47,7 @@ impl Finding {
 
 /// How to look.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct CheckOptions {
     /// Read all of it, however long that takes.
     pub deep: bool,
     /// How far a clock may be off.
@@ -78,12 +78,12 @@ impl Schema {
     }
 
     /// What `check` says of it.
-    pub(super) fn finding(&self) -> Finding {
+    pub(super) fn finding(&self) -> CheckResult {
         const NAME: &str = "schema";
         match (self.found, self.pending.len()) {
-            (0, _) => Finding::ok(NAME, "none yet; `runlog migrate` or the first server makes it"),
-            (found, 0) => Finding::ok(NAME, format!("version {found}, up to date")),
-            (found, _) => Finding::warning(
+            (0, _) => CheckResult::ok(NAME, "none yet; `runlog migrate` or the first server makes it"),
+            (found, 0) => CheckResult::ok(NAME, format!("version {found}, up to date")),
+            (found, _) => CheckResult::warning(
                 NAME,
                 format!("version {found}, this program's is {}; run `runlog migrate`, or start the server", self.known),
             ),
@@ -93,17 +93,17 @@ impl Schema {
 
 /// Compares this machine's clock with the last event. Times in the log never go back, so a clock that is behind would
 /// stamp all new events with the time of the last one.
-pub(super) fn clock(now: Timestamp, newest: Option<&Event>, max_skew: Duration) -> Finding {
+pub(super) fn clock(now: Timestamp, newest: Option<&Event>, max_skew: Duration) -> CheckResult {
     const NAME: &str = "clock";
     let Some(newest) = newest.map(|event| event.recorded_at) else {
-        return Finding::ok(NAME, format!("{now:.0}; there is no event to compare it with"));
+        return CheckResult::ok(NAME, format!("{now:.0}; there is no event to compare it with"));
     };
     let ahead = newest.duration_since(now);
     if ahead > SignedDuration::try_from(max_skew).unwrap_or(SignedDuration::MAX) {
         let problem = format!("is {} behind the newest event ({newest:.0}); set it", rounded(ahead));
-        return Finding::failed(NAME, format!("{now:.0} {problem}"));
+        return CheckResult::failed(NAME, format!("{now:.0} {problem}"));
     }
-    Finding::ok(NAME, format!("{now:.0}; the newest event is of {newest:.0}"))
+    CheckResult::ok(NAME, format!("{now:.0}; the newest event is of {newest:.0}"))
 }
 
 /// A duration without digits that nobody needs.

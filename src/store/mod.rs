@@ -103,7 +103,7 @@ pub struct Range {
 
 /// Where a scope ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tip {
+pub struct ScopeEnd {
     /// The coordinate of the last event; 0 when there is none.
     pub last: u64,
     /// The run's status; [`RunStatus::Unspecified`] for the feed.
@@ -116,7 +116,7 @@ pub struct Page {
     /// Chunks without a gap between them, ascending or descending as asked; the events inside a chunk always ascend.
     pub chunks: Vec<Chunk>,
     /// Where the scope ended when, or before, the chunks were read.
-    pub tip: Tip,
+    pub scope_end: ScopeEnd,
 }
 
 /// Which runs to list: newest first.
@@ -152,7 +152,7 @@ pub struct RunCommit {
     /// Its new events; `first` is a seq.
     pub chunks: Vec<Chunk>,
     /// The run after the commit.
-    pub tip: Tip,
+    pub scope_end: ScopeEnd,
 }
 
 /// What one commit added, told after it is durable. Commits are told in their order.
@@ -163,13 +163,13 @@ pub struct Commit {
     /// The same events in feed order; `first` is a position. Empty where only some runs are told, see [`Interest`].
     pub feed: Vec<Chunk>,
     /// The feed after the commit.
-    pub feed_tip: Tip,
+    pub feed_end: ScopeEnd,
 }
 
 impl Commit {
     /// Of what nobody follows: how far the feed goes.
     fn nothing(last: u64) -> Self {
-        Self { runs: Vec::new(), feed: Vec::new(), feed_tip: Tip { last, status: RunStatus::Unspecified } }
+        Self { runs: Vec::new(), feed: Vec::new(), feed_end: ScopeEnd { last, status: RunStatus::Unspecified } }
     }
 }
 
@@ -252,7 +252,7 @@ pub trait Store: Send + Sync + 'static {
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page>;
 
     /// Where the scope ends now. Fails with `RunNotFound`.
-    async fn tip(&self, scope: &Scope) -> Result<Tip>;
+    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd>;
 
     /// One run with its documents. Fails with `RunNotFound`.
     async fn run(&self, run_id: &RunId) -> Result<Run>;

@@ -1,6 +1,6 @@
 //! Comparing what lies in the log with its checksums, part by part: for `check --deep`, and slowly for a server that serves.
 
-use super::inspect::Finding;
+use super::inspect::CheckResult;
 
 /// Damaged rows that a finding names.
 const MAX_NAMED: usize = 100;
@@ -31,7 +31,7 @@ impl Scrubbed {
     }
 
     /// What `check` says of the whole log.
-    pub(super) fn finding(&self) -> Finding {
+    pub(super) fn finding(&self) -> CheckResult {
         const NAME: &str = "checksums";
         let rows = match self.unchecked {
             0 => format!("{} rows of the log were read, all have a checksum", self.rows),
@@ -39,13 +39,13 @@ impl Scrubbed {
         };
         let damaged = self.damaged.len();
         if damaged == 0 {
-            return Finding::ok(NAME, rows);
+            return CheckResult::ok(NAME, rows);
         }
         let mut named = self.damaged[..damaged.min(MAX_NAMED)].join("; ");
         if damaged > MAX_NAMED {
             named.push_str(&format!("; and {} more", damaged - MAX_NAMED));
         }
-        Finding::failed(NAME, format!("{damaged} damaged: {named}; {rows}; restore them from a backup"))
+        CheckResult::failed(NAME, format!("{damaged} damaged: {named}; {rows}; restore them from a backup"))
     }
 }
 

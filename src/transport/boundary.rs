@@ -23,7 +23,7 @@ use tower::{Layer, Service};
 
 use super::grpc::WholeMessages;
 use super::memory::{Account, Call, Memory};
-use super::rest::{Problem, is_packed, refuse};
+use super::rest::{HttpError, is_packed, refuse};
 use super::status::DOMAIN;
 use crate::domain::Error;
 
@@ -169,7 +169,7 @@ fn is_probe(path: &str) -> bool {
     path.starts_with("/health/") || path == "/metrics" || path == "/grpc.health.v1.Health/Check"
 }
 
-fn refused(request: &Request<Body>, is_grpc: bool, problem: &Problem) -> Response<Body> {
+fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> Response<Body> {
     metrics::counter!("runlog_refused_requests_total", "reason" => problem.reason).increment(1);
     match is_grpc && request.version() == Version::HTTP_2 {
         true => as_status(problem).into_http(),
@@ -178,17 +178,17 @@ fn refused(request: &Request<Body>, is_grpc: bool, problem: &Problem) -> Respons
 }
 
 impl BoundaryOptions {
-    fn check(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), Problem> {
+    fn check(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), HttpError> {
         let authority = authority(request)?;
         if authority.as_ref().is_some_and(|authority| !self.is_allowed_host(authority)) {
             let message = "the server is not called by this name; --allowed-hosts lists those besides loopback";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "HOST_NOT_ALLOWED", message));
+            return Err(HttpError::new(StatusCode::FORBIDDEN, "HOST_NOT_ALLOWED", message));
         }
         self.check_origin(request, authority.as_ref())?;
         self.check_protocol(request, is_grpc)?;
         match percent_decode_str(request.uri().path()).decode_utf8() {
             Ok(_) => Ok(()),
-            Err(_) => Err(Problem::malformed("the path must be UTF-8, percent-encoded")),
+            Err(_) => Err(HttpError::malformed("the path must be UTF-8, percent-encoded")),
         }
     }
 
@@ -206,11 +206,11 @@ impl BoundaryOptions {
     }
 
     /// Pages of other origins may read what CORS lets them read, and write nothing.
-    fn check_origin(&self, request: &Request<Body>, authority: Option<&Authority>) -> Result<(), Problem> {
+    fn check_origin(&self, request: &Request<Body>, authority: Option<&Authority>) -> Result<(), HttpError> {
         let mut origins = request.headers().get_all(ORIGIN).iter();
         let (Some(origin), second) = (origins.next(), origins.next()) else { return Ok(()) };
         let (Ok(origin), None) = (origin.to_str(), second) else {
-            return Err(Problem::field("Origin", "must be given once, in visible ASCII characters"));
+            return Err(HttpError::field("Origin", "must be given once, in visible ASCII characters"));
         };
         let changes_nothing = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let is_listed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(origin);
@@ -220,21 +220,21 @@ impl BoundaryOptions {
             return Ok(());
         }
         let message = "pages of this origin may not write here; --cors-origins lists those that may";
-        Err(Problem::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message))
+        Err(HttpError::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message))
     }
 
-    fn check_protocol(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), Problem> {
+    fn check_protocol(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), HttpError> {
         if !is_grpc && !self.is_grpc_path(request.uri().path()) {
             return Ok(());
         }
         if is_grpc && request.version() == Version::HTTP_2 {
             return match *request.method() {
                 Method::POST => Ok(()),
-                _ => Err(Problem::method_not_allowed(request.method())),
+                _ => Err(HttpError::method_not_allowed(request.method())),
             };
         }
         let message = "gRPC is served over HTTP/2 with the content type application/grpc; the JSON gateway takes JSON";
-        Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
+        Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
     }
 
     fn is_grpc_path(&self, path: &str) -> bool {
@@ -245,8 +245,8 @@ impl BoundaryOptions {
 
 /// By what name the server is called: HTTP/2's `:authority`, an absolute target, or the `Host` header, all the same. Only HTTP/1.0,
 /// which no browser speaks, may name none.
-fn authority(request: &Request<Body>) -> Result<Option<Authority>, Problem> {
-    let refused = |problem: &str| Problem::new(StatusCode::BAD_REQUEST, "INVALID_HOST", format!("Host: {problem}"));
+fn authority(request: &Request<Body>) -> Result<Option<Authority>, HttpError> {
+    let refused = |problem: &str| HttpError::new(StatusCode::BAD_REQUEST, "INVALID_HOST", format!("Host: {problem}"));
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
@@ -291,7 +291,7 @@ fn is_own(origin: &str, scheme: &str, authority: &Authority) -> bool {
         && port(&of) == port(authority)
 }
 
-fn as_status(problem: &Problem) -> Status {
+fn as_status(problem: &HttpError) -> Status {
     let code = match problem.status {
         StatusCode::FORBIDDEN => Code::PermissionDenied,
         StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,

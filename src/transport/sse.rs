@@ -19,7 +19,7 @@ use futures_util::stream::unfold;
 use crate::codec::record;
 use crate::domain::json::public_view::ShownPayload;
 use crate::domain::{Event, Result, View};
-use crate::service::live::recent_events::Batch;
+use crate::service::live::recent_events::EncodedEvents;
 use crate::service::subscribe::{Frame, FrameKind, Step, Subscription};
 
 use super::frames;
@@ -37,7 +37,7 @@ const RETRY: &[u8] = b"retry: 2000\n";
 /// How a door writes an event, in lists and in streams.
 #[derive(Clone, Copy)]
 pub struct EventForm {
-    /// The batch's slots for the public view and for the full one, see [`Batch::form`]. Every form has its own.
+    /// The batch's slots for the public view and for the full one, see [`EncodedEvents::form`]. Every form has its own.
     pub numbers: [usize; 2],
     /// How much of each payload.
     pub view: View,
@@ -53,7 +53,7 @@ impl EventForm {
     }
 
     /// Where there is nothing to leave out, one encoding serves both views.
-    fn number(self, batch: &Batch) -> usize {
+    fn number(self, batch: &EncodedEvents) -> usize {
         self.numbers[usize::from(self.view == View::Full && batch.sensitive)]
     }
 }
@@ -102,7 +102,7 @@ struct Stream {
     form: EventForm,
     call: Arc<Call>,
     /// Batches that were read and not sent.
-    ready: VecDeque<Arc<Batch>>,
+    ready: VecDeque<Arc<EncodedEvents>>,
     /// For these.
     room: Option<Charge>,
     /// The id that the client was told last.
@@ -174,13 +174,13 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
 }
 
 /// The frames of a batch, encoded by the first reader who asks.
-fn encoded(batch: &Batch, form: EventForm) -> Option<Bytes> {
+fn encoded(batch: &EncodedEvents, form: EventForm) -> Option<Bytes> {
     let frames = batch.form(form.number(batch), |batch| encode(batch, form).unwrap_or_default());
     // A batch is never empty, so this is an encoding that failed.
     (!frames.is_empty()).then_some(frames)
 }
 
-fn encode(batch: &Batch, form: EventForm) -> Result<Bytes> {
+fn encode(batch: &EncodedEvents, form: EventForm) -> Result<Bytes> {
     let mut frames = String::with_capacity(batch.data.len() * 2);
     let mut rest = batch.data.clone();
     while !rest.is_empty() {

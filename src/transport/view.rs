@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::domain::{Error, Result, View};
 use crate::pb;
-use crate::service::live::recent_events::Batch;
+use crate::service::live::recent_events::EncodedEvents;
 
 use super::payload;
 
@@ -20,7 +20,7 @@ pub struct Presentation {
     pub view: View,
 }
 
-/// Numbers of the encodings that a [`Batch`] keeps.
+/// Numbers of the encodings that a [`EncodedEvents`] keeps.
 const JSON_PUBLIC: usize = 0;
 const TYPED_PUBLIC: usize = 1;
 const TYPED_FULL: usize = 2;
@@ -50,7 +50,7 @@ impl Presentation {
     }
 
     /// A piece of an `EventBatch`, encoded by the first reader who asks and shared by all that ask for the same.
-    pub fn chunk(self, batch: &Batch) -> Result<Bytes> {
+    pub fn chunk(self, batch: &EncodedEvents) -> Result<Bytes> {
         // Where there is nothing to leave out, one encoding serves both views.
         let form = match (self.typed, self.view == View::Full || !batch.sensitive) {
             (false, true) => return Ok(batch.data.clone()),
@@ -63,7 +63,7 @@ impl Presentation {
         if encoded.is_empty() { Err(Error::StoreDamaged) } else { Ok(encoded) }
     }
 
-    fn encode(self, batch: &Batch) -> Result<Bytes> {
+    fn encode(self, batch: &EncodedEvents) -> Result<Bytes> {
         let mut rest = batch.data.clone();
         let mut events = Vec::new();
         while !rest.is_empty() {

@@ -31,22 +31,22 @@ fn told(chunks: &[runlog::codec::Chunk]) -> Vec<(u64, Event)> {
     records.map(|(at, bytes)| (at, record::decode(bytes).unwrap())).collect()
 }
 
-pub async fn what_the_listener_hears_is_what_is_stored(bed: impl Fixture) {
-    let (store, recorder) = bed.open(tuning(60)).await;
+pub async fn what_the_listener_hears_is_what_is_stored(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(tuning(60)).await;
     busy(&store).await;
     let stored = events(&store, &Scope::Feed).await;
     let mut heard = Vec::new();
     let mut of_runs: Vec<Event> = Vec::new();
     for commit in recorder.commits() {
         let feed = told(&commit.feed);
-        assert_eq!(feed.last().unwrap().0, commit.feed_tip.last);
+        assert_eq!(feed.last().unwrap().0, commit.feed_end.last);
         let mut in_commit = HashSet::new();
         let mut count = 0;
         for run in &commit.runs {
             assert!(in_commit.insert(run.run_id.clone()), "each run once");
             let events = told(&run.chunks);
             assert!(events.iter().all(|(seq, event)| event.seq == *seq && event.run_id == run.run_id));
-            assert_eq!((events.last().unwrap().0, run.tip.status), (run.tip.last, RunStatus::Running));
+            assert_eq!((events.last().unwrap().0, run.scope_end.status), (run.scope_end.last, RunStatus::Running));
             count += events.len();
             of_runs.extend(events.into_iter().map(|(_, event)| event));
         }
@@ -71,23 +71,23 @@ struct ReadsBack {
 
 impl CommitListener for ReadsBack {
     fn committed(&self, commit: Commit) {
-        self.heard.lock().unwrap().push(commit.feed_tip.last);
+        self.heard.lock().unwrap().push(commit.feed_end.last);
         let Some(store) = self.store.get().and_then(Weak::upgrade) else { return };
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 for run in commit.runs {
-                    let tip = store.tip(&Scope::Run(run.run_id)).await.unwrap();
-                    assert_eq!(tip, run.tip, "what is told is durable");
+                    let scope_end = store.scope_end(&Scope::Run(run.run_id)).await.unwrap();
+                    assert_eq!(scope_end, run.scope_end, "what is told is durable");
                 }
-                assert_eq!(store.tip(&Scope::Feed).await.unwrap(), commit.feed_tip);
+                assert_eq!(store.scope_end(&Scope::Feed).await.unwrap(), commit.feed_end);
             });
         });
     }
 }
 
-pub async fn the_listener_hears_before_the_producer_and_in_order(bed: impl Fixture) {
+pub async fn the_listener_hears_before_the_producer_and_in_order(fixture: impl Fixture) {
     let listener = Arc::new(ReadsBack::default());
-    let store = bed.store(tuning(10), listener.clone()).await;
+    let store = fixture.store(tuning(10), listener.clone()).await;
     listener.store.set(Arc::downgrade(&store)).unwrap_or_else(|_| panic!("set once"));
     for n in 1..=40 {
         store.append(append("r", vec![event("x")])).await.unwrap();
@@ -97,8 +97,8 @@ pub async fn the_listener_hears_before_the_producer_and_in_order(bed: impl Fixtu
     assert!(listener.heard.lock().unwrap().is_sorted_by(|a, b| a < b));
 }
 
-pub async fn the_feed_has_every_event_once_in_commit_order(bed: impl Fixture) {
-    let (store, recorder) = bed.open(tuning(30)).await;
+pub async fn the_feed_has_every_event_once_in_commit_order(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(tuning(30)).await;
     busy(&store).await;
     let stored = events(&store, &Scope::Feed).await;
     assert_eq!(stored.len(), 16 * 25 * 3);
@@ -108,14 +108,14 @@ pub async fn the_feed_has_every_event_once_in_commit_order(bed: impl Fixture) {
         let of_run = stored.iter().filter(|event| event.run_id == run_id(&format!("r{n}")));
         assert!(of_run.map(|event| event.seq).is_sorted_by(|a, b| a < b));
     }
-    assert!(recorder.commits().is_sorted_by_key(|commit| commit.feed_tip.last));
+    assert!(recorder.commits().is_sorted_by_key(|commit| commit.feed_end.last));
 }
 
-pub async fn positions_go_on_after_reopen(bed: impl Fixture) {
-    for (round, seal_every) in [usize::MAX, usize::MAX, 1, 1, 3].into_iter().enumerate() {
-        let (store, recorder) = bed.open(tuning(seal_every)).await;
+pub async fn positions_go_on_after_reopen(fixture: impl Fixture) {
+    for (round, flush_every) in [usize::MAX, usize::MAX, 1, 1, 3].into_iter().enumerate() {
+        let (store, recorder) = fixture.open(tuning(flush_every)).await;
         let before = 2 * round as u64;
-        assert_eq!(store.tip(&Scope::Feed).await.unwrap().last, before);
+        assert_eq!(store.scope_end(&Scope::Feed).await.unwrap().last, before);
         store.append(append("r", vec![event("x"), event("y")])).await.unwrap();
         assert_eq!(recorder.commits()[0].feed[0].first, before + 1);
         assert_eq!(all(&store, &Scope::Feed).await.len() as u64, before + 2);
@@ -123,8 +123,8 @@ pub async fn positions_go_on_after_reopen(bed: impl Fixture) {
     }
 }
 
-pub async fn nothing_is_told_where_nothing_is_new(bed: impl Fixture) {
-    let (store, recorder) = bed.open(Tuning::default()).await;
+pub async fn nothing_is_told_where_nothing_is_new(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(Tuning::default()).await;
     for _ in 0..3 {
         store.append(append("r", vec![with_id("a", event("x"))])).await.unwrap();
     }
@@ -132,11 +132,11 @@ pub async fn nothing_is_told_where_nothing_is_new(bed: impl Fixture) {
     assert_eq!(recorder.commits().len(), 1);
 }
 
-pub async fn the_feed_id_stays(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn the_feed_id_stays(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let id = store.history().feed;
     store.close().await;
-    assert_eq!(bed.opened().await.history().feed, id);
+    assert_eq!(fixture.opened().await.history().feed, id);
 }
 
 /// Ends the committer as a defect would.
@@ -148,13 +148,13 @@ impl CommitListener for Panics {
     }
 }
 
-pub async fn a_task_that_ends_by_a_defect_is_noticed_and_a_close_is_none(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn a_task_that_ends_by_a_defect_is_noticed_and_a_close_is_none(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let mut lost = Box::pin(store.lost());
     assert!(futures_util::poll!(&mut lost).is_pending());
     store.close().await;
     assert!(futures_util::poll!(&mut lost).is_pending());
-    let store = bed.store(Tuning::default(), Arc::new(Panics)).await;
+    let store = fixture.store(Tuning::default(), Arc::new(Panics)).await;
     // The event may be stored; the task that announces it is gone.
     let _ = store.append(append("r", vec![event("x")])).await;
     let lost = tokio::time::timeout(Duration::from_secs(60), store.lost()).await;

@@ -6,14 +6,14 @@ use tokio::task::JoinSet;
 
 use crate::fixture::*;
 
-pub async fn zero_expects_a_run_that_does_not_exist(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn zero_expects_a_run_that_does_not_exist(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     assert_eq!(store.append(expecting(0, append("r", vec![event("x")]))).await.unwrap().last_seq, 1);
     assert_eq!(reason(store.append(expecting(0, append("r", vec![event("y")]))).await), "SEQ_CONFLICT");
 }
 
-pub async fn a_right_expectation_appends_and_a_wrong_one_changes_nothing(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn a_right_expectation_appends_and_a_wrong_one_changes_nothing(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     store.append(append("r", vec![event("1"), event("2")])).await.unwrap();
     for wrong in [0, 1, 3, u64::MAX] {
         let error = store.append(expecting(wrong, append("r", vec![event("no")]))).await.unwrap_err();
@@ -22,11 +22,11 @@ pub async fn a_right_expectation_appends_and_a_wrong_one_changes_nothing(bed: im
     }
     assert_eq!(store.append(expecting(2, append("r", vec![event("3")]))).await.unwrap().last_seq, 3);
     assert_eq!(reason(store.append(expecting(1, append("none", vec![event("x")]))).await), "SEQ_CONFLICT");
-    assert_eq!(reason(store.tip(&run("none")).await), "RUN_NOT_FOUND");
+    assert_eq!(reason(store.scope_end(&run("none")).await), "RUN_NOT_FOUND");
 }
 
-pub async fn a_repeat_needs_no_expectation(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn a_repeat_needs_no_expectation(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let a = || with_id("a", event("a"));
     store.append(expecting(0, append("r", vec![a()]))).await.unwrap();
     store.append(append("r", vec![event("b")])).await.unwrap();
@@ -37,8 +37,8 @@ pub async fn a_repeat_needs_no_expectation(bed: impl Fixture) {
     assert_eq!(seqs(&mixed), [1, 3]);
 }
 
-pub async fn of_two_writers_exactly_one_wins_each_seq(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn of_two_writers_exactly_one_wins_each_seq(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let mut tasks = JoinSet::new();
     for writer in ["a", "b"] {
         let store = store.clone();
@@ -59,8 +59,8 @@ pub async fn of_two_writers_exactly_one_wins_each_seq(bed: impl Fixture) {
     assert_eq!(wins, (1..=100).collect::<Vec<_>>());
 }
 
-pub async fn a_condition_is_judged_by_the_run_as_it_is_then_and_not_by_its_last_seq(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn a_condition_is_judged_by_the_run_as_it_is_then_and_not_by_its_last_seq(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let given = |condition, append| Append { condition: Some(condition), ..append };
     let answer = || append("r", vec![typed("run.signal_applied", "{}")]);
     store.append(append("r", vec![typed("human_input_requested", "{}"), event("2")])).await.unwrap();
@@ -78,11 +78,11 @@ pub async fn a_condition_is_judged_by_the_run_as_it_is_then_and_not_by_its_last_
     for condition in [Condition::OnlyRepeat, Condition::NotEnded, Condition::QuestionOpen(1)] {
         assert_eq!(seqs(&store.append(given(condition, note("b"))).await.unwrap()), [5]);
     }
-    assert_eq!(store.tip(&run("r")).await.unwrap().last, 6);
+    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 6);
 }
 
-pub async fn of_many_answers_to_one_question_exactly_one_is_stored(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn of_many_answers_to_one_question_exactly_one_is_stored(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     store.append(append("r", vec![typed("human_input_requested", "{}")])).await.unwrap();
     let mut tasks = JoinSet::new();
     for n in 0..20 {
@@ -94,5 +94,5 @@ pub async fn of_many_answers_to_one_question_exactly_one_is_stored(bed: impl Fix
         });
     }
     let stored = tasks.join_all().await.into_iter().filter(|is_stored| *is_stored).count();
-    assert_eq!((stored, store.tip(&run("r")).await.unwrap().last), (1, 22));
+    assert_eq!((stored, store.scope_end(&run("r")).await.unwrap().last), (1, 22));
 }

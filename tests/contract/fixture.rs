@@ -21,7 +21,7 @@ use crate::pooler::{self, Pooler};
 pub struct Tuning {
     pub lifecycle: Lifecycle,
     /// Move the end of the log into the indexes after about this many appends.
-    pub seal_every: usize,
+    pub flush_every: usize,
     pub queue_events: usize,
     pub queue_bytes: usize,
     pub queue_wait: Duration,
@@ -29,10 +29,10 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        let (seal_every, queue_events, queue_bytes) = (16_384, 65_536, 64 << 20);
+        let (flush_every, queue_events, queue_bytes) = (16_384, 65_536, 64 << 20);
         Self {
             lifecycle: Lifecycle::Record,
-            seal_every,
+            flush_every,
             queue_events,
             queue_bytes,
             queue_wait: Duration::from_secs(60),
@@ -47,13 +47,13 @@ impl Tuning {
     }
 }
 
-pub const NEVER_SEALED: Tuning = tuning(usize::MAX);
-pub const ALWAYS_SEALED: Tuning = tuning(1);
+pub const NEVER_FLUSHED: Tuning = tuning(usize::MAX);
+pub const ALWAYS_FLUSHED: Tuning = tuning(1);
 
-pub const fn tuning(seal_every: usize) -> Tuning {
+pub const fn tuning(flush_every: usize) -> Tuning {
     Tuning {
         lifecycle: Lifecycle::Record,
-        seal_every,
+        flush_every,
         queue_events: 65_536,
         queue_bytes: 64 << 20,
         queue_wait: Duration::from_secs(60),
@@ -86,7 +86,7 @@ impl SqliteFixture {
     pub fn options(&self, tuning: Tuning) -> SqliteOptions {
         SqliteOptions {
             lifecycle: tuning.lifecycle,
-            max_unsealed_entries: tuning.seal_every,
+            max_unflushed_entries: tuning.flush_every,
             queue: tuning.queue(),
             ..SqliteOptions::new(self.0.path().join("log.db"))
         }
@@ -191,7 +191,7 @@ impl Recorder {
     /// Waits until the feed was told up to this position.
     pub async fn told_up_to(&self, position: u64) {
         let mut told = self.told.subscribe();
-        let is_there = |_: &usize| self.commits().last().is_some_and(|commit| commit.feed_tip.last >= position);
+        let is_there = |_: &usize| self.commits().last().is_some_and(|commit| commit.feed_end.last >= position);
         tokio::time::timeout(Duration::from_secs(60), told.wait_for(is_there)).await.unwrap().unwrap();
     }
 }

@@ -7,8 +7,8 @@ use runlog::store::Receipt;
 
 use crate::fixture::*;
 
-pub async fn a_bad_request_in_a_group_fails_alone(bed: impl Fixture) {
-    let (store, recorder) = bed.open(Tuning::default()).await;
+pub async fn a_bad_request_in_a_group_fails_alone(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(Tuning::default()).await;
     store.append(append("old", vec![with_id("a", event("1"))])).await.unwrap();
     let held = recorder.hold(&store).await;
     let requests = [
@@ -47,9 +47,9 @@ pub async fn a_bad_request_in_a_group_fails_alone(bed: impl Fixture) {
     assert_eq!(reason(store.run(&run_id("never")).await), "RUN_NOT_FOUND");
 }
 
-pub async fn what_a_strict_run_refuses_leaves_no_trace_in_its_group(bed: impl Fixture) {
+pub async fn what_a_strict_run_refuses_leaves_no_trace_in_its_group(fixture: impl Fixture) {
     let strict = Tuning { lifecycle: Lifecycle::Strict, ..Tuning::default() };
-    let (store, recorder) = bed.open(strict).await;
+    let (store, recorder) = fixture.open(strict).await;
     let held = recorder.hold(&store).await;
     let ends = typed("run_end", r#"{"output":"no","total_tokens":1}"#);
     let begins_again = typed("run_start", "{}");
@@ -72,8 +72,8 @@ pub async fn what_a_strict_run_refuses_leaves_no_trace_in_its_group(bed: impl Fi
     assert_eq!(run.output_json.as_deref(), Some("\"no\""));
 }
 
-pub async fn a_repeat_in_the_same_group_is_a_duplicate(bed: impl Fixture) {
-    let (store, recorder) = bed.open(Tuning::default()).await;
+pub async fn a_repeat_in_the_same_group_is_a_duplicate(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     let mut receipts = Vec::new();
     for text in ["same", "same", "other"] {
@@ -96,9 +96,9 @@ pub async fn a_repeat_in_the_same_group_is_a_duplicate(bed: impl Fixture) {
     assert_eq!(events(&store, &run("r")).await.len(), 2);
 }
 
-pub async fn a_queue_that_stays_full_answers_overloaded(bed: impl Fixture) {
+pub async fn a_queue_that_stays_full_answers_overloaded(fixture: impl Fixture) {
     let full = Tuning { queue_events: 4, queue_bytes: 1 << 20, queue_wait: Duration::ZERO, ..Tuning::default() };
-    let (store, recorder) = bed.open(full).await;
+    let (store, recorder) = fixture.open(full).await;
     let held = recorder.hold(&store).await;
     let mut receipts = Vec::new();
     let refused = loop {
@@ -117,9 +117,9 @@ pub async fn a_queue_that_stays_full_answers_overloaded(bed: impl Fixture) {
     store.append(append("r", vec![event("room again")])).await.unwrap();
 }
 
-pub async fn a_queue_counts_events_and_not_requests(bed: impl Fixture) {
+pub async fn a_queue_counts_events_and_not_requests(fixture: impl Fixture) {
     let full = Tuning { queue_events: 16, queue_bytes: 1 << 20, queue_wait: Duration::ZERO, ..Tuning::default() };
-    let (store, recorder) = bed.open(full).await;
+    let (store, recorder) = fixture.open(full).await;
     let held = recorder.hold(&store).await;
     let first = store.submit(append("r", vec![event("x"); 10])).await.unwrap();
     assert_eq!(reason(store.submit(append("r", vec![event("x"); 10])).await), "OVERLOADED");
@@ -127,9 +127,9 @@ pub async fn a_queue_counts_events_and_not_requests(bed: impl Fixture) {
     assert_eq!(first.stored().await.unwrap().last_seq, 10);
 }
 
-pub async fn a_request_larger_than_the_queue_is_stored(bed: impl Fixture) {
+pub async fn a_request_larger_than_the_queue_is_stored(fixture: impl Fixture) {
     let small = Tuning { queue_events: 4, queue_bytes: 1 << 12, ..Tuning::default() };
-    let store = bed.open(small).await.0;
+    let store = fixture.open(small).await.0;
     let large = typed("t", &format!("\"{}\"", "x".repeat(100_000)));
     for _ in 0..3 {
         let many = tokio::join!(
@@ -139,11 +139,11 @@ pub async fn a_request_larger_than_the_queue_is_stored(bed: impl Fixture) {
         );
         assert!(many.0.is_ok() && many.1.is_ok() && many.2.is_ok());
     }
-    assert_eq!(store.tip(&run("r")).await.unwrap().last, 63);
+    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 63);
 }
 
-pub async fn what_was_accepted_before_close_is_answered(bed: impl Fixture) {
-    let (store, recorder) = bed.open(Tuning::default()).await;
+pub async fn what_was_accepted_before_close_is_answered(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     let mut receipts = Vec::new();
     for _ in 0..100 {
@@ -160,11 +160,11 @@ pub async fn what_was_accepted_before_close_is_answered(bed: impl Fixture) {
     }
     assert_eq!(reason(store.append(append("r", vec![event("late")])).await), "SHUTTING_DOWN");
     drop(store);
-    assert_eq!(events(&bed.opened().await, &run("r")).await.len(), 100);
+    assert_eq!(events(&fixture.opened().await, &run("r")).await.len(), 100);
 }
 
-pub async fn close_may_be_called_twice_and_at_once(bed: impl Fixture) {
-    let (store, recorder) = bed.open(Tuning::default()).await;
+pub async fn close_may_be_called_twice_and_at_once(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     {
         // One that is given up half-way.
@@ -174,15 +174,15 @@ pub async fn close_may_be_called_twice_and_at_once(bed: impl Fixture) {
     drop(held);
     tokio::join!(store.close(), store.close());
     assert!(store.ready().await.is_err());
-    let again = bed.opened().await;
-    assert_eq!(again.tip(&run("plug")).await.unwrap().last, 1);
+    let again = fixture.opened().await;
+    assert_eq!(again.scope_end(&run("plug")).await.unwrap().last, 1);
 }
 
-pub async fn a_closed_store_opens_again_while_its_handle_lives(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn a_closed_store_opens_again_while_its_handle_lives(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     store.append(append("r", vec![event("x")])).await.unwrap();
     store.close().await;
-    let again = bed.opened().await;
+    let again = fixture.opened().await;
     assert_eq!(again.append(append("r", vec![event("y")])).await.unwrap().last_seq, 2);
     assert_eq!(reason(store.append(append("r", vec![event("late")])).await), "SHUTTING_DOWN");
 }

@@ -84,16 +84,16 @@ async fn fill(store: &SharedStore) -> Vec<&'static str> {
     vec!["created", "waits", "ends", "fails", "cancelled"]
 }
 
-pub async fn an_import_is_the_same_log_with_the_same_runs_in_the_same_order(bed: impl Fixture) {
+pub async fn an_import_is_the_same_log_with_the_same_runs_in_the_same_order(fixture: impl Fixture) {
     let source = SqliteFixture::here();
     let source = source.opened().await;
     let names = fill(&source).await;
     let strict = Tuning { lifecycle: Lifecycle::Strict, ..tuning(3) };
-    let target = bed.open(strict).await.0;
+    let target = fixture.open(strict).await.0;
     copy(&source, &target).await;
     target.close().await;
     // As it lies there, not as it is remembered.
-    let target = bed.open(strict).await.0;
+    let target = fixture.open(strict).await.0;
     assert_eq!(events(&target, &Scope::Feed).await, events(&source, &Scope::Feed).await);
     for name in names {
         assert_eq!(run_of(&target, name).await, run_of(&source, name).await);
@@ -101,8 +101,8 @@ pub async fn an_import_is_the_same_log_with_the_same_runs_in_the_same_order(bed:
     }
 }
 
-pub async fn events_of_an_import_keep_their_order_in_the_feed_within_one_commit(bed: impl Fixture) {
-    let (store, recorder) = bed.open(Tuning::default()).await;
+pub async fn events_of_an_import_keep_their_order_in_the_feed_within_one_commit(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     let import = Import::default();
     let mut receipts = Vec::new();
@@ -133,15 +133,15 @@ pub async fn events_of_an_import_keep_their_order_in_the_feed_within_one_commit(
         assert_eq!(told, events(&store, &run(name)).await);
     }
     store.close().await;
-    let store = bed.open(Tuning::default()).await.0;
+    let store = fixture.open(Tuning::default()).await.0;
     assert_eq!(events(&store, &Scope::Feed).await, told, "the end of the log is rebuilt as it was");
     for name in ["a", "b", "c"] {
         assert_eq!(events(&store, &run(name)).await.len(), 20);
     }
 }
 
-pub async fn nothing_is_stored_after_the_first_append_of_an_import_that_fails(bed: impl Fixture) {
-    let (store, recorder) = bed.open(Tuning::default()).await;
+pub async fn nothing_is_stored_after_the_first_append_of_an_import_that_fails(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     let import = Import::default();
     let mut receipts = Vec::new();
@@ -158,13 +158,13 @@ pub async fn nothing_is_stored_after_the_first_append_of_an_import_that_fails(be
     assert_eq!(import.failure().unwrap().reason(), "SEQ_CONFLICT");
     let later = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &import);
     assert_eq!(reason(store.append(later).await), "SEQ_CONFLICT", "in a later commit neither");
-    assert_eq!(store.tip(&Scope::Feed).await.unwrap().last, 2, "the plug and the first");
+    assert_eq!(store.scope_end(&Scope::Feed).await.unwrap().last, 2, "the plug and the first");
     let anew = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &Import::default());
     store.append(anew).await.unwrap();
 }
 
-pub async fn an_import_never_takes_an_event_for_another(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn an_import_never_takes_an_event_for_another(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let first = vec![with_id("1", event("x")), with_id("2", event("y"))];
     store.append(imported("r", first.clone(), vec![at(5), at(6)], 0, &Import::default())).await.unwrap();
     let refused = async |events: Vec<NewEvent>, times: Vec<Timestamp>| {
@@ -177,7 +177,7 @@ pub async fn an_import_never_takes_an_event_for_another(bed: impl Fixture) {
     assert_eq!(refused(vec![with_id("3", event("x"))], vec![at(5)]).await, "INVALID_FIELD");
     let backwards = vec![with_id("3", event("x")), with_id("4", event("x"))];
     assert_eq!(refused(backwards, vec![at(8), at(7)]).await, "INVALID_FIELD");
-    assert_eq!(store.tip(&run("r")).await.unwrap().last, 2);
+    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 2);
     // A publish goes on behind an import, with its own clock.
     store.append(append("r", vec![event("z")])).await.unwrap();
     let stored = events(&store, &run("r")).await;
@@ -185,20 +185,20 @@ pub async fn an_import_never_takes_an_event_for_another(bed: impl Fixture) {
     assert!(stored[2].recorded_at > at(6));
 }
 
-pub async fn ids_that_another_store_gave_are_found_and_known_again(bed: impl Fixture) {
+pub async fn ids_that_another_store_gave_are_found_and_known_again(fixture: impl Fixture) {
     let elsewhere = SqliteFixture::here();
     let elsewhere = elsewhere.opened().await;
     // Other numbers of the runs here and there: an id tells a place that is not its own, or that of another event.
     for name in ["other", "r", "third"] {
         elsewhere.append(append(name, (0..5).map(|n| event(&n.to_string())).collect())).await.unwrap();
     }
-    let store = bed.open(tuning(4)).await.0;
+    let store = fixture.open(tuning(4)).await.0;
     store.append(append("here", (0..9).map(|n| event(&n.to_string())).collect())).await.unwrap();
     let source = events(&elsewhere, &run("r")).await;
     let (new, times) = source.iter().map(|event| (as_new(event), event.recorded_at)).unzip();
     store.append(imported("r", new, times, 0, &Import::default())).await.unwrap();
     for round in ["live", "reopened"] {
-        let store = if round == "live" { store.clone() } else { bed.open(tuning(4)).await.0 };
+        let store = if round == "live" { store.clone() } else { fixture.open(tuning(4)).await.0 };
         for event in &source {
             assert_eq!(store.find_event(None, &event.event_id).await.unwrap(), *event, "{round}");
             assert_eq!(store.find_event(Some(&run_id("r")), &event.event_id).await.unwrap(), *event, "{round}");

@@ -36,10 +36,10 @@ mod sqlite_faults;
 mod sqlite_ids;
 mod upgrade;
 
-/// Makes a test of each case for the store of this bed.
+/// Makes a test of each case for the store of this fixture.
 macro_rules! contract {
-    ($bed:ty) => {
-        contract! { $bed:
+    ($fixture:ty) => {
+        contract! { $fixture:
             appends {
                 seqs_of_a_run_are_gapless_whoever_appends, appends_to_many_runs_at_once_are_each_gapless,
                 recorded_at_never_decreases_in_a_run, payloads_come_back_as_they_were_sent,
@@ -98,12 +98,12 @@ macro_rules! contract {
             }
         }
     };
-    ($bed:ty: $($module:ident { $($case:ident,)* })*) => {
+    ($fixture:ty: $($module:ident { $($case:ident,)* })*) => {
         $(mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $case() {
-                let Some(bed) = <$bed as crate::fixture::Fixture>::new().await else { return };
-                crate::$module::$case(bed).await;
+                let Some(fixture) = <$fixture as crate::fixture::Fixture>::new().await else { return };
+                crate::$module::$case(fixture).await;
             })*
         })*
     };

@@ -194,7 +194,7 @@ async fn every_replica_is_told_of_every_commit_in_feed_order() {
             }
         });
         futures_util::future::join_all(writers).await;
-        let last = replicas[0].0.tip(&Scope::Feed).await.unwrap().last;
+        let last = replicas[0].0.scope_end(&Scope::Feed).await.unwrap().last;
         assert_eq!(last, 360);
         for (store, recorder) in &replicas {
             recorder.told_up_to(last).await;
@@ -207,7 +207,7 @@ async fn every_replica_is_told_of_every_commit_in_feed_order() {
             assert!(told.iter().copied().eq(1..=last), "every position once and in order");
             for commit in recorder.commits() {
                 for run in commit.runs {
-                    assert_eq!(run.chunks.last().unwrap().last(), run.tip.last);
+                    assert_eq!(run.chunks.last().unwrap().last(), run.scope_end.last);
                 }
             }
             store.close().await;

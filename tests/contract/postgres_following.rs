@@ -67,7 +67,7 @@ async fn a_replica_is_told_of_what_is_followed_there_and_how_far_the_feed_goes()
     choosy.recorder.told_up_to(9).await;
     assert_eq!(choosy.told("y"), [4]);
     let last = choosy.recorder.commits().pop().unwrap();
-    assert_eq!((last.feed[0].first, last.feed_tip.last), (9, 9));
+    assert_eq!((last.feed[0].first, last.feed_end.last), (9, 9));
 }
 
 #[tokio::test(flavor = "multi_thread")]

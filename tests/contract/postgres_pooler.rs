@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runlog::domain::Scope;
-use runlog::store::inspect::{Look, Verdict};
+use runlog::store::inspect::{CheckOptions, Verdict};
 use runlog::store::postgres::{PostgresStore, inspect};
 use runlog::store::{RunQuery, Store};
 use sqlx::postgres::PgConnectOptions;
@@ -15,18 +15,18 @@ use sqlx::{Connection, PgConnection, Row};
 use crate::fixture::*;
 use crate::pooler::SHARED_CONNECTIONS;
 
-async fn replica(bed: &PoolerFixture) -> (PostgresStore, Arc<Recorder>) {
+async fn replica(fixture: &PoolerFixture) -> (PostgresStore, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
-    (PostgresStore::open(bed.options(Tuning::default()), recorder.clone()).await.unwrap(), recorder)
+    (PostgresStore::open(fixture.options(Tuning::default()), recorder.clone()).await.unwrap(), recorder)
 }
 
 #[tokio::test]
 async fn an_acknowledgement_behind_a_pooler_is_durable_whatever_the_database_is_set_to() {
-    let Some(bed) = PoolerFixture::new().await else { return };
-    let (name, database) = (&bed.database.name, &bed.database);
+    let Some(fixture) = PoolerFixture::new().await else { return };
+    let (name, database) = (&fixture.database.name, &fixture.database);
     database.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
     database.execute(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")).await;
-    let (store, _) = replica(&bed).await;
+    let (store, _) = replica(&fixture).await;
     // Tells what is in force when an event is stored.
     let spy = "CREATE TABLE spied (mode text); CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS \
         'BEGIN INSERT INTO spied SELECT string_agg(setting, '' '' ORDER BY name) FROM pg_settings WHERE name IN \
@@ -45,11 +45,11 @@ async fn an_acknowledgement_behind_a_pooler_is_durable_whatever_the_database_is_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_left_on_the_connections_that_a_pooler_shares() {
-    let Some(bed) = PoolerFixture::new().await else { return };
-    let options = bed.options(Tuning::default());
+    let Some(fixture) = PoolerFixture::new().await else { return };
+    let options = fixture.options(Tuning::default());
     inspect::migrate(&options).await.unwrap();
     assert!(inspect::schema(&options).await.unwrap().pending.is_empty());
-    let (store, _) = replica(&bed).await;
+    let (store, _) = replica(&fixture).await;
     let used = (0..20).map(async |n| {
         let run = format!("r{}", n % 3);
         store.append(append(&run, vec![with_id(&format!("e{n}"), event("x"))])).await.unwrap();
@@ -61,13 +61,13 @@ async fn nothing_is_left_on_the_connections_that_a_pooler_shares() {
         store.ready().await.unwrap();
     });
     futures_util::future::join_all(used).await;
-    let look = Look { deep: true, max_clock_skew: Duration::from_secs(60) };
+    let look = CheckOptions { deep: true, max_clock_skew: Duration::from_secs(60) };
     let findings = inspect::look(&options, look).await;
     assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok), "{findings:?}");
     store.close().await;
 
     let of_server = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    let mut direct = bed.database.connect().await;
+    let mut direct = fixture.database.connect().await;
     let shared: Vec<i32> = sqlx::query_scalar(of_server).fetch_all(&mut direct).await.unwrap();
     assert!(shared.len() > 1, "clients came together");
     // Transactions that are open at once have all of them.
@@ -93,8 +93,8 @@ async fn nothing_is_left_on_the_connections_that_a_pooler_shares() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn replicas_behind_a_pooler_make_one_schema_and_tell_each_others_events() {
-    let Some(bed) = PoolerFixture::new().await else { return };
-    let replicas = futures_util::future::join_all((0..4).map(|_| replica(&bed))).await;
+    let Some(fixture) = PoolerFixture::new().await else { return };
+    let replicas = futures_util::future::join_all((0..4).map(|_| replica(&fixture))).await;
     let writers = replicas.iter().enumerate().map(async |(writer, (store, _))| {
         for n in 0..30 {
             let batch = vec![with_id(&format!("{writer}-{n}"), event("x")), typed("run_start", "{}")];

@@ -137,10 +137,10 @@ async fn answers(receipts: Vec<Receipt>) -> Vec<Result<Appended, Error>> {
 }
 
 /// Submits them as one group.
-async fn group(bed: &Fixture, appends: Vec<Append>, harm: impl FnOnce(&Proxy)) -> Vec<Result<Appended, Error>> {
-    let held = bed.recorder.hold(&bed.store).await;
-    let receipts = submitted(&bed.store, appends).await;
-    harm(&bed.proxy);
+async fn group(fixture: &Fixture, appends: Vec<Append>, harm: impl FnOnce(&Proxy)) -> Vec<Result<Appended, Error>> {
+    let held = fixture.recorder.hold(&fixture.store).await;
+    let receipts = submitted(&fixture.store, appends).await;
+    harm(&fixture.proxy);
     drop(held);
     answers(receipts).await
 }
@@ -169,42 +169,42 @@ async fn a_lost_answer_is_told_as_unknown(way: &str, (retry, mode): (u64, Mode),
         options.retry = Duration::from_millis(retry);
         options.notify = way != "pooled";
     };
-    let Some(bed) = Fixture::new(change).await else { return };
+    let Some(fixture) = Fixture::new(change).await else { return };
     let known = u64::from(way != "new");
     if way != "new" {
         for n in 0..3 {
-            bed.store.append(append(&format!("r{n}"), vec![event("before")])).await.unwrap();
+            fixture.store.append(append(&format!("r{n}"), vec![event("before")])).await.unwrap();
         }
     }
-    let outcomes = group(&bed, of_every_kind(known), |proxy| proxy.at_commit_then(loss, mode)).await;
+    let outcomes = group(&fixture, of_every_kind(known), |proxy| proxy.at_commit_then(loss, mode)).await;
     assert_eq!(reasons(&outcomes), ["OUTCOME_UNKNOWN"; 9], "{place}");
     let is_stored = loss == AtCommit::LoseAnswer;
     if is_stored {
-        bed.until("(SELECT count(*) = 3 FROM events WHERE event_id = 'named')").await;
-        assert_eq!(bed.last_way().await, if way == "short" { "short" } else { "long" }, "{place}");
+        fixture.until("(SELECT count(*) = 3 FROM events WHERE event_id = 'named')").await;
+        assert_eq!(fixture.last_way().await, if way == "short" { "short" } else { "long" }, "{place}");
     }
-    bed.proxy.set(Mode::Pass);
+    fixture.proxy.set(Mode::Pass);
     // Who sends it again with the same ids learns what happened.
     for n in 0..3 {
         let run = format!("r{n}");
         let named = || append(&run, vec![with_id("named", event("named"))]);
-        let again = bed.append(expecting(known + 1, named())).await;
+        let again = fixture.append(expecting(known + 1, named())).await;
         if is_stored {
             let again = again.unwrap();
             assert_eq!((seqs(&again), duplicates(&again)), (vec![known + 2], vec![true]), "{place}");
             let before = ["before"].into_iter().take(usize::from(known > 0));
             let texts: Vec<_> = before.chain(["nameless", "named", "with another", "second"]).collect();
-            assert_eq!(bed.texts(&run).await, texts, "{place}");
+            assert_eq!(fixture.texts(&run).await, texts, "{place}");
         } else {
             // The one before it was not stored either.
             assert_eq!(reason(again), "SEQ_CONFLICT", "{place}");
-            let again = bed.append(expecting(known, named())).await.unwrap();
+            let again = fixture.append(expecting(known, named())).await.unwrap();
             assert_eq!((seqs(&again), duplicates(&again)), (vec![known + 1], vec![false]), "{place}");
-            assert_eq!(bed.texts(&run).await.last().unwrap(), "named", "{place}");
-            assert_eq!(bed.texts(&run).await.len() as u64, known + 1, "{place}");
+            assert_eq!(fixture.texts(&run).await.last().unwrap(), "named", "{place}");
+            assert_eq!(fixture.texts(&run).await.len() as u64, known + 1, "{place}");
         }
     }
-    bed.store.close().await;
+    fixture.store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -222,26 +222,26 @@ async fn an_answer_that_is_lost_for_longer_than_is_waited_is_unknown_and_nothing
 async fn an_outage_that_ends_in_time_is_not_noticed_whatever_became_of_the_commit() {
     for loss in [AtCommit::LoseAnswer, AtCommit::LoseCommit] {
         for is_known in [false, true] {
-            let Some(bed) = Fixture::new(|options| options.retry = GUARD).await else { return };
+            let Some(fixture) = Fixture::new(|options| options.retry = GUARD).await else { return };
             let last = u64::from(is_known);
             for n in 0..3 * last {
-                bed.store.append(append(&format!("r{n}"), vec![event("before")])).await.unwrap();
+                fixture.store.append(append(&format!("r{n}"), vec![event("before")])).await.unwrap();
             }
-            let held = bed.recorder.hold(&bed.store).await;
-            let receipts = submitted(&bed.store, of_every_kind(last)).await;
-            bed.proxy.at_commit_then(loss, Mode::Refuse);
+            let held = fixture.recorder.hold(&fixture.store).await;
+            let receipts = submitted(&fixture.store, of_every_kind(last)).await;
+            fixture.proxy.at_commit_then(loss, Mode::Refuse);
             drop(held);
-            bed.proxy.lost().await;
-            bed.proxy.set(Mode::Pass);
+            fixture.proxy.lost().await;
+            fixture.proxy.set(Mode::Pass);
             let told: Vec<_> = answers(receipts).await.into_iter().map(Result::unwrap).collect();
             let told: Vec<_> = told.iter().map(|told| (seqs(told), duplicates(told).contains(&true))).collect();
             let of_run = [vec![last + 1], vec![last + 2], vec![last + 3, last + 4]].map(|seqs| (seqs, false));
             assert_eq!(told, [of_run.clone(), of_run.clone(), of_run].concat(), "{loss:?}");
-            bed.recorder.told_up_to(bed.store.tip(&Scope::Feed).await.unwrap().last).await;
-            let commits = bed.recorder.commits();
+            fixture.recorder.told_up_to(fixture.store.scope_end(&Scope::Feed).await.unwrap().last).await;
+            let commits = fixture.recorder.commits();
             let positions = commits.iter().flat_map(|commit| &commit.feed).flat_map(|chunk| chunk.first..=chunk.last());
-            assert!(positions.eq(1..=commits.last().unwrap().feed_tip.last), "each is announced once and in order");
-            bed.store.close().await;
+            assert!(positions.eq(1..=commits.last().unwrap().feed_end.last), "each is announced once and in order");
+            fixture.store.close().await;
         }
     }
 }
@@ -252,27 +252,31 @@ async fn a_commit_that_arrives_after_it_was_told_as_unknown_is_stored_once_or_ne
         let place = format!("known: {is_known}, the late one first: {comes_first}");
         // A session that waits for its COMMIT is ended by the server after this, with its locks.
         let change = |options: &mut PostgresOptions| options.statement_timeout = Duration::from_secs(1);
-        let Some(bed) = Fixture::new(change).await else { return };
+        let Some(fixture) = Fixture::new(change).await else { return };
         if is_known {
-            bed.store.append(append("r", vec![event("before")])).await.unwrap();
-            bed.store.append(append("r", vec![event("before")])).await.unwrap();
+            fixture.store.append(append("r", vec![event("before")])).await.unwrap();
+            fixture.store.append(append("r", vec![event("before")])).await.unwrap();
         }
         let last = if is_known { 2 } else { 0 };
-        bed.proxy.at_commit(AtCommit::Delay);
+        fixture.proxy.at_commit(AtCommit::Delay);
         let late = || expecting(last, append("r", vec![with_id("a", event("a")), with_id("b", event("b"))]));
-        assert_eq!(reason(bed.store.append(late()).await), "OUTCOME_UNKNOWN", "{place}");
-        bed.mark_writer().await;
+        assert_eq!(reason(fixture.store.append(late()).await), "OUTCOME_UNKNOWN", "{place}");
+        fixture.mark_writer().await;
         if comes_first {
-            bed.proxy.deliver();
-            bed.until_writer_is_gone().await;
+            fixture.proxy.deliver();
+            fixture.until_writer_is_gone().await;
         }
         // The locks of the late one may have to go first.
-        let again = bed.append(late()).await.unwrap();
+        let again = fixture.append(late()).await.unwrap();
         assert_eq!(duplicates(&again).contains(&true), comes_first, "{place}");
-        bed.proxy.deliver();
-        bed.until_writer_is_gone().await;
-        assert_eq!(bed.texts("r").await[usize::try_from(last).unwrap()..], ["a", "b"], "{place}");
-        assert_eq!(seqs(&bed.store.append(append("r", vec![event("after")])).await.unwrap()), [last + 3], "{place}");
-        bed.store.close().await;
+        fixture.proxy.deliver();
+        fixture.until_writer_is_gone().await;
+        assert_eq!(fixture.texts("r").await[usize::try_from(last).unwrap()..], ["a", "b"], "{place}");
+        assert_eq!(
+            seqs(&fixture.store.append(append("r", vec![event("after")])).await.unwrap()),
+            [last + 3],
+            "{place}"
+        );
+        fixture.store.close().await;
     }
 }

@@ -12,31 +12,31 @@ use runlog::store::{Page, Range, SharedStore};
 
 use crate::fixture::*;
 
-pub async fn every_page_of_a_sealed_run_is_right(bed: impl Fixture) {
-    let store = bed.open(ALWAYS_SEALED).await.0;
+pub async fn every_page_of_a_sealed_run_is_right(fixture: impl Fixture) {
+    let store = fixture.open(ALWAYS_FLUSHED).await.0;
     fill(&store, 0).await;
     every_page_is_right(&store, &run("r")).await;
 }
 
-pub async fn every_page_of_an_unsealed_run_is_right(bed: impl Fixture) {
-    let store = bed.open(NEVER_SEALED).await.0;
+pub async fn every_page_of_an_unsealed_run_is_right(fixture: impl Fixture) {
+    let store = fixture.open(NEVER_FLUSHED).await.0;
     fill(&store, 0).await;
     every_page_is_right(&store, &run("r")).await;
 }
 
-pub async fn every_page_of_a_half_sealed_run_is_right(bed: impl Fixture) {
-    let store = bed.open(ALWAYS_SEALED).await.0;
+pub async fn every_page_of_a_half_sealed_run_is_right(fixture: impl Fixture) {
+    let store = fixture.open(ALWAYS_FLUSHED).await.0;
     fill(&store, 0).await;
     store.close().await;
-    let store = bed.open(NEVER_SEALED).await.0;
+    let store = fixture.open(NEVER_FLUSHED).await.0;
     fill(&store, 1).await;
     every_page_is_right(&store, &run("r")).await;
     store.close().await;
-    every_page_is_right(&bed.open(NEVER_SEALED).await.0, &run("r")).await;
+    every_page_is_right(&fixture.open(NEVER_FLUSHED).await.0, &run("r")).await;
 }
 
-pub async fn every_page_of_the_feed_is_right(bed: impl Fixture) {
-    let store = bed.open(tuning(4)).await.0;
+pub async fn every_page_of_the_feed_is_right(fixture: impl Fixture) {
+    let store = fixture.open(tuning(4)).await.0;
     fill(&store, 0).await;
     every_page_is_right(&store, &Scope::Feed).await;
 }
@@ -68,7 +68,7 @@ async fn every_page_is_right(store: &SharedStore, scope: &Scope) {
 }
 
 fn page_is_right(page: Page, range: Range, whole: &[(u64, Bytes)]) {
-    assert_eq!(page.tip.last, whole.len() as u64, "{range:?}");
+    assert_eq!(page.scope_end.last, whole.len() as u64, "{range:?}");
     let mut expected: Vec<_> = whole.to_vec();
     if range.descending {
         expected.reverse();
@@ -104,10 +104,10 @@ pub async fn random_logs_read_as_they_were_written<B: Fixture>(_bed: B) {
     let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
     let runtime = tokio::runtime::Handle::current();
     let test = move || {
-        runner.run(&cases, |(appends, seal_every, ranges, reopen)| {
+        runner.run(&cases, |(appends, flush_every, ranges, reopen)| {
             runtime.block_on(async {
-                let bed = B::new().await.unwrap();
-                let mut store = bed.open(tuning(seal_every)).await.0;
+                let fixture = B::new().await.unwrap();
+                let mut store = fixture.open(tuning(flush_every)).await.0;
                 let mut written: Vec<(u8, String)> = Vec::new();
                 for (run, events, bytes) in appends {
                     let texts: Vec<_> = (0..events).map(|n| format!("{}{}", "x".repeat(bytes), n)).collect();
@@ -117,7 +117,7 @@ pub async fn random_logs_read_as_they_were_written<B: Fixture>(_bed: B) {
                 }
                 if reopen {
                     store.close().await;
-                    store = bed.open(tuning(seal_every)).await.0;
+                    store = fixture.open(tuning(flush_every)).await.0;
                 }
                 let feed = events(&store, &Scope::Feed).await;
                 let told = feed.iter().map(|event| (event.run_id.as_str(), event.payload.as_str().to_owned()));
@@ -152,8 +152,8 @@ pub async fn random_logs_read_as_they_were_written<B: Fixture>(_bed: B) {
     tokio::task::spawn_blocking(test).await.unwrap().unwrap();
 }
 
-pub async fn a_page_reaches_the_tip_it_tells(bed: impl Fixture) {
-    let store = bed.open(tuning(40)).await.0;
+pub async fn a_page_reaches_the_tip_it_tells(fixture: impl Fixture) {
+    let store = fixture.open(tuning(40)).await.0;
     store.append(append("r", vec![event("x")])).await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
     let mut readers = tokio::task::JoinSet::new();
@@ -162,12 +162,16 @@ pub async fn a_page_reaches_the_tip_it_tells(bed: impl Fixture) {
         readers.spawn(async move {
             while !done.load(Ordering::Relaxed) {
                 for scope in [run("r"), Scope::Feed] {
-                    let tip = store.tip(&scope).await.unwrap().last;
-                    let from = if descending { u64::MAX } else { tip.saturating_sub(5) };
+                    let scope_end = store.scope_end(&scope).await.unwrap().last;
+                    let from = if descending { u64::MAX } else { scope_end.saturating_sub(5) };
                     let range = Range { from, descending, max_events: 2_000, max_bytes: 1 << 20 };
                     let page = store.read(&scope, range).await.unwrap();
                     let last = page.chunks.iter().map(|chunk| chunk.last()).max().unwrap();
-                    assert!(page.tip.last >= tip && last >= page.tip.last, "{last} < {:?}, {descending}", page.tip);
+                    assert!(
+                        page.scope_end.last >= scope_end && last >= page.scope_end.last,
+                        "{last} < {:?}, {descending}",
+                        page.scope_end
+                    );
                 }
             }
         });
@@ -179,8 +183,8 @@ pub async fn a_page_reaches_the_tip_it_tells(bed: impl Fixture) {
     readers.join_all().await;
 }
 
-pub async fn large_events_are_read_one_by_one(bed: impl Fixture) {
-    let store = bed.open(tuning(4)).await.0;
+pub async fn large_events_are_read_one_by_one(fixture: impl Fixture) {
+    let store = fixture.open(tuning(4)).await.0;
     let large = typed("t", &format!("\"{}\"", "x".repeat((1 << 20) - 2)));
     for _ in 0..6 {
         store.append(append("r", vec![large.clone()])).await.unwrap();
@@ -196,11 +200,11 @@ pub async fn large_events_are_read_one_by_one(bed: impl Fixture) {
     }
 }
 
-pub async fn coordinates_past_every_end_are_empty_pages<B: Fixture>(bed: B) {
-    for tuning in [NEVER_SEALED, ALWAYS_SEALED] {
-        let store = bed.open(tuning).await.0;
+pub async fn coordinates_past_every_end_are_empty_pages<B: Fixture>(fixture: B) {
+    for tuning in [NEVER_FLUSHED, ALWAYS_FLUSHED] {
+        let store = fixture.open(tuning).await.0;
         store.append(append("r", vec![event("x")])).await.unwrap();
-        let last = store.tip(&run("r")).await.unwrap().last;
+        let last = store.scope_end(&run("r")).await.unwrap().last;
         for scope in [run("r"), Scope::Feed] {
             for from in [last, last + 1, i64::MAX as u64, u64::MAX] {
                 assert!(store.read(&scope, ascending(from, 10)).await.unwrap().chunks.is_empty());
@@ -213,11 +217,11 @@ pub async fn coordinates_past_every_end_are_empty_pages<B: Fixture>(bed: B) {
     let empty = B::new().await.unwrap();
     let store = empty.opened().await;
     let page = store.read(&Scope::Feed, ascending(0, 10)).await.unwrap();
-    assert_eq!((page.chunks.len(), page.tip.last), (0, 0));
+    assert_eq!((page.chunks.len(), page.scope_end.last), (0, 0));
 }
 
-pub async fn readers_see_no_gap_while_the_writer_seals(bed: impl Fixture) {
-    let store = bed.open(tuning(3)).await.0;
+pub async fn readers_see_no_gap_while_the_writer_seals(fixture: impl Fixture) {
+    let store = fixture.open(tuning(3)).await.0;
     let mut followers = tokio::task::JoinSet::new();
     for follower in 0..4 {
         store.append(append("r", vec![event("x")])).await.unwrap();

@@ -9,14 +9,14 @@ use crate::fixture::*;
 const END: &str = r#"{"output":{"b":1, "a":12345678901234567890123},"prompt_tokens":18446744073709551615,
     "completion_tokens":2,"total_tokens":3,"cost_usd":0.1,"model":"m\u0000"}"#;
 
-pub async fn the_row_of_a_run_follows_its_events(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn the_row_of_a_run_follows_its_events(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let row = async |events: &[(&str, &str)]| {
         let events = events.iter().map(|(name, json)| typed(name, json)).collect();
         let appended = store.append(append("r", events)).await.unwrap();
         let row = store.run(&run_id("r")).await.unwrap();
         assert_eq!((appended.status, appended.last_seq), (row.status, row.last_seq));
-        assert_eq!(store.tip(&run("r")).await.unwrap().status, row.status);
+        assert_eq!(store.scope_end(&run("r")).await.unwrap().status, row.status);
         row
     };
     assert_eq!(row(&[("step", "{}")]).await.status, RunStatus::Unspecified);
@@ -39,8 +39,8 @@ pub async fn the_row_of_a_run_follows_its_events(bed: impl Fixture) {
     assert_eq!(store.run(&run_id("f")).await.unwrap().error_json.as_deref(), Some(r#"{"why":"\ud800"}"#));
 }
 
-pub async fn the_row_survives_reopen(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn the_row_survives_reopen(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let named = Append {
         agent_name: Some(AgentName::parse("123").unwrap()),
         structure_id: Some(StructureId::parse("true").unwrap()),
@@ -51,7 +51,7 @@ pub async fn the_row_survives_reopen(bed: impl Fixture) {
     let before = (store.run(&run_id("42")).await.unwrap(), store.run(&run_id("r")).await.unwrap());
     assert_eq!(before.0.agent_name.as_ref().map(AgentName::as_str), Some("123"));
     store.close().await;
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     assert_eq!((store.run(&run_id("42")).await.unwrap(), store.run(&run_id("r")).await.unwrap()), before);
     let other = Append { agent_name: Some(AgentName::parse("late").unwrap()), ..append("42", vec![event("x")]) };
     store.append(other).await.unwrap();
@@ -63,7 +63,7 @@ pub async fn the_row_survives_reopen(bed: impl Fixture) {
     assert_eq!((after.last_seq, after.pending_inputs[0].requested_seq), (3, 2));
 }
 
-pub async fn open_questions_are_kept_one_by_one_over_a_reopen_until_they_are_answered(bed: impl Fixture) {
+pub async fn open_questions_are_kept_one_by_one_over_a_reopen_until_they_are_answered(fixture: impl Fixture) {
     let open = async |store: &SharedStore| {
         let run = store.run(&run_id("r")).await.unwrap();
         let open: Vec<_> = run.pending_inputs.iter().map(|q| (q.requested_seq, q.question.clone())).collect();
@@ -72,39 +72,39 @@ pub async fn open_questions_are_kept_one_by_one_over_a_reopen_until_they_are_ans
     let asked = |seq: u64| (seq, format!("{seq}?"));
     let ask = |seq: u64| typed("human_input_requested", &format!(r#"{{"question":"{seq}?","question_id":"q{seq}"}}"#));
     let answer = |id: &str| typed("human_input_received", &format!(r#"{{"question_id":"{id}"}}"#));
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     store.append(append("r", vec![ask(1), ask(2)])).await.unwrap();
     store.append(append("r", vec![ask(3), ask(4), answer("q4")])).await.unwrap();
     assert_eq!(open(&store).await, (RunStatus::AwaitingInput, vec![asked(1), asked(2), asked(3)]));
     store.close().await;
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     store.append(append("r", vec![answer("q2")])).await.unwrap();
     assert_eq!(open(&store).await, (RunStatus::AwaitingInput, vec![asked(1), asked(3)]));
     store.append(append("r", vec![typed("run.signal_applied", "{}")])).await.unwrap();
     assert_eq!(open(&store).await, (RunStatus::AwaitingInput, vec![asked(3)]));
     store.close().await;
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     store.append(append("r", vec![typed("human_input_received", "{}")])).await.unwrap();
     assert_eq!(open(&store).await, (RunStatus::Running, vec![]));
     assert_eq!(store.runs(&RunQuery { limit: 10, ..RunQuery::default() }).await.unwrap().runs.len(), 1);
 }
 
-pub async fn a_final_status_stays_unless_strict(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn a_final_status_stays_unless_strict(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     store.append(append("r", vec![typed("run.cancelled", "{}")])).await.unwrap();
     let late = store.append(append("r", vec![typed("run_start", "{}"), typed("run_end", "{}")])).await.unwrap();
     assert_eq!((late.status, late.last_seq), (RunStatus::Cancelled, 3));
 }
 
-pub async fn strict_refuses_a_way_out_of_a_final_status(bed: impl Fixture) {
+pub async fn strict_refuses_a_way_out_of_a_final_status(fixture: impl Fixture) {
     let strict = Tuning { lifecycle: Lifecycle::Strict, ..Tuning::default() };
-    let store = bed.open(strict).await.0;
+    let store = fixture.open(strict).await.0;
     store.append(append("r", vec![with_id("end", typed("run_end", "{}"))])).await.unwrap();
     store.close().await;
-    let store = bed.open(strict).await.0;
+    let store = fixture.open(strict).await.0;
     let batch = vec![with_id("s", event("late")), typed("run_start", "{}")];
     assert_eq!(reason(store.append(append("r", batch)).await), "RUN_STATUS_FINAL");
-    assert_eq!(store.tip(&run("r")).await.unwrap().last, 1, "the batch left nothing");
+    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 1, "the batch left nothing");
     let late = vec![with_id("s", event("late")), with_id("end", typed("run_end", "{}")), typed("run_end", "{}")];
     assert_eq!(seqs(&store.append(append("r", late)).await.unwrap()), [2, 1, 3]);
     let both = append("new", vec![typed("run_end", "{}"), typed("error", "{}")]);
@@ -112,20 +112,20 @@ pub async fn strict_refuses_a_way_out_of_a_final_status(bed: impl Fixture) {
     assert_eq!(reason(store.run(&run_id("new")).await), "RUN_NOT_FOUND");
 }
 
-pub async fn a_cost_beyond_all_numbers_harms_nobody(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn a_cost_beyond_all_numbers_harms_nobody(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     for _ in 0..2 {
         store.append(append("r", vec![typed("run_end", r#"{"cost_usd":1.7e308}"#)])).await.unwrap();
     }
     assert!(store.run(&run_id("r")).await.unwrap().usage.unwrap().cost_usd.is_finite());
     store.close().await;
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     assert_eq!(store.append(append("r", vec![event("x")])).await.unwrap().last_seq, 3);
     assert_eq!(store.runs(&RunQuery { limit: 10, ..RunQuery::default() }).await.unwrap().runs.len(), 1);
 }
 
-pub async fn costs_read_back_exactly(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn costs_read_back_exactly(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let cost_of = async |store: &SharedStore, n: u64| {
         store.run(&run_id(&format!("r{n}"))).await.unwrap().usage.unwrap().cost_usd.to_bits()
     };
@@ -141,7 +141,7 @@ pub async fn costs_read_back_exactly(bed: impl Fixture) {
     }
     for _ in 0..2 {
         store.close().await;
-        let store = bed.opened().await;
+        let store = fixture.opened().await;
         for (n, told) in (0..).zip(&told) {
             store.append(append(&format!("r{n}"), vec![event("x")])).await.unwrap();
             assert_eq!(cost_of(&store, n).await, *told, "a cost stays as it is");
@@ -150,8 +150,8 @@ pub async fn costs_read_back_exactly(bed: impl Fixture) {
     }
 }
 
-pub async fn text_with_every_odd_character_reads_back(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn text_with_every_odd_character_reads_back(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let name = "\u{ad}\u{feff}\"\\'%_?é\u{10ffff}\u{2028}[]{}";
     let odd = Append {
         agent_name: Some(AgentName::parse(name).unwrap()),
@@ -161,15 +161,15 @@ pub async fn text_with_every_odd_character_reads_back(bed: impl Fixture) {
     let row = store.run(&odd.run_id).await.unwrap();
     assert_eq!((&row.run_id, row.agent_name.as_ref().unwrap().as_str()), (&odd.run_id, name));
     store.close().await;
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     assert!(store.append(odd.clone()).await.unwrap().events[0].duplicate);
     assert_eq!(store.append(Append { events: vec![event("x")], ..odd }).await.unwrap().last_seq, 2);
     let query = RunQuery { agent_name: Some(AgentName::parse(name).unwrap()), limit: 1, ..RunQuery::default() };
     assert_eq!(store.runs(&query).await.unwrap().runs.len(), 1);
 }
 
-pub async fn runs_are_listed_newest_first_by_page_and_filter(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn runs_are_listed_newest_first_by_page_and_filter(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     for n in 0..30 {
         let name = ["run_start", "run_end", "error"][n % 3];
         let of = Append {
@@ -202,8 +202,8 @@ pub async fn runs_are_listed_newest_first_by_page_and_filter(bed: impl Fixture) 
     }
 }
 
-pub async fn a_listing_looks_at_a_bounded_number_of_runs(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn a_listing_looks_at_a_bounded_number_of_runs(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let empty = store.runs(&RunQuery { limit: 10, ..RunQuery::default() }).await.unwrap();
     assert!(empty.runs.is_empty() && empty.next.is_none());
     store.append(append("wanted", vec![typed("run_end", "{}")])).await.unwrap();
@@ -220,8 +220,8 @@ pub async fn a_listing_looks_at_a_bounded_number_of_runs(bed: impl Fixture) {
     assert_eq!(listed(&store, &query).await, ["wanted"]);
 }
 
-pub async fn a_listing_of_large_outputs_comes_in_parts(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn a_listing_of_large_outputs_comes_in_parts(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     let output = typed("run_end", &format!("{{\"output\":\"{}\"}}", "x".repeat(1_000_000)));
     for n in 0..12 {
         store.append(append(&format!("r{n}"), vec![output.clone()])).await.unwrap();
@@ -232,12 +232,12 @@ pub async fn a_listing_of_large_outputs_comes_in_parts(bed: impl Fixture) {
     assert_eq!(listed(&store, &query).await.len(), 12);
 }
 
-pub async fn an_unknown_run_is_not_found(bed: impl Fixture) {
-    let store = bed.opened().await;
+pub async fn an_unknown_run_is_not_found(fixture: impl Fixture) {
+    let store = fixture.opened().await;
     store.append(append("r", vec![event("x")])).await.unwrap();
     for unknown in ["R", "r2", "%"] {
         assert_eq!(reason(store.run(&run_id(unknown)).await), "RUN_NOT_FOUND");
-        assert_eq!(reason(store.tip(&run(unknown)).await), "RUN_NOT_FOUND");
+        assert_eq!(reason(store.scope_end(&run(unknown)).await), "RUN_NOT_FOUND");
         assert_eq!(reason(store.read(&run(unknown), ascending(0, 1)).await), "RUN_NOT_FOUND");
     }
 }
@@ -255,13 +255,13 @@ async fn listed(store: &SharedStore, query: &RunQuery) -> Vec<String> {
     }
 }
 
-pub async fn ids_of_any_text_are_told_apart_by_their_bytes(bed: impl Fixture) {
+pub async fn ids_of_any_text_are_told_apart_by_their_bytes(fixture: impl Fixture) {
     let (long, short) = ("🦀".repeat(200), "🦀".repeat(199));
     let mut ids =
         vec!["a b", "a  b", " a b", "a b ", "A B", "é", "e\u{301}", "E\u{301}", "ﬁ", "fi", "straße", "STRASSE"];
     ids.extend(["i", "ı", "שלום", "\u{202e}a", "a", "a\u{2028}", "%", "_", "a%", "'", "\\", "\"", "\u{10ffff}"]);
     ids.extend(["\u{feff}", &long, &short]);
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     // At once in one order and in the other: neither waits for the other for ever.
     let write = async |ids: Vec<&str>| {
         let appends = ids.into_iter().map(|id| store.append(append(id, vec![event("x")])));
@@ -269,7 +269,7 @@ pub async fn ids_of_any_text_are_told_apart_by_their_bytes(bed: impl Fixture) {
     };
     tokio::join!(write(ids.clone()), write(ids.iter().rev().copied().collect()));
     store.close().await;
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     for id in &ids {
         let named = Append { structure_id: Some(StructureId::parse(id).unwrap()), ..append(id, vec![event("y")]) };
         assert_eq!(store.append(named).await.unwrap().last_seq, 3, "{id:?}");

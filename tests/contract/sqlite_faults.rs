@@ -41,23 +41,23 @@ async fn execute(path: &Path, sql: &'static str) {
 
 #[tokio::test]
 async fn a_second_owner_is_refused_until_the_first_has_gone() {
-    let bed = SqliteFixture::here();
-    let path = bed.options(Tuning::default()).path;
-    let store = bed.opened().await;
+    let fixture = SqliteFixture::here();
+    let path = fixture.options(Tuning::default()).path;
+    let store = fixture.opened().await;
     assert!(matches!(refusal(&path).await, OpenError::InUse { .. }));
     store.append(append("r", vec![event("x")])).await.unwrap();
     store.close().await;
-    bed.opened().await;
+    fixture.opened().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_dropped_store_keeps_the_file_until_its_last_commit() {
-    let bed = SqliteFixture::here();
-    let (store, recorder) = bed.open(Tuning::default()).await;
+    let fixture = SqliteFixture::here();
+    let (store, recorder) = fixture.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     let accepted = store.submit(append("r", vec![event("x")])).await.unwrap();
     drop(store);
-    assert!(matches!(refusal(bed.options(Tuning::default()).path).await, OpenError::InUse { .. }));
+    assert!(matches!(refusal(fixture.options(Tuning::default()).path).await, OpenError::InUse { .. }));
     drop(held);
     assert_eq!(accepted.stored().await.unwrap().last_seq, 1);
 }
@@ -102,9 +102,9 @@ async fn an_empty_file_becomes_a_store() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_by_name() {
-    let bed = SqliteFixture::here();
-    let path = bed.options(Tuning::default()).path;
-    bed.opened().await.close().await;
+    let fixture = SqliteFixture::here();
+    let path = fixture.options(Tuning::default()).path;
+    fixture.opened().await.close().await;
     execute(
         &path,
         "INSERT INTO _sqlx_migrations SELECT 7777, 'later', installed_on, success, checksum, 0 FROM _sqlx_migrations LIMIT 1",
@@ -151,7 +151,7 @@ async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() 
     let Some(mount) = Mount::tmpfs("size=4m") else { return };
     let ballast = mount.path().join("ballast");
     fs::write(&ballast, vec![1; 1_500_000]).unwrap();
-    let options = SqliteOptions { max_unsealed_entries: 20, ..SqliteOptions::new(mount.path().join("log.db")) };
+    let options = SqliteOptions { max_unflushed_entries: 20, ..SqliteOptions::new(mount.path().join("log.db")) };
     let store = try_open(options.clone()).await.unwrap();
     let text = "x".repeat(20_000);
     let numbered = |n: usize| vec![with_id(&n.to_string(), event(&text)), event("small"), typed("run_start", "{}")];
@@ -171,10 +171,10 @@ async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() 
             assert!(matches!(outcome, Err(Error::StoreFull)), "{outcome:?}");
         }
         assert_eq!(events(&store, &run("r")).await.len(), 3 * acked, "reads go on");
-        assert_eq!(store.tip(&run("r")).await.unwrap().last, 3 * acked as u64);
+        assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 3 * acked as u64);
         assert_eq!(events(&store, &Scope::Feed).await.len(), 3 * acked);
     }
-    assert_eq!(reason(store.tip(&run("other")).await), "RUN_NOT_FOUND");
+    assert_eq!(reason(store.scope_end(&run("other")).await), "RUN_NOT_FOUND");
     fs::remove_file(&ballast).unwrap();
     let appended = store.append(append("r", numbered(acked))).await.unwrap();
     assert_eq!(appended.last_seq, 3 * (acked as u64 + 1), "gapless");
@@ -190,10 +190,10 @@ async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_planned_behind_a_commit_that_failed_is_refused_and_leaves_no_trace() {
-    let bed = SqliteFixture::here();
+    let fixture = SqliteFixture::here();
     // One append a commit, and each so large that the next one is planned beside it.
     let queue = QueueOptions { max_commit_events: 1, ..QueueOptions::default() };
-    let options = SqliteOptions { queue, ..bed.options(Tuning::default()) };
+    let options = SqliteOptions { queue, ..fixture.options(Tuning::default()) };
     let recorder = Arc::new(Recorder::default());
     let store: SharedStore = Arc::new(SqliteStore::open(options.clone(), recorder.clone()).await.unwrap());
     store.append(append("r", vec![event("first")])).await.unwrap();
@@ -253,8 +253,8 @@ async fn what_was_planned_behind_a_commit_that_failed_is_refused_and_leaves_no_t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
-    let bed = SqliteFixture::here();
-    let options = SqliteOptions { max_unsealed_entries: 7, ..bed.options(Tuning::default()) };
+    let fixture = SqliteFixture::here();
+    let options = SqliteOptions { max_unflushed_entries: 7, ..fixture.options(Tuning::default()) };
     let store = try_open(options.clone()).await.unwrap();
     let mut pending = Vec::new();
     for round in 0..8 {
@@ -262,7 +262,7 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
             let events = vec![with_id(&format!("{round}-{n}"), event("x")), event("y")];
             store.append(append(&format!("r{}", n % 3), events)).await.unwrap();
         }
-        let acked = store.tip(&Scope::Feed).await.unwrap().last;
+        let acked = store.scope_end(&Scope::Feed).await.unwrap().last;
         // What a power cut leaves: the database as it is and a log that may be longer than what was acknowledged.
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join("log.db");
@@ -281,13 +281,16 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
             .sum();
         assert_eq!(total, acked, "the rows of the runs agree with the log");
         for name in ["r0", "r1", "r2"] {
-            let (Ok(tip), here) = (recovered.tip(&run(name)).await, store.tip(&run(name)).await) else { continue };
-            assert_eq!(tip, here.unwrap());
+            let (Ok(scope_end), here) = (recovered.scope_end(&run(name)).await, store.scope_end(&run(name)).await)
+            else {
+                continue;
+            };
+            assert_eq!(scope_end, here.unwrap());
             assert_eq!(events(&recovered, &run(name)).await, events(&store, &run(name)).await);
         }
         let again = recovered.append(append("r0", vec![with_id("0-0", event("x")), event("new")])).await.unwrap();
         assert_eq!(duplicates(&again), [true, false]);
-        assert_eq!(recovered.tip(&Scope::Feed).await.unwrap().last, acked + 1);
+        assert_eq!(recovered.scope_end(&Scope::Feed).await.unwrap().last, acked + 1);
         recovered.close().await;
         pending.push(dir);
     }
@@ -296,8 +299,8 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_write_ahead_log_made_longer_ahead_of_commits_keeps_all_of_them_in_a_crash() {
-    let bed = SqliteFixture::here();
-    let options = bed.options(Tuning::default());
+    let fixture = SqliteFixture::here();
+    let options = fixture.options(Tuning::default());
     let wal = options.path.with_extension("db-wal");
     let store = try_open(options.clone()).await.unwrap();
     let large = event(&"x".repeat(100_000));
@@ -310,7 +313,7 @@ async fn a_write_ahead_log_made_longer_ahead_of_commits_keeps_all_of_them_in_a_c
         }
         let length = fs::metadata(&wal).unwrap().len();
         ahead += usize::from(length > written + written / 4);
-        let acked = store.tip(&Scope::Feed).await.unwrap().last;
+        let acked = store.scope_end(&Scope::Feed).await.unwrap().last;
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join("log.db");
         fs::copy(&options.path, &copy).unwrap();
@@ -326,9 +329,9 @@ async fn a_write_ahead_log_made_longer_ahead_of_commits_keeps_all_of_them_in_a_c
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_without_a_pause_do_not_let_the_write_ahead_log_grow_for_ever() {
-    let bed = SqliteFixture::new().await.unwrap();
-    let path = bed.options(Tuning::default()).path;
-    let store = bed.open(tuning(20)).await.0;
+    let fixture = SqliteFixture::new().await.unwrap();
+    let path = fixture.options(Tuning::default()).path;
+    let store = fixture.open(tuning(20)).await.0;
     let mut readers = [raw(&path).await, raw(&path).await];
     let overlapping = tokio::spawn(async move {
         // One read transaction begins before the other ends, always, and each lasts for a look at as much as a page may hold.

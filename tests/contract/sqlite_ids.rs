@@ -44,10 +44,10 @@ async fn numbers(path: &Path, sql: &'static str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ids_are_known_through_seals_and_merges_and_restarts_and_segments_stay_few() {
-    let bed = SqliteFixture::here();
-    let path = bed.options(Tuning::default()).path;
+    let fixture = SqliteFixture::here();
+    let path = fixture.options(Tuning::default()).path;
     for part in 0..4 {
-        let store = bed.open(tuning(3)).await.0;
+        let store = fixture.open(tuning(3)).await.0;
         are_known(&store, 0..part * 1_200).await;
         publish(&store, part * 1_200..(part + 1) * 1_200).await;
         are_known(&store, 0..(part + 1) * 1_200).await;
@@ -60,9 +60,9 @@ async fn ids_are_known_through_seals_and_merges_and_restarts_and_segments_stay_f
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_ids_of_the_first_schema_move_at_the_next_start() {
-    let bed = SqliteFixture::here();
-    let path = bed.options(Tuning::default()).path;
-    let store = bed.open(ALWAYS_SEALED).await.0;
+    let fixture = SqliteFixture::here();
+    let path = fixture.options(Tuning::default()).path;
+    let store = fixture.open(ALWAYS_FLUSHED).await.0;
     publish(&store, 0..2_400).await;
     store.close().await;
     drop(store);
@@ -82,7 +82,7 @@ async fn the_ids_of_the_first_schema_move_at_the_next_start() {
         row.bind(hash).bind(run).bind(seq).execute(&mut old).await.unwrap();
     }
     old.close().await.unwrap();
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     are_known(&store, 0..2_400).await;
     store.close().await;
     assert_eq!(numbers(&path, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'event_ids%'").await, 0);

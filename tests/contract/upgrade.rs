@@ -49,12 +49,12 @@ async fn questions_of_version_0_1_0_are_answered_by_any_name_and_end_with_their_
 
 #[tokio::test]
 async fn questions_of_version_0_1_0_are_answered_by_any_name_and_end_with_their_run_on_sqlite() {
-    let bed = SqliteFixture::here();
-    let store = bed.opened().await;
+    let fixture = SqliteFixture::here();
+    let store = fixture.opened().await;
     store.append(asking()).await.unwrap();
     store.close().await;
     let change = async |sql: &str| {
-        let path = bed.options(Tuning::default()).path;
+        let path = fixture.options(Tuning::default()).path;
         let mut connection = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
@@ -65,9 +65,9 @@ async fn questions_of_version_0_1_0_are_answered_by_any_name_and_end_with_their_
            DELETE FROM _sqlx_migrations WHERE version = 3"#,
     )
     .await;
-    let store = bed.opened().await;
+    let store = fixture.opened().await;
     is_answered_by_any_name(&store).await;
     store.close().await;
     change("UPDATE runs SET status = 6, checksum = NULL, end_checksum = NULL").await;
-    awaits_nothing(&bed.opened().await).await;
+    awaits_nothing(&fixture.opened().await).await;
 }

@@ -13,7 +13,7 @@ use runlog::service::publish::Publish;
 use runlog::service::subscribe::{Start, Subscribe};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
-use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, SharedStore, Store, Tip};
+use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -71,8 +71,8 @@ impl Store for Counting {
         self.store.read(scope, range).await
     }
 
-    async fn tip(&self, scope: &Scope) -> Result<Tip> {
-        self.store.tip(scope).await
+    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
+        self.store.scope_end(scope).await
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use runlog::domain::history::History;
 use runlog::domain::{Error, Event, EventId, Result, Run, RunId, Scope};
-use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, SharedStore, Store, Tip};
+use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store};
 
 /// What becomes of a publish whose outcome is told to be unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +49,8 @@ impl Unreliable {
     }
 
     async fn last(&self, run_id: &RunId) -> u64 {
-        match self.inner.tip(&Scope::Run(run_id.clone())).await {
-            Ok(tip) => tip.last,
+        match self.inner.scope_end(&Scope::Run(run_id.clone())).await {
+            Ok(scope_end) => scope_end.last,
             Err(Error::RunNotFound { .. }) => 0,
             Err(error) => panic!("{error:?}"),
         }
@@ -79,8 +79,8 @@ impl Store for Unreliable {
         self.inner.read(scope, range).await
     }
 
-    async fn tip(&self, scope: &Scope) -> Result<Tip> {
-        self.inner.tip(scope).await
+    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
+        self.inner.scope_end(scope).await
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {

@@ -79,7 +79,8 @@ fn every_part_imports_only_what_its_layer_may() {
 
 #[test]
 fn the_reader_of_imports_sees_groups_and_paths() {
-    let source = "use crate::domain::{Error, id};\nuse crate::{pb, store::{Page, Tip}};\nlet x = crate::server::y();";
+    let source =
+        "use crate::domain::{Error, id};\nuse crate::{pb, store::{Page, ScopeEnd}};\nlet x = crate::server::y();";
     let expected = ["domain", "pb", "server", "store"].map(str::to_owned);
     assert_eq!(imports(source), BTreeSet::from(expected));
 }

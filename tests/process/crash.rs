@@ -37,7 +37,7 @@ async fn what_was_acknowledged_survives_kill_9_at_any_moment_and_retries_are_no_
 /// With seals and merges of a few entries and ids each, so that nearly every kill hits one half-way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kill_9_in_the_middle_of_seals_and_merges() {
-    let half_way = survives_kills("kill -9 sealing", &["--seal-entries", "64", "--seal-slice-entries", "2"]).await;
+    let half_way = survives_kills("kill -9 sealing", &["--flush-entries", "64", "--flush-slice-entries", "2"]).await;
     assert!(half_way > 0, "a kill hit a segment that was being written or removed");
 }
 

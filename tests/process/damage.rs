@@ -138,7 +138,7 @@ async fn only_the_damage_is_refused(server: &Server) {
 #[tokio::test]
 async fn a_flipped_bit_in_a_sqlite_file_harms_its_event_only_at_every_door_and_check_finds_it() {
     let data = Data::new();
-    for options in [&["--seal-entries", "1000000"][..], &["--seal-entries", "1"]] {
+    for options in [&["--flush-entries", "1000000"][..], &["--flush-entries", "1"]] {
         let _ = fs::remove_file(data.file());
         let server = Server::with(&data.file(), options).await;
         fill(&server).await;

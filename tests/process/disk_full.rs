@@ -148,7 +148,7 @@ async fn fill_until_a_seal_fails(server: &Server, ballast: &Path) -> (usize, usi
                 break;
             }
             acked += 1;
-            if server.metric(SEAL_FAILURES).await > 0.0 {
+            if server.metric(FLUSH_FAILURES).await > 0.0 {
                 return (acked, round);
             }
         }
@@ -168,16 +168,16 @@ async fn publish_numbered(events: &mut client::Events, n: usize) -> Result<(), S
 
 /// How many lines of the log say so of seals.
 fn says_of_seal(log: &str, text: &str) -> usize {
-    log.lines().filter(|line| line.contains(text) && line.contains("\"seal\"")).count()
+    log.lines().filter(|line| line.contains(text) && line.contains("\"flush\"")).count()
 }
 
-const SEAL_FAILURES: &str = "runlog_sqlite_maintenance_failures_total{work=\"seal\"}";
+const FLUSH_FAILURES: &str = "runlog_sqlite_maintenance_failures_total{work=\"flush\"}";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seal_that_met_a_full_disk_goes_on_once_there_is_space_and_no_commit_reads_the_log_again() {
     let Some(disk) = SmallDisk::mount(64) else { return };
     let (file, ballast) = (disk.path().join("runlog.db"), disk.path().join("ballast"));
-    let server = Server::with(&file, &["--seal-entries", "1"]).await;
+    let server = Server::with(&file, &["--flush-entries", "1"]).await;
     let (mut acked, outages) = fill_until_a_seal_fails(&server, &ballast).await;
     std::fs::remove_file(&ballast).unwrap();
     let mut events = server.events().await;
@@ -187,13 +187,13 @@ async fn a_seal_that_met_a_full_disk_goes_on_once_there_is_space_and_no_commit_r
         is_stored && says_of_seal(&server.log(), "maintenance of the store works again") > 0
     })
     .await;
-    let failures = server.metric(SEAL_FAILURES).await;
+    let failures = server.metric(FLUSH_FAILURES).await;
     for _ in 0..100 {
         publish_numbered(&mut events, acked).await.unwrap();
         acked += 1;
         assert!(server.metric("runlog_sqlite_unindexed_entries").await <= 2.0, "the unsealed end stays short");
     }
-    assert_eq!(server.metric(SEAL_FAILURES).await.to_bits(), failures.to_bits(), "no further seal fails");
+    assert_eq!(server.metric(FLUSH_FAILURES).await.to_bits(), failures.to_bits(), "no further seal fails");
     assert_eq!(server.metric("runlog_sqlite_log_rereads_total").await.to_bits(), 0f64.to_bits());
     let log = server.log();
     assert!(says_of_seal(&log, "maintenance of the store failed") <= outages, "once for each outage: {log}");

@@ -65,11 +65,11 @@ const SQLITE_REFRESH: &[Point] = &[
     ),
 ];
 
-const SQLITE_SEAL: &[Point] = &[
-    Point::maintenance("sqlite-seal-before"),
-    Point::maintenance("sqlite-seal-inside"),
-    Point::maintenance("sqlite-seal-end"),
-    Point::maintenance("sqlite-seal-after"),
+const SQLITE_FLUSH: &[Point] = &[
+    Point::maintenance("sqlite-flush-before"),
+    Point::maintenance("sqlite-flush-inside"),
+    Point::maintenance("sqlite-flush-end"),
+    Point::maintenance("sqlite-flush-after"),
     Point::maintenance("sqlite-segment-inside"),
 ];
 
@@ -112,7 +112,7 @@ const POSTGRES_MIGRATION: &[Point] = &[
 const ALL: [&[Point]; 8] = [
     SQLITE_COMMIT,
     SQLITE_REFRESH,
-    SQLITE_SEAL,
+    SQLITE_FLUSH,
     SQLITE_MERGE,
     SQLITE_CHECKPOINT,
     SQLITE_MIGRATION,

@@ -49,7 +49,7 @@ async fn what_was_acknowledged_survives_power_losses_that_keep_any_part_of_what_
         let behaviour = Behaviour { write_back, at_sync, syncs_lie: false, seed: seed(&mut chance) };
         // Seals and merges of a few entries and ids each, so that the power is lost in the middle of many.
         let options: &[&str] =
-            if round % 4 == 2 { &[] } else { &["--seal-entries", "64", "--seal-slice-entries", "2"] };
+            if round % 4 == 2 { &[] } else { &["--flush-entries", "64", "--flush-slice-entries", "2"] };
         let server = disk.start(options, behaviour).await;
         let is_last = round == rounds;
         load.verify(&server, is_last).await;

@@ -13,7 +13,7 @@ use crate::cli::output::render::{Clock, Printer};
 use crate::cli::output::text::clean;
 use crate::config::ServeOptions;
 use crate::server;
-use crate::server::{Finding, Look, Verdict};
+use crate::server::{CheckOptions, CheckResult, Verdict};
 
 /// The options of `runlog check`.
 #[derive(Debug, Args)]
@@ -44,10 +44,10 @@ struct FindingLine<'a> {
 
 /// Prints what each check found; fails where one of them failed.
 pub async fn run(args: CheckArgs) -> Result<(), Failure> {
-    let look = Look { deep: args.deep, max_clock_skew: args.max_clock_skew };
+    let look = CheckOptions { deep: args.deep, max_clock_skew: args.max_clock_skew };
     let mut findings = server::check(&args.options, look).await;
     if let Err(problem) = serve::log_filter(&args.options) {
-        findings.insert(0, Finding::failed("log", problem.message));
+        findings.insert(0, CheckResult::failed("log", problem.message));
     }
     let mut printer = Printer::new(args.json, Clock::Day);
     for finding in &findings {
@@ -60,11 +60,11 @@ pub async fn run(args: CheckArgs) -> Result<(), Failure> {
     }
 }
 
-fn line(finding: &Finding) -> FindingLine<'_> {
+fn line(finding: &CheckResult) -> FindingLine<'_> {
     FindingLine { check: finding.name, result: word(finding.verdict), detail: &finding.detail }
 }
 
-fn told(finding: &Finding) -> String {
+fn told(finding: &CheckResult) -> String {
     let style = match finding.verdict {
         Verdict::Ok => Style::new(),
         Verdict::Warning => AnsiColor::Yellow.on_default(),

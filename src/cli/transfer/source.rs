@@ -18,7 +18,7 @@ use crate::pb;
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::list_events_request::Scope;
 use crate::pb::run_service_client::RunServiceClient;
-use crate::server::Local;
+use crate::server::InProcessServer;
 
 /// Events that are asked for at a time; less where the server's `--max-page-size` says so.
 const PAGE: u64 = 1_000;
@@ -38,7 +38,7 @@ pub struct Source {
     patience: Duration,
     /// The server takes no page of our size.
     small_pages: bool,
-    local: Option<Local>,
+    local: Option<InProcessServer>,
 }
 
 impl Source {
@@ -57,12 +57,12 @@ impl Source {
         if !schema.pending.is_empty() {
             return Err(Failure::new(Exit::Config, "the schema is older than this program").hint("`runlog migrate`"));
         }
-        let local = Local::open(store).await.map_err(cannot_open)?;
+        let local = InProcessServer::open(store).await.map_err(cannot_open)?;
         let calls = Calls::new(ServiceExt::<http::Request<Body>>::map_err(local.routes(), Error::from));
         Ok(Self::of(calls, client, Duration::ZERO, Some(local)))
     }
 
-    fn of(calls: Calls, client: ClientArgs, patience: Duration, local: Option<Local>) -> Self {
+    fn of(calls: Calls, client: ClientArgs, patience: Duration, local: Option<InProcessServer>) -> Self {
         let events = EventServiceClient::new(calls.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let runs = RunServiceClient::new(calls).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Self { events, runs, client, patience, small_pages: false, local }

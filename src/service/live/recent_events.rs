@@ -14,7 +14,7 @@ const FORMS: usize = 9;
 
 /// Neighbouring events in stored form, with the other forms that were made of them. Made once, shared by all readers.
 #[derive(Debug)]
-pub struct Batch {
+pub struct EncodedEvents {
     /// Whether the public view of any event may leave something out.
     pub sensitive: bool,
     /// The encoding of `runlog.v1.EventBatch`.
@@ -49,7 +49,7 @@ impl Drop for Counted {
 /// What a batch takes beside its bytes, about.
 const BATCH_BYTES: usize = 512;
 
-impl Batch {
+impl EncodedEvents {
     /// A batch of these records.
     #[must_use]
     pub fn new(sensitive: bool, data: Bytes) -> Self {
@@ -78,26 +78,26 @@ impl Batch {
 
 /// Chunks that follow each other without a gap.
 #[derive(Debug, Default)]
-pub struct Window {
-    chunks: VecDeque<(Chunk, Arc<Batch>)>,
+pub struct RecentEvents {
+    chunks: VecDeque<(Chunk, Arc<EncodedEvents>)>,
     events: usize,
     bytes: usize,
 }
 
-impl Window {
+impl RecentEvents {
     /// Adds what follows. Where it does not follow, what was there is forgotten.
     pub fn push(&mut self, chunk: Chunk) {
-        let batch = Batch::new(chunk.sensitive, chunk.data.clone());
+        let batch = EncodedEvents::new(chunk.sensitive, chunk.data.clone());
         self.push_batch(chunk, batch);
     }
 
     /// The same, whose bytes are counted.
     pub fn push_counted(&mut self, chunk: Chunk, all: &HeldBytes) {
-        let batch = Batch::counted(chunk.sensitive, chunk.data.clone(), all);
+        let batch = EncodedEvents::counted(chunk.sensitive, chunk.data.clone(), all);
         self.push_batch(chunk, batch);
     }
 
-    fn push_batch(&mut self, chunk: Chunk, batch: Batch) {
+    fn push_batch(&mut self, chunk: Chunk, batch: EncodedEvents) {
         if self.chunks.back().is_some_and(|(last, _)| last.last() + 1 != chunk.first) {
             *self = Self::default();
         }
@@ -140,9 +140,9 @@ impl Window {
     }
 
     /// What follows from `next` on, without a gap and within the bounds; `None` when `next` is not here.
-    pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<Taken>> {
+    pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<EventSlice>> {
         let index = self.chunks.partition_point(|(chunk, _)| chunk.last() < next);
-        let mut taken = Taken { batches: Vec::new(), last: next - 1 };
+        let mut taken = EventSlice { batches: Vec::new(), last: next - 1 };
         let (mut events, mut bytes) = (0, 0);
         for (chunk, batch) in self.chunks.iter().skip(index) {
             if chunk.first > taken.last + 1 {
@@ -158,7 +158,7 @@ impl Window {
             bytes += part.data.len();
             taken.last = part.last();
             let whole = is_whole.then(|| Arc::clone(batch));
-            taken.batches.push(whole.unwrap_or_else(|| Arc::new(Batch::new(part.sensitive, part.data))));
+            taken.batches.push(whole.unwrap_or_else(|| Arc::new(EncodedEvents::new(part.sensitive, part.data))));
             if events >= max_events {
                 break;
             }
@@ -169,9 +169,9 @@ impl Window {
 
 /// Events taken from the window.
 #[derive(Debug)]
-pub struct Taken {
+pub struct EventSlice {
     /// In order.
-    pub batches: Vec<Arc<Batch>>,
+    pub batches: Vec<Arc<EncodedEvents>>,
     /// The coordinate of the last event.
     pub last: u64,
 }

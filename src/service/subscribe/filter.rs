@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::codec::record;
 use crate::domain::{EventFilter, Result};
 
-use crate::service::live::recent_events::Batch;
+use crate::service::live::recent_events::EncodedEvents;
 
 /// Whether the filter lets a record through.
 pub(crate) fn passes(filter: &EventFilter, record: &[u8]) -> Result<bool> {
@@ -19,7 +19,11 @@ pub(crate) fn passes(filter: &EventFilter, record: &[u8]) -> Result<bool> {
 }
 
 /// The first events that the filter lets through, at most `max`, and how many events were looked at for them.
-pub(crate) fn filtered(filter: &EventFilter, batches: &[Arc<Batch>], max: usize) -> Result<(Option<Batch>, u64)> {
+pub(crate) fn filtered(
+    filter: &EventFilter,
+    batches: &[Arc<EncodedEvents>],
+    max: usize,
+) -> Result<(Option<EncodedEvents>, u64)> {
     let (mut kept, mut sensitive) = (BytesMut::new(), false);
     let (mut passed, mut looked_at) = (0, 0);
     for batch in batches {
@@ -35,5 +39,5 @@ pub(crate) fn filtered(filter: &EventFilter, batches: &[Arc<Batch>], max: usize)
             }
         }
     }
-    Ok(((passed > 0).then(|| Batch::new(sensitive, kept.freeze())), looked_at))
+    Ok(((passed > 0).then(|| EncodedEvents::new(sensitive, kept.freeze())), looked_at))
 }

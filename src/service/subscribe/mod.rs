@@ -71,14 +71,22 @@ impl Service {
         let generation = self.store.generation();
         let mark = self.store.history().mark();
         // Armed before the store is read: what is committed from here on is either read or told.
-        let membership = self.hub.join(&request.scope);
-        let tip = match self.store.tip(&request.scope).await {
+        let subscriber = self.hub.join(&request.scope);
+        let scope_end = match self.store.scope_end(&request.scope).await {
             Err(Error::RunNotFound { .. }) if request.wait_for_run => None,
-            tip => Some(tip?),
+            scope_end => Some(scope_end?),
         };
-        let replay_end = tip.map_or(0, |tip| tip.last);
+        let replay_end = scope_end.map_or(0, |scope_end| scope_end.last);
         let next = self.first_coordinate(&request, replay_end).await?;
-        Ok(Subscription::begin(self.clone(), request, heartbeat, membership, (tip, generation, mark), next, permit))
+        Ok(Subscription::begin(
+            self.clone(),
+            request,
+            heartbeat,
+            subscriber,
+            (scope_end, generation, mark),
+            next,
+            permit,
+        ))
     }
 
     fn max_batch(&self, asked: usize) -> Result<usize> {

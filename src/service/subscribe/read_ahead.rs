@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::codec::Chunk;
 use crate::domain::{Result, Scope};
-use crate::service::live::recent_events::{Taken, Window};
+use crate::service::live::recent_events::{EventSlice, RecentEvents};
 use crate::store::{Page, Range, SharedStore};
 
 /// What is read at once: so much that the store's own work outweighs the way to it.
@@ -21,16 +21,16 @@ const SHARE_BYTES: u32 = 4 << 20;
 
 /// Events read ahead by one reader.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead {
-    window: Window,
+pub(crate) struct ReadAhead {
+    window: RecentEvents,
     /// The read under way: of what follows on the window.
     reading: Option<AbortOnDropHandle<Result<Page>>>,
     share: Option<OwnedSemaphorePermit>,
 }
 
-impl Ahead {
+impl ReadAhead {
     /// The next frame, if it was read.
-    pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<Taken>> {
+    pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<EventSlice>> {
         self.window.take(next, max_events, max_bytes)
     }
 
@@ -63,7 +63,7 @@ impl Ahead {
         self.window.forget_before(next);
         if self.window.bytes() == 0 || self.share.is_none() {
             // Its buffer too: an idle reader holds nothing.
-            self.window = Window::default();
+            self.window = RecentEvents::default();
             self.share = self.share.take().filter(|_| self.reading.is_some());
         }
     }

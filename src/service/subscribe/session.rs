@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use crate::codec::{Chunk, record};
 use crate::domain::history::Mark;
 use crate::domain::{Cursor, Error, Result, RunStatus, Scope};
-use crate::store::{Range, Tip};
+use crate::store::{Range, ScopeEnd};
 
 use super::Subscribe;
 use super::filter::filtered;
-use super::read_ahead::Ahead;
+use super::read_ahead::ReadAhead;
 use crate::service::Service;
-use crate::service::live::hub::Membership;
-use crate::service::live::recent_events::Batch;
+use crate::service::live::hub::Subscriber;
+use crate::service::live::recent_events::EncodedEvents;
 
 /// Events that a filter looks at in one read, however few may go into one frame.
 const FILTERED_READ: usize = 500;
@@ -35,7 +35,7 @@ pub struct Frame {
 #[derive(Clone, Debug)]
 pub enum FrameKind {
     /// Events, in order.
-    Events(Vec<Arc<Batch>>),
+    Events(Vec<Arc<EncodedEvents>>),
     /// Once: all that was stored when the subscription began is told; what follows is live. 0 over all runs.
     CaughtUp {
         /// The run's last seq; 0 over all runs.
@@ -67,7 +67,7 @@ pub enum Step<T> {
 pub struct Subscription {
     service: Service,
     request: Subscribe,
-    membership: Membership,
+    subscriber: Subscriber,
     /// Generation and epoch of the store's history with which all that was sent was compared last.
     generation: u64,
     mark: Mark,
@@ -77,13 +77,13 @@ pub struct Subscription {
     next: u64,
     /// The last coordinate that was stored when the subscription began.
     replay_end: u64,
-    /// The latest tip that is known; all up to it is stored.
-    tip: Option<Tip>,
+    /// The latest end of the scope that is known; all up to it is stored.
+    scope_end: Option<ScopeEnd>,
     caught_up: bool,
     end_told: bool,
     heartbeat: Duration,
     silent_until: Instant,
-    ahead: Ahead,
+    ahead: ReadAhead,
     _place: Place,
 }
 
@@ -106,31 +106,31 @@ impl Drop for Place {
 }
 
 impl Subscription {
-    /// A subscription that stands before `next`; the scope ends at `tip`.
+    /// A subscription that stands before `next`; the scope ends at `scope_end`.
     pub(crate) fn begin(
         service: Service,
         request: Subscribe,
         heartbeat: Duration,
-        membership: Membership,
-        (tip, generation, mark): (Option<Tip>, u64, Mark),
+        subscriber: Subscriber,
+        (scope_end, generation, mark): (Option<ScopeEnd>, u64, Mark),
         next: u64,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
             service,
             request,
-            membership,
+            subscriber,
             generation,
             mark,
             marked: None,
             next,
-            replay_end: tip.map_or(0, |tip| tip.last),
-            tip,
+            replay_end: scope_end.map_or(0, |scope_end| scope_end.last),
+            scope_end,
             caught_up: false,
             end_told: false,
             heartbeat,
             silent_until: Instant::now() + heartbeat,
-            ahead: Ahead::default(),
+            ahead: ReadAhead::default(),
             _place: Place::take(permit),
         }
     }
@@ -165,11 +165,11 @@ impl Subscription {
                 let last_seq = if matches!(self.request.scope, Scope::Run(_)) { self.next - 1 } else { 0 };
                 return Ok(Step::Frame(self.frame(FrameKind::CaughtUp { last_seq })));
             }
-            let told = self.membership.seen();
-            if self.tip.is_some_and(|tip| tip.last < told.last) {
-                self.tip = Some(told);
+            let told = self.subscriber.seen();
+            if self.scope_end.is_some_and(|scope_end| scope_end.last < told.last) {
+                self.scope_end = Some(told);
             }
-            if self.tip.is_none_or(|tip| tip.last >= self.next) {
+            if self.scope_end.is_none_or(|scope_end| scope_end.last >= self.next) {
                 let before = self.next;
                 if let Some(batches) = self.advance().await? {
                     return Ok(Step::Frame(self.frame(FrameKind::Events(batches))));
@@ -194,17 +194,17 @@ impl Subscription {
         }
         self.service.check_history(&self.request.scope, self.next - 1, &self.mark).await?;
         self.mark = self.service.store.history().mark();
-        self.ahead = Ahead::default();
-        self.tip = match self.service.store.tip(&self.request.scope).await {
+        self.ahead = ReadAhead::default();
+        self.scope_end = match self.service.store.scope_end(&self.request.scope).await {
             Err(Error::RunNotFound { .. }) if self.request.wait_for_run => None,
-            tip => Some(tip?),
+            scope_end => Some(scope_end?),
         };
         self.generation = generation;
         Ok(())
     }
 
     /// Moves on from `next`, by the hub's window or by the store; returns what the filter lets through.
-    async fn advance(&mut self) -> Result<Option<Vec<Arc<Batch>>>> {
+    async fn advance(&mut self) -> Result<Option<Vec<Arc<EncodedEvents>>>> {
         let max_events = if self.request.filter.passes_all() {
             self.request.max_batch
         } else {
@@ -217,8 +217,8 @@ impl Subscription {
         let page = match self.ahead.arrived().await {
             Some(page) => page,
             None => {
-                if self.tip.is_some()
-                    && let Some(taken) = self.membership.take(self.next, max_events, max_bytes)?
+                if self.scope_end.is_some()
+                    && let Some(taken) = self.subscriber.take(self.next, max_events, max_bytes)?
                 {
                     return self.pass(taken.batches, taken.last);
                 }
@@ -234,16 +234,16 @@ impl Subscription {
             return Ok(None);
         }
         let last = page.chunks.last().map(Chunk::last);
-        if last.is_none() && page.tip.last >= self.next {
-            tracing::error!(scope = %self.request.scope, next = self.next, "the store lacks events before its tip");
+        if last.is_none() && page.scope_end.last >= self.next {
+            tracing::error!(scope = %self.request.scope, next = self.next, "the store lacks events before its scope_end");
             return Err(Error::StoreDamaged);
         }
-        if self.tip.is_none_or(|tip| tip.last <= page.tip.last) {
-            self.tip = Some(page.tip);
+        if self.scope_end.is_none_or(|scope_end| scope_end.last <= page.scope_end.last) {
+            self.scope_end = Some(page.scope_end);
         }
         let Some(last) = last else { return Ok(None) };
         self.ahead.fill(page.chunks, &self.service.read_ahead);
-        if page.tip.last > last && !self.membership.has(last + 1) {
+        if page.scope_end.last > last && !self.subscriber.has(last + 1) {
             self.ahead.read(&self.service.store, &self.request.scope, last);
         }
         match self.ahead.take(self.next, max_events, max_bytes)? {
@@ -254,7 +254,7 @@ impl Subscription {
 
     /// Moves `next` past these events, the latest of which is `last`, or as far as one frame holds; returns what the filter
     /// lets through.
-    fn pass(&mut self, batches: Vec<Arc<Batch>>, last: u64) -> Result<Option<Vec<Arc<Batch>>>> {
+    fn pass(&mut self, batches: Vec<Arc<EncodedEvents>>, last: u64) -> Result<Option<Vec<Arc<EncodedEvents>>>> {
         let kept = if self.request.filter.passes_all() {
             self.next = last + 1;
             Some(batches)
@@ -269,11 +269,11 @@ impl Subscription {
 
     /// The end of the run, once, when it has ended and all that is known has been told.
     fn at_the_end(&mut self) -> Option<Frame> {
-        let tip = self.tip.filter(|tip| tip.status.is_final() && !self.end_told)?;
+        let scope_end = self.scope_end.filter(|scope_end| scope_end.status.is_final() && !self.end_told)?;
         self.end_told = true;
-        // Events may have been read past the tip that came with them.
-        let last_seq = tip.last.max(self.next - 1);
-        Some(self.frame(FrameKind::Ended { status: tip.status, last_seq }))
+        // Events may have been read past the end of the scope that came with them.
+        let last_seq = scope_end.last.max(self.next - 1);
+        Some(self.frame(FrameKind::Ended { status: scope_end.status, last_seq }))
     }
 
     /// Waits for something to do, after a [`Step::Nothing`]; a heartbeat when the silence has lasted long enough for one.
@@ -287,20 +287,20 @@ impl Subscription {
         tokio::select! {
             biased;
             () = draining.cancelled() => Err(Error::ShuttingDown),
-            () = self.membership.changed() => {
-                if self.tip.is_none() {
+            () = self.subscriber.changed() => {
+                if self.scope_end.is_none() {
                     // The run that was waited for has begun.
-                    self.tip = Some(self.membership.seen());
+                    self.scope_end = Some(self.subscriber.seen());
                 }
                 Ok(false)
             }
             () = tokio::time::sleep_until(self.silent_until) => {
                 // The signal may have been lost: ask the store.
-                match self.service.store.tip(&self.request.scope).await {
+                match self.service.store.scope_end(&self.request.scope).await {
                     Err(Error::RunNotFound { .. }) if self.request.wait_for_run => return Ok(true),
-                    tip => self.tip = Some(tip?),
+                    scope_end => self.scope_end = Some(scope_end?),
                 }
-                Ok(self.tip.is_some_and(|tip| tip.last < self.next))
+                Ok(self.scope_end.is_some_and(|scope_end| scope_end.last < self.next))
             }
         }
     }
@@ -325,12 +325,12 @@ impl Subscription {
     /// Whether [`next`](Self::next) has nothing to tell before something new happens.
     #[must_use]
     pub fn would_wait(&self) -> bool {
-        let has_ended = |tip: Tip| tip.status.is_final() && !self.end_told;
-        self.caught_up && self.tip.is_none_or(|tip| tip.last < self.next && !has_ended(tip))
+        let has_ended = |scope_end: ScopeEnd| scope_end.status.is_final() && !self.end_told;
+        self.caught_up && self.scope_end.is_none_or(|scope_end| scope_end.last < self.next && !has_ended(scope_end))
     }
 
     /// The cursor of the last of these events, which the latest frame had: behind it the filter may have held more back.
-    pub fn last_id(&self, batches: &[Arc<Batch>]) -> Result<String> {
+    pub fn last_id(&self, batches: &[Arc<EncodedEvents>]) -> Result<String> {
         if self.request.filter.passes_all() {
             return Ok(self.cursor());
         }

@@ -8,14 +8,14 @@ use crate::domain::event::{Appended, ContentDigest};
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, EventId, NewEvent, Result, Run, RunId};
 
-use super::row_builder::{Laid, Layout};
-use super::run_plan::Repeat;
+use super::row_builder::{EncodedCommit, RowBuilder};
+use super::run_plan::Novelty;
 pub use super::run_plan::{PlannedEvent, PlannedRun};
 use crate::store::{Append, Commit, Recorded};
 
 /// A run as the writer knows it. Its documents are not loaded.
 #[derive(Clone, Debug)]
-pub struct Head {
+pub struct RunState {
     /// Number of the run in the store.
     pub number: i64,
     /// The run up to its last event that is committed, or planned.
@@ -23,10 +23,10 @@ pub struct Head {
 }
 
 /// Stored events by run and id: what repeats are compared with.
-pub type Known = HashMap<(i64, EventId), Stored>;
+pub type ExistingEvents = HashMap<(i64, EventId), ExistingEvent>;
 
 /// A stored event under an id that an append carries.
-pub struct Stored {
+pub struct ExistingEvent {
     /// Its place in the run.
     pub seq: u64,
     /// None: its payload is far longer than those that came with the id, so it is taken for another event and not read: a
@@ -41,7 +41,7 @@ pub fn longest_to_compare(sent_bytes: usize) -> usize {
     sent_bytes.saturating_mul(TIMES).saturating_add(AT_LEAST_BYTES)
 }
 
-impl Stored {
+impl ExistingEvent {
     /// Whether `new` is the same event sent again.
     pub fn has_content_of(&self, new: &NewEvent) -> bool {
         self.content.is_some_and(|content| content == new.content().digest())
@@ -51,7 +51,7 @@ impl Stored {
 /// The commit in the making. `head` gives a run as it is stored, or a new one with a number of its own.
 pub struct Plan<'a, H> {
     head: H,
-    known: &'a Known,
+    known: &'a ExistingEvents,
     lifecycle: Lifecycle,
     now: Timestamp,
     runs: Vec<PlannedRun>,
@@ -74,8 +74,8 @@ pub fn in_feed_order(runs: &[PlannedRun]) -> Vec<(&PlannedRun, &PlannedEvent)> {
 }
 
 /// Lays the events of a commit out.
-pub fn lay_out(runs: &[PlannedRun], last_position: u64) -> Laid {
-    let mut layout = Layout::after(last_position);
+pub fn encode(runs: &[PlannedRun], last_position: u64) -> EncodedCommit {
+    let mut layout = RowBuilder::after(last_position);
     for (run, planned) in in_feed_order(runs) {
         layout.add(run.head.number, &planned.event);
     }
@@ -83,14 +83,14 @@ pub fn lay_out(runs: &[PlannedRun], last_position: u64) -> Laid {
 }
 
 /// What is told of a commit.
-pub fn announcement(laid: &Laid, runs: &[PlannedRun]) -> Commit {
+pub fn announcement(laid: &EncodedCommit, runs: &[PlannedRun]) -> Commit {
     let by_number: HashMap<i64, &Run> = runs.iter().map(|planned| (planned.head.number, &planned.head.run)).collect();
     laid.commit(|number| (by_number[&number].run_id.clone(), by_number[&number].status))
 }
 
-impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
+impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
     /// An empty plan. `now` is the server's clock.
-    pub fn new(head: H, known: &'a Known, lifecycle: Lifecycle, now: Timestamp) -> Self {
+    pub fn new(head: H, known: &'a ExistingEvents, lifecycle: Lifecycle, now: Timestamp) -> Self {
         Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::default(), last_place: 0 }
     }
 
@@ -111,7 +111,7 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
         if let Some(recorded) = &append.recorded {
             check_recorded(&planned.head.run, &append, recorded, &repeats)?;
         }
-        let is_new = |repeat: &Repeat| matches!(repeat, Repeat::No);
+        let is_new = |repeat: &Novelty| matches!(repeat, Novelty::New);
         if let Some(condition) = append.condition
             && repeats.iter().any(is_new)
         {
@@ -146,12 +146,12 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
     }
 
     /// Finds out which events of the request are stored, planned, or in the request already.
-    fn repeats(&self, planned: &PlannedRun, append: &Append) -> Result<Vec<Repeat>> {
+    fn repeats(&self, planned: &PlannedRun, append: &Append) -> Result<Vec<Novelty>> {
         let mut in_request: HashMap<&EventId, usize> = HashMap::default();
         let mut repeats = Vec::with_capacity(append.events.len());
         for (index, new) in append.events.iter().enumerate() {
             let Some(event_id) = &new.event_id else {
-                repeats.push(Repeat::No);
+                repeats.push(Novelty::New);
                 continue;
             };
             let conflict = |seq| Error::EventIdConflict {
@@ -164,16 +164,16 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
                 if !is_same {
                     return Err(conflict(seq));
                 }
-                repeats.push(Repeat::Stored(seq));
+                repeats.push(Novelty::Duplicate(seq));
             } else if let Some(earlier) = in_request.get(event_id) {
                 if append.events[*earlier].content() != new.content() {
                     let event_id = event_id.to_string();
                     return Err(Error::EventIdTwice { event_id, index });
                 }
-                repeats.push(Repeat::OfRequest(*earlier));
+                repeats.push(Novelty::InBatch(*earlier));
             } else {
                 in_request.insert(event_id, index);
-                repeats.push(Repeat::No);
+                repeats.push(Novelty::New);
             }
         }
         Ok(repeats)
@@ -198,14 +198,14 @@ impl<'a, H: FnMut(&RunId) -> Head> Plan<'a, H> {
 }
 
 /// Whether events that another store recorded can follow in this run.
-fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[Repeat]) -> Result<()> {
+fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[Novelty]) -> Result<()> {
     assert_eq!(recorded.at.len(), append.events.len(), "each event was recorded at some time");
     for (index, (event, repeat)) in append.events.iter().zip(repeats).enumerate() {
         let seq = match repeat {
-            Repeat::No => continue,
-            Repeat::Stored(seq) => *seq,
+            Novelty::New => continue,
+            Novelty::Duplicate(seq) => *seq,
             // All before it are new, or one of them would have been refused.
-            Repeat::OfRequest(earlier) => run.last_seq + 1 + *earlier as u64,
+            Novelty::InBatch(earlier) => run.last_seq + 1 + *earlier as u64,
         };
         let event_id = event.event_id.as_ref().map(ToString::to_string).unwrap_or_default();
         return Err(Error::EventIdConflict { run_id: append.run_id.to_string(), event_id, seq, index: Some(index) });

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::{Error, Result};
 
 use super::progress::Progress;
-pub use super::queue_depth::Level;
+pub use super::queue_depth::QueueDepth;
 pub use super::reply::Replies;
 use super::reply::Reply;
 use crate::store::{Append, Receipt};
@@ -58,7 +58,7 @@ const EVENT_BYTES: usize = 256;
 /// The end of the queue where appends go in.
 pub struct Queue {
     requests: mpsc::Sender<Request>,
-    level: Arc<Level>,
+    depth: Arc<QueueDepth>,
     progress: Arc<Progress>,
     bytes: Arc<Semaphore>,
     options: QueueOptions,
@@ -66,9 +66,9 @@ pub struct Queue {
 }
 
 /// The other end, the committer's.
-pub struct Waiting {
+pub struct CommitQueueReceiver {
     requests: mpsc::Receiver<Request>,
-    level: Arc<Level>,
+    depth: Arc<QueueDepth>,
     progress: Arc<Progress>,
     options: QueueOptions,
     closing: CancellationToken,
@@ -88,21 +88,21 @@ pub struct Group {
 
 impl Queue {
     /// Both ends.
-    pub fn new(options: QueueOptions) -> (Self, Waiting) {
+    pub fn new(options: QueueOptions) -> (Self, CommitQueueReceiver) {
         let (sender, requests) = mpsc::channel(options.queue_events);
         let bytes = Arc::new(Semaphore::new(options.queue_bytes));
         let closing = CancellationToken::new();
-        let level = Arc::new(Level::new(closing.clone()));
+        let depth = Arc::new(QueueDepth::new(closing.clone()));
         let progress = Arc::<Progress>::default();
-        let waiting = Waiting {
+        let waiting = CommitQueueReceiver {
             requests,
             progress: Arc::clone(&progress),
-            level: Arc::clone(&level),
+            depth: Arc::clone(&depth),
             options: options.clone(),
             closing: closing.clone(),
             had_company: false,
         };
-        (Self { requests: sender, level, progress, bytes, options, closing }, waiting)
+        (Self { requests: sender, depth, progress, bytes, options, closing }, waiting)
     }
 
     /// See [`Store::submit`](crate::store::Store::submit).
@@ -116,7 +116,7 @@ impl Queue {
         let (outcome, receipt) = Receipt::new();
         let reply = Reply::new(outcome, append.import().cloned(), permit);
         place.send(Request { append, bytes, reply });
-        self.level.rise();
+        self.depth.inc();
         Ok(receipt)
     }
 
@@ -190,15 +190,15 @@ impl Queue {
     }
 }
 
-impl Waiting {
+impl CommitQueueReceiver {
     /// Whether nothing is accepted any more.
     pub fn is_closing(&self) -> bool {
         self.closing.is_cancelled()
     }
 
     /// How full the queue is.
-    pub fn level(&self) -> Arc<Level> {
-        Arc::clone(&self.level)
+    pub fn depth(&self) -> Arc<QueueDepth> {
+        Arc::clone(&self.depth)
     }
 
     /// All that waits, up to the bounds of a commit; waits for the first. `None` once the queue is closed and empty.
@@ -210,7 +210,7 @@ impl Waiting {
                 () = self.closing.cancelled(), if !self.requests.is_closed() => self.requests.close(),
             }
         };
-        self.level.fall();
+        self.depth.dec();
         let mut group = self.group();
         group.add(first);
         self.take(&mut group);
@@ -226,7 +226,7 @@ impl Waiting {
 
     /// The same, once so many wait, while the committer does something else. Dropping the future takes nothing out.
     pub async fn next_of(&mut self, appends: usize) -> Group {
-        self.level.reach(appends).await;
+        self.depth.wait_for(appends).await;
         let mut group = self.group();
         self.take(&mut group);
         self.had_company = group.appends.len() > 1;
@@ -241,7 +241,7 @@ impl Waiting {
     pub fn take(&mut self, group: &mut Group) {
         while self.has_room(group) {
             let Ok(next) = self.requests.try_recv() else { break };
-            self.level.fall();
+            self.depth.dec();
             group.add(next);
         }
     }
@@ -250,7 +250,7 @@ impl Waiting {
     pub fn refuse(&mut self, error: &Error) {
         for _ in 0..self.requests.len() {
             let Ok(request) = self.requests.try_recv() else { break };
-            self.level.fall();
+            self.depth.dec();
             request.reply.answer(Err(error.clone()));
         }
     }

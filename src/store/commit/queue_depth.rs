@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 /// How many appends wait, and a mark: the committer is woken once it is reached, not for each of them.
 #[derive(Debug)]
-pub struct Level {
+pub struct QueueDepth {
     waiting: AtomicIsize,
     mark: AtomicIsize,
     reached: Notify,
     closing: CancellationToken,
 }
 
-impl Level {
+impl QueueDepth {
     /// Nobody waits.
     pub fn new(closing: CancellationToken) -> Self {
         Self { waiting: AtomicIsize::new(0), mark: AtomicIsize::new(isize::MAX), reached: Notify::new(), closing }
@@ -26,19 +26,19 @@ impl Level {
     }
 
     /// One more waits, and can be taken.
-    pub fn rise(&self) {
+    pub fn inc(&self) {
         if self.waiting.fetch_add(1, SeqCst) + 1 >= self.mark.load(SeqCst) {
             self.reached.notify_one();
         }
     }
 
     /// One was taken.
-    pub fn fall(&self) {
+    pub fn dec(&self) {
         self.waiting.fetch_sub(1, SeqCst);
     }
 
     /// Waits until so many wait.
-    pub async fn reach(&self, appends: usize) {
+    pub async fn wait_for(&self, appends: usize) {
         let appends = isize::try_from(appends.max(1)).unwrap_or(isize::MAX);
         self.mark.store(appends, SeqCst);
         while self.waiting.load(SeqCst) < appends {
@@ -58,17 +58,17 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_three_is_woken_by_the_third() {
-        let level = Arc::new(Level::new(CancellationToken::new()));
+        let depth = Arc::new(QueueDepth::new(CancellationToken::new()));
         // Somebody who waited before and left.
-        assert!(poll!(Box::pin(level.reach(1))).is_pending());
-        level.rise();
-        let mut reached = Box::pin(level.reach(3));
-        assert!(poll!(&mut reached).is_pending() && !level.is_idle());
-        level.rise();
+        assert!(poll!(Box::pin(depth.wait_for(1))).is_pending());
+        depth.inc();
+        let mut reached = Box::pin(depth.wait_for(3));
+        assert!(poll!(&mut reached).is_pending() && !depth.is_idle());
+        depth.inc();
         assert!(poll!(&mut reached).is_pending());
-        level.rise();
+        depth.inc();
         assert!(poll!(&mut reached).is_ready());
-        (0..3).for_each(|_| level.fall());
-        assert!(level.is_idle());
+        (0..3).for_each(|_| depth.dec());
+        assert!(depth.is_idle());
     }
 }

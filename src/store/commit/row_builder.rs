@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use crate::codec::{Chunk, record};
 use crate::domain::{Event, RunId, RunStatus};
 
-use crate::store::{Commit, RunCommit, Tip};
+use crate::store::{Commit, RunCommit, ScopeEnd};
 
 /// Bytes of records after which a row is closed. A page of one run among a thousand others reads rows of which it uses a
 /// part, so rows are kept small; a larger event has a row of its own.
@@ -18,7 +18,7 @@ const FIRST_BUFFER_BYTES: usize = 4 << 10;
 const NEXT_BUFFER_BYTES: usize = ROW_BYTES + (4 << 10);
 
 /// Events that follow each other in the feed.
-pub struct Row {
+pub struct LogRowParts {
     /// Position of its first event.
     pub pos: u64,
     /// Events.
@@ -29,7 +29,7 @@ pub struct Row {
     pub data: Bytes,
 }
 
-impl Row {
+impl LogRowParts {
     fn chunk(&self) -> Chunk {
         Chunk { first: self.pos, count: self.count, sensitive: self.sensitive, data: self.data.clone() }
     }
@@ -37,7 +37,7 @@ impl Row {
 
 /// Where neighbouring events of one run lie in the rows. They were stored in one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct RunSpan {
     /// Seq of the first.
     pub seq: u64,
     /// How many; at least 1.
@@ -52,7 +52,7 @@ pub struct Entry {
     pub sensitive: bool,
 }
 
-impl Entry {
+impl RunSpan {
     /// Seq of the last event.
     pub fn last(&self) -> u64 {
         self.seq + u64::from(self.count) - 1
@@ -65,9 +65,9 @@ impl Entry {
 }
 
 /// Lays events out in rows.
-pub struct Layout {
-    rows: Vec<Row>,
-    entries: Vec<(i64, Entry)>,
+pub struct RowBuilder {
+    rows: Vec<LogRowParts>,
+    entries: Vec<(i64, RunSpan)>,
     buffer: Vec<u8>,
     row_pos: u64,
     row_count: u32,
@@ -75,14 +75,14 @@ pub struct Layout {
 }
 
 /// Events laid out.
-pub struct Laid {
+pub struct EncodedCommit {
     /// In feed order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<LogRowParts>,
     /// By run's number, in feed order.
-    pub entries: Vec<(i64, Entry)>,
+    pub entries: Vec<(i64, RunSpan)>,
 }
 
-impl Layout {
+impl RowBuilder {
     /// For events that follow `last_position` in the feed.
     pub fn after(last_position: u64) -> Self {
         let (rows, entries) = Default::default();
@@ -110,7 +110,7 @@ impl Layout {
             }
             _ => {
                 let (seq, row, start) = (event.seq, self.row_pos, bytes(start));
-                self.entries.push((run, Entry { seq, count: 1, row, start, length, sensitive }));
+                self.entries.push((run, RunSpan { seq, count: 1, row, start, length, sensitive }));
             }
         }
         length
@@ -120,22 +120,22 @@ impl Layout {
     fn close_row(&mut self, next: Vec<u8>) {
         let (pos, count) = (self.row_pos, self.row_count);
         let data = std::mem::replace(&mut self.buffer, next).into();
-        self.rows.push(Row { pos, count, sensitive: self.row_sensitive, data });
+        self.rows.push(LogRowParts { pos, count, sensitive: self.row_sensitive, data });
         self.row_pos += u64::from(count);
         self.row_count = 0;
         self.row_sensitive = false;
     }
 
     /// All that was added.
-    pub fn finish(mut self) -> Laid {
+    pub fn finish(mut self) -> EncodedCommit {
         if self.row_count > 0 {
             self.close_row(Vec::new());
         }
-        Laid { rows: self.rows, entries: self.entries }
+        EncodedCommit { rows: self.rows, entries: self.entries }
     }
 }
 
-impl Laid {
+impl EncodedCommit {
     /// What is told of these events. `run` gives each run's id and its status after the last of them.
     pub fn commit(&self, run: impl Fn(i64) -> (RunId, RunStatus)) -> Commit {
         let mut places: HashMap<i64, usize> = HashMap::default();
@@ -143,16 +143,16 @@ impl Laid {
         for (number, entry) in &self.entries {
             let place = *places.entry(*number).or_insert_with(|| {
                 let (run_id, status) = run(*number);
-                runs.push(RunCommit { run_id, chunks: Vec::new(), tip: Tip { last: 0, status } });
+                runs.push(RunCommit { run_id, chunks: Vec::new(), scope_end: ScopeEnd { last: 0, status } });
                 runs.len() - 1
             });
             let row = &self.rows[self.rows.partition_point(|row| row.pos < entry.row)];
             let start = entry.start as usize;
             runs[place].chunks.push(entry.chunk(row.data.slice(start..start + entry.length as usize)));
-            runs[place].tip.last = entry.last();
+            runs[place].scope_end.last = entry.last();
         }
-        let feed: Vec<Chunk> = self.rows.iter().map(Row::chunk).collect();
+        let feed: Vec<Chunk> = self.rows.iter().map(LogRowParts::chunk).collect();
         let last = feed.last().map_or(0, Chunk::last);
-        Commit { runs, feed, feed_tip: Tip { last, status: RunStatus::Unspecified } }
+        Commit { runs, feed, feed_end: ScopeEnd { last, status: RunStatus::Unspecified } }
     }
 }

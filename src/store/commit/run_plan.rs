@@ -8,12 +8,12 @@ use crate::domain::projection::{self, Documents, Lifecycle};
 use crate::domain::{Event, EventId, NewEvent, Published, Result, Run, RunStatus};
 use crate::store::{Append, ids};
 
-use super::plan::Head;
+use super::plan::RunState;
 
 /// What the commit does to one run.
 pub struct PlannedRun {
     /// The run after the commit.
-    pub head: Head,
+    pub head: RunState,
     /// What changes in its documents.
     pub documents: Documents,
     /// The new events.
@@ -33,10 +33,10 @@ pub struct PlannedEvent {
 }
 
 /// Whether an event of a request is there already.
-pub(crate) enum Repeat {
-    No,
-    Stored(u64),
-    OfRequest(usize),
+pub(crate) enum Novelty {
+    New,
+    Duplicate(u64),
+    InBatch(usize),
 }
 
 /// What a run was before an append.
@@ -62,11 +62,11 @@ impl PlannedRun {
     pub(crate) fn extend(
         &mut self,
         append: Append,
-        repeats: Vec<Repeat>,
+        repeats: Vec<Novelty>,
         (lifecycle, now, place): (Lifecycle, Timestamp, usize),
     ) -> Result<Appended> {
         let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
-        let Head { number, run } = &mut self.head;
+        let RunState { number, run } = &mut self.head;
         if let (0, Some(first)) = (run.last_seq, recorded_at.first()) {
             (run.created_at, run.updated_at) = (*first, *first);
         }
@@ -75,9 +75,9 @@ impl PlannedRun {
         let mut published: Vec<Published> = Vec::with_capacity(append.events.len());
         for (index, (new, repeat)) in append.events.into_iter().zip(repeats).enumerate() {
             let seq = match repeat {
-                Repeat::Stored(seq) => seq,
-                Repeat::OfRequest(earlier) => published[earlier].seq,
-                Repeat::No => {
+                Novelty::Duplicate(seq) => seq,
+                Novelty::InBatch(earlier) => published[earlier].seq,
+                Novelty::New => {
                     if let Some(event_id) = &new.event_id {
                         self.producer_ids.insert(event_id.clone(), self.events.len());
                     }

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::store::inspect::Schema;
 
-use super::connect::executor::Link;
+use super::connect::executor::PgExecutor;
 use super::error;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/postgres/migrations");
@@ -141,7 +141,7 @@ impl Target {
         type Row = (i64, String, String, bool, bool, i64);
         let server: Result<Row, _> = async {
             let mut transaction = connection.begin().await?;
-            let server = sqlx::query_as(SERVER).fetch_one(&mut Link::lent(&mut transaction)).await?;
+            let server = sqlx::query_as(SERVER).fetch_one(&mut PgExecutor::lent(&mut transaction)).await?;
             transaction.rollback().await?;
             Ok(server)
         }
@@ -165,7 +165,7 @@ impl Target {
     pub async fn migrate(&self, connection: &mut PgConnection) -> Result<Schema, OpenError> {
         failpoint!("postgres-migration-before", |e| self.describe(e));
         let mut transaction = connection.begin().await.map_err(|e| self.describe(e))?;
-        let mut link = Link::lent(&mut transaction);
+        let mut link = PgExecutor::lent(&mut transaction);
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(MIGRATION_LOCK)
             .execute(&mut link)
@@ -183,7 +183,7 @@ impl Target {
                 other => self.other(other),
             })?;
         }
-        self.check_rights(&mut Link::lent(&mut transaction)).await?;
+        self.check_rights(&mut PgExecutor::lent(&mut transaction)).await?;
         failpoint!("postgres-migration-inside", |e| self.describe(e));
         transaction.commit().await.map_err(|e| self.describe(e))?;
         failpoint!("postgres-migration-after", |e| self.describe(e));
@@ -191,7 +191,7 @@ impl Target {
     }
 
     /// Looks at what is there, before anything is written.
-    pub async fn schema(&self, link: &mut Link<'_>) -> Result<Schema, OpenError> {
+    pub async fn schema(&self, link: &mut PgExecutor<'_>) -> Result<Schema, OpenError> {
         const OURS: [&str; 5] = ["_sqlx_migrations", "events", "feed", "run_documents", "runs"];
         let found: Result<Vec<String>, _> =
             sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()")
@@ -224,7 +224,7 @@ impl Target {
     }
 
     /// Whether the tables may be used as we do.
-    pub async fn check_rights(&self, link: &mut Link<'_>) -> Result<(), OpenError> {
+    pub async fn check_rights(&self, link: &mut PgExecutor<'_>) -> Result<(), OpenError> {
         const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('run_documents', 'DELETE'), \

@@ -13,7 +13,7 @@ use crate::domain::history::{Epoch, History};
 use crate::store::CommitListener;
 use crate::store::history::{CurrentHistory, begin_epoch};
 
-use super::connect::executor::Link;
+use super::connect::executor::PgExecutor;
 
 /// Timeline and start of the server; null on a standby.
 macro_rules! lineage {
@@ -27,10 +27,10 @@ macro_rules! lineage {
 pub struct Epochs {
     pub current: CurrentHistory,
     listener: Arc<dyn CommitListener>,
-    known: Mutex<Known>,
+    known: Mutex<ExistingEvents>,
 }
 
-struct Known {
+struct ExistingEvents {
     /// Of the newest epoch.
     lineage: Option<String>,
     /// When it was found to be another one: connections from before may lead to another server.
@@ -52,7 +52,7 @@ impl Epochs {
     ) -> Result<Self, sqlx::Error> {
         let Found { epochs, lineage } = begin(connection, false).await?;
         let current = CurrentHistory::new(History::new(feed, epochs));
-        Ok(Self { current, listener, known: Mutex::new(Known { lineage, since: Instant::now() }) })
+        Ok(Self { current, listener, known: Mutex::new(ExistingEvents { lineage, since: Instant::now() }) })
     }
 
     /// Compares the lineage of this connection with the one that is known. Returns when all that is read on it afterwards is of
@@ -60,7 +60,8 @@ impl Epochs {
     pub async fn check(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         const LINEAGE: &str = concat!("SELECT ", lineage!());
         let mut transaction = connection.begin().await?;
-        let here: Option<String> = sqlx::query_scalar(LINEAGE).fetch_one(&mut Link::lent(&mut transaction)).await?;
+        let here: Option<String> =
+            sqlx::query_scalar(LINEAGE).fetch_one(&mut PgExecutor::lent(&mut transaction)).await?;
         transaction.rollback().await?;
         if here.is_none() || here == self.lock().lineage {
             return Ok(());
@@ -98,7 +99,7 @@ impl Epochs {
         known.lineage = found.lineage;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ExistingEvents> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,7 +113,7 @@ impl std::fmt::Debug for Epochs {
 /// Reads the epochs; begins one where the lineage is another than that of the newest, and in any case where it is `forced`.
 async fn begin(connection: &mut PgConnection, forced: bool) -> Result<Found, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let mut link = Link::lent(&mut transaction);
+    let mut link = PgExecutor::lent(&mut transaction);
     let last: i64 =
         sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1 FOR UPDATE").fetch_one(&mut link).await?;
     // A statement of its own: it sees what was committed while the one before waited for the lock.

@@ -15,24 +15,24 @@ const COMPLETION_UNKNOWN: &str = "40003";
 const UNIQUE_VIOLATION: &str = "23505";
 
 /// Unique constraints that another replica may have filled first; a new try sees its rows.
-const RACES: [&str; 5] = ["runs_run_id", "runs_run", "events_run_seq", "events_given_id", "events_pos"];
+const CONFLICTS: [&str; 5] = ["runs_run_id", "runs_run", "events_run_seq", "events_given_id", "events_pos"];
 
 /// Why something did not work: the answer is no, or the database failed.
 #[derive(Debug)]
 pub enum Fault {
     /// What the caller learns.
-    Answer(Error),
+    Rejected(Error),
     /// The database or the way to it.
     Database(sqlx::Error),
     /// It took longer than the server itself would have let it.
-    Silence,
+    Timeout,
     /// Another replica was first; a new try sees its rows.
-    Race,
+    Conflict,
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Self::Answer(error)
+        Self::Rejected(error)
     }
 }
 
@@ -44,11 +44,11 @@ impl From<sqlx::Error> for Fault {
 
 impl Fault {
     /// Whether the same may work in a moment, perhaps with another connection or another server.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::Answer(_) => false,
-            Self::Silence | Self::Race => true,
-            Self::Database(error) => is_passing(error),
+            Self::Rejected(_) => false,
+            Self::Timeout | Self::Conflict => true,
+            Self::Database(error) => is_transient(error),
         }
     }
 
@@ -56,8 +56,8 @@ impl Fault {
     /// somebody between answered in its place: it may have committed before.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Answer(_) | Self::Race => true,
-            Self::Silence => false,
+            Self::Rejected(_) | Self::Conflict => true,
+            Self::Timeout => false,
             // Not sent.
             Self::Database(sqlx::Error::Encode(_)) => true,
             Self::Database(error) => {
@@ -71,25 +71,25 @@ impl Fault {
     /// Whether the connection is in order and only its transaction is not.
     pub fn leaves_connection(&self) -> bool {
         match self {
-            Self::Answer(_) | Self::Race => true,
+            Self::Rejected(_) | Self::Conflict => true,
             Self::Database(error) => {
                 // A transaction that failed while it was opened is still there.
                 let is_lost = |code: &str| code.starts_with("57P") || code.starts_with("08") || code == ABORTED;
                 code(error).is_some_and(|code| !is_lost(&code))
             }
-            Self::Silence => false,
+            Self::Timeout => false,
         }
     }
 
     /// What the caller learns; the detail goes to the log.
     pub fn into_error(self) -> Error {
         match self {
-            Self::Answer(error) => error,
-            Self::Silence => {
+            Self::Rejected(error) => error,
+            Self::Timeout => {
                 tracing::error!("PostgreSQL does not answer");
                 counted(Error::StoreUnavailable)
             }
-            Self::Race => {
+            Self::Conflict => {
                 tracing::error!("other replicas were first again and again");
                 counted(Error::StoreUnavailable)
             }
@@ -103,7 +103,7 @@ pub fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(|code| code.into_owned())
 }
 
-fn is_passing(error: &sqlx::Error) -> bool {
+fn is_transient(error: &sqlx::Error) -> bool {
     let Some(code) = code(error) else {
         use sqlx::Error::{Io, PoolTimedOut, Protocol, Tls, WorkerCrashed};
         return matches!(error, Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | WorkerCrashed);
@@ -111,7 +111,7 @@ fn is_passing(error: &sqlx::Error) -> bool {
     match code.as_str() {
         // Another replica was first; also where the same name was given at the same moment.
         UNIQUE_VIOLATION => {
-            error.as_database_error().and_then(|e| e.constraint()).is_some_and(|name| RACES.contains(&name))
+            error.as_database_error().and_then(|e| e.constraint()).is_some_and(|name| CONFLICTS.contains(&name))
         }
         // Disk full: waiting for it is the client's choice.
         "53100" => false,
@@ -130,7 +130,7 @@ fn from_sqlx(error: &sqlx::Error) -> Error {
         Some("53100") => Error::StoreFull,
         Some(READ_ONLY) => Error::StoreReadOnly,
         Some("XX001" | "XX002") => Error::StoreDamaged,
-        _ if is_passing(error) => Error::StoreUnavailable,
+        _ if is_transient(error) => Error::StoreUnavailable,
         Some(code) if code.starts_with("28") => Error::StoreUnavailable,
         Some(_) => Error::Internal,
         None => match error {

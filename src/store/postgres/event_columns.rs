@@ -11,7 +11,7 @@ use sqlx::{Encode, Postgres, Type};
 use crate::domain::{AgentName, Event, Origin, Result};
 use crate::store::commit::plan;
 use crate::store::commit::plan::PlannedRun;
-use crate::store::commit::row_builder::{Laid, Layout};
+use crate::store::commit::row_builder::{EncodedCommit, RowBuilder};
 
 use super::event_row::Checked;
 
@@ -66,9 +66,9 @@ impl<T: AsRef<str>> Encode<'_, Postgres> for Json<T> {
 
 impl<'a> EventColumns<'a> {
     /// The columns of these runs' new events, and how they are laid out after position 0.
-    pub fn of(runs: &'a [PlannedRun]) -> (Self, Laid) {
+    pub fn of(runs: &'a [PlannedRun]) -> (Self, EncodedCommit) {
         let mut columns = Self::default();
-        let mut layout = Layout::after(0);
+        let mut layout = RowBuilder::after(0);
         for (run, planned) in plan::in_feed_order(runs) {
             let event = &planned.event;
             let bytes = i32::try_from(layout.add(run.head.number, event)).unwrap_or(i32::MAX);

@@ -7,7 +7,7 @@ use crate::domain::json::public_view;
 use crate::domain::{AgentName, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
 use crate::store::Commit;
 use crate::store::checksum::{Checksum, damaged_events};
-use crate::store::commit::row_builder::{Laid, Layout};
+use crate::store::commit::row_builder::{EncodedCommit, RowBuilder};
 
 /// The columns of an [`EventRow`], of events `e` and runs `r`.
 macro_rules! event_columns {
@@ -162,13 +162,13 @@ impl Checked<'_> {
 
 /// Rows that follow each other in the feed, or in one run, laid out as readers get them.
 pub struct Rows {
-    laid: Laid,
+    laid: EncodedCommit,
     runs: std::collections::HashMap<i64, (RunId, RunStatus)>,
 }
 
 impl Rows {
     /// `rows` are in reading order. What lies behind a damaged one is left out; the first one must not be damaged.
-    pub fn lay_out(rows: impl IntoIterator<Item = EventRow>, descending: bool) -> Result<Self> {
+    pub fn encode(rows: impl IntoIterator<Item = EventRow>, descending: bool) -> Result<Self> {
         let mut events = Vec::new();
         for row in rows {
             let (pos, run) = (row.pos.unsigned_abs(), row.run);
@@ -182,7 +182,7 @@ impl Rows {
             events.reverse();
         }
         let first = events.first().map_or(1, |(pos, ..)| *pos);
-        let mut layout = Layout::after(first - 1);
+        let mut layout = RowBuilder::after(first - 1);
         let mut runs = std::collections::HashMap::new();
         for (_, run, (event, status)) in events {
             layout.add(run, &event);

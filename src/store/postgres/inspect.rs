@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::{Connection, PgConnection};
 
 use crate::domain::Event;
-use crate::store::inspect::{self, Finding, Look, Schema};
+use crate::store::inspect::{self, CheckOptions, CheckResult, Schema};
 
 use super::PostgresOptions;
 use super::check::{DOES_NOT_FLUSH, OpenError, Server, Target};
-use super::connect::executor::Link;
+use super::connect::executor::PgExecutor;
 use super::connect::replication::Replication;
 use super::error::Fault;
 use super::event_row::{EventRow, event_columns};
@@ -48,7 +48,7 @@ pub async fn schema(options: &PostgresOptions) -> Result<Schema, OpenError> {
     let (target, mut connection) = connect(options).await?;
     target.check_server(&mut connection).await?;
     let mut transaction = connection.begin().await.map_err(|e| target.describe(e))?;
-    let schema = target.schema(&mut Link::lent(&mut transaction)).await?;
+    let schema = target.schema(&mut PgExecutor::lent(&mut transaction)).await?;
     transaction.rollback().await.map_err(|e| target.describe(e))?;
     Ok(schema)
 }
@@ -61,7 +61,7 @@ async fn connect(options: &PostgresOptions) -> Result<(Target, PgConnection), Op
 }
 
 /// Looks at all that a start needs. Nothing is changed, and replicas that serve are not disturbed.
-pub async fn look(options: &PostgresOptions, look: Look) -> Vec<Finding> {
+pub async fn look(options: &PostgresOptions, look: CheckOptions) -> Vec<CheckResult> {
     let mut findings = Vec::new();
     if let Err(failed) = look_into(options, look, &mut findings).await {
         findings.push(failed);
@@ -69,19 +69,23 @@ pub async fn look(options: &PostgresOptions, look: Look) -> Vec<Finding> {
     findings
 }
 
-async fn look_into(options: &PostgresOptions, look: Look, findings: &mut Vec<Finding>) -> Result<(), Finding> {
-    let failed = |name: &'static str| move |error: OpenError| Finding::failed(name, error);
+async fn look_into(
+    options: &PostgresOptions,
+    look: CheckOptions,
+    findings: &mut Vec<CheckResult>,
+) -> Result<(), CheckResult> {
+    let failed = |name: &'static str| move |error: OpenError| CheckResult::failed(name, error);
     let (target, mut connection) = connect(options).await.map_err(failed("store"))?;
     let server = target.check_server(&mut connection).await.map_err(failed("store"))?;
     findings.push(of_server(&server, options, &target));
     // From here on the server itself sees to it that nothing is changed.
     let describe = |name: &'static str| {
         let target = &target;
-        move |error| Finding::failed(name, target.describe(error))
+        move |error| CheckResult::failed(name, target.describe(error))
     };
     let looking = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
     let mut transaction = looking.map_err(describe("store"))?;
-    let mut connection = Link::lent(&mut transaction);
+    let mut connection = PgExecutor::lent(&mut transaction);
     let replication = Replication::read_in(&mut connection).await.map_err(describe("standbys"))?;
     findings.push(replication.finding());
     findings.push(clock_of(&mut connection, look).await.map_err(describe("server-clock"))?);
@@ -91,9 +95,9 @@ async fn look_into(options: &PostgresOptions, look: Look, findings: &mut Vec<Fin
         const MAY_CREATE: &str = "SELECT has_schema_privilege(current_schema(), 'CREATE')";
         let may: bool = sqlx::query_scalar(MAY_CREATE).fetch_one(&mut connection).await.map_err(describe("rights"))?;
         findings.push(match may {
-            true => Finding::ok("rights", "tables can be made"),
+            true => CheckResult::ok("rights", "tables can be made"),
             false => {
-                Finding::failed("rights", "no CREATE on the schema; grant it, or make the tables with another user")
+                CheckResult::failed("rights", "no CREATE on the schema; grant it, or make the tables with another user")
             }
         });
         findings.push(inspect::clock(Timestamp::now(), None, look.max_clock_skew));
@@ -103,30 +107,30 @@ async fn look_into(options: &PostgresOptions, look: Look, findings: &mut Vec<Fin
         return Ok(());
     }
     target.check_rights(&mut connection).await.map_err(failed("rights"))?;
-    findings.push(Finding::ok("rights", "the tables can be read and written"));
+    findings.push(CheckResult::ok("rights", "the tables can be read and written"));
     if look.deep {
         let checksums = checksums(&mut connection).await;
-        findings.push(checksums.map_err(|fault| Finding::failed("checksums", fault.into_error()))?);
+        findings.push(checksums.map_err(|fault| CheckResult::failed("checksums", fault.into_error()))?);
     }
     let newest = integrity(&mut connection, look, findings).await.map_err(describe("integrity"))?;
     findings.push(inspect::clock(Timestamp::now(), newest.as_ref(), look.max_clock_skew));
     transaction.rollback().await.map_err(describe("store"))
 }
 
-fn of_server(server: &Server, options: &PostgresOptions, target: &Target) -> Finding {
+fn of_server(server: &Server, options: &PostgresOptions, target: &Target) -> CheckResult {
     let needed = i64::from(options.pool_size) + 3;
     if !server.flushes {
-        return Finding::warning("store", DOES_NOT_FLUSH);
+        return CheckResult::warning("store", DOES_NOT_FLUSH);
     }
     if needed > server.max_connections {
         let problem = format!("--pg-pool-size {} needs {needed} connections", options.pool_size);
-        return Finding::warning("store", format!("{problem}, the server allows {}", server.max_connections));
+        return CheckResult::warning("store", format!("{problem}, the server allows {}", server.max_connections));
     }
-    Finding::ok("store", format!("{}, version {}", target.name(), server.version))
+    CheckResult::ok("store", format!("{}, version {}", target.name(), server.version))
 }
 
 /// Compares the clock here with the server's.
-async fn clock_of(connection: &mut Link<'_>, look: Look) -> Result<Finding, sqlx::Error> {
+async fn clock_of(connection: &mut PgExecutor<'_>, look: CheckOptions) -> Result<CheckResult, sqlx::Error> {
     const NAME: &str = "server-clock";
     let (before, asked) = (Timestamp::now(), Instant::now());
     let micros: i64 = sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
@@ -137,14 +141,18 @@ async fn clock_of(connection: &mut Link<'_>, look: Look) -> Result<Finding, sqlx
     let skew = there.duration_since(before).saturating_sub(SignedDuration::try_from(way).unwrap_or_default());
     let detail = format!("{} apart from the database server's", inspect::rounded(skew));
     let is_far = skew.unsigned_abs() > look.max_clock_skew + way;
-    Ok(if is_far { Finding::failed(NAME, format!("{detail}; set one of them")) } else { Finding::ok(NAME, detail) })
+    Ok(if is_far {
+        CheckResult::failed(NAME, format!("{detail}; set one of them"))
+    } else {
+        CheckResult::ok(NAME, detail)
+    })
 }
 
 /// Looks for what the promises stand on. Returns the last event.
 async fn integrity(
-    connection: &mut Link<'_>,
-    look: Look,
-    findings: &mut Vec<Finding>,
+    connection: &mut PgExecutor<'_>,
+    look: CheckOptions,
+    findings: &mut Vec<CheckResult>,
 ) -> Result<Option<Event>, sqlx::Error> {
     const NAME: &str = "integrity";
     let valid: Vec<String> = sqlx::query_scalar(
@@ -176,14 +184,14 @@ async fn integrity(
     };
     let extent = if look.deep { "all of them were counted" } else { "the last was read; --deep counts all" };
     findings.push(match problem {
-        Some(problem) => Finding::failed(NAME, problem),
-        None => Finding::ok(NAME, format!("{} events; {extent}", last_pos.unwrap_or(0))),
+        Some(problem) => CheckResult::failed(NAME, problem),
+        None => CheckResult::ok(NAME, format!("{} events; {extent}", last_pos.unwrap_or(0))),
     });
     Ok(newest)
 }
 
 /// All rows of the log.
-async fn checksums(connection: &mut Link<'_>) -> Result<Finding, Fault> {
+async fn checksums(connection: &mut PgExecutor<'_>) -> Result<CheckResult, Fault> {
     let mut read = scrub::part(connection, 0).await?;
     while let Some(next) = read.next {
         read.add(scrub::part(connection, next).await?);
@@ -192,7 +200,7 @@ async fn checksums(connection: &mut Link<'_>) -> Result<Finding, Fault> {
 }
 
 /// All positions and all seqs without a gap. May take long: no time-out is set on this connection.
-async fn deep(connection: &mut Link<'_>) -> Result<Option<String>, sqlx::Error> {
+async fn deep(connection: &mut PgExecutor<'_>) -> Result<Option<String>, sqlx::Error> {
     let gaps: i64 = sqlx::query_scalar("SELECT max(pos) - count(*) FROM events HAVING count(*) > 0")
         .fetch_optional(&mut *connection)
         .await?

@@ -6,15 +6,15 @@
 //! | `replication` | whether a standby has all that was acknowledged |
 //! | `inspect` | the same looks without a start, for `check` and `migrate` |
 //! | `epochs` | whether the database is the one that it was, or has gone back in time |
-//! | `session`, `link` | what every connection is told, and how statements see it |
+//! | `session`, `link` | what every connection is announced, and how statements see it |
 //! | `committer`, `writer` | the replica's one writer: takes what waits, commits it, finds out what became of it |
-//! | `transaction`, `known`, `heads` | its statements, the events it repeats, the runs it knows |
+//! | `transaction`, `known`, `run_states` | its statements, the events it repeats, the runs it knows |
 //! | `planned` | a commit whose outcome may not be known yet |
 //! | `follower`, `signals` | tells the listener of all replicas' commits, as far as it has use for them, in the order of the feed |
 //! | `readers`, `read`, `runs`, `find` | the readers' side |
 //! | `event_row`, `event_columns` | events as rows and their checksums; as the columns of a commit |
 //! | `scrub` | comparing the rows with their checksums |
-//! | `error`, `tries` | what failed, and whether to try again |
+//! | `error`, `retry_policy` | what failed, and whether to try again |
 //!
 //! A commit locks the rows of its runs in the order of their ids, and last the one row of the feed. So seqs and positions
 //! are gapless, no two replicas wait for each other in a circle, and the order of positions is the order in which
@@ -45,7 +45,7 @@ use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope}
 use crate::store::tasks::Tasks;
 
 use super::commit::queue::{Queue, QueueOptions};
-use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, Store, Tip};
+use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
 pub use check::OpenError;
 use connect::readers::{Readers, retried};
 use epochs::Epochs;
@@ -93,7 +93,7 @@ impl PostgresOptions {
     }
 
     /// How long to wait for an answer of the server: it gives up first, unless it is gone.
-    fn patience(&self) -> Duration {
+    fn statement_deadline(&self) -> Duration {
         self.statement_timeout + Duration::from_secs(1)
     }
 }
@@ -121,12 +121,11 @@ impl Store for PostgresStore {
         .map_err(Fault::into_error)
     }
 
-    async fn tip(&self, scope: &Scope) -> Result<Tip> {
+    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
         match scope {
-            Scope::Run(run_id) => {
-                retried!(&self.readers, connection => read::runs::tip(connection, run_id)).map(|(_, tip)| tip)
-            }
-            Scope::Feed => self.readers.feed_tip().await.map(|last| Tip { last, status: RunStatus::Unspecified }),
+            Scope::Run(run_id) => retried!(&self.readers, connection => read::runs::scope_end(connection, run_id))
+                .map(|(_, scope_end)| scope_end),
+            Scope::Feed => self.readers.feed_end().await.map(|last| ScopeEnd { last, status: RunStatus::Unspecified }),
         }
         .map_err(Fault::into_error)
     }

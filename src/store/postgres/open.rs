@@ -15,10 +15,10 @@ use crate::store::inspect::Schema;
 use crate::store::tasks::Tasks;
 
 use super::check::{DOES_NOT_FLUSH, OpenError, Target};
-use super::connect::executor::Link;
+use super::connect::executor::PgExecutor;
 use super::connect::readers::Readers;
 use super::connect::replication::Replication;
-use super::connect::session::{Names, Session};
+use super::connect::session::{NotifyIdentity, Session};
 use super::epochs::Epochs;
 use super::error::{self, Fault};
 use super::feed::follower::Follower;
@@ -70,16 +70,16 @@ impl PostgresStore {
 
         let stop = CancellationToken::new();
         let following = Arc::new(readers(&options, &connect, (&session, &epochs), 1));
-        let (follower, teller, heard) =
+        let (follower, announcer, signal) =
             Follower::new((following, listener), options.poll, stop.clone().drop_guard(), position.unsigned_abs());
         if let Some(names) = &session.notify {
-            tokio::spawn(signals::listen(connect.clone(), names.clone(), options.connect_timeout, heard, stop));
+            tokio::spawn(signals::listen(connect.clone(), names.clone(), options.connect_timeout, signal, stop));
         }
         let (queue, waiting) = Queue::new(options.queue.clone());
         let readers = readers(&options, &connect, (&session, &epochs), options.pool_size);
         let retry = options.retry;
         let writer = Writer::new(options, connect, (session, Arc::clone(&epochs)), first);
-        let committer = Committer { writer, teller, retry, failing_since: None, is_away: false };
+        let committer = Committer { writer, announcer, retry, failing_since: None, is_away: false };
         let vital = Tasks::default();
         let follower = vital.spawn(follower.run());
         let tasks = vital.spawn(async move {
@@ -96,7 +96,7 @@ impl PostgresStore {
 async fn feed(connection: &mut PgConnection) -> Result<(i64, i64, String), sqlx::Error> {
     const FEED: &str = "SELECT feed_id, last_pos, current_setting('synchronous_commit') FROM feed";
     let mut transaction = connection.begin().await?;
-    let found = sqlx::query_as(FEED).fetch_one(&mut Link::lent(&mut transaction)).await?;
+    let found = sqlx::query_as(FEED).fetch_one(&mut PgExecutor::lent(&mut transaction)).await?;
     transaction.rollback().await?;
     Ok(found)
 }
@@ -107,7 +107,7 @@ pub async fn migrate(
     target: &Target,
     connection: &mut PgConnection,
 ) -> Result<Schema, OpenError> {
-    let migrated = timeout(options.patience(), target.migrate(connection)).await;
+    let migrated = timeout(options.statement_deadline(), target.migrate(connection)).await;
     migrated.map_err(|_| target.other("another replica has been migrating the schema for too long"))?
 }
 
@@ -126,13 +126,13 @@ pub fn connect_options(options: &PostgresOptions) -> Result<PgConnectOptions, Op
         // What quotes a value may quote the wrong one.
         refused(if cause.contains('"') { "a parameter has a value that it cannot have".to_owned() } else { cause })
     })?;
-    // PgBouncer refuses the parameter unless it is told to ignore it; nothing here is a float.
+    // PgBouncer refuses the parameter unless it is announced to ignore it; nothing here is a float.
     Ok(parsed.application_name("runlog").extra_float_digits(None).disable_statement_logging())
 }
 
-fn names(options: &PostgresOptions, feed: FeedId) -> Option<Names> {
-    let teller = || uuid::Uuid::new_v4().simple().to_string();
-    options.notify.then(|| Names { channel: format!("runlog_{:08x}", feed.0), teller: teller() })
+fn names(options: &PostgresOptions, feed: FeedId) -> Option<NotifyIdentity> {
+    let announcer = || uuid::Uuid::new_v4().simple().to_string();
+    options.notify.then(|| NotifyIdentity { channel: format!("runlog_{:08x}", feed.0), announcer: announcer() })
 }
 
 fn readers(
@@ -163,7 +163,7 @@ fn readers(
         })
         .connect_lazy_with(connect.clone());
     let (session, epochs) = (Arc::clone(session), Arc::clone(epochs));
-    Readers { pool, session, epochs, retry: options.retry, patience: options.patience() }
+    Readers { pool, session, epochs, retry: options.retry, statement_deadline: options.statement_deadline() }
 }
 
 /// Connects; a server that just starts gets the time that a connection may take.
@@ -190,12 +190,12 @@ pub async fn reach(
 /// Whether the feed can be read, for health.
 pub async fn answers(readers: &Readers) -> Result<(), Fault> {
     let mut connection = readers.acquire().await?;
-    let asked = timeout(readers.patience, async {
+    let asked = timeout(readers.statement_deadline, async {
         let mut reading = readers.session.reading(&mut connection).await?;
-        read::feed_tip(&mut reading.link()).await?;
+        read::feed_end(&mut reading.link()).await?;
         Ok(reading.end().await?)
     });
-    let asked = asked.await.unwrap_or(Err(Fault::Silence));
+    let asked = asked.await.unwrap_or(Err(Fault::Timeout));
     if asked.is_err() {
         connection.close_on_drop();
     }

@@ -3,7 +3,7 @@
 use crate::store::Range;
 use crate::store::scrub::Scrubbed;
 
-use super::connect::executor::Link;
+use super::connect::executor::PgExecutor;
 use super::error::Fault;
 use super::event_row::EventRow;
 use super::read;
@@ -12,7 +12,7 @@ use super::read;
 const PART: Range = Range { from: 0, descending: false, max_events: 1_024, max_bytes: 1 << 20 };
 
 /// The next rows after this position.
-pub async fn part(connection: &mut Link<'_>, after: u64) -> Result<Scrubbed, Fault> {
+pub async fn part(connection: &mut PgExecutor<'_>, after: u64) -> Result<Scrubbed, Fault> {
     let mut rows: Vec<EventRow> = read::feed_rows(connection, Range { from: after, ..PART }, u64::MAX).await?;
     // The position of a damaged row may be what is damaged. So the part ends with one that is not; where all are, the last
     // one has to do.

@@ -9,12 +9,12 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::codec::record;
 use crate::domain::{Error, Event};
-use crate::store::inspect::{self, Finding, Look, Schema};
+use crate::store::inspect::{self, CheckOptions, CheckResult, Schema};
 
 use super::lock::FileLock;
 use super::maintenance::{checkpointer, scrub};
 use super::open::connect_options;
-use super::recovery::Memory;
+use super::recovery::RecoveredState;
 use super::schema::{self, OpenError, describe};
 
 /// Makes the schema of the file current, and the file where it is missing. Returns what it was before.
@@ -46,7 +46,7 @@ pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
 }
 
 /// Looks at all that a start needs. Nothing is changed, and a server that has the file is not disturbed.
-pub async fn look(path: &Path, look: Look) -> Vec<Finding> {
+pub async fn look(path: &Path, look: CheckOptions) -> Vec<CheckResult> {
     // Where no server has it and the last one closed it, SQLite can read it without making files of its own beside it.
     let is_closed = || !checkpointer::path_of(path).exists();
     let as_closed = is_closed();
@@ -55,7 +55,7 @@ pub async fn look(path: &Path, look: Look) -> Vec<Finding> {
     if as_closed && !is_closed() { look_once(path, look, false).await } else { findings }
 }
 
-async fn look_once(path: &Path, look: Look, as_closed: bool) -> Vec<Finding> {
+async fn look_once(path: &Path, look: CheckOptions, as_closed: bool) -> Vec<CheckResult> {
     let mut findings = Vec::new();
     if let Err(failed) = look_into(path, look, as_closed, &mut findings).await {
         findings.push(failed);
@@ -63,33 +63,38 @@ async fn look_once(path: &Path, look: Look, as_closed: bool) -> Vec<Finding> {
     findings
 }
 
-async fn look_into(path: &Path, look: Look, as_closed: bool, findings: &mut Vec<Finding>) -> Result<(), Finding> {
+async fn look_into(
+    path: &Path,
+    look: CheckOptions,
+    as_closed: bool,
+    findings: &mut Vec<CheckResult>,
+) -> Result<(), CheckResult> {
     const STORE: &str = "store";
-    let failed = |name: &'static str| move |error: OpenError| Finding::failed(name, error);
+    let failed = |name: &'static str| move |error: OpenError| CheckResult::failed(name, error);
     let shown = path.display();
     let is_there = exists(path).map_err(failed(STORE))?;
     if !is_there {
         let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         let metadata =
-            directory.metadata().map_err(|e| Finding::failed(STORE, format!("{}: {e}", directory.display())))?;
+            directory.metadata().map_err(|e| CheckResult::failed(STORE, format!("{}: {e}", directory.display())))?;
         if !metadata.is_dir() {
-            return Err(Finding::failed(STORE, format!("{}: is no directory", directory.display())));
+            return Err(CheckResult::failed(STORE, format!("{}: is no directory", directory.display())));
         }
-        findings.push(Finding::ok(STORE, format!("{shown} is not there yet; the server makes it")));
+        findings.push(CheckResult::ok(STORE, format!("{shown} is not there yet; the server makes it")));
         if metadata.permissions().readonly() {
-            return Err(Finding::failed("rights", format!("{}: nobody may write there", directory.display())));
+            return Err(CheckResult::failed("rights", format!("{}: nobody may write there", directory.display())));
         }
         findings.push(schema::missing().finding());
         findings.push(inspect::clock(Timestamp::now(), None, look.max_clock_skew));
         return Ok(());
     }
     findings.push(match FileLock::is_held(path).map_err(failed(STORE))? {
-        true => Finding::warning(STORE, format!("{shown}: a server serves it now; a second one would be refused")),
-        false => Finding::ok(STORE, format!("{shown}, free to be served")),
+        true => CheckResult::warning(STORE, format!("{shown}: a server serves it now; a second one would be refused")),
+        false => CheckResult::ok(STORE, format!("{shown}, free to be served")),
     });
     // Opened and closed again, without a byte written.
-    File::options().write(true).open(path).map_err(|e| Finding::failed("rights", format!("{shown}: {e}")))?;
-    findings.push(Finding::ok("rights", "the file can be written"));
+    File::options().write(true).open(path).map_err(|e| CheckResult::failed("rights", format!("{shown}: {e}")))?;
+    findings.push(CheckResult::ok("rights", "the file can be written"));
 
     let mut reader = reader(path, as_closed).await.map_err(failed("schema"))?;
     let schema = schema::schema(path, &mut reader).await.map_err(failed("schema"))?;
@@ -97,17 +102,17 @@ async fn look_into(path: &Path, look: Look, as_closed: bool, findings: &mut Vec<
     if !schema.pending.is_empty() {
         return Ok(());
     }
-    let damaged = |e: Error| Finding::failed("integrity", format!("{shown}: {e}"));
+    let damaged = |e: Error| CheckResult::failed("integrity", format!("{shown}: {e}"));
     if look.deep {
-        findings.push(checksums(&mut reader).await.map_err(|e| Finding::failed("checksums", e))?);
+        findings.push(checksums(&mut reader).await.map_err(|e| CheckResult::failed("checksums", e))?);
     }
-    let memory = Memory::read(&mut reader).await.map_err(damaged)?;
+    let memory = RecoveredState::load(&mut reader).await.map_err(damaged)?;
     if look.deep {
-        deep(&mut reader).await.map_err(|problem| Finding::failed("integrity", format!("{shown}: {problem}")))?;
+        deep(&mut reader).await.map_err(|problem| CheckResult::failed("integrity", format!("{shown}: {problem}")))?;
     }
     let newest = newest(&mut reader).await.map_err(damaged)?;
     let extent = if look.deep { "all of it was read" } else { "its end was read; --deep reads all" };
-    findings.push(Finding::ok("integrity", format!("{} events; {extent}", memory.last_position)));
+    findings.push(CheckResult::ok("integrity", format!("{} events; {extent}", memory.last_position)));
     findings.push(inspect::clock(Timestamp::now(), newest.as_ref(), look.max_clock_skew));
     Ok(())
 }
@@ -141,7 +146,7 @@ async fn newest(reader: &mut SqliteConnection) -> Result<Option<Event>, Error> {
 }
 
 /// All that has a checksum.
-async fn checksums(reader: &mut SqliteConnection) -> Result<Finding, Error> {
+async fn checksums(reader: &mut SqliteConnection) -> Result<CheckResult, Error> {
     let mut read = scrub::part(reader, 0).await?;
     while let Some(next) = read.next {
         read.add(scrub::part(reader, next).await?);
@@ -150,7 +155,7 @@ async fn checksums(reader: &mut SqliteConnection) -> Result<Finding, Error> {
     Ok(read.finding())
 }
 
-/// The whole file: its pages, the log without a gap, and the index over all of its sealed part.
+/// The whole file: its pages, the log without a gap, and the index over all of its flushed part.
 async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     let said: String =
         sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *reader).await.map_err(|e| e.to_string())?;
@@ -160,11 +165,11 @@ async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     const GAPS: &str = "SELECT (SELECT count(*) FROM (SELECT pos, lag(pos + count, 1, 1) OVER (ORDER BY pos) AS next \
         FROM log) WHERE pos <> next), (SELECT coalesce(sum(count), 0) FROM log WHERE pos <= (SELECT sealed_pos FROM store)), \
         (SELECT coalesce(sum(count), 0) FROM run_index WHERE pos <= (SELECT sealed_pos FROM store))";
-    let (gaps, sealed, indexed): (i64, i64, i64) =
+    let (gaps, flushed, indexed): (i64, i64, i64) =
         sqlx::query_as(GAPS).fetch_one(reader).await.map_err(|e| e.to_string())?;
-    match (gaps, sealed == indexed) {
+    match (gaps, flushed == indexed) {
         (0, true) => Ok(()),
-        (0, false) => Err(format!("the index covers {indexed} events of {sealed}")),
+        (0, false) => Err(format!("the index covers {indexed} events of {flushed}")),
         _ => Err(format!("the log has {gaps} gaps")),
     }
 }

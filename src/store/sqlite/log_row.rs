@@ -7,7 +7,7 @@ use tokio_stream::StreamExt;
 use crate::codec::{Chunk, record};
 use crate::domain::{Error, Result};
 use crate::store::checksum::{Checksum, damaged_events};
-use crate::store::commit::row_builder::Entry;
+use crate::store::commit::row_builder::RunSpan;
 
 use super::error::from_sqlx;
 use super::read::view_flag::ViewFlag;
@@ -89,7 +89,7 @@ pub struct Loaded {
 }
 
 /// Reads the bytes of entries of one run, or of several where none is named, out of the log.
-pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: &[Entry]) -> Result<Loaded> {
+pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: &[RunSpan]) -> Result<Loaded> {
     let mut chunks = Vec::with_capacity(entries.len());
     let mut of_rows = entries.chunk_by(|one, other| one.row == other.row);
     // json_each promises the order of its rowid (not of its key) for nothing, so the records pass through no sorter.
@@ -120,7 +120,7 @@ pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: 
 }
 
 /// The bytes of an entry; `None` where they are damaged or not those of the entry.
-fn slice(row: &LogRow, run_id: Option<&str>, entry: &Entry) -> Option<Chunk> {
+fn slice(row: &LogRow, run_id: Option<&str>, entry: &RunSpan) -> Option<Chunk> {
     /// A part of a row that is smaller than this part of it is copied, so that it does not keep the row in memory.
     const COPIED: usize = 2;
     // A row that is not there shows as the next one in its place.

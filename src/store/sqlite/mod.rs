@@ -9,8 +9,8 @@
 //! | `committer` | the one task that writes: takes what waits, has it planned, written and answered |
 //! | `planner`, `writer` | what a commit will write; writing it and telling of it |
 //! | `known` | which stored events a group of appends repeats |
-//! | `heads`, `ids`, `tail` | what they keep in memory: runs, ids, and the end of the log that no index covers yet |
-//! | `upkeep`, `seal` | what is done between commits: moving that end into the indexes, slice by slice |
+//! | `run_states`, `ids`, `tail` | what they keep in memory: runs, ids, and the end of the log that no index covers yet |
+//! | `maintenance`, `flush` | what is done between commits: moving that end into the indexes, slice by slice |
 //! | `transaction`, `backoff` | the transactions of that, and the pauses after one that failed |
 //! | `wal`, `growth` | the write-ahead log: its way into the database, its bound, its length |
 //! | `read`, `runs`, `find`, `view_flag` | the readers' side |
@@ -43,9 +43,9 @@ use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope}
 use crate::store::tasks::Tasks;
 
 use super::commit::queue::{Queue, QueueOptions};
-use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, Scrubbed, Store, Tip};
+use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
 use index::id_index::Ids;
-use index::unindexed_tail::Tail;
+use index::unindexed_tail::UnindexedTail;
 use lock::FileLock;
 pub use schema::OpenError;
 use watch::FileWatch;
@@ -62,7 +62,7 @@ pub struct SqliteOptions {
     /// Connections for readers.
     pub read_connections: u32,
     /// Entries of the log's end that stay out of the indexes before they are moved there.
-    pub max_unsealed_entries: usize,
+    pub max_unflushed_entries: usize,
     /// Most of these entries that are moved between two commits.
     pub slice_entries: usize,
 }
@@ -76,7 +76,7 @@ impl SqliteOptions {
             lifecycle: Lifecycle::Record,
             queue: QueueOptions::default(),
             read_connections: 4,
-            max_unsealed_entries: 16_384,
+            max_unflushed_entries: 16_384,
             slice_entries: 512,
         }
     }
@@ -87,7 +87,7 @@ pub struct SqliteStore {
     queue: Queue,
     tasks: Tasks,
     readers: SqlitePool,
-    tail: Arc<Tail>,
+    tail: Arc<UnindexedTail>,
     ids: Arc<Ids>,
     watch: Arc<FileWatch>,
     /// Held until the last connection is closed.
@@ -111,14 +111,14 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn tip(&self, scope: &Scope) -> Result<Tip> {
+    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
         self.watch.verdict()?;
         match scope {
             Scope::Run(run_id) => {
                 let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
-                Ok(read::runs::tip(&mut reader, &self.tail, run_id).await?.1)
+                Ok(read::runs::scope_end(&mut reader, &self.tail, run_id).await?.1)
             }
-            Scope::Feed => Ok(Tip { last: self.tail.last_position(), status: RunStatus::Unspecified }),
+            Scope::Feed => Ok(ScopeEnd { last: self.tail.last_position(), status: RunStatus::Unspecified }),
         }
     }
 

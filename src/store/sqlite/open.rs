@@ -12,11 +12,11 @@ use crate::store::commit::queue::Queue;
 use crate::store::tasks::Tasks;
 
 use super::index::id_index::Ids;
-use super::index::unindexed_tail::Tail;
+use super::index::unindexed_tail::UnindexedTail;
 use super::lock::FileLock;
-use super::maintenance::checkpointer::Checkpoints;
-use super::maintenance::wal_preallocator::Growth;
-use super::recovery::Memory;
+use super::maintenance::checkpointer::Checkpointer;
+use super::maintenance::wal_preallocator::WalPreallocator;
+use super::recovery::RecoveredState;
 use super::schema::{self, OpenError, damaged, describe};
 use super::store_row::StoreRow;
 use super::watch::{self, FileWatch};
@@ -47,7 +47,7 @@ impl SqliteStore {
         schema::use_wal(&path, &mut writer).await?;
         schema::migrate(&path, &mut writer).await?;
         let feed_id = StoreRow::read(&mut writer).await.map_err(|e| damaged(&path, e))?.feed_id;
-        let memory = Memory::read(&mut writer).await.map_err(|e| damaged(&path, e))?;
+        let memory = RecoveredState::load(&mut writer).await.map_err(|e| damaged(&path, e))?;
         let feed = FeedId(u32::try_from(feed_id).unwrap_or_default());
         let history = epochs::begin(&mut writer, feed, memory.last_position).await.map_err(|e| damaged(&path, e))?;
         let readers = SqlitePoolOptions::new()
@@ -59,29 +59,29 @@ impl SqliteStore {
             .map_err(|e| describe(&path, e))?;
         #[cfg(feature = "failpoints")]
         crate::store::failpoints::hook_commits(&mut writer).await.map_err(|e| describe(&path, e))?;
-        let (tail, ids) = (Arc::<Tail>::default(), Arc::<Ids>::default());
-        let (heads, upkeep) = memory.settle(&tail, &ids, &options);
-        let options_behind = keeper_options(&connect);
+        let (tail, ids) = (Arc::<UnindexedTail>::default(), Arc::<Ids>::default());
+        let (run_states, maintenance) = memory.install(&tail, &ids, &options);
+        let options_behind = maintenance_options(&connect);
         let connect_behind =
             async || SqliteConnection::connect_with(&options_behind).await.map_err(|e| describe(&path, e));
-        let keeper = connect_behind().await?;
-        let checkpoints = Checkpoints::start(connect_behind().await?).await.map_err(|e| describe(&path, e))?;
+        let maintenance_connection = connect_behind().await?;
+        let checkpoints = Checkpointer::start(connect_behind().await?).await.map_err(|e| describe(&path, e))?;
         let tasks = Tasks::default();
         let watch = Arc::new(FileWatch::new(&path)?);
         let watching = watch::run(Arc::clone(&watch), Arc::clone(&lock), checkpoints.requests());
         let (queue, waiting) = Queue::new(options.queue.clone());
-        let planner = Planner::new(options.lifecycle, heads, Arc::clone(&tail), Arc::clone(&ids));
+        let planner = Planner::new(options.lifecycle, run_states, Arc::clone(&tail), Arc::clone(&ids));
         let writer = Writer {
             options,
             connect,
             connection: writer,
-            keeper,
+            maintenance_connection,
             checkpoints,
-            growth: Growth::of(&path),
+            growth: WalPreallocator::of(&path),
             listener,
             tail: Arc::clone(&tail),
             ids: Arc::clone(&ids),
-            upkeep,
+            maintenance,
             stale: false,
             watch: Arc::clone(&watch),
             watching: tasks.spawn(watching),
@@ -121,6 +121,6 @@ pub fn connect_options(path: &Path) -> SqliteConnectOptions {
 
 /// For what is written behind the log: a power loss may take the last of it back, in the order in which it was written, and
 /// it is made again from the log. So it need not wait for the disk. Commits of events have a connection that always does.
-pub fn keeper_options(connect: &SqliteConnectOptions) -> SqliteConnectOptions {
+pub fn maintenance_options(connect: &SqliteConnectOptions) -> SqliteConnectOptions {
     connect.clone().synchronous(SqliteSynchronous::Normal)
 }

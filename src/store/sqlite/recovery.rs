@@ -7,45 +7,45 @@ use tokio_stream::StreamExt;
 
 use crate::codec::{Chunk, record};
 use crate::domain::{Error, EventId, Result, RunStatus};
-use crate::store::commit::row_builder::Entry;
+use crate::store::commit::row_builder::RunSpan;
 use crate::store::ids as store_ids;
 
 use super::SqliteOptions;
 use super::error::from_sqlx;
-use super::index::flush::Unsealed;
+use super::index::flush::Unflushed;
 use super::index::id_index;
 use super::index::id_index::{Ids, Place, Segment};
-use super::index::unindexed_tail::{End, Tail};
+use super::index::unindexed_tail::{RunEnd, UnindexedTail};
 use super::log_row::{Columns, LogRow, Verdict, log_columns};
-use super::maintenance::Upkeep;
+use super::maintenance::Maintenance;
 use super::store_row::StoreRow;
-use super::write::run_state::Heads;
+use super::write::run_state::RunStateCache;
 
-/// What was read: the unsealed end of the log, and where everything ends.
-pub struct Memory {
-    entries: Vec<(i64, Entry)>,
-    ends: Vec<(i64, End)>,
+/// What was read: the unflushed end of the log, and where everything ends.
+pub struct RecoveredState {
+    entries: Vec<(i64, RunSpan)>,
+    ends: Vec<(i64, RunEnd)>,
     recent_ids: Vec<Place>,
     segments: Vec<Segment>,
     garbage: Vec<(i64, u32)>,
     /// Position of the last event.
     pub last_position: u64,
     last_run: i64,
-    unsealed: Unsealed,
+    unflushed: Unflushed,
 }
 
-impl Memory {
-    /// Reads it from the file. Bounded by what a seal leaves behind, not by the size of the log.
-    pub async fn read(writer: &mut SqliteConnection) -> Result<Self> {
+impl RecoveredState {
+    /// Reads it from the file. Bounded by what a flush leaves behind, not by the size of the log.
+    pub async fn load(writer: &mut SqliteConnection) -> Result<Self> {
         read(writer).await
     }
 
     /// Puts it in the place of what was known.
-    pub fn settle(self, tail: &Tail, ids: &Ids, options: &SqliteOptions) -> (Heads, Upkeep) {
+    pub fn install(self, tail: &UnindexedTail, ids: &Ids, options: &SqliteOptions) -> (RunStateCache, Maintenance) {
         tail.replace(self.entries, self.ends, self.last_position);
         ids.replace(self.recent_ids, self.segments);
-        let bounds = (options.max_unsealed_entries, options.slice_entries);
-        (Heads::new(self.last_run), Upkeep::new(self.unsealed, ids, self.garbage, bounds))
+        let bounds = (options.max_unflushed_entries, options.slice_entries);
+        (RunStateCache::new(self.last_run), Maintenance::new(self.unflushed, ids, self.garbage, bounds))
     }
 }
 
@@ -57,17 +57,17 @@ pub async fn ends(writer: &mut SqliteConnection) -> Result<(i64, u64)> {
     Ok((last_run, last_position.unsigned_abs()))
 }
 
-async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
-    let sealed = StoreRow::read(writer).await?.sealed_pos;
+async fn read(writer: &mut SqliteConnection) -> Result<RecoveredState> {
+    let flushed = StoreRow::read(writer).await?.sealed_pos;
     let last_run: i64 = sqlx::query_scalar("SELECT coalesce(max(run), 0) FROM runs")
         .fetch_one(&mut *writer)
         .await
         .map_err(from_sqlx)?;
     let mut found = Found::default();
-    let mut unsealed = Unsealed::default();
-    let mut last_position = sealed.unsigned_abs();
-    const UNSEALED: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos");
-    let mut rows = sqlx::query_as::<_, Columns>(UNSEALED).bind(sealed).fetch(&mut *writer);
+    let mut unflushed = Unflushed::default();
+    let mut last_position = flushed.unsigned_abs();
+    const UNFLUSHED: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos");
+    let mut rows = sqlx::query_as::<_, Columns>(UNFLUSHED).bind(flushed).fetch(&mut *writer);
     while let Some(row) = rows.next().await {
         let row = LogRow::from(row.map_err(from_sqlx)?);
         if row.chunk.first != last_position + 1 {
@@ -75,7 +75,7 @@ async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
             return Err(Error::StoreDamaged);
         }
         last_position = row.chunk.last();
-        unsealed.bytes += row.chunk.data.len();
+        unflushed.bytes += row.chunk.data.len();
         found.read_row(&row)?;
     }
     drop(rows);
@@ -94,15 +94,15 @@ async fn read(writer: &mut SqliteConnection) -> Result<Memory> {
     }
     let entries = found.entries.into_iter().map(|(run_id, entry)| Ok((number(&run_id)?, entry)));
     let entries = entries.collect::<Result<Vec<_>>>()?;
-    unsealed.entries = entries.len();
+    unflushed.entries = entries.len();
     let mut ends = Vec::with_capacity(found.last_records.len());
     for (run_id, record) in found.last_records {
         let (last_seq, updated_at) = (record::header(&record)?.seq, record::recorded_at(&record)?);
         let (run, status) = numbers[&run_id];
-        ends.push((run, End { last_seq, updated_at, row_seq: 0, status }));
+        ends.push((run, RunEnd { last_seq, updated_at, row_seq: 0, status }));
     }
     let (segments, garbage) = id_index::load(writer).await?;
-    Ok(Memory { entries, ends, recent_ids, segments, garbage, last_position, last_run, unsealed })
+    Ok(RecoveredState { entries, ends, recent_ids, segments, garbage, last_position, last_run, unflushed })
 }
 
 /// Numbers and statuses of the runs.
@@ -129,7 +129,7 @@ async fn check_beginnings(
 ) -> Result<()> {
     let mut seen = HashSet::new();
     for (run_id, entry) in found.entries.iter().filter(|(run_id, _)| seen.insert(run_id.as_str())) {
-        // A seal that was cut off has put some of these into the index already.
+        // A flush that was cut off has put some of these into the index already.
         const IS_BEFORE: &str = "SELECT count(*) FROM run_index WHERE run = ?1 AND seq = \
             (SELECT max(seq) FROM run_index WHERE run = ?1 AND seq < ?2) AND seq + count >= ?2";
         let before: i64 = sqlx::query_scalar(IS_BEFORE)
@@ -151,10 +151,10 @@ async fn check_beginnings(
     Ok(())
 }
 
-/// What the unsealed rows hold, by the names in the records.
+/// What the unflushed rows hold, by the names in the records.
 #[derive(Default)]
 struct Found {
-    entries: Vec<(String, Entry)>,
+    entries: Vec<(String, RunSpan)>,
     last_records: HashMap<String, bytes::Bytes>,
     ids: Vec<(String, EventId, u64)>,
     /// A row does not agree with its checksum. What it holds is found out as far as it goes, and served to nobody.
@@ -202,7 +202,7 @@ impl Found {
                     entry.length = end - entry.start;
                 }
                 _ => {
-                    let entry = Entry { seq: header.seq, count: 1, row: pos, start, length: end - start, sensitive };
+                    let entry = RunSpan { seq: header.seq, count: 1, row: pos, start, length: end - start, sensitive };
                     self.entries.push((header.run_id.to_owned(), entry));
                 }
             }

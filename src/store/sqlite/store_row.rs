@@ -32,7 +32,7 @@ impl StoreRow {
     }
 
     /// Writes how far the indexes cover the log, in the caller's transaction.
-    pub async fn write_sealed(connection: &mut SqliteConnection, sealed_pos: i64) -> Result<(), StepError> {
+    pub async fn write_flushed(connection: &mut SqliteConnection, sealed_pos: i64) -> Result<(), StepError> {
         let row = Self { sealed_pos, ..select(connection).await?.0 };
         row.write(connection).await?;
         Ok(())

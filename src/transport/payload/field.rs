@@ -9,7 +9,7 @@ use crate::domain::json::redaction::members::{checked, decode_string, elements, 
 use crate::domain::json::why_not_json;
 
 /// What a field took of a member.
-pub(super) enum Taken {
+pub(super) enum EventSlice {
     /// All of it.
     Whole,
     /// Some of it; the text of an object with the rest.
@@ -20,7 +20,7 @@ pub(super) enum Taken {
 
 /// A kind of field, for a field that is stored as `Slot`.
 pub(super) trait Kind<Slot> {
-    fn take(slot: &mut Slot, raw: &str) -> Taken;
+    fn take(slot: &mut Slot, raw: &str) -> EventSlice;
     fn put(slot: &Slot, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError>;
 }
 
@@ -101,9 +101,9 @@ fn same_lexeme<N: Scalar + std::str::FromStr>(raw: &str) -> Option<N> {
 }
 
 impl<S: Scalar> Kind<Option<S>> for Plain {
-    fn take(slot: &mut Option<S>, raw: &str) -> Taken {
+    fn take(slot: &mut Option<S>, raw: &str) -> EventSlice {
         *slot = S::read(raw);
-        if slot.is_some() { Taken::Whole } else { Taken::Nothing }
+        if slot.is_some() { EventSlice::Whole } else { EventSlice::Nothing }
     }
 
     fn put(slot: &Option<S>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
@@ -116,9 +116,9 @@ impl<S: Scalar> Kind<Option<S>> for Plain {
 }
 
 impl Kind<Option<String>> for Raw {
-    fn take(slot: &mut Option<String>, raw: &str) -> Taken {
+    fn take(slot: &mut Option<String>, raw: &str) -> EventSlice {
         *slot = Some(raw.to_owned());
-        Taken::Whole
+        EventSlice::Whole
     }
 
     fn put(slot: &Option<String>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
@@ -131,12 +131,12 @@ impl Kind<Option<String>> for Raw {
 }
 
 impl<M: Model> Kind<Option<M>> for Nested {
-    fn take(slot: &mut Option<M>, raw: &str) -> Taken {
+    fn take(slot: &mut Option<M>, raw: &str) -> EventSlice {
         let Some((message, rest)) = read_object(raw) else {
-            return Taken::Nothing;
+            return EventSlice::Nothing;
         };
         *slot = Some(message);
-        if rest.is_empty() { Taken::Whole } else { Taken::AllBut(rest) }
+        if rest.is_empty() { EventSlice::Whole } else { EventSlice::AllBut(rest) }
     }
 
     fn put(slot: &Option<M>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
@@ -145,7 +145,7 @@ impl<M: Model> Kind<Option<M>> for Nested {
 }
 
 impl<M: Model> Kind<Vec<M>> for List {
-    fn take(slot: &mut Vec<M>, raw: &str) -> Taken {
+    fn take(slot: &mut Vec<M>, raw: &str) -> EventSlice {
         let messages: Option<Vec<M>> = elements(raw).and_then(|raws| {
             raws.into_iter()
                 .map(|raw| read_object(raw).filter(|(_, rest)| rest.is_empty()))
@@ -156,9 +156,9 @@ impl<M: Model> Kind<Vec<M>> for List {
             // An empty list is what an absent member reads as: it has to stay behind.
             Some(messages) if !messages.is_empty() => {
                 *slot = messages;
-                Taken::Whole
+                EventSlice::Whole
             }
-            _ => Taken::Nothing,
+            _ => EventSlice::Nothing,
         }
     }
 

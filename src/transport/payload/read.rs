@@ -1,12 +1,12 @@
 //! From JSON text to a typed message and the rest.
 
-use super::field::Taken;
+use super::field::EventSlice;
 use crate::domain::json::redaction::members::{Member, members};
 
 /// A message whose fields are members of a JSON object. Implemented by the lines of `tables`.
 pub(super) trait Model: Default {
     /// Puts a member into the field of its key, as far as it fits.
-    fn take(&mut self, key: &str, raw_value: &str) -> Taken;
+    fn take(&mut self, key: &str, raw_value: &str) -> EventSlice;
 
     /// Writes the fields that are set, in page order.
     fn put(&self, object: &mut super::write::ObjectWriter<'_>) -> Result<(), super::PayloadError>;
@@ -23,11 +23,11 @@ pub(super) fn read_object<M: Model>(json: &str) -> Option<(M, String)> {
     let mut rest = String::new();
     for member in &members {
         // A key that is no text is the key of no field.
-        let taken = member.exact_key().map_or(Taken::Nothing, |key| message.take(&key, member.raw_value));
+        let taken = member.exact_key().map_or(EventSlice::Nothing, |key| message.take(&key, member.raw_value));
         match taken {
-            Taken::Whole => {}
-            Taken::AllBut(left) => push_member(&mut rest, member.raw_key, &left),
-            Taken::Nothing => push_member(&mut rest, member.raw_key, member.raw_value),
+            EventSlice::Whole => {}
+            EventSlice::AllBut(left) => push_member(&mut rest, member.raw_key, &left),
+            EventSlice::Nothing => push_member(&mut rest, member.raw_key, member.raw_value),
         }
     }
     if !rest.is_empty() {

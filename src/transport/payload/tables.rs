@@ -3,7 +3,7 @@
 
 use super::{
     PayloadError,
-    field::{Kind, List, Nested, Plain, Raw, Taken},
+    field::{EventSlice, Kind, List, Nested, Plain, Raw},
     read::{Model, read_object},
     write::{ObjectWriter, write_payload},
 };
@@ -18,10 +18,10 @@ macro_rules! messages {
         $($key:literal: $field:ident as $kind:ident $(or $raw:ident via $build:ident)?,)*
     })*) => {$(
         impl Model for pb::$message {
-            fn take(&mut self, key: &str, raw_value: &str) -> Taken {
+            fn take(&mut self, key: &str, raw_value: &str) -> EventSlice {
                 match key {
                     $($key => <$kind as Kind<_>>::take(&mut self.$field, raw_value),)*
-                    _ => Taken::Nothing,
+                    _ => EventSlice::Nothing,
                 }
             }
 

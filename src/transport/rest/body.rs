@@ -8,27 +8,27 @@ use axum::http::{HeaderMap, Request, StatusCode};
 
 use tonic::Status;
 
-use super::Problem;
+use super::HttpError;
 use super::headers::one;
 use super::unpack::{Encoding, Unpacked, unpack};
 use crate::transport::memory::Call;
 
 /// Reads a JSON body. 415 for another content type (none is taken as JSON) or content encoding, 413 past `max_bytes`, packed or
 /// unpacked, 400 for what does not unpack or is not UTF-8. Whether it is JSON shows when it is parsed.
-pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, Problem> {
+pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, HttpError> {
     check_type(request.headers())?;
     let encoding = encoding(request.headers())?;
     let call = request.extensions().get::<Arc<Call>>().cloned();
     let too_large = || {
         let message = format!("the body must be at most {max_bytes} bytes; send fewer events in one request");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_TOO_LARGE", message)
+        HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_TOO_LARGE", message)
     };
     let bytes = axum::body::to_bytes(request.into_body(), max_bytes).await.map_err(|error| {
         if causes(&error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
             return too_large();
         }
         let given_up = causes(&error).find_map(|cause| cause.downcast_ref::<Status>());
-        given_up.and_then(Problem::of_intake).unwrap_or_else(|| Problem::malformed("the body broke off"))
+        given_up.and_then(HttpError::of_intake).unwrap_or_else(|| HttpError::malformed("the body broke off"))
     })?;
     let bytes = match encoding {
         None => bytes.into(),
@@ -47,24 +47,24 @@ pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, Pr
                 }
                 Ok(Unpacked::TooLarge) => return Err(too_large()),
                 Ok(Unpacked::Corrupt) | Err(_) => {
-                    return Err(Problem::malformed(format!("the body is not {encoding}, as Content-Encoding says")));
+                    return Err(HttpError::malformed(format!("the body is not {encoding}, as Content-Encoding says")));
                 }
             }
         }
     };
-    let text = String::from_utf8(bytes).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    let text = String::from_utf8(bytes).map_err(|_| HttpError::malformed("the body is not UTF-8"))?;
     // A byte order mark is no part of the JSON.
     Ok(text.strip_prefix('\u{feff}').map(ToOwned::to_owned).unwrap_or(text))
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_type(headers: &HeaderMap) -> Result<(), HttpError> {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json") {
         return Ok(());
     }
     let message = format!("send application/json, not {essence:?}");
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
+    Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
 }
 
 /// Whether a body has to be unpacked.
@@ -73,7 +73,7 @@ pub fn is_packed(headers: &HeaderMap) -> bool {
 }
 
 /// How the body is packed; `None` where it is not.
-fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Problem> {
+fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, HttpError> {
     let given = one(headers, CONTENT_ENCODING.as_str())?.unwrap_or_default();
     let named: Vec<&str> = given.split(',').map(str::trim).filter(|name| !is_identity(name)).collect();
     match named.as_slice() {
@@ -82,8 +82,8 @@ fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Problem> {
         _ => {
             let message =
                 format!("Content-Encoding {given:?} is not read; send one of gzip, deflate, br, zstd, or none");
-            let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_CONTENT_ENCODING", message);
-            Err(Problem { field: Some("Content-Encoding".to_owned()), ..problem })
+            let problem = HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_CONTENT_ENCODING", message);
+            Err(HttpError { field: Some("Content-Encoding".to_owned()), ..problem })
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where an event stands in the body of a request, as refusals spell it.
 
-use super::Problem;
+use super::HttpError;
 
 /// The shape of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl EventPath {
     /// A problem that was found behind the door, with its field as this body spells it. `place` tells where the event of an
     /// index stands.
     #[must_use]
-    pub fn respell(self, problem: Problem, place: impl Fn(usize) -> usize) -> Problem {
+    pub fn respell(self, problem: HttpError, place: impl Fn(usize) -> usize) -> HttpError {
         let Some(spelled) = problem.field.as_deref().and_then(|field| self.spell(field, place)) else { return problem };
         let rest = problem.field.as_deref().and_then(|field| problem.message.strip_prefix(field));
         let message = rest.map_or_else(|| problem.message.clone(), |rest| format!("{spelled}{rest}"));
@@ -35,7 +35,7 @@ impl EventPath {
             "field" => (name, spelled.clone()),
             _ => (name, value),
         });
-        Problem { metadata: metadata.collect(), message, field: Some(spelled), ..problem }
+        HttpError { metadata: metadata.collect(), message, field: Some(spelled), ..problem }
     }
 
     fn spell(self, field: &str, place: impl Fn(usize) -> usize) -> Option<String> {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_field_is_spelled_as_the_body_has_it() {
-        let problem = || Problem::field("events[3].event_id", "is bad");
+        let problem = || HttpError::field("events[3].event_id", "is bad");
         for (path, spelled) in [
             (EventPath::One, "event_id"),
             (EventPath::Bare, "[5].event_id"),
@@ -61,7 +61,7 @@ mod tests {
             assert_eq!(respelled.field.as_deref(), Some(spelled));
             assert_eq!(respelled.message, format!("{spelled}: is bad"));
         }
-        let other = EventPath::Bare.respell(Problem::field("run_id", "is bad"), |index| index);
+        let other = EventPath::Bare.respell(HttpError::field("run_id", "is bad"), |index| index);
         assert_eq!(other.field.as_deref(), Some("run_id"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::Problem;
+use super::HttpError;
 use crate::domain::in_order::InOrder;
 
 /// The members of an object that were not taken yet. `path` is where the object stands in the request: "" or `events[2]`.
@@ -15,14 +15,14 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads an object. 400 where the text is no JSON, 422 where it is something else or names a member twice.
-    pub fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, Problem> {
+    pub fn parse(text: &'a str, path: impl Into<String>) -> Result<Self, HttpError> {
         let path = path.into();
         // One pass where it is an object; why it is none is looked into afterwards.
         let InOrder(members): InOrder<String, &RawValue> =
             serde_json::from_str(text).map_err(|error| not_an_object(text, &path, &error))?;
         let mut names = HashSet::with_capacity(members.len());
         if let Some((twin, _)) = members.iter().find(|(name, _)| !names.insert(name.as_str())) {
-            return Err(Problem::field(join(&path, twin), "is there twice"));
+            return Err(HttpError::field(join(&path, twin), "is there twice"));
         }
         Ok(Self { path, members })
     }
@@ -46,64 +46,64 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a string; `None` when absent or null.
-    pub fn string(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub fn string(&mut self, name: &str) -> Result<Option<String>, HttpError> {
         self.typed(name, "must be a string")
     }
 
     /// Takes a string that must be there.
-    pub fn required_string(&mut self, name: &str) -> Result<String, Problem> {
+    pub fn required_string(&mut self, name: &str) -> Result<String, HttpError> {
         let path = self.path_of(name);
-        self.string(name)?.ok_or_else(|| Problem::field(path, "must be set"))
+        self.string(name)?.ok_or_else(|| HttpError::field(path, "must be set"))
     }
 
     /// Takes a number; `None` when absent or null.
-    pub fn number(&mut self, name: &str) -> Result<Option<f64>, Problem> {
+    pub fn number(&mut self, name: &str) -> Result<Option<f64>, HttpError> {
         let Some(text) = self.raw(name).filter(|text| *text != "null") else { return Ok(None) };
         // Not by serde_json: without its `float_roundtrip` it may miss the nearest double by one.
         let number = text.parse().ok().filter(|_| text.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
-        number.map(Some).ok_or_else(|| Problem::field(self.path_of(name), "must be a number"))
+        number.map(Some).ok_or_else(|| HttpError::field(self.path_of(name), "must be a number"))
     }
 
     /// Takes a truth value; `None` when absent or null.
-    pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, Problem> {
+    pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, HttpError> {
         self.typed(name, "must be true or false")
     }
 
     /// Takes an array, each element as the text that was sent; `None` when absent or null.
-    pub fn array(&mut self, name: &str) -> Result<Option<Vec<&'a RawValue>>, Problem> {
+    pub fn array(&mut self, name: &str) -> Result<Option<Vec<&'a RawValue>>, HttpError> {
         self.typed(name, "must be an array")
     }
 
-    fn typed<T: serde::Deserialize<'a>>(&mut self, name: &str, problem: &str) -> Result<Option<T>, Problem> {
+    fn typed<T: serde::Deserialize<'a>>(&mut self, name: &str, problem: &str) -> Result<Option<T>, HttpError> {
         match self.raw(name) {
             None | Some("null") => Ok(None),
             Some(text) => {
                 let path = self.path_of(name);
-                serde_json::from_str(text).map(Some).map_err(|_| Problem::field(path, problem))
+                serde_json::from_str(text).map(Some).map_err(|_| HttpError::field(path, problem))
             }
         }
     }
 
     /// Refuses what nobody asked for.
-    pub fn finish(self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), HttpError> {
         match self.members.first() {
-            Some((name, _)) => Err(Problem::field(join(&self.path, name), "is no member of this object")),
+            Some((name, _)) => Err(HttpError::field(join(&self.path, name), "is no member of this object")),
             None => Ok(()),
         }
     }
 }
 
-fn not_an_object(text: &str, path: &str, error: &serde_json::Error) -> Problem {
+fn not_an_object(text: &str, path: &str, error: &serde_json::Error) -> HttpError {
     match serde_json::from_str::<&RawValue>(text) {
-        Err(malformed) => Problem::no_json(text, &malformed),
-        Ok(value) if value.get().starts_with('{') => Problem::field(named(path), error.to_string()),
-        Ok(_) => Problem::field(named(path), "must be an object"),
+        Err(malformed) => HttpError::no_json(text, &malformed),
+        Ok(value) if value.get().starts_with('{') => HttpError::field(named(path), error.to_string()),
+        Ok(_) => HttpError::field(named(path), "must be an object"),
     }
 }
 
 /// The elements of an array, or `None` where the text is something else. 400 where it is no JSON.
-pub fn elements(text: &str) -> Result<Option<Vec<&RawValue>>, Problem> {
-    let value: &RawValue = serde_json::from_str(text).map_err(|error| Problem::no_json(text, &error))?;
+pub fn elements(text: &str) -> Result<Option<Vec<&RawValue>>, HttpError> {
+    let value: &RawValue = serde_json::from_str(text).map_err(|error| HttpError::no_json(text, &error))?;
     Ok(serde_json::from_str(value.get()).ok())
 }
 

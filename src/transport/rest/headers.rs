@@ -4,38 +4,38 @@ use axum::http::HeaderMap;
 
 use crate::domain::Cursor;
 
-use super::Problem;
+use super::HttpError;
 use super::query::Query;
 
 /// The name of the header with which browsers come back, as refusals spell it.
 pub const LAST_EVENT_ID: &str = "Last-Event-ID";
 
 /// A header that may be given once.
-pub fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Problem> {
+pub fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, HttpError> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => match value.to_str() {
             Ok(text) => Ok(Some(text.to_owned())),
-            Err(_) => Err(Problem::field(name, "must be visible ASCII characters")),
+            Err(_) => Err(HttpError::field(name, "must be visible ASCII characters")),
         },
-        (Some(_), Some(_)) => Err(Problem::field(name, "must be given once")),
+        (Some(_), Some(_)) => Err(HttpError::field(name, "must be given once")),
     }
 }
 
 /// Where a stream begins: after `lastEventId`, which a client that cannot set a header adds when it comes back, else after
 /// `cursor`, else after the header's id, else at the beginning. What is no id of an event is refused even where a parameter wins
 /// over it.
-pub fn stream_cursor(query: &mut Query, headers: &HeaderMap) -> Result<String, Problem> {
+pub fn stream_cursor(query: &mut Query, headers: &HeaderMap) -> Result<String, HttpError> {
     let from_header = last_event_id(headers)?;
     let (cursor, last_seen) = (query.one("cursor")?, query.one("lastEventId")?);
     Ok(last_seen.or(cursor).or(from_header).unwrap_or_default())
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, HttpError> {
     let Some(text) = one(headers, LAST_EVENT_ID)? else { return Ok(None) };
     match Cursor::parse_in_run(&text) {
         Ok(_) => Ok(Some(text)),
-        Err(_) => Err(Problem::field(LAST_EVENT_ID, "must be the `id:` of an event of this stream")),
+        Err(_) => Err(HttpError::field(LAST_EVENT_ID, "must be the `id:` of an event of this stream")),
     }
 }

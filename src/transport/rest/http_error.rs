@@ -13,7 +13,7 @@ use crate::transport::status;
 
 /// A refusal: the same facts for every door.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct HttpError {
     /// The HTTP status.
     pub status: StatusCode,
     /// UPPER_SNAKE, as in gRPC's `ErrorInfo`.
@@ -28,7 +28,7 @@ pub struct Problem {
     pub metadata: Vec<(&'static str, String)>,
 }
 
-impl Problem {
+impl HttpError {
     /// A refusal without a field.
     pub fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
         Self { status, reason, message: message.into(), field: None, retry_after: None, metadata: Vec::new() }
@@ -106,7 +106,7 @@ impl Problem {
     }
 }
 
-impl From<Error> for Problem {
+impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
         Self {
             status: status::http(&error),

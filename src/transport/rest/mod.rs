@@ -32,7 +32,7 @@ use crate::domain::View;
 use crate::service::Service;
 
 pub use body::is_packed;
-pub use http_error::Problem;
+pub use http_error::HttpError;
 
 /// How the gateway works. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -105,27 +105,27 @@ pub fn router(gateway: Gateway, offer: Offer) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.layer(middleware::from_fn_with_state(gateway.clone(), request_context::accompany)).with_state(gateway)
+    router.layer(middleware::from_fn_with_state(gateway.clone(), request_context::track)).with_state(gateway)
 }
 
 /// What answers a path that is nobody's.
 pub async fn not_found(uri: Uri) -> Response {
-    refuse(uri.path(), &Problem::no_route(uri.path()))
+    refuse(uri.path(), &HttpError::no_route(uri.path()))
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {
-    refuse(uri.path(), &Problem::method_not_allowed(&method))
+    refuse(uri.path(), &HttpError::method_not_allowed(&method))
 }
 
 /// A refusal in the shape of the door that the path belongs to; paths of none get door C's.
-pub fn refuse(path: &str, problem: &Problem) -> Response {
+pub fn refuse(path: &str, problem: &HttpError) -> Response {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
     if begins(&["/api/structures", "/api/structure-runs", "/api/events"]) {
-        structure_runs::Refusal::from(problem.clone()).into_response()
+        structure_runs::ApiError::from(problem.clone()).into_response()
     } else if begins(&["/api/"]) {
-        agent_sdk::Refusal::from(problem.clone()).into_response()
+        agent_sdk::ApiError::from(problem.clone()).into_response()
     } else {
-        public_runs::Refusal::from(problem.clone()).into_response()
+        public_runs::ApiError::from(problem.clone()).into_response()
     }
 }
 

@@ -14,7 +14,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Gateway, Problem, public_runs};
+use super::{Gateway, HttpError, public_runs};
 
 /// The routes of probes.
 pub fn health() -> OpenApiRouter<Gateway> {
@@ -43,10 +43,10 @@ async fn live() -> Response {
 #[utoipa::path(get, path = "/health/ready", tag = "operation",
     responses((status = 200, description = "Ready to serve"), (status = 406, description = "Not acceptable"),
               (status = 503, description = "Draining, or the store does not answer")))]
-async fn ready(State(gateway): State<Gateway>) -> Result<Response, public_runs::Refusal> {
+async fn ready(State(gateway): State<Gateway>) -> Result<Response, public_runs::ApiError> {
     gateway.service.ready().await.map_err(|error| {
         let message = format!("not ready: {error}");
-        public_runs::Refusal::from(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.reason(), message))
+        public_runs::ApiError::from(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, error.reason(), message))
     })?;
     Ok(Json(json!({ "status": "ready" })).into_response())
 }

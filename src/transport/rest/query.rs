@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::Problem;
+use super::HttpError;
 use crate::domain::View;
 
 /// The parameters that were not taken yet.
@@ -17,11 +17,11 @@ impl Query {
     }
 
     /// Takes a parameter that may be given once.
-    pub fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub fn one(&mut self, name: &str) -> Result<Option<String>, HttpError> {
         let mut all = self.all(name);
         match all.len() {
             0 | 1 => Ok(all.pop()),
-            _ => Err(Problem::field(name, "must be given once")),
+            _ => Err(HttpError::field(name, "must be given once")),
         }
     }
 
@@ -42,30 +42,36 @@ impl Query {
     }
 
     /// Takes a whole number within the bounds, which a client that counts in doubles writes as `2.0`; `default` where absent.
-    pub fn number(&mut self, name: &str, default: u64, bounds: std::ops::RangeInclusive<u64>) -> Result<u64, Problem> {
+    pub fn number(
+        &mut self,
+        name: &str,
+        default: u64,
+        bounds: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, HttpError> {
         let Some(text) = self.one(name)? else { return Ok(default) };
         let text = text.strip_suffix(".0").unwrap_or(&text);
         let is_decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let number = text.parse::<u64>().ok().filter(|number| is_decimal && bounds.contains(number));
-        let problem = || Problem::field(name, format!("must be a number from {} to {}", bounds.start(), bounds.end()));
+        let problem =
+            || HttpError::field(name, format!("must be a number from {} to {}", bounds.start(), bounds.end()));
         number.ok_or_else(problem)
     }
 
     /// Takes `view`: how much of each payload the reader asks for; `default` where absent.
-    pub fn view(&mut self, default: View) -> Result<View, Problem> {
+    pub fn view(&mut self, default: View) -> Result<View, HttpError> {
         match self.one("view")?.as_deref() {
             None => Ok(default),
             Some("public") => Ok(View::Public),
             Some("full") => Ok(View::Full),
-            Some(_) => Err(Problem::field("view", "must be public or full")),
+            Some(_) => Err(HttpError::field("view", "must be public or full")),
         }
     }
 
     /// Refuses what nobody asked for.
-    pub fn finish(self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), HttpError> {
         match self.0.into_iter().next() {
             Some((name, _)) => {
-                Err(Problem::field(name.chars().take(100).collect::<String>(), "is no parameter of this call"))
+                Err(HttpError::field(name.chars().take(100).collect::<String>(), "is no parameter of this call"))
             }
             None => Ok(()),
         }

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use uuid::Uuid;
 
-use super::{Gateway, Problem, refuse};
+use super::{Gateway, HttpError, refuse};
 
 tokio::task_local! {
     static REQUEST_ID: String;
@@ -26,7 +26,7 @@ fn new_id() -> String {
 }
 
 /// Wraps every handler.
-pub async fn accompany(State(gateway): State<Gateway>, request: Request<Body>, next: Next) -> Response {
+pub async fn track(State(gateway): State<Gateway>, request: Request<Body>, next: Next) -> Response {
     let id = new_id();
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -37,7 +37,7 @@ pub async fn accompany(State(gateway): State<Gateway>, request: Request<Body>, n
         }
         match tokio::time::timeout(gateway.options.request_timeout, next.run(request)).await {
             Ok(response) => response,
-            Err(_) => refuse(&path, &Problem::timed_out(&method)),
+            Err(_) => refuse(&path, &HttpError::timed_out(&method)),
         }
     });
     let mut response = answer.await;
@@ -71,7 +71,7 @@ fn options() -> Response {
 }
 
 /// 406 where the client takes nothing that we have. No Accept header takes everything.
-fn acceptable(request: &Request<Body>) -> Result<(), Problem> {
+fn acceptable(request: &Request<Body>) -> Result<(), HttpError> {
     let mut accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     if accepted.peek().is_none() {
         return Ok(());
@@ -89,5 +89,5 @@ fn acceptable(request: &Request<Body>) -> Result<(), Problem> {
     if accepted.any(|value| value.split(',').any(matches)) {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", format!("this answers {name} only")))
+    Err(HttpError::new(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", format!("this answers {name} only")))
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::Problem;
+use super::HttpError;
 use super::fields::Fields;
 use crate::domain::time::{self, TimeError, UnixSeconds};
 
@@ -35,11 +35,11 @@ pub fn millis(at: Timestamp) -> String {
 
 /// Takes a time: ISO 8601 text, or a number of seconds since 1970. Absent or null: the time, and the number where the time does
 /// not give it back, are none.
-pub fn take(fields: &mut Fields<'_>, name: &str) -> Result<(Option<Timestamp>, Option<f64>), Problem> {
+pub fn take(fields: &mut Fields<'_>, name: &str) -> Result<(Option<Timestamp>, Option<f64>), HttpError> {
     let path = fields.path_of(name);
     if fields.is_string(name) {
         let text = fields.required_string(name)?;
-        let at = time::parse(&text).map_err(|error| Problem::field(path, error.to_string()))?;
+        let at = time::parse(&text).map_err(|error| HttpError::field(path, error.to_string()))?;
         return Ok((Some(at), None));
     }
     match fields.number(name) {
@@ -48,7 +48,7 @@ pub fn take(fields: &mut Fields<'_>, name: &str) -> Result<(Option<Timestamp>, O
             let UnixSeconds { at, sent } = UnixSeconds::new(seconds);
             Ok((at, sent))
         }
-        _ => Err(Problem::field(path, format!("{}; or a number of seconds since 1970", TimeError::NoTime))),
+        _ => Err(HttpError::field(path, format!("{}; or a number of seconds since 1970", TimeError::NoTime))),
     }
 }
 

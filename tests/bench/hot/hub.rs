@@ -5,8 +5,8 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group};
 use runlog::codec::{Chunk, record};
 use runlog::domain::{RunStatus, Scope};
-use runlog::service::live::hub::{Hub, Membership, WindowLimits};
-use runlog::store::{Commit, CommitListener as _, RunCommit, Tip};
+use runlog::service::live::hub::{Hub, Subscriber, WindowLimits};
+use runlog::store::{Commit, CommitListener as _, RunCommit, ScopeEnd};
 
 use crate::events;
 
@@ -21,7 +21,7 @@ fn announce(c: &mut Criterion) {
     for subscribers in [1, 100] {
         let hub = Arc::new(Hub::new(WindowLimits::default()));
         let scope = Scope::Run(events::run_id(0));
-        let mut members: Vec<Membership> = (0..subscribers).map(|_| hub.join(&scope)).collect();
+        let mut members: Vec<Subscriber> = (0..subscribers).map(|_| hub.join(&scope)).collect();
         let mut seq = 0;
         group.throughput(Throughput::Elements(subscribers));
         group.bench_function(format!("to {subscribers}"), |b| {
@@ -43,8 +43,8 @@ fn commit(seq: u64) -> Commit {
     let mut data = Vec::new();
     record::append_entry(&events::stored(seq), &mut data);
     let chunk = Chunk { first: seq, count: 1, sensitive: false, data: data.into() };
-    let tip = Tip { last: seq, status: RunStatus::Running };
-    let run = RunCommit { run_id: events::run_id(0), chunks: vec![chunk.clone()], tip };
-    let feed_tip = Tip { last: seq, status: RunStatus::Unspecified };
-    Commit { runs: vec![run], feed: vec![chunk], feed_tip }
+    let scope_end = ScopeEnd { last: seq, status: RunStatus::Running };
+    let run = RunCommit { run_id: events::run_id(0), chunks: vec![chunk.clone()], scope_end };
+    let feed_end = ScopeEnd { last: seq, status: RunStatus::Unspecified };
+    Commit { runs: vec![run], feed: vec![chunk], feed_end }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use runlog::codec::record;
 use runlog::domain::{EventType, Limits, Payload, View};
-use runlog::service::live::recent_events::Batch;
+use runlog::service::live::recent_events::EncodedEvents;
 use runlog::transport::convert;
 use runlog::transport::view::Presentation;
 
@@ -65,7 +65,7 @@ fn encode(c: &mut Criterion) {
         group.bench_function(name, |b| {
             // A new batch each time: it keeps what was encoded.
             b.iter_batched(
-                || Batch::new(false, chunk.clone()),
+                || EncodedEvents::new(false, chunk.clone()),
                 |batch| presentation.chunk(&batch).unwrap(),
                 BatchSize::SmallInput,
             );

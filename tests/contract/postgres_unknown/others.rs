@@ -15,24 +15,24 @@ async fn what_others_store_meanwhile_tells_a_commit_that_took_place_from_one_tha
         (AtCommit::LoseAnswer, ["before", "nameless", "named", "theirs"].as_slice()),
         (AtCommit::Delay, ["before", "theirs", "nameless"].as_slice()),
     ] {
-        let Some(bed) = Fixture::new(|options| options.retry = GUARD).await else { return };
-        let other = bed.other().await;
-        bed.store.append(append("r", vec![event("before")])).await.unwrap();
-        let held = bed.recorder.hold(&bed.store).await;
-        bed.mark_writer().await;
+        let Some(fixture) = Fixture::new(|options| options.retry = GUARD).await else { return };
+        let other = fixture.other().await;
+        fixture.store.append(append("r", vec![event("before")])).await.unwrap();
+        let held = fixture.recorder.hold(&fixture.store).await;
+        fixture.mark_writer().await;
         let appends = vec![
             append("r", vec![event("nameless")]),
             expecting(2, append("r", vec![with_id("named", event("named"))])),
         ];
-        let receipts = submitted(&bed.store, appends).await;
-        bed.proxy.at_commit_then(loss, Mode::Refuse);
+        let receipts = submitted(&fixture.store, appends).await;
+        fixture.proxy.at_commit_then(loss, Mode::Refuse);
         drop(held);
-        bed.proxy.lost().await;
+        fixture.proxy.lost().await;
         if loss == AtCommit::LoseAnswer {
-            bed.until("EXISTS (SELECT FROM events WHERE event_id = 'named')").await;
+            fixture.until("EXISTS (SELECT FROM events WHERE event_id = 'named')").await;
         }
         other.append(append("r", vec![event("theirs")])).await.unwrap();
-        bed.proxy.set(Mode::Pass);
+        fixture.proxy.set(Mode::Pass);
         let told = answers(receipts).await;
         if loss == AtCommit::LoseAnswer {
             assert_eq!(seqs(told[0].as_ref().unwrap()), [2]);
@@ -42,10 +42,10 @@ async fn what_others_store_meanwhile_tells_a_commit_that_took_place_from_one_tha
             assert_eq!(seqs(told[0].as_ref().unwrap()), [3]);
             assert_eq!(reasons(&told), ["OK", "SEQ_CONFLICT"]);
         }
-        bed.proxy.deliver();
-        bed.until_writer_is_gone().await;
-        assert_eq!(bed.texts("r").await, expected, "{loss:?}");
-        bed.store.close().await;
+        fixture.proxy.deliver();
+        fixture.until_writer_is_gone().await;
+        assert_eq!(fixture.texts("r").await, expected, "{loss:?}");
+        fixture.store.close().await;
         other.close().await;
     }
 }
@@ -68,10 +68,10 @@ async fn while_the_database_is_away_all_that_wait_for_it_wait_once() {
             options.retry = Duration::from_millis(retry);
             options.queue = QueueOptions { max_commit_events: in_group, ..QueueOptions::default() };
         };
-        let Some(bed) = Fixture::new(change).await else { return };
-        let before = bed.proxy.accepted();
+        let Some(fixture) = Fixture::new(change).await else { return };
+        let before = fixture.proxy.accepted();
         let appends = (0..64).map(|n| append(&format!("r{n}"), vec![event("x")])).collect();
-        let outcomes = group(&bed, appends, |proxy| match loss {
+        let outcomes = group(&fixture, appends, |proxy| match loss {
             Some(loss) => proxy.at_commit_then(loss, Mode::Stall),
             None => {
                 proxy.set(Mode::Stall);
@@ -79,19 +79,19 @@ async fn while_the_database_is_away_all_that_wait_for_it_wait_once() {
             }
         });
         let reasons = reasons(&outcomes.await);
-        let connects = bed.proxy.accepted() - before;
+        let connects = fixture.proxy.accepted() - before;
         assert!(connects <= most, "{connects} connections were asked for: {place}");
         let in_doubt = if loss.is_some() { in_group } else { 0 };
         assert_eq!(reasons[..in_doubt], vec!["OUTCOME_UNKNOWN"; in_doubt], "{place}");
         assert_eq!(reasons[in_doubt..], vec!["STORE_UNAVAILABLE"; 64 - in_doubt], "{place}");
-        bed.proxy.set(Mode::Pass);
+        fixture.proxy.set(Mode::Pass);
         if loss == Some(AtCommit::LoseAnswer) {
-            bed.until("(SELECT count(*) >= 65 FROM events)").await;
+            fixture.until("(SELECT count(*) >= 65 FROM events)").await;
         }
-        bed.append(append("after", vec![event("x")])).await.unwrap();
+        fixture.append(append("after", vec![event("x")])).await.unwrap();
         let stored = if loss == Some(AtCommit::LoseAnswer) { in_group } else { 0 };
-        assert_eq!(bed.stored().await.len(), stored + 1, "what was told to be not stored is not: {place}");
-        bed.store.close().await;
+        assert_eq!(fixture.stored().await.len(), stored + 1, "what was told to be not stored is not: {place}");
+        fixture.store.close().await;
     }
 }
 
@@ -100,17 +100,17 @@ async fn what_the_server_refuses_at_the_statement_or_at_its_commit_is_the_fault_
     const POISON: &str = "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
         IF new.payload::text LIKE '%poison%' THEN RAISE EXCEPTION 'it is poison'; END IF; RETURN new; END $$; ";
     for trigger in ["TRIGGER poison BEFORE", "CONSTRAINT TRIGGER poison AFTER"] {
-        let Some(bed) = Fixture::new(|_| {}).await else { return };
+        let Some(fixture) = Fixture::new(|_| {}).await else { return };
         let when = if trigger.starts_with("CONSTRAINT") { "DEFERRABLE INITIALLY DEFERRED" } else { "" };
         let sql = format!("{POISON} CREATE {trigger} INSERT ON events {when} FOR EACH ROW EXECUTE FUNCTION poison()");
-        bed.database.execute(&sql).await;
+        fixture.database.execute(&sql).await;
         for round in 0..2 {
             let texts = ["good", "poison", "better"];
             let appends = texts.map(|text| append("r", vec![with_id(&format!("{text}-{round}"), event(text))]));
-            let outcomes = group(&bed, appends.to_vec(), |_| {}).await;
+            let outcomes = group(&fixture, appends.to_vec(), |_| {}).await;
             assert_eq!(reasons(&outcomes), ["OK", "INTERNAL", "OK"], "{trigger}, round {round}");
         }
-        assert_eq!(bed.texts("r").await, ["good", "better", "good", "better"]);
-        bed.store.close().await;
+        assert_eq!(fixture.texts("r").await, ["good", "better", "good", "better"]);
+        fixture.store.close().await;
     }
 }

@@ -20,14 +20,14 @@ fn find(haystack: &[u8], needle: &[u8]) -> usize {
     haystack.windows(needle.len()).position(|window| window == needle).unwrap()
 }
 
-async fn filled(bed: &SqliteFixture) -> PathBuf {
-    let store = bed.open(ALWAYS_SEALED).await.0;
+async fn filled(fixture: &SqliteFixture) -> PathBuf {
+    let store = fixture.open(ALWAYS_FLUSHED).await.0;
     for n in 0..40 {
         let text = format!("{}-mark-{n:02}-{}", "x".repeat(10_000), "x".repeat(10_000));
         store.append(append(&format!("r{}", n % 4), vec![with_id(&n.to_string(), event(&text))])).await.unwrap();
     }
     store.close().await;
-    bed.options(Tuning::default()).path
+    fixture.options(Tuning::default()).path
 }
 
 /// Whatever is damaged: an error by name and never a panic. Returns how many calls told of it.
@@ -63,8 +63,8 @@ async fn survives(store: &SharedStore) -> usize {
 
 #[tokio::test]
 async fn damage_in_an_event_harms_that_event_only() {
-    let bed = SqliteFixture::here();
-    let path = filled(&bed).await;
+    let fixture = SqliteFixture::here();
+    let path = filled(&fixture).await;
     let mut bytes = fs::read(&path).unwrap();
     // A page in the middle of the row of r1's third event: it no longer leads to the next.
     let size = page_bytes(&bytes);
@@ -72,7 +72,7 @@ async fn damage_in_an_event_harms_that_event_only() {
     let inside = bytes[page..page + size].iter().position(|byte| *byte == b'x').unwrap();
     bytes[page..page + inside.max(8)].fill(0xff);
     fs::write(&path, bytes).unwrap();
-    let store = bed.open(NEVER_SEALED).await.0;
+    let store = fixture.open(NEVER_FLUSHED).await.0;
     let broken = survives(&store).await;
     for healthy in ["r0", "r2", "r3"] {
         assert!(all(&store, &run(healthy)).await.len() >= 10, "other data is served");
@@ -83,8 +83,8 @@ async fn damage_in_an_event_harms_that_event_only() {
 
 #[tokio::test]
 async fn damage_anywhere_is_an_error_and_no_panic() {
-    let bed = SqliteFixture::here();
-    let path = filled(&bed).await;
+    let fixture = SqliteFixture::here();
+    let path = filled(&fixture).await;
     let whole = fs::read(&path).unwrap();
     let (size, mut refused, mut told) = (page_bytes(&whole), 0, 0);
     for page in 0..whole.len() / size {
@@ -94,7 +94,7 @@ async fn damage_anywhere_is_an_error_and_no_panic() {
         for extension in ["db-wal", "db-shm"] {
             let _ = fs::remove_file(path.with_extension(extension));
         }
-        match try_open(bed.options(NEVER_SEALED)).await {
+        match try_open(fixture.options(NEVER_FLUSHED)).await {
             Ok(store) => {
                 told += usize::from(survives(&store).await > 0);
                 store.close().await;
@@ -108,8 +108,8 @@ async fn damage_anywhere_is_an_error_and_no_panic() {
 
 #[tokio::test]
 async fn an_empty_header_is_refused_and_not_made_anew() {
-    let bed = SqliteFixture::here();
-    let path = filled(&bed).await;
+    let fixture = SqliteFixture::here();
+    let path = filled(&fixture).await;
     let mut bytes = fs::read(&path).unwrap();
     bytes[..100].fill(0);
     fs::write(&path, &bytes).unwrap();
@@ -120,14 +120,15 @@ async fn an_empty_header_is_refused_and_not_made_anew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_damaged_run_does_not_fail_the_group_it_is_in() {
-    let bed = SqliteFixture::here();
-    let store = bed.opened().await;
+    let fixture = SqliteFixture::here();
+    let store = fixture.opened().await;
     for name in ["bad", "good"] {
         store.append(append(name, vec![event("x")])).await.unwrap();
     }
     store.close().await;
-    execute(&bed.options(Tuning::default()).path, "UPDATE runs SET created_at = 'never' WHERE run_id = 'bad'").await;
-    let (store, recorder) = bed.open(Tuning::default()).await;
+    execute(&fixture.options(Tuning::default()).path, "UPDATE runs SET created_at = 'never' WHERE run_id = 'bad'")
+        .await;
+    let (store, recorder) = fixture.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     let bad = store.submit(append("bad", vec![event("y")])).await.unwrap();
     let good = store.submit(append("good", vec![event("y")])).await.unwrap();
@@ -138,9 +139,9 @@ async fn a_damaged_run_does_not_fail_the_group_it_is_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_damaged_block_of_ids_refuses_the_ids_that_it_may_hold_and_all_else_goes_on() {
-    let bed = SqliteFixture::here();
-    let path = bed.options(Tuning::default()).path;
-    let store = bed.open(ALWAYS_SEALED).await.0;
+    let fixture = SqliteFixture::here();
+    let path = fixture.options(Tuning::default()).path;
+    let store = fixture.open(ALWAYS_FLUSHED).await.0;
     for n in 0..3 {
         store.append(append("r", vec![with_id(&format!("id-{n}"), event("x"))])).await.unwrap();
     }
@@ -151,7 +152,7 @@ async fn a_damaged_block_of_ids_refuses_the_ids_that_it_may_hold_and_all_else_go
         "UPDATE id_blocks SET data = CAST(x'00' || substr(data, 2) AS BLOB) WHERE block = (SELECT min(block) FROM id_blocks)",
     )
     .await;
-    let store = bed.open(ALWAYS_SEALED).await.0;
+    let store = fixture.open(ALWAYS_FLUSHED).await.0;
     let repeat = |n: usize| append("r", vec![with_id(&format!("id-{n}"), event("x"))]);
     assert_eq!(reason(store.append(repeat(0)).await), "STORE_DAMAGED", "it would be stored a second time");
     for n in 1..3 {
@@ -169,8 +170,8 @@ async fn a_damaged_block_of_ids_refuses_the_ids_that_it_may_hold_and_all_else_go
 
 #[tokio::test]
 async fn a_damaged_row_of_a_run_refuses_that_run_only() {
-    let bed = SqliteFixture::here();
-    let path = bed.options(Tuning::default()).path;
+    let fixture = SqliteFixture::here();
+    let path = fixture.options(Tuning::default()).path;
     for change in [
         "UPDATE runs SET status = 5 WHERE run_id = 'bad'",
         "UPDATE runs SET last_seq = 3 WHERE run_id = 'bad'",
@@ -179,14 +180,14 @@ async fn a_damaged_row_of_a_run_refuses_that_run_only() {
         "UPDATE run_documents SET json = replace(json, '42', '43') WHERE run = (SELECT run FROM runs WHERE run_id = 'bad')",
     ] {
         let _ = fs::remove_file(&path);
-        let store = bed.open(ALWAYS_SEALED).await.0;
+        let store = fixture.open(ALWAYS_FLUSHED).await.0;
         for name in ["bad", "good"] {
             let events = vec![typed("step", "{}"), typed("run_end", r#"{"output":42}"#)];
             store.append(append(name, events)).await.unwrap();
         }
         store.close().await;
         execute(&path, change).await;
-        let store = bed.open(NEVER_SEALED).await.0;
+        let store = fixture.open(NEVER_FLUSHED).await.0;
         assert_eq!(reason(store.run(&run_id("bad")).await), "STORE_DAMAGED", "{change}");
         assert_eq!(store.run(&run_id("good")).await.unwrap().output_json.as_deref(), Some("42"));
         store.append(append("good", vec![event("y")])).await.unwrap();

@@ -188,17 +188,17 @@ fn copy(from: &Path, to: &Path) {
 async fn flipped_bits_and_lost_ends_of_any_file_are_served_right_or_refused_and_never_wrong() {
     let mut chance = Rng::new("flips");
     let sealing = tuning(60);
-    let (bed, killed) = (SqliteFixture::here(), tempfile::tempdir().unwrap());
-    let store = bed.open(sealing).await.0;
+    let (fixture, killed) = (SqliteFixture::here(), tempfile::tempdir().unwrap());
+    let store = fixture.open(sealing).await.0;
     fill(&store).await;
     let truth = Truth::of(&store).await;
     // As a kill would leave it, and as a stop does.
-    copy(bed.0.path(), killed.path());
+    copy(fixture.0.path(), killed.path());
     store.close().await;
     let (mut refusals, mut right, mut harmed) = (0, 0, 0);
     for round in 0..ROUNDS {
         let dir = tempfile::tempdir().unwrap();
-        copy(if round % 2 == 0 { killed.path() } else { bed.0.path() }, dir.path());
+        copy(if round % 2 == 0 { killed.path() } else { fixture.0.path() }, dir.path());
         let mut files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.retain(|path| path.metadata().unwrap().len() > 0);
         files.sort();
@@ -214,7 +214,7 @@ async fn flipped_bits_and_lost_ends_of_any_file_are_served_right_or_refused_and_
             format!("round {round}: bit {bit} of byte {at} of {}", file.display())
         };
         fs::write(file, bytes).unwrap();
-        let options = SqliteOptions { max_unsealed_entries: 60, ..SqliteOptions::new(dir.path().join("log.db")) };
+        let options = SqliteOptions { max_unflushed_entries: 60, ..SqliteOptions::new(dir.path().join("log.db")) };
         // What a write-ahead log lacks is like what was never written to it, but for cursors, which are refused.
         let is_wal = file.extension().is_some_and(|extension| extension == "db-wal");
         match try_open(options).await {

@@ -12,7 +12,7 @@ use super::{execute, raw, try_open};
 use crate::fixture::*;
 
 /// Entries of the log's end that stay out of the indexes.
-const UNSEALED: usize = 20;
+const UNFLUSHED: usize = 20;
 
 /// Events up to which it may grow while sealing works.
 const BOUND: i64 = 40;
@@ -27,10 +27,10 @@ struct Faulty {
 
 impl Faulty {
     async fn open() -> Self {
-        let bed = SqliteFixture::here();
+        let fixture = SqliteFixture::here();
         let options =
-            SqliteOptions { max_unsealed_entries: UNSEALED, slice_entries: 5, ..bed.options(Tuning::default()) };
-        Self { store: try_open(options.clone()).await.unwrap(), options, appended: 0, _bed: bed }
+            SqliteOptions { max_unflushed_entries: UNFLUSHED, slice_entries: 5, ..fixture.options(Tuning::default()) };
+        Self { store: try_open(options.clone()).await.unwrap(), options, appended: 0, _bed: fixture }
     }
 
     fn path(&self) -> &PathBuf {
@@ -78,7 +78,7 @@ async fn number(path: &Path, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&mut raw(path).await).await.unwrap()
 }
 
-const UNSEALED_EVENTS: &str = "SELECT (SELECT max(pos) FROM log) - sealed_pos FROM store";
+const UNFLUSHED_EVENTS: &str = "SELECT (SELECT max(pos) FROM log) - sealed_pos FROM store";
 const LIVE: &str = "SELECT count(*) FROM id_segments WHERE live";
 const DEAD: &str = "SELECT count(*) FROM id_segments WHERE NOT live";
 
@@ -94,15 +94,15 @@ async fn a_seal_that_sqlite_broke_off_goes_on_with_the_commits_after_the_fault()
     for _ in 0..100 {
         faulty.append().await.unwrap();
     }
-    assert_eq!(number(faulty.path(), UNSEALED_EVENTS).await, 100, "nothing is sealed");
+    assert_eq!(number(faulty.path(), UNFLUSHED_EVENTS).await, 100, "nothing is sealed");
     assert_eq!(number(faulty.path(), "SELECT max(seq) FROM run_index").await, 10, "two slices are written");
     faulty.is_whole().await;
     execute(faulty.path(), "DROP TRIGGER fault").await;
     let is_bounded = |unsealed| unsealed <= BOUND;
-    faulty.append_until("sealing goes on", UNSEALED_EVENTS, is_bounded).await;
+    faulty.append_until("sealing goes on", UNFLUSHED_EVENTS, is_bounded).await;
     for _ in 0..100 {
         faulty.append().await.unwrap();
-        assert!(is_bounded(number(faulty.path(), UNSEALED_EVENTS).await), "the unsealed end is as short as before");
+        assert!(is_bounded(number(faulty.path(), UNFLUSHED_EVENTS).await), "the unsealed end is as short as before");
     }
     faulty.is_whole().await;
     faulty.store.close().await;
@@ -135,7 +135,7 @@ async fn a_merge_that_sqlite_broke_off_goes_on_after_the_fault_and_holds_up_no_s
     )
     .await;
     faulty.append_until("seals go on", LIVE, |live| live >= 8).await;
-    assert!(number(faulty.path(), UNSEALED_EVENTS).await <= BOUND);
+    assert!(number(faulty.path(), UNFLUSHED_EVENTS).await <= BOUND);
     faulty.is_whole().await;
     execute(faulty.path(), "DROP TRIGGER fault").await;
     faulty.append_until("merges go on", LIVE, |live| live <= 4).await;
@@ -174,10 +174,10 @@ async fn while_seals_fail_for_good_the_unsealed_end_has_a_bound_and_reading_goes
         if let Err(error) = faulty.append().await {
             break error;
         }
-        assert!(faulty.appended <= 17 * UNSEALED as u64, "there is a bound");
+        assert!(faulty.appended <= 17 * UNFLUSHED as u64, "there is a bound");
     };
     assert_eq!(refused.reason(), "STORE_UNAVAILABLE");
-    assert!(faulty.appended >= 15 * UNSEALED as u64, "{} events", faulty.appended);
+    assert!(faulty.appended >= 15 * UNFLUSHED as u64, "{} events", faulty.appended);
     assert_eq!(events(&faulty.store, &run("r")).await.len() as u64, faulty.appended);
     execute(faulty.path(), "DROP TRIGGER fault").await;
     let stored = async { while faulty.append().await.is_err() {} };
@@ -188,17 +188,17 @@ async fn while_seals_fail_for_good_the_unsealed_end_has_a_bound_and_reading_goes
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_a_commit_that_failed_nothing_stays_in_memory() {
-    let bed = SqliteFixture::here();
-    let store = bed.opened().await;
-    let path = bed.options(Tuning::default()).path;
+    let fixture = SqliteFixture::here();
+    let store = fixture.opened().await;
+    let path = fixture.options(Tuning::default()).path;
     store.append(append("r", vec![with_id("first", event("x"))])).await.unwrap();
     execute(&path, "CREATE TRIGGER fault BEFORE INSERT ON log BEGIN SELECT RAISE(ROLLBACK, 'fault'); END").await;
     let events_of = |n: u64| vec![with_id(&format!("id-{n}"), event("x")), with_id("same", event("x")), event("y")];
     for n in 0..3 {
         assert!(store.append(append("r", events_of(n))).await.is_err());
         assert!(store.append(append("new", events_of(n))).await.is_err());
-        assert_eq!(store.tip(&run("r")).await.unwrap().last, 1);
-        assert_eq!(reason(store.tip(&run("new")).await), "RUN_NOT_FOUND");
+        assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 1);
+        assert_eq!(reason(store.scope_end(&run("new")).await), "RUN_NOT_FOUND");
     }
     execute(&path, "DROP TRIGGER fault").await;
     for (name, last_seq) in [("r", 4), ("new", 3)] {

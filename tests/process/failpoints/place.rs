@@ -37,7 +37,7 @@ impl Place {
     /// A server over it. Its log's end is moved into the indexes after a few entries, and in small slices, but may grow to all
     /// that a test publishes.
     pub async fn serve(&self, environment: &[(&str, PathBuf)]) -> Server {
-        let options = ["--seal-entries", "12", "--seal-slice-entries", "2", "--heartbeat-ms", "1000"];
+        let options = ["--flush-entries", "12", "--flush-slice-entries", "2", "--heartbeat-ms", "1000"];
         Server::over(self.option(), &options, environment).await
     }
 

@@ -7,8 +7,8 @@ use tonic::Code;
 use super::place::Place;
 use super::work::{Work, follow};
 use super::{
-    ACTIONS, Action, POSTGRES_COMMIT, Point, SQLITE_CHECKPOINT, SQLITE_COMMIT, SQLITE_MERGE, SQLITE_REFRESH,
-    SQLITE_SEAL, environment, passed, was_killed,
+    ACTIONS, Action, POSTGRES_COMMIT, Point, SQLITE_CHECKPOINT, SQLITE_COMMIT, SQLITE_FLUSH, SQLITE_MERGE,
+    SQLITE_REFRESH, environment, passed, was_killed,
 };
 use crate::client::{event, publish};
 use crate::harness::{Server, eventually, within};
@@ -90,7 +90,7 @@ async fn the_promises_hold_at_each_point_of_what_follows_on_a_failed_commit_on_s
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_promises_hold_at_each_point_of_a_seal() {
-    hold_on_sqlite(SQLITE_SEAL).await;
+    hold_on_sqlite(SQLITE_FLUSH).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

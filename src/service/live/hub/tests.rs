@@ -30,9 +30,9 @@ fn chunk(first: u64, count: u32) -> Chunk {
 }
 
 fn commit(chunks: Vec<Chunk>) -> Commit {
-    let tip = Tip { last: chunks.last().unwrap().last(), status: RunStatus::Running };
-    let feed_tip = Tip { last: 0, status: RunStatus::Unspecified };
-    Commit { runs: vec![RunCommit { run_id: run_id(), chunks, tip }], feed: vec![], feed_tip }
+    let scope_end = ScopeEnd { last: chunks.last().unwrap().last(), status: RunStatus::Running };
+    let feed_end = ScopeEnd { last: 0, status: RunStatus::Unspecified };
+    Commit { runs: vec![RunCommit { run_id: run_id(), chunks, scope_end }], feed: vec![], feed_end }
 }
 
 fn hub(events: usize) -> Arc<Hub> {
@@ -53,16 +53,16 @@ fn what_was_left_is_there_for_who_comes_back_while_few_others_were_left() {
     assert_eq!(hub.followed_runs(), 0);
     hub.committed(commit(vec![chunk(1, 3)]));
     let again = hub.join(&scope());
-    assert_eq!(again.take(2, 10, 1 << 20).unwrap().unwrap().last, 3, "told while nobody followed");
+    assert_eq!(again.take(2, 10, 1 << 20).unwrap().unwrap().last, 3, "told while nobody channel");
     drop(again);
     let other = |n: usize| Scope::Run(RunId::parse(&format!("other-{n}")).unwrap());
-    (0..MAX_LEFT_RUNS - 1).for_each(|n| drop(hub.join(&other(n))));
+    (0..MAX_IDLE_RUNS - 1).for_each(|n| drop(hub.join(&other(n))));
     drop(hub.join(&scope()));
-    (0..MAX_LEFT_RUNS - 1).for_each(|n| drop(hub.join(&other(n))));
-    assert!(hub.join(&scope()).take(2, 10, 1 << 20).unwrap().is_some(), "it was left later than the others");
-    (0..=MAX_LEFT_RUNS).for_each(|n| drop(hub.join(&other(n))));
+    (0..MAX_IDLE_RUNS - 1).for_each(|n| drop(hub.join(&other(n))));
+    assert!(hub.join(&scope()).take(2, 10, 1 << 20).unwrap().is_some(), "it was idle later than the others");
+    (0..=MAX_IDLE_RUNS).for_each(|n| drop(hub.join(&other(n))));
     assert!(hub.join(&scope()).take(2, 10, 1 << 20).unwrap().is_none());
-    assert!(lock(&hub.runs).by_id.len() <= MAX_LEFT_RUNS + 1 && lock(&hub.runs).left.len() <= MAX_LEFT_RUNS);
+    assert!(lock(&hub.runs).by_id.len() <= MAX_IDLE_RUNS + 1 && lock(&hub.runs).idle.len() <= MAX_IDLE_RUNS);
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn a_window_that_was_left_does_not_grow() {
     drop(hub.join(&scope()));
     for first in (1..200_000).step_by(1_000) {
         hub.committed(commit(vec![chunk(first, 1_000)]));
-        let bytes = lock(&lock(&hub.runs).by_id[&run_id()].channel.window).bytes();
-        assert!(bytes <= LEFT_WINDOW_BYTES, "{bytes}");
+        let bytes = lock(&lock(&hub.runs).by_id[&run_id()].broadcast.window).bytes();
+        assert!(bytes <= IDLE_WINDOW_BYTES, "{bytes}");
     }
 }
 
@@ -80,8 +80,8 @@ fn a_window_that_was_left_does_not_grow() {
 fn the_feed_is_there_for_who_comes_back() {
     let hub = hub(10);
     drop((hub.join(&Scope::Feed), hub.join(&Scope::Feed)));
-    let feed_tip = Tip { last: 2, status: RunStatus::Unspecified };
-    hub.committed(Commit { runs: vec![], feed: vec![chunk(1, 2)], feed_tip });
+    let feed_end = ScopeEnd { last: 2, status: RunStatus::Unspecified };
+    hub.committed(Commit { runs: vec![], feed: vec![chunk(1, 2)], feed_end });
     assert_eq!(hub.join(&Scope::Feed).take(1, 10, 1 << 20).unwrap().unwrap().last, 2);
 }
 
@@ -90,7 +90,7 @@ fn all_members_share_one_encoding() {
     let hub = hub(10);
     let (a, b) = (hub.join(&scope()), hub.join(&scope()));
     hub.committed(commit(vec![chunk(1, 3)]));
-    let take = |member: &Membership| member.take(1, 10, 1 << 20).unwrap().unwrap().batches.remove(0);
+    let take = |member: &Subscriber| member.take(1, 10, 1 << 20).unwrap().unwrap().batches.remove(0);
     let form = take(&a).form(0, |batch| batch.data.slice(1..));
     assert_eq!(take(&b).form(0, |_| unreachable!("encoded already")), form);
 }
@@ -133,9 +133,9 @@ fn after_a_gap_in_what_is_told_the_window_starts_anew() {
 fn what_is_of_interest_is_what_is_followed_while_that_can_be_named() {
     let hub = hub(10);
     let other = |n: usize| RunId::parse(&format!("other-{n}")).unwrap();
-    let left = hub.join(&Scope::Run(other(0)));
-    drop(left);
-    assert_eq!(hub.interest(), Interest::Runs(vec![]), "nobody follows a run that was left");
+    let idle = hub.join(&Scope::Run(other(0)));
+    drop(idle);
+    assert_eq!(hub.interest(), Interest::Runs(vec![]), "nobody follows a run that was idle");
     let one = hub.join(&scope());
     assert_eq!(hub.interest(), Interest::Runs(vec![run_id()]));
     let feed = hub.join(&Scope::Feed);

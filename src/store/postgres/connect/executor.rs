@@ -11,7 +11,7 @@ use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgTransaction, Pos
 
 /// See the module.
 #[derive(Debug)]
-pub struct Link<'c> {
+pub struct PgExecutor<'c> {
     connection: &'c mut PgConnection,
     /// Statements are prepared once and kept under names.
     is_kept: bool,
@@ -26,7 +26,7 @@ pub enum Reading<'c> {
     Transaction(PgTransaction<'c>),
 }
 
-impl<'c> Link<'c> {
+impl<'c> PgExecutor<'c> {
     /// Of a connection that keeps its settings and statements.
     pub fn kept(connection: &'c mut PgConnection) -> Self {
         Self { connection, is_kept: true }
@@ -40,10 +40,10 @@ impl<'c> Link<'c> {
 
 impl Reading<'_> {
     /// What statements are executed on.
-    pub fn link(&mut self) -> Link<'_> {
+    pub fn link(&mut self) -> PgExecutor<'_> {
         match self {
-            Self::Kept(connection) => Link::kept(connection),
-            Self::Transaction(transaction) => Link::lent(transaction),
+            Self::Kept(connection) => PgExecutor::kept(connection),
+            Self::Transaction(transaction) => PgExecutor::lent(transaction),
         }
     }
 
@@ -56,7 +56,7 @@ impl Reading<'_> {
     }
 }
 
-impl<'c> Executor<'c> for &'c mut Link<'_> {
+impl<'c> Executor<'c> for &'c mut PgExecutor<'_> {
     type Database = Postgres;
 
     fn fetch_many<'e, 'q, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>

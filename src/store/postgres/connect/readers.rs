@@ -7,7 +7,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 use tokio::time::Instant;
 
-use super::retry::Tries;
+use super::retry::RetryPolicy;
 use super::session::Session;
 use crate::domain::RunId;
 use crate::store::Range;
@@ -27,7 +27,7 @@ pub struct Readers {
     /// How long a read is tried again.
     pub retry: Duration,
     /// How long the server may take for one read.
-    pub patience: Duration,
+    pub statement_deadline: Duration,
 }
 
 /// Runs `$work` with a connection, again where that may help. A macro, since a closure could not lend the connection to a
@@ -35,19 +35,19 @@ pub struct Readers {
 macro_rules! retried {
     ($readers:expr, $connection:ident => $work:expr) => {{
         let readers: &$crate::store::postgres::connect::readers::Readers = $readers;
-        let mut tries = readers.tries();
+        let mut retry_policy = readers.retry_policy();
         loop {
             let fault = match readers.acquire().await {
                 Err(fault) => fault,
                 Ok(mut pooled) => {
-                    let done = tokio::time::timeout(readers.patience, async {
+                    let done = tokio::time::timeout(readers.statement_deadline, async {
                         let mut reading = readers.session.reading(&mut pooled).await?;
                         let $connection = &mut reading.link();
                         let done = $work.await;
                         reading.end().await?;
                         done
                     });
-                    match done.await.unwrap_or(Err($crate::store::postgres::error::Fault::Silence)) {
+                    match done.await.unwrap_or(Err($crate::store::postgres::error::Fault::Timeout)) {
                         Ok(found) => break Ok(found),
                         Err(fault) => {
                             if !fault.leaves_connection() {
@@ -58,7 +58,7 @@ macro_rules! retried {
                     }
                 }
             };
-            if !tries.again(&fault).await {
+            if !retry_policy.again(&fault).await {
                 break Err(fault);
             }
         }
@@ -68,8 +68,8 @@ pub(crate) use retried;
 
 impl Readers {
     /// For a read that begins now.
-    pub fn tries(&self) -> Tries {
-        Tries::until(Instant::now() + self.retry)
+    pub fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::until(Instant::now() + self.retry)
     }
 
     /// A connection, perhaps one that died meanwhile.
@@ -80,8 +80,8 @@ impl Readers {
     /// Compares the lineage of a connection with what is known: behind a pooler it may lead to another server by now.
     pub async fn check_lineage(&self) -> Result<(), Fault> {
         let mut connection = self.acquire().await?;
-        let checked = tokio::time::timeout(self.patience, self.epochs.check(&mut connection)).await;
-        let checked = checked.map_err(|_| Fault::Silence).and_then(|checked| Ok(checked?));
+        let checked = tokio::time::timeout(self.statement_deadline, self.epochs.check(&mut connection)).await;
+        let checked = checked.map_err(|_| Fault::Timeout).and_then(|checked| Ok(checked?));
         if checked.is_err() {
             connection.close_on_drop();
         }
@@ -95,8 +95,8 @@ impl Readers {
     }
 
     /// Position of the last event.
-    pub async fn feed_tip(&self) -> Result<u64, Fault> {
-        retried!(self, connection => read::feed_tip(connection))
+    pub async fn feed_end(&self) -> Result<u64, Fault> {
+        retried!(self, connection => read::feed_end(connection))
     }
 
     /// A part of the feed up to this position.

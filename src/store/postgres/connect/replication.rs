@@ -2,9 +2,9 @@
 
 use sqlx::{Connection, PgConnection};
 
-use crate::store::inspect::Finding;
+use crate::store::inspect::CheckResult;
 
-use super::executor::Link;
+use super::executor::PgExecutor;
 
 /// How commits are confirmed.
 pub struct Replication {
@@ -21,13 +21,13 @@ impl Replication {
     /// Asks the server.
     pub async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         let mut transaction = connection.begin().await?;
-        let read = Self::read_in(&mut Link::lent(&mut transaction)).await?;
+        let read = Self::read_in(&mut PgExecutor::lent(&mut transaction)).await?;
         transaction.rollback().await?;
         Ok(read)
     }
 
     /// The same in a transaction.
-    pub async fn read_in(link: &mut Link<'_>) -> Result<Self, sqlx::Error> {
+    pub async fn read_in(link: &mut PgExecutor<'_>) -> Result<Self, sqlx::Error> {
         const SETTINGS: &str =
             "SELECT current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
         const STANDBYS: &str = "SELECT coalesce(application_name, '?'), coalesce(sync_state, '?') FROM pg_stat_replication \
@@ -58,7 +58,7 @@ impl Replication {
     }
 
     /// What `check` says of it.
-    pub fn finding(&self) -> Finding {
+    pub fn finding(&self) -> CheckResult {
         const NAME: &str = "standbys";
         let names = match self.synchronous_standby_names.as_str() {
             "" => "synchronous_standby_names is empty".to_owned(),
@@ -66,9 +66,9 @@ impl Replication {
         };
         let detail = format!("attached: {}; {names}", self.standbys());
         if self.may_lose() {
-            Finding::warning(NAME, format!("{detail}; {MAY_LOSE}"))
+            CheckResult::warning(NAME, format!("{detail}; {MAY_LOSE}"))
         } else {
-            Finding::ok(NAME, detail)
+            CheckResult::ok(NAME, detail)
         }
     }
 }

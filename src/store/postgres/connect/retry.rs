@@ -9,13 +9,13 @@ use crate::store::postgres::error::Fault;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The tries of one piece of work.
-pub struct Tries {
+/// The retry_policy of one piece of work.
+pub struct RetryPolicy {
     until: Instant,
     pause: Duration,
 }
 
-impl Tries {
+impl RetryPolicy {
     /// Until this moment.
     pub fn until(until: Instant) -> Self {
         Self { until, pause: FIRST_PAUSE }
@@ -28,7 +28,7 @@ impl Tries {
 
     /// Whether to try once more, after a pause that grows; false when the fault stays or the time is over.
     pub async fn again(&mut self, fault: &Fault) -> bool {
-        fault.is_passing() && self.wait(fault).await
+        fault.is_transient() && self.wait(fault).await
     }
 
     /// The same, also where the fault stays.

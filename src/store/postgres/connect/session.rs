@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
-use super::executor::{Link, Reading};
+use super::executor::{PgExecutor, Reading};
 use crate::store::postgres::epochs::Epochs;
 
 /// The settings of the connections of one replica.
@@ -17,21 +17,21 @@ pub struct Session {
     settings: String,
     /// How replicas tell each other of commits; `None` where they only poll. Then a pooler may be between: it gives a
     /// server's connection for one transaction, so its settings must be made in each, and nothing may be left of them.
-    pub notify: Option<Names>,
+    pub notify: Option<NotifyIdentity>,
 }
 
 /// Names under which a replica tells of its commits.
 #[derive(Clone, Debug)]
-pub struct Names {
+pub struct NotifyIdentity {
     /// The channel of this store's replicas.
     pub channel: String,
     /// This replica.
-    pub teller: String,
+    pub announcer: String,
 }
 
 impl Session {
     /// Settings with this bound on a statement, for a server whose own `synchronous_commit` is this.
-    pub fn new(statement_timeout: Duration, synchronous_commit: &str, notify: Option<Names>) -> Self {
+    pub fn new(statement_timeout: Duration, synchronous_commit: &str, notify: Option<NotifyIdentity>) -> Self {
         let timeout = statement_timeout.as_millis();
         // Promise 1. Only one mode is stronger than `on`: it also waits until standbys show the commit.
         let synchronous_commit = match synchronous_commit {
@@ -64,8 +64,8 @@ impl Session {
     }
 
     /// The channel, and who tells; `None` where nobody listens.
-    pub fn tell(&self) -> Option<(&str, &str)> {
-        self.notify.as_ref().map(|names| (names.channel.as_str(), names.teller.as_str()))
+    pub fn notify_identity(&self) -> Option<(&str, &str)> {
+        self.notify.as_ref().map(|names| (names.channel.as_str(), names.announcer.as_str()))
     }
 
     /// Whether a connection is the same session of the server for as long as it lasts.
@@ -74,8 +74,8 @@ impl Session {
     }
 
     /// The connection of the writer, in a transaction where it is not kept.
-    pub fn link<'c>(&self, connection: &'c mut PgConnection) -> Link<'c> {
-        if self.is_kept() { Link::kept(connection) } else { Link::lent(connection) }
+    pub fn link<'c>(&self, connection: &'c mut PgConnection) -> PgExecutor<'c> {
+        if self.is_kept() { PgExecutor::kept(connection) } else { PgExecutor::lent(connection) }
     }
 
     /// The connection for one read.

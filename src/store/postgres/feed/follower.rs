@@ -1,6 +1,6 @@
 //! The replica's one follower of the feed. It tells the listener of commits, this replica's and the others', in the order of
 //! the feed, each once. Commits of this replica are handed over as they are when they come next; what else is missing is
-//! read, as far as the listener has use for it. Signals only say that there is something to read: the feed's tip is what
+//! read, as far as the listener has use for it. Signals only say that there is something to read: the feed's end of the scope is what
 //! counts.
 
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::store::postgres::read;
 /// Own commits that may wait while the feed is read; what does not fit is read, too.
 const HANDED_OVER: usize = 8;
 
-/// The longest that an answer waits for its commit to be told here first. The events are durable meanwhile.
-const TELL_WAIT: Duration = Duration::from_secs(5);
+/// The longest that an answer waits for its commit to be announced here first. The events are durable meanwhile.
+const ANNOUNCE_WAIT: Duration = Duration::from_secs(5);
 
 /// Bounds of what is read at once to catch up.
 const CATCH_UP: Range = Range { from: 0, descending: false, max_events: 4_096, max_bytes: 4 << 20 };
@@ -32,18 +32,18 @@ const LOOKED_AT: u64 = 65_536;
 
 /// What there is to read, as far as is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct FeedSignal {
     /// The highest position that a signal named.
     pub position: u64,
     /// How often signals may have been lost.
-    pub doubts: u64,
+    pub missed: u64,
 }
 
 /// The committer's side.
-pub struct Teller {
+pub struct CommitAnnouncer {
     own: mpsc::Sender<(u64, Commit)>,
-    told: watch::Receiver<u64>,
-    heard: watch::Sender<Heard>,
+    announced: watch::Receiver<u64>,
+    signal: watch::Sender<FeedSignal>,
 }
 
 /// See the module.
@@ -54,51 +54,55 @@ pub struct Follower {
     /// Ends the task that listens for signals.
     _listening: DropGuard,
     own: mpsc::Receiver<(u64, Commit)>,
-    told: watch::Sender<u64>,
-    heard: watch::Receiver<Heard>,
+    announced: watch::Sender<u64>,
+    signal: watch::Receiver<FeedSignal>,
     /// Of the history that was announced last.
     generation: u64,
 }
 
-impl Teller {
+impl CommitAnnouncer {
     /// Hands over a commit of this generation of the history. Returns when it is announced, or at once when others must be read
     /// before it.
-    pub async fn tell(&mut self, generation: u64, commit: Commit) {
+    pub async fn announce(&mut self, generation: u64, commit: Commit) {
         let first = commit.feed.first().map_or(0, |chunk| chunk.first);
-        let last = commit.feed_tip.last;
-        let is_next = *self.told.borrow_and_update() + 1 == first;
+        let last = commit.feed_end.last;
+        let is_next = *self.announced.borrow_and_update() + 1 == first;
         // The signal comes second: it must not make the follower read what it is handed.
         let is_handed = self.own.try_send((generation, commit)).is_ok();
-        self.heard.send_modify(|heard| heard.position = heard.position.max(last));
+        self.signal.send_modify(|signal| signal.position = signal.position.max(last));
         if is_next && is_handed {
-            let told = self.told.wait_for(|told| *told >= last);
-            if !matches!(tokio::time::timeout(TELL_WAIT, told).await, Ok(Ok(_))) {
-                tracing::warn!(last, "a commit is durable and not told yet");
+            let announced = self.announced.wait_for(|announced| *announced >= last);
+            if !matches!(tokio::time::timeout(ANNOUNCE_WAIT, announced).await, Ok(Ok(_))) {
+                tracing::warn!(last, "a commit is durable and not announced yet");
             }
         }
     }
 }
 
 impl Follower {
-    /// Both sides, for a feed that is told up to this position. `heard` is for the task that listens.
+    /// Both sides, for a feed that is announced up to this position. `signal` is for the task that listens.
     pub fn new(
         (readers, listener): (Arc<Readers>, Arc<dyn CommitListener>),
         poll: Duration,
         listening: DropGuard,
         position: u64,
-    ) -> (Self, Teller, watch::Sender<Heard>) {
+    ) -> (Self, CommitAnnouncer, watch::Sender<FeedSignal>) {
         let (own_sender, own) = mpsc::channel(HANDED_OVER);
-        let (told, told_receiver) = watch::channel(position);
-        let (heard_sender, heard) = watch::channel(Heard::default());
-        let follower = Self { readers, listener, poll, _listening: listening, own, told, heard, generation: 0 };
-        (follower, Teller { own: own_sender, told: told_receiver, heard: heard_sender.clone() }, heard_sender)
+        let (announced, announced_receiver) = watch::channel(position);
+        let (signal_sender, signal) = watch::channel(FeedSignal::default());
+        let follower = Self { readers, listener, poll, _listening: listening, own, announced, signal, generation: 0 };
+        (
+            follower,
+            CommitAnnouncer { own: own_sender, announced: announced_receiver, signal: signal_sender.clone() },
+            signal_sender,
+        )
     }
 
     /// Runs until the committer has gone.
     pub async fn run(mut self) {
         let mut polls = interval(self.poll);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut doubts = 0;
+        let mut missed = 0;
         loop {
             // What was handed over comes first: it may make reading needless.
             let caught_up = tokio::select! {
@@ -107,10 +111,10 @@ impl Follower {
                     Some((generation, commit)) => self.take(generation, commit).await,
                     None => return,
                 },
-                Ok(()) = self.heard.changed() => {
-                    let heard = *self.heard.borrow_and_update();
-                    if std::mem::replace(&mut doubts, heard.doubts) == heard.doubts {
-                        self.read_until(heard.position).await
+                Ok(()) = self.signal.changed() => {
+                    let signal = *self.signal.borrow_and_update();
+                    if std::mem::replace(&mut missed, signal.missed) == signal.missed {
+                        self.read_until(signal.position).await
                     } else {
                         self.poll().await
                     }
@@ -130,10 +134,10 @@ impl Follower {
             // It may be lost. Where it is not, it is read.
             return self.poll().await;
         }
-        let (first, last) = (commit.feed.first().map_or(0, |chunk| chunk.first), commit.feed_tip.last);
+        let (first, last) = (commit.feed.first().map_or(0, |chunk| chunk.first), commit.feed_end.last);
         self.read_until(first.saturating_sub(1)).await?;
         if self.position() + 1 == first {
-            self.tell(commit);
+            self.announce(commit);
             return Ok(());
         }
         self.read_until(last).await
@@ -142,18 +146,22 @@ impl Follower {
     /// Asks how far the feed goes.
     async fn poll(&mut self) -> Result<(), Fault> {
         self.readers.check_lineage().await?;
-        let tip = self.readers.feed_tip().await?;
+        let scope_end = self.readers.feed_end().await?;
         #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!("runlog_postgres_unannounced_events").set(tip.saturating_sub(self.position()) as f64);
-        if tip < self.position() {
+        metrics::gauge!("runlog_postgres_unannounced_events").set(scope_end.saturating_sub(self.position()) as f64);
+        if scope_end < self.position() {
             // Only a database that went back in time does this: a restored backup, or a standby that lacked commits.
-            tracing::error!(tip, told = self.position(), "the feed ends before what was told: commits were lost");
+            tracing::error!(
+                scope_end,
+                announced = self.position(),
+                "the feed ends before what was announced: commits were lost"
+            );
             self.follow_history();
-            if tip < self.position() {
+            if scope_end < self.position() {
                 self.readers.begin_after_loss().await?;
             }
         }
-        self.read_until(tip).await
+        self.read_until(scope_end).await
     }
 
     /// Reads and tells what is missing up to this position, as far as anybody follows it, and nothing behind it.
@@ -167,7 +175,7 @@ impl Follower {
                 Interest::Runs(run_ids) if run_ids.is_empty() => Commit::nothing(position),
                 Interest::Runs(run_ids) => self.part_of(range, position, &run_ids).await?,
             };
-            self.tell(commit);
+            self.announce(commit);
             self.follow_history();
         }
         Ok(())
@@ -179,7 +187,7 @@ impl Follower {
         let generation = current.generation();
         if std::mem::replace(&mut self.generation, generation) != generation {
             let start = current.get().newest_start();
-            self.told.send_modify(|told| *told = start.min(*told));
+            self.announced.send_modify(|announced| *announced = start.min(*announced));
         }
     }
 
@@ -192,7 +200,7 @@ impl Follower {
         };
         if commit.feed.first().is_none_or(|chunk| chunk.first != range.from + 1) {
             tracing::error!(after = range.from, "the feed has a gap");
-            return Err(Fault::Answer(Error::StoreDamaged));
+            return Err(Fault::Rejected(Error::StoreDamaged));
         }
         Ok(commit)
     }
@@ -214,15 +222,15 @@ impl Follower {
     }
 
     fn position(&self) -> u64 {
-        *self.told.borrow()
+        *self.announced.borrow()
     }
 
-    fn tell(&self, commit: Commit) {
-        let last = commit.feed_tip.last;
+    fn announce(&self, commit: Commit) {
+        let last = commit.feed_end.last;
         let current = &self.readers.epochs.current;
         // One that was read of another history is not announced.
         if current.announce(self.generation, || self.listener.committed(commit)) {
-            self.told.send_replace(last);
+            self.announced.send_replace(last);
         }
     }
 }

@@ -6,8 +6,8 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::follower::Heard;
-use crate::store::postgres::connect::session::Names;
+use super::follower::FeedSignal;
+use crate::store::postgres::connect::session::NotifyIdentity;
 
 /// Between two connections.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -15,18 +15,18 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Runs until `stop`.
 pub async fn listen(
     connect: PgConnectOptions,
-    names: Names,
+    names: NotifyIdentity,
     connect_timeout: Duration,
-    heard: watch::Sender<Heard>,
+    signal: watch::Sender<FeedSignal>,
     stop: CancellationToken,
 ) {
     loop {
         let ended = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            ended = listen_once(connect.clone(), &names, connect_timeout, &heard) => ended,
+            ended = listen_once(connect.clone(), &names, connect_timeout, &signal) => ended,
         };
-        heard.send_modify(|heard| heard.doubts += 1);
+        signal.send_modify(|signal| signal.missed += 1);
         if let Err(error) = ended {
             tracing::warn!(%error, "listening for commits of other replicas broke off; it begins again");
         }
@@ -40,9 +40,9 @@ pub async fn listen(
 /// On one connection, which is new: an old one may be dead without knowing.
 async fn listen_once(
     connect: PgConnectOptions,
-    names: &Names,
+    names: &NotifyIdentity,
     connect_timeout: Duration,
-    heard: &watch::Sender<Heard>,
+    signal: &watch::Sender<FeedSignal>,
 ) -> Result<(), sqlx::Error> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
@@ -53,13 +53,13 @@ async fn listen_once(
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
     listener.listen(&names.channel).await?;
-    // What was committed before we listened was told to nobody here.
-    heard.send_modify(|heard| heard.doubts += 1);
+    // What was committed before we listened was announced to nobody here.
+    signal.send_modify(|signal| signal.missed += 1);
     while let Some(notification) = listener.try_recv().await? {
-        let Some((teller, position)) = notification.payload().rsplit_once(':') else { continue };
+        let Some((announcer, position)) = notification.payload().rsplit_once(':') else { continue };
         let Ok(position) = position.parse::<u64>() else { continue };
-        if teller != names.teller {
-            heard.send_modify(|heard| heard.position = heard.position.max(position));
+        if announcer != names.announcer {
+            signal.send_modify(|signal| signal.position = signal.position.max(position));
         }
     }
     Ok(())

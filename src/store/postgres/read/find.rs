@@ -4,7 +4,7 @@ use crate::domain::{Error, Event, EventId, RunId};
 use crate::store::ids;
 
 use super::runs;
-use crate::store::postgres::connect::executor::Link;
+use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_row::{EventRow, event_columns};
 
@@ -25,9 +25,13 @@ const BY_PLACE: &str = concat!(
 );
 
 /// Finds the event in one run, or in any.
-pub async fn event(connection: &mut Link<'_>, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event, Fault> {
+pub async fn event(
+    connection: &mut PgExecutor<'_>,
+    run_id: Option<&RunId>,
+    event_id: &EventId,
+) -> Result<Event, Fault> {
     let run = match run_id {
-        Some(run_id) => Some(runs::tip(connection, run_id).await?.0),
+        Some(run_id) => Some(runs::scope_end(connection, run_id).await?.0),
         None => None,
     };
     // An id that the store gave tells where its event lies.

@@ -1,4 +1,4 @@
-//! Pages of a run and of the feed. The tip is read before the events, so a page reaches at least to the tip it tells.
+//! Pages of a run and of the feed. The end of the scope is read before the events, so a page reaches at least to the end of the scope it tells.
 
 pub mod find;
 pub mod runs;
@@ -8,9 +8,9 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 
 use crate::domain::{Error, Result, RunId, RunStatus};
-use crate::store::{Commit, Page, Range, Tip};
+use crate::store::{Commit, Page, Range, ScopeEnd};
 
-use super::connect::executor::Link;
+use super::connect::executor::PgExecutor;
 use super::error::Fault;
 use super::event_row::{EventRow, Rows, event_columns};
 
@@ -42,29 +42,29 @@ const FEED_OF_RUNS: &str =
     page!("pos > $1 AND pos <= $2 AND run + 0 = ANY (ARRAY(SELECT run FROM runs WHERE run_id = ANY($5)))", "pos");
 
 /// Position of the last event of the feed.
-pub async fn feed_tip(connection: &mut Link<'_>) -> Result<u64, Fault> {
+pub async fn feed_end(connection: &mut PgExecutor<'_>) -> Result<u64, Fault> {
     let last: i64 = sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1").fetch_one(connection).await?;
     Ok(last.unsigned_abs())
 }
 
 /// A page of the feed.
-pub async fn feed_page(connection: &mut Link<'_>, range: Range) -> Result<Page, Fault> {
-    let tip = Tip { last: feed_tip(connection).await?, status: RunStatus::Unspecified };
+pub async fn feed_page(connection: &mut PgExecutor<'_>, range: Range) -> Result<Page, Fault> {
+    let scope_end = ScopeEnd { last: feed_end(connection).await?, status: RunStatus::Unspecified };
     let rows = feed_rows(connection, range, u64::MAX).await?;
-    Ok(Page { chunks: in_order(Rows::lay_out(rows, range.descending)?.feed_chunks(), range), tip })
+    Ok(Page { chunks: in_order(Rows::encode(rows, range.descending)?.feed_chunks(), range), scope_end })
 }
 
 /// A page of one run.
-pub async fn run_page(connection: &mut Link<'_>, run_id: &RunId, range: Range) -> Result<Page, Fault> {
-    let (run, tip) = runs::tip(connection, run_id).await?;
+pub async fn run_page(connection: &mut PgExecutor<'_>, run_id: &RunId, range: Range) -> Result<Page, Fault> {
+    let (run, scope_end) = runs::scope_end(connection, run_id).await?;
     let sql = if range.descending { RUN_DESCENDING } else { RUN_ASCENDING };
     let rows = rows(connection, (sql, run), range).await?;
-    Ok(Page { chunks: in_order(Rows::lay_out(rows, range.descending)?.run_chunks(), range), tip })
+    Ok(Page { chunks: in_order(Rows::encode(rows, range.descending)?.run_chunks(), range), scope_end })
 }
 
 /// The last seq of a run at or before this position of the feed.
-pub async fn last_seq_at(connection: &mut Link<'_>, run_id: &RunId, position: u64) -> Result<u64, Fault> {
-    let (run, _) = runs::tip(connection, run_id).await?;
+pub async fn last_seq_at(connection: &mut PgExecutor<'_>, run_id: &RunId, position: u64) -> Result<u64, Fault> {
+    let (run, _) = runs::scope_end(connection, run_id).await?;
     const LAST: &str = "SELECT seq FROM events WHERE run = $1 AND pos <= $2 ORDER BY seq DESC LIMIT 1";
     let query = sqlx::query_scalar(LAST).bind(run).bind(signed(position));
     let last: Option<i64> = query.fetch_optional(connection).await?;
@@ -72,14 +72,14 @@ pub async fn last_seq_at(connection: &mut Link<'_>, run_id: &RunId, position: u6
 }
 
 /// A part of the feed up to this position, in reading order.
-pub async fn feed_rows(connection: &mut Link<'_>, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
+pub async fn feed_rows(connection: &mut PgExecutor<'_>, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
     let sql = if range.descending { FEED_DESCENDING } else { FEED_ASCENDING };
     rows(connection, (sql, signed(to)), range).await
 }
 
 /// The events of these runs in a part of the feed, ascending.
 pub async fn feed_rows_of(
-    connection: &mut Link<'_>,
+    connection: &mut PgExecutor<'_>,
     range: Range,
     to: u64,
     run_ids: &[RunId],
@@ -88,7 +88,11 @@ pub async fn feed_rows_of(
     Ok(page(FEED_OF_RUNS, signed(to), range).bind(run_ids).fetch_all(connection).await?)
 }
 
-async fn rows(connection: &mut Link<'_>, (sql, of): (&'static str, i64), range: Range) -> Result<Vec<EventRow>, Fault> {
+async fn rows(
+    connection: &mut PgExecutor<'_>,
+    (sql, of): (&'static str, i64),
+    range: Range,
+) -> Result<Vec<EventRow>, Fault> {
     Ok(page(sql, of, range).fetch_all(connection).await?)
 }
 
@@ -110,7 +114,7 @@ fn in_order<T>(mut chunks: Vec<T>, range: Range) -> Vec<T> {
 
 /// The announcement of a part of the feed, which ascends: up to the first event that is damaged.
 pub fn commit(rows: Vec<EventRow>) -> Result<Commit, Error> {
-    Ok(Rows::lay_out(rows, false)?.commit())
+    Ok(Rows::encode(rows, false)?.commit())
 }
 
 /// Coordinates past PostgreSQL's 63 bits mean "the end".

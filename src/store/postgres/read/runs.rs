@@ -2,9 +2,9 @@
 
 use crate::domain::{AgentName, Error, Run, RunId, RunStatus, StructureId};
 use crate::store::run_row::RunRow;
-use crate::store::{RunQuery, RunsPage, Tip};
+use crate::store::{RunQuery, RunsPage, ScopeEnd};
 
-use crate::store::postgres::connect::executor::Link;
+use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
 
 /// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
@@ -39,26 +39,26 @@ macro_rules! matching {
     };
 }
 
-/// Number and tip of a run.
-pub async fn tip(connection: &mut Link<'_>, run_id: &RunId) -> Result<(i64, Tip), Fault> {
+/// Number and end of the scope of a run.
+pub async fn scope_end(connection: &mut PgExecutor<'_>, run_id: &RunId) -> Result<(i64, ScopeEnd), Fault> {
     let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = $1")
         .bind(run_id.as_str())
         .fetch_optional(connection)
         .await?;
     let (run, status, last_seq) = row.ok_or_else(|| not_found(run_id))?;
     let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
-    Ok((run, Tip { last: last_seq.unsigned_abs(), status }))
+    Ok((run, ScopeEnd { last: last_seq.unsigned_abs(), status }))
 }
 
 /// One run with its documents.
-pub async fn one(connection: &mut Link<'_>, run_id: &RunId) -> Result<Run, Fault> {
+pub async fn one(connection: &mut PgExecutor<'_>, run_id: &RunId) -> Result<Run, Fault> {
     let row: Option<RunRow> =
         sqlx::query_as(select!("runs", "r.run_id = $1")).bind(run_id.as_str()).fetch_optional(connection).await?;
     Ok(row.ok_or_else(|| not_found(run_id))?.into_run()?)
 }
 
 /// Runs, newest first.
-pub async fn list(connection: &mut Link<'_>, query: &RunQuery) -> Result<RunsPage, Fault> {
+pub async fn list(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<RunsPage, Fault> {
     // The documents are weighed before they are read; the first run is returned whatever it weighs.
     const LIST: &str = concat!(
         "WITH found AS (SELECT * FROM runs WHERE run < $4 AND run >= $5 AND ",
@@ -93,7 +93,7 @@ pub async fn list(connection: &mut Link<'_>, query: &RunQuery) -> Result<RunsPag
 }
 
 /// How many runs match.
-pub async fn count(connection: &mut Link<'_>, query: &RunQuery) -> Result<u64, Fault> {
+pub async fn count(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<u64, Fault> {
     const COUNT: &str = concat!("SELECT count(*) FROM runs WHERE ", matching!());
     let count: i64 = sqlx::query_scalar(COUNT)
         .bind(statuses(query))
@@ -105,7 +105,7 @@ pub async fn count(connection: &mut Link<'_>, query: &RunQuery) -> Result<u64, F
 }
 
 /// Ids of matching runs after the newest `offset`.
-pub async fn ids_at(connection: &mut Link<'_>, query: &RunQuery, offset: u64) -> Result<Vec<RunId>, Fault> {
+pub async fn ids_at(connection: &mut PgExecutor<'_>, query: &RunQuery, offset: u64) -> Result<Vec<RunId>, Fault> {
     const AT: &str = concat!("SELECT run_id FROM runs WHERE ", matching!(), " ORDER BY run DESC LIMIT $4 OFFSET $5");
     let ids: Vec<String> = sqlx::query_scalar(AT)
         .bind(statuses(query))

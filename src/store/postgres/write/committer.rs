@@ -14,17 +14,17 @@ use tokio::time::Instant;
 
 use crate::domain::Error;
 use crate::store::Append;
-use crate::store::commit::queue::{Group, Waiting};
+use crate::store::commit::queue::{CommitQueueReceiver, Group};
 
 use super::writer::{Done, Failed, Writer};
-use crate::store::postgres::connect::retry::Tries;
+use crate::store::postgres::connect::retry::RetryPolicy;
 use crate::store::postgres::error::Fault;
-use crate::store::postgres::feed::follower::Teller;
+use crate::store::postgres::feed::follower::CommitAnnouncer;
 
 /// The writer's state.
 pub struct Committer {
     pub writer: Writer,
-    pub teller: Teller,
+    pub announcer: CommitAnnouncer,
     /// How long what failed is tried again.
     pub retry: Duration,
     /// Since when nothing could be committed: a long outage is waited out once, not by each group anew.
@@ -54,7 +54,7 @@ impl Ended {
 
 impl Committer {
     /// Runs until the queue is closed and all that was accepted before is answered.
-    pub async fn run(mut self, mut queue: Waiting) {
+    pub async fn run(mut self, mut queue: CommitQueueReceiver) {
         while let Some(group) = queue.next().await {
             // A store that closes while the database is away does not wait for it once for each group.
             if queue.is_closing() && self.has_given_up() {
@@ -79,7 +79,7 @@ impl Committer {
         let generation = self.writer.generation();
         let (outcomes, commit) = self.commit(&group.appends).await;
         if let Some(commit) = commit {
-            self.teller.tell(generation, commit).await;
+            self.announcer.announce(generation, commit).await;
         }
         group.replies.answer(outcomes);
     }
@@ -104,7 +104,7 @@ impl Committer {
                 Ok((outcome, commit)) => {
                     outcomes.extend(outcome);
                     if let Some(commit) = commit {
-                        self.teller.tell(generation, commit).await;
+                        self.announcer.announce(generation, commit).await;
                     }
                     continue;
                 }
@@ -121,10 +121,10 @@ impl Committer {
         (outcomes, None)
     }
 
-    /// Tries until it is done, refused, or the time is over.
+    /// RetryPolicy until it is done, refused, or the time is over.
     async fn commit_together(&mut self, appends: &[Append]) -> Result<Done, Ended> {
         let since = self.failing_since.unwrap_or_else(Instant::now);
-        let mut tries = Tries::until(since + self.retry);
+        let mut retry_policy = RetryPolicy::until(since + self.retry);
         let (mut in_doubt, mut left) = (None, None);
         loop {
             let was_in_doubt = in_doubt.is_some();
@@ -141,15 +141,15 @@ impl Committer {
                 tracing::warn!(?failed, "the outcome of a commit is not known; the next try looks first");
                 // The server answered until now.
                 let now = Instant::now();
-                (self.failing_since, tries) = (Some(now), Tries::until(now + self.retry));
-            } else if failed.fault().is_passing() {
+                (self.failing_since, retry_policy) = (Some(now), RetryPolicy::until(now + self.retry));
+            } else if failed.fault().is_transient() {
                 self.failing_since.get_or_insert(since);
             }
-            if !((is_in_doubt || failed.fault().is_passing()) && tries.wait(failed.fault()).await) {
+            if !((is_in_doubt || failed.fault().is_transient()) && retry_policy.wait(failed.fault()).await) {
                 self.is_away = failed.is_away();
                 return Err(ended(failed, is_in_doubt));
             }
-            left = Some(tries.left());
+            left = Some(retry_policy.left());
         }
     }
 }
@@ -157,11 +157,11 @@ impl Committer {
 /// How a group ended whose last try failed.
 fn ended(failed: Failed, is_in_doubt: bool) -> Ended {
     if is_in_doubt {
-        tracing::error!(?failed, "the outcome of a commit could not be learnt in time; its producers are told so");
+        tracing::error!(?failed, "the outcome of a commit could not be learnt in time; its producers are announced so");
         return Ended::Unknown;
     }
     match failed {
-        Failed::Before(fault) if !fault.is_passing() => Ended::Refused(fault),
+        Failed::Before(fault) if !fault.is_transient() => Ended::Refused(fault),
         failed => Ended::InVain(failed.into_fault()),
     }
 }

@@ -6,10 +6,10 @@ use futures_util::stream::BoxStream;
 use tokio_stream::StreamExt;
 
 use crate::domain::{EventId, RunId};
-use crate::store::commit::plan::{Head, Known, Stored, longest_to_compare};
+use crate::store::commit::plan::{ExistingEvent, ExistingEvents, RunState, longest_to_compare};
 use crate::store::{Append, ids};
 
-use crate::store::postgres::connect::executor::Link;
+use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_row::{EventRow, event_columns};
 
@@ -30,12 +30,16 @@ const BY_PLACE: &str = concat!(
 );
 
 /// Finds them, in the transaction that holds the locks of the runs.
-pub async fn load(connection: &mut Link<'_>, heads: &HashMap<RunId, Head>, appends: &[Append]) -> Result<Known, Fault> {
+pub async fn load(
+    connection: &mut PgExecutor<'_>,
+    run_states: &HashMap<RunId, RunState>,
+    appends: &[Append],
+) -> Result<ExistingEvents, Fault> {
     let (mut runs, mut event_ids, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
     let (mut of_places, mut seqs, mut lengths_there) = (Vec::new(), Vec::new(), Vec::new());
     let mut asked: HashSet<(i64, &str)> = HashSet::new();
     for append in appends {
-        let Some(head) = heads.get(&append.run_id).filter(|head| head.run.last_seq > 0) else { continue };
+        let Some(head) = run_states.get(&append.run_id).filter(|head| head.run.last_seq > 0) else { continue };
         for new in &append.events {
             let Some(event_id) = &new.event_id else { continue };
             let longest = longest_to_compare(new.payload.as_str().len());
@@ -51,7 +55,7 @@ pub async fn load(connection: &mut Link<'_>, heads: &HashMap<RunId, Head>, appen
             }
         }
     }
-    let mut known = Known::default();
+    let mut known = ExistingEvents::default();
     if !runs.is_empty() {
         let query = sqlx::query_as::<_, EventRow>(BY_ID).bind(runs).bind(event_ids).bind(lengths);
         learn(&mut known, &asked, query.fetch(&mut *connection)).await?;
@@ -65,7 +69,7 @@ pub async fn load(connection: &mut Link<'_>, heads: &HashMap<RunId, Head>, appen
 
 /// Row by row: all together they may be large.
 async fn learn(
-    known: &mut Known,
+    known: &mut ExistingEvents,
     asked: &HashSet<(i64, &str)>,
     mut rows: BoxStream<'_, Result<EventRow, sqlx::Error>>,
 ) -> Result<(), Fault> {
@@ -78,7 +82,7 @@ async fn learn(
         let (run, seq) = (row.run, row.seq.unsigned_abs());
         let event_id = EventId::parse(&row.event_id)?;
         let content = row.into_event()?.map(|(event, _)| event.content().digest());
-        let stored = known.entry((run, event_id)).or_insert(Stored { seq, content: None });
+        let stored = known.entry((run, event_id)).or_insert(ExistingEvent { seq, content: None });
         // The same id may have been sent with payloads of several lengths.
         stored.content = stored.content.or(content);
     }

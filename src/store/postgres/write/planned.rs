@@ -6,7 +6,7 @@ use crate::domain::event::Appended;
 use crate::domain::{Result, RunId};
 use crate::store::Commit;
 use crate::store::commit::plan;
-use crate::store::commit::plan::{Head, PlannedRun};
+use crate::store::commit::plan::{PlannedRun, RunState};
 
 use crate::store::postgres::event_columns::EventColumns;
 
@@ -14,7 +14,7 @@ use crate::store::postgres::event_columns::EventColumns;
 pub type Outcomes = Vec<Result<Appended>>;
 
 /// A planned commit. It takes place only while its runs are as `before` says, so it can be sent again as it is: at most one
-/// of the tries takes place, and it does not matter which.
+/// of the retry_policy takes place, and it does not matter which.
 pub struct Planned {
     /// What is answered if it takes place.
     pub outcomes: Outcomes,
@@ -23,7 +23,7 @@ pub struct Planned {
     /// What to tell of it, as if it were the first commit of the feed.
     pub commit: Commit,
     /// The runs that it was planned for; a new one ends at seq 0.
-    pub before: HashMap<RunId, Head>,
+    pub before: HashMap<RunId, RunState>,
 }
 
 impl Planned {
@@ -35,7 +35,7 @@ impl Planned {
 
     /// Whether it can still take place, by the runs as they are now. Where it cannot, somebody else was first, and it has not
     /// taken place either: its own runs would be changed by itself.
-    pub fn can_take_place(&self, now: &HashMap<RunId, Head>) -> bool {
+    pub fn can_take_place(&self, now: &HashMap<RunId, RunState>) -> bool {
         self.runs.iter().all(|planned| {
             let run_id = &planned.head.run.run_id;
             let (Some(before), Some(now)) = (self.before.get(run_id), now.get(run_id)) else { return false };

@@ -4,35 +4,35 @@
 use std::collections::HashMap;
 
 use crate::domain::RunId;
-use crate::store::commit::plan::Head;
+use crate::store::commit::plan::RunState;
 
 /// Most runs kept; the least recently used half goes when it is exceeded.
 const MAX_HEADS: usize = 32_768;
 
 /// A run, and how it stood before what is planned for it.
 #[derive(Debug)]
-pub struct Heads {
-    by_id: HashMap<RunId, (Head, u64)>,
+pub struct RunStateCache {
+    by_id: HashMap<RunId, (RunState, u64)>,
     most: usize,
     clock: u64,
 }
 
-impl Default for Heads {
+impl Default for RunStateCache {
     fn default() -> Self {
         Self { by_id: HashMap::new(), most: MAX_HEADS, clock: 0 }
     }
 }
 
-impl Heads {
+impl RunStateCache {
     /// The run as it was last committed here.
-    pub fn get(&self, run_id: &RunId) -> Option<&Head> {
+    pub fn get(&self, run_id: &RunId) -> Option<&RunState> {
         self.by_id.get(run_id).map(|(head, _)| head)
     }
 
-    /// Takes over the heads of a commit.
-    pub fn commit(&mut self, heads: impl IntoIterator<Item = Head>) {
+    /// Takes over the run_states of a commit.
+    pub fn commit(&mut self, run_states: impl IntoIterator<Item = RunState>) {
         self.clock += 1;
-        for head in heads {
+        for head in run_states {
             self.by_id.insert(head.run.run_id.clone(), (head, self.clock));
         }
         if self.by_id.len() > self.most {
@@ -55,22 +55,22 @@ mod tests {
     use crate::domain::Run;
     use crate::store::commit::plan;
 
-    fn head(number: i64) -> Head {
-        Head { number, run: Run::new(RunId::parse(&format!("r{number}")).unwrap(), plan::now()) }
+    fn head(number: i64) -> RunState {
+        RunState { number, run: Run::new(RunId::parse(&format!("r{number}")).unwrap(), plan::now()) }
     }
 
     #[test]
     fn the_least_recently_used_half_goes_when_there_are_too_many() {
-        let mut heads = Heads { most: 10, ..Heads::default() };
-        (0..10).for_each(|number| heads.commit([head(number)]));
-        heads.commit([head(0), head(1)]);
-        heads.commit([head(10)]);
-        let kept: Vec<i64> = (0..11).filter(|number| heads.get(&head(*number).run.run_id).is_some()).collect();
+        let mut run_states = RunStateCache { most: 10, ..RunStateCache::default() };
+        (0..10).for_each(|number| run_states.commit([head(number)]));
+        run_states.commit([head(0), head(1)]);
+        run_states.commit([head(10)]);
+        let kept: Vec<i64> = (0..11).filter(|number| run_states.get(&head(*number).run.run_id).is_some()).collect();
         assert_eq!(kept, [0, 1, 8, 9, 10]);
-        heads.forget();
-        assert!(heads.get(&head(0).run.run_id).is_none());
+        run_states.forget();
+        assert!(run_states.get(&head(0).run.run_id).is_none());
         // More than fit in one commit: nothing of it is kept, and nothing grows.
-        heads.commit((0..100).map(head));
-        assert!(heads.by_id.len() <= 10);
+        run_states.commit((0..100).map(head));
+        assert!(run_states.by_id.len() <= 10);
     }
 }

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::domain::{AgentName, Error, EventType, Run, RunId, StructureId};
 use crate::store::commit::plan;
-use crate::store::commit::plan::{Head, PlannedRun};
+use crate::store::commit::plan::{PlannedRun, RunState};
 use crate::store::run_row::{RunRow, changed_documents, changes_more, usage_json};
 
-use crate::store::postgres::connect::executor::Link;
+use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_columns::{EventColumns, Json};
 
@@ -32,11 +32,11 @@ const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $
     $18, $19, $20, $21, $22, $23, $24, $25, $26)";
 
 /// The runs as they are stored, locked until the end of the transaction, and new ones with numbers of their own.
-pub async fn heads(
-    connection: &mut Link<'_>,
+pub async fn run_states(
+    connection: &mut PgExecutor<'_>,
     run_ids: &[&RunId],
     now: Timestamp,
-) -> Result<HashMap<RunId, Head>, Fault> {
+) -> Result<HashMap<RunId, RunState>, Fault> {
     let mut wanted: Vec<&str> = run_ids.iter().map(|run_id| run_id.as_str()).collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -45,15 +45,15 @@ pub async fn heads(
         true => Vec::new(),
         false => sqlx::query_as(HEADS).bind(&locked).fetch_all(&mut *connection).await?,
     };
-    let mut heads = HashMap::with_capacity(wanted.len());
+    let mut run_states = HashMap::with_capacity(wanted.len());
     for row in rows {
         let number = row.run;
         let run = row.into_run()?;
-        heads.insert(run.run_id.clone(), Head { number, run });
+        run_states.insert(run.run_id.clone(), RunState { number, run });
     }
-    let missing: Vec<&&RunId> = run_ids.iter().filter(|run_id| !heads.contains_key(**run_id)).collect();
+    let missing: Vec<&&RunId> = run_ids.iter().filter(|run_id| !run_states.contains_key(**run_id)).collect();
     if missing.is_empty() {
-        return Ok(heads);
+        return Ok(run_states);
     }
     let count = i64::try_from(missing.len()).unwrap_or(i64::MAX);
     let numbers: Vec<i64> = sqlx::query_scalar("SELECT nextval('run_numbers') FROM generate_series(1, $1)")
@@ -62,23 +62,25 @@ pub async fn heads(
         .await?;
     // In the order of the appends, so that a later run has a higher number. One that is named twice wastes a number.
     for (run_id, number) in missing.into_iter().zip(numbers) {
-        heads.entry((*run_id).clone()).or_insert_with(|| Head { number, run: Run::new((*run_id).clone(), now) });
+        run_states
+            .entry((*run_id).clone())
+            .or_insert_with(|| RunState { number, run: Run::new((*run_id).clone(), now) });
     }
-    Ok(heads)
+    Ok(run_states)
 }
 
 /// Writes runs and events; returns the position of the last of them, and `None` where a run is not as `head` says or an
-/// id is stored: then nothing is changed. `tell` is the channel and who tells.
+/// id is stored: then nothing is changed. `notify` is the channel and the name of this replica.
 pub async fn append<'a>(
-    connection: &mut Link<'_>,
+    connection: &mut PgExecutor<'_>,
     runs: &'a [PlannedRun],
     columns: EventColumns<'a>,
-    head: impl Fn(&RunId) -> Option<&'a Head>,
-    tell: Option<(&str, &str)>,
+    head: impl Fn(&RunId) -> Option<&'a RunState>,
+    notify: Option<(&str, &str)>,
 ) -> Result<Option<u64>, Fault> {
     let mut in_order: Vec<&PlannedRun> = runs.iter().collect();
     in_order.sort_unstable_by_key(|planned| &planned.head.run.run_id);
-    let mut known = KnownRuns::default();
+    let mut known = CachedRuns::default();
     let (mut others, mut documents) = (Vec::new(), Vec::new());
     for planned in in_order {
         let after = &planned.head;
@@ -94,9 +96,9 @@ pub async fn append<'a>(
     }
     let query = sqlx::query_scalar::<_, Option<i64>>(APPEND);
     let query = known.bind(query).bind(rows(&others)?.map(Json)).bind(rows(&documents)?.map(Json));
-    let (channel, teller) = tell.unzip();
+    let (channel, announcer) = notify.unzip();
     failpoint!("postgres-append-before", Fault::from);
-    let last = columns.bind(query).bind(channel).bind(teller).fetch_one(connection).await?;
+    let last = columns.bind(query).bind(channel).bind(announcer).fetch_one(connection).await?;
     failpoint!("postgres-append-after", Fault::from);
     Ok(last.map(i64::unsigned_abs))
 }
@@ -106,12 +108,12 @@ fn rows(rows: &[impl Serialize]) -> Result<Option<String>, Fault> {
     if rows.is_empty() {
         return Ok(None);
     }
-    serde_json::to_string(rows).map(Some).map_err(|_| Fault::Answer(Error::Internal))
+    serde_json::to_string(rows).map(Some).map_err(|_| Fault::Rejected(Error::Internal))
 }
 
 /// Runs that exist, before and after.
 #[derive(Default)]
-struct KnownRuns {
+struct CachedRuns {
     run: Vec<i64>,
     known_seq: Vec<i64>,
     known_time: Vec<String>,
@@ -122,8 +124,8 @@ struct KnownRuns {
 type Query<'q> =
     sqlx::query::QueryScalar<'q, sqlx::Postgres, Option<i64>, <sqlx::Postgres as sqlx::Database>::Arguments>;
 
-impl KnownRuns {
-    fn push(&mut self, before: &Head, after: &Head) {
+impl CachedRuns {
+    fn push(&mut self, before: &RunState, after: &RunState) {
         self.run.push(before.number);
         self.known_seq.push(before.run.last_seq.cast_signed());
         self.known_time.push(before.run.updated_at.to_string());
@@ -155,7 +157,7 @@ struct RunColumns<'a> {
 }
 
 impl<'a> RunColumns<'a> {
-    fn of(head: &'a Head) -> Self {
+    fn of(head: &'a RunState) -> Self {
         let run = &head.run;
         Self {
             run: head.number,
@@ -186,7 +188,7 @@ struct Document {
 /// The position of the last event of a commit to these runs, if the commit took place: where that event is, all of it is.
 /// The rows of the runs are locked by the transaction of this connection: what had held them is over, and what asks for
 /// them later finds them changed or is the same commit.
-pub async fn last_position(connection: &mut Link<'_>, runs: &[PlannedRun]) -> Result<Option<u64>, Fault> {
+pub async fn last_position(connection: &mut PgExecutor<'_>, runs: &[PlannedRun]) -> Result<Option<u64>, Fault> {
     const STORED: &str = "SELECT pos FROM events WHERE run = $1 AND seq = $2 AND event_id = $3 \
         AND recorded_s = $4 AND recorded_ns = $5 AND payload::text = $6";
     let Some((run, planned)) = plan::in_feed_order(runs).pop() else { return Ok(None) };

@@ -1,74 +1,74 @@
-//! Moves the unsealed end of the log into the indexes and the rows of its runs, in their order, so that each page of an
+//! Moves the unflushed end of the log into the indexes and the rows of its runs, in their order, so that each page of an
 //! index is written once for many entries instead of once for each.
 //!
-//! A seal takes what is unsealed when it begins and writes it in slices, between commits. What its slices have written is
-//! in the tail as well until the last one says how far the log is sealed: who reads finds it in one of both, and a start
+//! A flush takes what is unflushed when it begins and writes it in slices, between commits. What its slices have written is
+//! in the tail as well until the last one says how far the log is flushed: who reads finds it in one of both, and a start
 //! after a crash seals it again.
 
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
-use crate::store::commit::row_builder::Entry;
+use crate::store::commit::row_builder::RunSpan;
 use crate::store::run_row::checksums;
 
 use super::id_index::Ids;
 use super::id_index::segment_writer::{Build, Part, Source};
-use super::unindexed_tail::Tail;
+use super::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::error::StepError;
 use crate::store::sqlite::maintenance::transaction;
 use crate::store::sqlite::read::view_flag::ViewFlag;
 use crate::store::sqlite::store_row::StoreRow;
 
-/// Log bytes after which a seal is due, since a start has to read the unsealed end.
-const MAX_UNSEALED_BYTES: usize = 64 << 20;
+/// Log bytes after which a flush is due, since a start has to read the unflushed end.
+const MAX_UNFLUSHED_BYTES: usize = 64 << 20;
 
-/// Ids after which a seal is due.
-const MAX_UNSEALED_IDS: usize = 65_536;
+/// Ids after which a flush is due.
+const MAX_UNFLUSHED_IDS: usize = 65_536;
 
 /// How much of the log the indexes do not cover.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unsealed {
+pub struct Unflushed {
     pub entries: usize,
     pub bytes: usize,
 }
 
-impl Unsealed {
-    /// Whether it is time for a seal; with `times` 2 or more, whether that is overdue.
+impl Unflushed {
+    /// Whether it is time for a flush; with `times` 2 or more, whether that is overdue.
     pub fn is_due(&self, max_entries: usize, ids: usize, times: usize) -> bool {
         self.entries >= max_entries.saturating_mul(times)
-            || self.bytes >= MAX_UNSEALED_BYTES * times
-            || ids >= MAX_UNSEALED_IDS * times
+            || self.bytes >= MAX_UNFLUSHED_BYTES * times
+            || ids >= MAX_UNFLUSHED_IDS * times
     }
 }
 
-/// A seal under way.
-pub struct Seal {
+/// A flush under way.
+pub struct Flush {
     /// The last position that it covers.
     last_position: u64,
-    /// How much of the unsealed end it takes.
-    pub takes: Unsealed,
+    /// How much of the unflushed end it takes.
+    pub takes: Unflushed,
     /// By run and seq.
-    entries: Vec<(i64, Entry)>,
+    entries: Vec<(i64, RunSpan)>,
     written: usize,
     ids: Option<Build>,
 }
 
-impl Seal {
-    /// Takes all that is unsealed now. `segment` is the number of a segment for its ids.
-    pub fn begin(tail: &Tail, ids: &Ids, takes: Unsealed, segment: i64) -> Self {
+impl Flush {
+    /// Takes all that is unflushed now. `segment` is the number of a segment for its ids.
+    pub fn begin(tail: &UnindexedTail, ids: &Ids, takes: Unflushed, segment: i64) -> Self {
         let places = ids.freeze();
         let build = Build::new(segment, places.len() as u64, Source::Recent(Arc::clone(&places)));
         let ids = (!places.is_empty()).then_some(build);
         Self { last_position: tail.last_position(), takes, entries: tail.sorted(), written: 0, ids }
     }
 
-    /// Writes the next entries, or blocks of ids when those are done; returns whether all is sealed. Both memories forget
+    /// Writes the next entries, or blocks of ids when those are done; returns whether all is flushed. Both memories forget
     /// it then. After an error the same slice is next.
     pub async fn slice(
         &mut self,
         writer: &mut SqliteConnection,
-        tail: &Tail,
+        tail: &UnindexedTail,
         ids: &Ids,
         (max_entries, max_blocks): (usize, u32),
     ) -> Result<bool, StepError> {
@@ -76,12 +76,12 @@ impl Seal {
         // A slice of few entries has room for as many of the ids.
         let share = max_entries - (end - self.written);
         let room = u32::try_from(share * max_blocks as usize / max_entries).unwrap_or(max_blocks);
-        failpoint!("sqlite-seal-before", StepError::from);
+        failpoint!("sqlite-flush-before", StepError::from);
         transaction::begin(writer).await?;
         let written = self.write(writer, tail, end, room).await;
         let (part, is_last) = transaction::end(writer, written).await?;
         if is_last {
-            failpoint!("sqlite-seal-after", StepError::from);
+            failpoint!("sqlite-flush-after", StepError::from);
         }
         self.written = end;
         let segment = self.ids.as_mut().zip(part).and_then(|(build, part)| build.advance(part));
@@ -94,17 +94,17 @@ impl Seal {
         Ok(is_last)
     }
 
-    /// The entries up to `end`, blocks of ids behind the last one, and after all of them how far the log is sealed.
+    /// The entries up to `end`, blocks of ids behind the last one, and after all of them how far the log is flushed.
     async fn write(
         &self,
         transaction: &mut SqliteConnection,
-        tail: &Tail,
+        tail: &UnindexedTail,
         end: usize,
         max_blocks: u32,
     ) -> Result<(Option<Part>, bool), StepError> {
         let entries = &self.entries[self.written..end];
         write_entries(transaction, entries).await?;
-        failpoint!("sqlite-seal-inside", StepError::from);
+        failpoint!("sqlite-flush-inside", StepError::from);
         write_ends(transaction, tail, entries).await?;
         let has_entries = end < self.entries.len();
         let part = match &self.ids {
@@ -113,15 +113,15 @@ impl Seal {
         };
         let is_last = !has_entries && (self.ids.is_none() || part.as_ref().is_some_and(Part::is_last));
         if is_last {
-            StoreRow::write_sealed(transaction, self.last_position.cast_signed()).await?;
-            failpoint!("sqlite-seal-end", StepError::from);
+            StoreRow::write_flushed(transaction, self.last_position.cast_signed()).await?;
+            failpoint!("sqlite-flush-end", StepError::from);
         }
         Ok((part, is_last))
     }
 }
 
-/// A seal that was cut off may have written some of them, the same.
-async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, Entry)]) -> Result<(), StepError> {
+/// A flush that was cut off may have written some of them, the same.
+async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, RunSpan)]) -> Result<(), StepError> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -145,11 +145,11 @@ async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, Entr
     Ok(())
 }
 
-/// Writes how far the runs of these entries go by now: further than the entries, where events came since the seal began.
+/// Writes how far the runs of these entries go by now: further than the entries, where events came since the flush began.
 async fn write_ends(
     transaction: &mut SqliteConnection,
-    tail: &Tail,
-    entries: &[(i64, Entry)],
+    tail: &UnindexedTail,
+    entries: &[(i64, RunSpan)],
 ) -> Result<(), StepError> {
     let runs = entries.chunk_by(|(one, _), (other, _)| one == other).map(|entries| entries[0].0);
     let ends = runs.filter_map(|run| {

@@ -1,12 +1,12 @@
 //! The end of the log that the indexes do not cover yet, by run, and how far each run goes.
 //!
 //! The writer adds the entries of a commit before it commits, says after the commit how far the runs go now, and takes
-//! away what it has sealed after that; while a seal is under way, its part of the tail may be in the index as well. So a reader that asks the database first how far the run goes, the tail second, and
+//! away what it has flushed after that; while a flush is under way, its part of the tail may be in the index as well. So a reader that asks the database first how far the run goes, the tail second, and
 //! the index third misses nothing that was committed and sees nothing that was not, also when a commit fails or its
 //! outcome is unknown.
 //!
 //! A commit writes the row of a run only when more than its last seq and its last time change; those two are in the log
-//! and so here, until a seal writes them.
+//! and so here, until a flush writes them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -16,38 +16,38 @@ use jiff::Timestamp;
 
 use crate::domain::RunStatus;
 use crate::store::Range;
-use crate::store::commit::row_builder::Entry;
+use crate::store::commit::row_builder::RunSpan;
 
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct RunEnd {
     /// Its last seq.
     pub last_seq: u64,
     /// When that was recorded.
     pub updated_at: Timestamp,
     /// Its last seq in the last commit that wrote its row: a row that says less was read before that commit.
     pub row_seq: u64,
-    /// The run's status, which is in its row: a seal writes the checksum over both.
+    /// The run's status, which is in its row: a flush writes the checksum over both.
     pub status: RunStatus,
 }
 
-/// The unsealed part of a run.
+/// The unflushed part of a run.
 #[derive(Debug, Default)]
 struct RunTail {
-    entries: Vec<Entry>,
+    entries: Vec<RunSpan>,
     /// What is committed; `None` while its first commit is under way.
-    end: Option<End>,
+    end: Option<RunEnd>,
 }
 
 /// What no index covers, shared by the writer and the readers.
 #[derive(Debug, Default)]
-pub struct Tail {
+pub struct UnindexedTail {
     by_run: RwLock<HashMap<i64, RunTail>>,
     last_position: AtomicU64,
     generation: AtomicU64,
 }
 
-impl Tail {
+impl UnindexedTail {
     /// Position of the last committed event; 0 before the first.
     pub fn last_position(&self) -> u64 {
         self.last_position.load(Ordering::Acquire)
@@ -60,7 +60,7 @@ impl Tail {
     }
 
     /// Adds what one commit is about to write, entries of a run in the order of their seqs.
-    pub fn push(&self, entries: impl IntoIterator<Item = (i64, Entry)>) {
+    pub fn push(&self, entries: impl IntoIterator<Item = (i64, RunSpan)>) {
         let mut by_run = self.write();
         for (run, entry) in entries {
             let of_run = &mut by_run.entry(run).or_default().entries;
@@ -70,24 +70,24 @@ impl Tail {
     }
 
     /// The commit is durable: these runs and the feed end here now.
-    pub fn committed(&self, ends: impl IntoIterator<Item = (i64, End)>, last_position: u64) {
+    pub fn committed(&self, ends: impl IntoIterator<Item = (i64, RunEnd)>, last_position: u64) {
         let mut by_run = self.write();
         for (run, end) in ends {
             let of_run = &mut by_run.entry(run).or_default().end;
             let row_seq = of_run.map_or(0, |before| before.row_seq).max(end.row_seq);
-            *of_run = Some(End { row_seq, ..end });
+            *of_run = Some(RunEnd { row_seq, ..end });
         }
         self.last_position.store(last_position, Ordering::Release);
     }
 
-    /// How far the run goes, if it has anything unsealed.
-    pub fn end(&self, run: i64) -> Option<End> {
+    /// How far the run goes, if it has anything unflushed.
+    pub fn end(&self, run: i64) -> Option<RunEnd> {
         self.read().get(&run).and_then(|tail| tail.end)
     }
 
     /// The entries that a range of a run may need, up to `last_seq`, in reading order; and the first seq that is not in
     /// the index, if any.
-    pub fn entries(&self, run: i64, last_seq: u64, range: Range) -> (Option<u64>, Vec<Entry>) {
+    pub fn entries(&self, run: i64, last_seq: u64, range: Range) -> (Option<u64>, Vec<RunSpan>) {
         let by_run = self.read();
         let all = by_run.get(&run).map_or(&[][..], |tail| tail.entries.as_slice());
         let committed = &all[..all.partition_point(|entry| entry.seq <= last_seq)];
@@ -104,7 +104,7 @@ impl Tail {
     }
 
     /// The entry that covers this seq of a run. Only for the writer, who knows what is committed.
-    pub fn find(&self, run: i64, seq: u64) -> Option<Entry> {
+    pub fn find(&self, run: i64, seq: u64) -> Option<RunSpan> {
         let by_run = self.read();
         let all = by_run.get(&run)?.entries.as_slice();
         all.get(all.partition_point(|entry| entry.last() < seq)).filter(|entry| entry.seq <= seq).cloned()
@@ -114,11 +114,11 @@ impl Tail {
     pub fn last_seq_at(&self, run: i64, position: u64) -> Option<u64> {
         let by_run = self.read();
         let all = by_run.get(&run)?.entries.as_slice();
-        all[..all.partition_point(|entry| entry.row <= position)].last().map(Entry::last)
+        all[..all.partition_point(|entry| entry.row <= position)].last().map(RunSpan::last)
     }
 
-    /// All entries, by run and seq: what a seal writes.
-    pub fn sorted(&self) -> Vec<(i64, Entry)> {
+    /// All entries, by run and seq: what a flush writes.
+    pub fn sorted(&self) -> Vec<(i64, RunSpan)> {
         let by_run = self.read();
         let all = by_run.iter().flat_map(|(run, tail)| tail.entries.iter().map(|entry| (*run, entry.clone())));
         let mut all: Vec<_> = all.collect();
@@ -152,8 +152,8 @@ impl Tail {
     /// Takes what was read from the log in place of what was known, in one step for the readers.
     pub fn replace(
         &self,
-        entries: impl IntoIterator<Item = (i64, Entry)>,
-        ends: impl IntoIterator<Item = (i64, End)>,
+        entries: impl IntoIterator<Item = (i64, RunSpan)>,
+        ends: impl IntoIterator<Item = (i64, RunEnd)>,
         last_position: u64,
     ) {
         let mut anew: HashMap<i64, RunTail> = HashMap::default();

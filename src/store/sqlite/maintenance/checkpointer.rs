@@ -50,7 +50,7 @@ const USUAL_PATIENCE_MS: u32 = 5_000;
 const MOVING: i64 = -1;
 
 /// The writer's end. Dropping it stops the task.
-pub struct Checkpoints {
+pub struct Checkpointer {
     due: mpsc::Sender<Request>,
     task: JoinHandle<()>,
     /// Bytes of the log when it was moved last, or [`MOVING`].
@@ -60,7 +60,7 @@ pub struct Checkpoints {
     backoff: Backoff,
 }
 
-impl Checkpoints {
+impl Checkpointer {
     /// Starts the task.
     pub async fn start(mut connection: SqliteConnection) -> sqlx::Result<Self> {
         let page_bytes = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut connection).await?;

@@ -13,77 +13,77 @@ use sqlx::SqliteConnection;
 use crate::domain::Error;
 
 use super::error::StepError;
-use super::index::flush::{Seal, Unsealed};
+use super::index::flush::{Flush, Unflushed};
 use super::index::id_index::compaction::{Merge, Removal};
 use super::index::id_index::{BLOCK_PLACES, Ids};
-use super::index::unindexed_tail::Tail;
+use super::index::unindexed_tail::UnindexedTail;
 use backoff::Backoff;
 
-/// How often an id is written on its way through seal and merges, in a store of some hundred million.
+/// How often an id is written on its way through flush and merges, in a store of some hundred million.
 const ID_WRITES: usize = 6;
 
-/// While seals fail, commits go on until the unsealed end is so many times as long as it is when a seal is due: it lies in
+/// While seals fail, commits go on until the unflushed end is so many times as long as it is when a flush is due: it lies in
 /// memory, and a start reads it.
-const MAX_UNSEALED_TIMES: usize = 16;
+const MAX_UNFLUSHED_TIMES: usize = 16;
 
 /// The work that is under way. It is lost with the process, and begins anew then.
-pub struct Upkeep {
+pub struct Maintenance {
     /// How much of the log no index covers.
-    pub unsealed: Unsealed,
-    seal: Option<Seal>,
+    pub unflushed: Unflushed,
+    flush: Option<Flush>,
     merge: Option<Merge>,
     removals: VecDeque<Removal>,
     /// Segments of a merge that met damage.
     unreadable: Vec<i64>,
     next_segment: i64,
-    max_unsealed_entries: usize,
+    max_unflushed_entries: usize,
     slice: (usize, u32),
     /// Of seals.
-    seal_backoff: Backoff,
-    /// Of merges and removals, which a seal does not wait for.
+    flush_backoff: Backoff,
+    /// Of merges and removals, which a flush does not wait for.
     merge_backoff: Backoff,
-    /// Whether the last seal that failed met a full disk.
+    /// Whether the last flush that failed met a full disk.
     is_full: bool,
 }
 
 /// What a slice works on.
 enum Step {
-    Seal,
+    Flush,
     Merge,
     Removal,
 }
 
-impl Upkeep {
+impl Maintenance {
     /// For a store that was just read: `garbage` are segments that are not live.
-    pub fn new(unsealed: Unsealed, ids: &Ids, garbage: Vec<(i64, u32)>, bounds: (usize, usize)) -> Self {
+    pub fn new(unflushed: Unflushed, ids: &Ids, garbage: Vec<(i64, u32)>, bounds: (usize, usize)) -> Self {
         let segments = ids.segments();
         let numbers = segments.iter().map(|segment| segment.number).chain(garbage.iter().map(|(number, _)| *number));
         let next_segment = numbers.max().unwrap_or(0) + 1;
         let removals = garbage.into_iter().map(|(number, blocks)| Removal::new(number, blocks)).collect();
-        let (max_unsealed_entries, slice_entries) = bounds;
+        let (max_unflushed_entries, slice_entries) = bounds;
         let slice_blocks = u32::try_from(slice_entries.div_ceil(2)).unwrap_or(u32::MAX);
         Self {
-            unsealed,
-            seal: None,
+            unflushed,
+            flush: None,
             merge: None,
             removals,
             unreadable: Vec::new(),
             next_segment,
-            max_unsealed_entries,
+            max_unflushed_entries,
             slice: (slice_entries, slice_blocks),
-            seal_backoff: Backoff::new("seal"),
+            flush_backoff: Backoff::new("flush"),
             merge_backoff: Backoff::new("merge"),
             is_full: false,
         }
     }
 
     /// Whether there is anything to do now; begins what is due.
-    pub fn is_due(&mut self, tail: &Tail, ids: &Ids) -> bool {
-        if self.seal.is_none() && self.unsealed.is_due(self.max_unsealed_entries, ids.recent_len(), 1) {
-            self.seal = Some(Seal::begin(tail, ids, self.unsealed, self.next_segment));
+    pub fn is_due(&mut self, tail: &UnindexedTail, ids: &Ids) -> bool {
+        if self.flush.is_none() && self.unflushed.is_due(self.max_unflushed_entries, ids.recent_len(), 1) {
+            self.flush = Some(Flush::begin(tail, ids, self.unflushed, self.next_segment));
             self.next_segment += 1;
         }
-        if self.seal.is_none() && self.merge.is_none() && self.removals.is_empty() {
+        if self.flush.is_none() && self.merge.is_none() && self.removals.is_empty() {
             self.merge = Merge::due(&ids.segments(), &self.unreadable, self.next_segment);
             self.next_segment += i64::from(self.merge.is_some());
         }
@@ -92,8 +92,8 @@ impl Upkeep {
 
     /// What is most urgent of that which may be tried.
     fn next_step(&self) -> Option<Step> {
-        if self.seal.is_some() && self.seal_backoff.allows() {
-            return Some(Step::Seal);
+        if self.flush.is_some() && self.flush_backoff.allows() {
+            return Some(Step::Flush);
         }
         if !self.merge_backoff.allows() {
             return None;
@@ -101,16 +101,16 @@ impl Upkeep {
         if self.merge.is_some() { Some(Step::Merge) } else { (!self.removals.is_empty()).then_some(Step::Removal) }
     }
 
-    /// Whether the unsealed end has grown so far that commits have to wait.
+    /// Whether the unflushed end has grown so far that commits have to wait.
     pub fn is_overdue(&self, ids: &Ids) -> bool {
-        self.seal.is_some() && self.unsealed.is_due(self.max_unsealed_entries, ids.recent_len(), 2)
+        self.flush.is_some() && self.unflushed.is_due(self.max_unflushed_entries, ids.recent_len(), 2)
     }
 
-    /// Why nothing may be added to the unsealed end: seals fail, and it has reached its bound.
+    /// Why nothing may be added to the unflushed end: seals fail, and it has reached its bound.
     pub fn refusal(&self, ids: &Ids) -> Option<Error> {
-        let is_at_bound = || self.unsealed.is_due(self.max_unsealed_entries, ids.recent_len(), MAX_UNSEALED_TIMES);
+        let is_at_bound = || self.unflushed.is_due(self.max_unflushed_entries, ids.recent_len(), MAX_UNFLUSHED_TIMES);
         let refusal = if self.is_full { Error::StoreFull } else { Error::StoreUnavailable };
-        (self.seal_backoff.is_outage() && is_at_bound()).then_some(refusal)
+        (self.flush_backoff.is_outage() && is_at_bound()).then_some(refusal)
     }
 
     /// How many slices follow on a commit of so many entries and ids, while there is anything to do: as many as it makes
@@ -122,27 +122,32 @@ impl Upkeep {
 
     /// Does one slice of what is most urgent; returns whether it succeeded. What failed is where it was before, and is tried
     /// again after a pause.
-    pub async fn step(&mut self, writer: &mut SqliteConnection, tail: &Tail, ids: &Ids) -> bool {
+    pub async fn step(&mut self, writer: &mut SqliteConnection, tail: &UnindexedTail, ids: &Ids) -> bool {
         let Some(step) = self.next_step() else { return true };
         let (result, backoff) = match step {
-            Step::Seal => (self.seal_slice(writer, tail, ids).await, &mut self.seal_backoff),
+            Step::Flush => (self.flush_slice(writer, tail, ids).await, &mut self.flush_backoff),
             Step::Merge => (self.merge_slice(writer, ids).await, &mut self.merge_backoff),
             Step::Removal => (self.removal_slice(writer).await, &mut self.merge_backoff),
         };
         backoff.record(&result);
-        if let (Step::Seal, Err(error)) = (step, &result) {
+        if let (Step::Flush, Err(error)) = (step, &result) {
             self.is_full = error.is_full();
         }
-        metrics::gauge!("runlog_sqlite_unindexed_entries").set(self.unsealed.entries as f64);
+        metrics::gauge!("runlog_sqlite_unindexed_entries").set(self.unflushed.entries as f64);
         result.is_ok()
     }
 
-    async fn seal_slice(&mut self, writer: &mut SqliteConnection, tail: &Tail, ids: &Ids) -> Result<(), StepError> {
-        let Some(seal) = &mut self.seal else { return Ok(()) };
-        if seal.slice(writer, tail, ids, self.slice).await? {
-            self.unsealed.entries -= seal.takes.entries;
-            self.unsealed.bytes -= seal.takes.bytes;
-            self.seal = None;
+    async fn flush_slice(
+        &mut self,
+        writer: &mut SqliteConnection,
+        tail: &UnindexedTail,
+        ids: &Ids,
+    ) -> Result<(), StepError> {
+        let Some(flush) = &mut self.flush else { return Ok(()) };
+        if flush.slice(writer, tail, ids, self.slice).await? {
+            self.unflushed.entries -= flush.takes.entries;
+            self.unflushed.bytes -= flush.takes.bytes;
+            self.flush = None;
         }
         Ok(())
     }

@@ -20,14 +20,14 @@ const STEP_BYTES: (u64, u64) = (1 << 20, 4 << 20);
 const MAX_BYTES: u64 = 24 << 20;
 
 /// The file, as the one who writes to it sees it.
-pub struct Growth {
+pub struct WalPreallocator {
     path: PathBuf,
     /// Up to here commits write over what is there.
     ready_bytes: u64,
     written_bytes: usize,
 }
 
-impl Growth {
+impl WalPreallocator {
     /// Of the log of this database, which is open.
     pub fn of(database: &Path) -> Self {
         let path = checkpointer::path_of(database);

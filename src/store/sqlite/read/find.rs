@@ -10,7 +10,7 @@ use super::runs;
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::id_index;
 use crate::store::sqlite::index::id_index::Ids;
-use crate::store::sqlite::index::unindexed_tail::Tail;
+use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::read;
 
 /// Most events under one hash that are looked at; the same id in more runs than that shows one of the first.
@@ -19,20 +19,20 @@ const MAX_CANDIDATES: usize = 100;
 /// Finds the event in one run, or in any.
 pub async fn event(
     readers: &SqlitePool,
-    tail: &Tail,
+    tail: &UnindexedTail,
     ids: &Ids,
     run_id: Option<&RunId>,
     event_id: &EventId,
 ) -> Result<Event> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
     let run = match run_id {
-        Some(run_id) => Some(runs::tip(&mut reader, tail, run_id).await?.0),
+        Some(run_id) => Some(runs::scope_end(&mut reader, tail, run_id).await?.0),
         None => None,
     };
     let hash = id_index::hash(event_id);
-    // First memory, then the segments: what is sealed in between is found in one of them.
+    // First memory, then the segments: what is flushed in between is found in one of them.
     let mut places = ids.recent(run, hash);
-    places.extend(ids.sealed(&mut reader, std::iter::once((run, hash))).await?);
+    places.extend(ids.flushed(&mut reader, std::iter::once((run, hash))).await?);
     let candidates = places.into_iter().take(MAX_CANDIDATES).map(|place| (place.run, place.seq));
     let candidates: Vec<(i64, u64)> = store_ids::assigned_place(event_id).into_iter().chain(candidates).collect();
     for (of_run, seq) in candidates {

@@ -11,35 +11,40 @@ use tokio_stream::StreamExt;
 use crate::codec::Chunk;
 use crate::domain::{Error, Result, RunId, RunStatus};
 use crate::store::checksum::damaged_events;
-use crate::store::commit::row_builder::Entry;
-use crate::store::{Page, Range, Tip};
+use crate::store::commit::row_builder::RunSpan;
+use crate::store::{Page, Range, ScopeEnd};
 
 use super::error::from_sqlx;
 use super::log_row::{self, Columns, Loaded, LogRow, log_columns};
 
-use super::index::unindexed_tail::Tail;
+use super::index::unindexed_tail::UnindexedTail;
 use view_flag::ViewFlag;
 
 /// A row of `run_index` without its run.
 pub type IndexRow = (i64, i64, i64, i64, i64, ViewFlag);
 
 /// A page of one run.
-pub async fn run_page(readers: &SqlitePool, tail: &Tail, run_id: &RunId, range: Range) -> Result<Page> {
+pub async fn run_page(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId, range: Range) -> Result<Page> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
-    // The order of these is what makes a page whole: see `tail`. The tip may be older than the last chunk, never newer.
-    let (run, tip) = runs::tip(&mut reader, tail, run_id).await?;
-    let run = (run, run_id.as_str(), tip.last);
+    // The order of these is what makes a page whole: see `tail`. The end of the scope may be older than the last chunk, never newer.
+    let (run, scope_end) = runs::scope_end(&mut reader, tail, run_id).await?;
+    let run = (run, run_id.as_str(), scope_end.last);
     let entries = entries(&mut reader, tail, run, range).await?;
     let Loaded { chunks, damaged } = log_row::load(&mut reader, Some(run.1), &entries).await?;
     // What lies before the damage is served, and the next page meets it.
     match damaged {
         Some(damaged) if chunks.is_empty() => Err(damaged),
-        _ => Ok(Page { chunks: trim(chunks, range)?, tip }),
+        _ => Ok(Page { chunks: trim(chunks, range)?, scope_end }),
     }
 }
 
 /// The record of a run with this seq; `None` where there is none.
-pub async fn record_at(reader: &mut SqliteConnection, tail: &Tail, run: i64, seq: u64) -> Result<Option<Bytes>> {
+pub async fn record_at(
+    reader: &mut SqliteConnection,
+    tail: &UnindexedTail,
+    run: i64,
+    seq: u64,
+) -> Result<Option<Bytes>> {
     let (last_seq, run_id) = loop {
         let generation = tail.generation();
         let in_row: Option<(i64, String)> = sqlx::query_as("SELECT last_seq, run_id FROM runs WHERE run = ?")
@@ -66,19 +71,19 @@ pub async fn record_at(reader: &mut SqliteConnection, tail: &Tail, run: i64, seq
 }
 
 /// The last seq of a run at or before this position of the feed, at which no commit begins that ends behind it.
-pub async fn last_seq_at(readers: &SqlitePool, tail: &Tail, run_id: &RunId, position: u64) -> Result<u64> {
+pub async fn last_seq_at(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId, position: u64) -> Result<u64> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
-    let (run, _) = runs::tip(&mut reader, tail, run_id).await?;
+    let (run, _) = runs::scope_end(&mut reader, tail, run_id).await?;
     // First the tail, then the index: see `tail`.
-    let unsealed = tail.last_seq_at(run, position);
-    const SEALED: &str = "SELECT seq + count - 1 FROM run_index WHERE run = ? AND pos <= ? ORDER BY seq DESC LIMIT 1";
-    let sealed: Option<i64> = sqlx::query_scalar(SEALED)
+    let unflushed = tail.last_seq_at(run, position);
+    const FLUSHED: &str = "SELECT seq + count - 1 FROM run_index WHERE run = ? AND pos <= ? ORDER BY seq DESC LIMIT 1";
+    let flushed: Option<i64> = sqlx::query_scalar(FLUSHED)
         .bind(run)
         .bind(signed(position))
         .fetch_optional(&mut *reader)
         .await
         .map_err(from_sqlx)?;
-    Ok(unsealed.unwrap_or(0).max(sealed.unwrap_or(0).unsigned_abs()))
+    Ok(unflushed.unwrap_or(0).max(flushed.unwrap_or(0).unsigned_abs()))
 }
 
 /// Collects what a range asks for, counting events and bytes.
@@ -116,10 +121,10 @@ impl Fill {
 /// Where the events of the range lie, in reading order and without a gap. The run is given by number, id and last seq.
 async fn entries(
     reader: &mut SqliteConnection,
-    tail: &Tail,
+    tail: &UnindexedTail,
     (run, run_id, last_seq): (i64, &str, u64),
     range: Range,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<RunSpan>> {
     let (mut found, is_full) = find(reader, tail, (run, last_seq), range).await?;
     let (mut next, mut covered) = (range.from.saturating_add(1), 0);
     if range.descending {
@@ -149,15 +154,15 @@ async fn entries(
 /// The entries that the tail and the index have of the range, and whether they are all that it takes.
 async fn find(
     reader: &mut SqliteConnection,
-    tail: &Tail,
+    tail: &UnindexedTail,
     (run, last_seq): (i64, u64),
     range: Range,
-) -> Result<(Vec<Entry>, bool)> {
+) -> Result<(Vec<RunSpan>, bool)> {
     // First the tail, then the index: see `tail`.
-    let (first_unsealed, unsealed) = tail.entries(run, last_seq, range);
+    let (first_unflushed, unflushed) = tail.entries(run, last_seq, range);
     let mut fill = Fill::new(range);
-    let mut found: Vec<Entry> = Vec::new();
-    let take = |entry: Entry, fill: &mut Fill, found: &mut Vec<Entry>| {
+    let mut found: Vec<RunSpan> = Vec::new();
+    let take = |entry: RunSpan, fill: &mut Fill, found: &mut Vec<RunSpan>| {
         if fill.wants(entry.seq, entry.last()) {
             fill.add(entry.seq, entry.last(), entry.length as usize);
             found.push(entry);
@@ -165,7 +170,7 @@ async fn find(
         fill.is_full()
     };
     if range.descending {
-        for entry in unsealed {
+        for entry in unflushed {
             if take(entry, &mut fill, &mut found) {
                 return Ok((found, true));
             }
@@ -187,7 +192,7 @@ async fn find(
         }
         return Ok((found, fill.is_full()));
     }
-    let is_in_tail = first_unsealed.is_some_and(|first| first <= range.from.saturating_add(1));
+    let is_in_tail = first_unflushed.is_some_and(|first| first <= range.from.saturating_add(1));
     if !is_in_tail {
         let mut rows = sqlx::query_as::<_, IndexRow>(
             "SELECT seq, count, pos, start, length, sensitive FROM run_index WHERE run = ?1 AND seq >= \
@@ -204,8 +209,8 @@ async fn find(
             }
         }
     }
-    let after = found.last().map_or(0, Entry::last);
-    for entry in unsealed.into_iter().filter(|entry| entry.seq > after) {
+    let after = found.last().map_or(0, RunSpan::last);
+    for entry in unflushed.into_iter().filter(|entry| entry.seq > after) {
         if take(entry, &mut fill, &mut found) {
             break;
         }
@@ -214,8 +219,8 @@ async fn find(
 }
 
 /// A page of the feed.
-pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Result<Page> {
-    let tip = Tip { last: tail.last_position(), status: RunStatus::Unspecified };
+pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range) -> Result<Page> {
+    let scope_end = ScopeEnd { last: tail.last_position(), status: RunStatus::Unspecified };
     const ASCENDING: &str = concat!(
         "SELECT ",
         log_columns!(),
@@ -223,7 +228,7 @@ pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Resul
     );
     const DESCENDING: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos < ? ORDER BY pos DESC LIMIT ?");
     // What is committed but not told yet stays out: a cursor must not lie past the end that the next reader is given.
-    let range = Range { from: if range.descending { range.from.min(tip.last + 1) } else { range.from }, ..range };
+    let range = Range { from: if range.descending { range.from.min(scope_end.last + 1) } else { range.from }, ..range };
     let (sql, from) =
         if range.descending { (DESCENDING, range.from) } else { (ASCENDING, range.from.saturating_add(1)) };
     let mut rows = sqlx::query_as::<_, Columns>(sql).bind(signed(from)).bind(most_rows(range)).fetch(readers);
@@ -233,7 +238,7 @@ pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Resul
         && let Some(row) = rows.next().await
     {
         let chunk = match row.map_err(from_sqlx).and_then(|row| LogRow::from(row).into_chunk()) {
-            Ok(chunk) if chunk.first > tip.last => break,
+            Ok(chunk) if chunk.first > scope_end.last => break,
             Ok(chunk) if !fill.wants(chunk.first, chunk.last()) => continue,
             Ok(chunk) if follows(&chunks, &chunk, range) => chunk,
             Ok(chunk) => {
@@ -247,11 +252,11 @@ pub async fn feed_page(readers: &SqlitePool, tail: &Tail, range: Range) -> Resul
         fill.add(chunk.first, chunk.last(), chunk.data.len());
         chunks.push(chunk);
     }
-    let is_end = if range.descending { range.from <= 1 } else { range.from >= tip.last };
+    let is_end = if range.descending { range.from <= 1 } else { range.from >= scope_end.last };
     if chunks.is_empty() && !is_end {
         return Err(Error::EventDamaged { run_id: None, seqs: None });
     }
-    Ok(Page { chunks: trim(chunks, range)?, tip })
+    Ok(Page { chunks: trim(chunks, range)?, scope_end })
 }
 
 /// Whether the chunk is the next one in reading order, so that none between is missing.
@@ -288,11 +293,11 @@ fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
 }
 
 /// The entry of a row of the index; `None` where its numbers make none.
-pub fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Option<Entry> {
+pub fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Option<RunSpan> {
     let narrow = |n: i64| u32::try_from(n).ok();
     let (count, start, length) = (narrow(count)?, narrow(start)?, narrow(length)?);
     let (seq, row) = (u64::try_from(seq).ok()?, u64::try_from(row).ok()?);
-    (seq > 0 && count > 0).then(|| Entry { seq, count, row, start, length, sensitive: sensitive.is_sensitive() })
+    (seq > 0 && count > 0).then(|| RunSpan { seq, count, row, start, length, sensitive: sensitive.is_sensitive() })
 }
 
 /// Each row holds an event at least; the first one may lie before the range.

@@ -5,12 +5,12 @@ use tokio_stream::StreamExt;
 
 use crate::domain::projection::Documents;
 use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId};
-use crate::store::commit::plan::Head;
+use crate::store::commit::plan::RunState;
 use crate::store::run_row::{RunRow, changed_documents, checksums, usage_json};
-use crate::store::{RunQuery, RunsPage, Tip};
+use crate::store::{RunQuery, RunsPage, ScopeEnd};
 
 use crate::store::sqlite::error::from_sqlx;
-use crate::store::sqlite::index::unindexed_tail::Tail;
+use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 
 /// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
 const MAX_SCANNED_RUNS: i64 = 10_000;
@@ -53,7 +53,7 @@ pub const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_
 
 /// The run of a row, as far as it goes by the row or by the tail, which is asked after the row was read; `None` when the
 /// row was written anew in between, and what it says does not go with what the tail says.
-pub fn current(row: RunRow, tail: &Tail) -> Result<Option<Run>> {
+pub fn current(row: RunRow, tail: &UnindexedTail) -> Result<Option<Run>> {
     let number = row.run;
     let mut run = row.into_run()?;
     let Some(end) = tail.end(number) else { return Ok(Some(run)) };
@@ -68,12 +68,12 @@ pub fn current(row: RunRow, tail: &Tail) -> Result<Option<Run>> {
 }
 
 /// The parameter of [`UPSERT_RUNS`].
-pub fn rows_json<'a>(heads: impl Iterator<Item = &'a Head>) -> String {
-    let rows: Vec<_> = heads.map(row_json).collect();
+pub fn rows_json<'a>(run_states: impl Iterator<Item = &'a RunState>) -> String {
+    let rows: Vec<_> = run_states.map(row_json).collect();
     serde_json::to_string(&rows).unwrap_or_default()
 }
 
-fn row_json(Head { number, run }: &Head) -> impl serde::Serialize {
+fn row_json(RunState { number, run }: &RunState) -> impl serde::Serialize {
     let agent_name = run.agent_name.as_ref().map(AgentName::as_str);
     let structure_id = run.structure_id.as_ref().map(StructureId::as_str);
     let [created_at, updated_at] = [run.created_at, run.updated_at].map(|time| time.to_string());
@@ -120,8 +120,8 @@ pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -
     serde_json::to_string(&rows).unwrap_or_default()
 }
 
-/// Number and tip of a run.
-pub async fn tip(reader: &mut SqliteConnection, tail: &Tail, run_id: &RunId) -> Result<(i64, Tip)> {
+/// Number and end of the scope of a run.
+pub async fn scope_end(reader: &mut SqliteConnection, tail: &UnindexedTail, run_id: &RunId) -> Result<(i64, ScopeEnd)> {
     loop {
         let generation = tail.generation();
         const TIP: &str = "SELECT run, status, last_seq, updated_at, end_checksum FROM runs WHERE run_id = ?";
@@ -137,13 +137,13 @@ pub async fn tip(reader: &mut SqliteConnection, tail: &Tail, run_id: &RunId) -> 
         let (in_row, end) = (last_seq.unsigned_abs(), tail.end(run));
         let last = end.map_or(0, |end| end.last_seq).max(in_row);
         if tail.generation() == generation && end.is_none_or(|end| end.row_seq <= in_row) {
-            return Ok((run, Tip { last, status }));
+            return Ok((run, ScopeEnd { last, status }));
         }
     }
 }
 
 /// One run with its documents.
-pub async fn one(readers: &SqlitePool, tail: &Tail, run_id: &RunId) -> Result<Run> {
+pub async fn one(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId) -> Result<Run> {
     loop {
         let generation = tail.generation();
         let row: Option<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} WHERE r.run_id = ?")))
@@ -159,7 +159,7 @@ pub async fn one(readers: &SqlitePool, tail: &Tail, run_id: &RunId) -> Result<Ru
 }
 
 /// Runs, newest first.
-pub async fn list(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result<RunsPage> {
+pub async fn list(readers: &SqlitePool, tail: &UnindexedTail, query: &RunQuery) -> Result<RunsPage> {
     let newest: Option<i64> =
         sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(readers).await.map_err(from_sqlx)?;
     let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
@@ -195,7 +195,7 @@ pub async fn list(readers: &SqlitePool, tail: &Tail, query: &RunQuery) -> Result
 /// whole page might never end while they change.
 async fn settle(
     readers: &SqlitePool,
-    tail: &Tail,
+    tail: &UnindexedTail,
     generation: u64,
     query: &RunQuery,
     rows: Vec<RunRow>,

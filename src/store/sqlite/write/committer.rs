@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::domain::event::Appended;
 use crate::domain::{Error, Result};
 use crate::store::Append;
-use crate::store::commit::plan::Known;
-use crate::store::commit::queue::{Group, Level, Replies, Waiting};
+use crate::store::commit::plan::ExistingEvents;
+use crate::store::commit::queue::{CommitQueueReceiver, Group, QueueDepth, Replies};
 
 use super::planner::{Planned, Planner};
 use super::writer::Writer;
@@ -35,8 +35,8 @@ enum Next {
 
 impl Committer {
     /// Runs until the queue is closed and all that was accepted before is answered.
-    pub async fn run(mut self, mut queue: Waiting) {
-        let level = queue.level();
+    pub async fn run(mut self, mut queue: CommitQueueReceiver) {
+        let depth = queue.depth();
         // How many appends the last group held.
         let mut before = 0;
         let mut next = None;
@@ -58,7 +58,7 @@ impl Committer {
                         Ok(planned) => (planned, group.replies),
                         Err(outcomes) => {
                             group.replies.answer(outcomes);
-                            self.writer.keep_up((0, 0), || level.is_idle()).await;
+                            self.writer.run_maintenance((0, 0), || depth.is_idle()).await;
                             continue;
                         }
                     }
@@ -69,7 +69,7 @@ impl Committer {
             let enough = usize::midpoint(before, replies.len());
             before = replies.len();
             let failure;
-            (failure, next) = self.commit(planned, replies, &level, queue.next_of(enough)).await;
+            (failure, next) = self.commit(planned, replies, &depth, queue.next_of(enough)).await;
             if let (Some(error), Some(Next::Planned(_, replies))) = (&failure, &mut next) {
                 // It was planned for runs that are not so now.
                 let replies = std::mem::take(replies);
@@ -87,7 +87,7 @@ impl Committer {
         &mut self,
         planned: Planned,
         replies: Replies,
-        level: &Level,
+        depth: &QueueDepth,
         next: impl Future<Output = Group>,
     ) -> (Option<Error>, Option<Next>) {
         let Self { planner, writer } = self;
@@ -95,7 +95,7 @@ impl Committer {
         // After a failure nothing is planned before the file was asked.
         let has_failed = AtomicBool::new(writer.stale || writer.refusal().is_some());
         let is_taken = AtomicBool::new(false);
-        let is_idle = || level.is_idle() && !is_taken.load(Ordering::Relaxed);
+        let is_idle = || depth.is_idle() && !is_taken.load(Ordering::Relaxed);
         let work = async {
             let share = planned.writes.as_ref().map_or((0, 0), |writes| (writes.entries.len(), writes.ids.len()));
             let count = planned.outcomes.len();
@@ -103,7 +103,7 @@ impl Committer {
             let failure = stored.as_ref().err().cloned();
             has_failed.fetch_or(failure.is_some(), Ordering::Relaxed);
             replies.answer(stored.unwrap_or_else(|error| vec![Err(error); count]));
-            writer.keep_up(share, is_idle).await;
+            writer.run_maintenance(share, is_idle).await;
             failure
         };
         let (mut work, mut next) = (pin!(work), pin!(next));
@@ -115,7 +115,7 @@ impl Committer {
                 group = &mut next, if is_large && taken.is_none() => {
                     is_taken.store(true, Ordering::Relaxed);
                     taken = Some(if !has_failed.load(Ordering::Relaxed) && planner.knows(&group.appends) {
-                        Next::Planned(planner.plan(group.appends, &Known::default()), group.replies)
+                        Next::Planned(planner.plan(group.appends, &ExistingEvents::default()), group.replies)
                     } else {
                         Next::Taken(group)
                     });
@@ -152,15 +152,15 @@ impl Committer {
         self.writer.store(planned).await?.pop().unwrap_or(Err(Error::Internal))
     }
 
-    async fn load(&mut self, appends: &[Append]) -> Result<Known> {
+    async fn load(&mut self, appends: &[Append]) -> Result<ExistingEvents> {
         let loaded = self.load_from_files(appends).await;
         loaded.map_err(|error| self.writer.cause(error))
     }
 
-    async fn load_from_files(&mut self, appends: &[Append]) -> Result<Known> {
+    async fn load_from_files(&mut self, appends: &[Append]) -> Result<ExistingEvents> {
         if self.writer.stale {
-            let heads = self.writer.refresh().await?;
-            self.planner.replace(heads);
+            let run_states = self.writer.refresh().await?;
+            self.planner.replace(run_states);
         }
         if let Some(refusal) = self.writer.refusal() {
             return Err(refusal);

@@ -5,15 +5,15 @@ use sqlx::SqliteConnection;
 
 use crate::codec::record;
 use crate::domain::{Error, Event, EventId, Result};
-use crate::store::commit::plan::{Head, Known, Stored, longest_to_compare};
-use crate::store::commit::row_builder::Entry;
+use crate::store::commit::plan::{ExistingEvent, ExistingEvents, RunState, longest_to_compare};
+use crate::store::commit::row_builder::RunSpan;
 use crate::store::{Append, ids as store_ids};
 
-use super::run_state::Heads;
+use super::run_state::RunStateCache;
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::id_index;
 use crate::store::sqlite::index::id_index::Ids;
-use crate::store::sqlite::index::unindexed_tail::Tail;
+use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::log_row;
 use crate::store::sqlite::log_row::Loaded;
 use crate::store::sqlite::read;
@@ -26,25 +26,25 @@ const LOOKUP_BYTES: usize = 4 << 20;
 type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, ViewFlag);
 
 /// Whether no stored event of this run can have the id; found out in memory, so that a no may be wrong.
-pub fn is_new(ids: &Ids, head: &Head, event_id: &EventId) -> bool {
+pub fn is_new(ids: &Ids, head: &RunState, event_id: &EventId) -> bool {
     let hash = id_index::hash(event_id);
     store_ids::assigned_seq(head.number, event_id).is_none()
         && ids.recent(Some(head.number), hash).is_empty()
-        && !ids.may_be_sealed(head.number, hash)
+        && !ids.may_be_flushed(head.number, hash)
 }
 
 /// Finds them. Reads with the writer's connection: a commit does not wait for the readers' pool.
 pub async fn load(
     writer: &mut SqliteConnection,
-    (heads, ids, tail): (&Heads, &Ids, &Tail),
+    (run_states, ids, tail): (&RunStateCache, &Ids, &UnindexedTail),
     appends: &[Append],
-) -> Result<Known> {
+) -> Result<ExistingEvents> {
     let mut candidates: Vec<(i64, u64)> = Vec::new();
     let mut wanted = Vec::new();
     // The longest stored payload to compare with.
     let mut sent: HashMap<(i64, &EventId), usize> = HashMap::default();
     for append in appends {
-        let Some(head) = heads.get(&append.run_id) else { continue };
+        let Some(head) = run_states.get(&append.run_id) else { continue };
         let (run, last_seq) = (head.number, head.run.last_seq);
         for new in &append.events {
             let Some(event_id) = &new.event_id else { continue };
@@ -57,17 +57,17 @@ pub async fn load(
             *longest = longest_to_compare(new.payload.as_str().len()).max(*longest);
         }
     }
-    let sealed = ids.sealed(writer, wanted.into_iter()).await?;
-    candidates.extend(sealed.into_iter().map(|place| (place.run, place.seq)));
+    let flushed = ids.flushed(writer, wanted.into_iter()).await?;
+    candidates.extend(flushed.into_iter().map(|place| (place.run, place.seq)));
     candidates.sort_unstable();
     candidates.dedup();
-    let mut known = Known::default();
+    let mut known = ExistingEvents::default();
     events_at(writer, tail, &candidates, |run, event| {
         // Another id may have the same hash.
         if let Some(longest) = sent.get(&(run, &event.event_id)) {
             let may_match = event.payload.as_str().len() <= *longest;
             let content = may_match.then(|| event.content().digest());
-            known.insert((run, event.event_id), Stored { seq: event.seq, content });
+            known.insert((run, event.event_id), ExistingEvent { seq: event.seq, content });
         }
     })
     .await?;
@@ -77,25 +77,25 @@ pub async fn load(
 /// Reads the events at these places, (run, seq) in ascending order, which exist.
 async fn events_at(
     writer: &mut SqliteConnection,
-    tail: &Tail,
+    tail: &UnindexedTail,
     places: &[(i64, u64)],
     mut each: impl FnMut(i64, Event),
 ) -> Result<()> {
-    let mut found: Vec<(i64, u64, Entry)> = Vec::with_capacity(places.len());
-    let mut sealed = Vec::new();
+    let mut found: Vec<(i64, u64, RunSpan)> = Vec::with_capacity(places.len());
+    let mut flushed = Vec::new();
     for (run, seq) in places {
         match tail.find(*run, *seq) {
             Some(entry) => found.push((*run, *seq, entry)),
-            None => sealed.push((*run, *seq)),
+            None => flushed.push((*run, *seq)),
         }
     }
-    if !sealed.is_empty() {
+    if !flushed.is_empty() {
         let rows: Vec<PlacedRow> = sqlx::query_as(
             "SELECT j.value ->> 0, j.value ->> 1, i.seq, i.count, i.pos, i.start, i.length, i.sensitive \
              FROM json_each(?) j CROSS JOIN run_index i ON i.run = j.value ->> 0 AND i.seq = \
              (SELECT max(seq) FROM run_index WHERE run = j.value ->> 0 AND seq <= j.value ->> 1)",
         )
-        .bind(serde_json::to_string(&sealed).unwrap_or_default())
+        .bind(serde_json::to_string(&flushed).unwrap_or_default())
         .fetch_all(&mut *writer)
         .await
         .map_err(from_sqlx)?;
@@ -112,13 +112,13 @@ async fn events_at(
     let mut rest = found.as_slice();
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fits = |(_, _, entry): &&(i64, u64, Entry)| {
+        let fits = |(_, _, entry): &&(i64, u64, RunSpan)| {
             bytes += entry.length as usize;
             bytes <= LOOKUP_BYTES
         };
         let (part, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         rest = after;
-        let entries: Vec<Entry> = part.iter().map(|(_, _, entry)| entry.clone()).collect();
+        let entries: Vec<RunSpan> = part.iter().map(|(_, _, entry)| entry.clone()).collect();
         let Loaded { chunks, damaged } = log_row::load(writer, None, &entries).await?;
         if let Some(damaged) = damaged {
             return Err(damaged);

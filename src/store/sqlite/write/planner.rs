@@ -10,25 +10,25 @@ use crate::domain::event::Appended;
 use crate::domain::projection::{Documents, Lifecycle};
 use crate::domain::{Result, Run, RunId};
 use crate::store::commit::plan;
-use crate::store::commit::plan::{Head, Known, Plan, PlannedRun};
-use crate::store::commit::row_builder::{Entry, Row};
+use crate::store::commit::plan::{ExistingEvents, Plan, PlannedRun, RunState};
+use crate::store::commit::row_builder::{LogRowParts, RunSpan};
 use crate::store::run_row::changes_more;
 use crate::store::{Append, Commit};
 
 use super::existing;
-use super::run_state::Heads;
+use super::run_state::RunStateCache;
 use crate::store::sqlite::index::id_index;
 use crate::store::sqlite::index::id_index::{Ids, Place};
-use crate::store::sqlite::index::unindexed_tail::{End, Tail};
+use crate::store::sqlite::index::unindexed_tail::{RunEnd, UnindexedTail};
 use crate::store::sqlite::read::runs;
 
 /// What the writer knows of the runs. It runs ahead of the file by what is planned.
 pub struct Planner {
     lifecycle: Lifecycle,
-    heads: Heads,
+    run_states: RunStateCache,
     /// Of the last event that is planned.
     last_position: u64,
-    tail: Arc<Tail>,
+    tail: Arc<UnindexedTail>,
     ids: Arc<Ids>,
 }
 
@@ -43,13 +43,13 @@ pub struct Planned {
 /// What a commit writes, and what is told of it afterwards.
 pub struct Writes {
     /// Of the log.
-    pub rows: Vec<Row>,
+    pub rows: Vec<LogRowParts>,
     /// Where each run's events lie in them.
-    pub entries: Vec<(i64, Entry)>,
+    pub entries: Vec<(i64, RunSpan)>,
     /// Producers' ids of the new events.
     pub ids: Vec<Place>,
     /// How far each of the runs goes then.
-    pub ends: Vec<(i64, End)>,
+    pub ends: Vec<(i64, RunEnd)>,
     /// The parameter of [`runs::UPSERT_RUNS`], if any row changes.
     pub run_rows: Option<String>,
     /// That of [`runs::UPSERT_DOCUMENTS`].
@@ -67,13 +67,13 @@ impl Writes {
 
 impl Planner {
     /// For a file in which all is written that was planned.
-    pub fn new(lifecycle: Lifecycle, heads: Heads, tail: Arc<Tail>, ids: Arc<Ids>) -> Self {
-        Self { lifecycle, heads, last_position: tail.last_position(), tail, ids }
+    pub fn new(lifecycle: Lifecycle, run_states: RunStateCache, tail: Arc<UnindexedTail>, ids: Arc<Ids>) -> Self {
+        Self { lifecycle, run_states, last_position: tail.last_position(), tail, ids }
     }
 
     /// Begins anew after a failure, with what was read from the file.
-    pub fn replace(&mut self, heads: Heads) {
-        self.heads = heads;
+    pub fn replace(&mut self, run_states: RunStateCache) {
+        self.run_states = run_states;
         self.last_position = self.tail.last_position();
     }
 
@@ -84,56 +84,59 @@ impl Planner {
             if append.import().is_some() {
                 return false;
             }
-            let Some(head) = self.heads.get(&append.run_id) else { return false };
+            let Some(head) = self.run_states.get(&append.run_id) else { return false };
             let mut event_ids = append.events.iter().filter_map(|event| event.event_id.as_ref());
             event_ids.all(|event_id| existing::is_new(&self.ids, head, event_id))
         })
     }
 
     /// Reads what the plan of these needs: their runs, and the stored events that have one of their ids.
-    pub async fn load(&mut self, writer: &mut SqliteConnection, appends: &[Append]) -> Result<Known> {
-        self.heads.load(writer, &self.tail, appends.iter().map(|append| &append.run_id)).await?;
-        existing::load(writer, (&self.heads, &self.ids, &self.tail), appends).await
+    pub async fn load(&mut self, writer: &mut SqliteConnection, appends: &[Append]) -> Result<ExistingEvents> {
+        self.run_states.load(writer, &self.tail, appends.iter().map(|append| &append.run_id)).await?;
+        existing::load(writer, (&self.run_states, &self.ids, &self.tail), appends).await
     }
 
     /// Plans them, after all that was planned before.
-    pub fn plan(&mut self, appends: Vec<Append>, known: &Known) -> Planned {
+    pub fn plan(&mut self, appends: Vec<Append>, known: &ExistingEvents) -> Planned {
         let now = plan::now();
-        let mut last_number = self.heads.last_number();
+        let mut last_number = self.run_states.last_number();
         let head = |run_id: &RunId| {
-            self.heads.get(run_id).cloned().unwrap_or_else(|| {
+            self.run_states.get(run_id).cloned().unwrap_or_else(|| {
                 last_number += 1;
-                Head { number: last_number, run: Run::new(run_id.clone(), now) }
+                RunState { number: last_number, run: Run::new(run_id.clone(), now) }
             })
         };
         let mut plan = Plan::new(head, known, self.lifecycle, now);
         let outcomes = appends.into_iter().map(|append| plan.add(append)).collect();
         let runs = plan.finish();
-        let writes = (!runs.is_empty()).then(|| self.lay_out(runs));
+        let writes = (!runs.is_empty()).then(|| self.encode(runs));
         Planned { outcomes, writes }
     }
 
-    fn lay_out(&mut self, planned: Vec<PlannedRun>) -> Writes {
-        let laid = plan::lay_out(&planned, self.last_position);
+    fn encode(&mut self, planned: Vec<PlannedRun>) -> Writes {
+        let laid = plan::encode(&planned, self.last_position);
         let commit = plan::announcement(&laid, &planned);
-        self.last_position = commit.feed_tip.last;
-        let ends: Vec<(i64, End)> = planned.iter().map(|planned| self.end_of(planned)).collect();
+        self.last_position = commit.feed_end.last;
+        let ends: Vec<(i64, RunEnd)> = planned.iter().map(|planned| self.end_of(planned)).collect();
         let changed = planned.iter().zip(&ends).filter(|(_, (_, end))| end.row_seq > 0).map(|(run, _)| &run.head);
         let run_rows = changed.clone().next().is_some().then(|| runs::rows_json(changed));
         let has_documents = planned.iter().any(|planned| !planned.documents.is_empty());
         let documents = has_documents.then(|| runs::documents_json(planned.iter().map(document_of)));
         let ids = producer_ids(&planned).collect();
-        self.heads.plan(planned.into_iter().map(|planned| planned.head));
+        self.run_states.plan(planned.into_iter().map(|planned| planned.head));
         Writes { rows: laid.rows, entries: laid.entries, ids, ends, run_rows, documents, commit }
     }
 
     /// How far a run goes after the commit, and whether its row has to be written for that.
-    fn end_of(&self, planned: &PlannedRun) -> (i64, End) {
+    fn end_of(&self, planned: &PlannedRun) -> (i64, RunEnd) {
         let run = &planned.head.run;
-        let before = self.heads.get(&run.run_id).map(|head| &head.run);
+        let before = self.run_states.get(&run.run_id).map(|head| &head.run);
         let row_changes = !planned.documents.is_empty() || before.is_none_or(|before| changes_more(before, run));
         let row_seq = if row_changes { run.last_seq } else { 0 };
-        (planned.head.number, End { last_seq: run.last_seq, updated_at: run.updated_at, row_seq, status: run.status })
+        (
+            planned.head.number,
+            RunEnd { last_seq: run.last_seq, updated_at: run.updated_at, row_seq, status: run.status },
+        )
     }
 }
 

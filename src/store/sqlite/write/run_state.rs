@@ -4,25 +4,25 @@ use foldhash::HashMap;
 use sqlx::SqliteConnection;
 
 use crate::domain::{Error, Result, RunId};
-use crate::store::commit::plan::Head;
+use crate::store::commit::plan::RunState;
 use crate::store::run_row::RunRow;
 
 use crate::store::sqlite::error::from_sqlx;
-use crate::store::sqlite::index::unindexed_tail::Tail;
+use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::read::runs;
 
 /// Most runs kept; the least recently used half goes when it is exceeded.
 const MAX_HEADS: usize = 32_768;
 
-/// The cache of heads, and the numbers of new runs.
+/// The cache of run_states, and the numbers of new runs.
 #[derive(Debug)]
-pub struct Heads {
-    by_id: HashMap<RunId, (Head, u64)>,
+pub struct RunStateCache {
+    by_id: HashMap<RunId, (RunState, u64)>,
     last_number: i64,
     clock: u64,
 }
 
-impl Heads {
+impl RunStateCache {
     /// An empty cache; `last_number` is the newest run's.
     pub fn new(last_number: i64) -> Self {
         Self { by_id: HashMap::default(), last_number, clock: 0 }
@@ -32,10 +32,10 @@ impl Heads {
     pub async fn load<'a>(
         &mut self,
         writer: &mut SqliteConnection,
-        tail: &Tail,
+        tail: &UnindexedTail,
         run_ids: impl Iterator<Item = &'a RunId>,
     ) -> Result<()> {
-        // Here and not after a commit: appends that store nothing new load heads too, and what is loaded now is needed.
+        // Here and not after a commit: appends that store nothing new load run_states too, and what is loaded now is needed.
         self.evict();
         self.clock += 1;
         let missing: Vec<&str> =
@@ -60,13 +60,13 @@ impl Heads {
             let number = row.run;
             // Nobody but this writer writes rows, so what was read goes with the tail.
             let Some(run) = runs::current(row, tail)? else { return Err(Error::Internal) };
-            self.by_id.insert(run.run_id.clone(), (Head { number, run }, self.clock));
+            self.by_id.insert(run.run_id.clone(), (RunState { number, run }, self.clock));
         }
         Ok(())
     }
 
     /// The cached head of a run.
-    pub fn get(&self, run_id: &RunId) -> Option<&Head> {
+    pub fn get(&self, run_id: &RunId) -> Option<&RunState> {
         self.by_id.get(run_id).map(|(head, _)| head)
     }
 
@@ -76,9 +76,9 @@ impl Heads {
     }
 
     /// Takes over the runs as a planned commit leaves them.
-    pub fn plan(&mut self, heads: impl IntoIterator<Item = Head>) {
+    pub fn plan(&mut self, run_states: impl IntoIterator<Item = RunState>) {
         self.clock += 1;
-        for head in heads {
+        for head in run_states {
             self.last_number = self.last_number.max(head.number);
             self.by_id.insert(head.run.run_id.clone(), (head, self.clock));
         }

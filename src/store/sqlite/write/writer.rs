@@ -12,22 +12,22 @@ use crate::domain::{Error, Result};
 use crate::store::CommitListener;
 
 use super::planner::{Planned, Writes};
-use super::run_state::Heads;
+use super::run_state::RunStateCache;
 use crate::store::sqlite::error::{from_sqlx, of_commit};
 use crate::store::sqlite::index::id_index::Ids;
-use crate::store::sqlite::index::unindexed_tail::Tail;
+use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::lock::FileLock;
-use crate::store::sqlite::maintenance::Upkeep;
-use crate::store::sqlite::maintenance::checkpointer::Checkpoints;
-use crate::store::sqlite::maintenance::wal_preallocator::Growth;
+use crate::store::sqlite::maintenance::Maintenance;
+use crate::store::sqlite::maintenance::checkpointer::Checkpointer;
+use crate::store::sqlite::maintenance::wal_preallocator::WalPreallocator;
 use crate::store::sqlite::read::runs;
 use crate::store::sqlite::read::view_flag::ViewFlag;
 use crate::store::sqlite::recovery;
-use crate::store::sqlite::recovery::Memory;
+use crate::store::sqlite::recovery::RecoveredState;
 use crate::store::sqlite::watch::FileWatch;
 use crate::store::sqlite::{SqliteOptions, log_row, open};
 
-/// Bytes that a commit writes besides its events, and a slice of upkeep: about, for the write-ahead log's bound.
+/// Bytes that a commit writes besides its events, and a slice of maintenance: about, for the write-ahead log's bound.
 const COMMIT_BYTES: usize = 8 << 10;
 const SLICE_BYTES: usize = 512 << 10;
 
@@ -39,14 +39,14 @@ pub struct Writer {
     pub options: SqliteOptions,
     pub connect: SqliteConnectOptions,
     pub connection: SqliteConnection,
-    /// For upkeep, see [`open::keeper_options`].
-    pub keeper: SqliteConnection,
-    pub checkpoints: Checkpoints,
-    pub growth: Growth,
+    /// For maintenance, see [`open::maintenance_options`].
+    pub maintenance_connection: SqliteConnection,
+    pub checkpoints: Checkpointer,
+    pub growth: WalPreallocator,
     pub listener: Arc<dyn CommitListener>,
-    pub tail: Arc<Tail>,
+    pub tail: Arc<UnindexedTail>,
     pub ids: Arc<Ids>,
-    pub upkeep: Upkeep,
+    pub maintenance: Maintenance,
     /// After a failure the file is asked anew before anything else is planned.
     pub stale: bool,
     pub watch: Arc<FileWatch>,
@@ -65,7 +65,7 @@ impl Writer {
             return self.watch.look_again().map(|()| outcomes);
         };
         self.watch.verdict()?;
-        self.upkeep.unsealed.entries += writes.entries.len();
+        self.maintenance.unflushed.entries += writes.entries.len();
         // Before the commit: who sees its rows finds its events. Who finds these sooner is stopped by what is committed.
         self.tail.push(std::mem::take(&mut writes.entries));
         self.ids.extend(std::mem::take(&mut writes.ids));
@@ -107,34 +107,34 @@ impl Writer {
     /// After the commit: memory, then the world.
     fn publish(&mut self, writes: Writes) {
         let bytes: usize = writes.rows.iter().map(|row| row.data.len()).sum();
-        self.upkeep.unsealed.bytes += bytes;
+        self.maintenance.unflushed.bytes += bytes;
         self.checkpoints.written(bytes + COMMIT_BYTES);
         self.growth.written(bytes + COMMIT_BYTES);
-        self.tail.committed(writes.ends, writes.commit.feed_tip.last);
+        self.tail.committed(writes.ends, writes.commit.feed_end.last);
         self.listener.committed(writes.commit);
     }
 
-    /// After a commit of so many entries and ids: the slices of upkeep that are its share, all of those that are overdue, and
+    /// After a commit of so many entries and ids: the slices of maintenance that are its share, all of those that are overdue, and
     /// more while nobody waits. What fails is tried again behind a later commit: events and memory are as they were.
-    pub async fn keep_up(&mut self, share: (usize, usize), is_idle: impl Fn() -> bool) {
+    pub async fn run_maintenance(&mut self, share: (usize, usize), is_idle: impl Fn() -> bool) {
         if self.watch.verdict().is_err() {
             return;
         }
         self.slices(share, is_idle).await;
         self.growth.keep_ahead().await;
-        self.checkpoints.bound(&mut self.keeper).await;
+        self.checkpoints.bound(&mut self.maintenance_connection).await;
     }
 
     async fn slices(&mut self, (entries, ids): (usize, usize), is_idle: impl Fn() -> bool) {
-        let mut share = self.upkeep.share(entries, ids);
-        while !self.stale && self.upkeep.is_due(&self.tail, &self.ids) {
-            if share == 0 && !self.upkeep.is_overdue(&self.ids) && !is_idle() {
+        let mut share = self.maintenance.share(entries, ids);
+        while !self.stale && self.maintenance.is_due(&self.tail, &self.ids) {
+            if share == 0 && !self.maintenance.is_overdue(&self.ids) && !is_idle() {
                 break;
             }
             share = share.saturating_sub(1);
-            if self.upkeep.step(&mut self.keeper, &self.tail, &self.ids).await {
+            if self.maintenance.step(&mut self.maintenance_connection, &self.tail, &self.ids).await {
                 self.checkpoints.written(SLICE_BYTES);
-            } else if let Err(error) = self.reconnect_keeper().await {
+            } else if let Err(error) = self.reconnect_maintenance().await {
                 tracing::debug!(%error, "the connection of maintenance is gone; it is made again behind a later commit");
             }
         }
@@ -142,7 +142,7 @@ impl Writer {
 
     /// Why nothing can be stored now, besides what a commit meets.
     pub fn refusal(&self) -> Option<Error> {
-        self.watch.verdict().err().or_else(|| self.upkeep.refusal(&self.ids))
+        self.watch.verdict().err().or_else(|| self.maintenance.refusal(&self.ids))
     }
 
     /// What an error comes from: files that are lost make SQLite find all kinds of damage.
@@ -150,9 +150,9 @@ impl Writer {
         self.watch.look().err().unwrap_or(error)
     }
 
-    /// After a failure: ends what is left of the transaction and brings memory back to what the file says. Returns the heads to
+    /// After a failure: ends what is left of the transaction and brings memory back to what the file says. Returns the run_states to
     /// begin with.
-    pub async fn refresh(&mut self) -> Result<Heads> {
+    pub async fn refresh(&mut self) -> Result<RunStateCache> {
         // A new connection would make new files in the place of those that are lost.
         self.watch.verdict()?;
         // There may be no transaction any more; SQLite ends some itself.
@@ -160,30 +160,31 @@ impl Writer {
         if self.connection.ping().await.is_err() {
             self.connection = SqliteConnection::connect_with(&self.connect).await.map_err(from_sqlx)?;
         }
-        self.reconnect_keeper().await.map_err(from_sqlx)?;
+        self.reconnect_maintenance().await.map_err(from_sqlx)?;
         failpoint!("sqlite-refresh-before", from_sqlx);
         let (last_run, last_position) = recovery::ends(&mut self.connection).await?;
-        let heads = if last_position == self.tail.last_position() {
+        let run_states = if last_position == self.tail.last_position() {
             // The commit did not happen, and all before it is in memory.
-            self.upkeep.unsealed.entries -= self.tail.retract();
+            self.maintenance.unflushed.entries -= self.tail.retract();
             self.ids.retract(&self.tail);
-            Heads::new(last_run)
+            RunStateCache::new(last_run)
         } else {
             metrics::counter!("runlog_sqlite_log_rereads_total").increment(1);
-            let memory = Memory::read(&mut self.connection).await?;
-            let heads;
-            (heads, self.upkeep) = memory.settle(&self.tail, &self.ids, &self.options);
-            heads
+            let memory = RecoveredState::load(&mut self.connection).await?;
+            let run_states;
+            (run_states, self.maintenance) = memory.install(&self.tail, &self.ids, &self.options);
+            run_states
         };
         failpoint!("sqlite-refresh-after", from_sqlx);
         self.stale = false;
-        Ok(heads)
+        Ok(run_states)
     }
 
     /// Where its thread has ended.
-    async fn reconnect_keeper(&mut self) -> sqlx::Result<()> {
-        if self.keeper.ping().await.is_err() {
-            self.keeper = SqliteConnection::connect_with(&open::keeper_options(&self.connect)).await?;
+    async fn reconnect_maintenance(&mut self) -> sqlx::Result<()> {
+        if self.maintenance_connection.ping().await.is_err() {
+            self.maintenance_connection =
+                SqliteConnection::connect_with(&open::maintenance_options(&self.connect)).await?;
         }
         Ok(())
     }
@@ -195,7 +196,7 @@ impl Writer {
         let _ = self.watching.await;
         self.checkpoints.stop().await;
         // The last one to close moves the write-ahead log into the database.
-        let closed = self.keeper.close().await;
+        let closed = self.maintenance_connection.close().await;
         if let Err(error) = closed.and(self.connection.close().await) {
             tracing::warn!(%error, "closing the database failed; it is recovered at the next start");
         }

@@ -10,12 +10,12 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, Respons
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::{Error, RunId};
-use crate::transport::rest::Problem;
+use crate::transport::rest::HttpError;
 
 /// A refusal in the shape of door B.
 #[derive(Debug)]
-pub struct Refusal {
-    problem: Problem,
+pub struct ApiError {
+    problem: HttpError,
     partly: Option<Box<Partly>>,
 }
 
@@ -51,10 +51,10 @@ struct RefusalFacts {
     details: Map<String, Value>,
 }
 
-impl Refusal {
+impl ApiError {
     /// 422: a field that is not as it must be.
     pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Problem::field(field, problem).into()
+        HttpError::field(field, problem).into()
     }
 
     /// An error about a value of the request, under the name that the value has at this door.
@@ -69,19 +69,19 @@ impl Refusal {
     }
 }
 
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
+impl From<HttpError> for ApiError {
+    fn from(problem: HttpError) -> Self {
         Self { problem, partly: None }
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        Problem::from(error).into()
+        HttpError::from(error).into()
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Self { problem, partly } = self;
         let headers = problem.headers();

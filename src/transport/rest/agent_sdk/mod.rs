@@ -25,7 +25,7 @@ use crate::domain::{EventFilter, RunId};
 use super::Gateway;
 use super::query::Query;
 
-pub use error::{Refusal, RefusalBody};
+pub use error::{ApiError, RefusalBody};
 pub use publish::{IngestAnswer, IngestBody};
 pub use read::{EventView, EventsReply};
 pub use runs::{RunView, RunsReply};
@@ -48,11 +48,11 @@ pub fn routes() -> OpenApiRouter<Gateway> {
 }
 
 /// The run of a path. One whose id no run can have is refused, not looked for.
-fn run_id(path: Result<Path<String>, PathRejection>) -> Result<RunId, Refusal> {
-    let Path(run_id) = path.map_err(|_| Refusal::field("sdk_run_id", "must be UTF-8, percent-encoded"))?;
-    RunId::parse(&run_id).map_err(|error| Refusal::named("sdk_run_id", error))
+fn run_id(path: Result<Path<String>, PathRejection>) -> Result<RunId, ApiError> {
+    let Path(run_id) = path.map_err(|_| ApiError::field("sdk_run_id", "must be UTF-8, percent-encoded"))?;
+    RunId::parse(&run_id).map_err(|error| ApiError::named("sdk_run_id", error))
 }
 
-fn types(query: &mut Query) -> Result<EventFilter, Refusal> {
-    EventFilter::parse(&query.several("types"), Vec::new()).map_err(|error| Refusal::named("types", error))
+fn types(query: &mut Query) -> Result<EventFilter, ApiError> {
+    EventFilter::parse(&query.several("types"), Vec::new()).map_err(|error| ApiError::named("types", error))
 }

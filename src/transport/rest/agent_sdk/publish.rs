@@ -19,10 +19,10 @@ use crate::service::publish::Publish;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{self, Fields};
 use crate::transport::rest::time::TimeOfEvent;
-use crate::transport::rest::{Gateway, Problem, body, time};
+use crate::transport::rest::{Gateway, HttpError, body, time};
 
 use super::error;
-use super::error::Refusal;
+use super::error::ApiError;
 use super::status::Status;
 
 /// Makes the retry of a single event safe, for clients that set headers more easily than members.
@@ -118,13 +118,13 @@ impl Ingested {
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 200,
             description = "Serves as the event_id of a single event that has none; refused with an array")),
     responses((status = 202, description = "Stored", body = IngestAnswer), error::OfABody, error::OfAnyCall))]
-pub async fn ingest(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, Refusal> {
+pub async fn ingest(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, ApiError> {
     let service = &gateway.service;
     let key = idempotency_key(request.headers())?;
     let text = body::text(request, service.limits().max_request_bytes).await?;
     let answer = if text.trim_ascii_start().starts_with('[') {
         if key.is_some() {
-            return Err(Refusal::field(
+            return Err(ApiError::field(
                 "Idempotency-Key",
                 "goes with a single event; give each of an array its event_id",
             ));
@@ -136,23 +136,23 @@ pub async fn ingest(State(gateway): State<Gateway>, request: Request<Body>) -> R
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<EventId>, Refusal> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<EventId>, ApiError> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = keys.next() else { return Ok(None) };
     if keys.next().is_some() {
-        return Err(Refusal::field("Idempotency-Key", "must be given once"));
+        return Err(ApiError::field("Idempotency-Key", "must be given once"));
     }
-    let key = std::str::from_utf8(key.as_bytes()).map_err(|_| Refusal::field("Idempotency-Key", "must be UTF-8"))?;
-    EventId::parse(key).map(Some).map_err(|error| Refusal::named("Idempotency-Key", error))
+    let key = std::str::from_utf8(key.as_bytes()).map_err(|_| ApiError::field("Idempotency-Key", "must be UTF-8"))?;
+    EventId::parse(key).map(Some).map_err(|error| ApiError::named("Idempotency-Key", error))
 }
 
-async fn one(service: &Service, text: &str, key: Option<EventId>) -> Result<Ingested, Refusal> {
+async fn one(service: &Service, text: &str, key: Option<EventId>) -> Result<Ingested, ApiError> {
     let (run_id, mut event) = new_event(Fields::parse(text, "")?, service.limits())?;
     let is_keyed = event.event_id.is_none() && key.is_some();
     event.event_id = event.event_id.or(key);
     let publish = Publish { run_id: run_id.clone(), events: vec![event], expected_last_seq: None };
     let appended = service.publish(publish).await.map_err(|error| match error {
-        Error::InvalidField { problem, .. } if is_keyed => Problem::field("Idempotency-Key", problem),
+        Error::InvalidField { problem, .. } if is_keyed => HttpError::field("Idempotency-Key", problem),
         other => EventPath::One.respell(other.into(), |index| index),
     })?;
     let [event] = appended.events.as_slice() else { unreachable!("a publish answers each of its events") };
@@ -166,7 +166,7 @@ struct OfRun {
     events: Vec<NewEvent>,
 }
 
-async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, Refusal> {
+async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, ApiError> {
     let runs = by_run(text, service.limits())?;
     let (several, mut failed) = (runs.len() > 1, None);
     let mut submitted = Vec::with_capacity(runs.len());
@@ -194,7 +194,7 @@ async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, Refusal> {
         }
     }
     match failed {
-        Some((run_id, error)) if several => Err(Refusal::from(error).partly(run_id, stored)),
+        Some((run_id, error)) if several => Err(ApiError::from(error).partly(run_id, stored)),
         Some((_, error)) => Err(error.into()),
         None => {
             answers.sort_unstable_by_key(|(place, _)| *place);
@@ -204,16 +204,16 @@ async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, Refusal> {
 }
 
 /// The error of a run's events, with the place that its event has in the array.
-fn respelled(error: Error, places: &[usize]) -> Problem {
+fn respelled(error: Error, places: &[usize]) -> HttpError {
     EventPath::Bare.respell(error.into(), |index| places.get(index).copied().unwrap_or(index))
 }
 
 /// The events of an array by run, the runs in the order in which they first come up.
-fn by_run(text: &str, limits: &Limits) -> Result<Vec<OfRun>, Refusal> {
+fn by_run(text: &str, limits: &Limits) -> Result<Vec<OfRun>, ApiError> {
     let elements = fields::elements(text)?.unwrap_or_default();
     let (count, max) = (elements.len(), limits.max_request_events);
     if count == 0 || count > max {
-        return Err(Refusal::field("body", format!("must hold 1 to {max} events; it has {count}")));
+        return Err(ApiError::field("body", format!("must hold 1 to {max} events; it has {count}")));
     }
     let (mut runs, mut index_of) = (Vec::new(), HashMap::new());
     for (place, element) in elements.into_iter().enumerate() {
@@ -228,8 +228,8 @@ fn by_run(text: &str, limits: &Limits) -> Result<Vec<OfRun>, Refusal> {
     Ok(runs)
 }
 
-fn new_event(mut fields: Fields<'_>, limits: &Limits) -> Result<(RunId, NewEvent), Refusal> {
-    let at = |path: String| move |error| Refusal::named(path, error);
+fn new_event(mut fields: Fields<'_>, limits: &Limits) -> Result<(RunId, NewEvent), ApiError> {
+    let at = |path: String| move |error| ApiError::named(path, error);
     let run_id = RunId::parse(&fields.required_string("sdk_run_id")?).map_err(at(fields.path_of("sdk_run_id")))?;
     let event_type = fields.required_string("event_type")?;
     let event_type = EventType::parse(&event_type).map_err(at(fields.path_of("event_type")))?;
@@ -240,7 +240,7 @@ fn new_event(mut fields: Fields<'_>, limits: &Limits) -> Result<(RunId, NewEvent
     let event_id = event_id.transpose().map_err(at(fields.path_of("event_id")))?;
     let payload = fields.raw("payload").unwrap_or("{}");
     if !payload.starts_with('{') {
-        return Err(Refusal::field(fields.path_of("payload"), "must be an object"));
+        return Err(ApiError::field(fields.path_of("payload"), "must be an object"));
     }
     let payload = Payload::parse(&event_type, payload, limits).map_err(at(fields.path_of("payload")))?;
     fields.finish()?;

@@ -26,7 +26,7 @@ use crate::transport::rest::query::{PublicView, Query};
 use crate::transport::sse::{self, EventForm};
 
 use super::error;
-use super::error::Refusal;
+use super::error::ApiError;
 
 /// Events in one page when the reader does not say.
 const DEFAULT_LIMIT: u64 = 100;
@@ -126,7 +126,7 @@ pub async fn list_events(
     State(gateway): State<Gateway>,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let run_id = super::run_id(path)?;
     let mut query = Query::parse(query.as_deref());
     let max = gateway.service.limits().max_page_size as u64;
@@ -138,7 +138,7 @@ pub async fn list_events(
         descending: match query.one("order")?.as_deref() {
             None | Some("asc") => false,
             Some("desc") => true,
-            Some(_) => return Err(Refusal::field("order", "must be asc or desc")),
+            Some(_) => return Err(ApiError::field("order", "must be asc or desc")),
         },
         filter: super::types(&mut query)?,
     };
@@ -190,7 +190,7 @@ pub async fn stream_events(
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let run_id = super::run_id(path)?;
     let mut query = Query::parse(query.as_deref());
     let cursor = stream_cursor(&mut query, &headers)?;

@@ -17,7 +17,7 @@ use crate::transport::rest::Gateway;
 use crate::transport::rest::query::Query;
 
 use super::error;
-use super::error::Refusal;
+use super::error::ApiError;
 use super::status::{self, Status};
 
 /// Runs in one page when the reader does not say.
@@ -121,7 +121,7 @@ pub struct RunsReply {
         ("cursor" = Option<String>, Query, description = "The next_cursor of an earlier page; absent: the newest runs"),
     ),
     responses((status = 200, description = "A page", body = RunsReply), error::OfAnyCall))]
-pub async fn list_runs(State(gateway): State<Gateway>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+pub async fn list_runs(State(gateway): State<Gateway>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let mut query = Query::parse(query.as_deref());
     let max = gateway.service.limits().max_page_size as u64;
     let agent_name = query.one("agent")?.map(|name| AgentName::parse(&name)).transpose();
@@ -129,14 +129,16 @@ pub async fn list_runs(State(gateway): State<Gateway>, RawQuery(query): RawQuery
     let statuses: Option<BTreeSet<_>> = query.several("status").iter().map(|word| status::from_word(word)).collect();
     let list = ListRuns {
         statuses: statuses.ok_or_else(no_status)?.into_iter().collect(),
-        agent_name: agent_name.map_err(|error| Refusal::named("agent", error))?,
+        agent_name: agent_name.map_err(|error| ApiError::named("agent", error))?,
         structure_id: None,
         page_size: usize::try_from(query.number("limit", DEFAULT_LIMIT.min(max), 1..=max)?).unwrap_or(usize::MAX),
         page_token: query.one("cursor")?.unwrap_or_default(),
     };
     query.finish()?;
     let page = gateway.service.list_runs(list).await.map_err(|error| match error {
-        Error::InvalidField { .. } => Refusal::field("cursor", "must be the next_cursor of an earlier page, unchanged"),
+        Error::InvalidField { .. } => {
+            ApiError::field("cursor", "must be the next_cursor of an earlier page, unchanged")
+        }
         other => other.into(),
     })?;
     let runs = page.runs.into_iter().map(RunView::new).collect::<Result<_>>()?;
@@ -152,19 +154,19 @@ pub async fn get_run(
     State(gateway): State<Gateway>,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let run_id = super::run_id(path)?;
     Query::parse(query.as_deref()).finish()?;
     Ok(Json(RunView::new(gateway.service.run(&run_id).await?)?).into_response())
 }
 
-fn no_status() -> Refusal {
+fn no_status() -> ApiError {
     let words: Vec<_> = crate::domain::RunStatus::ALL
         .into_iter()
         .filter_map(|status| serde_json::to_value(Status::from(status)).ok())
         .filter_map(|word| word.as_str().map(ToOwned::to_owned))
         .collect();
-    Refusal::field("status", format!("must be one of {}", words.join(", ")))
+    ApiError::field("status", format!("must be one of {}", words.join(", ")))
 }
 
 impl RunView {

@@ -7,10 +7,10 @@ use axum::http::Request;
 use axum::response::{IntoResponse, Response};
 
 use crate::service::control::Control;
-use crate::transport::rest::{Gateway, Problem, body as request_body, request_context as this_request};
+use crate::transport::rest::{Gateway, HttpError, body as request_body, request_context as this_request};
 
 use super::schema::{IdempotencyHeader, PublicError, PublicNothing, PublicRun, PublicSignal, RefusedBody, RefusedCall};
-use super::{Id, Refusal, headers, read, request, response, run_id};
+use super::{ApiError, Id, headers, read, request, response, run_id};
 
 /// Answers what the run asks. The event is `run.signal_applied` or `run.input_received`; the run goes on when a worker or
 /// `resume` says so.
@@ -22,7 +22,7 @@ use super::{Id, Refusal, headers, read, request, response, run_id};
         (status = 409, description = "The run awaits nothing, or the key was used for another request",
             body = PublicError),
         (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn signal(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, Refusal> {
+pub async fn signal(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
     carry_out(gateway, id, request, request::signal).await
 }
 
@@ -34,7 +34,7 @@ pub async fn signal(State(gateway): State<Gateway>, id: Id, request: Request<Bod
         (status = 404, description = "No such run", body = PublicError),
         (status = 409, description = "The run has ended otherwise", body = PublicError),
         (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn cancel(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, Refusal> {
+pub async fn cancel(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
     carry_out(gateway, id, request, |text| request::nothing(text).map(|()| Control::Cancel)).await
 }
 
@@ -47,7 +47,7 @@ pub async fn cancel(State(gateway): State<Gateway>, id: Id, request: Request<Bod
         (status = 409, description = "The run is neither stalled nor awaits input, or the key was used for another \
             request", body = PublicError),
         (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn resume(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, Refusal> {
+pub async fn resume(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
     carry_out(gateway, id, request, |text| request::nothing(text).map(|()| Control::Resume)).await
 }
 
@@ -55,13 +55,13 @@ async fn carry_out(
     gateway: Gateway,
     id: Id,
     request: Request<Body>,
-    decode: impl Fn(&str) -> Result<Control, Problem>,
-) -> Result<Response, Refusal> {
+    decode: impl Fn(&str) -> Result<Control, HttpError>,
+) -> Result<Response, ApiError> {
     let run_id = run_id(id)?;
     read::no_parameters(request.uri())?;
     let key = headers::idempotency_key(request.headers())?;
     let text = request_body::text(request, gateway.service.limits().max_request_bytes).await?;
     let control = decode(&text)?;
     let run = gateway.service.control(&run_id, control, key.as_deref(), &this_request::current_id()).await;
-    Ok(Json(response::run(run.map_err(Refusal::of_keyed)?)?).into_response())
+    Ok(Json(response::run(run.map_err(ApiError::of_keyed)?)?).into_response())
 }

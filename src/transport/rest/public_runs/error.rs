@@ -6,22 +6,22 @@ use axum::response::{IntoResponse, Response};
 
 use crate::domain::Error;
 use crate::transport::rest::event_path::EventPath;
-use crate::transport::rest::{Problem, request_context};
+use crate::transport::rest::{HttpError, request_context};
 
 use super::headers::IDEMPOTENCY_KEY;
 use super::schema::PublicError;
 
 /// A refusal in the shape of door C.
 #[derive(Debug)]
-pub struct Refusal(Problem);
+pub struct ApiError(HttpError);
 
-impl Refusal {
+impl ApiError {
     /// What a call with `Idempotency-Key` was refused with: the caller knows the key, not the event that it became.
     pub fn of_keyed(error: Error) -> Self {
         match error {
             Error::EventIdConflict { .. } => {
                 let message = format!("this {IDEMPOTENCY_KEY} was used for another request; use a new key");
-                Self(Problem::new(StatusCode::CONFLICT, "IDEMPOTENCY_CONFLICT", message))
+                Self(HttpError::new(StatusCode::CONFLICT, "IDEMPOTENCY_CONFLICT", message))
             }
             other => other.into(),
         }
@@ -38,19 +38,19 @@ impl Refusal {
     }
 }
 
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
+impl From<HttpError> for ApiError {
+    fn from(problem: HttpError) -> Self {
         Self(problem)
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         Self(error.into())
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.0;
         let body = PublicError {

@@ -21,7 +21,7 @@ use super::schema::{
     ConditionHeader, EventsQuery, PublicError, PublicNewEvents, PublicPublished, PublicPublishedEvent, PublicRunEvents,
     RefusedBody, RefusedCall,
 };
-use super::{Id, Refusal, headers, new_run_id, read, request, response, run_id};
+use super::{ApiError, Id, headers, new_run_id, read, request, response, run_id};
 
 /// Publishes one event, or an array of events: all are stored, or none. The first event of a run that is not there creates it.
 /// `If-Match` makes it conditional.
@@ -34,7 +34,7 @@ use super::{Id, Refusal, headers, new_run_id, read, request, response, run_id};
             the server is strict about it", body = PublicError),
         (status = 412, description = "The run ends at another seq than If-Match says", body = PublicError),
         (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, Refusal> {
+pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
     let run_id = new_run_id(id)?;
     read::no_parameters(request.uri())?;
     let if_match = headers::if_match(request.headers())?;
@@ -50,7 +50,7 @@ pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Bo
         }
     };
     let publish = Publish { run_id, events, expected_last_seq };
-    let appended = gateway.service.publish(publish).await.map_err(|error| Refusal::of_publish(error, path))?;
+    let appended = gateway.service.publish(publish).await.map_err(|error| ApiError::of_publish(error, path))?;
     let events = appended.events.into_iter().map(|event| PublicPublishedEvent {
         seq: event.seq,
         event_id: event.event_id.to_string(),
@@ -65,7 +65,7 @@ pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Bo
     responses((status = 200, description = "A page of events", body = PublicRunEvents),
         (status = 404, description = "No such run", body = PublicError),
         (status = 409, description = "The cursor lies past the end of the run", body = PublicError), RefusedCall))]
-pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, Refusal> {
+pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, ApiError> {
     let run_id = run_id(id)?;
     let mut query = Query::parse(uri.query());
     let form = response::form(query.view(gateway.options.default_view)?);

@@ -2,18 +2,18 @@
 
 use axum::http::HeaderMap;
 
-use crate::transport::rest::Problem;
+use crate::transport::rest::HttpError;
 use crate::transport::rest::headers::one;
 
 /// Names the header in refusals.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Makes a repeated request safe.
-pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, HttpError> {
     let key = one(headers, IDEMPOTENCY_KEY)?;
     match &key {
         Some(key) if key.is_empty() || key.len() > 200 => {
-            Err(Problem::field(IDEMPOTENCY_KEY, "must be 1 to 200 characters"))
+            Err(HttpError::field(IDEMPOTENCY_KEY, "must be 1 to 200 characters"))
         }
         _ => Ok(key),
     }
@@ -29,7 +29,7 @@ pub enum IfMatch {
 }
 
 /// The seq that the run must end at, plain or quoted as an entity tag; `*` asks for a run that exists.
-pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
+pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, HttpError> {
     let Some(text) = one(headers, "If-Match")? else { return Ok(None) };
     if text == "*" {
         return Ok(Some(IfMatch::Exists));
@@ -37,7 +37,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
     let digits = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&text);
     let is_decimal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let seq = digits.parse().ok().filter(|_| is_decimal);
-    let problem = || Problem::field("If-Match", "must be the run's last seq, such as 12 or \"12\"");
+    let problem = || HttpError::field("If-Match", "must be the run's last seq, such as 12 or \"12\"");
     seq.map(|seq| Some(IfMatch::LastSeq(seq))).ok_or_else(problem)
 }
 

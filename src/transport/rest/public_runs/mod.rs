@@ -21,9 +21,9 @@ use utoipa_axum::routes;
 
 use crate::domain::{Error, RunId};
 
-use super::{Gateway, Problem};
+use super::{Gateway, HttpError};
 
-pub use error::Refusal;
+pub use error::ApiError;
 
 /// The routes of door C.
 pub fn routes() -> OpenApiRouter<Gateway> {
@@ -40,17 +40,17 @@ pub fn routes() -> OpenApiRouter<Gateway> {
 /// The `{id}` of a path as it came.
 type Id = Result<Path<String>, PathRejection>;
 
-fn text_of(path: Id) -> Result<String, Problem> {
-    path.map(|Path(text)| text).map_err(|rejection| Problem::malformed(rejection.body_text()))
+fn text_of(path: Id) -> Result<String, HttpError> {
+    path.map(|Path(text)| text).map_err(|rejection| HttpError::malformed(rejection.body_text()))
 }
 
 /// The run of a path to which events are published, which may create it.
-fn new_run_id(path: Id) -> Result<RunId, Problem> {
+fn new_run_id(path: Id) -> Result<RunId, HttpError> {
     Ok(RunId::parse(&text_of(path)?).map_err(|error| error.with_field("id"))?)
 }
 
 /// The run of a path. An id that no run can have is not found, like any other id that no run has.
-fn run_id(path: Id) -> Result<RunId, Problem> {
+fn run_id(path: Id) -> Result<RunId, HttpError> {
     let text = text_of(path)?;
     let not_found = |_| Error::RunNotFound { run_id: text.chars().take(200).collect() }.into();
     RunId::parse(&text).map_err(not_found)

@@ -7,7 +7,7 @@ use crate::service::control::Control;
 use crate::service::runs;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{self, Fields};
-use crate::transport::rest::{Problem, time};
+use crate::transport::rest::{HttpError, time};
 
 /// The members of a run to be, in the order in which `run.created` has them, and what each is.
 const CREATE_MEMBERS: [(&str, &str); 9] = [
@@ -27,14 +27,14 @@ const NAME: &str = "a string of at most 200 characters";
 
 /// `run.created` with the members as they were sent, null included, and the id that the run is to have, if the client chose one.
 /// No body, or null for one, gives none.
-pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<(Option<RunId>, NewEvent), Problem> {
+pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<(Option<RunId>, NewEvent), HttpError> {
     let mut payload = format!(r#"{{"request_id":{}"#, Value::from(request_id));
     let mut fields = Fields::parse(or_empty(text), "")?;
     let id = fields.string("id")?.map(|id| RunId::parse(&id)).transpose().map_err(|error| error.with_field("id"))?;
     for (name, kind) in CREATE_MEMBERS {
         if let Some(raw) = fields.raw(name) {
             if !is_kind(raw, kind) {
-                return Err(Problem::field(name, format!("must be {kind}")));
+                return Err(HttpError::field(name, format!("must be {kind}")));
             }
             payload.push_str(&format!(r#","{name}":{raw}"#));
         }
@@ -59,13 +59,13 @@ fn is_kind(raw: &str, kind: &str) -> bool {
 }
 
 /// One event, or an array of them.
-pub fn new_events(text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEvent>), Problem> {
+pub fn new_events(text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEvent>), HttpError> {
     let Some(elements) = fields::elements(text)? else {
         return Ok((EventPath::One, vec![new_event(Fields::parse(text, "")?, "", limits)?]));
     };
     let (count, max) = (elements.len(), limits.max_request_events);
     if count == 0 || count > max {
-        return Err(Problem::field("events", format!("must hold 1 to {max} events; it has {count}")));
+        return Err(HttpError::field("events", format!("must hold 1 to {max} events; it has {count}")));
     }
     let event = |(i, element): (usize, &serde_json::value::RawValue)| {
         let path = EventPath::Bare.of(i);
@@ -75,8 +75,8 @@ pub fn new_events(text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEven
     Ok((EventPath::Bare, events))
 }
 
-fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewEvent, Problem> {
-    let at = |error: Error| Problem::from(if path.is_empty() { error } else { error.under(path) });
+fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewEvent, HttpError> {
+    let at = |error: Error| HttpError::from(if path.is_empty() { error } else { error.under(path) });
     let event_type = EventType::parse(&fields.required_string("type")?).map_err(at)?;
     let payload = fields.raw("payload").ok_or_else(|| at(Error::invalid("payload", "must be set")))?;
     let (occurred_at, sent_seconds) = time::take(&mut fields, "timestamp")?;
@@ -95,7 +95,7 @@ fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewE
 }
 
 /// `{"action":…,"payload"?}`.
-pub fn signal(text: &str) -> Result<Control, Problem> {
+pub fn signal(text: &str) -> Result<Control, HttpError> {
     let mut fields = Fields::parse(text, "")?;
     let action = fields.required_string("action")?;
     let payload = fields.raw("payload").map(ToOwned::to_owned);
@@ -104,12 +104,12 @@ pub fn signal(text: &str) -> Result<Control, Problem> {
         "approve" => Ok(Control::Approve { payload }),
         "reject" => Ok(Control::Reject { payload }),
         "submit_input" => Ok(Control::SubmitInput { payload }),
-        _ => Err(Problem::field("action", "must be approve, reject or submit_input")),
+        _ => Err(HttpError::field("action", "must be approve, reject or submit_input")),
     }
 }
 
 /// Nothing, null, or an object without members.
-pub fn nothing(text: &str) -> Result<(), Problem> {
+pub fn nothing(text: &str) -> Result<(), HttpError> {
     Fields::parse(or_empty(text), "")?.finish()
 }
 

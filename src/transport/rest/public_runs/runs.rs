@@ -11,12 +11,12 @@ use crate::domain::{Error, Result as DomainResult, RunId};
 use crate::service::control::keyed_request_id;
 use crate::service::runs::{CreateRun, ListRuns};
 use crate::transport::rest::query::Query;
-use crate::transport::rest::{Gateway, Problem, body as request_body, request_context as this_request};
+use crate::transport::rest::{Gateway, HttpError, body as request_body, request_context as this_request};
 
 use super::schema::{
     IdempotencyHeader, PublicCreateRun, PublicError, PublicRun, PublicRuns, RefusedBody, RefusedCall, RunsQuery,
 };
-use super::{Id, Refusal, headers, read, request, response, run_id};
+use super::{ApiError, Id, headers, read, request, response, run_id};
 
 /// Creates a run: its first event is `run.created` with the request's members. The same `Idempotency-Key` with the same
 /// body answers with the same run.
@@ -27,7 +27,7 @@ use super::{Id, Refusal, headers, read, request, response, run_id};
         (status = 200, description = "An earlier request with this key created the run", body = PublicRun),
         (status = 409, description = "The key was used with another body, or the id is taken", body = PublicError),
         (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, Refusal> {
+pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, ApiError> {
     read::no_parameters(request.uri())?;
     let key = headers::idempotency_key(request.headers())?;
     let limits = gateway.service.limits();
@@ -42,7 +42,7 @@ pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> R
         agent_name: None,
         structure_id: None,
     };
-    let (run, already_existed) = gateway.service.create_run(create).await.map_err(Refusal::of_keyed)?;
+    let (run, already_existed) = gateway.service.create_run(create).await.map_err(ApiError::of_keyed)?;
     if already_existed {
         return Ok(Json(response::run(run)?).into_response());
     }
@@ -59,7 +59,7 @@ fn path_segment(run_id: &RunId) -> String {
 /// Runs, newest first.
 #[utoipa::path(get, path = "/v1/runs", tag = "public runs", operation_id = "list_public_runs", params(RunsQuery),
     responses((status = 200, description = "A page of runs", body = PublicRuns), RefusedCall))]
-pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, Refusal> {
+pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
     let list = ListRuns {
         statuses: read::statuses(&mut query)?,
@@ -70,7 +70,7 @@ pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, 
     query.finish()?;
     let page = gateway.service.list_runs(list).await.map_err(|error| match error {
         Error::InvalidField { field, .. } if field == "page_token" => {
-            Problem::field("cursor", "must be the next_cursor of an earlier page, unchanged")
+            HttpError::field("cursor", "must be the next_cursor of an earlier page, unchanged")
         }
         other => other.into(),
     })?;
@@ -84,7 +84,7 @@ pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, 
     params(("id" = String, Path, description = "The run")),
     responses((status = 200, description = "The run", body = PublicRun),
         (status = 404, description = "No such run", body = PublicError), RefusedCall))]
-pub async fn get(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, Refusal> {
+pub async fn get(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, ApiError> {
     let run_id = run_id(id)?;
     read::no_parameters(&uri)?;
     Ok(Json(response::run(gateway.service.run(&run_id).await?)?).into_response())

@@ -17,7 +17,7 @@ use crate::transport::rest::query::Query;
 use crate::transport::sse;
 
 use super::schema::{PublicError, RefusedCall, ResumeHeader, StreamQuery};
-use super::{Id, Refusal, read, response, run_id};
+use super::{ApiError, Id, read, response, run_id};
 
 /// Follows a run: its events from the cursor on, then what comes. Each `data:` line is a `PublicRunEvent`, each `id:` its
 /// cursor. The stream ends with the run.
@@ -35,7 +35,7 @@ pub async fn follow(
     id: Id,
     uri: Uri,
     header_map: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let run_id = run_id(id)?;
     let mut query = Query::parse(uri.query());
     let form = response::form(query.view(gateway.options.default_view)?);

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::Refusal;
+use super::ApiError;
 use super::env_var::StructureEnvVar;
 use super::error::{BodyRefusals, Refusals};
 use super::request::{NoParameters, Variable, json, optional_object, renamed};
@@ -18,7 +18,7 @@ use crate::service::runs;
 use crate::service::runs::CreateRun;
 use crate::transport::rest::fields::Fields;
 use crate::transport::rest::headers::one;
-use crate::transport::rest::{Gateway, Problem};
+use crate::transport::rest::{Gateway, HttpError};
 
 /// Create a run. Its first event, `run.created`, makes it QUEUED.
 ///
@@ -38,11 +38,11 @@ pub async fn create_run(
     Variable(structure_id): Variable,
     _: NoParameters,
     request: Request<Body>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let structure_id = StructureId::parse(&structure_id)?;
     let idempotency_key = one(request.headers(), "Idempotency-Key")?;
     if idempotency_key.as_ref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
-        return Err(Problem::field("Idempotency-Key", "must be visible ASCII characters without space").into());
+        return Err(HttpError::field("Idempotency-Key", "must be visible ASCII characters without space").into());
     }
     let text = optional_object(&gateway, request).await?;
     let create = CreateRun {
@@ -58,22 +58,22 @@ pub async fn create_run(
     Ok((status, json(run.to_json()?)).into_response())
 }
 
-fn refusal(error: Error) -> Refusal {
+fn refusal(error: Error) -> ApiError {
     match error {
         Error::EventIdConflict { .. } | Error::RunExists { .. } => {
             let message = "this Idempotency-Key created a run with another body; use a new key for another run";
-            let problem = Problem::new(StatusCode::CONFLICT, "IDEMPOTENCY_KEY_CONFLICT", message);
-            Problem { field: Some("Idempotency-Key".to_owned()), ..problem }.into()
+            let problem = HttpError::new(StatusCode::CONFLICT, "IDEMPOTENCY_KEY_CONFLICT", message);
+            HttpError { field: Some("Idempotency-Key".to_owned()), ..problem }.into()
         }
         other => renamed(other, "idempotency_key", "Idempotency-Key").into(),
     }
 }
 
-fn created_event(gateway: &Gateway, text: &str) -> Result<NewEvent, Problem> {
+fn created_event(gateway: &Gateway, text: &str) -> Result<NewEvent, HttpError> {
     let mut fields = Fields::parse(text, "")?;
     let mut args = Vec::new();
     for (i, arg) in fields.array("args")?.unwrap_or_default().into_iter().enumerate() {
-        let not_text = |_| Problem::field(format!("args[{i}]"), "must be a string");
+        let not_text = |_| HttpError::field(format!("args[{i}]"), "must be a string");
         args.push(serde_json::from_str::<String>(arg.get()).map_err(not_text)?);
     }
     let mut env_vars = Vec::new();

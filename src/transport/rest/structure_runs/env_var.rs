@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::domain::json::Members;
 use crate::domain::json::preview::is_secret;
-use crate::transport::rest::Problem;
+use crate::transport::rest::HttpError;
 use crate::transport::rest::fields::Fields;
 
 /// What stands in a secret's place.
@@ -28,7 +28,7 @@ pub struct StructureEnvVar {
 
 impl StructureEnvVar {
     /// Reads one of a request; `path` is where it stands.
-    pub fn parse(text: &RawValue, path: String) -> Result<Self, Problem> {
+    pub fn parse(text: &RawValue, path: String) -> Result<Self, HttpError> {
         let mut fields = Fields::parse(text.get(), path)?;
         let (name, value) = (fields.required_string("name")?, fields.required_string("value")?);
         let source = fields.string("source")?;

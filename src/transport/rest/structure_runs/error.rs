@@ -10,25 +10,25 @@ use utoipa::{IntoResponses, ToSchema};
 use super::schema::{StructureProblem, StructureRefusal};
 
 use crate::domain::Error;
-use crate::transport::rest::Problem;
+use crate::transport::rest::HttpError;
 
 /// A refusal in the shape of door A.
 #[derive(Debug)]
-pub struct Refusal(Problem);
+pub struct ApiError(HttpError);
 
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
+impl From<HttpError> for ApiError {
+    fn from(problem: HttpError) -> Self {
         Self(problem)
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         Self(error.into())
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.0;
         let kind = match problem.status.as_u16() {

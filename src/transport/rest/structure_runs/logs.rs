@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::Refusal;
+use super::ApiError;
 use super::error::Refusals;
 use super::event_form;
 use super::request::{Parameters, Variable, json, run_id};
@@ -31,7 +31,7 @@ pub async fn get_logs(
     State(gateway): State<Gateway>,
     Variable(id): Variable,
     Parameters(mut query): Parameters,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let scope = Scope::Run(run_id(&id)?);
     let view = query.view(gateway.options.default_view)?;
     query.finish()?;

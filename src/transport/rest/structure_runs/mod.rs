@@ -23,7 +23,7 @@ use utoipa_axum::routes;
 
 use super::Gateway;
 
-pub use error::Refusal;
+pub use error::ApiError;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(schema::StructureRefusal)))]

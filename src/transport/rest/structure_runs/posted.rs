@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::transport::rest::Problem;
+use crate::transport::rest::HttpError;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{Fields, elements};
 
@@ -16,20 +16,20 @@ pub enum Posted<'a> {
 
 impl<'a> Posted<'a> {
     /// One, an array, or an array under `name`, which is also what they are called. An array holds 1 to `max`.
-    pub fn parse(text: &'a str, name: &'static str, max: usize) -> Result<Self, Problem> {
+    pub fn parse(text: &'a str, name: &'static str, max: usize) -> Result<Self, HttpError> {
         let (path, posted) = match elements(text)? {
             Some(bare) => (EventPath::Bare, bare),
             None => {
                 let mut fields = Fields::parse(text, "")?;
                 let Some(named) = fields.raw(name) else { return Ok(Self::One(fields)) };
                 fields.finish()?;
-                let named = elements(named)?.ok_or_else(|| Problem::field(name, "must be an array"))?;
+                let named = elements(named)?.ok_or_else(|| HttpError::field(name, "must be an array"))?;
                 (EventPath::Named(name), named)
             }
         };
         let count = posted.len();
         if count == 0 || count > max {
-            return Err(Problem::field(name, format!("must hold 1 to {max} {name}; it has {count}")));
+            return Err(HttpError::field(name, format!("must hold 1 to {max} {name}; it has {count}")));
         }
         Ok(Self::Several(path, posted))
     }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Builder;
 
-use super::Refusal;
+use super::ApiError;
 use super::error::{BodyRefusals, Refusals};
 use super::posted::Posted;
 use super::request::{NoParameters, Variable, run_id, text};
@@ -17,7 +17,7 @@ use crate::domain::{EventId, EventType, Limits, NewEvent, Origin, Payload, RunId
 use crate::service::publish::Publish;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::Fields;
-use crate::transport::rest::{Gateway, Problem, time};
+use crate::transport::rest::{Gateway, HttpError, time};
 
 /// Post events, in their order, all or none. The answer comes after they are durable. The first event of a run that is
 /// not there creates it.
@@ -36,7 +36,7 @@ pub async fn post_events(
     Variable(id): Variable,
     _: NoParameters,
     request: Request<Body>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let run_id = run_id(&id)?;
     let text = text(&gateway, request).await?;
     let (path, events) = new_events(&run_id, &text, gateway.service.limits())?;
@@ -46,7 +46,7 @@ pub async fn post_events(
 }
 
 /// The events of a body, in any of its three shapes.
-fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEvent>), Problem> {
+fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEvent>), HttpError> {
     match Posted::parse(text, "events", limits.max_request_events)? {
         Posted::One(fields) => Ok((EventPath::One, vec![new_event(run_id, fields, limits)?])),
         Posted::Several(path, events) => {
@@ -57,7 +57,7 @@ fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<(EventPath,
     }
 }
 
-fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<NewEvent, Problem> {
+fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<NewEvent, HttpError> {
     let (type_path, payload_path) = (fields.path_of("type"), fields.path_of("payload"));
     let event_type = EventType::parse(&fields.required_string("type")?)
         .map_err(|error| super::request::renamed(error, "type", &type_path))?;

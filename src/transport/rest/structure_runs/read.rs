@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::Refusal;
+use super::ApiError;
 use super::error::Refusals;
 use super::event_form::form;
 use super::request::{Parameters, Variable, json, run_id};
@@ -20,7 +20,7 @@ use crate::transport::memory::Call;
 use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::headers::{LAST_EVENT_ID, stream_cursor};
 use crate::transport::rest::query::PublicView;
-use crate::transport::rest::{Gateway, Problem};
+use crate::transport::rest::{Gateway, HttpError};
 use crate::transport::sse::{self, EventForm};
 
 /// Events in one page when the client does not say.
@@ -39,7 +39,7 @@ pub async fn list_events(
     State(gateway): State<Gateway>,
     Variable(id): Variable,
     Parameters(mut query): Parameters,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let run_id = run_id(&id)?;
     let max = gateway.service.limits().max_page_size as u64;
     let offset = query.number("offset", 0, 0..=i64::MAX.unsigned_abs())?;
@@ -92,7 +92,7 @@ pub async fn get_event(
     State(gateway): State<Gateway>,
     Variable(id): Variable,
     Parameters(mut query): Parameters,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let form = form(query.view(gateway.options.default_view)?);
     query.finish()?;
     let event = gateway.service.find_event(&EventId::parse(&id)?).await?;
@@ -126,7 +126,7 @@ pub async fn stream_events(
     Variable(id): Variable,
     Parameters(mut query): Parameters,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let run_id = run_id(&id)?;
     let form = form(query.view(gateway.options.default_view)?);
     let cursor = stream_cursor(&mut query, &headers)?;
@@ -142,7 +142,7 @@ pub async fn stream_events(
         heartbeat: Some(gateway.options.sse_heartbeat),
     };
     let subscription = gateway.service.subscribe(subscribe).await.map_err(|error| match error {
-        Error::CursorBeyondEnd { .. } => Problem { field: Some(LAST_EVENT_ID.to_owned()), ..error.into() },
+        Error::CursorBeyondEnd { .. } => HttpError { field: Some(LAST_EVENT_ID.to_owned()), ..error.into() },
         other => other.into(),
     })?;
     Ok(sse::respond(subscription, form, call).await?)

@@ -7,7 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::Refusal;
+use super::ApiError;
 use super::error::{BodyRefusals, Refusals};
 use super::request::{NoParameters, Parameters, Variable, json, no_members, optional_object, run_id};
 use super::response::{StructureRun, StructureRunStatus};
@@ -15,7 +15,7 @@ use super::schema::{StructureRuns, StructureRunsPagination};
 use crate::domain::{Error, Result, RunId, StructureId};
 use crate::service::Service;
 use crate::service::control::Control;
-use crate::transport::rest::{Gateway, Problem, request_context};
+use crate::transport::rest::{Gateway, HttpError, request_context};
 
 /// Most runs in one page. A numbered page cannot be cut short, and each run may hold an output of a MiB.
 const MAX_PAGE_SIZE: u64 = 100;
@@ -40,7 +40,7 @@ pub async fn list_runs(
     State(gateway): State<Gateway>,
     Variable(structure_id): Variable,
     Parameters(mut query): Parameters,
-) -> std::result::Result<Response, Refusal> {
+) -> std::result::Result<Response, ApiError> {
     let structure_id = StructureId::parse(&structure_id)?;
     let max = MAX_PAGE_SIZE.min(gateway.service.limits().max_page_size as u64);
     let page = query.number("page", 1, 1..=i64::MAX.unsigned_abs())?;
@@ -48,7 +48,7 @@ pub async fn list_runs(
     let mut statuses = Vec::new();
     for name in query.all("status") {
         let problem = "must be QUEUED, STARTING, RUNNING, SUCCEEDED, FAILED, ERROR or CANCELLED";
-        statuses.extend(StructureRunStatus::named(&name).ok_or_else(|| Problem::field("status", problem))?);
+        statuses.extend(StructureRunStatus::named(&name).ok_or_else(|| HttpError::field("status", problem))?);
     }
     query.finish()?;
     let size = usize::try_from(page_size).unwrap_or(usize::MAX);
@@ -96,7 +96,7 @@ pub async fn get_run(
     State(gateway): State<Gateway>,
     Variable(id): Variable,
     _: NoParameters,
-) -> std::result::Result<Response, Refusal> {
+) -> std::result::Result<Response, ApiError> {
     let run = gateway.service.run(&run_id(&id)?).await?;
     Ok(json(StructureRun::of(&gateway.service, run).await?.to_json()?))
 }
@@ -113,7 +113,7 @@ pub async fn cancel_run(
     Variable(id): Variable,
     _: NoParameters,
     request: Request<Body>,
-) -> std::result::Result<Response, Refusal> {
+) -> std::result::Result<Response, ApiError> {
     let run_id = run_id(&id)?;
     no_members(&optional_object(&gateway, request).await?)?;
     let run = gateway.service.control(&run_id, Control::Cancel, None, &request_context::current_id()).await?;

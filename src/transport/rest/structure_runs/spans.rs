@@ -6,7 +6,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
-use super::Refusal;
+use super::ApiError;
 use super::error::{BodyRefusals, Refusals};
 use super::posted::Posted;
 use super::publish::content_id;
@@ -18,7 +18,7 @@ use crate::domain::{EventFilter, EventType, Limits, NewEvent, Origin, Payload, R
 use crate::service::list::ListEvents;
 use crate::service::publish::Publish;
 use crate::transport::rest::query::PublicView;
-use crate::transport::rest::{Gateway, Problem};
+use crate::transport::rest::{Gateway, HttpError};
 
 /// The type of an event that is a span; its payload is the span as it was sent.
 const EVENT_TYPE: &str = "Span";
@@ -40,7 +40,7 @@ pub async fn post_spans(
     Variable(id): Variable,
     _: NoParameters,
     request: Request<Body>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let run_id = run_id(&id)?;
     let text = text(&gateway, request).await?;
     let events = new_events(&run_id, &text, gateway.service.limits())?;
@@ -62,7 +62,7 @@ pub async fn list_spans(
     State(gateway): State<Gateway>,
     Variable(id): Variable,
     Parameters(mut query): Parameters,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let scope = Scope::Run(run_id(&id)?);
     let max = MAX_PAGE_SIZE.min(gateway.service.limits().max_page_size as u64);
     let page = query.number("page", 1, 1..=i64::MAX.unsigned_abs())?;
@@ -94,7 +94,7 @@ pub async fn list_spans(
 }
 
 /// The spans of a body: one, an array, or an array under `spans`.
-fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<Vec<NewEvent>, Problem> {
+fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<Vec<NewEvent>, HttpError> {
     match Posted::parse(text, "spans", limits.max_request_events)? {
         Posted::One(_) => Ok(vec![new_event(run_id, text.trim(), "body", limits)?]),
         Posted::Several(path, spans) => {
@@ -104,9 +104,9 @@ fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<Vec<NewEven
     }
 }
 
-fn new_event(run_id: &RunId, span: &str, path: &str, limits: &Limits) -> Result<NewEvent, Problem> {
+fn new_event(run_id: &RunId, span: &str, path: &str, limits: &Limits) -> Result<NewEvent, HttpError> {
     if !span.starts_with('{') {
-        return Err(Problem::field(path, "must be an object"));
+        return Err(HttpError::field(path, "must be an object"));
     }
     let event_type = EventType::parse(EVENT_TYPE)?;
     let payload = Payload::parse(&event_type, span, limits).map_err(|error| error.under(path))?;

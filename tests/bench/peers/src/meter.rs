@@ -16,12 +16,12 @@ const BEGINS_WITHIN: usize = 1_024;
 
 /// When a workload counts: after the warm-up, until the end.
 #[derive(Clone, Copy)]
-pub struct Window {
+pub struct RecentEvents {
     begin: Instant,
     end: Instant,
 }
 
-impl Window {
+impl RecentEvents {
     /// Starts the warm-up, a quarter of the time.
     pub fn start(time: Duration) -> Self {
         let begin = Instant::now() + time / 4;
@@ -53,7 +53,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts events that are done now and took this long.
-    pub fn add(&mut self, window: &Window, events: u64, took: Duration) {
+    pub fn add(&mut self, window: &RecentEvents, events: u64, took: Duration) {
         let now = Instant::now();
         if now >= window.begin && now < window.end {
             self.events += events;

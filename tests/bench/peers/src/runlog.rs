@@ -10,7 +10,7 @@ use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _, unfold}
 use tokio::sync::mpsc;
 
 use crate::grpc::{Connections, count};
-use crate::meter::{Tally, Window, payload};
+use crate::meter::{Tally, RecentEvents, payload};
 use crate::system::{Part, STREAM_WINDOW, System};
 use crate::workload::run_of;
 
@@ -118,7 +118,7 @@ impl System for Runlog {
         Ok(())
     }
 
-    async fn stream(self: Arc<Self>, worker: usize, window: Window) -> Result<Option<Tally>> {
+    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>> {
         // The times at which the messages on their way were sent; its bound is the window.
         let (sent, mut times) = mpsc::channel(STREAM_WINDOW);
         let payload = [payload()];

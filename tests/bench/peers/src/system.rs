@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::meter::{Tally, Window};
+use crate::meter::{Tally, RecentEvents};
 
 /// Connections that publishes are spread over.
 pub const CONNECTIONS: usize = 4;
@@ -64,7 +64,7 @@ pub trait System: Send + Sync {
     async fn publish(&self, worker: usize, run: &str, payloads: &[Bytes]) -> Result<()>;
 
     /// Publishes one event a message, pipelined, until the window closes; `None` where there is no such way.
-    async fn stream(self: Arc<Self>, worker: usize, window: Window) -> Result<Option<Tally>>;
+    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>>;
 
     /// Reads a run from its first event; returns how many events came.
     async fn replay(&self, run: &str, events: usize) -> Result<u64>;

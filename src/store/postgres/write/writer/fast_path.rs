@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::domain::{Result, RunId};
 use crate::store::commit::plan;
-use crate::store::commit::plan::{Known, PlannedRun};
+use crate::store::commit::plan::{ExistingEvents, PlannedRun};
 use crate::store::{Append, ids};
 
 use super::{Done, Failed, Writer, plan_group};
@@ -47,15 +47,16 @@ impl Writer {
             if append.import().is_some() {
                 return None;
             }
-            let number = self.heads.get(&append.run_id)?.number;
+            let number = self.run_states.get(&append.run_id)?.number;
             let mut event_ids = append.events.iter().filter_map(|event| event.event_id.as_ref());
             // No index refuses an id that the store itself gave.
             if event_ids.any(|event_id| ids::assigned_seq(number, event_id).is_some()) {
                 return None;
             }
         }
-        let head = |run_id: &RunId| self.heads.get(run_id).cloned();
-        let (outcomes, runs) = plan_group(self.options.lifecycle, head, &Known::default(), appends, plan::now());
+        let head = |run_id: &RunId| self.run_states.get(run_id).cloned();
+        let (outcomes, runs) =
+            plan_group(self.options.lifecycle, head, &ExistingEvents::default(), appends, plan::now());
         // The run may be another by now, so a no is not final.
         if outcomes.iter().any(Result::is_err) {
             return None;
@@ -70,13 +71,13 @@ impl Writer {
         runs: Vec<PlannedRun>,
         in_doubt: &mut Option<Planned>,
     ) -> Result<Option<Done>, Failed> {
-        let limit = self.options.patience();
+        let limit = self.options.statement_deadline();
         let Some(connection) = self.connection.as_mut().filter(|_| !runs.is_empty()) else { return Ok(None) };
         let (commit, columns) = Planned::encode(&runs);
-        let head = |run_id: &RunId| self.heads.get(run_id);
+        let head = |run_id: &RunId| self.run_states.get(run_id);
         let mut link = self.session.link(connection);
-        let sent = transaction::append(&mut link, &runs, columns, head, self.session.tell());
-        let sent = timeout(limit, sent).await.unwrap_or(Err(Fault::Silence));
+        let sent = transaction::append(&mut link, &runs, columns, head, self.session.notify_identity());
+        let sent = timeout(limit, sent).await.unwrap_or(Err(Fault::Timeout));
         let mut planned = Planned { outcomes, runs, commit, before: HashMap::new() };
         match sent {
             Ok(Some(last)) => Ok(Some(self.stored(planned, last))),
@@ -85,7 +86,8 @@ impl Writer {
             Err(fault) if fault.is_refusal() => Err(Failed::Before(fault)),
             Err(fault) => {
                 let run_ids = planned.runs.iter().map(|planned| planned.head.run.run_id.clone());
-                let before = run_ids.filter_map(|run_id| self.heads.get(&run_id).cloned().map(|head| (run_id, head)));
+                let before =
+                    run_ids.filter_map(|run_id| self.run_states.get(&run_id).cloned().map(|head| (run_id, head)));
                 planned.before = before.collect();
                 *in_doubt = Some(planned);
                 Err(Failed::Unknown(fault))

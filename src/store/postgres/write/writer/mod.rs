@@ -21,12 +21,12 @@ use tokio::time::timeout;
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Result, Run, RunId};
 use crate::store::commit::plan;
-use crate::store::commit::plan::{Head, Known, Plan, PlannedRun};
+use crate::store::commit::plan::{ExistingEvents, Plan, PlannedRun, RunState};
 use crate::store::{Append, Commit};
 
 use super::existing;
 use super::planned::{Outcomes, Planned};
-use super::run_state::Heads;
+use super::run_state::RunStateCache;
 use super::transaction;
 use crate::store::postgres::PostgresOptions;
 use crate::store::postgres::connect::session::Session;
@@ -62,7 +62,7 @@ impl Failed {
 
     /// Whether the server is away, so that others need not wait for it as well.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Unreachable(_)) || matches!(self.fault(), Fault::Silence)
+        matches!(self, Self::Unreachable(_)) || matches!(self.fault(), Fault::Timeout)
     }
 }
 
@@ -73,7 +73,7 @@ pub struct Writer {
     session: Arc<Session>,
     epochs: Arc<Epochs>,
     connection: Option<PgConnection>,
-    heads: Heads,
+    run_states: RunStateCache,
     /// Groups that take the long way at once, and how many did so the last time. Where two replicas write to the same
     /// runs in turn, the short way would mostly be taken for nothing.
     detour: (u32, u32),
@@ -93,7 +93,7 @@ impl Writer {
             session,
             epochs,
             connection: Some(connection),
-            heads: Heads::default(),
+            run_states: RunStateCache::default(),
             detour: (0, 0),
         }
     }
@@ -117,8 +117,8 @@ impl Writer {
         {
             return Ok(done);
         }
-        let limit = self.options.patience();
-        let prepared = timeout(limit, self.prepare(appends, in_doubt)).await.unwrap_or(Err(Fault::Silence));
+        let limit = self.options.statement_deadline();
+        let prepared = timeout(limit, self.prepare(appends, in_doubt)).await.unwrap_or(Err(Fault::Timeout));
         match prepared.map_err(Failed::Before)? {
             Prepared::Over(done) => {
                 self.roll_back(limit).await;
@@ -143,13 +143,13 @@ impl Writer {
         if is_first {
             *in_doubt = planned;
         }
-        match timeout(self.options.patience(), self.end("COMMIT")).await.unwrap_or(Err(Fault::Silence)) {
+        match timeout(self.options.statement_deadline(), self.end("COMMIT")).await.unwrap_or(Err(Fault::Timeout)) {
             Ok(()) => match in_doubt.take() {
                 Some(planned) => Ok(self.stored(planned, last)),
                 None => unreachable!("what is committed was planned"),
             },
             Err(fault) if fault.is_refusal() => {
-                // The tries before it are in doubt all the same.
+                // The retry_policy before it are in doubt all the same.
                 if is_first {
                     *in_doubt = None;
                 }
@@ -163,11 +163,11 @@ impl Writer {
     async fn prepare(&mut self, appends: &[Append], in_doubt: &mut Option<Planned>) -> Result<Prepared, Fault> {
         let session = Arc::clone(&self.session);
         let now = plan::now();
-        let connection = self.connection.as_mut().ok_or(Fault::Silence)?;
+        let connection = self.connection.as_mut().ok_or(Fault::Timeout)?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(session.begin.clone())).execute(&mut *connection).await?;
         let mut link = session.link(connection);
         let run_ids: Vec<&RunId> = appends.iter().map(|append| &append.run_id).collect();
-        let heads = transaction::heads(&mut link, &run_ids, now).await?;
+        let run_states = transaction::run_states(&mut link, &run_ids, now).await?;
         failpoint!("postgres-transaction-inside", Fault::from);
         if let Some(planned) = in_doubt {
             failpoint!("postgres-doubt-before", Fault::from);
@@ -177,36 +177,38 @@ impl Writer {
                 return Ok(Prepared::Found(planned, last));
             }
         }
-        if let Some(planned) = in_doubt.take_if(|planned| !planned.can_take_place(&heads)) {
+        if let Some(planned) = in_doubt.take_if(|planned| !planned.can_take_place(&run_states)) {
             tracing::info!(runs = planned.runs.len(), "a commit in doubt did not take place: others were first");
         }
         if let Some(planned) = in_doubt {
             let (_, columns) = Planned::encode(&planned.runs);
             let head = |run_id: &RunId| planned.before.get(run_id);
-            let last = transaction::append(&mut link, &planned.runs, columns, head, session.tell()).await?;
-            return Ok(Prepared::Written(None, last.ok_or(Fault::Race)?));
+            let last = transaction::append(&mut link, &planned.runs, columns, head, session.notify_identity()).await?;
+            return Ok(Prepared::Written(None, last.ok_or(Fault::Conflict)?));
         }
-        let known = existing::load(&mut link, &heads, appends).await?;
-        let head = |run_id: &RunId| heads.get(run_id).cloned();
+        let known = existing::load(&mut link, &run_states, appends).await?;
+        let head = |run_id: &RunId| run_states.get(run_id).cloned();
         let (outcomes, runs) = plan_group(self.options.lifecycle, head, &known, appends, now);
         if runs.is_empty() {
             return Ok(Prepared::Over((outcomes, None)));
         }
         let (commit, columns) = Planned::encode(&runs);
-        let head = |run_id: &RunId| heads.get(run_id);
-        let last = transaction::append(&mut link, &runs, columns, head, session.tell()).await?.ok_or(Fault::Race)?;
-        Ok(Prepared::Written(Some(Planned { outcomes, runs, commit, before: heads }), last))
+        let head = |run_id: &RunId| run_states.get(run_id);
+        let last = transaction::append(&mut link, &runs, columns, head, session.notify_identity())
+            .await?
+            .ok_or(Fault::Conflict)?;
+        Ok(Prepared::Written(Some(Planned { outcomes, runs, commit, before: run_states }), last))
     }
 
     /// What was planned is stored, its last event at this position.
     fn stored(&mut self, planned: Planned, last: u64) -> Done {
         let Planned { outcomes, runs, mut commit, .. } = planned;
-        let before = last - commit.feed_tip.last;
+        let before = last - commit.feed_end.last;
         for chunk in &mut commit.feed {
             chunk.first += before;
         }
-        commit.feed_tip.last = last;
-        self.heads.commit(runs.into_iter().map(|planned| planned.head));
+        commit.feed_end.last = last;
+        self.run_states.commit(runs.into_iter().map(|planned| planned.head));
         (outcomes, Some(commit))
     }
 
@@ -224,7 +226,7 @@ impl Writer {
             let limit = self.options.connect_timeout;
             let limit = left.map_or(limit, |left| left.min(limit));
             let opened =
-                timeout(limit, self.session.open(&self.connect, &self.epochs)).await.map_err(|_| Fault::Silence)??;
+                timeout(limit, self.session.open(&self.connect, &self.epochs)).await.map_err(|_| Fault::Timeout)??;
             self.connection = Some(opened);
         }
         Ok(())
@@ -248,7 +250,7 @@ impl Writer {
     /// The next connection may lead to another server, or to a database that went back in time.
     fn disconnect(&mut self) {
         self.connection = None;
-        self.heads.forget();
+        self.run_states.forget();
     }
 
     /// Says good-bye; the server notices by itself otherwise.
@@ -271,12 +273,13 @@ enum Prepared {
 
 fn plan_group(
     lifecycle: Lifecycle,
-    head: impl Fn(&RunId) -> Option<Head>,
-    known: &Known,
+    head: impl Fn(&RunId) -> Option<RunState>,
+    known: &ExistingEvents,
     appends: &[Append],
     now: Timestamp,
 ) -> (Outcomes, Vec<PlannedRun>) {
-    let head = |run_id: &RunId| head(run_id).unwrap_or_else(|| Head { number: 0, run: Run::new(run_id.clone(), now) });
+    let head =
+        |run_id: &RunId| head(run_id).unwrap_or_else(|| RunState { number: 0, run: Run::new(run_id.clone(), now) });
     let mut plan = Plan::new(head, known, lifecycle, now);
     let outcomes = appends.iter().map(|append| plan.add(append.clone())).collect();
     (outcomes, plan.finish())

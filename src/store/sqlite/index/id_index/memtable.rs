@@ -1,4 +1,4 @@
-//! The ids of the unsealed end of the log.
+//! The ids of the unflushed end of the log.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 use super::block::Place;
 
-/// By hash, what came last, and in order what is being sealed.
+/// By hash, what came last, and in order what is being flushed.
 #[derive(Debug, Default)]
 pub struct Recent {
     by_hash: HashMap<u64, (i64, u64)>,
@@ -38,9 +38,9 @@ impl Recent {
         self.by_hash.len()
     }
 
-    /// Sets all that came so far aside, in order, until [`thaw`](Self::thaw).
+    /// Sets all that came so far aside, in order, until [`release`](Self::release).
     pub fn freeze(&mut self) -> Arc<Vec<Place>> {
-        assert!(self.frozen.is_empty(), "one seal at a time");
+        assert!(self.frozen.is_empty(), "one flush at a time");
         let mut places = self.take();
         places.sort_unstable();
         self.frozen = Arc::new(places);
@@ -60,7 +60,7 @@ impl Recent {
     }
 
     /// Forgets what was frozen: it is in a segment now.
-    pub fn thaw(&mut self) {
+    pub fn release(&mut self) {
         self.frozen = Arc::default();
     }
 }

@@ -1,16 +1,16 @@
 //! Which events a run may already have under an id: promise 3, for as long as the events are kept.
 //!
 //! An id that the store gave tells where its event lies. An id that a producer gave is found by its hash: in memory for
-//! the unsealed end of the log, in segments for all that lies before. Either way the answer is a candidate; the event
+//! the unflushed end of the log, in segments for all that lies before. Either way the answer is a candidate; the event
 //! itself is read and compared.
 //!
-//! Ids come in no order, so an index that is kept in order on the disk would write a page for each. A seal writes its
+//! Ids come in no order, so an index that is kept in order on the disk would write a page for each. A flush writes its
 //! ids as a segment of their own instead, and segments of like size are merged, each id a few times in all.
 //!
 //! | file | what |
 //! |---|---|
 //! | `recent` | the ids in memory |
-//! | `block`, `filter`, `segment` | how sealed ids lie on the disk, and how they are found |
+//! | `block`, `filter`, `segment` | how flushed ids lie on the disk, and how they are found |
 //! | `build` | writing a segment, slice by slice |
 //! | `merge` | which segments become one, and the removal of what they were |
 //! | `legacy` | the ids of stores that kept them in a table |
@@ -30,7 +30,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::{EventId, Result};
 
-use super::unindexed_tail::Tail;
+use super::unindexed_tail::UnindexedTail;
 pub use block::{BLOCK_PLACES, Place};
 use memtable::Recent;
 pub use segment::{Segment, damaged, load};
@@ -60,13 +60,13 @@ impl Ids {
         recent.get(hash).filter(|place| run.is_none_or(|run| run == place.run)).collect()
     }
 
-    /// How many came since the last seal began.
+    /// How many came since the last flush began.
     pub fn recent_len(&self) -> usize {
         self.recent.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Candidates among the sealed ids, for pairs of a run, if it is known, and a hash.
-    pub async fn sealed(
+    /// Candidates among the flushed ids, for pairs of a run, if it is known, and a hash.
+    pub async fn flushed(
         &self,
         connection: &mut SqliteConnection,
         wanted: impl Iterator<Item = (Option<i64>, u64)> + Clone,
@@ -81,8 +81,8 @@ impl Ids {
         }
     }
 
-    /// Whether a sealed id of this run may have this hash. To be asked after [`recent`](Self::recent).
-    pub fn may_be_sealed(&self, run: i64, hash: u64) -> bool {
+    /// Whether a flushed id of this run may have this hash. To be asked after [`recent`](Self::recent).
+    pub fn may_be_flushed(&self, run: i64, hash: u64) -> bool {
         self.segments().iter().any(|segment| segment.candidate(Some(run), hash).is_some())
     }
 
@@ -91,7 +91,7 @@ impl Ids {
         Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets the ids of the unsealed end aside, to be written as a segment.
+    /// Sets the ids of the unflushed end aside, to be written as a segment.
     pub fn freeze(&self) -> Arc<Vec<Place>> {
         self.recent.write().unwrap_or_else(PoisonError::into_inner).freeze()
     }
@@ -108,12 +108,12 @@ impl Ids {
         }
         // Last: who looks in memory first and at the segments second finds them in one of both.
         if instead_of.is_empty() {
-            self.recent.write().unwrap_or_else(PoisonError::into_inner).thaw();
+            self.recent.write().unwrap_or_else(PoisonError::into_inner).release();
         }
     }
 
     /// Takes back the ids of a commit that did not happen: those that the committed end of their run does not reach.
-    pub fn retract(&self, tail: &Tail) {
+    pub fn retract(&self, tail: &UnindexedTail) {
         let is_committed = |place: &Place| tail.end(place.run).is_some_and(|committed| place.seq <= committed.last_seq);
         self.recent.write().unwrap_or_else(PoisonError::into_inner).retain(is_committed);
     }

@@ -1,4 +1,4 @@
-//! Segments: sealed ids on the disk, in blocks that never change.
+//! Segments: flushed ids on the disk, in blocks that never change.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

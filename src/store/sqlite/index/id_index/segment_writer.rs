@@ -76,7 +76,7 @@ impl Build {
         }
         let (low, high) = block::hashes(first, end, blocks);
         let places = self.source.between(transaction, low, high).await?;
-        let (part, data, cuts) = self.lay_out(&places, end);
+        let (part, data, cuts) = self.encode(&places, end);
         // One parameter for all blocks: their number differs from slice to slice, the statement does not.
         const BLOCKS: &str = "INSERT OR REPLACE INTO id_blocks (block, data, checksum)
             SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2), value ->> 3 FROM json_each(?2)";
@@ -114,7 +114,7 @@ impl Build {
     }
 
     /// The next part, up to the block `end`, and its blocks one after the other.
-    fn lay_out(&self, places: &[Place], end: u32) -> (Part, Vec<u8>, Vec<Cut>) {
+    fn encode(&self, places: &[Place], end: u32) -> (Part, Vec<u8>, Vec<Cut>) {
         let Segment { number, blocks, .. } = self.segment;
         let (mut data, mut cuts, mut rest) = (Vec::new(), Vec::new(), places);
         let mut filter = Filter::with_room(end - self.next_block);
