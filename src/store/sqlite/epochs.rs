@@ -1,4 +1,4 @@
-//! The epochs of a file: each opening begins one, since a file and an older copy of it look the same otherwise.
+//! Epochs of a file. Each opening begins an epoch, since a file and an older copy of the file look the same otherwise.
 
 use sqlx::SqliteConnection;
 
@@ -9,8 +9,8 @@ use crate::store::history::begin_epoch;
 
 use super::error::from_sqlx;
 
-/// Begins an epoch after this position, which is the last one of the file. Those before it in which nothing was stored go:
-/// nothing was given out in them that is not of the one before.
+/// Begins an epoch after `last_position`, the last position of the file. Removes epochs without an event: cursors from
+/// such an epoch fit the epoch before too.
 pub async fn begin(writer: &mut SqliteConnection, feed: FeedId, last_position: u64) -> Result<History> {
     const ALL: &str = "SELECT epoch, id, start, checksum FROM epochs ORDER BY epoch";
     let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(ALL).fetch_all(&mut *writer).await.map_err(from_sqlx)?;
@@ -28,7 +28,7 @@ pub async fn begin(writer: &mut SqliteConnection, feed: FeedId, last_position: u
     let epoch = begin_epoch(last_position);
     epochs.push(epoch);
     let (number, id, start) = (last + 1, i64::from(epoch.id), last_position.cast_signed());
-    // One statement, which is a transaction: what is removed and what is added.
+    // One query with BEGIN and COMMIT: removal and insertion are one transaction.
     const BEGIN: &str = "BEGIN IMMEDIATE; DELETE FROM epochs WHERE start >= ?;
         INSERT INTO epochs (epoch, id, start, checksum) VALUES (?, ?, ?, ?); COMMIT";
     let query = sqlx::query(BEGIN).bind(start).bind(number).bind(id).bind(start).bind(checksum(number, id, start));

@@ -1,9 +1,9 @@
-//! From SQLite's result codes to the one error. Codes, never message texts: <https://www.sqlite.org/rescode.html>.
+//! Maps SQLite result codes to domain errors. Codes, never message texts: <https://www.sqlite.org/rescode.html>.
 
 use crate::domain::Error;
 use crate::store::failures::counted;
 
-/// Primary result codes.
+/// Primary result codes that have a meaning of their own here.
 pub const BUSY: i32 = 5;
 pub const READONLY: i32 = 8;
 pub const IOERR: i32 = 10;
@@ -12,22 +12,23 @@ pub const FULL: i32 = 13;
 pub const CANTOPEN: i32 = 14;
 pub const NOTADB: i32 = 26;
 
-/// Primary result codes with which a statement or a COMMIT is refused before its last page is in the write-ahead log: of a
-/// transaction that failed so nothing is stored. ERROR, PERM, ABORT, BUSY, LOCKED, READONLY, CORRUPT, FULL, CANTOPEN, SCHEMA,
+/// Primary result codes of a statement or a COMMIT that failed before its last page reached the write-ahead log: the
+/// transaction is certainly not stored. ERROR, PERM, ABORT, BUSY, LOCKED, READONLY, CORRUPT, FULL, CANTOPEN, SCHEMA,
 /// TOOBIG, CONSTRAINT, MISMATCH, NOTADB.
 const REFUSALS: [i32; 14] = [1, 3, 4, BUSY, 6, READONLY, CORRUPT, FULL, CANTOPEN, 17, 18, 19, 20, NOTADB];
 
-/// The primary result code, if the error is one of SQLite's.
+/// Primary result code of an SQLite error; `None` for other errors.
 pub fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code = error.as_database_error()?.code()?;
     code.parse::<i32>().ok().map(|extended| extended & 0xff)
 }
 
-/// What the producers of a commit learn that failed.
+/// Error for the producers of a failed commit.
 ///
-/// An I/O error may come after all pages are in the write-ahead log, when that is synced or its index grows: this process does
-/// not see them, and the next commit takes their place. But if the process dies before that, the recovery at the next start
-/// finds a whole transaction there. So whatever is no refusal leaves the outcome open.
+/// An I/O error may come after all pages are in the write-ahead log, while the log is synced or its index grows. This
+/// process does not see these pages, and the next commit overwrites them. But if the process dies before the next
+/// commit, recovery at the next start finds a complete transaction. So every code outside [`REFUSALS`] leaves the
+/// commit in doubt.
 pub fn of_commit(error: sqlx::Error) -> Error {
     if primary_code(&error).is_some_and(|code| REFUSALS.contains(&code)) {
         return from_sqlx(error);
@@ -36,7 +37,7 @@ pub fn of_commit(error: sqlx::Error) -> Error {
     counted(Error::OutcomeUnknown)
 }
 
-/// What the caller learns; the detail goes to the log.
+/// Error for the caller; the detail goes to the program's log.
 pub fn from_sqlx(error: sqlx::Error) -> Error {
     tracing::error!(%error, code = ?primary_code(&error), "SQLite failed");
     counted(match primary_code(&error) {
@@ -54,19 +55,19 @@ pub fn from_sqlx(error: sqlx::Error) -> Error {
     })
 }
 
-/// Why a step of maintenance failed. Whoever tries it again logs it, once for an outage.
+/// Error of one step of maintenance. The retrying caller logs the error once for each outage.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// SQLite said so.
+    /// Error of an SQLite statement.
     #[error("{0}")]
     Sqlite(#[from] sqlx::Error),
-    /// What was read makes no sense.
+    /// Stored content that cannot be decoded, or with a wrong checksum.
     #[error("{0}")]
     Content(#[from] Error),
 }
 
 impl StepError {
-    /// For a caller that does not try again.
+    /// Domain error, for a caller that does not retry.
     pub fn into_error(self) -> Error {
         match self {
             Self::Sqlite(error) => from_sqlx(error),
@@ -74,7 +75,6 @@ impl StepError {
         }
     }
 
-    /// Whether the disk was full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Sqlite(error) if primary_code(error) == Some(FULL))
     }

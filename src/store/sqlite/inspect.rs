@@ -1,4 +1,4 @@
-//! Looking at a file, and bringing its schema up to date, without serving it.
+//! Checks a file, or migrates its schema, without serving the file.
 
 use std::fs::File;
 use std::io;
@@ -17,10 +17,10 @@ use super::open::connect_options;
 use super::recovery::RecoveredState;
 use super::schema::{self, OpenError, describe};
 
-/// Makes the schema of the file current, and the file where it is missing. Returns what it was before.
+/// Migrates the file to the current schema and returns the schema before the migration. Creates the file if missing.
 ///
 /// # Errors
-/// As at a start; [`OpenError::InUse`] while a server has it, which migrated it when it started.
+/// As at a start; [`OpenError::InUse`] while a server owns the file, which the server migrated at its start.
 pub async fn migrate(path: &Path) -> Result<Schema, OpenError> {
     let _lock = FileLock::acquire(path)?;
     let mut writer = SqliteConnection::connect_with(&connect_options(path)).await.map_err(|e| describe(path, e))?;
@@ -31,7 +31,7 @@ pub async fn migrate(path: &Path) -> Result<Schema, OpenError> {
     Ok(before)
 }
 
-/// The schema of the file; nothing is changed, and no file is made.
+/// Schema of the file. Changes nothing and creates no file.
 pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
     if !exists(path)? {
         return Ok(schema::missing());
@@ -39,19 +39,19 @@ pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
     let mut reader = reader(path, !checkpointer::path_of(path).exists()).await?;
     let schema = schema::schema(path, &mut reader).await?;
     if schema.found == 0 && FileLock::is_held(path)? {
-        // Its owner has made a schema. It is in the log beside another name of the file.
+        // The owner has created the schema: it lies in the write-ahead log beside another name of the file.
         return Err(OpenError::InUse { path: path.to_owned() });
     }
     Ok(schema)
 }
 
-/// Looks at all that a start needs. Nothing is changed, and a server that has the file is not disturbed.
+/// Runs the checks of a start. Changes nothing, and does not disturb a server that owns the file.
 pub async fn look(path: &Path, look: CheckOptions) -> Vec<CheckResult> {
-    // Where no server has it and the last one closed it, SQLite can read it without making files of its own beside it.
+    // After a clean close SQLite can read the file without creating files beside the database.
     let is_closed = || !checkpointer::path_of(path).exists();
     let as_closed = is_closed();
     let findings = look_once(path, look, as_closed).await;
-    // Unless one began to write meanwhile: what was read then may be half of this and half of that.
+    // A server that started to write meanwhile may have mixed old and new pages into the result.
     if as_closed && !is_closed() { look_once(path, look, false).await } else { findings }
 }
 
@@ -92,7 +92,7 @@ async fn look_into(
         true => CheckResult::warning(STORE, format!("{shown}: a server serves it now; a second one would be refused")),
         false => CheckResult::ok(STORE, format!("{shown}, free to be served")),
     });
-    // Opened and closed again, without a byte written.
+    // Opens the file for writing without writing a byte.
     File::options().write(true).open(path).map_err(|e| CheckResult::failed("rights", format!("{shown}: {e}")))?;
     findings.push(CheckResult::ok("rights", "the file can be written"));
 
@@ -119,7 +119,7 @@ async fn look_into(
 
 fn exists(path: &Path) -> Result<bool, OpenError> {
     match path.metadata() {
-        // SQLite takes an empty file for a new database, and so does the server.
+        // SQLite treats an empty file as a new database, and so does the server.
         Ok(metadata) => Ok(metadata.len() > 0),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(OpenError::Other { path: path.to_owned(), cause: e.to_string() }),
@@ -131,7 +131,6 @@ async fn reader(path: &Path, as_closed: bool) -> Result<SqliteConnection, OpenEr
     SqliteConnection::connect_with(&connect).await.map_err(|e| describe(path, e))
 }
 
-/// The last event of the feed.
 async fn newest(reader: &mut SqliteConnection) -> Result<Option<Event>, Error> {
     let row: Option<Vec<u8>> = sqlx::query_scalar("SELECT data FROM log ORDER BY pos DESC LIMIT 1")
         .fetch_optional(reader)
@@ -145,7 +144,7 @@ async fn newest(reader: &mut SqliteConnection) -> Result<Option<Event>, Error> {
     last.map(record::decode).transpose()
 }
 
-/// All that has a checksum.
+/// Compares the log, rows of runs, documents and id segments with their checksums.
 async fn checksums(reader: &mut SqliteConnection) -> Result<CheckResult, Error> {
     let mut read = scrub::part(reader, 0).await?;
     while let Some(next) = read.next {
@@ -155,7 +154,7 @@ async fn checksums(reader: &mut SqliteConnection) -> Result<CheckResult, Error> 
     Ok(read.finding())
 }
 
-/// The whole file: its pages, the log without a gap, and the index over all of its flushed part.
+/// Checks the whole file: all pages, a log without gaps, and a complete index over the flushed part of the log.
 async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     let said: String =
         sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *reader).await.map_err(|e| e.to_string())?;

@@ -1,10 +1,11 @@
-//! One process owns a database file, by whatever name it opened it.
+//! Locks a database file for one process, under all names of the file.
 //!
-//! On Linux the file itself is locked, so links, bind mounts and a lock file that was removed make no difference: flock(2) and
-//! the fcntl locks that SQLite takes on the same file do not see each other there. On other systems they do; there only the
-//! lock file beside the database is locked.
+//! On Linux the lock is on the database file itself, so links, bind mounts and a removed lock file make no difference:
+//! flock(2) and the fcntl locks that SQLite takes on the same file are independent there. On other systems the two
+//! kinds of lock conflict, so only the lock file beside the database is locked.
 //!
-//! The lock file is locked on Linux too: programs before this one know no other lock, and must be kept out while both are in use.
+//! The lock file is locked on Linux too: earlier versions of runlog know no other lock and must be kept out during an
+//! upgrade.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -13,34 +14,34 @@ use std::path::{Path, PathBuf};
 
 use super::schema::OpenError;
 
-/// See the module.
+/// Whether the database file itself is locked, see the module.
 const LOCKS_DATABASE: bool = cfg!(target_os = "linux");
 
-/// Device and inode: what a file is, whatever its names are.
+/// Device and inode: the same for all names of a file.
 pub type Identity = (u64, u64);
 
-/// The identity of a file.
 pub fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-/// The ownership of a database file.
+/// Ownership of a database file.
 ///
-/// Closing a handle of the database file drops all fcntl locks that this process has on it, SQLite's included. So this is
-/// dropped after the last connection is closed.
+/// Closing any handle of the database file drops all fcntl locks of this process on the file, SQLite's included. So
+/// drop a `FileLock` after the last connection is closed.
 #[derive(Debug)]
 pub struct FileLock {
-    // In this order: the next owner of a lock file must find no handle of the database that is still to be closed.
+    // Field order is drop order: the lock file comes last, since the next owner of the lock file must not meet an open
+    // handle of the database.
     database: Held,
     _beside: Vec<Held>,
 }
 
-/// A file that is locked, or that is read by its own name only.
+/// Open file handle, unlocked on drop. The database handle has no lock on systems other than Linux.
 #[derive(Debug)]
 struct Held(File);
 
-/// The lock ends here. To close the file is not enough: a child process that is just being started holds a copy of the handle until
-/// its program begins, and the lock with it.
+/// Unlocks explicitly. Closing the file is not enough: a child process holds a copy of the handle, and with the copy
+/// the lock, between fork and exec.
 impl Drop for Held {
     fn drop(&mut self) {
         if let Err(cause) = self.0.unlock() {
@@ -50,12 +51,13 @@ impl Drop for Held {
 }
 
 impl FileLock {
-    /// Becomes the owner, making the file if it is missing. Fails with `InUse` where another process is.
+    /// Becomes the owner; creates the file if missing. Fails with `InUse` while another process is the owner.
     pub fn acquire(path: &Path) -> Result<Self, OpenError> {
         let mut create = File::options();
         create.create(true).truncate(false).read(true).write(true);
         let mut beside: Vec<Held> = Vec::new();
-        // Before the database is opened: a second owner within this process must not close a handle of it.
+        // Lock files come before the database: a second owner within this process must not close a handle of the
+        // database.
         for name in names(path) {
             let file = open(path, &lock_path(&name), &create)?;
             let metadata = file.metadata().map_err(|e| describe(path, e))?;
@@ -73,7 +75,7 @@ impl FileLock {
         Ok(Self { database, _beside: beside })
     }
 
-    /// Whether a process owns the file. Nothing is made, and what is locked for that is let go of at once.
+    /// Whether a process owns the file. Creates no file, and releases each probed lock at once.
     pub fn is_held(path: &Path) -> Result<bool, OpenError> {
         let lock_files = names(path).into_iter().map(|name| lock_path(&name));
         for locked in lock_files.chain(LOCKS_DATABASE.then(|| path.to_owned())) {
@@ -89,13 +91,13 @@ impl FileLock {
         Ok(false)
     }
 
-    /// The database file.
+    /// Handle of the database file.
     pub fn database(&self) -> &File {
         &self.database.0
     }
 }
 
-/// The name given, and the one that it leads to where it is a symbolic link.
+/// The given path and, for a symbolic link, its target.
 fn names(path: &Path) -> Vec<PathBuf> {
     let target = path.is_symlink().then(|| path.canonicalize().ok()).flatten();
     std::iter::once(path.to_owned()).chain(target).collect()

@@ -1,4 +1,4 @@
-//! Rows of the log, each compared with its checksum when it is read.
+//! Rows of the log, each compared with its checksum when read.
 
 use bytes::Bytes;
 use sqlx::SqliteConnection;
@@ -12,7 +12,8 @@ use crate::store::commit::row_builder::RunSpan;
 use super::error::from_sqlx;
 use super::read::view_flag::ViewFlag;
 
-/// What every reader selects, of the log as `l`. The last one: the row is of an older program and has no checksum.
+/// Columns of every read of the log (alias `l`). The last column is true for rows of an older version, which have no
+/// checksum.
 macro_rules! log_columns {
     () => {
         "l.pos, l.count, l.sensitive, l.data, l.checksum, l.pos < (SELECT checked_from FROM store)"
@@ -20,29 +21,27 @@ macro_rules! log_columns {
 }
 pub(super) use log_columns;
 
-/// The same as they come.
+/// Values of [`log_columns`], in the same order.
 pub type Columns = (i64, i64, ViewFlag, Vec<u8>, Option<i64>, bool);
 
-/// A row of the log.
+/// A row of the log with the result of its checksum.
 pub struct LogRow {
-    /// Its events, as a part of the feed.
+    /// Events of the row, in feed order.
     pub chunk: Chunk,
-    /// What the checksum says.
     pub verdict: Verdict,
 }
 
-/// Whether a row is as it was written.
+/// Result of comparing a row with its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is.
     Sound,
-    /// It has no checksum, since an older program wrote it.
+    /// No checksum: an older version wrote the row.
     Unchecked,
-    /// It is not.
+    /// Wrong or missing checksum, or an impossible count.
     Damaged,
 }
 
-/// The checksum of a row.
+/// Checksum over all other columns of a row.
 pub fn checksum(pos: i64, count: i64, flag: ViewFlag, data: &[u8]) -> i64 {
     Checksum::default().number(pos).number(count).number(flag.number()).bytes(data).finish()
 }
@@ -61,7 +60,7 @@ impl From<Columns> for LogRow {
 }
 
 impl LogRow {
-    /// The events, where they may be served.
+    /// The events, or `EventDamaged` for a damaged row.
     pub fn into_chunk(self) -> Result<Chunk> {
         match self.verdict {
             Verdict::Sound | Verdict::Unchecked => Ok(self.chunk),
@@ -69,7 +68,7 @@ impl LogRow {
         }
     }
 
-    /// What a reader of the feed learns of a damaged row. Run and seq are for the log only: they may be what is damaged.
+    /// Error for readers of the feed. Run and seq go to the program's log only, since both may be damaged.
     fn error(&self) -> Error {
         let mut rest = self.chunk.data.clone();
         let first = record::split_entry(&mut rest).unwrap_or_default();
@@ -80,19 +79,21 @@ impl LogRow {
     }
 }
 
-/// What was read of some entries.
+/// Result of reading entries from the log.
 pub struct Loaded {
-    /// Their bytes, up to the first entry that is damaged.
+    /// Bytes of the entries before the first damaged entry.
     pub chunks: Vec<Chunk>,
-    /// Why there are not all of them.
+    /// Error of the first damaged entry.
     pub damaged: Option<Error>,
 }
 
-/// Reads the bytes of entries of one run, or of several where none is named, out of the log.
+/// Reads the bytes of entries from the log. `run_id` names the run of all entries; `None` allows entries of several
+/// runs.
 pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: &[RunSpan]) -> Result<Loaded> {
     let mut chunks = Vec::with_capacity(entries.len());
     let mut of_rows = entries.chunk_by(|one, other| one.row == other.row);
-    // json_each promises the order of its rowid (not of its key) for nothing, so the records pass through no sorter.
+    // Ordering by the rowid of json_each costs no sort (ordering by its key would), so the records pass through no
+    // sorter.
     const ROWS: &str =
         concat!("SELECT ", log_columns!(), " FROM json_each(?) j CROSS JOIN log l ON l.pos = j.value ORDER BY j.rowid");
     let positions: Vec<u64> = of_rows.clone().map(|entries| entries[0].row).collect();
@@ -119,11 +120,12 @@ pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: 
     Ok(Loaded { chunks, damaged })
 }
 
-/// The bytes of an entry; `None` where they are damaged or not those of the entry.
+/// Bytes of an entry; `None` for a damaged row and for bytes of another entry.
 fn slice(row: &LogRow, run_id: Option<&str>, entry: &RunSpan) -> Option<Chunk> {
-    /// A part of a row that is smaller than this part of it is copied, so that it does not keep the row in memory.
+    /// Parts smaller than the row's size divided by this are copied, so that a small part does not keep the row in
+    /// memory.
     const COPIED: usize = 2;
-    // A row that is not there shows as the next one in its place.
+    // A missing row shows as the next row in its place.
     if row.verdict == Verdict::Damaged || row.chunk.first != entry.row {
         return None;
     }

@@ -1,20 +1,20 @@
 //! The store in one SQLite file, owned by one process.
 //!
-//! | file | what |
+//! | module | content |
 //! |---|---|
-//! | `open`, `memory` | lock, connect, migrate; read what lives in memory |
-//! | `lock`, `watch` | one process owns the file; whether it is still there |
-//! | `epochs` | which opening of the file wrote what |
-//! | `schema`, `store_row`, `inspect` | whether a file can be used, at a start and for `check` and `migrate` |
-//! | `committer` | the one task that writes: takes what waits, has it planned, written and answered |
-//! | `planner`, `writer` | what a commit will write; writing it and telling of it |
-//! | `known` | which stored events a group of appends repeats |
-//! | `run_states`, `ids`, `tail` | what they keep in memory: runs, ids, and the end of the log that no index covers yet |
-//! | `maintenance`, `flush` | what is done between commits: moving that end into the indexes, slice by slice |
-//! | `transaction`, `backoff` | the transactions of that, and the pauses after one that failed |
-//! | `wal`, `growth` | the write-ahead log: its way into the database, its bound, its length |
-//! | `read`, `runs`, `find`, `view_flag` | the readers' side |
-//! | `log_row`, `scrub` | rows of the log and their checksums |
+//! | `open` | opens the file: lock, schema, in-memory state, tasks |
+//! | `schema`, `store_row` | migrations and the errors of an unusable file; the one row about the store itself |
+//! | `lock`, `watch` | lock that makes one process the owner; detection of deleted, replaced or truncated files |
+//! | `epochs` | one epoch for each opening of the file, so that cursors of a lost history are recognised |
+//! | `recovery` | reads the in-memory state back from the file, at a start and after a failed commit |
+//! | `log_row` | rows of the log and their checksums |
+//! | `error` | SQLite result codes to domain errors |
+//! | `inspect` | `runlog check` and `runlog migrate`: file checks without serving the file |
+//! | `write/` | `committer` (the one writing task), `planner`, `writer` (transaction), `existing` (stored events), `run_state` (cache) |
+//! | `read/` | pages of a run and of the feed; rows of runs; one event by id; the column `sensitive` |
+//! | `index/` | `unindexed_tail` (end of the log that no index covers), `flush` (moves the tail into the indexes) |
+//! | `index/id_index/` | event ids: a memtable for the tail, segments on disk, compaction |
+//! | `maintenance/` | work between commits: checkpoints and length of the write-ahead log, scrub, transactions, backoff |
 
 mod epochs;
 mod error;
@@ -50,25 +50,25 @@ use lock::FileLock;
 pub use schema::OpenError;
 use watch::FileWatch;
 
-/// How a SQLite store works. Each field is an option of `runlog serve`.
+/// Options of a SQLite store. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// The database file; made if missing.
+    /// The database file; created if missing.
     pub path: std::path::PathBuf,
-    /// What to do with events after the end of a run.
+    /// Whether events after the end of a run are stored or refused.
     pub lifecycle: Lifecycle,
-    /// Bounds of what waits and of a commit.
+    /// Limits of the commit queue and of one commit.
     pub queue: QueueOptions,
-    /// Connections for readers.
+    /// Most connections of the readers' pool.
     pub read_connections: u32,
-    /// Entries of the log's end that stay out of the indexes before they are moved there.
+    /// Entries of the unindexed tail from which a flush is due.
     pub max_unflushed_entries: usize,
-    /// Most of these entries that are moved between two commits.
+    /// Most entries that one slice of a flush moves between two commits.
     pub slice_entries: usize,
 }
 
 impl SqliteOptions {
-    /// The defaults, for a store at this path.
+    /// Default options for the database file at `path`.
     #[must_use]
     pub fn new(path: impl Into<std::path::PathBuf>) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl SqliteOptions {
     }
 }
 
-/// The store. Make it with [`SqliteStore::open`].
+/// A store in one SQLite file, created by [`SqliteStore::open`].
 pub struct SqliteStore {
     queue: Queue,
     tasks: Tasks,
@@ -166,7 +166,7 @@ impl Store for SqliteStore {
     }
 
     fn generation(&self) -> u64 {
-        // A file goes back in time only while nobody has it open.
+        // Only a closed file can be replaced by an older copy, so the history of an open store never changes.
         0
     }
 
@@ -191,7 +191,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.queue.close();
         let mut committer = self.committer.lock().await;
-        // Taken out only after its end, so that a close that was given up can be called again.
+        // Cleared only after the task has ended, so that `close` can be called again if its caller was cancelled.
         if let Some(running) = committer.as_mut() {
             if let Err(cause) = running.await {
                 tracing::error!(%cause, "the committer did not end cleanly");

@@ -1,4 +1,4 @@
-//! Opening: one owner, one schema, and the writer's memory read from the file.
+//! Opens a store: one owner, one schema, and the writer's in-memory state read from the file.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -25,19 +25,21 @@ use super::write::planner::Planner;
 use super::write::writer::Writer;
 use super::{SqliteOptions, SqliteStore, epochs};
 
-/// A commit writes two calls of the system for each page, and moving the log as many again: half as many pages as SQLite's
-/// own 4 KiB would make. With 16 KiB a small commit writes more than it saves.
+/// Page size of new files. SQLite makes two system calls for each page of a commit, and as many when a checkpoint moves
+/// the page: 8 KiB pages need half the calls of SQLite's default of 4 KiB. With 16 KiB pages a small commit writes more
+/// bytes than the saved calls are worth.
 const PAGE_BYTES: u32 = 8 << 10;
 
-/// Bytes that the write-ahead log keeps after that, so that commits need not extend the file.
+/// Bytes of the write-ahead log file that a reset keeps (`journal_size_limit`): later commits overwrite them and need
+/// not extend the file.
 const WAL_KEEP_BYTES: &str = "67108864";
 
-/// Rows that a reader's connection fetches before they are asked for: half of what a replay reads at once, so that neither side
-/// waits for the other row by row. A row may be 1 MiB, and most pages end early.
+/// Rows that a reader's connection fetches ahead: half of one read of a replay, so that neither side waits for the
+/// other row by row. A row may have 1 MiB, and most pages end early.
 const ROWS_AHEAD: usize = 16;
 
 impl SqliteStore {
-    /// Opens the store, making the file if it is missing, and starts its committer. `listener` hears of every commit.
+    /// Opens the store and starts its committer. Creates the file if missing. `listener` is called after every commit.
     pub async fn open(options: SqliteOptions, listener: Arc<dyn CommitListener>) -> Result<Self, OpenError> {
         let path = options.path.clone();
         let lock = Arc::new(FileLock::acquire(&path)?);
@@ -52,7 +54,7 @@ impl SqliteStore {
         let history = epochs::begin(&mut writer, feed, memory.last_position).await.map_err(|e| damaged(&path, e))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.read_connections)
-            // They are tested when they come back; between the two nothing happens to them.
+            // The pool tests connections on release; nothing happens to an idle connection.
             .test_before_acquire(false)
             .connect_with(connect.clone().pragma("query_only", "ON").row_buffer_size(ROWS_AHEAD))
             .await
@@ -107,11 +109,11 @@ pub fn connect_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
-        // The ack comes after the commit reached the disk: promise 1.
+        // Promise of durability: COMMIT returns after the fsync, and the producer is answered after COMMIT.
         .synchronous(SqliteSynchronous::Full)
-        // Of a new file; one that is there keeps its own.
+        // For new files only; an existing file keeps its page size.
         .page_size(PAGE_BYTES)
-        // Not within a commit: see `wal`.
+        // No checkpoints within commits: see `maintenance::checkpointer`.
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", WAL_KEEP_BYTES)
         .pragma("cache_size", "-32768")
@@ -119,8 +121,9 @@ pub fn connect_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// For what is written behind the log: a power loss may take the last of it back, in the order in which it was written, and
-/// it is made again from the log. So it need not wait for the disk. Commits of events have a connection that always does.
+/// Options for connections of maintenance: commits without fsync (`synchronous = NORMAL`). A power loss may drop the
+/// newest maintenance transactions, never one from the middle, and the next start redoes them from the log. Commits of
+/// events have a connection with fsync (`synchronous = FULL`).
 pub fn maintenance_options(connect: &SqliteConnectOptions) -> SqliteConnectOptions {
     connect.clone().synchronous(SqliteSynchronous::Normal)
 }

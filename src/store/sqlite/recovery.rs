@@ -1,4 +1,4 @@
-//! What lives in the writer's memory, as the file says it: read at the start, and after a failure.
+//! Reads the writer's in-memory state from the file: at a start, and after a failed commit.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,26 +21,26 @@ use super::maintenance::Maintenance;
 use super::store_row::StoreRow;
 use super::write::run_state::RunStateCache;
 
-/// What was read: the unflushed end of the log, and where everything ends.
+/// State read from the file: the unflushed end of the log, the last seq of its runs, and the id segments.
 pub struct RecoveredState {
     entries: Vec<(i64, RunSpan)>,
     ends: Vec<(i64, RunEnd)>,
     recent_ids: Vec<Place>,
     segments: Vec<Segment>,
     garbage: Vec<(i64, u32)>,
-    /// Position of the last event.
+    /// Position of the last event; 0 for an empty log.
     pub last_position: u64,
     last_run: i64,
     unflushed: Unflushed,
 }
 
 impl RecoveredState {
-    /// Reads it from the file. Bounded by what a flush leaves behind, not by the size of the log.
+    /// Reads the state. The cost depends on the unflushed end of the log, not on the size of the log.
     pub async fn load(writer: &mut SqliteConnection) -> Result<Self> {
         read(writer).await
     }
 
-    /// Puts it in the place of what was known.
+    /// Replaces the state in memory.
     pub fn install(self, tail: &UnindexedTail, ids: &Ids, options: &SqliteOptions) -> (RunStateCache, Maintenance) {
         tail.replace(self.entries, self.ends, self.last_position);
         ids.replace(self.recent_ids, self.segments);
@@ -49,7 +49,7 @@ impl RecoveredState {
     }
 }
 
-/// The number of the newest run, and the position of the last event in the file.
+/// Number of the newest run, and position of the last event in the file.
 pub async fn ends(writer: &mut SqliteConnection) -> Result<(i64, u64)> {
     const ENDS: &str = "SELECT (SELECT coalesce(max(run), 0) FROM runs), \
         coalesce((SELECT pos + count - 1 FROM log ORDER BY pos DESC LIMIT 1), 0)";
@@ -87,7 +87,7 @@ async fn read(writer: &mut SqliteConnection) -> Result<RecoveredState> {
     let mut recent_ids = Vec::new();
     for (run_id, event_id, seq) in &found.ids {
         let run = number(run_id)?;
-        // What the store itself gave needs no entry: the id tells its place.
+        // Ids assigned by the store encode run and seq, and need no entry.
         if store_ids::assigned_seq(run, event_id) != Some(*seq) {
             recent_ids.push(Place { hash: id_index::hash(event_id), run, seq: *seq });
         }
@@ -105,7 +105,7 @@ async fn read(writer: &mut SqliteConnection) -> Result<RecoveredState> {
     Ok(RecoveredState { entries, ends, recent_ids, segments, garbage, last_position, last_run, unflushed })
 }
 
-/// Numbers and statuses of the runs.
+/// Number and status of each run, by run id.
 async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<HashMap<String, (i64, RunStatus)>> {
     let run_ids: HashSet<&str> = found.entries.iter().map(|(run_id, _)| run_id.as_str()).collect();
     let rows: Vec<(String, i64, i64)> =
@@ -120,8 +120,8 @@ async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<Has
     rows.into_iter().map(of_row).collect()
 }
 
-/// Where a row is damaged, the first event here of each run must follow on what the index has of it: else the name of the run
-/// or a seq is what is damaged, and it is not known which events are there.
+/// After damage: checks that the first unflushed event of each run follows the run's last entry in the index. A gap
+/// means that the run id or a seq is damaged, and the content of the row is unknown.
 async fn check_beginnings(
     writer: &mut SqliteConnection,
     found: &Found,
@@ -129,7 +129,7 @@ async fn check_beginnings(
 ) -> Result<()> {
     let mut seen = HashSet::new();
     for (run_id, entry) in found.entries.iter().filter(|(run_id, _)| seen.insert(run_id.as_str())) {
-        // A flush that was cut off has put some of these into the index already.
+        // An interrupted flush has written some of these entries to the index already.
         const IS_BEFORE: &str = "SELECT count(*) FROM run_index WHERE run = ?1 AND seq = \
             (SELECT max(seq) FROM run_index WHERE run = ?1 AND seq < ?2) AND seq + count >= ?2";
         let before: i64 = sqlx::query_scalar(IS_BEFORE)
@@ -151,13 +151,13 @@ async fn check_beginnings(
     Ok(())
 }
 
-/// What the unflushed rows hold, by the names in the records.
+/// Content of the unflushed rows, by run id.
 #[derive(Default)]
 struct Found {
     entries: Vec<(String, RunSpan)>,
     last_records: HashMap<String, bytes::Bytes>,
     ids: Vec<(String, EventId, u64)>,
-    /// A row does not agree with its checksum. What it holds is found out as far as it goes, and served to nobody.
+    /// A row has a wrong checksum. Its readable content is recovered, and readers never get the row.
     has_damage: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Whether a file can be used: one owner, one schema; if not, why, and what to do.
+//! Checks and migrates the schema of a file. [`OpenError`] names the problem and the remedy.
 
 use std::path::{Path, PathBuf};
 
@@ -14,43 +14,43 @@ use super::store_row::StoreRow;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
 
-/// Why a store does not open, and what to do. `path` is the database file, `cause` what the system said.
+/// Error of opening a store, with the remedy. `path` is the database file, `cause` the system's message.
 #[allow(missing_docs, reason = "the fields are named in the sentence above")]
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A second process.
+    /// A second runlog process opened the file.
     #[error("{path}: another runlog process serves this file; stop it, or use another --data")]
     InUse { path: PathBuf },
-    /// SQLite's own lock is taken, or cannot be had.
+    /// SQLite's own lock is taken or cannot be acquired.
     #[error(
         "{path}: SQLite cannot lock this file: another program uses it, or its file system cannot (a network file system); \
          stop that program, or use another --data"
     )]
     Locked { path: PathBuf },
-    /// Not SQLite.
+    /// The file is not an SQLite database.
     #[error("{path}: this file is no runlog database; nothing was changed; use another --data")]
     NotADatabase { path: PathBuf },
-    /// Somebody else's SQLite database.
+    /// The file is an SQLite database of another program.
     #[error("{path}: this SQLite database belongs to another program; nothing was changed; use another --data")]
     Foreign { path: PathBuf },
     /// No write permission, or a read-only file system.
     #[error("{path}: the file or its directory cannot be written: {cause}")]
     NotWritable { path: PathBuf, cause: String },
-    /// No space.
+    /// The disk is full.
     #[error("{path}: no space left on the device; free space and start again")]
     Full { path: PathBuf },
-    /// A newer program made it.
+    /// A newer version of runlog wrote the file.
     #[error("{path}: the schema (version {found}) is newer than this program's (version {known}); use a newer runlog")]
     NewerSchema { path: PathBuf, found: i64, known: i64 },
-    /// Damage.
+    /// SQLite found damage, or the content of the store fails its checks.
     #[error("{path}: the database is damaged: {cause}; keep a copy, then restore a backup or try `sqlite3 .recover`")]
     Damaged { path: PathBuf, cause: String },
-    /// Anything else.
+    /// An error that fits no other variant.
     #[error("{path}: cannot be opened: {cause}")]
     Other { path: PathBuf, cause: String },
 }
 
-/// The schema of the file; nothing is changed.
+/// Schema of the file. Changes nothing. Fails for a foreign database and for a schema of a newer version.
 pub async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
     check_owner(path, connection).await?;
     let describe = |e| describe(path, e);
@@ -71,12 +71,13 @@ pub async fn schema(path: &Path, connection: &mut SqliteConnection) -> Result<Sc
     Ok(schema)
 }
 
-/// What a file has that is not there.
+/// Schema of a missing file: version 0, all migrations pending.
 pub fn missing() -> Schema {
     Schema::of(0, &MIGRATIONS)
 }
 
-/// Before anything is written: the file is empty or ours. A crash may have left no more than the migrations' own table.
+/// Fails with `Foreign` unless the file is empty or a runlog database; called before the first write. A crash of the
+/// first start may have left only the migrations' own table.
 pub async fn check_owner(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .fetch_all(&mut *writer)
@@ -90,7 +91,8 @@ pub async fn check_owner(path: &Path, writer: &mut SqliteConnection) -> Result<(
     Err(OpenError::Foreign { path: path.to_owned() })
 }
 
-/// The mode stays in the file, so it is set once the file is known to be ours, and no later connection needs it.
+/// Sets WAL mode. The mode is stored in the file, so call this after [`check_owner`]; later connections need not set
+/// the mode.
 pub async fn use_wal(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
     let mode: String =
         sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(writer).await.map_err(|e| describe(path, e))?;
@@ -101,10 +103,10 @@ pub async fn use_wal(path: &Path, writer: &mut SqliteConnection) -> Result<(), O
     Ok(())
 }
 
-/// Makes the schema current.
+/// Runs pending migrations, moves ids of the first schema, and writes the checksum of the store's row.
 pub async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
     failpoint!("sqlite-migration-before", |e| describe(path, e));
-    // Not `run`: its bound on the connection makes the future of `open` one that cannot be spawned.
+    // `run_direct` and not `run`: the trait bound of `run` makes the future of `open` one that cannot be spawned.
     MIGRATIONS.run_direct(None, &mut *writer, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => {
             OpenError::NewerSchema { path: path.to_owned(), found, known: missing().known }
@@ -121,7 +123,7 @@ pub async fn migrate(path: &Path, writer: &mut SqliteConnection) -> Result<(), O
     Ok(())
 }
 
-/// What an error means when a store is opened.
+/// Maps an SQLite error at opening to [`OpenError`].
 pub fn describe(path: &Path, error: sqlx::Error) -> OpenError {
     let (path, cause) = (path.to_owned(), error.to_string());
     match primary_code(&error) {
@@ -134,7 +136,7 @@ pub fn describe(path: &Path, error: sqlx::Error) -> OpenError {
     }
 }
 
-/// What it means when the content of a file does not read as it should.
+/// Maps an error in the content of the file to [`OpenError`].
 pub fn damaged(path: &Path, error: Error) -> OpenError {
     let (path, cause) = (path.to_owned(), error.to_string());
     match error {

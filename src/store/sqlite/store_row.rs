@@ -1,4 +1,4 @@
-//! The one row about the store itself. What it says decides what is read at a start, so it has a checksum of its own.
+//! The one row about the store itself. A start depends on the values, so the row has a checksum of its own.
 
 use sqlx::SqliteConnection;
 
@@ -7,7 +7,7 @@ use crate::store::checksum::Checksum;
 
 use super::error::{StepError, from_sqlx};
 
-/// See the migrations for what the columns are.
+/// Row of the table `store`; the migrations describe its columns.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreRow {
     pub feed_id: i64,
@@ -18,10 +18,10 @@ pub struct StoreRow {
 const SELECT: &str = "SELECT feed_id, sealed_pos, checked_from, checksum FROM store";
 
 impl StoreRow {
-    /// Reads it.
+    /// Reads the row.
     ///
     /// # Errors
-    /// `StoreDamaged` where it does not agree with its checksum.
+    /// `StoreDamaged` for a wrong checksum.
     pub async fn read(connection: &mut SqliteConnection) -> Result<Self> {
         let (row, checksum) = select(connection).await.map_err(from_sqlx)?;
         if checksum.is_none_or(|checksum| checksum == row.checksum()) {
@@ -31,14 +31,14 @@ impl StoreRow {
         Err(Error::StoreDamaged)
     }
 
-    /// Writes how far the indexes cover the log, in the caller's transaction.
+    /// Writes the position up to which the indexes cover the log, in the caller's transaction.
     pub async fn write_flushed(connection: &mut SqliteConnection, sealed_pos: i64) -> Result<(), StepError> {
         let row = Self { sealed_pos, ..select(connection).await?.0 };
         row.write(connection).await?;
         Ok(())
     }
 
-    /// Writes it as it is, with the checksum that an older program did not write.
+    /// Writes the row unchanged, with the checksum that an older version did not write.
     pub async fn write(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let written = sqlx::query("UPDATE store SET sealed_pos = ?, checksum = ?");
         written.bind(self.sealed_pos).bind(self.checksum()).execute(connection).await?;

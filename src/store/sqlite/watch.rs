@@ -1,8 +1,8 @@
-//! Notices that the files of a running store were deleted, replaced or cut off. What is committed afterwards is in a file that
-//! no name leads to, and is lost at the next start, so nothing is acknowledged any more: for ever, since what was committed
-//! before that may be lost as well.
+//! Detects that the files of a running store were deleted, replaced or truncated. Later commits go to a file without a
+//! name and are lost at the next start, so no commit is acknowledged any more. The loss is final, since earlier commits
+//! may be lost as well.
 //!
-//! Commits look before they are acknowledged, unless one has just looked; a task looks beside.
+//! Commits check the files before their acknowledgement, unless a check is fresh; a task checks periodically too.
 
 use std::fs::File;
 use std::io;
@@ -21,19 +21,19 @@ use super::maintenance::checkpointer;
 use super::maintenance::checkpointer::Request;
 use super::schema::OpenError;
 
-/// How long a look is good enough for a commit. Each takes three calls of the system, which cost a lone publisher a tenth of its
-/// speed; what was stored before a loss is as lost as what is stored a moment after it.
+/// Age up to which a commit accepts an earlier check. A check makes three system calls, which cost a lone publisher a
+/// tenth of the throughput. The delay costs no safety: a commit just before a loss is as lost as a commit just after.
 const FRESH: Duration = Duration::from_millis(10);
 
-/// How often the task looks, and after how many looks it measures the files.
+/// Interval of the periodic check, and number of checks between two measurements of the file sizes.
 const INTERVAL: Duration = Duration::from_millis(250);
 const LOOKS_OF_A_MEASURE: u32 = 8;
 
-/// With what every SQLite database begins, and every write-ahead log, whose last bit tells the byte order of its checksums.
+/// First bytes of every SQLite database, and of every write-ahead log; the last bit of the latter gives the byte order
+/// of the log's checksums.
 const DATABASE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const LOG_MAGIC: u32 = 0x377f_0682;
 
-/// What happened to the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
     Deleted,
@@ -60,27 +60,27 @@ impl Loss {
         }
     }
 
-    /// Whether the database is whole, and a log that no name leads to can still be moved into it.
+    /// Whether the database file is intact, so that the nameless log can still be checkpointed into the file.
     fn can_be_rescued(self) -> bool {
         matches!(self, Self::LogDeleted | Self::LogReplaced)
     }
 }
 
-/// A file by its name.
+/// Path of a file, with the identity of the file at the start.
 #[derive(Debug)]
 struct Named {
     path: PathBuf,
     identity: Identity,
 }
 
-/// What a name leads to.
+/// Result of looking up a path.
 enum Found {
     Same {
         length: u64,
     },
     Other,
     Nothing,
-    /// The name cannot be looked up now, which says nothing about the file.
+    /// The lookup failed; the state of the file is unknown.
     Unknown,
 }
 
@@ -100,23 +100,23 @@ impl Named {
     }
 }
 
-/// The files of a store that is open.
+/// Watched files of an open store.
 #[derive(Debug)]
 pub struct FileWatch {
     database: Named,
     log: Named,
     log_file: File,
-    /// SQLite makes a database file longer and never shorter, unless it is told to vacuum it.
+    /// Greatest length seen, in bytes. Without VACUUM, SQLite never shortens a database file.
     longest: AtomicU64,
-    /// When the last look began.
+    /// Start of the last check by a commit.
     looked: Mutex<Instant>,
-    /// The store closes its files itself from now on.
+    /// Set when the store begins to close its files itself.
     is_over: AtomicBool,
     loss: watch::Sender<Option<Loss>>,
 }
 
 impl FileWatch {
-    /// Of a database that is open, so that its log is there.
+    /// Watches an open database; its write-ahead log must exist.
     pub fn new(path: &Path) -> Result<Self, OpenError> {
         let describe = |e: io::Error| OpenError::Other { path: path.to_owned(), cause: e.to_string() };
         let log = checkpointer::path_of(path);
@@ -127,18 +127,18 @@ impl FileWatch {
         Ok(Self { database, log, log_file, longest, looked, is_over, loss })
     }
 
-    /// What was found so far.
+    /// Result of the checks so far, without a new check.
     pub fn verdict(&self) -> Result<()> {
         self.loss.borrow().map_or(Ok(()), |loss| Err(error(loss)))
     }
 
-    /// Looks where the names lead, and whether the log begins as one: three calls of the system. SQLite writes on behind the
-    /// end of a log that was emptied, and a start finds nothing in it.
+    /// Checks the identity of both files and the header of the log: three system calls. The header matters because
+    /// SQLite goes on writing past the end of a truncated log, and a start reads no commit from such a log.
     pub fn look(&self) -> Result<()> {
         self.settle(|| self.missing().or_else(|| self.spoiled_log()))
     }
 
-    /// For a commit: looks, unless somebody just did.
+    /// Check for a commit: reuses a result younger than [`FRESH`].
     pub fn look_again(&self) -> Result<()> {
         let now = Instant::now();
         {
@@ -151,27 +151,27 @@ impl FileWatch {
         self.look()
     }
 
-    /// Looks into the database file too.
+    /// Checks the header of the database file too.
     pub fn look_inside(&self, lock: &FileLock) -> Result<()> {
         self.settle(|| self.missing().or_else(|| self.spoiled_log()).or_else(|| spoiled(lock.database())))
     }
 
-    /// Nothing is a loss from now on: the store closes its files, and SQLite removes the log.
+    /// Ends detection: the store closes its files now, and SQLite removes the log.
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Release);
     }
 
-    /// Resolves when the files are lost, with what everybody is told from then on.
+    /// Resolves when the files are lost, with the error of every later call.
     pub async fn lost(&self) -> Error {
         let mut loss = self.loss.subscribe();
         match loss.wait_for(Option::is_some).await.map(|loss| *loss) {
             Ok(Some(loss)) => error(loss),
-            // The sender is in this very struct.
+            // Never happens: the sender is a field of `self`.
             _ => std::future::pending().await,
         }
     }
 
-    /// Shows how much there is of the files, and how much more the disk takes.
+    /// Sets the gauges of file sizes and free disk space.
     #[allow(clippy::cast_precision_loss, reason = "a gauge is a float; bytes of a disk fit")]
     fn measure(&self) {
         for (file, named) in [("database", &self.database), ("wal", &self.log)] {
@@ -187,7 +187,7 @@ impl FileWatch {
     fn settle(&self, find: impl FnOnce() -> Option<Loss>) -> Result<()> {
         self.verdict()?;
         let Some(found) = find() else { return Ok(()) };
-        // After the look, which may have seen what the store itself did.
+        // Read after the check, which may have seen files that the store itself removed.
         if self.is_over.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -204,7 +204,7 @@ impl FileWatch {
     }
 
     fn missing(&self) -> Option<Loss> {
-        // Before the look: another look may see the file after it grew.
+        // Read before the lookup: a concurrent check may see the file after later growth.
         let longest = self.longest.load(Ordering::Acquire);
         match self.database.look() {
             Found::Nothing => return Some(Loss::Deleted),
@@ -221,7 +221,7 @@ impl FileWatch {
     }
 
     fn spoiled_log(&self) -> Option<Loss> {
-        // It is empty after a TRUNCATE checkpoint, which a program for backups may run.
+        // The log is empty after a TRUNCATE checkpoint, which a backup program may run; a failed read is no loss.
         let mut start = [0; 4];
         let is_readable = self.log_file.read_exact_at(&mut start, 0).is_ok();
         (is_readable && u32::from_be_bytes(start) & !1 != LOG_MAGIC).then_some(Loss::LogOverwritten)
@@ -241,7 +241,7 @@ fn error(loss: Loss) -> Error {
     Error::StoreLost { problem: loss.problem() }
 }
 
-/// Looks again and again until the files are lost. Then asks `checkpoints` for what of the log can still be saved, and ends.
+/// Checks periodically until the files are lost. Then asks `checkpoints` to rescue the content of the log, and ends.
 pub async fn run(watch: Arc<FileWatch>, lock: Arc<FileLock>, checkpoints: mpsc::Sender<Request>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     let mut looks = 0_u32;
@@ -256,7 +256,7 @@ pub async fn run(watch: Arc<FileWatch>, lock: Arc<FileLock>, checkpoints: mpsc::
         }
     }
     if watch.loss.borrow().is_some_and(Loss::can_be_rescued) {
-        // Fails where the store is being closed, which moves the log too.
+        // Fails while the store is closing, which checkpoints the log too.
         let _ = checkpoints.send(Request::Rescue).await;
     }
 }
