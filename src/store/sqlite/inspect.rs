@@ -1,4 +1,4 @@
-//! Checks a file, or migrates its schema, without serving the file.
+//! Checks a file, or migrates the file's schema, without serving the file.
 
 use std::fs::File;
 use std::io;

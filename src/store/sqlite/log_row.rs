@@ -21,7 +21,7 @@ macro_rules! log_columns {
 }
 pub(super) use log_columns;
 
-/// Values of [`log_columns`], in the same order.
+/// Values of `log_columns!`, in the same order.
 pub type Columns = (i64, i64, ViewFlag, Vec<u8>, Option<i64>, bool);
 
 /// A row of the log with the result of its checksum.

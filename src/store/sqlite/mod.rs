@@ -10,7 +10,7 @@
 //! | `log_row` | rows of the log and their checksums |
 //! | `error` | SQLite result codes to domain errors |
 //! | `inspect` | `runlog check` and `runlog migrate`: file checks without serving the file |
-//! | `write/` | `committer` (the one writing task), `planner`, `writer` (transaction), `existing` (stored events), `run_state` (cache) |
+//! | `write/` | commit path: the one writing task, plan, transaction, existing events, run state cache |
 //! | `read/` | pages of a run and of the feed; rows of runs; one event by id; the column `sensitive` |
 //! | `index/` | `unindexed_tail` (end of the log that no index covers), `flush` (moves the tail into the indexes) |
 //! | `index/id_index/` | event ids: a memtable for the tail, segments on disk, compaction |

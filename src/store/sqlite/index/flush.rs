@@ -1,9 +1,9 @@
-//! Moves the unflushed end of the log into the indexes and the rows of its runs, in their order, so that each page of an
-//! index is written once for many entries instead of once for each.
+//! Flush: moves the unflushed end of the log into the indexes and the rows of runs. Entries are written in the order of
+//! the index, so that each page of an index is written once for many entries instead of once for each.
 //!
-//! A flush takes what is unflushed when it begins and writes it in slices, between commits. What its slices have written is
-//! in the tail as well until the last one says how far the log is flushed: who reads finds it in one of both, and a start
-//! after a crash seals it again.
+//! A flush covers all entries that are unflushed at its begin, and writes them in slices between commits. Written
+//! entries stay in the tail until the last slice records the flushed position. So readers find an entry in the tail, in
+//! the index or in both, and a start after a crash repeats the flush.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ use crate::store::sqlite::maintenance::transaction;
 use crate::store::sqlite::read::view_flag::ViewFlag;
 use crate::store::sqlite::store_row::StoreRow;
 
-/// Log bytes after which a flush is due, since a start has to read the unflushed end.
+/// Bytes of unflushed log from which a flush is due, since a start has to read the unflushed end.
 const MAX_UNFLUSHED_BYTES: usize = 64 << 20;
 
-/// Ids after which a flush is due.
+/// Unflushed ids from which a flush is due.
 const MAX_UNFLUSHED_IDS: usize = 65_536;
 
-/// How much of the log the indexes do not cover.
+/// Size of the unflushed end of the log: index entries, and bytes of log rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unflushed {
     pub entries: usize,
@@ -34,7 +34,7 @@ pub struct Unflushed {
 }
 
 impl Unflushed {
-    /// Whether it is time for a flush; with `times` 2 or more, whether that is overdue.
+    /// Whether a flush is due; with `times` 2 or more, whether the flush is overdue.
     pub fn is_due(&self, max_entries: usize, ids: usize, times: usize) -> bool {
         self.entries >= max_entries.saturating_mul(times)
             || self.bytes >= MAX_UNFLUSHED_BYTES * times
@@ -42,20 +42,20 @@ impl Unflushed {
     }
 }
 
-/// A flush under way.
+/// A flush in progress.
 pub struct Flush {
-    /// The last position that it covers.
+    /// Last position that the flush covers.
     last_position: u64,
-    /// How much of the unflushed end it takes.
+    /// Size of the part of the unflushed end that the flush covers.
     pub takes: Unflushed,
-    /// By run and seq.
+    /// Entries to write, by run and seq.
     entries: Vec<(i64, RunSpan)>,
     written: usize,
     ids: Option<Build>,
 }
 
 impl Flush {
-    /// Takes all that is unflushed now. `segment` is the number of a segment for its ids.
+    /// Starts a flush of the whole unflushed end. `segment` is the number of the new segment of ids.
     pub fn begin(tail: &UnindexedTail, ids: &Ids, takes: Unflushed, segment: i64) -> Self {
         let places = ids.freeze();
         let build = Build::new(segment, places.len() as u64, Source::Recent(Arc::clone(&places)));
@@ -63,8 +63,8 @@ impl Flush {
         Self { last_position: tail.last_position(), takes, entries: tail.sorted(), written: 0, ids }
     }
 
-    /// Writes the next entries, or blocks of ids when those are done; returns whether all is flushed. Both memories forget
-    /// it then. After an error the same slice is next.
+    /// Writes the next entries or, after the last entry, blocks of ids. Returns whether the flush is complete; the tail
+    /// and the memtable then release the flushed entries. After an error the same slice is next.
     pub async fn slice(
         &mut self,
         writer: &mut SqliteConnection,
@@ -73,7 +73,7 @@ impl Flush {
         (max_entries, max_blocks): (usize, u32),
     ) -> Result<bool, StepError> {
         let end = self.entries.len().min(self.written + max_entries);
-        // A slice of few entries has room for as many of the ids.
+        // A slice that is not full of entries has room for a share of the ids.
         let share = max_entries - (end - self.written);
         let room = u32::try_from(share * max_blocks as usize / max_entries).unwrap_or(max_blocks);
         failpoint!("sqlite-flush-before", StepError::from);
@@ -94,7 +94,7 @@ impl Flush {
         Ok(is_last)
     }
 
-    /// The entries up to `end`, blocks of ids behind the last one, and after all of them how far the log is flushed.
+    /// Writes the entries up to `end`, then blocks of ids after the last entry, and finally the flushed position.
     async fn write(
         &self,
         transaction: &mut SqliteConnection,
@@ -120,7 +120,7 @@ impl Flush {
     }
 }
 
-/// A flush that was cut off may have written some of them, the same.
+/// Ignores conflicts: an interrupted flush may have written some of the same entries.
 async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, RunSpan)]) -> Result<(), StepError> {
     if entries.is_empty() {
         return Ok(());
@@ -145,7 +145,8 @@ async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, RunS
     Ok(())
 }
 
-/// Writes how far the runs of these entries go by now: further than the entries, where events came since the flush began.
+/// Writes the present ends of the entries' runs. An end may lie past the entries if events arrived after the flush
+/// began.
 async fn write_ends(
     transaction: &mut SqliteConnection,
     tail: &UnindexedTail,

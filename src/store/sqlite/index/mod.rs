@@ -1,4 +1,4 @@
-//! Indexes: event ids, and the end of the log that no index covers yet.
+//! Indexes behind the log: the end of the log that no index covers yet, its flush into the indexes, and event ids.
 
 pub mod flush;
 pub mod id_index;

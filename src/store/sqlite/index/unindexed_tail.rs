@@ -1,12 +1,13 @@
-//! The end of the log that the indexes do not cover yet, by run, and how far each run goes.
+//! The unindexed tail: the end of the log that no index covers yet, by run, and the end of each run with unflushed
+//! events.
 //!
-//! The writer adds the entries of a commit before it commits, says after the commit how far the runs go now, and takes
-//! away what it has flushed after that; while a flush is under way, its part of the tail may be in the index as well. So a reader that asks the database first how far the run goes, the tail second, and
-//! the index third misses nothing that was committed and sees nothing that was not, also when a commit fails or its
-//! outcome is unknown.
+//! The writer adds the entries of a commit before the transaction, publishes the new ends of the runs after COMMIT, and
+//! releases flushed entries. During a flush an entry may be both in the tail and in the index. A reader asks the
+//! database for the end of the run first, then the tail, then the index. In this order the reader misses no committed
+//! event and sees no uncommitted event, even if a commit fails or is in doubt.
 //!
-//! A commit writes the row of a run only when more than its last seq and its last time change; those two are in the log
-//! and so here, until a flush writes them.
+//! A commit writes the row of a run only if more than the last seq and the last time change. Both values are in the
+//! log, and therefore in the tail until a flush writes them to the row.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -18,28 +19,28 @@ use crate::domain::RunStatus;
 use crate::store::Range;
 use crate::store::commit::row_builder::RunSpan;
 
-/// How far a run goes.
+/// End of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunEnd {
-    /// Its last seq.
+    /// Last seq of the run.
     pub last_seq: u64,
-    /// When that was recorded.
+    /// Time at which the last event was recorded.
     pub updated_at: Timestamp,
-    /// Its last seq in the last commit that wrote its row: a row that says less was read before that commit.
+    /// Last seq of the run in the newest commit that wrote the run's row; 0 for none. A row with a lower last seq was
+    /// read before that commit.
     pub row_seq: u64,
-    /// The run's status, which is in its row: a flush writes the checksum over both.
+    /// Status of the run. The status is in the row, and a flush writes a checksum over status and end.
     pub status: RunStatus,
 }
 
-/// The unflushed part of a run.
 #[derive(Debug, Default)]
 struct RunTail {
     entries: Vec<RunSpan>,
-    /// What is committed; `None` while its first commit is under way.
+    /// Committed end of the run; `None` until the first commit with entries of the run.
     end: Option<RunEnd>,
 }
 
-/// What no index covers, shared by the writer and the readers.
+/// Entries that no index covers, shared by the writer and the readers.
 #[derive(Debug, Default)]
 pub struct UnindexedTail {
     by_run: RwLock<HashMap<i64, RunTail>>,
@@ -48,18 +49,18 @@ pub struct UnindexedTail {
 }
 
 impl UnindexedTail {
-    /// Position of the last committed event; 0 before the first.
+    /// Position of the last committed event; 0 before the first event.
     pub fn last_position(&self) -> u64 {
         self.last_position.load(Ordering::Acquire)
     }
 
-    /// Changes whenever something is taken away. Who read a row before that and the tail after it reads again: what the
-    /// tail had to say about the row is in the row now.
+    /// Changes with each release of entries. A reader that read a row before and the tail after such a change must read
+    /// both again: values missing from the tail are in the row now.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Adds what one commit is about to write, entries of a run in the order of their seqs.
+    /// Adds the entries of a commit before its transaction, in ascending order of seq for each run.
     pub fn push(&self, entries: impl IntoIterator<Item = (i64, RunSpan)>) {
         let mut by_run = self.write();
         for (run, entry) in entries {
@@ -69,7 +70,7 @@ impl UnindexedTail {
         }
     }
 
-    /// The commit is durable: these runs and the feed end here now.
+    /// Publishes the ends of runs and feed after a commit.
     pub fn committed(&self, ends: impl IntoIterator<Item = (i64, RunEnd)>, last_position: u64) {
         let mut by_run = self.write();
         for (run, end) in ends {
@@ -80,19 +81,19 @@ impl UnindexedTail {
         self.last_position.store(last_position, Ordering::Release);
     }
 
-    /// How far the run goes, if it has anything unflushed.
+    /// Committed end of a run; `None` if no committed entry of the run is unflushed.
     pub fn end(&self, run: i64) -> Option<RunEnd> {
         self.read().get(&run).and_then(|tail| tail.end)
     }
 
-    /// The entries that a range of a run may need, up to `last_seq`, in reading order; and the first seq that is not in
-    /// the index, if any.
+    /// Entries that a range of a run may need, up to `last_seq`, in reading order; and the first seq of the run in the
+    /// tail, if any.
     pub fn entries(&self, run: i64, last_seq: u64, range: Range) -> (Option<u64>, Vec<RunSpan>) {
         let by_run = self.read();
         let all = by_run.get(&run).map_or(&[][..], |tail| tail.entries.as_slice());
         let committed = &all[..all.partition_point(|entry| entry.seq <= last_seq)];
         let first = committed.first().map(|entry| entry.seq);
-        // Each entry holds at least one event, so more entries than events are never needed.
+        // Each entry holds at least one event, so `max_events` entries are enough.
         let wanted = if range.descending {
             let before = &committed[..committed.partition_point(|entry| entry.seq < range.from)];
             before.iter().rev().take(range.max_events).cloned().collect()
@@ -103,21 +104,21 @@ impl UnindexedTail {
         (first, wanted)
     }
 
-    /// The entry that covers this seq of a run. Only for the writer, who knows what is committed.
+    /// The entry that covers this seq of a run, committed or not: for the writer only.
     pub fn find(&self, run: i64, seq: u64) -> Option<RunSpan> {
         let by_run = self.read();
         let all = by_run.get(&run)?.entries.as_slice();
         all.get(all.partition_point(|entry| entry.last() < seq)).filter(|entry| entry.seq <= seq).cloned()
     }
 
-    /// The last seq of a run in rows at or before this position.
+    /// Last seq of a run in rows at or before this feed position.
     pub fn last_seq_at(&self, run: i64, position: u64) -> Option<u64> {
         let by_run = self.read();
         let all = by_run.get(&run)?.entries.as_slice();
         all[..all.partition_point(|entry| entry.row <= position)].last().map(RunSpan::last)
     }
 
-    /// All entries, by run and seq: what a flush writes.
+    /// All entries, sorted by run and seq, for a flush.
     pub fn sorted(&self) -> Vec<(i64, RunSpan)> {
         let by_run = self.read();
         let all = by_run.iter().flat_map(|(run, tail)| tail.entries.iter().map(|entry| (*run, entry.clone())));
@@ -126,7 +127,7 @@ impl UnindexedTail {
         all
     }
 
-    /// Forgets the entries up to this position: they are in the index, and how far their runs go is in the rows.
+    /// Releases the entries up to this position: these are in the index, and the ends of their runs are in the rows.
     pub fn forget(&self, last_position: u64) {
         let mut by_run = self.write();
         by_run.retain(|_, tail| {
@@ -136,7 +137,7 @@ impl UnindexedTail {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Takes back what was pushed for a commit that did not happen; returns how many entries.
+    /// Removes the entries of a commit that did not happen; returns the number of removed entries.
     pub fn retract(&self) -> usize {
         let last_position = self.last_position();
         let mut retracted = 0;
@@ -149,22 +150,22 @@ impl UnindexedTail {
         retracted
     }
 
-    /// Takes what was read from the log in place of what was known, in one step for the readers.
+    /// Replaces the content by entries and ends read from the log, in one step for readers.
     pub fn replace(
         &self,
         entries: impl IntoIterator<Item = (i64, RunSpan)>,
         ends: impl IntoIterator<Item = (i64, RunEnd)>,
         last_position: u64,
     ) {
-        let mut anew: HashMap<i64, RunTail> = HashMap::default();
+        let mut next: HashMap<i64, RunTail> = HashMap::default();
         for (run, entry) in entries {
-            anew.entry(run).or_default().entries.push(entry);
+            next.entry(run).or_default().entries.push(entry);
         }
         for (run, end) in ends {
-            anew.entry(run).or_default().end = Some(end);
+            next.entry(run).or_default().end = Some(end);
         }
         let mut by_run = self.write();
-        *by_run = anew;
+        *by_run = next;
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.last_position.store(last_position, Ordering::Release);
     }

@@ -1,16 +1,15 @@
-//! Pauses between attempts at maintenance that fails, so that commits run at full speed meanwhile.
+//! Pauses between attempts at failing maintenance, so that commits run at full speed meanwhile.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pause after the first failure; each further one doubles it.
+/// Pause after the first failure; doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// Counts the failures of one kind of work as outages: an outage lasts from the first failure to the next success.
+/// Backoff of one kind of work. An outage lasts from the first failure to the next success.
 #[derive(Debug)]
 pub struct Backoff {
     work: &'static str,
@@ -24,7 +23,7 @@ struct Outage {
 }
 
 impl Backoff {
-    /// For work of this name, which has not failed yet.
+    /// For work of this name, without a failure so far.
     pub fn new(work: &'static str) -> Self {
         Self { work, outage: None }
     }
@@ -34,12 +33,11 @@ impl Backoff {
         self.outage.as_ref().is_none_or(|outage| Instant::now() >= outage.until)
     }
 
-    /// Whether the last attempt failed.
     pub fn is_outage(&self) -> bool {
         self.outage.is_some()
     }
 
-    /// Takes the result of an attempt; logs the begin and the end of an outage.
+    /// Records the result of an attempt; logs start and end of an outage.
     pub fn record<T, E: std::fmt::Display>(&mut self, result: &Result<T, E>) {
         let work = self.work;
         match (result, &mut self.outage) {

@@ -1,8 +1,8 @@
-//! The write-ahead log's way into the database, and its bound.
+//! Checkpoints: moves the write-ahead log into the database file and limits the length of the log.
 //!
-//! SQLite would do it within a commit, which waits for thousands of pages then. Here a task with a connection of its own
-//! moves what was written so far, beside the commits. What comes meanwhile is little; the writer moves that itself between
-//! two commits, and the log is moved whole, so that SQLite begins it anew.
+//! SQLite's automatic checkpoint runs within a commit, which then waits for thousands of pages. Here a task with a
+//! connection of its own checkpoints beside the commits. Pages written meanwhile are few; the writer checkpoints these
+//! between two commits, so that the whole log is moved and SQLite restarts the log from its beginning.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,46 +14,47 @@ use tokio::task::JoinHandle;
 
 use super::backoff::Backoff;
 
-/// The file of the log. SQLite names it after the file that a link leads to.
+/// Path of the write-ahead log. SQLite resolves symbolic links before naming the log.
 pub fn path_of(database: &Path) -> PathBuf {
     let mut path = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into_os_string();
     path.push("-wal");
     path.into()
 }
 
-/// What the task is asked for.
+/// Request to the checkpoint task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// To move what can be moved without waiting for anybody.
+    /// Checkpoint without waiting for readers or writers (PASSIVE).
     Checkpoint,
-    /// To move all that is in a log that no name leads to.
+    /// Move the whole content of a log whose name is gone (FULL).
     Rescue,
 }
 
-/// Bytes of commits after which the task moves what there is.
+/// Bytes of commits after which the task runs a checkpoint.
 const MOVED_AT_ONCE_BYTES: usize = 4 << 20;
 
-/// Bytes of the log after which the writer moves the rest.
+/// Bytes of the log from which the writer completes the checkpoint.
 const LONG_BYTES: i64 = 16 << 20;
 
-/// Bytes of the log after which it is made to begin anew. SQLite does it by itself when no reader is in the log. Where
-/// one reader always overlaps the next that never happens, and the log would grow for ever; so the writer waits until
-/// those who are in it have left, which is a page's time: who comes while it waits reads the database itself.
+/// Bytes of the log from which a restart of the log is forced. SQLite restarts the log by itself when no reader uses
+/// the log. With overlapping readers that never happens and the log would grow without end. So the writer waits until
+/// the present readers are done, which takes the time of one page; readers that arrive meanwhile read the database
+/// file.
 const MAX_BYTES: i64 = 64 << 20;
 
-/// How long it waits for that, milliseconds, and how long for anything else. A reader of another program may hold its transaction
-/// for hours: then commits continue, the log grows, and it is tried again after a pause.
-const RESTART_PATIENCE_MS: u32 = 100;
-const USUAL_PATIENCE_MS: u32 = 5_000;
+/// Busy timeout of a forced restart, and of all other statements, in milliseconds. A reader in another program may keep
+/// its transaction for hours: then commits continue, the log grows, and the restart is retried after a pause.
+const RESTART_TIMEOUT_MS: u32 = 100;
+const BUSY_TIMEOUT_MS: u32 = 5_000;
 
-/// While the task moves.
+/// Value of `length` while the task runs a checkpoint.
 const MOVING: i64 = -1;
 
-/// The writer's end. Dropping it stops the task.
+/// The writer's handle of the checkpoint task. Dropping the handle stops the task.
 pub struct Checkpointer {
     due: mpsc::Sender<Request>,
     task: JoinHandle<()>,
-    /// Bytes of the log when it was moved last, or [`MOVING`].
+    /// Bytes of the log at the last checkpoint, or [`MOVING`].
     length: Arc<AtomicI64>,
     page_bytes: i64,
     written_bytes: usize,
@@ -61,7 +62,6 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts the task.
     pub async fn start(mut connection: SqliteConnection) -> sqlx::Result<Self> {
         let page_bytes = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut connection).await?;
         let (due, mut next) = mpsc::channel(1);
@@ -76,7 +76,7 @@ impl Checkpointer {
                 let moved = move_pages(&mut connection, page_bytes).await.inspect_err(|error| {
                     tracing::debug!(%error, "moving the write-ahead log failed");
                 });
-                // After a failure the writer tries: its own error is the one that counts.
+                // After a failure the writer retries; only the writer's error counts for the backoff.
                 shared.store(moved.unwrap_or(LONG_BYTES), Ordering::Release);
             }
             let _ = connection.close().await;
@@ -84,27 +84,27 @@ impl Checkpointer {
         Ok(Self { due, task, length, page_bytes, written_bytes: 0, backoff: Backoff::new("checkpoint") })
     }
 
-    /// Where the task is asked.
+    /// Sender of requests to the task.
     pub fn requests(&self) -> mpsc::Sender<Request> {
         self.due.clone()
     }
 
-    /// So many bytes were committed, about.
+    /// Counts bytes of a commit (an estimate) and requests a checkpoint when due.
     pub fn written(&mut self, bytes: usize) {
         self.written_bytes += bytes;
         if self.written_bytes >= MOVED_AT_ONCE_BYTES && self.length.load(Ordering::Acquire) != MOVING {
             self.written_bytes = 0;
             self.length.store(MOVING, Ordering::Release);
-            // There is room: the task has taken the one before.
+            // The channel has room: the task has taken the previous request.
             let _ = self.due.try_send(Request::Checkpoint);
         }
     }
 
-    /// Between two commits: keeps the log within its bound.
+    /// Called between two commits: limits the length of the log.
     pub async fn bound(&mut self, writer: &mut SqliteConnection) {
         let length = self.length.load(Ordering::Acquire);
         if length < LONG_BYTES && length != MOVING && self.backoff.is_outage() {
-            // The task succeeded where the writer had failed.
+            // The task succeeded after a failure of the writer.
             self.backoff.record(&Ok::<_, NotMoved>(()));
         }
         if length < LONG_BYTES || !self.backoff.allows() {
@@ -132,7 +132,7 @@ impl Checkpointer {
     }
 }
 
-/// Why the log is longer than its bound.
+/// Reason for a log longer than its limit.
 #[derive(Debug, thiserror::Error)]
 enum NotMoved {
     #[error(transparent)]
@@ -143,21 +143,21 @@ enum NotMoved {
     Held { bytes: i64 },
 }
 
-/// Makes the next commit start the log from its beginning. Returns whether those who are in it left in time.
+/// Lets the next commit restart the log from its beginning. Returns whether all readers of the log finished in time.
 async fn restart(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
-    set_patience(connection, RESTART_PATIENCE_MS).await?;
+    set_busy_timeout(connection, RESTART_TIMEOUT_MS).await?;
     let restarted: sqlx::Result<(bool, i64, i64)> =
         sqlx::query_as("PRAGMA wal_checkpoint(RESTART)").fetch_one(&mut *connection).await;
-    set_patience(connection, USUAL_PATIENCE_MS).await?;
+    set_busy_timeout(connection, BUSY_TIMEOUT_MS).await?;
     restarted.map(|(is_busy, ..)| !is_busy)
 }
 
-async fn set_patience(connection: &mut SqliteConnection, milliseconds: u32) -> sqlx::Result<()> {
+async fn set_busy_timeout(connection: &mut SqliteConnection, milliseconds: u32) -> sqlx::Result<()> {
     let set = format!("PRAGMA busy_timeout = {milliseconds}");
     sqlx::query(sqlx::AssertSqlSafe(set)).execute(connection).await.map(drop)
 }
 
-/// Moves all, and waits for those who read and write.
+/// Checkpoints the whole log, waiting for readers and writers.
 async fn rescue(connection: &mut SqliteConnection) {
     let moved: sqlx::Result<(bool, i64, i64)> =
         sqlx::query_as("PRAGMA wal_checkpoint(FULL)").fetch_one(connection).await;
@@ -169,7 +169,7 @@ async fn rescue(connection: &mut SqliteConnection) {
     }
 }
 
-/// Moves what can be moved without waiting for anybody; returns how long the log is.
+/// Checkpoints without waiting for readers; returns the length of the log in bytes.
 async fn move_pages(connection: &mut SqliteConnection, page_bytes: i64) -> sqlx::Result<i64> {
     failpoint!("sqlite-checkpoint-before", std::convert::identity);
     let (_, pages, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;

@@ -1,4 +1,4 @@
-//! What the writer does between commits: sealing, merging and removing, in slices of a few milliseconds.
+//! Work of the writer between commits: flush, compaction and removal of old segments, in slices of a few milliseconds.
 
 pub mod backoff;
 pub mod checkpointer;
@@ -19,34 +19,34 @@ use super::index::id_index::{BLOCK_PLACES, Ids};
 use super::index::unindexed_tail::UnindexedTail;
 use backoff::Backoff;
 
-/// How often an id is written on its way through flush and merges, in a store of some hundred million.
+/// Writes of one id in total, by its flush and all merges, in a store with some hundred million ids.
 const ID_WRITES: usize = 6;
 
-/// While seals fail, commits go on until the unflushed end is so many times as long as it is when a flush is due: it lies in
-/// memory, and a start reads it.
+/// While flushes fail, commits continue until the unflushed end has this many times the size at which a flush is due.
+/// The limit bounds memory and the time of a start, which reads the unflushed end.
 const MAX_UNFLUSHED_TIMES: usize = 16;
 
-/// The work that is under way. It is lost with the process, and begins anew then.
+/// Work in progress. The state is in memory only; after a restart the work starts over.
 pub struct Maintenance {
-    /// How much of the log no index covers.
+    /// Size of the unflushed end of the log.
     pub unflushed: Unflushed,
     flush: Option<Flush>,
     merge: Option<Merge>,
     removals: VecDeque<Removal>,
-    /// Segments of a merge that met damage.
+    /// Source segments of merges that met damage; excluded from further merges.
     unreadable: Vec<i64>,
     next_segment: i64,
     max_unflushed_entries: usize,
     slice: (usize, u32),
-    /// Of seals.
+    /// Backoff of flushes.
     flush_backoff: Backoff,
-    /// Of merges and removals, which a flush does not wait for.
+    /// Backoff of merges and removals, which never delay a flush.
     merge_backoff: Backoff,
-    /// Whether the last flush that failed met a full disk.
+    /// Whether the last failed flush met a full disk.
     is_full: bool,
 }
 
-/// What a slice works on.
+/// Kind of work of one slice.
 enum Step {
     Flush,
     Merge,
@@ -54,7 +54,7 @@ enum Step {
 }
 
 impl Maintenance {
-    /// For a store that was just read: `garbage` are segments that are not live.
+    /// For a store just read from the file; `garbage` lists segments that are not live.
     pub fn new(unflushed: Unflushed, ids: &Ids, garbage: Vec<(i64, u32)>, bounds: (usize, usize)) -> Self {
         let segments = ids.segments();
         let numbers = segments.iter().map(|segment| segment.number).chain(garbage.iter().map(|(number, _)| *number));
@@ -77,7 +77,7 @@ impl Maintenance {
         }
     }
 
-    /// Whether there is anything to do now; begins what is due.
+    /// Whether work is due now; starts a due flush or merge.
     pub fn is_due(&mut self, tail: &UnindexedTail, ids: &Ids) -> bool {
         if self.flush.is_none() && self.unflushed.is_due(self.max_unflushed_entries, ids.recent_len(), 1) {
             self.flush = Some(Flush::begin(tail, ids, self.unflushed, self.next_segment));
@@ -90,7 +90,7 @@ impl Maintenance {
         self.next_step().is_some()
     }
 
-    /// What is most urgent of that which may be tried.
+    /// The most urgent work that backoff allows.
     fn next_step(&self) -> Option<Step> {
         if self.flush.is_some() && self.flush_backoff.allows() {
             return Some(Step::Flush);
@@ -101,27 +101,26 @@ impl Maintenance {
         if self.merge.is_some() { Some(Step::Merge) } else { (!self.removals.is_empty()).then_some(Step::Removal) }
     }
 
-    /// Whether the unflushed end has grown so far that commits have to wait.
+    /// Whether the unflushed end is so long that commits have to wait for slices.
     pub fn is_overdue(&self, ids: &Ids) -> bool {
         self.flush.is_some() && self.unflushed.is_due(self.max_unflushed_entries, ids.recent_len(), 2)
     }
 
-    /// Why nothing may be added to the unflushed end: seals fail, and it has reached its bound.
+    /// Error for all appends while flushes fail and the unflushed end has reached its limit.
     pub fn refusal(&self, ids: &Ids) -> Option<Error> {
         let is_at_bound = || self.unflushed.is_due(self.max_unflushed_entries, ids.recent_len(), MAX_UNFLUSHED_TIMES);
         let refusal = if self.is_full { Error::StoreFull } else { Error::StoreUnavailable };
         (self.flush_backoff.is_outage() && is_at_bound()).then_some(refusal)
     }
 
-    /// How many slices follow on a commit of so many entries and ids, while there is anything to do: as many as it makes
-    /// necessary, so that seals and merges keep up however much comes.
+    /// Slices to run after a commit of this many entries and ids, so that flushes and merges keep pace with any load.
     pub fn share(&self, entries: usize, ids: usize) -> usize {
         let (slice_entries, slice_blocks) = self.slice;
         entries.div_ceil(slice_entries) + (ids * ID_WRITES).div_ceil(slice_blocks as usize * BLOCK_PLACES)
     }
 
-    /// Does one slice of what is most urgent; returns whether it succeeded. What failed is where it was before, and is tried
-    /// again after a pause.
+    /// Runs one slice of the most urgent work; returns whether the slice succeeded. A failed slice changes nothing and
+    /// is retried after a pause.
     pub async fn step(&mut self, writer: &mut SqliteConnection, tail: &UnindexedTail, ids: &Ids) -> bool {
         let Some(step) = self.next_step() else { return true };
         let (result, backoff) = match step {

@@ -1,4 +1,4 @@
-//! Comparing the log with its checksums, see [`Scrubbed`]; and for `check --deep` all else that has one.
+//! Compares the log with its checksums, see [`Scrubbed`], and for `check --deep` all other rows with a checksum.
 
 use sqlx::SqliteConnection;
 use tokio_stream::StreamExt;
@@ -13,13 +13,13 @@ use crate::store::sqlite::index::id_index;
 use crate::store::sqlite::log_row::{Columns, LogRow, Verdict, log_columns};
 use crate::store::sqlite::read::runs;
 
-/// Rows that are read at once, so that nobody holds the write-ahead log for long.
+/// Rows of one read, so that no read transaction blocks checkpoints for long.
 const ROWS: u32 = 64;
 
-/// Runs that are named of a damaged row.
+/// Most runs named in the report of one damaged row.
 const NAMED_RUNS: usize = 3;
 
-/// The next rows after this position.
+/// Compares the next rows after this position.
 pub async fn part(reader: &mut SqliteConnection, after: u64) -> Result<Scrubbed> {
     const PART: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos LIMIT ?");
     let query = sqlx::query_as::<_, Columns>(PART).bind(after.cast_signed()).bind(ROWS);
@@ -32,14 +32,14 @@ pub async fn part(reader: &mut SqliteConnection, after: u64) -> Result<Scrubbed>
         if row.verdict == Verdict::Damaged {
             part.damaged.push(name(&row));
         }
-        // Its first event, since the number of its events may be what is damaged.
+        // Continues after the row's first event, since the count may be damaged.
         part.next = Some(row.chunk.first);
     }
     part.next = part.next.filter(|_| part.rows == u64::from(ROWS));
     Ok(part)
 }
 
-/// Names what is damaged of the rows of runs, their documents, and the ids.
+/// Names damaged rows of runs, documents and blocks of ids.
 pub async fn others(reader: &mut SqliteConnection) -> Result<Vec<String>> {
     let mut damaged = Vec::new();
     {

@@ -1,8 +1,8 @@
-//! The file of the write-ahead log, made longer ahead of the commits.
+//! Extends the file of the write-ahead log ahead of the commits.
 //!
-//! A commit that makes the file longer waits for its bytes and then for the file's new length: twice as long as one that
-//! writes over what is there. So the file is filled with zeros in a few steps. SQLite takes what lies behind its last frame for
-//! no frame, whatever it is.
+//! A commit that extends the file waits for the data and for the file's new length: twice as long as a commit that
+//! overwrites existing bytes. So the file is filled with zeros in a few steps. SQLite ignores all bytes after the last
+//! valid frame.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -10,38 +10,40 @@ use std::path::{Path, PathBuf};
 
 use super::checkpointer;
 
-/// Bytes of commits after which the length is looked at.
+/// Bytes of commits between two looks at the file's length.
 const LOOK_BYTES: usize = 256 << 10;
 
-/// A step is as long as the file, within these bounds: a store that holds little stays small, and no commit waits long.
+/// Least and greatest step, in bytes. A step doubles the file within these limits: a small store stays small, and no
+/// commit waits long.
 const STEP_BYTES: (u64, u64) = (1 << 20, 4 << 20);
 
-/// Length up to which the file is made longer; about what it has when it is begun anew, see [`wal`].
+/// Length up to which the file is extended, in bytes; close to the usual length at a restart of the log, see
+/// [`checkpointer`].
 const MAX_BYTES: u64 = 24 << 20;
 
-/// The file, as the one who writes to it sees it.
+/// The file as seen by the writer.
 pub struct WalPreallocator {
     path: PathBuf,
-    /// Up to here commits write over what is there.
+    /// Bytes of the file that commits can overwrite.
     ready_bytes: u64,
     written_bytes: usize,
 }
 
 impl WalPreallocator {
-    /// Of the log of this database, which is open.
+    /// For the write-ahead log of this open database.
     pub fn of(database: &Path) -> Self {
         let path = checkpointer::path_of(database);
-        // What a process that was killed left is there to be written over.
+        // Bytes left by a killed process can be overwritten.
         let ready_bytes = path.metadata().map_or(0, |log| log.len());
         Self { path, ready_bytes, written_bytes: 0 }
     }
 
-    /// So many bytes were committed, about.
+    /// Counts bytes of a commit (an estimate).
     pub fn written(&mut self, bytes: usize) {
         self.written_bytes += bytes;
     }
 
-    /// Makes the file longer where commits have begun to do it. Nobody may write to the log meanwhile.
+    /// Extends the file once commits have begun to extend the file themselves. No commit may run meanwhile.
     pub async fn keep_ahead(&mut self) {
         if self.written_bytes < LOOK_BYTES || self.ready_bytes >= MAX_BYTES {
             return;
@@ -52,14 +54,14 @@ impl WalPreallocator {
         match grown {
             Ok(Ok(ready)) => self.ready_bytes = ready,
             failed => {
-                // Commits are slower, no more than that. A disk that is full tells of it in a commit.
+                // Commits are slower, and that is all; a full disk is reported by a commit.
                 tracing::debug!(?failed, "the write-ahead log was not made longer; it is tried again");
             }
         }
     }
 }
 
-/// Returns up to where there is something to write over.
+/// Returns the number of bytes that commits can overwrite.
 fn grow(path: &Path, ready: u64) -> io::Result<u64> {
     let mut file = OpenOptions::new().append(true).open(path)?;
     let length = file.metadata()?.len();

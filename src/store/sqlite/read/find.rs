@@ -1,4 +1,4 @@
-//! One event by its id.
+//! Finds one event by its id.
 
 use sqlx::SqlitePool;
 
@@ -13,10 +13,10 @@ use crate::store::sqlite::index::id_index::Ids;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::read;
 
-/// Most events under one hash that are looked at; the same id in more runs than that shows one of the first.
+/// Most candidates read for one id. If more runs than this have the id, the result is one of the first.
 const MAX_CANDIDATES: usize = 100;
 
-/// Finds the event in one run, or in any.
+/// Finds the event in one run, or in any run.
 pub async fn event(
     readers: &SqlitePool,
     tail: &UnindexedTail,
@@ -30,7 +30,7 @@ pub async fn event(
         None => None,
     };
     let hash = id_index::hash(event_id);
-    // First memory, then the segments: what is flushed in between is found in one of them.
+    // Memtable first, then segments: an id flushed in between is in one of both.
     let mut places = ids.recent(run, hash);
     places.extend(ids.flushed(&mut reader, std::iter::once((run, hash))).await?);
     let candidates = places.into_iter().take(MAX_CANDIDATES).map(|place| (place.run, place.seq));

@@ -20,25 +20,26 @@ use super::log_row::{self, Columns, Loaded, LogRow, log_columns};
 use super::index::unindexed_tail::UnindexedTail;
 use view_flag::ViewFlag;
 
-/// A row of `run_index` without its run.
+/// A row of `run_index` without the run: seq, count, pos, start, length, sensitive.
 pub type IndexRow = (i64, i64, i64, i64, i64, ViewFlag);
 
-/// A page of one run.
+/// Reads a page of one run.
 pub async fn run_page(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId, range: Range) -> Result<Page> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
-    // The order of these is what makes a page whole: see `tail`. The end of the scope may be older than the last chunk, never newer.
+    // Order matters: end of the run, tail, index, see `unindexed_tail`. The end may be older than the last chunk, never
+    // newer.
     let (run, scope_end) = runs::scope_end(&mut reader, tail, run_id).await?;
     let run = (run, run_id.as_str(), scope_end.last);
     let entries = entries(&mut reader, tail, run, range).await?;
     let Loaded { chunks, damaged } = log_row::load(&mut reader, Some(run.1), &entries).await?;
-    // What lies before the damage is served, and the next page meets it.
+    // Events before the damage are served; the next page fails.
     match damaged {
         Some(damaged) if chunks.is_empty() => Err(damaged),
         _ => Ok(Page { chunks: trim(chunks, range)?, scope_end }),
     }
 }
 
-/// The record of a run with this seq; `None` where there is none.
+/// Record of a run at this seq; `None` if the run has no such seq.
 pub async fn record_at(
     reader: &mut SqliteConnection,
     tail: &UnindexedTail,
@@ -70,11 +71,11 @@ pub async fn record_at(
     Ok(Some(record))
 }
 
-/// The last seq of a run at or before this position of the feed, at which no commit begins that ends behind it.
+/// Last seq of the run at or before this feed position. `position` must not lie inside a log row.
 pub async fn last_seq_at(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId, position: u64) -> Result<u64> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
     let (run, _) = runs::scope_end(&mut reader, tail, run_id).await?;
-    // First the tail, then the index: see `tail`.
+    // Tail before index, see `unindexed_tail`.
     let unflushed = tail.last_seq_at(run, position);
     const FLUSHED: &str = "SELECT seq + count - 1 FROM run_index WHERE run = ? AND pos <= ? ORDER BY seq DESC LIMIT 1";
     let flushed: Option<i64> = sqlx::query_scalar(FLUSHED)
@@ -86,7 +87,7 @@ pub async fn last_seq_at(readers: &SqlitePool, tail: &UnindexedTail, run_id: &Ru
     Ok(unflushed.unwrap_or(0).max(flushed.unwrap_or(0).unsigned_abs()))
 }
 
-/// Collects what a range asks for, counting events and bytes.
+/// Counts the events and bytes of a range while entries are collected.
 struct Fill {
     range: Range,
     events: usize,
@@ -98,7 +99,7 @@ impl Fill {
         Self { range, events: 0, bytes: 0 }
     }
 
-    /// Whether the range takes anything of these coordinates.
+    /// Whether the range includes any of the offsets from `first` to `last`.
     fn wants(&self, first: u64, last: u64) -> bool {
         if self.range.descending { first < self.range.from } else { last > self.range.from }
     }
@@ -118,7 +119,7 @@ impl Fill {
     }
 }
 
-/// Where the events of the range lie, in reading order and without a gap. The run is given by number, id and last seq.
+/// Entries of the range, in reading order and without a gap. The run is given by number, id and last seq.
 async fn entries(
     reader: &mut SqliteConnection,
     tail: &UnindexedTail,
@@ -131,7 +132,7 @@ async fn entries(
         next = range.from.saturating_sub(1).min(last_seq);
     }
     for entry in &found {
-        // Descending, the first ones may lie behind the last seq that was known before.
+        // Descending, the first entries may lie after the `last_seq` read before.
         let is_behind = range.descending && entry.seq > next;
         if !is_behind && !(entry.seq..=entry.last()).contains(&next) {
             break;
@@ -151,14 +152,14 @@ async fn entries(
     Ok(found)
 }
 
-/// The entries that the tail and the index have of the range, and whether they are all that it takes.
+/// Entries of the range in tail and index, and whether these fill the range.
 async fn find(
     reader: &mut SqliteConnection,
     tail: &UnindexedTail,
     (run, last_seq): (i64, u64),
     range: Range,
 ) -> Result<(Vec<RunSpan>, bool)> {
-    // First the tail, then the index: see `tail`.
+    // Tail before index, see `unindexed_tail`.
     let (first_unflushed, unflushed) = tail.entries(run, last_seq, range);
     let mut fill = Fill::new(range);
     let mut found: Vec<RunSpan> = Vec::new();
@@ -218,7 +219,7 @@ async fn find(
     Ok((found, fill.is_full()))
 }
 
-/// A page of the feed.
+/// Reads a page of the feed.
 pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range) -> Result<Page> {
     let scope_end = ScopeEnd { last: tail.last_position(), status: RunStatus::Unspecified };
     const ASCENDING: &str = concat!(
@@ -227,7 +228,7 @@ pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range)
         " FROM log l WHERE pos >= coalesce((SELECT max(pos) FROM log WHERE pos <= ?), 0) ORDER BY pos LIMIT ?"
     );
     const DESCENDING: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos < ? ORDER BY pos DESC LIMIT ?");
-    // What is committed but not told yet stays out: a cursor must not lie past the end that the next reader is given.
+    // Excludes commits that are not announced yet: a cursor must not lie past the end that the next reader gets.
     let range = Range { from: if range.descending { range.from.min(scope_end.last + 1) } else { range.from }, ..range };
     let (sql, from) =
         if range.descending { (DESCENDING, range.from) } else { (ASCENDING, range.from.saturating_add(1)) };
@@ -245,7 +246,7 @@ pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range)
                 damaged_events((None, None), chunk.first, "the log has a gap before or after this row");
                 break;
             }
-            // What lies before the damage is served, and the next page meets it.
+            // Events before the damage are served; the next page fails.
             Err(Error::EventDamaged { .. } | Error::StoreDamaged) if !chunks.is_empty() => break,
             Err(error) => return Err(error),
         };
@@ -259,7 +260,7 @@ pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range)
     Ok(Page { chunks: trim(chunks, range)?, scope_end })
 }
 
-/// Whether the chunk is the next one in reading order, so that none between is missing.
+/// Whether the chunk is next in reading order, without a gap.
 fn follows(chunks: &[Chunk], chunk: &Chunk, range: Range) -> bool {
     match chunks.last() {
         Some(last) if range.descending => chunk.last() + 1 == last.first,
@@ -269,7 +270,7 @@ fn follows(chunks: &[Chunk], chunk: &Chunk, range: Range) -> bool {
     }
 }
 
-/// Cuts the first chunk to where the range begins and the last one to where it has enough.
+/// Cuts the first chunk at the start of the range, and the last chunk at `max_events`.
 fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
     let mut left = range.max_events as u64;
     let mut trimmed = Vec::with_capacity(chunks.len());
@@ -292,7 +293,7 @@ fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
     Ok(trimmed)
 }
 
-/// The entry of a row of the index; `None` where its numbers make none.
+/// Entry of an index row; `None` for impossible numbers.
 pub fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Option<RunSpan> {
     let narrow = |n: i64| u32::try_from(n).ok();
     let (count, start, length) = (narrow(count)?, narrow(start)?, narrow(length)?);
@@ -300,12 +301,12 @@ pub fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Option<Ru
     (seq > 0 && count > 0).then(|| RunSpan { seq, count, row, start, length, sensitive: sensitive.is_sensitive() })
 }
 
-/// Each row holds an event at least; the first one may lie before the range.
+/// Most rows that a range can need: each row holds at least one event, and the first row may start before the range.
 fn most_rows(range: Range) -> i64 {
     i64::try_from(range.max_events).unwrap_or(i64::MAX).saturating_add(1)
 }
 
-/// Coordinates past SQLite's 63 bits mean "the end".
-fn signed(coordinate: u64) -> i64 {
-    i64::try_from(coordinate).unwrap_or(i64::MAX)
+/// Offset as a SQLite integer. Offsets above 63 bits mean "the end".
+fn signed(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
 }

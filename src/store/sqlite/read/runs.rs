@@ -1,4 +1,4 @@
-//! Rows of `runs` and `run_documents`: writing them in a commit, reading them for those who ask.
+//! Rows of `runs` and `run_documents`: the statements of a commit, and the queries of readers.
 
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio_stream::StreamExt;
@@ -12,13 +12,13 @@ use crate::store::{RunQuery, RunsPage, ScopeEnd};
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 
-/// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
+/// Most runs examined by one listing, so that a filter with few matches does not read the whole table.
 const MAX_SCANNED_RUNS: i64 = 10_000;
 
 /// Bytes of documents after which a listing ends, so that 1,000 large outputs are never in memory at once.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// Writes the rows that [`rows_json`] made.
+/// Writes rows of runs. The parameter comes from [`rows_json`].
 pub const UPSERT_RUNS: &str = "INSERT INTO runs
     (run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, completed_at, usage,
      ended_by, output_at, checksum, end_checksum)
@@ -30,16 +30,16 @@ pub const UPSERT_RUNS: &str = "INSERT INTO runs
         started_at = excluded.started_at, completed_at = excluded.completed_at, usage = excluded.usage, ended_by = excluded.ended_by,
         output_at = excluded.output_at, checksum = excluded.checksum, end_checksum = excluded.end_checksum;\n";
 
-/// Writes the rows that [`documents_json`] made.
+/// Writes documents. The parameter comes from [`documents_json`].
 pub const UPSERT_DOCUMENTS: &str = "INSERT INTO run_documents (run, kind, json, checksum)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
     ON CONFLICT (run, kind) DO UPDATE SET json = excluded.json, checksum = excluded.checksum;\n";
 
-/// Removes those of the same parameter that are no more.
+/// Removes the documents that have no content in the same parameter.
 pub const DELETE_DOCUMENTS: &str = "DELETE FROM run_documents WHERE (run, kind) IN
     (SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE value ->> 2 IS NULL);\n";
 
-/// Rows with their documents.
+/// Rows of runs with their documents.
 pub const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, \
     r.updated_at, r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
     (SELECT '[' || group_concat(json, ',') || ']' FROM (SELECT json FROM run_documents WHERE run = r.run \
@@ -51,8 +51,8 @@ pub const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_
     LEFT JOIN run_documents e ON e.run = r.run AND e.kind = 'error' \
     LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' ";
 
-/// The run of a row, as far as it goes by the row or by the tail, which is asked after the row was read; `None` when the
-/// row was written anew in between, and what it says does not go with what the tail says.
+/// Run of a row, with the later end of row and tail. The tail must be read after the row. `None` if a commit rewrote
+/// the row in between, so that row and tail do not belong together.
 pub fn current(row: RunRow, tail: &UnindexedTail) -> Result<Option<Run>> {
     let number = row.run;
     let mut run = row.into_run()?;
@@ -67,7 +67,6 @@ pub fn current(row: RunRow, tail: &UnindexedTail) -> Result<Option<Run>> {
     Ok(Some(run))
 }
 
-/// The parameter of [`UPSERT_RUNS`].
 pub fn rows_json<'a>(run_states: impl Iterator<Item = &'a RunState>) -> String {
     let rows: Vec<_> = run_states.map(row_json).collect();
     serde_json::to_string(&rows).unwrap_or_default()
@@ -79,7 +78,7 @@ fn row_json(RunState { number, run }: &RunState) -> impl serde::Serialize {
     let [created_at, updated_at] = [run.created_at, run.updated_at].map(|time| time.to_string());
     let times = [run.started_at, run.completed_at, run.output_at];
     let [started_at, completed_at, output_at] = times.map(|time| time.map(|time| time.to_string()));
-    // Text in the column, so text in the parameter: the number of a cost must not pass through SQLite's.
+    // Text in the parameter as in the column: a cost must not pass through SQLite's number type.
     let usage = run.usage.as_ref().map(usage_json);
     let ended_by = run.ended_by.as_ref().map(EventType::as_str);
     let (started, completed, output) = (started_at.as_deref(), completed_at.as_deref(), output_at.as_deref());
@@ -107,7 +106,7 @@ fn row_json(RunState { number, run }: &RunState) -> impl serde::Serialize {
     ])
 }
 
-/// The parameter of [`UPSERT_DOCUMENTS`].
+/// Parameter of [`UPSERT_DOCUMENTS`] and [`DELETE_DOCUMENTS`].
 pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -> String {
     let rows: Vec<_> = changes
         .flat_map(|(run, documents)| {
@@ -120,20 +119,20 @@ pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -
     serde_json::to_string(&rows).unwrap_or_default()
 }
 
-/// Number and end of the scope of a run.
+/// Number of the run, and the end of its scope.
 pub async fn scope_end(reader: &mut SqliteConnection, tail: &UnindexedTail, run_id: &RunId) -> Result<(i64, ScopeEnd)> {
     loop {
         let generation = tail.generation();
-        const TIP: &str = "SELECT run, status, last_seq, updated_at, end_checksum FROM runs WHERE run_id = ?";
+        const SCOPE_END: &str = "SELECT run, status, last_seq, updated_at, end_checksum FROM runs WHERE run_id = ?";
         let row: Option<(i64, i64, i64, String, Option<i64>)> =
-            sqlx::query_as(TIP).bind(run_id.as_str()).fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
+            sqlx::query_as(SCOPE_END).bind(run_id.as_str()).fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
         let (run, status, last_seq, updated_at, checksum) = row.ok_or_else(|| not_found(run_id))?;
         if checksum.is_some_and(|checksum| checksum != checksums::of_end(run, status, last_seq, &updated_at)) {
             tracing::error!(run = run_id.as_str(), "damaged: a row of the table `runs`");
             return Err(Error::StoreDamaged);
         }
         let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
-        // The row first, the tail second: a final status is never told with an end that lies before its event.
+        // Row before tail: a final status never comes with an end before the event that set the status.
         let (in_row, end) = (last_seq.unsigned_abs(), tail.end(run));
         let last = end.map_or(0, |end| end.last_seq).max(in_row);
         if tail.generation() == generation && end.is_none_or(|end| end.row_seq <= in_row) {
@@ -142,7 +141,7 @@ pub async fn scope_end(reader: &mut SqliteConnection, tail: &UnindexedTail, run_
     }
 }
 
-/// One run with its documents.
+/// Reads one run with its documents.
 pub async fn one(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId) -> Result<Run> {
     loop {
         let generation = tail.generation();
@@ -158,7 +157,7 @@ pub async fn one(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId) -> 
     }
 }
 
-/// Runs, newest first.
+/// Lists runs, newest first.
 pub async fn list(readers: &SqlitePool, tail: &UnindexedTail, query: &RunQuery) -> Result<RunsPage> {
     let newest: Option<i64> =
         sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(readers).await.map_err(from_sqlx)?;
@@ -191,8 +190,8 @@ pub async fn list(readers: &SqlitePool, tail: &UnindexedTail, query: &RunQuery) 
     Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
 }
 
-/// The runs of rows that were read since `generation`. Those that changed since are read again one by one: to repeat the
-/// whole page might never end while they change.
+/// Runs of rows read since `generation`. Rows changed since are read again one by one: repeating the whole page might
+/// never end while runs change.
 async fn settle(
     readers: &SqlitePool,
     tail: &UnindexedTail,
@@ -215,9 +214,9 @@ async fn settle(
     Ok(settled)
 }
 
-/// What a listing asks for besides its place: statuses, agent, structure.
+/// SQL condition of a listing or count: statuses, agent, structure.
 fn matches(query: &RunQuery) -> String {
-    // Said plainly, so that the index of structures is used.
+    // A plain comparison, so that SQLite uses the index of structures.
     let structure = if query.structure_id.is_some() { "r.structure_id = ?3" } else { "?3 IS NULL" };
     format!(
         "(?1 IS NULL OR r.status IN (SELECT value FROM json_each(?1))) \
@@ -225,7 +224,7 @@ fn matches(query: &RunQuery) -> String {
     )
 }
 
-/// How many runs match.
+/// Counts the matching runs.
 pub async fn count(readers: &SqlitePool, query: &RunQuery) -> Result<u64> {
     let count: i64 =
         sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM runs r WHERE {}", matches(query))))
@@ -238,7 +237,7 @@ pub async fn count(readers: &SqlitePool, query: &RunQuery) -> Result<u64> {
     Ok(count.unsigned_abs())
 }
 
-/// Ids of matching runs after the newest `offset`.
+/// Ids of matching runs, newest first, after skipping `offset` runs.
 pub async fn ids_at(readers: &SqlitePool, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
     let sql = format!("SELECT r.run_id FROM runs r WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
     let ids: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
@@ -253,7 +252,7 @@ pub async fn ids_at(readers: &SqlitePool, query: &RunQuery, offset: u64) -> Resu
     ids.into_iter().map(|id| RunId::parse(&id).map_err(|_| Error::StoreDamaged)).collect()
 }
 
-/// Statuses to look for, as a parameter; null for all.
+/// Parameter of the status filter, a JSON array; null for all statuses.
 fn statuses(query: &RunQuery) -> Option<String> {
     let numbers: Vec<u8> = query.statuses.iter().map(|status| *status as u8).collect();
     (!numbers.is_empty()).then(|| serde_json::to_string(&numbers).unwrap_or_default())

@@ -1,9 +1,10 @@
-//! The column `sensitive` of the log and its index: whether the public view of an event may differ from what is stored.
+//! The column `sensitive` of the log and its index: whether the public view of an event may differ from the stored
+//! event.
 //!
-//! Files from before tool input and output were part of the rule have 0 where it did not differ by the rule of that time. So a
-//! 0 says nothing, and rows that are judged by the rule of today have 1 or 2.
+//! Early versions wrote 0 for "equal", by a rule that did not cover tool input and output. So 0 means "unknown", and
+//! the present rule writes 1 or 2.
 
-/// The value of the column.
+/// Value of the column: 1 differs, 2 equal, 0 unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct ViewFlag(i64);
@@ -12,17 +13,17 @@ const DIFFERS: ViewFlag = ViewFlag(1);
 const SAME: ViewFlag = ViewFlag(2);
 
 impl ViewFlag {
-    /// For events of which this is known.
+    /// Value by the present rule.
     pub fn of(sensitive: bool) -> Self {
         if sensitive { DIFFERS } else { SAME }
     }
 
-    /// As it is stored.
+    /// Stored integer.
     pub fn number(self) -> i64 {
         self.0
     }
 
-    /// Whether the public view may differ.
+    /// Whether the public view may differ; true if unknown.
     pub fn is_sensitive(self) -> bool {
         self != SAME
     }

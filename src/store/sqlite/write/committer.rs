@@ -1,7 +1,8 @@
-//! The one writer. It takes all that waits, commits it in one transaction, and only then tells of it and answers.
-//! It is a task of its own: a client that goes away cannot stop a commit half-way.
+//! The one writing task. Takes a group of appends from the commit queue, commits the group in one transaction, then
+//! announces the commit and answers the producers. As a task of its own the committer finishes a commit even if the
+//! client disconnects.
 //!
-//! While one group is on its way to the disk, the next one is planned: it is written as soon as the disk is free.
+//! While one group is being written to the disk, the next group is planned, ready for the next transaction.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,29 +16,29 @@ use crate::store::commit::queue::{CommitQueueReceiver, Group, QueueDepth, Replie
 use super::planner::{Planned, Planner};
 use super::writer::Writer;
 
-/// The writer's state.
+/// The committer's state: planned runs and the connection that writes.
 pub struct Committer {
     pub planner: Planner,
     pub writer: Writer,
 }
 
-/// Events of a commit from which on the next one is planned beside it. Fewer are planned in no time, and a group that is not
-/// taken yet goes on growing.
+/// Events of a commit from which the next group is planned in parallel. Planning after a smaller commit takes no
+/// noticeable time, and a group left in the queue goes on growing.
 const LARGE_COMMIT_EVENTS: u32 = 256;
 
-/// A group whose turn is next.
+/// The next group to commit.
 enum Next {
-    /// It waits only for the disk.
+    /// Planned; waits only for the current commit.
     Planned(Planned, Replies),
-    /// Something has to be read before it can be planned.
+    /// Taken from the queue; planning needs a read from the file first.
     Taken(Group),
 }
 
 impl Committer {
-    /// Runs until the queue is closed and all that was accepted before is answered.
+    /// Runs until the queue is closed and all accepted appends are answered.
     pub async fn run(mut self, mut queue: CommitQueueReceiver) {
         let depth = queue.depth();
-        // How many appends the last group held.
+        // Appends in the previous group.
         let mut before = 0;
         let mut next = None;
         loop {
@@ -64,14 +65,14 @@ impl Committer {
                     }
                 }
             };
-            // Half of what is under way: where all publishers wait for their answers, this leaves two groups of like size that
-            // take turns, one at the disk and one here.
+            // Half of all appends under way. If every publisher waits for an answer, this yields two groups of similar
+            // size that alternate between the disk and the planner.
             let enough = usize::midpoint(before, replies.len());
             before = replies.len();
             let failure;
             (failure, next) = self.commit(planned, replies, &depth, queue.next_of(enough)).await;
             if let (Some(error), Some(Next::Planned(_, replies))) = (&failure, &mut next) {
-                // It was planned for runs that are not so now.
+                // Planned on top of the failed commit, so the plan is invalid.
                 let replies = std::mem::take(replies);
                 let outcomes = vec![Err(not_tried(error)); replies.len()];
                 replies.answer(outcomes);
@@ -81,8 +82,8 @@ impl Committer {
         self.writer.close().await;
     }
 
-    /// Commits a group, answers it, and does what is due behind it; meanwhile takes the next one, if enough of it comes, and plans
-    /// it. Returns why the group was not stored, and the next one.
+    /// Commits a group, answers its producers and runs maintenance; in parallel takes the next group, once enough
+    /// appends wait, and plans that group. Returns the error if the group was not stored, and the next group.
     async fn commit(
         &mut self,
         planned: Planned,
@@ -92,7 +93,7 @@ impl Committer {
     ) -> (Option<Error>, Option<Next>) {
         let Self { planner, writer } = self;
         let is_large = planned.writes.as_ref().is_some_and(|writes| writes.events() >= LARGE_COMMIT_EVENTS);
-        // After a failure nothing is planned before the file was asked.
+        // After a failure the run states must be read from the file before the next plan.
         let has_failed = AtomicBool::new(writer.stale || writer.refusal().is_some());
         let is_taken = AtomicBool::new(false);
         let is_idle = || depth.is_idle() && !is_taken.load(Ordering::Relaxed);
@@ -124,13 +125,13 @@ impl Committer {
         }
     }
 
-    /// Plans a group when all before it is written, and reads what is needed for it; or gives the outcomes, where that is not
-    /// possible for the group as a whole.
+    /// Plans a group after reading its runs and existing events; all earlier groups are written. Returns the outcomes
+    /// instead if the group cannot be planned as a whole.
     async fn plan(&mut self, appends: Vec<Append>) -> std::result::Result<Planned, Vec<Result<Appended>>> {
         match self.load(&appends).await {
             Ok(known) => Ok(self.planner.plan(appends, &known)),
-            // What is damaged belongs to one of them; the others must not suffer for it. Of an import nothing may be stored
-            // that comes after it.
+            // Damage belongs to the run of one append; the other appends must not fail with that run. A group with an
+            // import fails as a whole: nothing may be stored after a failed append of an import.
             Err(Error::StoreDamaged | Error::EventDamaged { .. })
                 if appends.len() > 1 && appends.iter().all(|append| append.import().is_none()) =>
             {
@@ -146,7 +147,7 @@ impl Committer {
 
     async fn store_alone(&mut self, append: Append) -> Result<Appended> {
         let alone = vec![append];
-        // One before it may have failed and left things to be read anew.
+        // An earlier append may have failed, so run states may have to be read again.
         let known = self.load(&alone).await?;
         let planned = self.planner.plan(alone, &known);
         self.writer.store(planned).await?.pop().unwrap_or(Err(Error::Internal))
@@ -169,7 +170,8 @@ impl Committer {
     }
 }
 
-/// What is told to those who were to follow on a group that failed so: that it is no fault of theirs.
+/// Error for the appends of a group that was planned on top of a failed commit: a store-wide failure as is, else
+/// `StoreUnavailable`.
 fn not_tried(failure: &Error) -> Error {
     match failure {
         Error::StoreFull | Error::StoreReadOnly | Error::StoreLost { .. } => failure.clone(),

@@ -1,4 +1,4 @@
-//! The stored events whose ids a group of appends carries: what the plan compares repeats with.
+//! Existing events: stored events with the ids of a group of appends. The plan compares duplicates with these.
 
 use foldhash::HashMap;
 use sqlx::SqliteConnection;
@@ -19,13 +19,13 @@ use crate::store::sqlite::log_row::Loaded;
 use crate::store::sqlite::read;
 use crate::store::sqlite::read::view_flag::ViewFlag;
 
-/// Bytes of records that are read at once to look for repeated events.
+/// Bytes of records in memory at once while existing events are read.
 const LOOKUP_BYTES: usize = 4 << 20;
 
-/// A wanted run and seq, and the row of the index that covers it.
+/// Wanted run and seq, and the index row that covers the seq.
 type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, ViewFlag);
 
-/// Whether no stored event of this run can have the id; found out in memory, so that a no may be wrong.
+/// Whether certainly no stored event of this run has the id. Decided in memory, so `false` may be wrong.
 pub fn is_new(ids: &Ids, head: &RunState, event_id: &EventId) -> bool {
     let hash = id_index::hash(event_id);
     store_ids::assigned_seq(head.number, event_id).is_none()
@@ -33,7 +33,7 @@ pub fn is_new(ids: &Ids, head: &RunState, event_id: &EventId) -> bool {
         && !ids.may_be_flushed(head.number, hash)
 }
 
-/// Finds them. Reads with the writer's connection: a commit does not wait for the readers' pool.
+/// Reads the existing events of a group, with the writer's connection: a commit does not wait for the readers' pool.
 pub async fn load(
     writer: &mut SqliteConnection,
     (run_states, ids, tail): (&RunStateCache, &Ids, &UnindexedTail),
@@ -41,7 +41,7 @@ pub async fn load(
 ) -> Result<ExistingEvents> {
     let mut candidates: Vec<(i64, u64)> = Vec::new();
     let mut wanted = Vec::new();
-    // The longest stored payload to compare with.
+    // Length of the longest stored payload that can equal a sent payload, by run and event id.
     let mut sent: HashMap<(i64, &EventId), usize> = HashMap::default();
     for append in appends {
         let Some(head) = run_states.get(&append.run_id) else { continue };
@@ -63,7 +63,7 @@ pub async fn load(
     candidates.dedup();
     let mut known = ExistingEvents::default();
     events_at(writer, tail, &candidates, |run, event| {
-        // Another id may have the same hash.
+        // A different id may have the same hash.
         if let Some(longest) = sent.get(&(run, &event.event_id)) {
             let may_match = event.payload.as_str().len() <= *longest;
             let content = may_match.then(|| event.content().digest());
@@ -74,7 +74,7 @@ pub async fn load(
     Ok(known)
 }
 
-/// Reads the events at these places, (run, seq) in ascending order, which exist.
+/// Reads the events at these places: (run, seq) in ascending order, each of an existing event.
 async fn events_at(
     writer: &mut SqliteConnection,
     tail: &UnindexedTail,

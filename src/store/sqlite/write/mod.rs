@@ -1,4 +1,4 @@
-//! Writing: the committer, its plan, and the state in memory that it needs.
+//! Commit path: the committer, the planner, the writer, and the in-memory state of runs.
 
 pub mod committer;
 pub mod existing;

@@ -1,6 +1,6 @@
-//! Planning a group: what a commit will write, from the runs as they are after the group before it. Nothing is written and
-//! nobody else sees it, so a group can be planned while the one before it is on its way to the disk, if nothing has to be read
-//! for it.
+//! Plans a group: turns appends into rows, based on the runs after the previous planned group. A plan writes nothing
+//! and is invisible to readers, so a group can be planned while the previous group is being written, provided that
+//! planning needs no read.
 
 use std::sync::Arc;
 
@@ -22,63 +22,62 @@ use crate::store::sqlite::index::id_index::{Ids, Place};
 use crate::store::sqlite::index::unindexed_tail::{RunEnd, UnindexedTail};
 use crate::store::sqlite::read::runs;
 
-/// What the writer knows of the runs. It runs ahead of the file by what is planned.
+/// Run states as of the last planned group, ahead of the file by the groups in flight.
 pub struct Planner {
     lifecycle: Lifecycle,
     run_states: RunStateCache,
-    /// Of the last event that is planned.
+    /// Position of the last planned event.
     last_position: u64,
     tail: Arc<UnindexedTail>,
     ids: Arc<Ids>,
 }
 
-/// A group that is planned.
+/// A planned group.
 pub struct Planned {
-    /// One for each append, if all is written.
+    /// One outcome for each append, valid once `writes` is committed.
     pub outcomes: Vec<Result<Appended>>,
-    /// None where nothing is new.
+    /// Rows to write; `None` if no event is new.
     pub writes: Option<Writes>,
 }
 
-/// What a commit writes, and what is told of it afterwards.
+/// Rows of one commit, and the announcement for after the commit.
 pub struct Writes {
-    /// Of the log.
+    /// Rows of the log.
     pub rows: Vec<LogRowParts>,
-    /// Where each run's events lie in them.
+    /// Spans of these rows, by run.
     pub entries: Vec<(i64, RunSpan)>,
-    /// Producers' ids of the new events.
+    /// New entries of the id index: ids that producers gave.
     pub ids: Vec<Place>,
-    /// How far each of the runs goes then.
+    /// End of each run after the commit.
     pub ends: Vec<(i64, RunEnd)>,
-    /// The parameter of [`runs::UPSERT_RUNS`], if any row changes.
+    /// Parameter of [`runs::UPSERT_RUNS`]; `None` if no row of a run changes.
     pub run_rows: Option<String>,
-    /// That of [`runs::UPSERT_DOCUMENTS`].
+    /// Parameter of [`runs::UPSERT_DOCUMENTS`]; `None` if no document changes.
     pub documents: Option<String>,
-    /// What is told.
+    /// The announcement.
     pub commit: Commit,
 }
 
 impl Writes {
-    /// How many events.
     pub fn events(&self) -> u32 {
         self.rows.iter().map(|row| row.count).sum()
     }
 }
 
 impl Planner {
-    /// For a file in which all is written that was planned.
+    /// A planner without groups in flight.
     pub fn new(lifecycle: Lifecycle, run_states: RunStateCache, tail: Arc<UnindexedTail>, ids: Arc<Ids>) -> Self {
         Self { lifecycle, run_states, last_position: tail.last_position(), tail, ids }
     }
 
-    /// Begins anew after a failure, with what was read from the file.
+    /// Replaces the run states after a failure by those read from the file.
     pub fn replace(&mut self, run_states: RunStateCache) {
         self.run_states = run_states;
         self.last_position = self.tail.last_position();
     }
 
-    /// Whether these can be planned without reading: their runs are known, and no stored event may have one of their ids. Not
-    /// those of an import, which waits for the outcome of what lies before it.
+    /// Whether these appends can be planned without a read: all runs are cached, and no stored event can have one of
+    /// the ids. False for imports, which wait for the outcome of earlier groups.
     pub fn knows(&self, appends: &[Append]) -> bool {
         appends.iter().all(|append| {
             if append.import().is_some() {
@@ -90,13 +89,13 @@ impl Planner {
         })
     }
 
-    /// Reads what the plan of these needs: their runs, and the stored events that have one of their ids.
+    /// Reads the runs and existing events that a plan of these appends needs.
     pub async fn load(&mut self, writer: &mut SqliteConnection, appends: &[Append]) -> Result<ExistingEvents> {
         self.run_states.load(writer, &self.tail, appends.iter().map(|append| &append.run_id)).await?;
         existing::load(writer, (&self.run_states, &self.ids, &self.tail), appends).await
     }
 
-    /// Plans them, after all that was planned before.
+    /// Plans the appends on top of all planned groups.
     pub fn plan(&mut self, appends: Vec<Append>, known: &ExistingEvents) -> Planned {
         let now = plan::now();
         let mut last_number = self.run_states.last_number();
@@ -127,7 +126,7 @@ impl Planner {
         Writes { rows: laid.rows, entries: laid.entries, ids, ends, run_rows, documents, commit }
     }
 
-    /// How far a run goes after the commit, and whether its row has to be written for that.
+    /// End of a run after the commit; `row_seq` is 0 if the run's row need not be written.
     fn end_of(&self, planned: &PlannedRun) -> (i64, RunEnd) {
         let run = &planned.head.run;
         let before = self.run_states.get(&run.run_id).map(|head| &head.run);
@@ -140,7 +139,7 @@ impl Planner {
     }
 }
 
-/// Producers' ids of the new events.
+/// Ids that producers gave to new events, with the place of each event.
 fn producer_ids(planned: &[PlannedRun]) -> impl Iterator<Item = Place> {
     planned.iter().flat_map(|run| {
         let place = |(event_id, index): (&_, &usize)| Place {

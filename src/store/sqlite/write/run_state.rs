@@ -1,4 +1,4 @@
-//! The runs that were written to lately, so that a publish to a live run reads nothing from the disk.
+//! Cache of the runs with recent appends, so that a publish to an active run reads nothing from the disk.
 
 use foldhash::HashMap;
 use sqlx::SqliteConnection;
@@ -11,10 +11,10 @@ use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::read::runs;
 
-/// Most runs kept; the least recently used half goes when it is exceeded.
-const MAX_HEADS: usize = 32_768;
+/// Most cached runs; above this the least recently used half is evicted.
+const MAX_RUNS: usize = 32_768;
 
-/// The cache of run_states, and the numbers of new runs.
+/// Run states by run id, and the number of the newest run.
 #[derive(Debug)]
 pub struct RunStateCache {
     by_id: HashMap<RunId, (RunState, u64)>,
@@ -23,19 +23,20 @@ pub struct RunStateCache {
 }
 
 impl RunStateCache {
-    /// An empty cache; `last_number` is the newest run's.
+    /// An empty cache; `last_number` is the number of the newest run.
     pub fn new(last_number: i64) -> Self {
         Self { by_id: HashMap::default(), last_number, clock: 0 }
     }
 
-    /// Reads the runs that are not cached. Runs that do not exist stay absent.
+    /// Reads the runs that are not cached. Missing runs stay absent.
     pub async fn load<'a>(
         &mut self,
         writer: &mut SqliteConnection,
         tail: &UnindexedTail,
         run_ids: impl Iterator<Item = &'a RunId>,
     ) -> Result<()> {
-        // Here and not after a commit: appends that store nothing new load run_states too, and what is loaded now is needed.
+        // Evicts here and not after a commit: appends without new events load run states too, and states loaded below
+        // are needed.
         self.evict();
         self.clock += 1;
         let missing: Vec<&str> =
@@ -58,24 +59,22 @@ impl RunStateCache {
         .map_err(from_sqlx)?;
         for row in rows {
             let number = row.run;
-            // Nobody but this writer writes rows, so what was read goes with the tail.
+            // Only this writer changes rows, so row and tail always agree.
             let Some(run) = runs::current(row, tail)? else { return Err(Error::Internal) };
             self.by_id.insert(run.run_id.clone(), (RunState { number, run }, self.clock));
         }
         Ok(())
     }
 
-    /// The cached head of a run.
     pub fn get(&self, run_id: &RunId) -> Option<&RunState> {
         self.by_id.get(run_id).map(|(head, _)| head)
     }
 
-    /// The number of the newest run.
     pub fn last_number(&self) -> i64 {
         self.last_number
     }
 
-    /// Takes over the runs as a planned commit leaves them.
+    /// Stores the run states after a planned commit.
     pub fn plan(&mut self, run_states: impl IntoIterator<Item = RunState>) {
         self.clock += 1;
         for head in run_states {
@@ -85,7 +84,7 @@ impl RunStateCache {
     }
 
     fn evict(&mut self) {
-        if self.by_id.len() > MAX_HEADS {
+        if self.by_id.len() > MAX_RUNS {
             let mut used: Vec<u64> = self.by_id.values().map(|(_, used)| *used).collect();
             used.sort_unstable();
             let median = used[used.len() / 2];

@@ -1,4 +1,4 @@
-//! Writing: the transaction of a group, what is told of it, and what is done behind it before the next one.
+//! The transaction of a group, the announcement after the commit, and maintenance before the next group.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,19 +27,19 @@ use crate::store::sqlite::recovery::RecoveredState;
 use crate::store::sqlite::watch::FileWatch;
 use crate::store::sqlite::{SqliteOptions, log_row, open};
 
-/// Bytes that a commit writes besides its events, and a slice of maintenance: about, for the write-ahead log's bound.
+/// Estimated bytes in the write-ahead log of a commit, without the events, and of one slice of maintenance.
 const COMMIT_BYTES: usize = 8 << 10;
 const SLICE_BYTES: usize = 512 << 10;
 
-/// Rows of one INSERT: five variables each, of the 32,766 that SQLite takes in one statement.
+/// Rows of one INSERT: five variables each, of the 32,766 that SQLite allows in one statement.
 const MAX_INSERT_ROWS: usize = 4_000;
 
-/// The writer's connections and memory. What it holds in memory is what the file says, or `stale`.
+/// The writer's connections and in-memory state. The state agrees with the file unless `stale` is set.
 pub struct Writer {
     pub options: SqliteOptions,
     pub connect: SqliteConnectOptions,
     pub connection: SqliteConnection,
-    /// For maintenance, see [`open::maintenance_options`].
+    /// Connection of maintenance, see [`open::maintenance_options`].
     pub maintenance_connection: SqliteConnection,
     pub checkpoints: Checkpointer,
     pub growth: WalPreallocator,
@@ -47,26 +47,27 @@ pub struct Writer {
     pub tail: Arc<UnindexedTail>,
     pub ids: Arc<Ids>,
     pub maintenance: Maintenance,
-    /// After a failure the file is asked anew before anything else is planned.
+    /// Set by a failed commit: the state must be read from the file before the next plan.
     pub stale: bool,
     pub watch: Arc<FileWatch>,
-    /// The task of the watch.
     pub watching: JoinHandle<()>,
-    /// Held until the last commit is done, also when the store was dropped before: one process owns the file.
+    /// Held until the last commit is done, even if the store was dropped before: one process owns the file.
     pub _lock: Arc<FileLock>,
 }
 
 impl Writer {
-    /// Commits what was planned, and tells of it. On an error nothing of it is stored, except for `OutcomeUnknown`.
+    /// Commits a planned group and announces the commit. After an error nothing of the group is stored, except for
+    /// `OutcomeUnknown`.
     pub async fn store(&mut self, planned: Planned) -> Result<Vec<Result<Appended>>> {
         let Planned { outcomes, writes } = planned;
         let Some(mut writes) = writes else {
-            // To repeat what is stored acknowledges it too.
+            // A duplicate acknowledges a stored event too, so check the files.
             return self.watch.look_again().map(|()| outcomes);
         };
         self.watch.verdict()?;
         self.maintenance.unflushed.entries += writes.entries.len();
-        // Before the commit: who sees its rows finds its events. Who finds these sooner is stopped by what is committed.
+        // Added before the commit, so that a reader of the committed rows finds the events. Readers skip uncommitted
+        // entries: these lie after the committed end of their run.
         self.tail.push(std::mem::take(&mut writes.entries));
         self.ids.extend(std::mem::take(&mut writes.ids));
         let began = Instant::now();
@@ -76,15 +77,15 @@ impl Writer {
         }
         if self.watch.look_again().is_err() {
             self.stale = true;
-            // It is committed to files that are lost, or were just before they were.
+            // The commit went to files that are lost, or that were lost just after the commit.
             return Err(Error::OutcomeUnknown);
         }
         measure(began, &writes);
-        self.publish(writes);
+        self.announce(writes);
         Ok(outcomes)
     }
 
-    /// The transaction: all of it in one round to the connection's thread.
+    /// Runs the transaction in one round trip to the connection's thread.
     async fn write(&mut self, writes: &mut Writes) -> Result<()> {
         let (run_rows, documents) = (writes.run_rows.take(), writes.documents.take());
         let sql = commit_sql(writes.rows.len(), run_rows.is_some(), documents.is_some());
@@ -94,7 +95,7 @@ impl Writer {
             let checksum = log_row::checksum(pos, count, flag, &row.data);
             query = query.bind(pos).bind(count).bind(flag).bind(row.data.to_vec()).bind(checksum);
         }
-        // Both statements about documents take the same parameter.
+        // Upsert and delete of documents take the same parameter.
         for json in run_rows.into_iter().chain(documents.clone()).chain(documents) {
             query = query.bind(json);
         }
@@ -104,8 +105,8 @@ impl Writer {
         Ok(())
     }
 
-    /// After the commit: memory, then the world.
-    fn publish(&mut self, writes: Writes) {
+    /// Updates the unindexed tail, then announces the commit.
+    fn announce(&mut self, writes: Writes) {
         let bytes: usize = writes.rows.iter().map(|row| row.data.len()).sum();
         self.maintenance.unflushed.bytes += bytes;
         self.checkpoints.written(bytes + COMMIT_BYTES);
@@ -114,8 +115,9 @@ impl Writer {
         self.listener.committed(writes.commit);
     }
 
-    /// After a commit of so many entries and ids: the slices of maintenance that are its share, all of those that are overdue, and
-    /// more while nobody waits. What fails is tried again behind a later commit: events and memory are as they were.
+    /// Runs maintenance after a commit: the slices due for this many entries and ids, all overdue slices, and further
+    /// slices while the commit queue is empty. A failed slice is retried after a later commit; events and in-memory
+    /// state are unaffected.
     pub async fn run_maintenance(&mut self, share: (usize, usize), is_idle: impl Fn() -> bool) {
         if self.watch.verdict().is_err() {
             return;
@@ -140,22 +142,22 @@ impl Writer {
         }
     }
 
-    /// Why nothing can be stored now, besides what a commit meets.
+    /// Error for all appends at present: lost files, or an unindexed tail at its limit.
     pub fn refusal(&self) -> Option<Error> {
         self.watch.verdict().err().or_else(|| self.maintenance.refusal(&self.ids))
     }
 
-    /// What an error comes from: files that are lost make SQLite find all kinds of damage.
+    /// Root cause of an error: lost files make SQLite report all kinds of damage.
     pub fn cause(&self, error: Error) -> Error {
         self.watch.look().err().unwrap_or(error)
     }
 
-    /// After a failure: ends what is left of the transaction and brings memory back to what the file says. Returns the run_states to
-    /// begin with.
+    /// After a failed commit: rolls back an open transaction and brings the in-memory state back to the state of the
+    /// file. Returns an empty run state cache.
     pub async fn refresh(&mut self) -> Result<RunStateCache> {
-        // A new connection would make new files in the place of those that are lost.
+        // A new connection would create new files in place of lost files.
         self.watch.verdict()?;
-        // There may be no transaction any more; SQLite ends some itself.
+        // Fails if SQLite has already ended the transaction.
         let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
         if self.connection.ping().await.is_err() {
             self.connection = SqliteConnection::connect_with(&self.connect).await.map_err(from_sqlx)?;
@@ -164,7 +166,7 @@ impl Writer {
         failpoint!("sqlite-refresh-before", from_sqlx);
         let (last_run, last_position) = recovery::ends(&mut self.connection).await?;
         let run_states = if last_position == self.tail.last_position() {
-            // The commit did not happen, and all before it is in memory.
+            // The commit did not happen, and all earlier commits are in memory.
             self.maintenance.unflushed.entries -= self.tail.retract();
             self.ids.retract(&self.tail);
             RunStateCache::new(last_run)
@@ -180,7 +182,7 @@ impl Writer {
         Ok(run_states)
     }
 
-    /// Where its thread has ended.
+    /// Opens a new connection if the connection's thread has ended.
     async fn reconnect_maintenance(&mut self) -> sqlx::Result<()> {
         if self.maintenance_connection.ping().await.is_err() {
             self.maintenance_connection =
@@ -189,13 +191,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends.
+    /// Stops the watch and the checkpointer, and closes both connections.
     pub async fn close(self) {
         self.watch.end();
         self.watching.abort();
         let _ = self.watching.await;
         self.checkpoints.stop().await;
-        // The last one to close moves the write-ahead log into the database.
+        // Closing the last connection checkpoints the write-ahead log.
         let closed = self.maintenance_connection.close().await;
         if let Err(error) = closed.and(self.connection.close().await) {
             tracing::warn!(%error, "closing the database failed; it is recovered at the next start");
@@ -210,11 +212,11 @@ fn measure(began: Instant, writes: &Writes) {
     metrics::histogram!("runlog_commit_seconds").record(began.elapsed().as_secs_f64());
 }
 
-/// The statements of a commit with this many log rows. One statement takes all rows, unless they are very many: the
-/// connection keeps the last 100 texts prepared, and five statements for each are little.
+/// SQL of a commit with this many log rows. One INSERT takes all rows, unless the rows exceed [`MAX_INSERT_ROWS`]: the
+/// connection caches the last 100 prepared texts, which are a few statements each.
 ///
-/// Most commits change no run's row. They are one statement, which is a transaction by itself: every further one wakes the
-/// committer for nothing.
+/// Most commits change no run's row and are a single statement, which is a transaction by itself: each further
+/// statement costs a wake-up of the committer.
 fn commit_sql(rows: usize, has_runs: bool, has_documents: bool) -> String {
     const ROW: &str = "(?, ?, ?, ?, ?)";
     let mut sql = String::new();

@@ -1,5 +1,5 @@
-//! The first schema kept ids in a table in the order of their hashes. They move into a segment when the store is opened,
-//! in one transaction: where that is cut off, it begins anew at the next start.
+//! Moves the ids of the first schema, a table sorted by hash, into a segment. Runs at a start in one transaction; an
+//! interrupted move starts over at the next start.
 
 use sqlx::SqliteConnection;
 
@@ -11,10 +11,10 @@ use crate::domain::Result;
 use crate::store::sqlite::error::{StepError, from_sqlx};
 use crate::store::sqlite::maintenance::transaction;
 
-/// Blocks that are in memory at once.
+/// Blocks in memory at once.
 const BLOCKS_AT_ONCE: u32 = 1_024;
 
-/// Moves them, where there are any.
+/// Moves the ids if the table of the first schema exists.
 pub async fn move_ids(writer: &mut SqliteConnection) -> Result<()> {
     const IS_THERE: &str = "SELECT count(*) FROM sqlite_schema WHERE name = 'event_ids_to_move'";
     let tables: i64 = sqlx::query_scalar(IS_THERE).fetch_one(&mut *writer).await.map_err(from_sqlx)?;
@@ -31,7 +31,7 @@ async fn move_all(transaction: &mut SqliteConnection) -> Result<(), StepError> {
     let count: i64 = count.fetch_one(&mut *transaction).await?;
     if count > 0 {
         tracing::info!(ids = count, "moving the ids of events into their new form");
-        // The schema that has this table has no segment yet.
+        // A store with this table has no segment yet.
         let mut build = Build::new(1, count.unsigned_abs(), Source::Legacy);
         loop {
             let part = build.write(transaction, BLOCKS_AT_ONCE).await?;
@@ -45,7 +45,7 @@ async fn move_all(transaction: &mut SqliteConnection) -> Result<(), StepError> {
     Ok(())
 }
 
-/// The places with these hashes, in order. The table has hashes as signed numbers.
+/// The places with hashes from `low` to `high`, sorted. The table stores hashes as signed integers.
 pub async fn between(transaction: &mut SqliteConnection, low: u64, high: u64) -> Result<Vec<Place>, StepError> {
     const HIGHEST: u64 = i64::MAX.cast_unsigned();
     let mut places = Vec::new();

@@ -1,9 +1,9 @@
-//! How ids lie on the disk: blocks of places in the order of their hashes. Hashes are spread evenly, so the block that
-//! would hold one follows from the hash and the number of blocks, and nothing has to be looked up to find it.
+//! Format of ids on disk: blocks of places, sorted by hash. Hashes are evenly distributed, so hash and number of blocks
+//! give the block, without a lookup of block boundaries.
 
 use crate::domain::{Error, Result};
 
-/// Where the event with an id lies, by the hash of the id.
+/// Place of an event: run and seq, under the hash of the event's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub hash: u64,
@@ -11,37 +11,36 @@ pub struct Place {
     pub seq: u64,
 }
 
-/// Places in a block, on average. Some eight blocks share a page of the database.
+/// Average number of places in a block. About eight blocks share a page of the database.
 pub const BLOCK_PLACES: usize = 48;
 
-/// Hash (8 bytes), run (6) and seq (6), the highest byte first.
+/// Hash (8 bytes), run (6) and seq (6), big-endian.
 const PLACE_BYTES: usize = 20;
 
-/// How many blocks so many places take.
+/// Number of blocks for this many places.
 pub fn blocks_for(places: u64) -> u32 {
     u32::try_from(places.div_ceil(BLOCK_PLACES as u64).max(1)).unwrap_or(u32::MAX)
 }
 
-/// The block of a hash among so many.
+/// Number of the block of a hash, from 0, in a segment of `blocks` blocks.
 pub fn of_hash(hash: u64, blocks: u32) -> u32 {
     u32::try_from((u128::from(hash) * u128::from(blocks)) >> 64).unwrap_or(u32::MAX)
 }
 
-/// The hashes of the blocks from `first` to before `end`: the lowest and the highest.
+/// Lowest and highest hash of the blocks from `first` to before `end`.
 pub fn hashes(first: u32, end: u32, blocks: u32) -> (u64, u64) {
     let lowest = |block: u32| (u128::from(block) << 64).div_ceil(u128::from(blocks));
     let narrow = |hash: u128| u64::try_from(hash).unwrap_or(u64::MAX);
     (narrow(lowest(first)), narrow(lowest(end) - 1))
 }
 
-/// Appends a place to a block.
 pub fn push(block: &mut Vec<u8>, place: Place) {
     block.extend_from_slice(&place.hash.to_be_bytes());
     block.extend_from_slice(&place.run.to_be_bytes()[2..]);
     block.extend_from_slice(&place.seq.to_be_bytes()[2..]);
 }
 
-/// The places of a block.
+/// Decodes a block. Fails with `StoreDamaged` for a truncated block.
 pub fn places(block: &[u8]) -> Result<impl Iterator<Item = Place>> {
     let (records, []) = block.as_chunks::<PLACE_BYTES>() else {
         tracing::error!("a block of ids is cut off");

@@ -1,4 +1,5 @@
-//! Segments of like size become one, so that there are few to look into; what they were is removed after that.
+//! Compaction: merges segments of similar size, so that a lookup has few segments to check, and removes the replaced
+//! segments.
 
 use sqlx::SqliteConnection;
 
@@ -8,21 +9,21 @@ use super::segment_writer::{Build, Part, Source};
 use crate::store::sqlite::error::StepError;
 use crate::store::sqlite::maintenance::transaction;
 
-/// Segments of like size that are merged. Each id is written once for each power of this in the number of ids.
+/// Segments of similar size in one merge. An id is written once for each power of this number in the count of all ids.
 const FAN_IN: usize = 4;
 
-/// Ids up to which segments count as small, all alike.
+/// Ids up to which segments count as small; all small segments have one size class.
 const SMALL: u64 = 16_384;
 
-/// A merge under way.
+/// A merge in progress.
 pub struct Merge {
     build: Build,
     sources: Vec<Segment>,
 }
 
 impl Merge {
-    /// The merge that is due, if one is: the smallest first. `number` is the new segment's. Those that cannot be read stay as
-    /// they are.
+    /// The due merge of the smallest size class, if any. `number` is the number of the new segment. Unreadable segments
+    /// are excluded.
     pub fn due(segments: &[Segment], unreadable: &[i64], number: i64) -> Option<Self> {
         let segments = || segments.iter().filter(|segment| !unreadable.contains(&segment.number));
         let class = |segment: &Segment| (segment.places / SMALL).max(1).ilog(FAN_IN as u64);
@@ -33,14 +34,14 @@ impl Merge {
         Some(Self { build: Build::new(number, places, Source::Segments(sources.clone())), sources })
     }
 
-    /// Gives it up, since a segment that it reads is damaged: what was written of it is to be removed, and these are not to be
-    /// merged again.
+    /// Abandons a merge with a damaged source. Returns the removal of the unfinished segment, and the sources to
+    /// exclude from later merges.
     pub fn abandon(self) -> (Removal, Vec<i64>) {
         let (number, blocks) = self.build.written();
         (Removal::new(number, blocks), self.sources.into_iter().map(|segment| segment.number).collect())
     }
 
-    /// Merges the next blocks, at most so many; returns the removals that are left when it is done.
+    /// Merges the next blocks, at most `max_blocks`. Returns the removals of the sources once the merge is complete.
     pub async fn slice(
         &mut self,
         writer: &mut SqliteConnection,
@@ -78,14 +79,15 @@ impl Merge {
     }
 }
 
-/// The removal of a segment that is not live.
+/// Removal of a segment that is not live.
 pub struct Removal {
     number: i64,
     blocks: u32,
     next_block: u32,
 }
 
-/// A removal only gives pages back, so a slice of it may be larger.
+/// Blocks removed in a slice for each block written in a slice: a removal only frees pages, so its slices may be
+/// larger.
 const REMOVED_FOR_WRITTEN: u32 = 4;
 
 impl Removal {
@@ -93,7 +95,7 @@ impl Removal {
         Self { number, blocks, next_block: 0 }
     }
 
-    /// Removes the next blocks; returns whether all is gone.
+    /// Removes the next blocks; returns whether the removal is complete.
     pub async fn slice(&mut self, writer: &mut SqliteConnection, max_blocks: u32) -> Result<bool, StepError> {
         let end = self.next_block.saturating_add(max_blocks.saturating_mul(REMOVED_FOR_WRITTEN)).min(self.blocks);
         failpoint!("sqlite-removal-before", StepError::from);

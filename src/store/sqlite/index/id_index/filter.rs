@@ -1,32 +1,32 @@
-//! A Bloom filter for the ids of a segment: says of nearly all ids that are not there that they are not, without a look
-//! at the disk. Each block has a line of its own, so that one look takes one cache line of memory.
+//! Blocked Bloom filter over the ids of a segment: rules out nearly all absent ids without a disk read. Each block has
+//! a line of its own, so that a lookup touches one cache line of memory.
 
 use crate::domain::{Error, Result};
 
 use super::block;
 
-/// Words of a line: 512 bits for 48 ids, of which one in a hundred that are not there passes.
+/// Words of a line: 512 bits for 48 ids. About one in a hundred absent ids passes.
 const LINE_WORDS: usize = 8;
 
-/// Bits that an id sets in its line.
+/// Bits that an id sets in the line of its block.
 const PROBES: u32 = 6;
 
-/// See the module.
+/// Lines of all blocks, in block order.
 #[derive(Debug, Default)]
 pub struct Filter(Vec<u64>);
 
 impl Filter {
-    /// With lines for no block yet.
+    /// An empty filter with capacity for this many blocks.
     pub fn with_room(blocks: u32) -> Self {
         Self(Vec::with_capacity(blocks as usize * LINE_WORDS))
     }
 
-    /// Bytes of memory.
+    /// Size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.0.len() * 8
     }
 
-    /// Adds the line of the next block.
+    /// Appends the line of the next block.
     pub fn push_line(&mut self, hashes: impl Iterator<Item = u64>) {
         let mut line = [0; LINE_WORDS];
         for hash in hashes {
@@ -44,31 +44,31 @@ impl Filter {
         bits(hash).all(|(word, bit)| line[word] & bit != 0)
     }
 
-    /// The lines as they are stored.
+    /// The stored form: little-endian words.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    /// Adds the lines of the next blocks.
+    /// Appends the lines of the next blocks.
     pub fn append(&mut self, next: Self) {
         self.0.extend(next.0);
     }
 
-    /// Adds lines that were stored.
+    /// Appends lines in stored form.
     pub fn push_part(&mut self, part: &[u8]) -> Result<()> {
         let (words, []) = part.as_chunks::<8>() else { return Err(Error::StoreDamaged) };
         self.0.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
         Ok(())
     }
 
-    /// Whether each of so many blocks has its line.
+    /// Whether the filter has a line for each of this many blocks.
     pub fn is_for(&self, blocks: u32) -> bool {
         self.0.len() == blocks as usize * LINE_WORDS
     }
 }
 
-/// Word and bit of each probe. The block follows from the upper bits of the hash, so these come from a product that the
-/// lower ones change.
+/// Word and bit of each probe. The upper bits of the hash choose the block, so the probes come from a product that the
+/// lower bits change.
 fn bits(hash: u64) -> impl Iterator<Item = (usize, u64)> {
     let mixed = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (0..PROBES).map(move |probe| {

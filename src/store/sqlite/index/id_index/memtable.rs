@@ -1,4 +1,4 @@
-//! The ids of the unflushed end of the log.
+//! Memtable: ids of the unflushed end of the log.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use foldhash::HashMap;
 
 use super::block::Place;
 
-/// By hash, what came last, and in order what is being flushed.
+/// Active ids by hash, and the frozen ids of the running flush, sorted.
 #[derive(Debug, Default)]
 pub struct Recent {
     by_hash: HashMap<u64, (i64, u64)>,
-    /// Further places under a hash that is in `by_hash`: the same id in other runs, and ids that share a hash.
+    /// Further places under a hash of `by_hash`: the same id in other runs, or ids with equal hashes.
     others: HashMap<u64, Vec<(i64, u64)>>,
     frozen: Arc<Vec<Place>>,
 }
@@ -24,7 +24,7 @@ impl Recent {
         }
     }
 
-    /// All places under a hash.
+    /// All places under a hash, active and frozen.
     pub fn get(&self, hash: u64) -> impl Iterator<Item = Place> {
         let first = self.by_hash.get(&hash);
         let others = self.others.get(&hash).into_iter().flatten();
@@ -33,12 +33,12 @@ impl Recent {
         first.into_iter().chain(others).map(move |(run, seq)| Place { hash, run: *run, seq: *seq }).chain(frozen)
     }
 
-    /// How many hashes came since the last freeze.
+    /// Number of different hashes added since the last freeze.
     pub fn len(&self) -> usize {
         self.by_hash.len()
     }
 
-    /// Sets all that came so far aside, in order, until [`release`](Self::release).
+    /// Freezes the active ids, sorted, until [`release`](Self::release).
     pub fn freeze(&mut self) -> Arc<Vec<Place>> {
         assert!(self.frozen.is_empty(), "one flush at a time");
         let mut places = self.take();
@@ -47,19 +47,19 @@ impl Recent {
         Arc::clone(&self.frozen)
     }
 
-    /// Keeps of what came since the last freeze only these.
+    /// Keeps the matching active ids only.
     pub fn retain(&mut self, is_kept: impl Fn(&Place) -> bool) {
         self.take().into_iter().filter(is_kept).for_each(|place| self.add(place));
     }
 
-    /// Takes out what came since the last freeze.
+    /// Removes and returns the active ids.
     fn take(&mut self) -> Vec<Place> {
         let others = self.others.drain().flat_map(|(hash, all)| all.into_iter().map(move |place| (hash, place)));
         let places = self.by_hash.drain().chain(others);
         places.map(|(hash, (run, seq))| Place { hash, run, seq }).collect()
     }
 
-    /// Forgets what was frozen: it is in a segment now.
+    /// Releases the frozen ids, which are in a segment now.
     pub fn release(&mut self) {
         self.frozen = Arc::default();
     }

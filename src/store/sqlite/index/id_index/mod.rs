@@ -1,19 +1,20 @@
-//! Which events a run may already have under an id: promise 3, for as long as the events are kept.
+//! Index of event ids. A publish with the id of a stored event of the run is a duplicate, for as long as the events are
+//! kept.
 //!
-//! An id that the store gave tells where its event lies. An id that a producer gave is found by its hash: in memory for
-//! the unflushed end of the log, in segments for all that lies before. Either way the answer is a candidate; the event
-//! itself is read and compared.
+//! Ids assigned by the store encode run and seq. Ids from producers are found by hash: in the memtable for the
+//! unflushed end of the log, in segments for all earlier events. Either way the result is a candidate; the event itself
+//! is read and compared.
 //!
-//! Ids come in no order, so an index that is kept in order on the disk would write a page for each. A flush writes its
-//! ids as a segment of their own instead, and segments of like size are merged, each id a few times in all.
+//! Ids arrive in random order, so a sorted table on disk would write a page for each id. Instead a flush writes its ids
+//! as a new segment, and compaction merges segments of similar size, so that each id is written a few times in total.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `recent` | the ids in memory |
-//! | `block`, `filter`, `segment` | how flushed ids lie on the disk, and how they are found |
-//! | `build` | writing a segment, slice by slice |
-//! | `merge` | which segments become one, and the removal of what they were |
-//! | `legacy` | the ids of stores that kept them in a table |
+//! | `memtable` | ids of the unflushed end, in memory |
+//! | `block`, `filter`, `segment` | format of flushed ids on disk, and lookup |
+//! | `segment_writer` | writes a segment, slice by slice |
+//! | `compaction` | choice and merge of segments, removal of replaced segments |
+//! | `backfill_v1` | moves the ids of the first schema, a sorted table, into a segment |
 
 pub mod backfill_v1;
 mod block;
@@ -35,12 +36,12 @@ pub use block::{BLOCK_PLACES, Place};
 use memtable::Recent;
 pub use segment::{Segment, damaged, load};
 
-/// The hash under which an id is stored.
+/// XXH3 hash of an id, the key of the index.
 pub fn hash(event_id: &EventId) -> u64 {
     xxh3_64(event_id.as_str().as_bytes())
 }
 
-/// All ids, shared by the writer and the readers.
+/// The index, shared by the writer and the readers.
 #[derive(Debug, Default)]
 pub struct Ids {
     recent: RwLock<Recent>,
@@ -48,24 +49,23 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Adds the ids of a commit.
     pub fn extend(&self, places: impl IntoIterator<Item = Place>) {
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         places.into_iter().for_each(|place| recent.add(place));
     }
 
-    /// Candidates in memory under a hash; of one run or of all.
+    /// Candidates in the memtable; of one run, or of all runs.
     pub fn recent(&self, run: Option<i64>, hash: u64) -> Vec<Place> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         recent.get(hash).filter(|place| run.is_none_or(|run| run == place.run)).collect()
     }
 
-    /// How many came since the last flush began.
+    /// Hashes added since the last flush began.
     pub fn recent_len(&self) -> usize {
         self.recent.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Candidates among the flushed ids, for pairs of a run, if it is known, and a hash.
+    /// Candidates among the flushed ids, for pairs of run (if known) and hash.
     pub async fn flushed(
         &self,
         connection: &mut SqliteConnection,
@@ -74,55 +74,56 @@ impl Ids {
         loop {
             let segments = self.segments();
             let found = segment::find(connection, &segments, wanted.clone()).await;
-            // A reader's segments may have been merged and removed while it looked.
+            // Compaction may have removed a reader's segments during the lookup.
             if Arc::ptr_eq(&segments, &self.segments()) {
                 return found;
             }
         }
     }
 
-    /// Whether a flushed id of this run may have this hash. To be asked after [`recent`](Self::recent).
+    /// Whether a flushed id of this run may have this hash. Call after [`recent`](Self::recent), so that no id slips
+    /// through a flush in between.
     pub fn may_be_flushed(&self, run: i64, hash: u64) -> bool {
         self.segments().iter().any(|segment| segment.candidate(Some(run), hash).is_some())
     }
 
-    /// The segments that are complete.
+    /// The complete segments.
     pub fn segments(&self) -> Arc<Vec<Segment>> {
         Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets the ids of the unflushed end aside, to be written as a segment.
+    /// Freezes the ids of the unflushed end, for a segment.
     pub fn freeze(&self) -> Arc<Vec<Place>> {
         self.recent.write().unwrap_or_else(PoisonError::into_inner).freeze()
     }
 
-    /// A segment is complete; it has the ids of these, or without any the frozen ones.
+    /// Adds a complete segment in place of the segments `instead_of`; without any, in place of the frozen ids.
     pub fn complete(&self, segment: Segment, instead_of: &[i64]) {
         {
             let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-            let mut anew: Vec<Segment> =
+            let mut live: Vec<Segment> =
                 segments.iter().filter(|segment| !instead_of.contains(&segment.number)).cloned().collect();
-            anew.push(segment);
-            segment::bound_filters(&mut anew);
-            *segments = Arc::new(anew);
+            live.push(segment);
+            segment::bound_filters(&mut live);
+            *segments = Arc::new(live);
         }
-        // Last: who looks in memory first and at the segments second finds them in one of both.
+        // Released last: a reader that asks the memtable first and the segments second finds each id.
         if instead_of.is_empty() {
             self.recent.write().unwrap_or_else(PoisonError::into_inner).release();
         }
     }
 
-    /// Takes back the ids of a commit that did not happen: those that the committed end of their run does not reach.
+    /// Removes the ids of a commit that did not happen: ids past the committed end of their run.
     pub fn retract(&self, tail: &UnindexedTail) {
         let is_committed = |place: &Place| tail.end(place.run).is_some_and(|committed| place.seq <= committed.last_seq);
         self.recent.write().unwrap_or_else(PoisonError::into_inner).retain(is_committed);
     }
 
-    /// Takes what was read from the file in place of what was known, each in one step for the readers.
+    /// Replaces memtable and segments by the content of the file, each in one step for readers.
     pub fn replace(&self, places: impl IntoIterator<Item = Place>, segments: Vec<Segment>) {
-        let mut anew = Recent::default();
-        places.into_iter().for_each(|place| anew.add(place));
+        let mut next = Recent::default();
+        places.into_iter().for_each(|place| next.add(place));
         *self.segments.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(segments);
-        *self.recent.write().unwrap_or_else(PoisonError::into_inner) = anew;
+        *self.recent.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
 }

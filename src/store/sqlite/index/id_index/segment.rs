@@ -1,4 +1,4 @@
-//! Segments: flushed ids on the disk, in blocks that never change.
+//! Segments: flushed ids on disk, in immutable blocks.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,33 +13,33 @@ use super::block::{self, Place};
 use super::filter::Filter;
 use crate::store::sqlite::error::from_sqlx;
 
-/// Bytes of filters in memory, enough for 50 million ids. Beyond, the largest segments go without: a look into them reads
-/// a block.
+/// Most bytes of filters in memory, enough for 50 million ids. Beyond that the largest segments have no filter: each
+/// lookup reads a block.
 const MAX_FILTER_BYTES: usize = 64 << 20;
 
-/// A segment that is complete.
+/// A complete segment.
 #[derive(Clone, Debug)]
 pub struct Segment {
     pub number: i64,
     pub blocks: u32,
     pub places: u64,
-    /// The newest run that has an id in it: newer runs need not look.
+    /// Newest run with an id in the segment; lookups for newer runs skip the segment.
     pub max_run: i64,
     pub filter: Option<Arc<Filter>>,
 }
 
-/// A block, or a part of a filter: key, data and checksum.
+/// A row with a block, or with a part of a filter: key, data and checksum.
 pub type Stored = (i64, Vec<u8>, Option<i64>);
 
-/// Its checksum.
+/// Checksum of a block, or of a part of a filter.
 pub fn checksum(key: i64, data: &[u8]) -> i64 {
     Checksum::default().number(key).bytes(data).finish()
 }
 
-/// Key and data. An older program wrote no checksum.
+/// Key and data after a check of the checksum. Rows of an older version have no checksum and pass.
 ///
 /// # Errors
-/// `StoreDamaged` where they do not agree with it: an id that is not found in them may be stored all the same.
+/// `StoreDamaged` for a wrong checksum: a damaged block may hide a stored id.
 pub fn sound((key, data, stored): Stored) -> Result<(i64, Vec<u8>)> {
     if stored.is_none_or(|stored| stored == checksum(key, &data)) {
         return Ok((key, data));
@@ -48,19 +48,20 @@ pub fn sound((key, data, stored): Stored) -> Result<(i64, Vec<u8>)> {
     Err(Error::StoreDamaged)
 }
 
-/// The key of a block, or of the part of a filter that begins with it.
+/// Key of a block, and of the part of a filter that begins with this block.
 pub fn key(segment: i64, block: u32) -> i64 {
     (segment << 32) | i64::from(block)
 }
 
 impl Segment {
-    /// The checksum of its row.
+    /// Checksum of the segment's row.
     pub fn checksum(&self, live: bool) -> i64 {
         let numbers = [self.number, i64::from(self.blocks), self.places.cast_signed(), self.max_run, i64::from(live)];
         numbers.into_iter().fold(Checksum::default(), Checksum::number).finish()
     }
 
-    /// The key of the block that would hold the hash; `None` when the segment does not hold it, of this run if one is given.
+    /// Key of the block to look into for a hash; `None` if the segment certainly has no such id (of this run, if
+    /// given).
     pub fn candidate(&self, run: Option<i64>, hash: u64) -> Option<i64> {
         let may_hold = || self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash, self.blocks));
         (run.is_none_or(|run| run <= self.max_run) && may_hold())
@@ -72,7 +73,7 @@ impl Segment {
     }
 }
 
-/// Lets go of the filters that are over the bound, the largest first.
+/// Drops filters above the memory limit, the largest first.
 pub fn bound_filters(segments: &mut [Segment]) {
     let mut bytes: usize = segments.iter().map(Segment::filter_bytes).sum();
     while bytes > MAX_FILTER_BYTES {
@@ -82,8 +83,8 @@ pub fn bound_filters(segments: &mut [Segment]) {
     }
 }
 
-/// Finds places among these segments, for pairs of a run, if it is known, and a hash. Fails with `StoreDamaged` where a
-/// block is not there, for a reader also when the segments have been merged meanwhile.
+/// Finds places in these segments, for pairs of run (if known) and hash. Fails with `StoreDamaged` for a missing block;
+/// for a reader the cause may also be a compaction in between.
 pub async fn find(
     connection: &mut SqliteConnection,
     segments: &[Segment],
@@ -124,10 +125,10 @@ pub async fn find(
     Ok(found)
 }
 
-/// Blocks that are in memory at once while ids are looked up.
+/// Most blocks in memory at once during a lookup.
 const MAX_BLOCKS_READ: usize = 2_048;
 
-/// What the file holds: the segments that are complete, and the numbers and blocks of those that are not, or no longer.
+/// Loads the complete segments, and number and block count of each segment that is unfinished or replaced.
 pub async fn load(connection: &mut SqliteConnection) -> Result<(Vec<Segment>, Vec<(i64, u32)>)> {
     const SEGMENTS: &str = "SELECT segment, blocks, places, max_run, live, checksum FROM id_segments ORDER BY places";
     let rows: Vec<(i64, i64, i64, i64, bool, Option<i64>)> =
@@ -145,7 +146,7 @@ pub async fn load(connection: &mut SqliteConnection) -> Result<(Vec<Segment>, Ve
             continue;
         }
         if filter_bytes < MAX_FILTER_BYTES {
-            // Without one each look reads a block, which has a checksum of its own.
+            // Without a filter each lookup reads a block, which has a checksum of its own.
             segment.filter = load_filter(connection, &segment).await?.map(Arc::new);
             filter_bytes += segment.filter_bytes();
         }
@@ -155,7 +156,7 @@ pub async fn load(connection: &mut SqliteConnection) -> Result<(Vec<Segment>, Ve
     Ok((segments, garbage))
 }
 
-/// Names the segments of which a block or a part of the filter is damaged.
+/// Names each segment with a damaged block or a damaged part of its filter.
 pub async fn damaged(connection: &mut SqliteConnection) -> Result<Vec<String>> {
     let mut damaged = BTreeSet::new();
     for (name, all) in [
@@ -174,7 +175,7 @@ pub async fn damaged(connection: &mut SqliteConnection) -> Result<Vec<String>> {
     Ok(damaged.into_iter().collect())
 }
 
-/// The filter of a segment; `None` where it is damaged.
+/// Filter of a segment; `None` for a damaged filter.
 async fn load_filter(connection: &mut SqliteConnection, segment: &Segment) -> Result<Option<Filter>> {
     const PARTS: &str = "SELECT part, data, checksum FROM id_filters WHERE part >= ? AND part < ? ORDER BY part";
     let parts: Vec<Stored> = sqlx::query_as(PARTS)

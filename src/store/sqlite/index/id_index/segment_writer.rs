@@ -1,5 +1,5 @@
-//! Writes a segment, slice by slice, each in a transaction of the caller's. Until the last one it is not live, and what a
-//! crash leaves of it is removed.
+//! Writes a segment in slices, each in a transaction of the caller. The last slice makes the segment live; an
+//! unfinished segment left by a crash is removed.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use super::filter::Filter;
 use super::segment::{self, Segment};
 use crate::store::sqlite::error::StepError;
 
-/// Where the ids of a new segment come from.
+/// Source of the ids of a new segment.
 pub enum Source {
-    /// Memory, in order.
+    /// Frozen ids of the memtable, sorted.
     Recent(Arc<Vec<Place>>),
-    /// Segments that become one.
+    /// Segments to merge.
     Segments(Vec<Segment>),
-    /// The table of an older schema.
+    /// Table of the first schema.
     Legacy,
 }
 
-/// A segment in the making: what is committed of it.
+/// A segment in progress, as far as committed.
 pub struct Build {
     segment: Segment,
     next_block: u32,
@@ -30,10 +30,10 @@ pub struct Build {
     source: Source,
 }
 
-/// A block in the bytes of many: its key, its first byte (from 1), its length and its checksum.
+/// A block within the data of a slice: key, first byte (from 1), length, checksum.
 type Cut = (i64, usize, usize, i64);
 
-/// What a slice writes. It belongs to the segment once the slice is committed.
+/// Content of one slice. Belongs to the segment once the slice is committed.
 pub struct Part {
     end: u32,
     places: u64,
@@ -43,27 +43,27 @@ pub struct Part {
 }
 
 impl Part {
-    /// Whether the segment is complete with it.
+    /// Whether this part completes the segment.
     pub fn is_last(&self) -> bool {
         self.is_last
     }
 }
 
 impl Build {
-    /// A segment with this number, which no other has, of so many ids.
+    /// A new segment with an unused number, for this many ids.
     pub fn new(number: i64, places: u64, source: Source) -> Self {
         let blocks = block::blocks_for(places);
         let segment = Segment { number, blocks, places: 0, max_run: 0, filter: None };
         Self { segment, next_block: 0, filter: Filter::with_room(blocks), source }
     }
 
-    /// The number of the segment, and how many blocks of it are written.
+    /// Number of the segment, and number of committed blocks.
     pub fn written(&self) -> (i64, u32) {
         (self.segment.number, self.next_block)
     }
 
-    /// Writes the next blocks, at most so many. A slice whose COMMIT failed is written again, also
-    /// where the COMMIT took place and only its answer did not come.
+    /// Writes the next blocks, at most `max_blocks`. A slice with a failed COMMIT is written again, even if the COMMIT
+    /// took place and only the reply was lost.
     pub async fn write(&self, transaction: &mut SqliteConnection, max_blocks: u32) -> Result<Part, StepError> {
         let Segment { number, blocks, .. } = self.segment;
         let first = self.next_block;
@@ -77,7 +77,8 @@ impl Build {
         let (low, high) = block::hashes(first, end, blocks);
         let places = self.source.between(transaction, low, high).await?;
         let (part, data, cuts) = self.encode(&places, end);
-        // One parameter for all blocks: their number differs from slice to slice, the statement does not.
+        // One parameter for all blocks: the number of blocks varies from slice to slice, and the statement stays the
+        // same.
         const BLOCKS: &str = "INSERT OR REPLACE INTO id_blocks (block, data, checksum)
             SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2), value ->> 3 FROM json_each(?2)";
         let cuts = serde_json::to_string(&cuts).unwrap_or_default();
@@ -102,7 +103,7 @@ impl Build {
         Ok(part)
     }
 
-    /// A part is committed; returns the segment when it is complete with it.
+    /// Records a committed part; returns the segment if the part completes the segment.
     pub fn advance(&mut self, part: Part) -> Option<Segment> {
         let Part { end, places, max_run, filter, is_last } = part;
         (self.next_block, self.segment.places, self.segment.max_run) = (end, places, max_run);
@@ -113,7 +114,7 @@ impl Build {
         })
     }
 
-    /// The next part, up to the block `end`, and its blocks one after the other.
+    /// Encodes the next part, up to block `end`, and concatenates the part's blocks.
     fn encode(&self, places: &[Place], end: u32) -> (Part, Vec<u8>, Vec<Cut>) {
         let Segment { number, blocks, .. } = self.segment;
         let (mut data, mut cuts, mut rest) = (Vec::new(), Vec::new(), places);
@@ -135,7 +136,7 @@ impl Build {
 }
 
 impl Source {
-    /// The places with these hashes, in order.
+    /// The places with hashes from `low` to `high`, sorted.
     async fn between(&self, transaction: &mut SqliteConnection, low: u64, high: u64) -> Result<Vec<Place>, StepError> {
         match self {
             Self::Recent(places) => {
@@ -163,7 +164,7 @@ impl Source {
                         places.extend(block::places(&data)?.filter(|place| (low..=high).contains(&place.hash)));
                     }
                 }
-                // Stable on purpose: it takes what is in order already as it is.
+                // A stable sort on purpose: fast on a few sorted lists one after the other.
                 places.sort();
                 Ok(places)
             }
