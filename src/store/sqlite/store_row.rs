@@ -18,7 +18,7 @@ pub struct StoreRow {
 const SELECT: &str = "SELECT feed_id, sealed_pos, checked_from, checksum FROM store";
 
 impl StoreRow {
-    /// Reads the row.
+    /// Reads the row and compares the row with its checksum.
     ///
     /// # Errors
     /// `StoreDamaged` for a wrong checksum.

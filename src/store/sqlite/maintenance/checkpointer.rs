@@ -50,7 +50,8 @@ const BUSY_TIMEOUT_MS: u32 = 5_000;
 /// Value of `length` while the task runs a checkpoint.
 const MOVING: i64 = -1;
 
-/// The writer's handle of the checkpoint task. Dropping the handle stops the task.
+/// The writer's handle of the checkpoint task. The task ends once this handle and all senders from
+/// [`requests`](Self::requests) are dropped.
 pub struct Checkpointer {
     due: mpsc::Sender<Request>,
     task: JoinHandle<()>,

@@ -38,7 +38,6 @@ pub struct Maintenance {
     next_segment: i64,
     max_unflushed_entries: usize,
     slice: (usize, u32),
-    /// Backoff of flushes.
     flush_backoff: Backoff,
     /// Backoff of merges and removals, which never delay a flush.
     merge_backoff: Backoff,

@@ -18,7 +18,6 @@ impl ViewFlag {
         if sensitive { DIFFERS } else { SAME }
     }
 
-    /// Stored integer.
     pub fn number(self) -> i64 {
         self.0
     }

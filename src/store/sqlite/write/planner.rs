@@ -32,7 +32,7 @@ pub struct Planner {
     ids: Arc<Ids>,
 }
 
-/// A planned group.
+/// A planned group: outcomes for the producers, and the rows to write.
 pub struct Planned {
     /// One outcome for each append, valid once `writes` is committed.
     pub outcomes: Vec<Result<Appended>>,
@@ -54,7 +54,7 @@ pub struct Writes {
     pub run_rows: Option<String>,
     /// Parameter of [`runs::UPSERT_DOCUMENTS`]; `None` if no document changes.
     pub documents: Option<String>,
-    /// The announcement.
+    /// Announcement for the commit listener, sent after COMMIT.
     pub commit: Commit,
 }
 

@@ -87,7 +87,6 @@ impl Ids {
         self.segments().iter().any(|segment| segment.candidate(Some(run), hash).is_some())
     }
 
-    /// The complete segments.
     pub fn segments(&self) -> Arc<Vec<Segment>> {
         Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -17,7 +17,7 @@ use crate::store::sqlite::error::from_sqlx;
 /// lookup reads a block.
 const MAX_FILTER_BYTES: usize = 64 << 20;
 
-/// A complete segment.
+/// A complete segment; `blocks` and `places` are counts.
 #[derive(Clone, Debug)]
 pub struct Segment {
     pub number: i64,
