@@ -11,9 +11,9 @@ use crate::codec::record;
 use crate::domain::{Error, Event};
 use crate::store::inspect::{self, CheckOptions, CheckResult, Schema};
 
+use super::connect::connect_options;
 use super::lock::FileLock;
 use super::maintenance::{checkpointer, scrub};
-use super::open::connect_options;
 use super::recovery::RecoveredState;
 use super::schema::{self, OpenError, describe};
 

@@ -3,6 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | `open` | opens the file: lock, schema, in-memory state, tasks |
+//! | `connect` | options of the connections |
 //! | `schema`, `store_row` | migrations and the errors of an unusable file; the one row about the store itself |
 //! | `lock`, `watch` | lock that makes one process the owner; detection of deleted, replaced or truncated files |
 //! | `epochs` | one epoch for each opening of the file, so that cursors of a lost history are recognised |
@@ -16,6 +17,7 @@
 //! | `index/id_index/` | event ids: a memtable for the tail, segments on disk, compaction |
 //! | `maintenance/` | work between commits: checkpoints and length of the write-ahead log, scrub, transactions, backoff |
 
+mod connect;
 mod epochs;
 mod error;
 mod index;

@@ -1,16 +1,16 @@
 //! Opens a store: one owner, one schema, and the writer's in-memory state read from the file.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::sqlite::SqlitePoolOptions;
+use sqlx::{Connection, SqliteConnection};
 
 use crate::domain::{FeedId, Result};
 use crate::store::CommitListener;
 use crate::store::commit::queue::Queue;
 use crate::store::tasks::Tasks;
 
+use super::connect::{connect_options, maintenance_options};
 use super::index::id_index::Ids;
 use super::index::unindexed_tail::UnindexedTail;
 use super::lock::FileLock;
@@ -24,15 +24,6 @@ use super::write::committer::Committer;
 use super::write::planner::Planner;
 use super::write::writer::Writer;
 use super::{SqliteOptions, SqliteStore, epochs};
-
-/// Page size of new files. SQLite makes two system calls for each page of a commit, and as many when a checkpoint moves
-/// the page: 8 KiB pages need half the calls of SQLite's default of 4 KiB. With 16 KiB pages a small commit writes more
-/// bytes than the saved calls are worth.
-const PAGE_BYTES: u32 = 8 << 10;
-
-/// Bytes of the write-ahead log file that a reset keeps (`journal_size_limit`): later commits overwrite them and need
-/// not extend the file.
-const WAL_KEEP_BYTES: &str = "67108864";
 
 /// Rows that a reader's connection fetches ahead: half of one read of a replay, so that neither side waits for the
 /// other row by row. A row may have 1 MiB, and most pages end early.
@@ -103,27 +94,4 @@ impl SqliteStore {
             committer: tokio::sync::Mutex::new(Some(committer)),
         })
     }
-}
-
-pub fn connect_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        // Promise of durability: COMMIT returns after the fsync, and the producer is answered after COMMIT.
-        .synchronous(SqliteSynchronous::Full)
-        // For new files only; an existing file keeps its page size.
-        .page_size(PAGE_BYTES)
-        // No checkpoints within commits: see `maintenance::checkpointer`.
-        .pragma("wal_autocheckpoint", "0")
-        .pragma("journal_size_limit", WAL_KEEP_BYTES)
-        .pragma("cache_size", "-32768")
-        .foreign_keys(false)
-        .disable_statement_logging()
-}
-
-/// Options for connections of maintenance: commits without fsync (`synchronous = NORMAL`). A power loss may drop the
-/// newest maintenance transactions, never one from the middle, and the next start redoes them from the log. Commits of
-/// events have a connection with fsync (`synchronous = FULL`).
-pub fn maintenance_options(connect: &SqliteConnectOptions) -> SqliteConnectOptions {
-    connect.clone().synchronous(SqliteSynchronous::Normal)
 }

@@ -25,7 +25,7 @@ use crate::store::sqlite::read::view_flag::ViewFlag;
 use crate::store::sqlite::recovery;
 use crate::store::sqlite::recovery::RecoveredState;
 use crate::store::sqlite::watch::FileWatch;
-use crate::store::sqlite::{SqliteOptions, log_row, open};
+use crate::store::sqlite::{SqliteOptions, connect, log_row};
 
 /// Estimated bytes in the write-ahead log of a commit, without the events, and of one slice of maintenance.
 const COMMIT_BYTES: usize = 8 << 10;
@@ -39,7 +39,7 @@ pub struct Writer {
     pub options: SqliteOptions,
     pub connect: SqliteConnectOptions,
     pub connection: SqliteConnection,
-    /// Connection of maintenance, see [`open::maintenance_options`].
+    /// Connection of maintenance, see [`connect::maintenance_options`].
     pub maintenance_connection: SqliteConnection,
     pub checkpoints: Checkpointer,
     pub growth: WalPreallocator,
@@ -186,7 +186,7 @@ impl Writer {
     async fn reconnect_maintenance(&mut self) -> sqlx::Result<()> {
         if self.maintenance_connection.ping().await.is_err() {
             self.maintenance_connection =
-                SqliteConnection::connect_with(&open::maintenance_options(&self.connect)).await?;
+                SqliteConnection::connect_with(&connect::maintenance_options(&self.connect)).await?;
         }
         Ok(())
     }

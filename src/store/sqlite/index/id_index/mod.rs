@@ -14,7 +14,7 @@
 //! | `block`, `filter`, `segment` | format of flushed ids on disk, and lookup |
 //! | `segment_writer` | writes a segment, slice by slice |
 //! | `compaction` | choice and merge of segments, removal of replaced segments |
-//! | `backfill_v1` | moves the ids of the first schema, a sorted table, into a segment |
+//! | `backfill_v1`, `table_v1` | moves the ids of the first schema, a sorted table, into a segment |
 
 pub mod backfill_v1;
 mod block;
@@ -23,6 +23,7 @@ mod filter;
 mod memtable;
 mod segment;
 pub mod segment_writer;
+mod table_v1;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

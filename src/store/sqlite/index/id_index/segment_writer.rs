@@ -168,7 +168,7 @@ impl Source {
                 places.sort();
                 Ok(places)
             }
-            Self::Legacy => super::backfill_v1::between(transaction, low, high).await,
+            Self::Legacy => super::table_v1::between(transaction, low, high).await,
         }
     }
 }
