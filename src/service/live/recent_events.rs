@@ -138,8 +138,8 @@ impl RecentEvents {
         first.is_some_and(|(chunk, _)| chunk.first <= offset) && last.is_some_and(|(chunk, _)| chunk.last() >= offset)
     }
 
-    /// Events from the offset `next` on, without a gap and within the limits; `None` if the window does not have `next`. A first
-    /// chunk is returned even if larger than `max_bytes`.
+    /// Events from the offset `next` on, without a gap and within the limits; `None` if the window does not have `next`.
+    /// The first chunk is returned even if larger than `max_bytes`.
     pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<EventSlice>> {
         let index = self.chunks.partition_point(|(chunk, _)| chunk.last() < next);
         let mut taken = EventSlice { batches: Vec::new(), last: next - 1 };
