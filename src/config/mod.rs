@@ -69,7 +69,7 @@ pub struct ServeOptions {
     /// health, and no events. `--listen` then serves health and events only.
     #[arg(long, env = "RUNLOG_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<SocketAddr>,
-    /// The SQLite file or the PostgreSQL database, shared with the other commands that open a store.
+    /// The SQLite file or the PostgreSQL database; other commands that open a store have the same options.
     #[command(flatten)]
     pub store: StoreOptions,
     /// Serve an address that other machines reach although there are no keys: any client that reaches the port may read and
