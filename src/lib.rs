@@ -1,20 +1,24 @@
 //! runlog: the durable event log and live feed of agent runs.
 //!
-//! | module | what |
+//! | module | content |
 //! |---|---|
 //! | [`domain`] | events, runs, cursors and the rules between them; no I/O |
-//! | [`store`] | where events are kept; the trait is the contract |
-//! | [`service`] | publish, list, subscribe; the hub that wakes subscribers |
-//! | [`transport`] | gRPC on the outside, the service on the inside |
-//! | [`app`] | opens, wires, binds, serves, drains |
-//! | [`config`] | every option with its default and bound |
-//! | [`cli`] | the commands |
-//! | [`pb`] | generated from `proto/runlog/v1/` |
+//! | [`codec`] | the stored form of events, also the form on the wire |
+//! | [`store`] | the `Store` trait, which is the contract, with SQLite and PostgreSQL |
+//! | [`service`] | publish, list, subscribe, runs; the hub that wakes subscribers |
+//! | [`transport`] | gRPC and the JSON gateway, as translations of service calls |
+//! | [`server`] | opens the store, wires the parts, binds, serves, drains |
+//! | [`config`] | every option with default and range |
+//! | [`telemetry`] | every metric, and the recorder behind `/metrics` |
+//! | [`cli`] | the commands of the `runlog` program |
+//! | [`pb`] | code generated from `proto/runlog/v1/` |
 //!
-//! An event's way in: transport decodes it into domain values, [`service`] checks limits, the store numbers it and commits
-//! it with all that waits, and only then the hub tells the subscribers and the producer gets its answer. Its way out: a
-//! subscription arms the hub, reads the store up to the end, and goes on with what the hub tells; on any doubt it reads
-//! the store again.
+//! Write path: [`transport`] decodes a request into domain values, [`service`] checks limits, the store assigns seqs and
+//! commits the events together with other waiting publishes. After the commit the hub wakes the subscribers and the producer
+//! gets the response.
+//!
+//! Read path: a subscription joins the hub, reads the store up to the end, and continues with the commits that the hub
+//! announces. On a gap the subscription reads the store again. `src/ARCHITECTURE.md` has the details.
 
 pub mod cli;
 pub mod codec;

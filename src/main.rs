@@ -1,8 +1,8 @@
-//! The `runlog` program. All of it lives in the library; see `runlog::cli`.
+//! The `runlog` program. The code lives in the library; see `runlog::cli`.
 
 use std::process::ExitCode;
 
-/// The write path makes many small objects that live for a moment.
+/// mimalloc, because the write path allocates many small, short-lived objects.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,5 +1,5 @@
-//! The metrics of this process. Whatever happens anywhere is counted with the macros of the `metrics` crate; here is
-//! where it is kept and what `/metrics` shows.
+//! The metrics of this process. All modules count with the macros of the `metrics` crate; this module holds the recorder, the
+//! buckets and the help texts of `/metrics`.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use std::time::Duration;
 use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// How long measurements may pile up.
+/// Interval at which raw histogram samples are moved into buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Buckets of times, seconds: from a page in memory to a disk that has stopped.
+/// Histogram buckets for durations, seconds: from a read in memory to a stalled disk.
 const SECONDS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0];
 
-/// Buckets of counts.
+/// Histogram buckets for counts of events.
 const COUNTS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0];
 
-/// The recorder of this process, installed by the first who asks.
+/// The recorder of this process, installed at the first call.
 pub fn recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER.get_or_init(install).clone()
 }
 
-/// Takes what was measured into the buckets now and then, so that it does not pile up where nobody asks for it. Never
-/// ends.
+/// Moves raw histogram samples into buckets at an interval, so that samples do not pile up on a server without scrapes of
+/// `/metrics`. Never ends.
 pub async fn upkeep() {
     let recorder = recorder();
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
@@ -62,7 +62,7 @@ fn describe() {
     );
     metrics::describe_counter!(
         "runlog_refused_requests_total",
-        "Requests refused for their Host, Origin or protocol before anything else looked at them, by reason"
+        "Requests refused before any handler, for their Host, Origin or protocol or for lack of room in memory, by reason"
     );
     metrics::describe_counter!(
         "runlog_refused_connections_total",
@@ -95,7 +95,7 @@ fn describe() {
     metrics::describe_gauge!("runlog_scrub_damaged_rows", "Damaged rows that the scrub found since its pass began");
     metrics::describe_gauge!(
         "runlog_postgres_unannounced_events",
-        "Events of the feed that this replica has not told its subscribers yet, as of the last poll"
+        "Events of the feed that this replica has not announced to its subscribers yet, as of the last poll"
     );
     metrics::describe_gauge!(
         "runlog_sqlite_file_bytes",

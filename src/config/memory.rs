@@ -1,46 +1,47 @@
-//! How the memory of `--max-memory-bytes` is shared out.
+//! How `--max-memory-bytes` is divided among queues, requests, responses, recent events, connections and calls.
 
 use super::{InvalidOptions, ServeOptions};
 
 const MIB: usize = 1 << 20;
 
-/// What is left for calls and readers beside the two queues that have options of their own.
+/// Least memory that must be left beside the commit queue and the read-ahead, which have options of their own.
 const MIN_REST_BYTES: usize = 64 * MIB;
 
-/// One connection may use up a share of calls, of requests or of answers divided by this.
+/// Connections that can use the memory at the same time: each connection gets at most this fraction (1/8) of the shares for
+/// calls, requests and responses.
 pub const CONNECTIONS_AT_LEAST: usize = 8;
 
-/// The window of HTTP/2 where nothing else is said.
+/// Initial flow-control window of HTTP/2 (RFC 9113).
 const MIN_WINDOW_BYTES: u32 = 65_535;
 
-/// What a connection takes by itself, about.
+/// Approximate memory of one connection without calls, bytes.
 pub const CONNECTION_BYTES: usize = 24 << 10;
 
-/// What a call takes by itself, about: its head, its task, its place in the service.
+/// Approximate memory of one call without messages, bytes: headers, task and state in the service.
 pub const CALL_BYTES: usize = 6 << 10;
 
-/// The parts of the memory, bytes. Together they are `--max-memory-bytes`; the program itself, and what the store's own pages
-/// take, comes on top: 64 MiB at most.
+/// The parts of the memory, bytes. The sum is `--max-memory-bytes`; the program and the page caches of the store take up to
+/// 64 MiB more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryShares {
-    /// Publishes that wait for their commit: `--publish-queue-bytes`.
+    /// Publishes that wait for a commit: `--publish-queue-bytes`.
     pub queue: usize,
-    /// What replaying subscriptions have read: `--read-ahead-bytes`.
+    /// Events that replaying subscriptions have read ahead: `--read-ahead-bytes`.
     pub read_ahead: usize,
-    /// Requests, from their first byte to their answer.
+    /// Requests, from the first byte to the response.
     pub receive: usize,
-    /// Answers, until they are sent.
+    /// Responses that are not sent yet.
     pub send: usize,
-    /// Recent events of all runs that are followed, with their encodings.
+    /// Recent events in the hub, of all runs, with all encodings.
     pub windows: usize,
-    /// Connections by themselves.
+    /// Connections, at [`CONNECTION_BYTES`] each.
     pub connections: usize,
-    /// Calls by themselves.
+    /// Calls, at [`CALL_BYTES`] each.
     pub calls: usize,
 }
 
 impl MemoryShares {
-    /// The parts by name, in the order in which they are shown.
+    /// The parts by name, in display order. The names are the `part` labels of the memory metrics.
     #[must_use]
     pub fn named(&self) -> [(&'static str, usize); 7] {
         [
@@ -56,7 +57,8 @@ impl MemoryShares {
 }
 
 impl MemoryShares {
-    /// The largest HTTP/2 window: what a client may send before there is room for it, which is not counted.
+    /// The largest HTTP/2 window, bytes. A client may send one window of data before memory is reserved, and that data is not
+    /// counted, so the window is a small part of `receive`.
     #[must_use]
     pub fn window_bytes(&self) -> u32 {
         u32::try_from(self.receive / 512).unwrap_or(u32::MAX).max(MIN_WINDOW_BYTES)
@@ -64,16 +66,16 @@ impl MemoryShares {
 }
 
 impl ServeOptions {
-    /// What the server may take.
+    /// Memory that the server may use, bytes: `--max-memory-bytes`, or the default for this machine.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.max_memory_bytes.unwrap_or_else(|| default_bytes(available_bytes()))
     }
 
-    /// How it is shared out.
+    /// Divides the memory among the parts.
     ///
     /// # Errors
-    /// Too little is left beside the queues.
+    /// Less than 64 MiB would be left beside the commit queue and the read-ahead.
     pub fn memory_shares(&self) -> Result<MemoryShares, InvalidOptions> {
         let (queue, read_ahead) = (self.publish_queue_bytes, self.read_ahead_bytes);
         let all = self.memory_bytes();
@@ -96,28 +98,28 @@ impl ServeOptions {
         })
     }
 
-    /// Calls of one connection at a time: `--max-concurrent-streams`, or what a connection finds room for. A proxy
-    /// that reads this limit opens another connection. A few fewer than there is room for: a client begins the next call when it
-    /// has the end of an answer, and that call may not be over here.
+    /// Concurrent calls of one connection: `--max-concurrent-streams`, or as many as fit into the memory of one connection. A
+    /// proxy at this limit opens another connection. One eighth stays free: a client starts the next call at the end of a
+    /// response, while the server may still release the finished call.
     #[must_use]
     pub fn streams_in(&self, shares: &MemoryShares) -> u32 {
         let room = shares.calls / CONNECTIONS_AT_LEAST / CALL_BYTES;
         self.max_concurrent_streams.min(u32::try_from(room - room / 8).unwrap_or(u32::MAX))
     }
 
-    /// Connections at a time: `--max-connections`, or what the memory allows.
+    /// Concurrent connections: `--max-connections`, or as many as fit into the memory.
     #[must_use]
     pub fn connections_in(&self, shares: &MemoryShares) -> usize {
         self.max_connections.min(shares.connections / CONNECTION_BYTES)
     }
 }
 
-/// Half of what there is, and at least 256 MiB.
+/// Half of the available memory, and at least 256 MiB; 1 GiB if the available memory is unknown.
 fn default_bytes(available: Option<usize>) -> usize {
     available.map_or(1_024 * MIB, |bytes| (bytes / 2).max(256 * MIB))
 }
 
-/// What this process may use: the least of the machine's memory and the limits of the control groups that it is in.
+/// Memory that this process may use: the least of the machine's memory and the limits of the process's control groups.
 fn available_bytes() -> Option<usize> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.as_deref().and_then(|text| {
@@ -127,7 +129,7 @@ fn available_bytes() -> Option<usize> {
     machine.into_iter().chain(group_bytes()).min()
 }
 
-/// The least limit of the control group of this process and of those above it.
+/// The least `memory.max` of the process's control group and all groups above.
 fn group_bytes() -> Option<usize> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;

@@ -1,7 +1,7 @@
-//! Every option of `runlog serve`: its default, its bounds, its flag and its `RUNLOG_*` variable.
+//! Every option of `runlog serve`: default, range, flag and `RUNLOG_*` variable.
 //!
-//! A number carries its unit in its name. What one option allows is checked while it is parsed; what two options mean
-//! together is checked by [`ServeOptions::validate`].
+//! The name of a number carries the unit. The parser checks the range of each option; [`ServeOptions::validate`] checks
+//! options against each other.
 
 mod memory;
 mod store;
@@ -23,56 +23,56 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// How the log is written.
+/// Format of the log on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Readable lines for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What happens to an event that would change a final status.
+/// Treatment of an event that would change the final status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LifecycleOption {
-    /// It is stored, the status stays.
+    /// The event is stored; the status of the run stays.
     Record,
-    /// It is refused with FAILED_PRECONDITION.
+    /// The event is refused with FAILED_PRECONDITION.
     Strict,
 }
 
-/// How the servers on one PostgreSQL database hear of each other's commits.
+/// How the servers on one PostgreSQL database learn of each other's commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NotifyOption {
-    /// By LISTEN and NOTIFY, and by polling.
+    /// By LISTEN and NOTIFY, and by polling in case a notification is lost.
     On,
-    /// By polling only.
+    /// By polling only, for poolers that do not support LISTEN.
     Off,
 }
 
-/// How much of a payload the JSON gateway shows where a request does not say.
+/// View of payloads in the JSON gateway for requests without `view`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ViewOption {
-    /// The public view.
+    /// The public view: no client-supplied members, tool input and output in short.
     Public,
-    /// All of it.
+    /// The payload with all members.
     Full,
 }
 
-/// The options of `runlog serve`. [`Default`] is what an empty command line in an empty environment gives.
+/// The options of `runlog serve`. [`Default`] holds the values of an empty command line in an empty environment.
 #[derive(Clone, Debug, Args)]
 pub struct ServeOptions {
-    /// Address and port to listen on; port 0 takes a free one, which the log tells.
+    /// Address and port to listen on; port 0 takes a free port, which is logged.
     #[arg(long, env = "RUNLOG_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
     /// Address and port of a listener of its own for those who run the server: `/metrics`, `/openapi.json`, gRPC reflection and
     /// health, and no events. `--listen` then serves health and events only.
     #[arg(long, env = "RUNLOG_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<SocketAddr>,
-    /// Where everything is kept.
+    /// The SQLite file or the PostgreSQL database; other commands that open a store have the same options.
     #[command(flatten)]
     pub store: StoreOptions,
-    /// Serve an address that other machines reach although there are no keys: whoever reaches the port may read and
+    /// Serve an address that other machines reach although there are no keys: any client that reaches the port may read and
     /// write every run.
     #[arg(long, env = "RUNLOG_INSECURE_NO_AUTH")]
     pub insecure_no_auth: bool,
@@ -199,7 +199,7 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_PG_POOL_SIZE", help_heading = "PostgreSQL", default_value = "8",
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub pg_pool_size: u32,
-    /// Whether servers tell each other of commits with LISTEN and NOTIFY: `on`, or `off` behind a pooler that gives out
+    /// Whether servers announce commits to each other with LISTEN and NOTIFY: `on`, or `off` behind a pooler that gives out
     /// connections by the transaction. Then the feed is only polled.
     #[arg(
         long,
@@ -271,17 +271,17 @@ pub struct ServeOptions {
     pub max_connections_per_address: Option<usize>,
 }
 
-/// Options that do not go together. The text names them and says what to change.
+/// Options that contradict each other. The text names the options and the change to make.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidOptions(String);
 
 impl ServeOptions {
-    /// Checks what two options mean together.
+    /// Checks options that depend on each other.
     ///
     /// # Errors
-    /// The address is not a loopback address and `insecure_no_auth` is not set, or a bound lies below another that it has
-    /// to hold.
+    /// The address is not a loopback address and `insecure_no_auth` is not set, the store is not a PostgreSQL URL, a limit is
+    /// lower than another that has to fit into the first, or the queues leave too little memory.
     pub fn validate(&self) -> Result<(), InvalidOptions> {
         if !self.listen.ip().to_canonical().is_loopback() && !self.insecure_no_auth {
             return Err(InvalidOptions(format!(
@@ -308,7 +308,7 @@ impl ServeOptions {
         self.memory_shares().map(drop)
     }
 
-    /// What a request may hold.
+    /// Limits of one request, for the domain.
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits {
@@ -320,7 +320,7 @@ impl ServeOptions {
         }
     }
 
-    /// What the JSON gateway shows where a request does not say.
+    /// View of payloads in the JSON gateway for requests without `view`.
     #[must_use]
     pub fn default_view(&self) -> View {
         match self.default_view {
@@ -329,7 +329,7 @@ impl ServeOptions {
         }
     }
 
-    /// What happens to an event that would change a final status.
+    /// Treatment of an event that would change the final status of a run.
     #[must_use]
     pub fn lifecycle(&self) -> Lifecycle {
         match self.lifecycle {
@@ -338,43 +338,43 @@ impl ServeOptions {
         }
     }
 
-    /// `publish_wait_ms`.
+    /// How long a publish waits for room in a full queue.
     #[must_use]
     pub fn publish_wait(&self) -> Duration {
         Duration::from_millis(self.publish_wait_ms)
     }
 
-    /// `heartbeat_ms`.
+    /// Default silence of a subscription before a heartbeat.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         Duration::from_millis(self.heartbeat_ms)
     }
 
-    /// `sse_heartbeat_ms`.
+    /// Silence of an event stream of the JSON gateway before a heartbeat.
     #[must_use]
     pub fn sse_heartbeat(&self) -> Duration {
         Duration::from_millis(self.sse_heartbeat_ms)
     }
 
-    /// `keepalive_interval_ms`.
+    /// Silence of a connection before a ping.
     #[must_use]
     pub fn keepalive_interval(&self) -> Duration {
         Duration::from_millis(self.keepalive_interval_ms)
     }
 
-    /// `keepalive_timeout_ms`.
+    /// How long a ping may stay unanswered.
     #[must_use]
     pub fn keepalive_timeout(&self) -> Duration {
         Duration::from_millis(self.keepalive_timeout_ms)
     }
 
-    /// `request_timeout_ms`.
+    /// How long a call that is no stream may take.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// `drain_timeout_ms`.
+    /// How long calls may go on after the shutdown signal.
     #[must_use]
     pub fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.drain_timeout_ms)

@@ -1,4 +1,4 @@
-//! Where everything is kept: the options of each command that opens a store itself.
+//! Options of the store, for each command that opens a store itself.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use clap::Args;
 
 use super::{InvalidOptions, within_ms};
 
-/// Where the database is. It may hold a password, so it is never printed, not even as a value that does not parse.
+/// URL of the database. May hold a password, so the URL is never printed, not even after a parse error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl(String);
 
 impl StoreUrl {
-    /// The URL, for the one who connects.
+    /// The URL in plain text, to open a connection.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -31,7 +31,7 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
-/// The file or the database, and how to deal with the latter.
+/// The SQLite file, or the PostgreSQL database with timeouts and retries.
 #[derive(Clone, Debug, Args)]
 pub struct StoreOptions {
     /// The SQLite file that holds everything; created where it is missing. One server at a time owns it. Not used with
@@ -60,7 +60,7 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// Checks what one option alone cannot tell.
+    /// Checks the scheme of the URL here and not in the parser: the parser's error would print the value.
     pub(super) fn validate(&self) -> Result<(), InvalidOptions> {
         let is_postgres = |url: &StoreUrl| ["postgres://", "postgresql://"].iter().any(|s| url.0.starts_with(s));
         if self.url.as_ref().is_some_and(|url| !is_postgres(url)) {

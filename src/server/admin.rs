@@ -1,4 +1,4 @@
-//! The listener of `--admin-listen`: what those need who run the server, and no events.
+//! The listener of `--admin-listen`: metrics, reflection, `/openapi.json` and health for operators, and no events.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use crate::transport::connections::{self, MaxConnections};
 use crate::transport::memory::Memory;
 use crate::transport::rest::Offer;
 
-/// Connections at a time: of probes, monitoring and people.
+/// Concurrent connections of probes, monitoring and people.
 const MAX_CONNECTIONS: MaxConnections = MaxConnections { of_all: 64, of_address: 64 };
 
-/// The listener while it serves.
+/// The admin listener while serving.
 pub(crate) struct Admin {
     end: CancellationToken,
     task: JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
 impl Server {
-    /// Serves beside the other listener, and as long as that, the drain included: it is then that people look.
+    /// Serves beside the main listener until the end of the drain, so that operators can watch the drain.
     pub(crate) fn serve_admin(
         &self,
         listener: TcpListener,
@@ -44,7 +44,7 @@ impl Server {
 }
 
 impl Admin {
-    /// Stops it and breaks its connections off.
+    /// Stops the listener and cuts open connections.
     pub(crate) async fn end(self) {
         self.end.cancel();
         match self.task.await {

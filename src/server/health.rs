@@ -1,4 +1,4 @@
-//! What the server says of itself: gRPC health follows readiness, and systemd hears that the process gets on.
+//! Health reports: gRPC health follows the readiness of the store, and systemd gets notifications and the watchdog signal.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use super::{EVENT_SERVICE, RUN_SERVICE};
 use crate::domain::Error;
 use crate::service::Service;
 
-/// How often health looks whether the store is ready, and how long it waits for the answer.
+/// Interval between readiness checks of the store, and timeout of one check.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
-const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// So many looks in a row that are not answered in time make the server unready.
+/// Consecutive timeouts after which the server is unready.
 const MAX_LATE_LOOKS: u32 = 3;
 
-/// The names that health answers to: the server as a whole, and each service.
+/// Service names of gRPC health: the empty name for the whole server, and each service.
 const HEALTH_OF: [&str; 3] = ["", EVENT_SERVICE, RUN_SERVICE];
 
 pub async fn set(health: &HealthReporter, status: ServingStatus) {
@@ -28,14 +28,14 @@ pub async fn set(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-/// Says it to systemd, where that has started the process and asked for it.
+/// Notifies systemd, if `NOTIFY_SOCKET` is set by a unit of type `notify`.
 pub fn notify(state: NotifyState<'_>) {
     if let Err(cause) = sd_notify::notify(&[state]) {
         tracing::debug!(%cause, "systemd could not be notified");
     }
 }
 
-/// Tells systemd every second that the process gets on, whatever its store does: what the store lacks a restart does not give it.
+/// Sends the watchdog signal of systemd every second, independent of the store: a restart would not repair the store.
 pub async fn get_on() {
     let mut ticks = tokio::time::interval(HEALTH_INTERVAL);
     loop {
@@ -44,7 +44,8 @@ pub async fn get_on() {
     }
 }
 
-/// Makes health say what readiness says. Returns when nothing can ever be stored again by this process.
+/// Sets gRPC health and the metric `runlog_ready` from the readiness of the store. Returns when a task of the store has ended
+/// by a defect. After a loss of the data the future stays pending, with the server unready.
 pub async fn follow_store(health: &HealthReporter, service: &Service) {
     let mut looks = tokio::time::interval(HEALTH_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -57,20 +58,20 @@ pub async fn follow_store(health: &HealthReporter, service: &Service) {
                 metrics::gauge!("runlog_ready").set(0.0);
                 set(health, ServingStatus::NotServing).await;
                 if matches!(error, Error::StoreLost { .. }) {
-                    // Whoever looks after the files finds the server, and what it has to say.
+                    // The server stays up, so that operators can read its errors, health and log.
                     std::future::pending::<()>().await;
                 }
                 return;
             }
             _ = looks.tick() => {
-                let problem = match tokio::time::timeout(HEALTH_PATIENCE, service.ready()).await {
+                let problem = match tokio::time::timeout(HEALTH_TIMEOUT, service.ready()).await {
                     Ok(ready) => {
                         late = 0;
                         ready.err()
                     }
                     Err(_) => {
                         late += 1;
-                        // Many readers at once keep a look waiting too.
+                        // Many concurrent readers can delay a check, too.
                         if was_ready && late < MAX_LATE_LOOKS {
                             continue;
                         }
@@ -91,7 +92,7 @@ pub async fn follow_store(health: &HealthReporter, service: &Service) {
     }
 }
 
-/// Ends the watches, behind the last status that they got.
+/// Ends the `Watch` streams of gRPC health after the last status.
 pub async fn forget(mut health: HealthReporter) {
     for service in HEALTH_OF {
         health.clear_service_status(service).await;

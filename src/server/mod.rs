@@ -46,19 +46,19 @@ pub use offline::{InProcessServer, check, importer, migrate, schema};
 pub use crate::service::import::{ImportError, Imported, Importer, Imports, Refusal};
 pub use crate::store::inspect::{CheckOptions, CheckResult, Schema, Verdict};
 
-/// Record bytes after which a page ends: under the 4 MiB that gRPC clients accept by default, typed payloads included.
+/// Record bytes after which a page ends: below the 4 MiB that gRPC clients accept by default, typed payloads included.
 const MAX_PAGE_BYTES: usize = 3 << 20;
 
-/// Largest set of request headers, bytes.
+/// Largest list of request headers, bytes.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 
-/// What a request may need on the wire beyond its own bytes.
+/// Bytes of a request message around a payload of the largest size.
 const FRAMING_BYTES: usize = 1 << 10;
 
-/// Why the server does not start, and what to do.
+/// Errors at the start and during serving, with advice.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Options that do not go together.
+    /// Options that contradict each other.
     #[error(transparent)]
     Options(#[from] crate::config::InvalidOptions),
     /// The SQLite file does not open.
@@ -67,20 +67,20 @@ pub enum StartError {
     /// The PostgreSQL database does not open.
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
-    /// The address is taken or not ours.
+    /// The address is in use, or not an address of this machine.
     #[error("cannot listen on {address}: {cause}; choose another with {option}")]
     Bind {
-        /// The option that says so.
+        /// The option with the address: `--listen` or `--admin-listen`.
         option: &'static str,
-        /// The address asked for.
+        /// The address of the option.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// The server broke while it served.
+    /// An error of the HTTP server while serving.
     #[error("serving failed: {0}")]
     Serve(#[from] tonic::transport::Error),
-    /// A defect ended what writes to the store.
+    /// A task of the store ended by a defect.
     #[error(
         "a task of the store has ended by a defect, which the log has; nothing can be stored or followed until the server is \
          started again"
@@ -88,7 +88,7 @@ pub enum StartError {
     StoreDefect,
 }
 
-/// A server that is bound and whose store is open, but that does not serve yet.
+/// A server with a bound listener and an open store; [`run`](Server::run) serves.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -118,21 +118,21 @@ impl Server {
         Ok(Self { listener, address, admin, store, service, draining, options, memory_shares })
     }
 
-    /// The bound address, with the port that was chosen.
+    /// The bound address, with the port that the system chose for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// The bound address of the listener for those who run the server, if it has one.
+    /// The bound address of the admin listener, if `--admin-listen` is set.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.local_addr().ok()
     }
 
     /// Serves until `shutdown`, then drains: health says NOT_SERVING, subscriptions end with UNAVAILABLE and a cursor to
-    /// resume from, publishes under way finish. What is not done by the drain timeout is cut. Returns when the store is
-    /// closed; every acknowledged event is in it.
+    /// resume from, publishes under way finish. Calls that go on after the drain timeout are cut. Returns when the store is
+    /// closed; every acknowledged event is stored.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StartError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health::set(&health, ServingStatus::Serving).await;
@@ -183,7 +183,7 @@ impl Server {
         health::notify(NotifyState::Stopping);
         health::set(&health, ServingStatus::NotServing).await;
         self.draining.cancel();
-        // A health watch has no end of its own; it would hold the drain up to the deadline.
+        // A `Watch` stream of gRPC health never ends by itself and would hold the drain up to the deadline.
         health::forget(health).await;
         let ended = match ended {
             Some(ended) => Ok(ended),
@@ -217,7 +217,7 @@ impl Server {
         if has_defect { Err(StartError::StoreDefect) } else { Ok(()) }
     }
 
-    /// Of a listener at this address.
+    /// Options of the boundary for the listener at this address.
     fn boundary(&self, address: SocketAddr) -> BoundaryOptions {
         BoundaryOptions {
             is_loopback: address.ip().to_canonical().is_loopback(),
@@ -229,14 +229,14 @@ impl Server {
         }
     }
 
-    /// Publishing, listing and following over gRPC.
+    /// The gRPC service for publishing, listing and subscribing.
     fn events(&self) -> WireErrors<EventServiceServer<EventHandler>> {
         let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
         WireErrors::layer(self.options.request_timeout())
             .layer(events.max_decoding_message_size(self.max_message_bytes()))
     }
 
-    /// The rest of gRPC, and the JSON gateway, on the same port.
+    /// The other gRPC services and the JSON gateway, on the same port.
     fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
         let grpc = self.grpc(health, offer).into_axum_router().reset_fallback();
         let grpc = grpc.layer(WireErrors::layer(self.options.request_timeout()));
@@ -261,13 +261,13 @@ impl Server {
         routes
     }
 
-    /// A little above the bound, so that one payload of exactly that size fits with what is around it.
+    /// Largest message, bytes: `--max-request-bytes` and room for the framing, so that a payload of exactly that size fits.
     fn max_message_bytes(&self) -> usize {
         self.options.max_request_bytes + FRAMING_BYTES
     }
 }
 
-/// Answers what is neither a gRPC method nor a route, in the caller's own terms.
+/// The response to an unknown path: a gRPC status for gRPC calls, JSON for all other requests.
 async fn unmatched_route(request: Request<Body>) -> Response {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if content_type.is_some_and(|content_type| content_type.starts_with("application/grpc")) {
@@ -289,7 +289,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// HTTP/2 as we mean it: what hyper leaves unbounded is bounded here.
+/// The HTTP server, with limits for all that hyper leaves unbounded.
 fn transport(options: &ServeOptions, shares: &MemoryShares) -> tonic::transport::Server {
     let window = shares.window_bytes();
     tonic::transport::Server::builder()
@@ -299,11 +299,11 @@ fn transport(options: &ServeOptions, shares: &MemoryShares) -> tonic::transport:
         .initial_stream_window_size(options.stream_window_bytes.min(window))
         .initial_connection_window_size(options.connection_window_bytes.min(window))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
-        // The gateway's clients.
+        // Clients of the JSON gateway use HTTP/1.1.
         .accept_http1(true)
 }
 
-/// All that speak gRPC.
+/// Names of all gRPC services.
 const GRPC_SERVICES: [&str; 5] = [
     EVENT_SERVICE,
     RUN_SERVICE,

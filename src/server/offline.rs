@@ -1,4 +1,4 @@
-//! What is done with a store besides serving it: looking at it, migrating it, copying it.
+//! Work on a store without a server: checks, migrations, export and import.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -18,14 +18,14 @@ use crate::store::inspect::{CheckOptions, CheckResult, Schema};
 use crate::store::{Commit, CommitListener, SharedStore, postgres, sqlite};
 use crate::transport::grpc::{EventHandler, RunHandler};
 
-/// A store that is opened here answers the same calls as a server, without an address that others could reach.
+/// A store opened in this process, behind the gRPC services of a server but without a listening address.
 pub struct InProcessServer {
     store: SharedStore,
     routes: Routes,
 }
 
 impl InProcessServer {
-    /// Opens the store, as a server would.
+    /// Opens the store with the default options of `runlog serve`.
     pub async fn open(store: &StoreOptions) -> Result<Self, StartError> {
         let options = options_of(store)?;
         let hub = Arc::new(Hub::new(WindowLimits { bytes: options.hub_window_bytes, ..Default::default() }));
@@ -36,31 +36,31 @@ impl InProcessServer {
         Ok(Self { store, routes })
     }
 
-    /// Where the calls go.
+    /// The gRPC services, to call without a network.
     #[must_use]
     pub fn routes(&self) -> Routes {
         self.routes.clone()
     }
 
-    /// Releases the store.
+    /// Closes the store and releases its lock.
     pub async fn close(self) {
         self.store.close().await;
     }
 }
 
-/// Nobody follows what is imported here.
-struct Nobody;
+/// Ignores commits: an offline import has no subscribers.
+struct NoSubscribers;
 
-impl CommitListener for Nobody {
+impl CommitListener for NoSubscribers {
     fn committed(&self, _: Commit) {}
 }
 
-/// Opens the store, making it where it is missing, to import into it.
+/// Opens the store for an import; creates a missing store.
 pub async fn importer(store: &StoreOptions) -> Result<Importer, StartError> {
-    Ok(Importer::new(open_store(&options_of(store)?, Arc::new(Nobody)).await?))
+    Ok(Importer::new(open_store(&options_of(store)?, Arc::new(NoSubscribers)).await?))
 }
 
-/// Makes the schema of the store current. Returns what it was before.
+/// Migrates the schema of the store to the version of this program. Returns the schema before the migration.
 pub async fn migrate(store: &StoreOptions) -> Result<Schema, StartError> {
     let options = options_of(store)?;
     Ok(match &store.url {
@@ -69,7 +69,7 @@ pub async fn migrate(store: &StoreOptions) -> Result<Schema, StartError> {
     })
 }
 
-/// The schema of the store as it is.
+/// Versions of the schema: found in the store, and known to this program. Changes nothing.
 pub async fn schema(store: &StoreOptions) -> Result<Schema, StartError> {
     let options = options_of(store)?;
     Ok(match &store.url {
@@ -78,7 +78,7 @@ pub async fn schema(store: &StoreOptions) -> Result<Schema, StartError> {
     })
 }
 
-/// Looks at all that a server with these options needs. Nothing is changed.
+/// Checks options, address, memory, open files and store for a server with these options. Changes nothing.
 pub async fn check(options: &ServeOptions, look: CheckOptions) -> Vec<CheckResult> {
     let mut findings = vec![configuration(options), listen(options)];
     findings.extend(memory(options));
@@ -100,14 +100,15 @@ fn configuration(options: &ServeOptions) -> CheckResult {
     const NAME: &str = "configuration";
     match options.validate() {
         Err(problem) => CheckResult::failed(NAME, problem),
-        Ok(()) if !options.listen.ip().to_canonical().is_loopback() => {
-            CheckResult::warning(NAME, "--insecure-no-auth: whoever reaches the address can read and write every run")
-        }
+        Ok(()) if !options.listen.ip().to_canonical().is_loopback() => CheckResult::warning(
+            NAME,
+            "--insecure-no-auth: any client that reaches the address can read and write every run",
+        ),
         Ok(()) => CheckResult::ok(NAME, "the options are valid and go together"),
     }
 }
 
-/// Binds the address for a moment.
+/// Binds the address and releases it at once.
 fn listen(options: &ServeOptions) -> CheckResult {
     const NAME: &str = "listen";
     let address = options.listen;
@@ -120,7 +121,7 @@ fn listen(options: &ServeOptions) -> CheckResult {
     }
 }
 
-/// How the memory is shared out; `None` where the options do not go together.
+/// The shares of the memory; `None` if the options contradict each other.
 fn memory(options: &ServeOptions) -> Option<CheckResult> {
     const MIB: usize = 1 << 20;
     let shares = options.memory_shares().ok()?;
@@ -133,10 +134,10 @@ fn memory(options: &ServeOptions) -> Option<CheckResult> {
     })
 }
 
-/// Files that a server needs besides its connections, about.
+/// Approximate number of open files of a server besides connections.
 const OTHER_FILES: usize = 100;
 
-/// Each connection is an open file. `None` where the system does not tell its limit.
+/// Compares the limit of open files with `--max-connections`. `None` on systems without `/proc/self/limits`.
 fn open_files(options: &ServeOptions) -> Option<CheckResult> {
     const NAME: &str = "open-files";
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;

@@ -1,17 +1,17 @@
-//! The slow scrub: the log is compared with its checksums while the server serves.
+//! The scrub: a slow comparison of all rows of the log with their checksums while the server serves.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::store::SharedStore;
 
-/// Between two passes, and after a failure.
+/// Pause between two passes, and after a failed read.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Damaged rows that are remembered, so that a later pass does not log them again.
+/// Damaged rows that are remembered, so that later passes do not log the same damage again.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// Reads the log again and again, so many bytes of events a second; 0: not at all. Never ends.
+/// Reads the log over and over at `bytes_per_second` of event bytes; 0 turns the scrub off. Never ends.
 pub async fn run(store: SharedStore, bytes_per_second: usize) {
     if bytes_per_second == 0 {
         return std::future::pending().await;

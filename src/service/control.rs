@@ -1,5 +1,6 @@
-//! Steering a run from outside: cancel, resume, answer. Each is an event like any other, published on the condition that it is
-//! still possible: a question is open, a status is the one that was looked at. Other events may come in between.
+//! Controls of a run: cancel, resume, and answers to questions. A control is stored as an event, on the condition that the
+//! control is still possible at the commit: the question is open, or the status is the one that was read. Other events of the
+//! run may be stored between the read and the commit.
 
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
@@ -14,29 +15,29 @@ use crate::store::{Append, Condition, Range};
 
 use super::{Service, event_ids};
 
-/// How often a control is tried again when the run's status changes in between.
+/// Attempts of one control, when the run's status changes between the read and the commit.
 const MAX_TRIES: usize = 16;
 
-/// What is asked of a run.
+/// A control of a run.
 #[derive(Clone, Debug)]
 pub enum Control {
-    /// Stop it. Refused when it has ended, unless it was cancelled already.
+    /// Cancel the run. Refused for an ended run; a run that is cancelled already is returned as is.
     Cancel,
-    /// Go on: a stalled run is queued again, one that awaits input runs. Refused in any other status.
+    /// Continue the run: STALLED becomes QUEUED, AWAITING_INPUT becomes RUNNING. Refused in any other status.
     Resume,
-    /// Approve what it asks. Refused when it awaits nothing.
+    /// Approve an open question. Refused for a run without open questions.
     Approve {
-        /// Any JSON that goes with it. An object may name the question that is answered.
+        /// Any JSON, stored with the answer. An object may name the question.
         payload: Option<String>,
     },
-    /// Reject what it asks. Refused when it awaits nothing.
+    /// Reject an open question. Refused for a run without open questions.
     Reject {
-        /// Any JSON that goes with it.
+        /// Any JSON, stored with the answer. An object may name the question.
         payload: Option<String>,
     },
-    /// Give what it asks for. Refused when it awaits nothing.
+    /// Answer an open question with input. Refused for a run without open questions.
     SubmitInput {
-        /// The input, any JSON.
+        /// The input, any JSON. An object may name the question.
         payload: Option<String>,
     },
 }
@@ -61,7 +62,7 @@ impl Control {
         }
     }
 
-    /// What must still be so of the run when the control is stored. Fails where it is not possible as the run is now.
+    /// The condition on the run for the commit. Fails if the control is not possible in the run's present state.
     fn condition(&self, run: &Run) -> Result<Condition> {
         let is_possible = match self {
             Self::Cancel => !run.status.is_final(),
@@ -76,7 +77,7 @@ impl Control {
         Err(Error::ControlRefused { run_id: run.run_id.to_string(), action: self.action(), status: run.status })
     }
 
-    /// The seq of the open question that it answers: the one that its payload names, else the oldest.
+    /// The seq of the answered question: the open question that the payload names, else the oldest open question.
     fn question(&self, run: &Run) -> Result<u64> {
         let named = self.given().and_then(|json| named_question(&run.pending_inputs, json));
         let (question, problem) = match named {
@@ -87,7 +88,7 @@ impl Control {
         question.ok_or(Error::NotAwaited { run_id, action, problem })
     }
 
-    /// The id under which it is stored; keys of all controls but cancel share one space.
+    /// The id of the control's event. All controls except cancel share one namespace of keys.
     fn event_id(&self, key: Option<&str>) -> Result<Option<EventId>> {
         match (self, key) {
             (Self::Cancel, _) => event_ids::cancel().map(Some),
@@ -95,13 +96,13 @@ impl Control {
         }
     }
 
-    /// The documented payload and which question it answers, with what the caller gave under `payload`, spliced in as text: it
-    /// stays as it was sent.
+    /// The payload of the control's event: request id, statuses or question, and the caller's JSON under `payload`, spliced in
+    /// as text, byte for byte.
     fn payload(&self, run: &Run, condition: Condition, request_id: &str) -> String {
         let transition = |to: &str| format!(r#""from_status":"{}","to_status":"{to}""#, status_name(run.status));
         let facts = match (self, condition) {
             (Self::Cancel, _) => transition("cancelled"),
-            // Nobody works on a stalled run: a worker has to take it up again.
+            // A stalled run has no worker, so the run goes back to the queue.
             (Self::Resume, _) if run.status == RunStatus::Stalled => transition("queued"),
             (Self::Resume, _) => transition("running"),
             (_, Condition::QuestionOpen(seq)) => format!(r#""action":"{}","requested_seq":{seq}"#, self.action()),
@@ -111,17 +112,17 @@ impl Control {
         format!(r#"{{"request_id":{},{facts}{given}}}"#, Value::from(request_id))
     }
 
-    /// Refuses what a caller gave that no event may hold, before anything else looks at it.
+    /// Checks the caller's JSON against the limits of payloads, before any other use.
     fn check(&self, limits: &Limits) -> Result<()> {
         let Some(given) = self.given() else { return Ok(()) };
-        // It lies one level below the payload.
+        // The caller's JSON is nested one level below the payload.
         let limits = Limits { max_json_depth: limits.max_json_depth - 1, ..*limits };
         let checked = Payload::parse(&EventType::parse(self.event_type())?, given, &limits);
         checked.map(drop).map_err(|error| error.under("payload"))
     }
 
-    /// A repeated control is the same whatever the run was like when it was carried out: from which status it was resumed, and
-    /// which question was answered, is the run's affair, not the caller's.
+    /// Whether `event` is this control, stored by an earlier attempt with the same key. Compares type, action and the caller's
+    /// JSON. The status before and the answered question depend on the run, not on the caller, so neither is compared.
     fn is_repeat_of(&self, event: &Event) -> bool {
         let members = Members::parse(event.payload.as_str());
         let is_same = match self {
@@ -144,10 +145,10 @@ impl Control {
 }
 
 impl Service {
-    /// Carries out a control and returns the run afterwards. `key` makes a retry safe: the same key with the same control
-    /// is carried out once, with another it fails with `EventIdConflict`. `request_id` goes into the event where there is
-    /// no key. Fails with `RunNotFound`, with `ControlRefused` or `NotAwaited` from a state that does not allow it, and with
-    /// `Overloaded` where the run's status changes too fast to be looked at.
+    /// Executes a control and returns the run afterwards. `key` makes a retry safe: the same key with the same control executes
+    /// once; the same key with another control fails with `EventIdConflict`. `request_id` goes into the event if there is no
+    /// key. Fails with `RunNotFound`, with `ControlRefused` or `NotAwaited` if the run's state does not allow the control, and
+    /// with `Overloaded` if the run's status keeps changing between read and commit.
     pub async fn control(&self, run_id: &RunId, control: Control, key: Option<&str>, request_id: &str) -> Result<Run> {
         let key = key.map(super::runs::idempotency_key).transpose()?;
         control.check(self.limits())?;
@@ -156,7 +157,7 @@ impl Service {
         let request_id = key.map_or_else(|| request_id.to_owned(), keyed_request_id);
         for tries_left in (0..MAX_TRIES).rev() {
             let mut run = self.run(run_id).await?;
-            // At each try, and after the look at the run: a replica of version 0.1.0 may run beside this one.
+            // In each attempt, and after the read of the run: a replica of version 0.1.0 may run beside this server.
             if let Some(key) = key
                 && !is_cancel
                 && self.was_carried_out_before(run_id, &control, key).await?
@@ -168,11 +169,11 @@ impl Service {
                 return Ok(run);
             }
             let (condition, refusal) = match control.condition(&run) {
-                // A run whose status never rests must still be stoppable.
+                // The last attempt cancels under a weaker condition, so a run with a fast changing status can be cancelled.
                 Ok(_) if is_cancel && tries_left == 0 => (Condition::NotEnded, None),
                 Ok(condition) => (condition, None),
                 Err(refusal) if is_cancel || key.is_none() => return Err(refusal),
-                // Only the store knows for certain whether this key was carried out before; nothing else is let through.
+                // An earlier attempt with this key may be stored. The store returns only such a repeat, and adds no event.
                 Err(refusal) => (Condition::OnlyRepeat, Some(refusal)),
             };
             let append = Append {
@@ -186,10 +187,10 @@ impl Service {
             match (self.store.append(append).await.map_err(|error| error.of_event(None)), refusal) {
                 (Ok(_), _) => return self.stored_run(run_id).await,
                 (Err(Error::RunChanged { .. }), Some(refusal)) => return Err(refusal),
-                // Look again whether it is still possible, or done already.
+                // Conflict: the next attempt reads the run again.
                 (Err(Error::RunChanged { .. } | Error::FinalStatus { .. }), None) => {}
-                // Cancelled by another caller, which the next look shows; or the id is taken by an event that was imported or
-                // stored by version 0.1.0, and the cancellation does without it.
+                // Either another caller cancelled the run, and the next attempt returns the cancelled run; or an event of an
+                // import or of version 0.1.0 has the id, and the cancellation is stored without the reserved id.
                 (Err(Error::EventIdConflict { .. }), _) if is_cancel => event_id = None,
                 (Err(conflict @ Error::EventIdConflict { .. }), _) => {
                     let Some(event_id) = &event_id else { return Err(conflict) };
@@ -202,7 +203,7 @@ impl Service {
         Err(Error::Overloaded { what: "the run changes too fast", retry_after: std::time::Duration::from_secs(1) })
     }
 
-    /// Fails with `RunNotFound` where the run has no event: for a publish that asks for a run that is there.
+    /// Fails with `RunNotFound` if the run has no event. For publishes that must not create a run.
     pub async fn require_run(&self, run_id: &RunId) -> Result<()> {
         self.store.scope_end(&Scope::Run(run_id.clone())).await.map(drop)
     }
@@ -229,7 +230,7 @@ impl Service {
         })
     }
 
-    /// Asks the events for the ids of questions that version 0.1.0 stored without them.
+    /// Reads question ids from the events, for questions that version 0.1.0 stored in the run without an id.
     async fn learn_question_ids(&self, run: &mut Run) -> Result<()> {
         let scope = Scope::Run(run.run_id.clone());
         for question in run.pending_inputs.iter_mut().filter(|question| question.question_id.is_none()) {
@@ -247,7 +248,7 @@ impl Service {
         Ok(())
     }
 
-    /// Whether version 0.1.0 carried the control out under this key: it gave the event another id.
+    /// Whether version 0.1.0 executed the control with this key; version 0.1.0 used other event ids.
     async fn was_carried_out_before(&self, run_id: &RunId, control: &Control, key: &str) -> Result<bool> {
         let event_id = event_ids::control_before(key)?;
         match self.store.find_event(Some(run_id), &event_id).await {
@@ -263,13 +264,13 @@ impl Service {
     }
 }
 
-/// The request id that goes into an event written under an idempotency key: the same for every try.
+/// The request id in an event with an idempotency key: derived from the key, so that all attempts have the same id.
 #[must_use]
 pub fn keyed_request_id(key: &str) -> String {
     format!("req_{:032x}", xxh3_128(key.as_bytes()))
 }
 
-/// The status in the words of the public events. A run that nothing was said about waits.
+/// The status as spelled in public run events. A run without any status event counts as `queued`.
 #[must_use]
 pub fn status_name(status: RunStatus) -> String {
     match status {

@@ -1,4 +1,4 @@
-//! Whether what a reader has read is still stored: an older copy of the data may have been put back since.
+//! Checks of a reader's epoch: events that a reader has read may be lost after a restore of an older copy of the data.
 
 use crate::domain::history::Mark;
 use crate::domain::{Cursor, Error, Result, Scope};
@@ -6,8 +6,8 @@ use crate::domain::{Cursor, Error, Result, Scope};
 use super::Service;
 
 impl Service {
-    /// Fails with `HistoryLost` where a reader that stands at this coordinate, given in the epoch of this mark, has read what
-    /// is not stored any more.
+    /// Fails with `HistoryLost` if events up to the offset `at`, which a reader received in the epoch of `mark`, are not stored
+    /// any more.
     pub(super) async fn check_history(&self, scope: &Scope, at: u64, mark: &Mark) -> Result<()> {
         let history = self.store.history();
         let agrees = history.agrees_with(mark);
@@ -29,14 +29,14 @@ impl Service {
         Err(Error::HistoryLost { cursor: text(at), end: end.map(text) })
     }
 
-    /// The epoch in which pages and frames are given out now, for readers to give back.
+    /// The present epoch as text, for pages and frames. Readers send the epoch back with a cursor.
     #[must_use]
     pub fn epoch(&self) -> String {
         self.store.history().mark().to_string()
     }
 }
 
-/// Reads an epoch that a reader gives back; none where it gives none.
+/// Parses the epoch of a request; `None` for an empty text.
 pub(super) fn parse(text: &str) -> Result<Option<Mark>> {
     if text.is_empty() {
         return Ok(None);

@@ -1,20 +1,20 @@
-//! Ids of the events that the server makes itself, where producers cannot follow: an event of theirs could otherwise stand in
-//! the way of a cancellation, or pass for what a key did.
+//! Reserved ids for events that the server creates. Producers cannot use these ids: a producer's event could otherwise block a
+//! cancellation, or pass for a control or a creation with an idempotency key.
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::{Error, EventId, EventType, NewEvent, Origin, Result};
 
-/// What all of them begin with.
+/// Prefix of all reserved ids.
 const RESERVED: &str = "runlog:";
 
-/// What the ids of controls began with in version 0.1.0; the hash of a key followed.
+/// Prefix of control ids in version 0.1.0, before the hash of the key.
 const CONTROL_BEFORE: &str = "control-";
 
-/// What a control with a key is stored as.
+/// Event types of controls with an idempotency key.
 const KEYED_TYPES: [&str; 3] = ["run.resumed", "run.signal_applied", "run.input_received"];
 
-/// Refuses events of producers under an id of the server's.
+/// Refuses events of producers with a reserved id.
 pub fn check(events: &[NewEvent]) -> Result<()> {
     for (index, event) in events.iter().enumerate() {
         let Some(id) = &event.event_id else { continue };
@@ -34,7 +34,7 @@ pub fn check(events: &[NewEvent]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a control with a key may have made an event.
+/// Whether an event of this type and origin may come from a control with a key.
 pub fn is_of_a_control(event_type: &EventType, origin: Origin) -> bool {
     origin == Origin::System && KEYED_TYPES.contains(&event_type.as_str())
 }
@@ -44,17 +44,17 @@ fn is_hash_after(prefix: &str, id: &str) -> bool {
     id.strip_prefix(prefix).is_some_and(|hash| hash.len() == 32 && hash.bytes().all(is_digit))
 }
 
-/// Of the event that cancels a run: it is cancelled once, whoever asks and how often.
+/// The id of the event that cancels a run: the same for all callers, so that a run is cancelled once.
 pub fn cancel() -> Result<EventId> {
     EventId::parse(&format!("{RESERVED}cancel"))
 }
 
-/// Of a control with this idempotency key.
+/// The id of the event of a control with this idempotency key.
 pub fn control(key: &str) -> Result<EventId> {
     keyed("runlog:control:", key)
 }
 
-/// Of the first event of a run that was created with this idempotency key: the run remembers by it which key created it.
+/// The id of the first event of a run that was created with this idempotency key. The id records the key in the run.
 pub fn create(key: &str) -> Result<EventId> {
     keyed("runlog:create:", key)
 }

@@ -1,6 +1,6 @@
-//! Importing: events that another store recorded, stored as they are. What is there already is compared and left.
+//! Import of events from another store, unchanged. Events that are stored already are compared and kept.
 //!
-//! An import that was interrupted is run again from its beginning: the same events at the same places are no news.
+//! An interrupted import is repeated from the beginning: equal events at equal seqs count as present.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,83 +8,83 @@ use crate::codec::record;
 use crate::domain::{AgentName, Error, Event, NewEvent, Result, Run, RunId, Scope, StructureId};
 use crate::store::{Append, Condition, Import, Range, Receipt, Recorded, SharedStore};
 
-/// Most events of one append.
+/// Most events in one append.
 const MAX_APPEND_EVENTS: usize = 1_000;
 /// Payload bytes after which an append takes no further event.
 const MAX_APPEND_BYTES: usize = 1 << 20;
-/// Most events that are on their way to the disk.
+/// Most events in appends that are submitted and not durable yet.
 const MAX_WINDOW_EVENTS: usize = 16_384;
-/// Payload bytes on their way after which no further append is sent.
+/// Payload bytes in submitted appends after which the import waits before the next append.
 const MAX_WINDOW_BYTES: usize = 16 << 20;
-/// Most runs that are kept in mind.
+/// Most runs with import progress in memory.
 const MAX_RUNS: usize = 100_000;
-/// Events of a run that are read at once to be compared.
+/// Most events in one read of stored events for comparison.
 const MAX_READ_EVENTS: usize = 256;
-/// Record bytes of a run that are read at once to be compared.
+/// Record bytes after which such a read ends.
 const MAX_READ_BYTES: usize = 256 << 10;
-/// Payload bytes that were read and are not compared yet after which they are forgotten.
+/// Payload bytes of stored events in memory for comparison, of all runs; above this limit all are dropped and read again.
 const MAX_AHEAD_BYTES: usize = 64 << 20;
 
-/// An event as another store has it.
+/// An event with the facts of another store.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    /// Its number in the source, from 1: what a refusal names.
+    /// Line of the event in the source, from 1, for error messages.
     pub line: u64,
-    /// The event.
+    /// The event, with the seq and times of the other store.
     pub event: Event,
-    /// The agent of its run, where the run has one; used with the first event of a run.
+    /// The agent of the run, if any; used with the first event of a run.
     pub run_agent_name: Option<AgentName>,
-    /// The structure of its run, where the run has one; used with the first event of a run.
+    /// The structure of the run, if any; used with the first event of a run.
     pub structure_id: Option<StructureId>,
 }
 
-/// Why an import ended. What came before the event is stored, nothing behind it is; with `OutcomeUnknown` it and events behind
-/// it may be.
+/// Failure of an import. Events before this event are stored; the event and later events are not, except that after
+/// `OutcomeUnknown` some may be.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: run {run_id:?}, seq {seq}: {cause}")]
 pub struct ImportError {
-    /// The event's number in the source. Where the store refused several events together, the first of them.
+    /// Line of the event in the source; of the first event, if the store refused an append of several.
     pub line: u64,
-    /// Its run.
+    /// The run of the event.
     pub run_id: RunId,
-    /// Its place there.
+    /// The seq of the event.
     pub seq: u64,
-    /// What is wrong.
+    /// Reason of the refusal.
     pub cause: Refusal,
 }
 
-/// What is wrong with an event.
+/// Reason why an event is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Events between it and the last one are missing.
+    /// Events between the run's last seq and the event are missing.
     #[error("does not follow: the run ends at seq {last_seq}; import what lies between first")]
     Gap {
-        /// The last seq of the run.
+        /// The last seq of the run, including events that are not durable yet.
         last_seq: u64,
     },
-    /// Another event lies there.
+    /// A different event is stored at the seq.
     #[error("another event is stored there: {} differs", .fields.join(", "))]
     Differs {
-        /// What differs, by the names of the wire.
+        /// Names of the fields that differ, as in the protocol.
         fields: Vec<&'static str>,
     },
-    /// The store did not take it.
+    /// The store refused the event.
     #[error("{0}")]
     Store(Error),
 }
 
-/// What an import did.
+/// Result of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imports {
-    /// Events that are durable and were not there before.
+    /// Events stored by this import; all are durable.
     pub stored: u64,
-    /// Events that were there.
+    /// Events that were stored before.
     pub present: u64,
-    /// Runs whose first event was met.
+    /// Runs with a first event in the source.
     pub runs: u64,
 }
 
-/// Takes events in the order of their feed.
+/// An import under way. Accepts events in feed order.
 pub struct Importer {
     store: SharedStore,
     import: Import,
@@ -98,24 +98,24 @@ pub struct Importer {
     done: Imports,
 }
 
-/// How far a run is.
+/// Progress of one run.
 struct Progress {
-    /// The last seq, with what is on its way.
+    /// The last seq, including events that are not durable yet.
     last_seq: u64,
-    /// Up to here the store can be read.
+    /// The last seq that is durable, so that the store can be read up to here.
     stored_seq: u64,
-    /// Stored events that come next to be compared.
+    /// Stored events, read in advance for the next comparisons.
     ahead: VecDeque<Event>,
 }
 
-/// Events of one append: neighbours in the source and in their run.
+/// Events of one append: consecutive in the source and in one run.
 struct Batch {
     line: u64,
     run_id: RunId,
     seq: u64,
     count: usize,
     bytes: usize,
-    /// Taken out when it is sent.
+    /// `None` once submitted.
     append: Option<Append>,
 }
 
@@ -126,23 +126,23 @@ impl Batch {
 }
 
 impl Importer {
-    /// An import into this store.
+    /// Begins an import into this store.
     #[must_use]
     pub fn new(store: SharedStore) -> Self {
         let (import, runs, next, window, done) = Default::default();
         Self { store, import, runs, ahead_bytes: 0, next, window, window_events: 0, window_bytes: 0, done }
     }
 
-    /// What is done so far.
+    /// The result so far.
     #[must_use]
     pub fn done(&self) -> Imports {
         self.done
     }
 
-    /// Takes the next event. It is durable after [`finish`](Self::finish) at the latest.
+    /// Adds the next event. The event is durable after [`finish`](Self::finish) at the latest.
     ///
     /// # Errors
-    /// It, or one before it, is not stored. The import has ended then; `finish` stores what is still on its way.
+    /// The event, or an earlier event, is not stored. The import has ended then; `finish` waits for appends under way.
     pub async fn add(&mut self, imported: Imported) -> Result<(), ImportError> {
         let (line, run_id, seq) = (imported.line, imported.event.run_id.clone(), imported.event.seq);
         let refused = |cause| ImportError { line, run_id: run_id.clone(), seq, cause };
@@ -173,16 +173,16 @@ impl Importer {
         self.take(imported).await
     }
 
-    /// Returns when all that was taken is durable.
+    /// Returns when all added events are durable.
     ///
     /// # Errors
-    /// Something is not stored, nor is what came behind it.
+    /// An event is not stored, nor are later events.
     pub async fn finish(&mut self) -> Result<Imports, ImportError> {
         self.settle().await?;
         Ok(self.done)
     }
 
-    /// Releases the store.
+    /// Closes the store and releases its lock.
     pub async fn close(self) {
         self.store.close().await;
     }
@@ -204,7 +204,7 @@ impl Importer {
         Ok(())
     }
 
-    /// Puts a new event behind the others of its run, or sends those and begins anew.
+    /// Adds a new event to the next append. A full append, or an append of another run, is submitted first.
     async fn take(&mut self, imported: Imported) -> Result<(), ImportError> {
         let Imported { line, event, run_agent_name, structure_id } = imported;
         let has_room = |batch: &Batch| {
@@ -237,7 +237,7 @@ impl Importer {
         Ok(())
     }
 
-    /// Sends what was put together, and waits where much is on its way.
+    /// Submits the next append, and waits while too many appends are under way.
     async fn send(&mut self) -> Result<(), ImportError> {
         let Some(mut batch) = self.next.take() else { return Ok(()) };
         let Some(append) = batch.append.take() else { return Ok(()) };
@@ -251,7 +251,7 @@ impl Importer {
         Ok(())
     }
 
-    /// Waits for the oldest on its way.
+    /// Waits for the oldest submitted append.
     async fn receive(&mut self) -> Result<(), ImportError> {
         let Some((receipt, batch)) = self.window.pop_front() else { return Ok(()) };
         self.window_events -= batch.count;
@@ -262,7 +262,7 @@ impl Importer {
         Ok(())
     }
 
-    /// Sends all and waits for all.
+    /// Submits the next append and waits for all appends.
     async fn settle(&mut self) -> Result<(), ImportError> {
         self.send().await?;
         while !self.window.is_empty() {
@@ -274,7 +274,7 @@ impl Importer {
         Ok(())
     }
 
-    /// What distinguishes a stored event from this one at its place.
+    /// Compares the stored event at the same seq with this event; `None` if both are equal.
     async fn compare(&mut self, imported: &Imported) -> Result<Option<Refusal>> {
         let event = &imported.event;
         let mut fields = differences(&self.stored(&event.run_id, event.seq).await?, event);
@@ -284,7 +284,7 @@ impl Importer {
         Ok((!fields.is_empty()).then_some(Refusal::Differs { fields }))
     }
 
-    /// The stored event at this place.
+    /// The stored event at this seq.
     async fn stored(&mut self, run_id: &RunId, seq: u64) -> Result<Event> {
         let run = self.runs.get_mut(run_id).ok_or(Error::Internal)?;
         if run.ahead.front().is_none_or(|event| event.seq != seq) {
@@ -338,7 +338,7 @@ fn differences(stored: &Event, event: &Event) -> Vec<&'static str> {
     fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
 
-/// A run that has no agent yet may get one from an event that follows.
+/// An agent in the source only is no difference: a later event may still set the agent of the run.
 fn differences_of_runs(run: &Run, imported: &Imported) -> Vec<&'static str> {
     let agent_differs = run.agent_name.is_some() && run.agent_name != imported.run_agent_name;
     let fields = [("run_agent_name", agent_differs), ("structure_id", run.structure_id != imported.structure_id)];

@@ -1,4 +1,4 @@
-//! Listing: pages of a run or of all runs.
+//! Listing: pages of the events of a run or of all runs.
 
 use bytes::Bytes;
 
@@ -8,58 +8,59 @@ use crate::store::Range;
 use super::subscribe::filter::passes;
 use super::{Service, epochs};
 
-/// Most events that one listing looks at, so that a filter that matches little cannot read the whole log in one call.
+/// Most events that one listing examines, so that a filter with few matches cannot read the whole log in one call.
 pub(super) const MAX_SCANNED_EVENTS: usize = 20_000;
 
-/// Most record bytes that one listing looks at, for the same reason.
+/// Most record bytes that one listing examines, for the same reason.
 const MAX_SCANNED_BYTES: usize = 64 << 20;
 
-/// Events in one page when the reader does not say.
+/// Events in one page if the request has no page size.
 const DEFAULT_PAGE_SIZE: usize = 100;
 
-/// Which events to list.
+/// A request for a page of events.
 #[derive(Clone, Debug)]
 pub struct ListEvents {
-    /// One run or all.
+    /// One run, or the feed of all runs.
     pub scope: Scope,
     /// Exclusive; empty: the beginning, or the end when descending.
     pub cursor: String,
     /// Most events; 0: 100.
     pub page_size: usize,
-    /// Newest first.
+    /// `true`: newest first.
     pub descending: bool,
-    /// Which events.
+    /// Filter by type and origin.
     pub filter: EventFilter,
-    /// The [`epoch`](EventsPage::epoch) that came with the cursor; empty: it is not compared.
+    /// The [`epoch`](EventsPage::epoch) that came with the cursor; empty: not compared.
     pub epoch: String,
 }
 
-/// A stored event in its stored form.
+/// An event in the stored form.
 #[derive(Clone, Debug)]
 pub struct StoredRecord {
-    /// See [`crate::codec::record`].
+    /// The record, encoded as described in [`crate::codec::record`].
     pub bytes: Bytes,
-    /// Whether the public view may leave something out.
+    /// Whether the public view may leave members out.
     pub sensitive: bool,
 }
 
-/// A page.
+/// One page of events.
 #[derive(Clone, Debug, Default)]
 pub struct EventsPage {
-    /// In the order asked for. May hold fewer than asked, even none, while there is more: one call does a bounded work.
+    /// Events in the requested order. May be fewer than requested, even none, although more follow: the work of one call is
+    /// limited.
     pub records: Vec<StoredRecord>,
-    /// Where to go on, also at the end, so that a reader can poll.
+    /// Cursor of the next page, also at the end, so that a reader can poll.
     pub next_cursor: String,
-    /// Whether something lay behind the page when it was read.
+    /// Whether the scope had more events after the page at the time of the read.
     pub has_more: bool,
     /// The run's last seq; 0 over all runs.
     pub last_seq: u64,
-    /// The epoch in which it was read.
+    /// The epoch of the read, to send back with the cursor.
     pub epoch: String,
 }
 
 impl Service {
-    /// One page.
+    /// Reads one page. Fails if the page size, the cursor or the epoch cannot be used, or the run does not exist.
     pub async fn list_events(&self, request: &ListEvents) -> Result<EventsPage> {
         let page_size = self.page_size(request.page_size)?;
         let generation = self.store.generation();
@@ -82,7 +83,7 @@ impl Service {
             };
             let page = self.store.read(&request.scope, range).await?;
             if self.store.generation() != generation {
-                // What was read may be of both histories.
+                // The events may be from both histories.
                 return Err(Error::StoreUnavailable);
             }
             let end = Cursor(page.scope_end.last);
@@ -97,13 +98,13 @@ impl Service {
                 if request.descending {
                     of_chunk.reverse();
                 }
-                for (coordinate, record) in of_chunk {
+                for (offset, record) in of_chunk {
                     full = records.len() >= page_size || (bytes > 0 && bytes + record.len() > range.max_bytes);
                     if full {
                         break;
                     }
-                    position = coordinate;
-                    newest = newest.max(coordinate);
+                    position = offset;
+                    newest = newest.max(offset);
                     scanned += 1;
                     scanned_bytes += record.len();
                     if passes(&request.filter, &record)? {
@@ -119,9 +120,9 @@ impl Service {
             full |= records.len() >= page_size;
             let enough = scanned >= MAX_SCANNED_EVENTS || scanned_bytes >= MAX_SCANNED_BYTES;
             if full || at_end || read_nothing || enough {
-                // An empty scope read backwards has no end to stand at; its beginning is where a reader can poll from.
+                // An empty scope in descending order leaves no position: continue from the end of the scope, which is 0.
                 let next = if position == u64::MAX { page.scope_end.last } else { position };
-                // The end of the scope was read before the events; the page may hold later ones.
+                // The end of the scope was read before the events, so the page may have later events.
                 let last_seq = if matches!(request.scope, Scope::Run(_)) { page.scope_end.last.max(newest) } else { 0 };
                 let next_cursor = Cursor(next).to_text(&request.scope, &history);
                 let epoch = history.mark().to_string();

@@ -1,4 +1,4 @@
-//! What runlog does: publish, list, subscribe, and the runs. The same for every transport.
+//! The service: publish, list, subscribe, runs and controls, the same for every transport.
 
 pub mod control;
 mod epochs;
@@ -21,20 +21,20 @@ use crate::store::SharedStore;
 
 use live::hub::Hub;
 
-/// Bounds of the service. Each field is an option of `runlog serve`.
+/// Limits of the service, from the options of `runlog serve`.
 #[derive(Clone, Debug)]
 pub struct ServiceOptions {
-    /// Bounds of requests.
+    /// Limits of one request.
     pub limits: Limits,
     /// Record bytes after which a page of a listing ends.
     pub max_page_bytes: usize,
     /// Record bytes after which a frame of a subscription ends.
     pub max_batch_bytes: usize,
-    /// Record bytes that subscriptions may have read before they are sent, of all together.
+    /// Record bytes of the read-ahead of all subscriptions together.
     pub read_ahead_bytes: usize,
-    /// Most subscriptions at once.
+    /// Most concurrent subscriptions.
     pub max_subscriptions: usize,
-    /// Heartbeat of a subscription that asked for none.
+    /// Heartbeat interval of a subscription without an interval in the request.
     pub heartbeat: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Default for ServiceOptions {
     }
 }
 
-/// The service. Cheap to clone.
+/// The service of one store. A clone is cheap and shares all state.
 #[derive(Clone)]
 pub struct Service {
     store: SharedStore,
@@ -87,8 +87,8 @@ impl Service {
         self.store_ready().await
     }
 
-    /// In a task of its own: the caller may give up, and the connection that the look has must not go back to the others with
-    /// an answer that is still to come.
+    /// Checks the store in a separate task. A caller that gives up must not return the check's connection to the pool with a
+    /// response outstanding.
     async fn store_ready(&self) -> Result<()> {
         let store = Arc::clone(&self.store);
         tokio::spawn(async move { store.ready().await }).await.unwrap_or(Err(Error::Internal))
@@ -115,7 +115,7 @@ impl Service {
         self.draining.cancelled().await;
     }
 
-    /// The bounds of requests.
+    /// The limits of one request.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.options.limits

@@ -1,4 +1,4 @@
-//! Publishing.
+//! Publish: checks a request and submits the events to the store.
 
 use crate::domain::event::Appended;
 use crate::domain::{Error, NewEvent, Result, RunId};
@@ -7,25 +7,25 @@ use crate::store::{Append, Condition};
 
 use super::{Service, event_ids};
 
-/// Events for one run.
+/// A request to publish events of one run.
 #[derive(Clone, Debug)]
 pub struct Publish {
     /// The run; its first event creates it.
     pub run_id: RunId,
-    /// In order; stored all or none.
+    /// Events in order; all are stored, or none.
     pub events: Vec<NewEvent>,
-    /// The last seq that the run must have.
+    /// The last seq that the run must have for new events to be stored; `None`: any.
     pub expected_last_seq: Option<u64>,
 }
 
 impl Service {
-    /// Stores the events and returns after they are durable.
+    /// Stores the events. Returns when the events are durable.
     pub async fn publish(&self, publish: Publish) -> Result<Appended> {
         self.submit(publish).await?.stored().await
     }
 
-    /// Takes the events in; the receipt tells when they are durable. Publishes are stored in the order in which their
-    /// `submit` returned.
+    /// Submits the events; the receipt resolves when the events are durable. Publishes are stored in the order in which the
+    /// `submit` calls returned.
     pub async fn submit(&self, publish: Publish) -> Result<Receipt> {
         let (count, max) = (publish.events.len(), self.options.limits.max_request_events);
         if count == 0 || count > max {

@@ -1,4 +1,4 @@
-//! Runs: creating them on purpose, looking at them.
+//! Runs: creation, lookup and listing.
 
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
@@ -13,63 +13,63 @@ use crate::store::{Append, Condition, RunQuery};
 
 use super::{Service, event_ids};
 
-/// Most runs that are read at a time: with their documents each may have several MiB.
+/// Most runs in one read of the store: output, error and questions of one run may have several MiB.
 const RUNS_PER_READ: usize = 16;
 
-/// Runs in one page when the reader does not say.
+/// Runs in one page if the request has no page size.
 const DEFAULT_PAGE_SIZE: usize = 100;
 
-/// A run to be.
+/// A request to create a run.
 #[derive(Clone, Debug)]
 pub struct CreateRun {
-    /// Its id; `None`: made from the key, or else by chance.
+    /// Id of the run; `None`: derived from the key, or a new UUID without a key.
     pub run_id: Option<RunId>,
-    /// Makes a retry safe: the same key answers with the same run.
+    /// Makes a retry safe: the same key returns the same run.
     pub idempotency_key: Option<String>,
-    /// Its agent.
+    /// Agent of the run, if known.
     pub agent_name: Option<AgentName>,
-    /// Its structure.
+    /// Structure of the run, if any.
     pub structure_id: Option<StructureId>,
-    /// Its first event; `None`: `run.created` with an empty payload.
+    /// First event of the run; `None`: `run.created` with an empty payload.
     pub first_event: Option<NewEvent>,
 }
 
-/// Which runs to list, newest first.
+/// A request for a page of runs, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct ListRuns {
-    /// Only these; none: all.
+    /// Only runs with one of these statuses; empty: all runs.
     pub statuses: Vec<RunStatus>,
     /// Only runs of this agent.
     pub agent_name: Option<AgentName>,
     /// Only runs of this structure.
     pub structure_id: Option<StructureId>,
-    /// From an earlier page; empty: the newest runs.
+    /// Token of an earlier page; empty: the newest runs.
     pub page_token: String,
     /// Most runs; 0: 100.
     pub page_size: usize,
 }
 
-/// Some runs.
+/// One page of runs.
 #[derive(Clone, Debug)]
 pub struct RunsList {
-    /// Newest first.
+    /// The runs, newest first.
     pub runs: Vec<Run>,
-    /// Empty at the end.
+    /// Token of the next page; empty at the end.
     pub next_page_token: String,
 }
 
 /// A numbered page of runs, for clients that count pages.
 #[derive(Clone, Debug)]
 pub struct RunsByPage {
-    /// Newest first.
+    /// Ids of the runs, newest first.
     pub run_ids: Vec<RunId>,
-    /// How many match in all.
+    /// Number of matching runs on all pages.
     pub total: u64,
 }
 
 impl Service {
-    /// Creates a run with its first event. Returns the run, and whether an earlier call with this key had created it.
-    /// Fails with `RunExists` when anything else had.
+    /// Creates a run with a first event. Returns the run, and whether an earlier call with the same key had created the run.
+    /// Fails with `RunExists` if the run was created in any other way.
     pub async fn create_run(&self, create: CreateRun) -> Result<(Run, bool)> {
         let key = create.idempotency_key.as_deref().map(idempotency_key).transpose()?;
         let run_id = match (create.run_id, key) {
@@ -91,7 +91,7 @@ impl Service {
             event_ids::check(std::slice::from_ref(&first_event))
                 .map_err(|error| error.with_field("first_event.event_id"))?;
         }
-        // What an earlier program may have stored under the key.
+        // Version 0.1.0 may have stored the same first event with another id.
         let keyed = key.map(|key| (key, first_event.clone()));
         let append = Append {
             run_id: run_id.clone(),
@@ -111,13 +111,13 @@ impl Service {
         };
         let already_existed = appended.events.iter().any(|event| event.duplicate);
         if already_existed && key.is_none() {
-            // Only a key makes a second creation the same as the first.
+            // Without a key, a second creation is no repeat of the first, even with an equal first event.
             return Err(Error::RunExists { run_id: run_id.to_string() });
         }
         Ok((self.stored_run(&run_id).await?, already_existed))
     }
 
-    /// Fails unless version 0.1.0 created the run with this key and the same first event: it gave that another id.
+    /// Fails unless version 0.1.0 created the run with this key and the same first event; version 0.1.0 used another event id.
     async fn require_created_before(&self, run_id: &RunId, first_event: &NewEvent, key: &str) -> Result<()> {
         let event_id = event_ids::create_before(key)?;
         match self.store.find_event(Some(run_id), &event_id).await {
@@ -131,17 +131,17 @@ impl Service {
         }
     }
 
-    /// The run, after something of it was stored for this request.
+    /// The run, after a commit for this request. A failure of the read is reported as a failure after the commit.
     pub(super) async fn stored_run(&self, run_id: &RunId) -> Result<Run> {
         self.run(run_id).await.map_err(Error::after_commit)
     }
 
-    /// One run.
+    /// One run by id. Fails with `RunNotFound`.
     pub async fn run(&self, run_id: &RunId) -> Result<Run> {
         self.store.run(run_id).await.map(shown)
     }
 
-    /// One event by its id, in whatever run it is. Fails with `EventNotFound`.
+    /// One event by id, in any run. Fails with `EventNotFound`.
     pub async fn find_event(&self, event_id: &EventId) -> Result<Event> {
         self.store.find_event(None, event_id).await
     }
@@ -161,7 +161,7 @@ impl Service {
         Ok(RunsByPage { run_ids, total })
     }
 
-    /// Runs, newest first.
+    /// One page of runs, newest first. Fails if the page size or the token cannot be used.
     pub async fn list_runs(&self, list: ListRuns) -> Result<RunsList> {
         let max = self.options.limits.max_page_size;
         let limit = match list.page_size {
@@ -180,7 +180,7 @@ impl Service {
                 if !runs.is_empty() {
                     break;
                 }
-                // Too many at once even for a page of their own.
+                // One read exceeds the page already: read half as many runs.
                 (bytes, query.limit) = (0, page.runs.len() / 2);
                 continue;
             }
@@ -188,7 +188,7 @@ impl Service {
             runs.extend(page.runs.into_iter().map(shown));
             query.before = page.next;
             query.limit = (limit - runs.len()).min(RUNS_PER_READ);
-            // A short read looked at as many runs as one call may.
+            // A short read has examined as many runs as one call may.
             if query.limit == 0 || query.before.is_none() || is_short {
                 break;
             }
@@ -198,14 +198,14 @@ impl Service {
     }
 }
 
-/// A run as readers see it. Its error may be the whole payload of an event, so that has its public view; there is no other view
-/// of a run.
+/// A run in the form for readers. The error may be the whole payload of an event, so the error is reduced to the public view;
+/// runs have no other view.
 fn shown(run: Run) -> Run {
     let error_json = run.error_json.map(|error| redact(&error).unwrap_or(error));
     Run { error_json, ..run }
 }
 
-/// A key as a client may give it.
+/// Checks the length of a client's idempotency key.
 pub(super) fn idempotency_key(key: &str) -> Result<&str> {
     if key.is_empty() || key.len() > 4 * MAX_NAME_CHARS || key.chars().count() > MAX_NAME_CHARS {
         return Err(Error::invalid("idempotency_key", format!("must be 1 to {MAX_NAME_CHARS} characters")));
@@ -213,19 +213,19 @@ pub(super) fn idempotency_key(key: &str) -> Result<&str> {
     Ok(key)
 }
 
-/// What a page is bounded by; all else of a run is small.
+/// Bytes of a run's output, error and questions, which limit a page; all other fields are small.
 fn document_bytes(run: &Run) -> usize {
     let weight = |pending: &PendingInput| {
         let PendingInput { question_id, question, context_json, channel, reason_code, input_kind, .. } = pending;
         let words = question.len() + channel.len() + reason_code.len() + input_kind.len();
         words + context_json.len() + question_id.as_ref().map_or(0, String::len)
     };
-    // The oldest is shown twice.
+    // A run shows the oldest question twice.
     let pending = run.pending_inputs.iter().chain(run.pending_inputs.first()).map(weight).sum::<usize>();
     run.output_json.as_ref().map_or(0, String::len) + run.error_json.as_ref().map_or(0, String::len) + pending
 }
 
-/// The event that makes a run QUEUED, with this payload. The error's field is empty where the payload is at fault.
+/// The event that makes a run QUEUED, with this payload. The field of an error is empty if the payload is invalid.
 pub fn created_event(payload: impl Into<Box<str>>, limits: &Limits) -> Result<NewEvent> {
     let event_type = EventType::parse("run.created")?;
     let payload = Payload::parse(&event_type, payload, limits)?;

@@ -15,8 +15,9 @@ const HEAD: &str = "\
 # (EnvironmentFile=), Docker (--env-file) and shells. Where a text speaks of --some-option, here it is RUNLOG_SOME_OPTION.
 ";
 
-/// What an option is shown with that has no default.
-const EXAMPLES: [(&str, &str); 6] = [
+/// Example values of the options without a default.
+const EXAMPLES: [(&str, &str); 7] = [
+    ("RUNLOG_ADMIN_LISTEN", "127.0.0.1:7801"),
     ("RUNLOG_MAX_MEMORY_BYTES", "1073741824"),
     ("RUNLOG_STORE", "postgres://runlog:password@db.example.com:5432/runlog?sslmode=verify-full"),
     ("RUNLOG_INSECURE_NO_AUTH", "false"),

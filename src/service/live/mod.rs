@@ -1,4 +1,4 @@
-//! Live delivery: the hub of commits and the recent events that it keeps.
+//! Live delivery: the hub, which announces commits, and the recent events in memory.
 
 pub mod hub;
 pub mod recent_events;

@@ -1,4 +1,4 @@
-//! Neighbouring events of a scope in memory: what the hub keeps of the recent past, and what a reader has read ahead.
+//! Consecutive events of a scope in memory: the recent events of the hub, and the read-ahead of a subscription.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -9,13 +9,13 @@ use bytes::Bytes;
 use crate::codec::Chunk;
 use crate::domain::Result;
 
-/// How many encodings of a batch can be kept: one for each form that a transport sends.
+/// Number of encodings per batch: one slot for each form that a transport sends.
 const FORMS: usize = 9;
 
-/// Neighbouring events in stored form, with the other forms that were made of them. Made once, shared by all readers.
+/// Consecutive events in stored form, with further encodings. Each encoding is made once and shared by all subscribers.
 #[derive(Debug)]
 pub struct EncodedEvents {
-    /// Whether the public view of any event may leave something out.
+    /// Whether the public view of any of the events may leave members out.
     pub sensitive: bool,
     /// The encoding of `runlog.v1.EventBatch`.
     pub data: Bytes,
@@ -23,10 +23,10 @@ pub struct EncodedEvents {
     counted: Option<Counted>,
 }
 
-/// Bytes of all batches of a hub: with their other forms, and as long as any reader has them.
+/// Bytes of all batches of a hub, with all encodings. A batch counts until the last subscriber has dropped the batch.
 pub type HeldBytes = Arc<AtomicUsize>;
 
-/// The bytes of one of them.
+/// Share of one batch in [`HeldBytes`]; the drop subtracts the share.
 #[derive(Debug)]
 struct Counted {
     all: HeldBytes,
@@ -46,24 +46,24 @@ impl Drop for Counted {
     }
 }
 
-/// What a batch takes beside its bytes, about.
+/// Approximate memory of a batch without the events, bytes.
 const BATCH_BYTES: usize = 512;
 
 impl EncodedEvents {
-    /// A batch of these records.
+    /// A batch of these records, not counted in [`HeldBytes`].
     #[must_use]
     pub fn new(sensitive: bool, data: Bytes) -> Self {
         Self { sensitive, data, forms: Default::default(), counted: None }
     }
 
-    /// The same, whose bytes are counted until the last reader has dropped it.
+    /// A batch of these records, counted in [`HeldBytes`] until the drop.
     fn counted(sensitive: bool, data: Bytes, all: &HeldBytes) -> Self {
         let counted = Counted { all: Arc::clone(all), own: AtomicUsize::new(0) };
         counted.add(data.len() + BATCH_BYTES);
         Self { counted: Some(counted), ..Self::new(sensitive, data) }
     }
 
-    /// The batch in another form, encoded by the first who asks. `form` is the transport's own number, below 9.
+    /// The batch in another form, encoded at the first call. `form` is a number chosen by the transport, below 9.
     pub fn form(&self, form: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
         let encoded = || {
             let encoded = encode(self);
@@ -76,7 +76,7 @@ impl EncodedEvents {
     }
 }
 
-/// Chunks that follow each other without a gap.
+/// A window of consecutive chunks without a gap, oldest first.
 #[derive(Debug, Default)]
 pub struct RecentEvents {
     chunks: VecDeque<(Chunk, Arc<EncodedEvents>)>,
@@ -85,13 +85,13 @@ pub struct RecentEvents {
 }
 
 impl RecentEvents {
-    /// Adds what follows. Where it does not follow, what was there is forgotten.
+    /// Adds a chunk at the end. A chunk after a gap drops all earlier chunks.
     pub fn push(&mut self, chunk: Chunk) {
         let batch = EncodedEvents::new(chunk.sensitive, chunk.data.clone());
         self.push_batch(chunk, batch);
     }
 
-    /// The same, whose bytes are counted.
+    /// As [`push`](Self::push), with the bytes counted in `all`.
     pub fn push_counted(&mut self, chunk: Chunk, all: &HeldBytes) {
         let batch = EncodedEvents::counted(chunk.sensitive, chunk.data.clone(), all);
         self.push_batch(chunk, batch);
@@ -106,19 +106,19 @@ impl RecentEvents {
         self.chunks.push_back((chunk, Arc::new(batch)));
     }
 
-    /// Record bytes that it holds.
+    /// Record bytes of all chunks, without other encodings.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Forgets the oldest chunks; the newest stays in any case.
+    /// Drops the oldest chunks until both limits hold; the newest chunk stays in any case.
     pub fn shrink(&mut self, max_events: usize, max_bytes: usize) {
         while self.chunks.len() > 1 && (self.events > max_events || self.bytes > max_bytes) {
             self.forget_oldest();
         }
     }
 
-    /// Forgets the chunks that end before `next`.
+    /// Drops the chunks that end before the offset `next`.
     pub fn forget_before(&mut self, next: u64) {
         while self.chunks.front().is_some_and(|(oldest, _)| oldest.last() < next) {
             self.forget_oldest();
@@ -132,14 +132,14 @@ impl RecentEvents {
         }
     }
 
-    /// Whether this coordinate is here.
-    pub fn has(&self, coordinate: u64) -> bool {
+    /// Whether the window has the event at this offset.
+    pub fn has(&self, offset: u64) -> bool {
         let (first, last) = (self.chunks.front(), self.chunks.back());
-        first.is_some_and(|(chunk, _)| chunk.first <= coordinate)
-            && last.is_some_and(|(chunk, _)| chunk.last() >= coordinate)
+        first.is_some_and(|(chunk, _)| chunk.first <= offset) && last.is_some_and(|(chunk, _)| chunk.last() >= offset)
     }
 
-    /// What follows from `next` on, without a gap and within the bounds; `None` when `next` is not here.
+    /// Events from the offset `next` on, without a gap and within the limits; `None` if the window does not have `next`.
+    /// The first chunk is returned even if larger than `max_bytes`.
     pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<EventSlice>> {
         let index = self.chunks.partition_point(|(chunk, _)| chunk.last() < next);
         let mut taken = EventSlice { batches: Vec::new(), last: next - 1 };
@@ -167,11 +167,11 @@ impl RecentEvents {
     }
 }
 
-/// Events taken from the window.
+/// Consecutive events from a window.
 #[derive(Debug)]
 pub struct EventSlice {
-    /// In order.
+    /// Batches in order, shared with the window if whole.
     pub batches: Vec<Arc<EncodedEvents>>,
-    /// The coordinate of the last event.
+    /// The offset of the last event.
     pub last: u64,
 }

@@ -1,4 +1,4 @@
-//! Filters over stored events: the header of a record is read, the payload is not looked at.
+//! Filters over stored events: decodes only the header of a record, not the payload.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::domain::{EventFilter, Result};
 
 use crate::service::live::recent_events::EncodedEvents;
 
-/// Whether the filter lets a record through.
+/// Whether a record matches the filter.
 pub(crate) fn passes(filter: &EventFilter, record: &[u8]) -> Result<bool> {
     if filter.passes_all() {
         return Ok(true);
@@ -18,7 +18,7 @@ pub(crate) fn passes(filter: &EventFilter, record: &[u8]) -> Result<bool> {
     Ok(filter.passes(header.event_type, header.origin))
 }
 
-/// The first events that the filter lets through, at most `max`, and how many events were looked at for them.
+/// The first matching events, at most `max`, and the number of examined events.
 pub(crate) fn filtered(
     filter: &EventFilter,
     batches: &[Arc<EncodedEvents>],

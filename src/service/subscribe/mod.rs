@@ -1,4 +1,4 @@
-//! Subscribing: what a reader asks for, and where it begins.
+//! Subscriptions: the request, and the offset of the first event.
 
 pub mod filter;
 mod read_ahead;
@@ -14,49 +14,50 @@ use super::{Service, epochs};
 
 pub use session::{Frame, FrameKind, Step, Subscription};
 
-/// Events in one frame when the reader does not say.
+/// Events in one frame if the request has no maximum.
 const DEFAULT_BATCH: usize = 100;
 
-/// Most events that `tail` may ask for.
+/// Largest `tail` of a request, events.
 pub const MAX_TAIL: u32 = 1_000;
 
-/// Heartbeats that a reader may ask for.
+/// Shortest and longest heartbeat interval of a request.
 pub const HEARTBEAT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
-/// Where a subscription starts.
+/// Start of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     /// After this cursor; empty: with the first event.
     After(String),
-    /// With what comes next.
+    /// With the next event that is stored.
     Latest,
-    /// With the last so many events that the filter lets through.
+    /// With the last `n` events that match the filter.
     Tail(u32),
 }
 
-/// What a reader wants.
+/// A request for a subscription.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
-    /// One run or all.
+    /// One run, or the feed of all runs.
     pub scope: Scope,
-    /// Where to start.
+    /// Start of the subscription.
     pub start: Start,
-    /// The [`epoch`](Subscription::new_epoch) that came with the cursor; empty: it is not compared.
+    /// The [`epoch`](Subscription::new_epoch) that came with the cursor; empty: not compared.
     pub epoch: String,
-    /// Which events.
+    /// Filter by type and origin.
     pub filter: EventFilter,
-    /// Go on after the run ended.
+    /// Stay open after the end of the run.
     pub keep_open: bool,
     /// Wait for a run that has no event yet.
     pub wait_for_run: bool,
     /// Most events in one frame; 0: 100.
     pub max_batch: usize,
-    /// The longest silence; `None`: the server's default.
+    /// Longest silence before a heartbeat; `None`: the server's default.
     pub heartbeat: Option<Duration>,
 }
 
 impl Service {
-    /// Begins a subscription. Fails at once when the cursor or another field cannot be used, or the run is not there.
+    /// Begins a subscription. Fails at once if the cursor or another field cannot be used, the run does not exist, or too many
+    /// subscriptions are open.
     pub async fn subscribe(&self, request: Subscribe) -> Result<Subscription> {
         let request = Subscribe { max_batch: self.max_batch(request.max_batch)?, ..request };
         let heartbeat = heartbeat(request.heartbeat.unwrap_or(self.options.heartbeat))?;
@@ -70,14 +71,14 @@ impl Service {
         let permit = Arc::clone(&self.subscriptions).try_acquire_owned().map_err(overloaded)?;
         let generation = self.store.generation();
         let mark = self.store.history().mark();
-        // Armed before the store is read: what is committed from here on is either read or told.
+        // Joins the hub before the store is read: each commit from here on is either read or announced.
         let subscriber = self.hub.join(&request.scope);
         let scope_end = match self.store.scope_end(&request.scope).await {
             Err(Error::RunNotFound { .. }) if request.wait_for_run => None,
             scope_end => Some(scope_end?),
         };
         let replay_end = scope_end.map_or(0, |scope_end| scope_end.last);
-        let next = self.first_coordinate(&request, replay_end).await?;
+        let next = self.first_offset(&request, replay_end).await?;
         Ok(Subscription::begin(
             self.clone(),
             request,
@@ -98,8 +99,8 @@ impl Service {
         }
     }
 
-    /// Where to begin in a scope that ends at `end`.
-    async fn first_coordinate(&self, request: &Subscribe, end: u64) -> Result<u64> {
+    /// The offset of the first event to read, in a scope that ends at `end`.
+    async fn first_offset(&self, request: &Subscribe, end: u64) -> Result<u64> {
         Ok(match &request.start {
             Start::After(text) => {
                 let history = self.store.history();
@@ -120,8 +121,8 @@ impl Service {
         })
     }
 
-    /// Looks backwards for the last `count` events that the filter lets through, as far as one listing looks. A page also
-    /// ends where its bytes are enough, so there may be several; only their count is kept.
+    /// Searches backwards for the last `count` matching events, as far as the limit of one listing. A page also ends at a limit
+    /// of bytes, so the search may need several pages; only the number of matches is kept.
     async fn tail_start(&self, request: &Subscribe, end: u64, count: usize) -> Result<u64> {
         let (mut cursor, mut found) = (String::new(), 0);
         loop {
@@ -131,7 +132,7 @@ impl Service {
             let page = self.list_events(&list).await?;
             found += page.records.len();
             let reached = Cursor::parse(&page.next_cursor, &request.scope, &self.store.history())?.0.max(1);
-            // A page that is complete stands at its oldest event.
+            // The cursor of a full page is its oldest event.
             if found >= count || !page.has_more || end.saturating_sub(reached) >= MAX_SCANNED_EVENTS as u64 {
                 return Ok(reached);
             }

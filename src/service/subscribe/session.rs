@@ -1,5 +1,5 @@
 //! The loop of a subscription: replay, then live. One rule covers the hand-over, lag, lost signals, restarts and other
-//! replicas: `next` is the only position; what the hub has from there on is taken, for anything else the store is read.
+//! replicas: `next` is the only position. Events from `next` on come from the hub, or else from the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,75 +19,75 @@ use crate::service::Service;
 use crate::service::live::hub::Subscriber;
 use crate::service::live::recent_events::EncodedEvents;
 
-/// Events that a filter looks at in one read, however few may go into one frame.
+/// Events that a filter examines in one read, even if one frame holds fewer.
 const FILTERED_READ: usize = 500;
 
-/// What a subscription tells, with the cursor to go on right after it.
+/// One frame of a subscription, with the cursor to continue after the frame.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// See [`Cursor`].
+    /// A [`Cursor`] as text.
     pub cursor: String,
-    /// What it is.
+    /// Kind and content of the frame.
     pub kind: FrameKind,
 }
 
-/// Kinds of frames.
+/// Kind and content of a frame.
 #[derive(Clone, Debug)]
 pub enum FrameKind {
     /// Events, in order.
     Events(Vec<Arc<EncodedEvents>>),
-    /// Once: all that was stored when the subscription began is told; what follows is live. 0 over all runs.
+    /// Once: all events that were stored at the start of the subscription are sent; later events are live.
     CaughtUp {
         /// The run's last seq; 0 over all runs.
         last_seq: u64,
     },
-    /// Nothing new, or nothing that the filter lets through.
+    /// No new events, or none that match the filter.
     Heartbeat,
-    /// Once: the run ended and all of it is told. The last frame, unless the reader keeps the subscription open.
+    /// Once: the run ended and all events are sent. The last frame, unless the request keeps the subscription open.
     Ended {
-        /// How it ended.
+        /// The final status.
         status: RunStatus,
         /// The run's last seq.
         last_seq: u64,
     },
 }
 
-/// What comes next in a subscription.
+/// Next step of a subscription.
 #[derive(Debug)]
 pub enum Step<T> {
-    /// This.
+    /// A frame to send.
     Frame(T),
-    /// Nothing before something new happens.
+    /// No frame before the next announcement or heartbeat.
     Nothing,
-    /// Nothing any more.
+    /// The subscription is complete.
     End,
 }
 
-/// A running subscription. A slow reader holds its place and what was read ahead for it.
+/// A running subscription. Holds one permit of `--max-subscriptions`, and the read-ahead of a slow reader.
 pub struct Subscription {
     service: Service,
     request: Subscribe,
     subscriber: Subscriber,
-    /// Generation and epoch of the store's history with which all that was sent was compared last.
+    /// Generation and epoch of the store's history at the last check of the sent events.
     generation: u64,
     mark: Mark,
-    /// The generation of which the reader has the epoch.
+    /// Generation of the epoch that the reader has received.
     marked: Option<u64>,
-    /// The coordinate of the next event to look at.
+    /// The offset of the next event to examine.
     next: u64,
-    /// The last coordinate that was stored when the subscription began.
+    /// The last offset that was stored at the start of the subscription.
     replay_end: u64,
-    /// The latest end of the scope that is known; all up to it is stored.
+    /// The latest known end of the scope; all events up to this end are stored. `None`: the run has no event yet.
     scope_end: Option<ScopeEnd>,
     caught_up: bool,
-    end_told: bool,
+    end_sent: bool,
     heartbeat: Duration,
     silent_until: Instant,
     ahead: ReadAhead,
     _place: Place,
 }
 
-/// A place among the subscriptions that may be open.
+/// A permit of `--max-subscriptions`, counted in the metric of open subscriptions.
 struct Place {
     _permit: OwnedSemaphorePermit,
 }
@@ -106,7 +106,7 @@ impl Drop for Place {
 }
 
 impl Subscription {
-    /// A subscription that stands before `next`; the scope ends at `scope_end`.
+    /// Begins at the offset `next` of a scope that ends at `scope_end`.
     pub(crate) fn begin(
         service: Service,
         request: Subscribe,
@@ -127,7 +127,7 @@ impl Subscription {
             replay_end: scope_end.map_or(0, |scope_end| scope_end.last),
             scope_end,
             caught_up: false,
-            end_told: false,
+            end_sent: false,
             heartbeat,
             silent_until: Instant::now() + heartbeat,
             ahead: ReadAhead::default(),
@@ -135,7 +135,8 @@ impl Subscription {
         }
     }
 
-    /// The next frame; `None` after [`FrameKind::Ended`], unless it is kept open. Dropping the future loses nothing.
+    /// Waits for the next frame; `None` after [`FrameKind::Ended`], unless the request keeps the subscription open. Dropping
+    /// the future loses no frame.
     pub async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
             match self.step().await? {
@@ -150,10 +151,10 @@ impl Subscription {
         }
     }
 
-    /// The next frame, if there is one before something new happens.
+    /// The next frame that needs no wait for an announcement, if any.
     pub async fn step(&mut self) -> Result<Step<Frame>> {
         loop {
-            if self.end_told && !self.request.keep_open {
+            if self.end_sent && !self.request.keep_open {
                 return Ok(Step::End);
             }
             if self.service.draining.is_cancelled() {
@@ -165,9 +166,9 @@ impl Subscription {
                 let last_seq = if matches!(self.request.scope, Scope::Run(_)) { self.next - 1 } else { 0 };
                 return Ok(Step::Frame(self.frame(FrameKind::CaughtUp { last_seq })));
             }
-            let told = self.subscriber.seen();
-            if self.scope_end.is_some_and(|scope_end| scope_end.last < told.last) {
-                self.scope_end = Some(told);
+            let announced = self.subscriber.seen();
+            if self.scope_end.is_some_and(|scope_end| scope_end.last < announced.last) {
+                self.scope_end = Some(announced);
             }
             if self.scope_end.is_none_or(|scope_end| scope_end.last >= self.next) {
                 let before = self.next;
@@ -178,7 +179,7 @@ impl Subscription {
                     return Ok(Step::Frame(self.frame(FrameKind::Heartbeat)));
                 }
                 if self.next > before {
-                    // The filter held all of it back. There may be more, or the end of the replay to tell.
+                    // No event matched the filter. More events may follow, or the end of the replay is due.
                     continue;
                 }
             }
@@ -186,7 +187,7 @@ impl Subscription {
         }
     }
 
-    /// Where the store has another history than before: fails if what was sent is not in it, else goes on from here by it.
+    /// After a change of the store's history: fails if sent events are not in the new history, else continues with the new one.
     async fn compare_history(&mut self) -> Result<()> {
         let generation = self.service.store.generation();
         if generation == self.generation {
@@ -203,7 +204,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Moves on from `next`, by the hub's window or by the store; returns what the filter lets through.
+    /// Advances from `next`, with events of the read-ahead, the hub's window or the store; returns the matching events.
     async fn advance(&mut self) -> Result<Option<Vec<Arc<EncodedEvents>>>> {
         let max_events = if self.request.filter.passes_all() {
             self.request.max_batch
@@ -230,12 +231,12 @@ impl Subscription {
             }
         };
         if self.service.store.generation() != self.generation {
-            // It may have been read of another history.
+            // The page may be from another history.
             return Ok(None);
         }
         let last = page.chunks.last().map(Chunk::last);
         if last.is_none() && page.scope_end.last >= self.next {
-            tracing::error!(scope = %self.request.scope, next = self.next, "the store lacks events before its scope_end");
+            tracing::error!(scope = %self.request.scope, next = self.next, "the store lacks events before the scope's end");
             return Err(Error::StoreDamaged);
         }
         if self.scope_end.is_none_or(|scope_end| scope_end.last <= page.scope_end.last) {
@@ -252,8 +253,7 @@ impl Subscription {
         }
     }
 
-    /// Moves `next` past these events, the latest of which is `last`, or as far as one frame holds; returns what the filter
-    /// lets through.
+    /// Moves `next` past these events, up to `last`, or as far as one frame holds; returns the matching events.
     fn pass(&mut self, batches: Vec<Arc<EncodedEvents>>, last: u64) -> Result<Option<Vec<Arc<EncodedEvents>>>> {
         let kept = if self.request.filter.passes_all() {
             self.next = last + 1;
@@ -267,16 +267,16 @@ impl Subscription {
         Ok(kept)
     }
 
-    /// The end of the run, once, when it has ended and all that is known has been told.
+    /// The frame for the end of the run: once, after the run has ended and all known events are sent.
     fn at_the_end(&mut self) -> Option<Frame> {
-        let scope_end = self.scope_end.filter(|scope_end| scope_end.status.is_final() && !self.end_told)?;
-        self.end_told = true;
-        // Events may have been read past the end of the scope that came with them.
+        let scope_end = self.scope_end.filter(|scope_end| scope_end.status.is_final() && !self.end_sent)?;
+        self.end_sent = true;
+        // A page may hold events past its own `scope_end`, which was read first.
         let last_seq = scope_end.last.max(self.next - 1);
         Some(self.frame(FrameKind::Ended { status: scope_end.status, last_seq }))
     }
 
-    /// Waits for something to do, after a [`Step::Nothing`]; a heartbeat when the silence has lasted long enough for one.
+    /// Waits after a [`Step::Nothing`] for an announcement; returns a heartbeat once the silence has lasted for the interval.
     pub async fn wait(&mut self) -> Result<Option<Frame>> {
         let is_silent = self.waits_in_vain().await?;
         Ok(is_silent.then(|| self.frame(FrameKind::Heartbeat)))
@@ -289,13 +289,13 @@ impl Subscription {
             () = draining.cancelled() => Err(Error::ShuttingDown),
             () = self.subscriber.changed() => {
                 if self.scope_end.is_none() {
-                    // The run that was waited for has begun.
+                    // The awaited run has begun.
                     self.scope_end = Some(self.subscriber.seen());
                 }
                 Ok(false)
             }
             () = tokio::time::sleep_until(self.silent_until) => {
-                // The signal may have been lost: ask the store.
+                // An announcement may have been lost: ask the store.
                 match self.service.store.scope_end(&self.request.scope).await {
                     Err(Error::RunNotFound { .. }) if self.request.wait_for_run => return Ok(true),
                     scope_end => self.scope_end = Some(scope_end?),
@@ -311,7 +311,7 @@ impl Subscription {
         Frame { cursor, kind }
     }
 
-    /// Bytes of the largest frame of more than one event.
+    /// Largest frame of more than one event, bytes.
     #[must_use]
     pub fn max_frame_bytes(&self) -> usize {
         self.service.options.max_batch_bytes
@@ -322,14 +322,15 @@ impl Subscription {
         self.service.draining.cancelled().await;
     }
 
-    /// Whether [`next`](Self::next) has nothing to tell before something new happens.
+    /// Whether [`next`](Self::next) would wait for an announcement or a heartbeat.
     #[must_use]
     pub fn would_wait(&self) -> bool {
-        let has_ended = |scope_end: ScopeEnd| scope_end.status.is_final() && !self.end_told;
-        self.caught_up && self.scope_end.is_none_or(|scope_end| scope_end.last < self.next && !has_ended(scope_end))
+        let end_is_due = |scope_end: ScopeEnd| scope_end.status.is_final() && !self.end_sent;
+        self.caught_up && self.scope_end.is_none_or(|scope_end| scope_end.last < self.next && !end_is_due(scope_end))
     }
 
-    /// The cursor of the last of these events, which the latest frame had: behind it the filter may have held more back.
+    /// The cursor of the last of these events, which are those of the latest frame. With a filter, [`cursor`](Self::cursor) may
+    /// be further on, after events that do not match.
     pub fn last_id(&self, batches: &[Arc<EncodedEvents>]) -> Result<String> {
         if self.request.filter.passes_all() {
             return Ok(self.cursor());
@@ -344,15 +345,14 @@ impl Subscription {
         Ok(last.to_string())
     }
 
-    /// The epoch in which frames are given out, for readers to give back with their cursors: once, and once again whenever it
-    /// has changed.
+    /// The epoch of the frames, to send back with a cursor: returned once, and again after each change.
     pub fn new_epoch(&mut self) -> Option<String> {
         let is_new = self.marked != Some(self.generation);
         self.marked = Some(self.generation);
         is_new.then(|| self.mark.to_string())
     }
 
-    /// The cursor to go on from, should the subscription break off now.
+    /// The cursor to continue from, if the subscription breaks off now.
     #[must_use]
     pub fn cursor(&self) -> String {
         Cursor(self.next - 1).to_text(&self.request.scope, &self.service.store.history())

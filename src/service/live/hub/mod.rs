@@ -1,9 +1,9 @@
-//! The hub: wakes subscribers after a commit, and keeps what was committed lately so that they need not read it again.
+//! The hub: wakes subscribers after a commit, and keeps recent events in memory so that subscribers need not read the store.
 //!
-//! The window of a scope that was idle stays for a while, for readers who come back.
+//! The window of an idle run is kept for a while, for subscribers that reconnect.
 //!
-//! What it tells is a hint. A subscriber that finds a gap, was too slow for the window, or missed a wake-up reads the
-//! store; so the hub may forget anything at any time.
+//! Announcements are hints. A subscriber with a gap, behind the window or without a wake-up reads the store; so the hub may
+//! drop events from memory at any time.
 
 #[cfg(test)]
 mod tests;
@@ -21,14 +21,14 @@ use crate::store::{Commit, CommitListener, Interest, ScopeEnd};
 
 use super::recent_events::{EventSlice, HeldBytes, RecentEvents};
 
-/// How much of the recent past each channel scope keeps.
+/// Limits of the recent events in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowLimits {
-    /// Most events.
+    /// Most events of one scope.
     pub events: usize,
-    /// Most record bytes; the newest chunk is kept in any case.
+    /// Most record bytes of one scope; the newest chunk is kept in any case.
     pub bytes: usize,
-    /// Most bytes of all scopes together, with the forms that were made of them.
+    /// Most bytes of all scopes together, with all encodings.
     pub all_bytes: usize,
 }
 
@@ -38,20 +38,20 @@ impl Default for WindowLimits {
     }
 }
 
-/// Runs that nobody follows any more whose windows are kept, so that a reader whose connection broke finds them when it
-/// comes back. The run that was idle first goes first.
+/// Most idle runs with a window in memory, for subscribers that reconnect. The run that has been idle longest is dropped first.
 const MAX_IDLE_RUNS: usize = 1_024;
 
-/// Record bytes of such a window; one that grows beyond is forgotten.
+/// Most record bytes in the window of an idle run; a larger window is dropped.
 const IDLE_WINDOW_BYTES: usize = 64 << 10;
 
-/// Most runs that are told apart for [`CommitListener::interest`].
+/// Most runs that [`CommitListener::interest`] lists; with more runs the answer is [`Interest::All`].
 const MAX_INTEREST: usize = 256;
 
-/// Chunks up to this size are copied into a window: they may be a small part of a row, which would stay in memory whole.
+/// Chunks up to this size are copied into a window. A small chunk may be a slice of a large log row, and the slice would keep
+/// the whole row in memory.
 const COPIED_CHUNK_BYTES: usize = 8 << 10;
 
-/// See the module.
+/// Channels of all scopes with subscribers or recent events; one hub per server.
 #[derive(Debug)]
 pub struct Hub {
     limits: WindowLimits,
@@ -63,7 +63,7 @@ pub struct Hub {
 #[derive(Debug, Default)]
 struct Runs {
     by_id: HashMap<RunId, Channel>,
-    /// Runs that were idle, with the leave that it was; what came back since is still here and is passed over.
+    /// Idle runs in the order they lost their last subscriber; stale entries are skipped.
     idle: VecDeque<(RunId, u64)>,
     departures: u64,
 }
@@ -71,8 +71,8 @@ struct Runs {
 #[derive(Debug)]
 struct Channel {
     broadcast: Arc<Broadcast>,
-    members: usize,
-    /// Which leave was the last.
+    subscribers: usize,
+    /// [`Runs::departures`] when the channel last became idle; distinguishes current from stale entries of [`Runs::idle`].
     idle: u64,
 }
 
@@ -83,13 +83,13 @@ struct Broadcast {
 }
 
 impl Hub {
-    /// A hub whom nobody follows yet.
+    /// A hub without subscribers.
     #[must_use]
     pub fn new(limits: WindowLimits) -> Self {
         Self { limits, held: HeldBytes::default(), runs: Mutex::default(), feed: Mutex::default() }
     }
 
-    /// Joins a scope: from now on nothing that is committed there goes unnoticed. Dropping the subscriber departures.
+    /// Subscribes to a scope: all commits of the scope from now on are announced to the subscriber, until the drop.
     #[must_use]
     pub fn join(self: &Arc<Self>, scope: &Scope) -> Subscriber {
         let broadcast = match scope {
@@ -100,13 +100,13 @@ impl Hub {
         Subscriber { hub: Arc::clone(self), scope: scope.clone(), broadcast, scope_end }
     }
 
-    /// Bytes of all windows, and of what readers still have of them.
+    /// Bytes of all windows with all encodings, and of events from windows that subscribers still hold.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held.load(Relaxed)
     }
 
-    /// How many runs are channel, for tests and metrics.
+    /// Number of runs with subscribers, for tests.
     #[must_use]
     pub fn followed_runs(&self) -> usize {
         lock(&self.runs).by_id.values().filter(|channel| channel.is_followed()).count()
@@ -124,7 +124,7 @@ impl CommitListener for Hub {
                 for run in commit.runs {
                     let Some(channel) = runs.by_id.get(&run.run_id) else { continue };
                     channel.broadcast.announce(run.chunks, run.scope_end, self);
-                    if channel.members == 0 {
+                    if channel.subscribers == 0 {
                         channel.broadcast.bound_idle();
                     }
                 }
@@ -135,7 +135,7 @@ impl CommitListener for Hub {
         }
     }
 
-    /// Forgets all windows and wakes all, who look at the store.
+    /// Drops all windows and wakes all subscribers, which read the store then.
     fn history_changed(&self) {
         let forget = |channel: &Channel| {
             *lock(&channel.broadcast.window) = RecentEvents::default();
@@ -145,31 +145,31 @@ impl CommitListener for Hub {
         lock(&self.feed).iter().for_each(forget);
     }
 
-    /// What is channel now. Who joins later reads the store after that, and what is committed later still is told to it; who
-    /// comes back to a run that was idle reads what other replicas wrote meanwhile.
+    /// The runs with subscribers at this moment. A later subscriber joins first and reads the store afterwards, so no commit is
+    /// missed; a subscriber of a formerly idle run reads the commits of other replicas from the store.
     fn interest(&self) -> Interest {
         if lock(&self.feed).as_ref().is_some_and(Channel::is_followed) {
             return Interest::All;
         }
         let runs = lock(&self.runs);
-        let channel = runs.by_id.iter().filter(|(_, channel)| channel.is_followed());
-        let channel: Vec<RunId> = channel.map(|(run_id, _)| run_id.clone()).take(MAX_INTEREST + 1).collect();
-        if channel.len() > MAX_INTEREST { Interest::All } else { Interest::Runs(channel) }
+        let followed = runs.by_id.iter().filter(|(_, channel)| channel.is_followed());
+        let followed: Vec<RunId> = followed.map(|(run_id, _)| run_id.clone()).take(MAX_INTEREST + 1).collect();
+        if followed.len() > MAX_INTEREST { Interest::All } else { Interest::Runs(followed) }
     }
 }
 
 impl Channel {
     fn is_followed(&self) -> bool {
-        self.members > 0
+        self.subscribers > 0
     }
 
     fn new() -> Self {
         let (scope_end, _) = watch::channel(ScopeEnd { last: 0, status: RunStatus::Unspecified });
-        Self { broadcast: Arc::new(Broadcast { scope_end, window: Mutex::default() }), members: 0, idle: 0 }
+        Self { broadcast: Arc::new(Broadcast { scope_end, window: Mutex::default() }), subscribers: 0, idle: 0 }
     }
 
     fn enter(&mut self) -> Arc<Broadcast> {
-        self.members += 1;
+        self.subscribers += 1;
         Arc::clone(&self.broadcast)
     }
 }
@@ -184,7 +184,7 @@ impl Broadcast {
         }
         window.shrink(hub.limits.events, hub.limits.bytes);
         if hub.held_bytes() > hub.limits.all_bytes {
-            // Each window that grows gives up half, so that those that grow most give most.
+            // Each growing window drops half of its bytes, so the fastest growing windows give up most.
             let half = window.bytes() / 2;
             window.shrink(usize::MAX, half);
         }
@@ -192,7 +192,7 @@ impl Broadcast {
         self.scope_end.send_replace(scope_end);
     }
 
-    /// Nobody follows: a large window is not kept.
+    /// Limits the window of an idle run.
     fn bound_idle(&self) {
         let mut window = lock(&self.window);
         window.shrink(usize::MAX, IDLE_WINDOW_BYTES);
@@ -203,13 +203,13 @@ impl Broadcast {
 }
 
 impl Runs {
-    /// Windows that nobody reads go first.
+    /// Drops all idle runs with their windows.
     fn forget_idle(&mut self) {
         self.idle.clear();
         self.by_id.retain(|_, channel| channel.is_followed());
     }
 
-    /// The last member of a run has idle: its window is kept, as long as not too many were idle after it.
+    /// Marks a run as idle after its last subscriber has left. The window is kept until too many other runs become idle.
     fn leave(&mut self, run_id: &RunId) {
         self.departures += 1;
         let Some(channel) = self.by_id.get_mut(run_id) else { return };
@@ -217,15 +217,15 @@ impl Runs {
         channel.broadcast.bound_idle();
         self.idle.push_back((run_id.clone(), self.departures));
         while self.idle.len() > MAX_IDLE_RUNS {
-            let Some((oldest, leave)) = self.idle.pop_front() else { return };
-            if self.by_id.get(&oldest).is_some_and(|channel| channel.members == 0 && channel.idle == leave) {
+            let Some((oldest, idle)) = self.idle.pop_front() else { return };
+            if self.by_id.get(&oldest).is_some_and(|channel| channel.subscribers == 0 && channel.idle == idle) {
                 self.by_id.remove(&oldest);
             }
         }
     }
 }
 
-/// A place among the followers of a scope.
+/// One subscriber of a scope. The drop unsubscribes.
 #[derive(Debug)]
 pub struct Subscriber {
     hub: Arc<Hub>,
@@ -235,23 +235,23 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// What the hub told last, marked as seen; `last` is 0 when it told nothing yet.
+    /// The end of the scope in the latest announcement, marked as seen; `last` is 0 before the first announcement.
     pub fn seen(&mut self) -> ScopeEnd {
         *self.scope_end.borrow_and_update()
     }
 
-    /// Waits until the hub tells something that was not [`seen`](Self::seen).
+    /// Waits for an announcement that is not [`seen`](Self::seen) yet.
     pub async fn changed(&mut self) {
-        // The sender lives in our own broadcast, so this cannot fail.
+        // The sender lives in `self.broadcast`, so the receiver cannot fail.
         let _ = self.scope_end.changed().await;
     }
 
-    /// Whether the window has this coordinate.
-    pub fn has(&self, coordinate: u64) -> bool {
-        lock(&self.broadcast.window).has(coordinate)
+    /// Whether the window has the event at this offset.
+    pub fn has(&self, offset: u64) -> bool {
+        lock(&self.broadcast.window).has(offset)
     }
 
-    /// What follows from `next` on, if the window still has it.
+    /// Events from the offset `next` on; `None` if the window does not have `next`.
     pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<EventSlice>> {
         lock(&self.broadcast.window).take(next, max_events, max_bytes)
     }
@@ -263,23 +263,24 @@ impl Drop for Subscriber {
             Scope::Run(run_id) => {
                 let mut runs = lock(&self.hub.runs);
                 if let Some(channel) = runs.by_id.get_mut(run_id) {
-                    channel.members -= 1;
-                    if channel.members == 0 {
+                    channel.subscribers -= 1;
+                    if channel.subscribers == 0 {
                         runs.leave(run_id);
                     }
                 }
             }
-            // The one window of the feed stays.
+            // The window of the feed is kept: there is only one.
             Scope::Feed => {
                 if let Some(channel) = lock(&self.hub.feed).as_mut() {
-                    channel.members -= 1;
+                    channel.subscribers -= 1;
                 }
             }
         }
     }
 }
 
-/// A panic elsewhere departures these values whole: they are changed in single steps, and the store is the truth anyway.
+/// Ignores poisoning: the values are changed in single steps, so a panic of another task leaves no half change, and the store
+/// is the source of truth anyway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -44,7 +44,7 @@ fn scope() -> Scope {
 }
 
 #[test]
-fn what_was_left_is_there_for_who_comes_back_while_few_others_were_left() {
+fn the_window_of_an_idle_run_is_kept_for_subscribers_that_reconnect_while_few_others_are_idle() {
     let hub = hub(10);
     let (a, b) = (hub.join(&scope()), hub.join(&scope()));
     drop(a);
@@ -53,7 +53,7 @@ fn what_was_left_is_there_for_who_comes_back_while_few_others_were_left() {
     assert_eq!(hub.followed_runs(), 0);
     hub.committed(commit(vec![chunk(1, 3)]));
     let again = hub.join(&scope());
-    assert_eq!(again.take(2, 10, 1 << 20).unwrap().unwrap().last, 3, "told while nobody channel");
+    assert_eq!(again.take(2, 10, 1 << 20).unwrap().unwrap().last, 3, "announced to an idle run");
     drop(again);
     let other = |n: usize| Scope::Run(RunId::parse(&format!("other-{n}")).unwrap());
     (0..MAX_IDLE_RUNS - 1).for_each(|n| drop(hub.join(&other(n))));
@@ -66,7 +66,7 @@ fn what_was_left_is_there_for_who_comes_back_while_few_others_were_left() {
 }
 
 #[test]
-fn a_window_that_was_left_does_not_grow() {
+fn the_window_of_an_idle_run_does_not_grow() {
     let hub = hub(1_000_000);
     drop(hub.join(&scope()));
     for first in (1..200_000).step_by(1_000) {
@@ -86,11 +86,11 @@ fn the_feed_is_there_for_who_comes_back() {
 }
 
 #[test]
-fn all_members_share_one_encoding() {
+fn all_subscribers_share_one_encoding() {
     let hub = hub(10);
     let (a, b) = (hub.join(&scope()), hub.join(&scope()));
     hub.committed(commit(vec![chunk(1, 3)]));
-    let take = |member: &Subscriber| member.take(1, 10, 1 << 20).unwrap().unwrap().batches.remove(0);
+    let take = |subscriber: &Subscriber| subscriber.take(1, 10, 1 << 20).unwrap().unwrap().batches.remove(0);
     let form = take(&a).form(0, |batch| batch.data.slice(1..));
     assert_eq!(take(&b).form(0, |_| unreachable!("encoded already")), form);
 }
@@ -98,35 +98,35 @@ fn all_members_share_one_encoding() {
 #[test]
 fn the_window_forgets_the_oldest_and_says_so() {
     let hub = hub(4);
-    let member = hub.join(&scope());
+    let subscriber = hub.join(&scope());
     for first in [1, 3, 5] {
         hub.committed(commit(vec![chunk(first, 2)]));
     }
-    assert!(member.take(1, 10, 1 << 20).unwrap().is_none());
-    let taken = member.take(3, 10, 1 << 20).unwrap().unwrap();
+    assert!(subscriber.take(1, 10, 1 << 20).unwrap().is_none());
+    let taken = subscriber.take(3, 10, 1 << 20).unwrap().unwrap();
     assert_eq!((taken.batches.len(), taken.last), (2, 6));
-    assert!(member.take(7, 10, 1 << 20).unwrap().is_none());
+    assert!(subscriber.take(7, 10, 1 << 20).unwrap().is_none());
 }
 
 #[test]
 fn a_take_begins_inside_a_chunk_and_ends_at_the_bounds() {
     let hub = hub(100);
-    let member = hub.join(&scope());
+    let subscriber = hub.join(&scope());
     hub.committed(commit(vec![chunk(1, 10), chunk(11, 10)]));
-    assert_eq!(member.take(4, 3, 1 << 20).unwrap().unwrap().last, 6);
-    assert_eq!(member.take(4, 12, 1 << 20).unwrap().unwrap().last, 10, "a chunk is not cut behind another");
-    assert_eq!(member.take(4, 17, 1 << 20).unwrap().unwrap().last, 20);
-    assert_eq!(member.take(1, 100, 1).unwrap().unwrap().last, 10, "the first chunk goes whatever its bytes");
+    assert_eq!(subscriber.take(4, 3, 1 << 20).unwrap().unwrap().last, 6);
+    assert_eq!(subscriber.take(4, 12, 1 << 20).unwrap().unwrap().last, 10, "a chunk is not cut behind another");
+    assert_eq!(subscriber.take(4, 17, 1 << 20).unwrap().unwrap().last, 20);
+    assert_eq!(subscriber.take(1, 100, 1).unwrap().unwrap().last, 10, "the first chunk goes whatever its bytes");
 }
 
 #[test]
-fn after_a_gap_in_what_is_told_the_window_starts_anew() {
+fn after_a_gap_in_the_announcements_the_window_starts_over() {
     let hub = hub(100);
-    let member = hub.join(&scope());
+    let subscriber = hub.join(&scope());
     hub.committed(commit(vec![chunk(1, 2)]));
     hub.committed(commit(vec![chunk(5, 2)]));
-    assert!(member.take(1, 10, 1 << 20).unwrap().is_none());
-    assert_eq!(member.take(5, 10, 1 << 20).unwrap().unwrap().last, 6);
+    assert!(subscriber.take(1, 10, 1 << 20).unwrap().is_none());
+    assert_eq!(subscriber.take(5, 10, 1 << 20).unwrap().unwrap().last, 6);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn what_is_of_interest_is_what_is_followed_while_that_can_be_named() {
     let other = |n: usize| RunId::parse(&format!("other-{n}")).unwrap();
     let idle = hub.join(&Scope::Run(other(0)));
     drop(idle);
-    assert_eq!(hub.interest(), Interest::Runs(vec![]), "nobody follows a run that was idle");
+    assert_eq!(hub.interest(), Interest::Runs(vec![]), "an idle run has no subscribers");
     let one = hub.join(&scope());
     assert_eq!(hub.interest(), Interest::Runs(vec![run_id()]));
     let feed = hub.join(&Scope::Feed);
