@@ -50,7 +50,7 @@ pub struct GatewayOptions {
     pub default_view: View,
     /// Deadline for the response of a call. The body of an event stream may take longer.
     pub request_timeout: Duration,
-    /// Longest time between two frames of an event stream; a heartbeat ends a longer pause.
+    /// Longest pause of an event stream; then a heartbeat is sent.
     pub sse_heartbeat: Duration,
 }
 
@@ -65,7 +65,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Handlers' state over this service; `/metrics` renders `metrics`.
+    /// State of the handlers over this service; `/metrics` renders `metrics`.
     #[must_use]
     pub fn new(service: Service, options: GatewayOptions, metrics: PrometheusHandle) -> Self {
         Self { service, options, metrics }
