@@ -33,7 +33,7 @@ pub use runs::{RunView, RunsReply};
 #[derive(OpenApi)]
 #[openapi(
     components(schemas(RefusalBody)),
-    tags((name = "agent SDK", description = "agent-os ingest: publish the events of an agent's SDK, and read them in the same shape."))
+    tags((name = "agent SDK", description = "agent-os ingest: the events of an agent's SDK, published and read in one shape."))
 )]
 struct Description;
 
