@@ -51,7 +51,7 @@ pub struct IngestEvent {
     /// `human_input_received` have the meaning of agent-os ingest; any other type is stored and listed as well.
     #[schema(example = "step", min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub event_type: String,
-    /// Id of the run. The first event of a run creates the run, whatever the type.
+    /// Id of the run. The first event of a run creates the run, of any type.
     #[schema(example = "run_a1b2c3", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub sdk_run_id: String,
     /// Data of the event, kept byte for byte. In the public view `input_preview` and `output_preview` of a `tool_call`
