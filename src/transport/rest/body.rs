@@ -1,4 +1,4 @@
-//! Request bodies: JSON text, of the right type, unpacked, and within the bound.
+//! Request bodies: checks the content type, decompresses, limits the size, decodes UTF-8.
 
 use std::sync::Arc;
 
@@ -13,8 +13,9 @@ use super::headers::one;
 use super::unpack::{Encoding, Unpacked, unpack};
 use crate::transport::memory::Call;
 
-/// Reads a JSON body. 415 for another content type (none is taken as JSON) or content encoding, 413 past `max_bytes`, packed or
-/// unpacked, 400 for what does not unpack or is not UTF-8. Whether it is JSON shows when it is parsed.
+/// Reads the text of a JSON body; malformed JSON is found when the text is parsed. 415 for another content type (a body
+/// without `Content-Type` is taken as JSON) or an unsupported content encoding; 413 above `max_bytes`, compressed or
+/// decompressed; 400 if decompression fails or the text is not UTF-8.
 pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, HttpError> {
     check_type(request.headers())?;
     let encoding = encoding(request.headers())?;
@@ -36,7 +37,7 @@ pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, Ht
             if let Some(call) = &call {
                 call.room_to_unpack(max_bytes).await?;
             }
-            // Some milliseconds of work, which is no business of the threads that serve connections.
+            // Decompression takes milliseconds, too long for the threads that serve connections.
             let unpacked = tokio::task::spawn_blocking(move || unpack(encoding, &bytes, max_bytes)).await;
             match unpacked {
                 Ok(Unpacked::Whole(bytes)) => {
@@ -53,7 +54,7 @@ pub async fn text(request: Request<Body>, max_bytes: usize) -> Result<String, Ht
         }
     };
     let text = String::from_utf8(bytes).map_err(|_| HttpError::malformed("the body is not UTF-8"))?;
-    // A byte order mark is no part of the JSON.
+    // A byte order mark does not belong to the JSON text.
     Ok(text.strip_prefix('\u{feff}').map(ToOwned::to_owned).unwrap_or(text))
 }
 
@@ -67,12 +68,12 @@ fn check_type(headers: &HeaderMap) -> Result<(), HttpError> {
     Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
 }
 
-/// Whether a body has to be unpacked.
+/// Whether a body is compressed with a supported content encoding.
 pub fn is_packed(headers: &HeaderMap) -> bool {
     headers.contains_key(CONTENT_ENCODING) && matches!(encoding(headers), Ok(Some(_)))
 }
 
-/// How the body is packed; `None` where it is not.
+/// Content encoding of the body; `None` for an uncompressed body.
 fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, HttpError> {
     let given = one(headers, CONTENT_ENCODING.as_str())?.unwrap_or_default();
     let named: Vec<&str> = given.split(',').map(str::trim).filter(|name| !is_identity(name)).collect();

@@ -1,34 +1,36 @@
-//! Where an event stands in the body of a request, as refusals spell it.
+//! Paths of events in a request body, in the spelling of error messages.
 
 use super::HttpError;
 
-/// The shape of a body.
+/// Shape of a request body that holds events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventPath {
-    /// One event: `payload`.
+    /// A single event: `payload`.
     One,
-    /// An array: `[3].payload`.
+    /// An array without a name: `[3].payload`.
     Bare,
-    /// An array under a name: `events[3].payload`.
+    /// An array under a member name: `events[3].payload`.
     Named(&'static str),
 }
 
 impl EventPath {
-    /// The path of the event at this place, from 0.
+    /// Path of the event at this position of the body, counted from 0.
     #[must_use]
-    pub fn of(self, place: usize) -> String {
+    pub fn of(self, position: usize) -> String {
         match self {
             Self::One => String::new(),
-            Self::Bare => format!("[{place}]"),
-            Self::Named(name) => format!("{name}[{place}]"),
+            Self::Bare => format!("[{position}]"),
+            Self::Named(name) => format!("{name}[{position}]"),
         }
     }
 
-    /// A problem that was found behind the door, with its field as this body spells it. `place` tells where the event of an
-    /// index stands.
+    /// Rewrites the field of an error from the service, `events[3].payload`, to the path in this body. `position` maps
+    /// the index of an event in the publish to the position in the body.
     #[must_use]
-    pub fn respell(self, problem: HttpError, place: impl Fn(usize) -> usize) -> HttpError {
-        let Some(spelled) = problem.field.as_deref().and_then(|field| self.spell(field, place)) else { return problem };
+    pub fn respell(self, problem: HttpError, position: impl Fn(usize) -> usize) -> HttpError {
+        let Some(spelled) = problem.field.as_deref().and_then(|field| self.spell(field, position)) else {
+            return problem;
+        };
         let rest = problem.field.as_deref().and_then(|field| problem.message.strip_prefix(field));
         let message = rest.map_or_else(|| problem.message.clone(), |rest| format!("{spelled}{rest}"));
         let metadata = problem.metadata.into_iter().map(|(name, value)| match name {
@@ -38,9 +40,9 @@ impl EventPath {
         HttpError { metadata: metadata.collect(), message, field: Some(spelled), ..problem }
     }
 
-    fn spell(self, field: &str, place: impl Fn(usize) -> usize) -> Option<String> {
+    fn spell(self, field: &str, position: impl Fn(usize) -> usize) -> Option<String> {
         let (index, member) = field.strip_prefix("events[")?.split_once(']')?;
-        let path = format!("{}{member}", self.of(place(index.parse().ok()?)));
+        let path = format!("{}{member}", self.of(position(index.parse().ok()?)));
         Some(path.trim_start_matches('.').to_owned())
     }
 }

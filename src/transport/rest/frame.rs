@@ -1,15 +1,15 @@
-//! The description of a server-sent event, the same at every door.
+//! Schema of a server-sent event for `/openapi.json`, shared by the three APIs.
 
 use utoipa::ToSchema;
 
 /// A frame of the event stream.
 #[derive(Debug, ToSchema)]
 pub struct EventFrame {
-    /// The place of the event in its run, for `Last-Event-ID`.
+    /// Seq of the event, to send back as `Last-Event-ID`.
     pub id: String,
-    /// The event as JSON on one line, as in a list.
+    /// The event as JSON on one line, in the same form as in a list.
     pub data: String,
-    /// How long to wait before a reconnect, milliseconds; in the first frame.
+    /// Delay before a reconnect, in milliseconds; in the first frame only.
     #[schema(nullable = false)]
     pub retry: Option<u32>,
 }

@@ -1,4 +1,4 @@
-//! Request headers that doors read, each at most once.
+//! Request headers that may be given once.
 
 use axum::http::HeaderMap;
 
@@ -7,10 +7,11 @@ use crate::domain::Cursor;
 use super::HttpError;
 use super::query::Query;
 
-/// The name of the header with which browsers come back, as refusals spell it.
+/// Header with the id of the last event received, which a browser's `EventSource` sends on reconnect, as spelled in
+/// error messages.
 pub const LAST_EVENT_ID: &str = "Last-Event-ID";
 
-/// A header that may be given once.
+/// Value of a header that may be given once; `None` when absent.
 pub fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, HttpError> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -23,9 +24,8 @@ pub fn one(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Ht
     }
 }
 
-/// Where a stream begins: after `lastEventId`, which a client that cannot set a header adds when it comes back, else after
-/// `cursor`, else after the header's id, else at the beginning. What is no id of an event is refused even where a parameter wins
-/// over it.
+/// Start of a stream: after `lastEventId`, for clients that cannot set a header; else after `cursor`; else after the
+/// header `Last-Event-ID`; else at the first event. An invalid header is refused even if a parameter takes precedence.
 pub fn stream_cursor(query: &mut Query, headers: &HeaderMap) -> Result<String, HttpError> {
     let from_header = last_event_id(headers)?;
     let (cursor, last_seen) = (query.one("cursor")?, query.one("lastEventId")?);

@@ -1,4 +1,4 @@
-//! What is wrong with a request, before a door gives it its shape.
+//! Errors of requests, independent of the JSON shapes of the APIs.
 
 use std::time::Duration;
 
@@ -11,40 +11,40 @@ use crate::domain::Error;
 use crate::domain::json::not_json;
 use crate::transport::status;
 
-/// A refusal: the same facts for every door.
+/// An error response: status, reason and details, the same for the three APIs.
 #[derive(Clone, Debug)]
 pub struct HttpError {
-    /// The HTTP status.
+    /// Status code of the response.
     pub status: StatusCode,
-    /// UPPER_SNAKE, as in gRPC's `ErrorInfo`.
+    /// Reason in UPPER_SNAKE, the same as in gRPC's `ErrorInfo`.
     pub reason: &'static str,
-    /// For a person; names the field and says what to do.
+    /// Text for a person: the field at fault and the correction.
     pub message: String,
-    /// The path of the field at fault.
+    /// Path of the member, or name of the parameter or header at fault.
     pub field: Option<String>,
-    /// When a retry makes sense.
+    /// Delay until a retry makes sense, for the header `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The facts by name.
+    /// Details by name, the same as the metadata of gRPC's `ErrorInfo`.
     pub metadata: Vec<(&'static str, String)>,
 }
 
 impl HttpError {
-    /// A refusal without a field.
+    /// An error without field, delay and details.
     pub fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
         Self { status, reason, message: message.into(), field: None, retry_after: None, metadata: Vec::new() }
     }
 
-    /// 422: a well-formed request with a field that is not as it must be.
+    /// 422: a well-formed request with an invalid field.
     pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Error::invalid(field, problem).into()
     }
 
-    /// 400: no JSON.
+    /// 400: a body or path that cannot be decoded.
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "MALFORMED_REQUEST", message)
     }
 
-    /// 400: a body that is no JSON, with the place in it and what to send instead.
+    /// 400: a body that is not JSON. The message names the position of the defect and the correction.
     #[must_use]
     pub fn no_json(text: &str, error: &serde_json::Error) -> Self {
         let problem = Self::from(not_json(text, error));
@@ -53,20 +53,20 @@ impl HttpError {
         Self { field, ..Self::malformed(message) }
     }
 
-    /// 404: no such route.
+    /// 404: a path without a route.
     #[must_use]
     pub fn no_route(path: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NO_SUCH_ROUTE", format!("there is nothing at {path}; see /openapi.json"))
     }
 
-    /// 405: another method.
+    /// 405: a route without this method.
     #[must_use]
     pub fn method_not_allowed(method: &Method) -> Self {
         let message = format!("{method} is not allowed here; the Allow header lists what is");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
     }
 
-    /// 503: given up after `--request-timeout-ms`.
+    /// 503: no response within `--request-timeout-ms`.
     #[must_use]
     pub fn timed_out(method: &Method) -> Self {
         let (reason, message) = status::timeout(!matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS));
@@ -74,7 +74,8 @@ impl HttpError {
         Self { retry_after: status::retry_after_timeout(), ..problem }
     }
 
-    /// A body that was given up while it came: 429 where there was no room for it, 408 where nothing more of it came.
+    /// Error of a body that was not received completely: 429 if memory for the body ran out, 408 if the client stopped
+    /// sending. `None` for other causes.
     #[must_use]
     pub fn of_intake(status: &Status) -> Option<Self> {
         let (http, reason) = match status.code() {
@@ -86,7 +87,7 @@ impl HttpError {
         Some(Self { retry_after, ..Self::new(http, reason, status.message()) })
     }
 
-    /// The message, which begins with the field where there is one: for shapes that have no place of its own for it.
+    /// The message with the field in front, for error shapes without a member for the field.
     #[must_use]
     pub fn text(&self) -> String {
         match &self.field {
@@ -95,7 +96,7 @@ impl HttpError {
         }
     }
 
-    /// The headers that go with it.
+    /// Headers of the response: `Retry-After` if a retry makes sense.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();

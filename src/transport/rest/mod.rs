@@ -1,7 +1,14 @@
-//! The JSON gateway: three documented REST shapes over the one service, side by side on the port of gRPC.
+//! The REST APIs: three APIs in HTTP and JSON over one service, on the port of gRPC. Each has the shape of an existing
+//! system, so that published clients of that system work unchanged.
 //!
-//! A door translates envelopes, nothing else: what is stored, numbered, refused or redacted is decided below. What all
-//! doors share lies here: reading bodies and queries strictly, refusals, request ids, server-sent events.
+//! | module | shape of |
+//! |---|---|
+//! | `structure_runs` | Griptape Cloud structure runs |
+//! | `agent_sdk` | agent-os ingest |
+//! | `public_runs` | public run events |
+//!
+//! An API module translates envelopes only; storage, numbering, checks and redaction are decided in the service and
+//! below. This module holds the shared parts: strict reading of bodies and query strings, errors, request ids, times.
 
 pub mod agent_sdk;
 pub mod body;
@@ -34,31 +41,31 @@ use crate::service::Service;
 pub use body::is_packed;
 pub use http_error::HttpError;
 
-/// How the gateway works. Each field is an option of `runlog serve`.
+/// Options of the REST APIs. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
-    /// Origins that browsers may call from; `*` for any; none: only pages of this origin.
+    /// Origins allowed to call from a browser; `*` allows any origin; empty allows only pages of the server itself.
     pub cors_origins: Vec<String>,
-    /// How much of each payload is shown where a request does not say.
+    /// View of payloads for requests without `view`.
     pub default_view: View,
-    /// How long a call that is no stream may take.
+    /// Deadline for the response of a call. The body of an event stream may take longer.
     pub request_timeout: Duration,
-    /// The longest silence of an event stream.
+    /// Longest pause of an event stream; then a heartbeat is sent.
     pub sse_heartbeat: Duration,
 }
 
-/// What every handler has.
+/// State shared by all handlers.
 #[derive(Clone)]
 pub struct Gateway {
-    /// The service, the same as gRPC's.
+    /// The service, shared with gRPC.
     pub service: Service,
-    /// See [`GatewayOptions`].
+    /// Options of the REST APIs.
     pub options: GatewayOptions,
     metrics: PrometheusHandle,
 }
 
 impl Gateway {
-    /// Over this service; `metrics` is what `/metrics` shows.
+    /// State of the handlers over this service; `/metrics` renders `metrics`.
     #[must_use]
     pub fn new(service: Service, options: GatewayOptions, metrics: PrometheusHandle) -> Self {
         Self { service, options, metrics }
@@ -66,36 +73,40 @@ impl Gateway {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "runlog",
-    description = "The durable event log and live feed of agent runs, in three documented REST shapes.",
-    license(name = "MIT")
-))]
+#[openapi(
+    info(
+        title = "runlog",
+        description = "The durable event log and live feed of agent runs. Three REST APIs over the same runs, each with \
+            the shape of an existing system: Griptape Cloud structure runs, agent-os ingest, and public run events.",
+        license(name = "MIT")
+    ),
+    tags((name = "operation", description = "Health, metrics and the OpenAPI description."))
+)]
 struct Api;
 
-/// What a listener offers.
+/// Routes that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// Everything.
+    /// The three APIs, health, metrics and `/openapi.json`.
     All,
-    /// Events and runs. Health, as everywhere.
+    /// The three APIs and health.
     Events,
-    /// What those need who run the server, and no events.
+    /// Health, metrics and `/openapi.json`, without the three APIs.
     Operation,
 }
 
-/// The routes of all doors, with `/openapi.json` that describes them, as far as they are on offer.
+/// Router of the routes on offer. `/openapi.json` describes all routes.
 pub fn router(gateway: Gateway, offer: Offer) -> Router {
-    let doors =
+    let apis =
         || OpenApiRouter::new().merge(structure_runs::routes()).merge(agent_sdk::routes()).merge(public_runs::routes());
     let all = OpenApiRouter::with_openapi(Api::openapi())
-        .merge(doors())
+        .merge(apis())
         .merge(operation::health())
         .merge(operation::metrics());
     let (all, api) = all.split_for_parts();
     let router = match offer {
         Offer::All => all.merge(operation::openapi(&api)),
-        Offer::Events => doors().merge(operation::health()).into(),
+        Offer::Events => apis().merge(operation::health()).into(),
         Offer::Operation => {
             Router::from(operation::health().merge(operation::metrics())).merge(operation::openapi(&api))
         }
@@ -108,7 +119,7 @@ pub fn router(gateway: Gateway, offer: Offer) -> Router {
     router.layer(middleware::from_fn_with_state(gateway.clone(), request_context::track)).with_state(gateway)
 }
 
-/// What answers a path that is nobody's.
+/// Response to a path without a route: 404.
 pub async fn not_found(uri: Uri) -> Response {
     refuse(uri.path(), &HttpError::no_route(uri.path()))
 }
@@ -117,7 +128,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     refuse(uri.path(), &HttpError::method_not_allowed(&method))
 }
 
-/// A refusal in the shape of the door that the path belongs to; paths of none get door C's.
+/// Error response in the shape of the API that the path belongs to; other paths get the shape of public runs.
 pub fn refuse(path: &str, problem: &HttpError) -> Response {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
     if begins(&["/api/structures", "/api/structure-runs", "/api/events"]) {

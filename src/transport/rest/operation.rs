@@ -1,4 +1,5 @@
-//! `/health/live`, `/health/ready`, `/health/deps`, `/metrics`, `/openapi.json`.
+//! Health, metrics and the OpenAPI description: `/health/live`, `/health/ready`, `/health/deps`, `/metrics`,
+//! `/openapi.json`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,30 +17,30 @@ use utoipa_axum::routes;
 
 use super::{Gateway, HttpError, public_runs};
 
-/// The routes of probes.
+/// Health routes, for probes.
 pub fn health() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(dependencies))
 }
 
-/// The route of monitoring.
+/// Metrics route, for Prometheus.
 pub fn metrics() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new().routes(routes!(show_metrics))
 }
 
-/// The description of all routes.
+/// The route `/openapi.json`, which describes all routes.
 pub fn openapi(api: &OpenApi) -> Router<Gateway> {
     let text = api.to_json().unwrap_or_else(|_| unreachable!("an OpenAPI document is JSON"));
     Router::new().route("/openapi.json", get(move || async move { ([(CONTENT_TYPE, "application/json")], text) }))
 }
 
-/// The process answers.
+/// Liveness: the process answers.
 #[utoipa::path(get, path = "/health/live", tag = "operation",
     responses((status = 200, description = "The process answers"), (status = 406, description = "Not acceptable")))]
 async fn live() -> Response {
     Json(json!({ "status": "live" })).into_response()
 }
 
-/// The store answers and the server does not drain.
+/// Readiness: the store answers and the server is not draining.
 #[utoipa::path(get, path = "/health/ready", tag = "operation",
     responses((status = 200, description = "Ready to serve"), (status = 406, description = "Not acceptable"),
               (status = 503, description = "Draining, or the store does not answer")))]
@@ -51,32 +52,32 @@ async fn ready(State(gateway): State<Gateway>) -> Result<Response, public_runs::
     Ok(Json(json!({ "status": "ready" })).into_response())
 }
 
-/// What the server depends on.
+/// Health of the server's dependencies.
 #[derive(Serialize, ToSchema)]
 struct HealthDependencies {
-    /// `ok`, or `failed` where any of them failed.
+    /// `ok`, or `failed` if a dependency failed.
     status: &'static str,
-    /// Each of them.
+    /// One entry for each dependency.
     dependencies: Vec<HealthDependency>,
 }
 
-/// A part without which the server cannot serve.
+/// A dependency without which the server cannot serve.
 #[derive(Serialize, ToSchema)]
 struct HealthDependency {
-    /// Which one: `store`.
+    /// Name of the dependency: `store`.
     name: &'static str,
-    /// Its kind: `sqlite` or `postgresql`.
+    /// Kind of the store: `sqlite` or `postgresql`.
     kind: &'static str,
     /// `ok` or `failed`.
     status: &'static str,
-    /// How long it took to answer, milliseconds.
+    /// Time until the dependency answered, in milliseconds.
     latency_ms: f64,
-    /// The reason in UPPER_SNAKE; null where it is well.
+    /// Reason of the failure in UPPER_SNAKE; null when `ok`.
     #[schema(required)]
     reason: Option<&'static str>,
 }
 
-/// How each part is that the server depends on.
+/// Health of each dependency of the server.
 #[utoipa::path(get, path = "/health/deps", tag = "operation",
     responses((status = 200, description = "All are well", body = HealthDependencies),
               (status = 406, description = "Not acceptable"),
@@ -92,7 +93,7 @@ async fn dependencies(State(gateway): State<Gateway>) -> Response {
     (code, Json(HealthDependencies { status, dependencies })).into_response()
 }
 
-/// Counters and times in Prometheus' text format.
+/// Metrics in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "operation",
     responses((status = 200, description = "Prometheus text format"), (status = 406, description = "Not acceptable")))]
 async fn show_metrics(State(gateway): State<Gateway>) -> Response {

@@ -1,4 +1,4 @@
-//! Query strings read strictly: a parameter that nobody asked for is refused, never ignored.
+//! Strict reading of query strings: the caller takes each parameter by name, and `finish` refuses the rest.
 
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -6,17 +6,17 @@ use utoipa::ToSchema;
 use super::HttpError;
 use crate::domain::View;
 
-/// The parameters that were not taken yet.
+/// Parameters that are not taken yet.
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads a query string.
+    /// Parses a query string; `None` is an empty query.
     #[must_use]
     pub fn parse(query: Option<&str>) -> Self {
         Self(form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect())
     }
 
-    /// Takes a parameter that may be given once.
+    /// Takes a parameter that may be given once; `None` when absent.
     pub fn one(&mut self, name: &str) -> Result<Option<String>, HttpError> {
         let mut all = self.all(name);
         match all.len() {
@@ -25,15 +25,15 @@ impl Query {
         }
     }
 
-    /// Takes a parameter that may be given many times.
+    /// Takes all values of a repeatable parameter.
     pub fn all(&mut self, name: &str) -> Vec<String> {
         let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|(parameter, _)| parameter == name);
         self.0 = left;
         Vec::into_iter(taken).map(|(_, value)| value).collect()
     }
 
-    /// Takes a parameter that may hold many values: given once, with commas between them; given more often, each whole, so that
-    /// a value may hold a comma.
+    /// Takes a parameter with several values. Given once, the text is split at commas; given more often, each value is
+    /// taken whole, so that a value may hold a comma.
     pub fn several(&mut self, name: &str) -> Vec<String> {
         match self.all(name).as_slice() {
             [once] => once.split(',').map(ToOwned::to_owned).collect(),
@@ -41,7 +41,8 @@ impl Query {
         }
     }
 
-    /// Takes a whole number within the bounds, which a client that counts in doubles writes as `2.0`; `default` where absent.
+    /// Takes a whole number within `bounds`, also in the form `2.0` of clients that count in doubles; `default` when
+    /// absent.
     pub fn number(
         &mut self,
         name: &str,
@@ -57,7 +58,7 @@ impl Query {
         number.ok_or_else(problem)
     }
 
-    /// Takes `view`: how much of each payload the reader asks for; `default` where absent.
+    /// Takes `view`, the view of payloads; `default` when absent.
     pub fn view(&mut self, default: View) -> Result<View, HttpError> {
         match self.one("view")?.as_deref() {
             None => Ok(default),
@@ -67,7 +68,7 @@ impl Query {
         }
     }
 
-    /// Refuses what nobody asked for.
+    /// Refuses parameters that were not taken.
     pub fn finish(self) -> Result<(), HttpError> {
         match self.0.into_iter().next() {
             Some((name, _)) => {
@@ -78,7 +79,7 @@ impl Query {
     }
 }
 
-/// How much of each payload is shown.
+/// View of payloads: `public` leaves out the clients' inputs, shortens tool data and masks secrets; `full` is as sent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the words say it")]

@@ -1,4 +1,4 @@
-//! What accompanies every request: an id, a bound on its time, a line in the metrics, and what HTTP asks of a server.
+//! Middleware around every handler: request id, deadline, metrics, the header `Accept` and the method OPTIONS.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ tokio::task_local! {
     static REQUEST_ID: String;
 }
 
-/// The id of the request that is being answered: `req_…`.
+/// Id of the current request: `req_…`. Outside of a request, a new id.
 pub fn current_id() -> String {
     REQUEST_ID.try_with(Clone::clone).unwrap_or_else(|_| new_id())
 }
@@ -25,7 +25,7 @@ fn new_id() -> String {
     format!("req_{}", Uuid::now_v7().simple())
 }
 
-/// Wraps every handler.
+/// Middleware of every route.
 pub async fn track(State(gateway): State<Gateway>, request: Request<Body>, next: Next) -> Response {
     let id = new_id();
     let began = Instant::now();
@@ -55,7 +55,7 @@ pub async fn track(State(gateway): State<Gateway>, request: Request<Body>, next:
     response
 }
 
-/// The method as a label; what nobody knows has one name for all, or anybody could make up new ones.
+/// The method as a metric label. Unknown methods share one label, so that clients cannot create labels without limit.
 fn method_name(method: &Method) -> String {
     match method.as_str() {
         known @ ("GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH") => known.to_owned(),
@@ -63,14 +63,14 @@ fn method_name(method: &Method) -> String {
     }
 }
 
-/// OPTIONS: what the route allows, which the router writes into the header `Allow` of whatever leaves here.
+/// Response to OPTIONS. The router adds the header `Allow` after this middleware.
 fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
-/// 406 where the client takes nothing that we have. No Accept header takes everything.
+/// 406 if the header `Accept` excludes the media type of the response. A request without `Accept` takes all types.
 fn acceptable(request: &Request<Body>) -> Result<(), HttpError> {
     let mut accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     if accepted.peek().is_none() {

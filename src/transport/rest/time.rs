@@ -1,4 +1,4 @@
-//! Times as the three documents write them, and as clients send them.
+//! Times in requests and in responses.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -10,14 +10,14 @@ use crate::domain::time::{self, TimeError, UnixSeconds};
 
 pub use crate::domain::time::unix_seconds;
 
-/// When something happened, as a client says it.
+/// Time of an event by the producer's clock.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum TimeOfEvent {
-    /// ISO 8601; without an offset it is UTC. RFC 3339 is one of its forms.
+    /// ISO 8601, which includes RFC 3339; UTC if no offset is given.
     #[schema(example = "2026-04-02T10:00:00Z", format = DateTime)]
     Text(String),
-    /// Seconds since 1970, rounded to microseconds; the structure-run door gives the number back as it was sent.
+    /// Seconds since 1970, rounded to microseconds; the structure runs API returns the number as sent.
     Seconds(f64),
 }
 
@@ -33,8 +33,8 @@ pub fn millis(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// Takes a time: ISO 8601 text, or a number of seconds since 1970. Absent or null: the time, and the number where the time does
-/// not give it back, are none.
+/// Takes a time: ISO 8601 text, or a number of seconds since 1970. Returns the time, and the sent number if the time
+/// does not reproduce the number. Both are `None` when the member is absent or null.
 pub fn take(fields: &mut Fields<'_>, name: &str) -> Result<(Option<Timestamp>, Option<f64>), HttpError> {
     let path = fields.path_of(name);
     if fields.is_string(name) {

@@ -1,4 +1,4 @@
-//! Unpacking what clients packed: bounded by what comes out, whatever goes in.
+//! Decompression of request bodies, limited by the decompressed size.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -6,27 +6,27 @@ use std::io::{self, Read};
 use brotli_decompressor::Decompressor;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-/// Largest window of a zstd body, as a power of 2: 8 MiB, which RFC 9659 sets for HTTP. A frame of a few bytes could ask for
-/// gigabytes otherwise.
+/// Largest window of a zstd body, as a power of 2: 8 MiB, the limit of RFC 9659 for HTTP. Without a limit, a frame of a
+/// few bytes could ask for gigabytes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// A content encoding.
+/// A supported content encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// RFC 1952.
+    /// `gzip` or `x-gzip`: RFC 1952.
     Gzip,
-    /// RFC 1950, or RFC 1951 without its header, as some clients send it.
+    /// `deflate`: RFC 1950 (zlib), or RFC 1951 without the zlib header, as some clients send.
     Deflate,
-    /// RFC 7932.
+    /// `br`: RFC 7932.
     Brotli,
-    /// RFC 8878.
+    /// `zstd`: RFC 8878.
     Zstd,
 }
 
 impl Encoding {
-    /// By its name in the header, in any letter case.
+    /// Encoding of this name in `Content-Encoding`, in any letter case; `None` if unsupported.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
@@ -50,18 +50,18 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// What came of unpacking.
+/// Result of a decompression.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unpacked {
-    /// All of it.
+    /// All data, at most the limit.
     Whole(Vec<u8>),
-    /// There is more than the bound; the rest was not looked at.
+    /// More data than the limit; the rest was not read.
     TooLarge,
-    /// It is something else, or cut off.
+    /// Truncated data, or data in another encoding.
     Corrupt,
 }
 
-/// Unpacks a body into at most `max_bytes`.
+/// Decompresses a body of at most `max_bytes`, counted after decompression.
 #[must_use]
 pub fn unpack(encoding: Encoding, packed: &[u8], max_bytes: usize) -> Unpacked {
     let read = match encoding {
@@ -81,7 +81,7 @@ pub fn unpack(encoding: Encoding, packed: &[u8], max_bytes: usize) -> Unpacked {
     }
 }
 
-/// At most one byte more than the bound.
+/// Reads one byte more than the limit at most, to detect a longer body.
 fn bounded(decoder: impl Read, max_bytes: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     decoder.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn brotli_is_unpacked_within_the_bound() {
-        // `{}` as `brotli` packs it.
+        // `{}` compressed by `brotli`.
         let braces = [0x8b, 0x00, 0x80, b'{', b'}', 0x03];
         assert_eq!(unpack(Encoding::Brotli, &braces, 2), Unpacked::Whole(b"{}".to_vec()));
         assert_eq!(unpack(Encoding::Brotli, &braces, 1), Unpacked::TooLarge);
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_zstd_frame_that_asks_for_a_large_window_is_refused() {
-        // Magic, a descriptor without a content size, a window of 2^31 bytes, an empty last block.
+        // Magic number, a descriptor without a content size, a window of 2^31 bytes, an empty last block.
         let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00];
         assert_eq!(unpack(Encoding::Zstd, &frame, 100), Unpacked::Corrupt);
     }

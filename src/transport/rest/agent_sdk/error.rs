@@ -1,4 +1,4 @@
-//! Errors of door B: `{"error":{"code","message","status","details"}}`.
+//! Errors of the agent SDK API: `{"error":{"code","message","status","details"}}`.
 
 use std::collections::BTreeMap;
 
@@ -12,57 +12,57 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::domain::{Error, RunId};
 use crate::transport::rest::HttpError;
 
-/// A refusal in the shape of door B.
+/// An error in the shape of the agent SDK API.
 #[derive(Debug)]
 pub struct ApiError {
     problem: HttpError,
     partly: Option<Box<Partly>>,
 }
 
-/// Of a request for several runs: the run that failed, and those whose events are stored nevertheless.
+/// Outcome of a request for several runs: the run that failed, and the runs with stored events.
 #[derive(Debug)]
 struct Partly {
     failed: RunId,
     stored: Vec<RunId>,
 }
 
-/// What every refusal answers.
+/// Error response of every route.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentError)]
 pub struct RefusalBody {
     error: RefusalFacts,
 }
 
-/// What went wrong.
+/// Code, message and details of an error.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentErrorFacts)]
 struct RefusalFacts {
-    /// UPPER_SNAKE, stable for ever.
+    /// Error code in UPPER_SNAKE; stable.
     #[schema(example = "INVALID_FIELD", pattern = "^[A-Z][A-Z_]*$")]
     code: &'static str,
-    /// For a person; names the field and says what to do.
+    /// Text for a person: the field at fault and the correction.
     message: String,
-    /// The HTTP status again.
+    /// HTTP status of the response.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// The facts by name. `field`: the path of the member or the name of the parameter at fault. `sdk_run_id`: the run
-    /// that it is about. `stored_sdk_run_ids`, after an array for several runs: those whose events are stored.
+    /// Details by name. `field`: path of the member, or name of the parameter at fault. `sdk_run_id`: the run of the
+    /// error. `stored_sdk_run_ids`, after an array for several runs: the runs with stored events.
     #[schema(value_type = Object)]
     details: Map<String, Value>,
 }
 
 impl ApiError {
-    /// 422: a field that is not as it must be.
+    /// 422: an invalid field.
     pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
         HttpError::field(field, problem).into()
     }
 
-    /// An error about a value of the request, under the name that the value has at this door.
+    /// An error about a value of the request, under the name of the value in this API.
     pub fn named(name: impl Into<String>, error: Error) -> Self {
         error.with_field(name).into()
     }
 
-    /// Of a request for several runs: `failed` is the run that the error is about.
+    /// Adds the outcome of a request for several runs; `failed` is the run of the error.
     #[must_use]
     pub fn partly(self, failed: RunId, stored: Vec<RunId>) -> Self {
         Self { partly: Some(Box::new(Partly { failed, stored })), ..self }
@@ -87,7 +87,7 @@ impl IntoResponse for ApiError {
         let headers = problem.headers();
         let mut details = Map::new();
         for (name, value) in problem.metadata {
-            // The run has another name at this door.
+            // The run id has another name in this API.
             details.insert(if name == "run_id" { "sdk_run_id" } else { name }.to_owned(), json!(value));
         }
         if let Some(field) = problem.field {
@@ -104,47 +104,47 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The refusals that every call may answer with.
+/// Error responses of all routes.
 pub struct OfAnyCall;
 
-/// The refusals of a call about one run, besides those of any call.
+/// Error responses of the routes of one run, in addition to [`OfAnyCall`].
 pub struct OfARun;
 
-/// The refusals of a call that begins at a cursor in a run, besides those of a call about one run.
+/// Error responses of the routes with a cursor in a run, in addition to [`OfARun`].
 pub struct OfACursor;
 
-/// The refusals of a call with a body, besides those of any call.
+/// Error responses of the routes with a body, in addition to [`OfAnyCall`].
 pub struct OfABody;
 
 impl IntoResponses for OfAnyCall {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[
-            (406, "The client takes no JSON (of a stream: no text/event-stream)"),
-            (422, "A parameter or a member is not as it must be; `details.field` names it"),
-            (429, "Too much at once; Retry-After says when to come again"),
-            (500, "A defect, or the store is damaged; the log of the server holds the cause"),
-            (503, "The server drains, the store cannot be used, or the call took too long"),
+            (406, "The Accept header excludes JSON (for a stream: text/event-stream)"),
+            (422, "A parameter or a member is invalid; `details.field` names it"),
+            (429, "A limit is reached; retry after Retry-After"),
+            (500, "A defect of the server or damaged data; the server's log holds the cause"),
+            (503, "The server is draining, the store is unavailable, or the call took too long"),
         ])
     }
 }
 
 impl IntoResponses for OfARun {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[(404, "No event of this run is known")])
+        described(&[(404, "The run has no events, so it does not exist")])
     }
 }
 
 impl IntoResponses for OfACursor {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[(409, "The cursor lies beyond the last event; `details.end_cursor` is where the run ends")])
+        described(&[(409, "The cursor lies beyond the last event; `details.end_cursor` is the end of the run")])
     }
 }
 
 impl IntoResponses for OfABody {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[
-            (400, "The body is no JSON"),
-            (409, "The event_id is taken by an event with other content, or the run is over (--lifecycle=strict)"),
+            (400, "The body is not JSON"),
+            (409, "The event_id belongs to an event with other content, or the run has ended (--lifecycle=strict)"),
             (413, "The body is larger than --max-request-bytes"),
             (415, "The body is not application/json"),
         ])

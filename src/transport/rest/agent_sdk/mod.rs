@@ -1,12 +1,12 @@
-//! Door B: the ingest of an agent SDK, as in `reference/agent-sdk-ingest-events.md`.
+//! The agent SDK API, in the shape of agent-os ingest: one route takes the events that the SDK of an agent sends.
 //!
-//! | file | what |
+//! | file | contents |
 //! |---|---|
-//! | `ingest` | `POST /api/ingest` |
-//! | `runs` | the runs that the events add up to |
-//! | `events` | events read back, as pages and as a stream |
-//! | `status` | the door's words for a run's status |
-//! | `refusal` | the door's errors |
+//! | `publish` | `POST /api/ingest` |
+//! | `read` | events of a run, as pages and as a stream |
+//! | `runs` | runs, each computed from the run's events |
+//! | `status` | names of the run statuses |
+//! | `error` | error bodies and error responses |
 
 mod error;
 mod publish;
@@ -33,11 +33,11 @@ pub use runs::{RunView, RunsReply};
 #[derive(OpenApi)]
 #[openapi(
     components(schemas(RefusalBody)),
-    tags((name = "agent SDK", description = "Door B: runs as an agent SDK tells them, one envelope in and out."))
+    tags((name = "agent SDK", description = "agent-os ingest: the events of an agent's SDK, published and read in one shape."))
 )]
 struct Description;
 
-/// The routes of door B.
+/// Routes of the agent SDK API.
 pub fn routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(publish::ingest))
@@ -47,7 +47,7 @@ pub fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(read::stream_events))
 }
 
-/// The run of a path. One whose id no run can have is refused, not looked for.
+/// Run id of the path. 422 for an invalid id.
 fn run_id(path: Result<Path<String>, PathRejection>) -> Result<RunId, ApiError> {
     let Path(run_id) = path.map_err(|_| ApiError::field("sdk_run_id", "must be UTF-8, percent-encoded"))?;
     RunId::parse(&run_id).map_err(|error| ApiError::named("sdk_run_id", error))

@@ -25,58 +25,58 @@ use super::error;
 use super::error::ApiError;
 use super::status::Status;
 
-/// Makes the retry of a single event safe, for clients that set headers more easily than members.
+/// Header that serves as the event id of a single event, for clients that set headers more easily than members.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// One event, or an array of them.
+/// One event, or an array of events.
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum IngestBody {
-    /// One event.
+    /// A single event.
     One(IngestEvent),
-    /// Several, of one run or of several.
+    /// Events of one run or of several runs.
     Many(IngestArray),
 }
 
-/// Events of one run or of several.
+/// Events of one run or of several runs.
 #[derive(Deserialize, ToSchema)]
 #[schema(min_items = 1, max_items = 1000)]
 pub struct IngestArray(pub Vec<IngestEvent>);
 
-/// An event as an agent SDK sends it. Members that are not listed here are refused.
+/// An event as an agent SDK sends it; unknown members are refused.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IngestEvent {
-    /// What happened. `run_start`, `run_end`, `error`, `step`, `tool_call`, `human_input_requested` and
-    /// `human_input_received` have the documented meaning; any other type is stored and listed as well.
+    /// Type of the event. `run_start`, `run_end`, `error`, `step`, `tool_call`, `human_input_requested` and
+    /// `human_input_received` have the meaning of agent-os ingest; any other type is stored and listed as well.
     #[schema(example = "step", min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub event_type: String,
-    /// The run. Its first event creates it, whatever its type.
+    /// Id of the run. The first event of a run creates the run, of any type.
     #[schema(example = "run_a1b2c3", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub sdk_run_id: String,
-    /// Event-specific data, kept byte for byte. In the public view `input_preview` and `output_preview` of a `tool_call` are
-    /// cut to 500 characters. Absent: `{}`.
+    /// Data of the event, kept byte for byte. In the public view `input_preview` and `output_preview` of a `tool_call`
+    /// are cut to 500 characters. Absent: `{}`.
     #[serde(default)]
     #[schema(value_type = HashMap<String, Value>)]
     pub payload: Map<String, Value>,
-    /// When it happened, by the producer's clock. Absent, or a number that is no time of the years 1 to 9999: the server's.
+    /// Time by the producer's clock. Absent, or a number outside the years 1 to 9999: the server's clock.
     pub occurred_at: Option<TimeOfEvent>,
-    /// The agent; the first event that names one names the run's.
+    /// Name of the agent; the first event with a name sets the name of the run's agent.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub agent_name: Option<String>,
-    /// Makes a retry safe: the same event under the same id is stored once. It must not begin with `runlog:`. Absent: the
-    /// server gives one.
+    /// Makes a retry safe: the same event under the same id is stored once. Must not begin with `runlog:`. Absent: the
+    /// server generates an id.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub event_id: Option<String>,
 }
 
-/// One answer to one event, an array of answers in the same order to an array.
+/// Response: an object for one event, an array in the same order for an array.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum IngestAnswer {
-    /// To one event.
+    /// Response to one event.
     One(Ingested),
-    /// To an array.
+    /// Response to an array, in the same order.
     Many(Vec<Ingested>),
 }
 
@@ -87,12 +87,12 @@ pub struct Ingested {
     status: &'static str,
     event_id: String,
     sdk_run_id: String,
-    /// Its place in the run: 1, 2, 3 … without a gap. Also the cursor of everything after it.
+    /// Seq in the run: 1, 2, 3 … without a gap. Also the cursor of the following events.
     #[schema(minimum = 1)]
     seq: u64,
-    /// The run's status after the request was stored.
+    /// Status of the run after the request.
     run_status: Status,
-    /// True, and there, when an earlier request had stored it.
+    /// True if an earlier request had stored the event; otherwise absent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }
@@ -110,13 +110,13 @@ impl Ingested {
     }
 }
 
-/// Stores events and answers when they are durable.
+/// Stores events; the response follows when the events are durable.
 ///
-/// All events of an array are checked before any is stored. The events of one run are stored all or none, in their
-/// order; between runs there is no such bond: a refusal names the run that failed and those that are stored.
+/// All events of an array are checked before any is stored. The events of one run are stored all or none, in order.
+/// Events of several runs are not atomic: the error names the run that failed and the runs that are stored.
 #[utoipa::path(post, path = "/api/ingest", operation_id = "agent_ingest", tag = "agent SDK", request_body = IngestBody,
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 200,
-            description = "Serves as the event_id of a single event that has none; refused with an array")),
+            description = "Event id of a single event without event_id; refused with an array")),
     responses((status = 202, description = "Stored", body = IngestAnswer), error::OfABody, error::OfAnyCall))]
 pub async fn ingest(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, ApiError> {
     let service = &gateway.service;
@@ -159,10 +159,10 @@ async fn one(service: &Service, text: &str, key: Option<EventId>) -> Result<Inge
     Ok(Ingested::new(&run_id, appended.status, event))
 }
 
-/// The events of one run, with where they stood in the array.
+/// Events of one run, with the positions of the events in the array.
 struct OfRun {
     run_id: RunId,
-    places: Vec<usize>,
+    positions: Vec<usize>,
     events: Vec<NewEvent>,
 }
 
@@ -170,45 +170,45 @@ async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, ApiError> 
     let runs = by_run(text, service.limits())?;
     let (several, mut failed) = (runs.len() > 1, None);
     let mut submitted = Vec::with_capacity(runs.len());
-    // All are on their way before the first is waited for, so that they share a commit.
-    for OfRun { run_id, places, events } in runs {
+    // Submits all runs before waiting for the first, so that the runs share a commit.
+    for OfRun { run_id, positions, events } in runs {
         match service.submit(Publish { run_id: run_id.clone(), events, expected_last_seq: None }).await {
-            Ok(receipt) => submitted.push((run_id, places, receipt)),
+            Ok(receipt) => submitted.push((run_id, positions, receipt)),
             Err(error) => {
-                failed = Some((run_id, respelled(error, &places)));
+                failed = Some((run_id, respelled(error, &positions)));
                 break;
             }
         }
     }
     let (mut stored, mut answers) = (Vec::new(), Vec::new());
-    for (run_id, places, receipt) in submitted {
+    for (run_id, positions, receipt) in submitted {
         match receipt.stored().await {
             Ok(appended) => {
                 let answer = |event: &Published| Ingested::new(&run_id, appended.status, event);
-                answers.extend(places.into_iter().zip(appended.events.iter().map(answer)));
+                answers.extend(positions.into_iter().zip(appended.events.iter().map(answer)));
                 stored.push(run_id);
             }
-            // Whatever else failed: nobody may take it for "only what is listed is stored".
+            // An unknown outcome takes precedence: any other error claims that only the listed runs are stored.
             Err(error @ Error::OutcomeUnknown) => failed = Some((run_id, error.into())),
-            Err(error) => failed = failed.or_else(|| Some((run_id, respelled(error, &places)))),
+            Err(error) => failed = failed.or_else(|| Some((run_id, respelled(error, &positions)))),
         }
     }
     match failed {
         Some((run_id, error)) if several => Err(ApiError::from(error).partly(run_id, stored)),
         Some((_, error)) => Err(error.into()),
         None => {
-            answers.sort_unstable_by_key(|(place, _)| *place);
+            answers.sort_unstable_by_key(|(position, _)| *position);
             Ok(answers.into_iter().map(|(_, answer)| answer).collect())
         }
     }
 }
 
-/// The error of a run's events, with the place that its event has in the array.
-fn respelled(error: Error, places: &[usize]) -> HttpError {
-    EventPath::Bare.respell(error.into(), |index| places.get(index).copied().unwrap_or(index))
+/// The error of a run's events, with the position of the event in the array.
+fn respelled(error: Error, positions: &[usize]) -> HttpError {
+    EventPath::Bare.respell(error.into(), |index| positions.get(index).copied().unwrap_or(index))
 }
 
-/// The events of an array by run, the runs in the order in which they first come up.
+/// Groups the events of an array by run. The runs are in the order of their first events.
 fn by_run(text: &str, limits: &Limits) -> Result<Vec<OfRun>, ApiError> {
     let elements = fields::elements(text)?.unwrap_or_default();
     let (count, max) = (elements.len(), limits.max_request_events);
@@ -216,13 +216,13 @@ fn by_run(text: &str, limits: &Limits) -> Result<Vec<OfRun>, ApiError> {
         return Err(ApiError::field("body", format!("must hold 1 to {max} events; it has {count}")));
     }
     let (mut runs, mut index_of) = (Vec::new(), HashMap::new());
-    for (place, element) in elements.into_iter().enumerate() {
-        let (run_id, event) = new_event(Fields::parse(element.get(), EventPath::Bare.of(place))?, limits)?;
+    for (position, element) in elements.into_iter().enumerate() {
+        let (run_id, event) = new_event(Fields::parse(element.get(), EventPath::Bare.of(position))?, limits)?;
         let index = *index_of.entry(run_id.clone()).or_insert(runs.len());
         if index == runs.len() {
-            runs.push(OfRun { run_id, places: Vec::new(), events: Vec::new() });
+            runs.push(OfRun { run_id, positions: Vec::new(), events: Vec::new() });
         }
-        runs[index].places.push(place);
+        runs[index].positions.push(position);
         runs[index].events.push(event);
     }
     Ok(runs)

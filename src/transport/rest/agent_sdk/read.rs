@@ -28,53 +28,54 @@ use crate::transport::sse::{self, EventForm};
 use super::error;
 use super::error::ApiError;
 
-/// Events in one page when the reader does not say.
+/// Events in one page of a request without `limit`.
 const DEFAULT_LIMIT: u64 = 100;
 
-/// How this door writes an event.
+/// JSON form of events in this API.
 fn form(view: View) -> EventForm {
     EventForm { numbers: [4, 8], view, write }
 }
 
-/// An event as it was sent, with what the server added.
+/// An event as sent, with the members that the server adds.
 #[derive(ToSchema)]
 #[schema(as = AgentEvent)]
 pub struct EventView<'a> {
-    /// All but the payload.
+    /// All members except the payload.
     #[serde(flatten)]
     pub envelope: Envelope<'a>,
-    /// The JSON text as sent, or its public view. An object where it came through this door; other producers send any JSON.
+    /// The JSON text as sent, or the public view of the payload. An object if published through this API; the other
+    /// APIs accept any JSON.
     pub payload: Value,
 }
 
-/// All of an event but its payload.
+/// All members of an event except the payload.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentEventEnvelope)]
 pub struct Envelope<'a> {
     event_type: &'a str,
     sdk_run_id: &'a str,
-    /// Its place in the run, and the cursor of everything after it.
+    /// Seq in the run: 1, 2, 3 … without a gap. Also the cursor of the following events.
     #[schema(minimum = 1)]
     seq: u64,
     event_id: &'a str,
-    /// The producer's clock as given, or `recorded_at`.
+    /// Time by the producer's clock; the same as `recorded_at` if the producer gave none.
     #[schema(value_type = String, format = DateTime)]
     occurred_at: Timestamp,
-    /// The server's clock when it was stored.
+    /// Time of storage by the server's clock.
     #[schema(value_type = String, format = DateTime)]
     recorded_at: Timestamp,
-    /// The agent, where the event names one.
+    /// Name of the agent; absent if the event has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
     agent_name: Option<&'a str>,
     origin: EventOrigin,
-    /// True, and there, where the payload differs from what was sent: members left out, tool input and output in short,
-    /// secrets masked.
+    /// True if the payload differs from the sent one: members left out, tool input and output shortened, secrets
+    /// masked; otherwise absent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     redacted: bool,
 }
 
-/// Who told.
+/// Source of an event.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = AgentEventOrigin)]
@@ -89,36 +90,36 @@ pub enum EventOrigin {
 #[derive(ToSchema)]
 #[schema(as = AgentEventsPage)]
 pub struct EventsReply<'a> {
-    /// In the order asked for.
+    /// Events in the requested order.
     pub events: Vec<EventView<'a>>,
-    /// Where the page ends.
+    /// End of the page.
     #[serde(flatten)]
     pub end: PageEnd,
 }
 
-/// Where a page of events ends.
+/// End of a page of events.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentEventsPageEnd)]
 pub struct PageEnd {
-    /// Give it back as `cursor` to go on; also at the end, so that a reader can poll.
+    /// Value of `cursor` for the next page; also set at the end of the run, so that a client can poll.
     next_cursor: String,
-    /// Whether something lay behind the page when it was read.
+    /// Whether more events followed the page at the time of the read.
     has_more: bool,
-    /// The run's last seq.
+    /// Seq of the last event of the run.
     last_seq: u64,
 }
 
-/// A page of a run's events.
+/// List the events of a run, a page at a time.
 #[utoipa::path(get, path = "/api/runs/{sdk_run_id}/events", operation_id = "agent_list_events", tag = "agent SDK",
     params(
         ("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-        ("cursor" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The seq of the last event read, which is not read again; \
+        ("cursor" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "Seq of the last event read, exclusive; \
             absent: the beginning, or the end when descending"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Most events; absent: 100"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Maximum number of events; absent: 100"),
         ("order" = inline(Option<Order>), Query, description = "Oldest or newest first; absent: asc"),
-        ("types" = Option<Vec<String>>, Query, description = "Only these types; `tool*` stands for all that begin so; \
-            given once with commas between them, or repeated with one type each"),
-        ("view" = inline(Option<PublicView>), Query, description = "How much of each payload: public or full; absent: as --default-view says"),
+        ("types" = Option<Vec<String>>, Query, description = "Only these types; `tool*` matches all types with this prefix; \
+            given once, separated by commas, or repeated with one type each"),
+        ("view" = inline(Option<PublicView>), Query, description = "View of payloads: public or full; absent: as set by --default-view"),
     ),
     responses((status = 200, description = "A page", body = EventsReply), error::OfARun, error::OfACursor,
         error::OfAnyCall))]
@@ -158,7 +159,7 @@ pub async fn list_events(
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// The orders of a page.
+/// Order of a page.
 #[derive(ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(dead_code, reason = "only described")]
@@ -167,22 +168,23 @@ enum Order {
     Desc,
 }
 
-/// A run's events as server-sent events: those that are stored, then each as it is stored. The stream ends with the run.
+/// Follow the events of a run as server-sent events: stored events first, then new events. The stream ends with the
+/// run.
 #[utoipa::path(get, path = "/api/runs/{sdk_run_id}/events/stream", operation_id = "agent_stream_events",
     tag = "agent SDK",
     params(
         ("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
         ("cursor" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "Begin after this seq; absent: Last-Event-ID"),
-        ("lastEventId" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The id of the last event seen; wins over cursor"),
-        ("Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The `id:` of the last event seen; absent: begin with the \
+        ("lastEventId" = Option<String>, Query, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "Id of the last event received; wins over cursor"),
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^(0|[1-9][0-9]{0,17})?$", description = "The `id:` of the last event received; absent: begin with the \
             first event"),
         ("types" = Option<Vec<String>>, Query, description = "Only these types, as in the list"),
-        ("view" = inline(Option<PublicView>), Query, description = "How much of each payload, as in the list"),
+        ("view" = inline(Option<PublicView>), Query, description = "View of payloads, as in the list"),
     ),
     responses(
-        (status = 200, description = "One `data:` line an event, its seq as `id:`", body = EventFrame,
+        (status = 200, description = "One frame an event: a `data:` line, and the seq as `id:`", body = EventFrame,
             content_type = "text/event-stream"),
-        (status = 204, description = "The run has ended and nothing is left to tell: do not reconnect"),
+        (status = 204, description = "The run has ended and no event follows: do not reconnect"),
         error::OfARun, error::OfACursor, error::OfAnyCall))]
 pub async fn stream_events(
     State(gateway): State<Gateway>,
@@ -209,7 +211,7 @@ pub async fn stream_events(
     Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form, call).await?)
 }
 
-/// Appends an event. The payload is spliced in as text, so that it stays as it was sent.
+/// Appends an event. The payload is inserted as text and stays as sent.
 fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     let envelope = Envelope {
         event_type: event.event_type.as_str(),
@@ -226,7 +228,7 @@ fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
         redacted: payload.redacted,
     };
     out.push_str(&json(&envelope));
-    // Into the object, before its brace.
+    // Reopens the object: the payload goes before the closing brace.
     out.pop();
     out.push_str(r#","payload":"#);
     out.push_str(&payload.json);

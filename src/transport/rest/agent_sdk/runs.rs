@@ -20,57 +20,57 @@ use super::error;
 use super::error::ApiError;
 use super::status::{self, Status};
 
-/// Runs in one page when the reader does not say.
+/// Runs in one page of a request without `limit`.
 const DEFAULT_LIMIT: u64 = 100;
 
-/// What the events of a run add up to.
+/// State of a run, computed from the events of the run.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentRun)]
 pub struct RunView {
     sdk_run_id: String,
     status: Status,
-    /// The agent: the first one that an event named.
+    /// Name of the agent, from the first event with a name.
     #[schema(required)]
     agent_name: Option<String>,
-    /// The `output` of its `run_end`, any JSON as sent.
+    /// The `output` of the `run_end`, any JSON as sent.
     #[schema(value_type = Value, required)]
     output: Option<Box<RawValue>>,
-    /// The payload of the `error` that ended it, as sent.
+    /// Payload of the `error` that ended the run, as sent.
     #[schema(value_type = Value, required)]
     error: Option<Box<RawValue>>,
-    /// As its `run_end` reports; null where it reports none.
+    /// Token counts of the `run_end`; null if not reported.
     #[schema(required)]
     tokens: Option<Tokens>,
-    /// US dollars; null where none are reported.
+    /// Cost in US dollars; null if not reported.
     #[schema(required)]
     cost_usd: Option<f64>,
-    /// The model, where one is named.
+    /// Name of the model; null if not reported.
     #[schema(required)]
     model: Option<String>,
-    /// The oldest question that it waits on.
+    /// The oldest open question; null without open questions.
     #[schema(required)]
     pending_input: Option<PendingInputView>,
-    /// All questions that it waits on, oldest first.
+    /// All open questions, oldest first.
     pending_inputs: Vec<PendingInputView>,
-    /// How many these are.
+    /// Number of open questions.
     pending_input_count: usize,
-    /// When its first event was recorded.
+    /// Time of the first event by the server's clock.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// When its last event was recorded.
+    /// Time of the last event by the server's clock.
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
-    /// When it first ran, by the producer's clock.
+    /// Time of the first start by the producer's clock.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     started_at: Option<Timestamp>,
-    /// When it ended, by the producer's clock.
+    /// Time of the end by the producer's clock.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     completed_at: Option<Timestamp>,
-    /// The seq of its last event.
+    /// Seq of the last event.
     last_seq: u64,
 }
 
-/// Tokens that a run used.
+/// Token counts of a run.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentRunTokens)]
 struct Tokens {
@@ -79,16 +79,16 @@ struct Tokens {
     total: u64,
 }
 
-/// The question that a run waits on. What was not said is null.
+/// An open question of a run. Members that the event lacks are null.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentRunPendingInput)]
 struct PendingInputView {
-    /// The id by which an answer names it.
+    /// Id by which an answer refers to the question.
     #[schema(required)]
     question_id: Option<String>,
     #[schema(required)]
     question: Option<String>,
-    /// Any JSON as sent.
+    /// Context of the question, any JSON as sent.
     #[schema(value_type = Value, required)]
     context: Option<Box<RawValue>>,
     #[schema(required)]
@@ -97,7 +97,7 @@ struct PendingInputView {
     reason_code: Option<String>,
     #[schema(required)]
     input_kind: Option<String>,
-    /// The seq of the event that asked.
+    /// Seq of the event with the question.
     requested_seq: u64,
 }
 
@@ -105,19 +105,19 @@ struct PendingInputView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentRunsPage)]
 pub struct RunsReply {
-    /// Newest first.
+    /// Runs of the page, newest first.
     runs: Vec<RunView>,
-    /// Give it back as `cursor` for the next page; null at the end. A page may be short and still have a next one.
+    /// Value of `cursor` for the next page; null at the end. A page may be short before the end.
     #[schema(required)]
     next_cursor: Option<String>,
 }
 
-/// Runs, newest first.
+/// List runs, newest first.
 #[utoipa::path(get, path = "/api/runs", operation_id = "agent_list_runs", tag = "agent SDK",
     params(
-        ("status" = Option<Vec<Status>>, Query, description = "Only these; given once with commas between them, or repeated"),
+        ("status" = Option<Vec<Status>>, Query, description = "Only these statuses; given once, separated by commas, or repeated"),
         ("agent" = Option<String>, Query, min_length = 1, max_length = 200, description = "Only runs of this agent"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Most runs; absent: 100"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Maximum number of runs; absent: 100"),
         ("cursor" = Option<String>, Query, description = "The next_cursor of an earlier page; absent: the newest runs"),
     ),
     responses((status = 200, description = "A page", body = RunsReply), error::OfAnyCall))]
@@ -125,7 +125,7 @@ pub async fn list_runs(State(gateway): State<Gateway>, RawQuery(query): RawQuery
     let mut query = Query::parse(query.as_deref());
     let max = gateway.service.limits().max_page_size as u64;
     let agent_name = query.one("agent")?.map(|name| AgentName::parse(&name)).transpose();
-    // A set: a query may repeat one a thousand times.
+    // A set, since a query may repeat a status a thousand times.
     let statuses: Option<BTreeSet<_>> = query.several("status").iter().map(|word| status::from_word(word)).collect();
     let list = ListRuns {
         statuses: statuses.ok_or_else(no_status)?.into_iter().collect(),
@@ -146,7 +146,7 @@ pub async fn list_runs(State(gateway): State<Gateway>, RawQuery(query): RawQuery
     Ok(Json(RunsReply { runs, next_cursor }).into_response())
 }
 
-/// One run.
+/// Get a run by id.
 #[utoipa::path(get, path = "/api/runs/{sdk_run_id}", operation_id = "agent_get_run", tag = "agent SDK",
     params(("sdk_run_id" = String, Path, min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
     responses((status = 200, description = "The run", body = RunView), error::OfARun, error::OfAnyCall))]
@@ -180,7 +180,7 @@ impl RunView {
                 cost_usd,
                 model,
             }) => {
-                // Zeros are what was not reported.
+                // Zero counts were not reported.
                 let tokens = Some(Tokens { prompt, completion, total })
                     .filter(|tokens| tokens.prompt.max(tokens.completion).max(tokens.total) > 0);
                 (tokens, Some(cost_usd).filter(|cost| *cost > 0.0), said(model))
@@ -227,7 +227,7 @@ fn said(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Stored JSON, as it was sent.
+/// Stored JSON text, as sent.
 fn raw(json: Option<String>) -> Result<Option<Box<RawValue>>> {
     json.map(RawValue::from_string).transpose().map_err(|cause| {
         tracing::error!(%cause, "a stored document of a run is no JSON");

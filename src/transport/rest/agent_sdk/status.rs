@@ -1,4 +1,4 @@
-//! Where a run stands, in the words of the reference page where it has one.
+//! Run statuses of the agent SDK API: the names of agent-os ingest, and names for statuses that agent-os ingest lacks.
 
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as NotAWord;
@@ -7,29 +7,29 @@ use utoipa::ToSchema;
 
 use crate::domain::RunStatus;
 
-/// Where a run stands. `running`, `success`, `error` and `waiting_for_input` are the agent SDK's words; the others are
-/// states that only runs of other producers reach.
+/// Status of a run. `running`, `success`, `error` and `waiting_for_input` are the statuses of agent-os ingest; the
+/// others occur only in runs that other APIs write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = AgentRunStatus)]
 pub enum Status {
-    /// Has events, but none that tells a status.
+    /// No event has set a status yet.
     Pending,
-    /// Accepted, waits for a worker.
+    /// Accepted; waits for a worker.
     Queued,
-    /// Its code is being loaded.
+    /// The run's code is being loaded.
     Starting,
-    /// Its code runs.
+    /// The run's code is running.
     Running,
-    /// A human has to answer.
+    /// A question to a human is open.
     WaitingForInput,
-    /// Its worker fell silent.
+    /// The worker stopped reporting.
     Stalled,
-    /// Ended well. Final.
+    /// The run has succeeded; final.
     Success,
-    /// Ended badly. Final.
+    /// The run has failed; final.
     Error,
-    /// Stopped on request. Final.
+    /// The run was cancelled; final.
     Cancelled,
 }
 
@@ -49,7 +49,7 @@ impl From<RunStatus> for Status {
     }
 }
 
-/// The status of a word of this door; no other spelling is taken.
+/// Status of this name; `None` for any other spelling.
 pub fn from_word(word: &str) -> Option<RunStatus> {
     let status = Status::deserialize(IntoDeserializer::<NotAWord>::into_deserializer(word)).ok()?;
     RunStatus::ALL.into_iter().find(|known| Status::from(*known) == status)

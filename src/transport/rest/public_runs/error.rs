@@ -1,4 +1,4 @@
-//! Errors of door C: `{"error":"text","reason_code":"snake_case","request_id":"req_…"}`.
+//! Errors of the public runs API: `{"error":"text","reason_code":"snake_case","request_id":"req_…"}`.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -11,12 +11,12 @@ use crate::transport::rest::{HttpError, request_context};
 use super::headers::IDEMPOTENCY_KEY;
 use super::schema::PublicError;
 
-/// A refusal in the shape of door C.
+/// An error in the shape of the public runs API.
 #[derive(Debug)]
 pub struct ApiError(HttpError);
 
 impl ApiError {
-    /// What a call with `Idempotency-Key` was refused with: the caller knows the key, not the event that it became.
+    /// Error of a call with `Idempotency-Key`. The caller knows the key, not the id of the event written under the key.
     pub fn of_keyed(error: Error) -> Self {
         match error {
             Error::EventIdConflict { .. } => {
@@ -27,7 +27,7 @@ impl ApiError {
         }
     }
 
-    /// What a publish was refused with: 412 where the run ends elsewhere than `If-Match` says.
+    /// Error of a publish: 412 if the last seq of the run differs from `If-Match`.
     pub fn of_publish(error: Error, path: EventPath) -> Self {
         let is_precondition = matches!(error, Error::SeqConflict { .. });
         let mut problem = path.respell(error.into(), |index| index);

@@ -1,4 +1,4 @@
-//! Publishing events to a run, and listing them.
+//! Publishing and listing the events of a run.
 
 use axum::Json;
 use axum::body::Body;
@@ -23,17 +23,17 @@ use super::schema::{
 };
 use super::{ApiError, Id, headers, new_run_id, read, request, response, run_id};
 
-/// Publishes one event, or an array of events: all are stored, or none. The first event of a run that is not there creates it.
-/// `If-Match` makes it conditional.
+/// Publishes one event, or an array of events, stored all or none. The first event of a run creates the run. `If-Match`
+/// makes the publish conditional.
 #[utoipa::path(post, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "publish_public_run_events",
     params(("id" = String, Path, description = "The run"), ConditionHeader),
     request_body = PublicNewEvents,
     responses((status = 201, description = "All events are stored", body = PublicPublished),
-        (status = 404, description = "No such run, and If-Match asks for one", body = PublicError),
-        (status = 409, description = "An event_id is taken by an event with other content, or the run has ended and \
-            the server is strict about it", body = PublicError),
-        (status = 412, description = "The run ends at another seq than If-Match says", body = PublicError),
-        (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
+        (status = 404, description = "No such run, and If-Match requires one", body = PublicError),
+        (status = 409, description = "An event_id belongs to an event with other content, or the run has ended \
+            (--lifecycle=strict)", body = PublicError),
+        (status = 412, description = "The last seq of the run differs from If-Match", body = PublicError),
+        (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
 pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
     let run_id = new_run_id(id)?;
     read::no_parameters(request.uri())?;
@@ -59,12 +59,12 @@ pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Bo
     Ok((StatusCode::CREATED, Json(PublicPublished { events: events.collect() })).into_response())
 }
 
-/// A page of a run's events.
+/// A page of the events of a run.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "list_public_run_events",
     params(("id" = String, Path, description = "The run"), EventsQuery),
     responses((status = 200, description = "A page of events", body = PublicRunEvents),
         (status = 404, description = "No such run", body = PublicError),
-        (status = 409, description = "The cursor lies past the end of the run", body = PublicError), RefusedCall))]
+        (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError), RefusedCall))]
 pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, ApiError> {
     let run_id = run_id(id)?;
     let mut query = Query::parse(uri.query());
@@ -81,7 +81,7 @@ pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Re
     Ok(encoded(gateway.service.list_events(&list).await?, form)?)
 }
 
-/// The page as JSON. Payloads are copied as text, so that they stay what was sent.
+/// The page as JSON. Payloads are copied as text and stay as sent.
 fn encoded(page: EventsPage, form: EventForm) -> crate::domain::Result<Response> {
     let mut json = String::from(r#"{"events":["#);
     for (index, record) in page.records.into_iter().enumerate() {

@@ -1,14 +1,14 @@
-//! The request headers that door C reads, each at most once.
+//! Request headers of the public runs API; each may be given once.
 
 use axum::http::HeaderMap;
 
 use crate::transport::rest::HttpError;
 use crate::transport::rest::headers::one;
 
-/// Names the header in refusals.
+/// Header that makes a retry safe, as spelled in error messages.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
-/// Makes a repeated request safe.
+/// Value of `Idempotency-Key`, 1 to 200 characters; `None` when absent.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, HttpError> {
     let key = one(headers, IDEMPOTENCY_KEY)?;
     match &key {
@@ -19,16 +19,16 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, HttpError>
     }
 }
 
-/// What a publish asks of the run.
+/// Condition of a publish on the state of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMatch {
-    /// It exists.
+    /// The run exists.
     Exists,
-    /// It ends at this seq; 0: it does not exist.
+    /// The last seq of the run is this one; 0: the run does not exist.
     LastSeq(u64),
 }
 
-/// The seq that the run must end at, plain or quoted as an entity tag; `*` asks for a run that exists.
+/// Value of `If-Match`: a seq, plain or quoted as an entity tag, or `*` for a run that exists; `None` when absent.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, HttpError> {
     let Some(text) = one(headers, "If-Match")? else { return Ok(None) };
     if text == "*" {

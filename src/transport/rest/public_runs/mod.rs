@@ -1,7 +1,7 @@
-//! Door C: public run events, as in `reference/public-run-events.md`.
+//! The public runs API, in the shape of public run events.
 //!
-//! Where the page is silent: a run begins with POST `/v1/runs` or with its first event; an id that no run can have is a run that
-//! is not there; repeated keys and ids answer as the first time.
+//! Choices beyond that shape: the first event of a run creates the run, as `POST /v1/runs` does; an invalid run id
+//! answers as an unknown run; a repeated key or event id has the result of the first request.
 
 mod control;
 mod error;
@@ -16,6 +16,7 @@ mod stream;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -25,9 +26,13 @@ use super::{Gateway, HttpError};
 
 pub use error::ApiError;
 
-/// The routes of door C.
+#[derive(OpenApi)]
+#[openapi(tags((name = "public runs", description = "Public run events: create, follow, signal, cancel and resume runs.")))]
+struct Description;
+
+/// Routes of the public runs API.
 pub fn routes() -> OpenApiRouter<Gateway> {
-    OpenApiRouter::new()
+    OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(runs::list, runs::create))
         .routes(routes!(runs::get))
         .routes(routes!(events::list, events::publish))
@@ -37,19 +42,19 @@ pub fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(control::resume))
 }
 
-/// The `{id}` of a path as it came.
+/// The `{id}` of a path, as extracted.
 type Id = Result<Path<String>, PathRejection>;
 
 fn text_of(path: Id) -> Result<String, HttpError> {
     path.map(|Path(text)| text).map_err(|rejection| HttpError::malformed(rejection.body_text()))
 }
 
-/// The run of a path to which events are published, which may create it.
+/// Run id of a path for a publish, which may create the run. 422 for an invalid id.
 fn new_run_id(path: Id) -> Result<RunId, HttpError> {
     Ok(RunId::parse(&text_of(path)?).map_err(|error| error.with_field("id"))?)
 }
 
-/// The run of a path. An id that no run can have is not found, like any other id that no run has.
+/// Run id of a path. An invalid id answers 404, like any id without a run.
 fn run_id(path: Id) -> Result<RunId, HttpError> {
     let text = text_of(path)?;
     let not_found = |_| Error::RunNotFound { run_id: text.chars().take(200).collect() }.into();

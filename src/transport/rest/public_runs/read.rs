@@ -1,4 +1,4 @@
-//! The query parameters of reads.
+//! Query parameters of the routes that read.
 
 use axum::http::Uri;
 
@@ -7,21 +7,22 @@ use crate::service::control::status_name;
 use crate::transport::rest::HttpError;
 use crate::transport::rest::query::Query;
 
-/// Events or runs in one page when the reader does not say.
+/// Events or runs in one page of a request without `limit`.
 const DEFAULT_PAGE_SIZE: usize = 50;
 
-/// Refuses every parameter: the call has none.
+/// Refuses every parameter, for routes without parameters.
 pub fn no_parameters(uri: &Uri) -> Result<(), HttpError> {
     Query::parse(uri.query()).finish()
 }
 
-/// `limit`: 1 to `max`, 50 where absent.
+/// Takes `limit`, from 1 to `max`; 50 when absent.
 pub fn limit(query: &mut Query, max: usize) -> Result<usize, HttpError> {
     let limit = query.number("limit", DEFAULT_PAGE_SIZE.min(max) as u64, 1..=max as u64)?;
     Ok(usize::try_from(limit).unwrap_or(max))
 }
 
-/// `types`: given once separated by commas, or repeated with one type each. `run.*` takes every type that begins so.
+/// Takes `types`, given once and separated by commas, or repeated with one type each. `run.*` matches every type with
+/// the prefix `run.`.
 pub fn types(query: &mut Query) -> Result<EventFilter, HttpError> {
     EventFilter::parse(&query.several("types"), Vec::new()).map_err(|error| match error {
         Error::InvalidField { field, problem } => {
@@ -31,7 +32,7 @@ pub fn types(query: &mut Query) -> Result<EventFilter, HttpError> {
     })
 }
 
-/// `order`: whether the newest comes first.
+/// Takes `order`: true for newest first.
 pub fn is_descending(query: &mut Query) -> Result<bool, HttpError> {
     match query.one("order")?.as_deref() {
         None | Some("asc") => Ok(false),
@@ -40,7 +41,7 @@ pub fn is_descending(query: &mut Query) -> Result<bool, HttpError> {
     }
 }
 
-/// `cursor`, which `after_seq` is another name of.
+/// Takes `cursor`, or `after_seq` under the same meaning; 422 for both.
 pub fn cursor(query: &mut Query) -> Result<String, HttpError> {
     match (query.one("cursor")?, query.one("after_seq")?) {
         (Some(_), Some(_)) => Err(HttpError::field("after_seq", "is the same as cursor; give one of them")),
@@ -48,7 +49,7 @@ pub fn cursor(query: &mut Query) -> Result<String, HttpError> {
     }
 }
 
-/// `status`, repeatable, in the words that runs show.
+/// Takes `status`, repeatable, by the names that runs show.
 pub fn statuses(query: &mut Query) -> Result<Vec<RunStatus>, HttpError> {
     let mut statuses = Vec::new();
     for word in query.all("status") {

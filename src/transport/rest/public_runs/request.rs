@@ -1,4 +1,4 @@
-//! The request bodies of door C.
+//! Request bodies of the public runs API.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{self, Fields};
 use crate::transport::rest::{HttpError, time};
 
-/// The members of a run to be, in the order in which `run.created` has them, and what each is.
+/// Members of a create request in the order of the payload of `run.created`, with the JSON type of each.
 const CREATE_MEMBERS: [(&str, &str); 9] = [
     ("input", ""),
     ("metadata", "an object"),
@@ -22,11 +22,11 @@ const CREATE_MEMBERS: [(&str, &str); 9] = [
     ("subject_id", NAME),
 ];
 
-/// What a workspace and a subject are named with: runs will be found by them.
+/// Type of the names of a workspace and a subject; limited, since runs will be searched by these names.
 const NAME: &str = "a string of at most 200 characters";
 
-/// `run.created` with the members as they were sent, null included, and the id that the run is to have, if the client chose one.
-/// No body, or null for one, gives none.
+/// `run.created` with the members as sent, null included, and the run id if the client chose one. No body and null read
+/// as an empty object.
 pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<(Option<RunId>, NewEvent), HttpError> {
     let mut payload = format!(r#"{{"request_id":{}"#, Value::from(request_id));
     let mut fields = Fields::parse(or_empty(text), "")?;
@@ -44,7 +44,7 @@ pub fn run_created(text: &str, request_id: &str, limits: &Limits) -> Result<(Opt
     Ok((id, runs::created_event(payload, limits).map_err(|error| error.under("body"))?))
 }
 
-/// Mostly by the first character: the text is JSON. Null is none of the kinds and allowed for each.
+/// Whether a valid JSON text has this type, mostly by the first character. Null is allowed for each type.
 fn is_kind(raw: &str, kind: &str) -> bool {
     let first = raw.bytes().next().unwrap_or_default();
     raw == "null"
@@ -58,7 +58,7 @@ fn is_kind(raw: &str, kind: &str) -> bool {
         }
 }
 
-/// One event, or an array of them.
+/// Parses one event, or an array of events.
 pub fn new_events(text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEvent>), HttpError> {
     let Some(elements) = fields::elements(text)? else {
         return Ok((EventPath::One, vec![new_event(Fields::parse(text, "")?, "", limits)?]));
@@ -94,7 +94,7 @@ fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewE
     })
 }
 
-/// `{"action":…,"payload"?}`.
+/// Parses a signal: `{"action":…,"payload"?}`.
 pub fn signal(text: &str) -> Result<Control, HttpError> {
     let mut fields = Fields::parse(text, "")?;
     let action = fields.required_string("action")?;
@@ -108,7 +108,7 @@ pub fn signal(text: &str) -> Result<Control, HttpError> {
     }
 }
 
-/// Nothing, null, or an object without members.
+/// Accepts no body, null, and an object without members.
 pub fn nothing(text: &str) -> Result<(), HttpError> {
     Fields::parse(or_empty(text), "")?.finish()
 }

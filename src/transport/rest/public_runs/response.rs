@@ -1,4 +1,4 @@
-//! How door C writes events and runs.
+//! JSON forms of events and runs in the public runs API.
 
 use std::fmt::Write;
 
@@ -13,13 +13,13 @@ use crate::transport::sse::EventForm;
 
 use super::schema::{PublicPendingInput, PublicRun, PublicUsage};
 
-/// Events in this view.
+/// Form of events in this view.
 #[must_use]
 pub fn form(view: View) -> EventForm {
     EventForm { numbers: [5, 6], view, write }
 }
 
-/// A `PublicRunEvent`: these members and no other.
+/// Appends a `PublicRunEvent`, with no members beyond that schema.
 fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     let (seq, event_type, timestamp) =
         (event.seq, Value::from(event.event_type.as_str()), time::millis(event.occurred_at));
@@ -31,7 +31,7 @@ fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     );
 }
 
-/// A run.
+/// A run as the schema `PublicRun`.
 pub fn run(run: Run) -> Result<PublicRun> {
     Ok(PublicRun {
         id: run.run_id.to_string(),
@@ -73,7 +73,7 @@ fn said(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// JSON text that was checked when it was published.
+/// Stored JSON text, checked at the publish.
 fn stored(text: String) -> Result<Box<RawValue>> {
     RawValue::from_string(text).map_err(|cause| {
         tracing::error!(%cause, "a stored document of a run does not read");

@@ -1,4 +1,4 @@
-//! Creating, listing and looking at runs.
+//! Creating, listing and reading runs.
 
 use axum::Json;
 use axum::body::Body;
@@ -18,21 +18,21 @@ use super::schema::{
 };
 use super::{ApiError, Id, headers, read, request, response, run_id};
 
-/// Creates a run: its first event is `run.created` with the request's members. The same `Idempotency-Key` with the same
-/// body answers with the same run.
+/// Creates a run. The first event is `run.created` with the members of the request. The same `Idempotency-Key` with the
+/// same body returns the same run.
 #[utoipa::path(post, path = "/v1/runs", tag = "public runs", operation_id = "create_public_run",
     params(IdempotencyHeader),
     request_body = Option<PublicCreateRun>,
     responses((status = 201, description = "The run was created", body = PublicRun),
         (status = 200, description = "An earlier request with this key created the run", body = PublicRun),
-        (status = 409, description = "The key was used with another body, or the id is taken", body = PublicError),
-        (status = 429, description = "Too much waits already", body = PublicError), RefusedBody, RefusedCall))]
+        (status = 409, description = "The key was used with another body, or a run with this id exists", body = PublicError),
+        (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
 pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, ApiError> {
     read::no_parameters(request.uri())?;
     let key = headers::idempotency_key(request.headers())?;
     let limits = gateway.service.limits();
     let text = request_body::text(request, limits.max_request_bytes).await?;
-    // The id of the event's request is that of the key, so that a repeated request writes the same event.
+    // The request id in the event is derived from the key, so that a repeated request writes the same event.
     let request_id = key.as_deref().map_or_else(this_request::current_id, keyed_request_id);
     let (run_id, first_event) = request::run_created(&text, &request_id, limits)?;
     let create = CreateRun {
@@ -50,13 +50,13 @@ pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> R
     Ok((StatusCode::CREATED, location, Json(response::run(run)?)).into_response())
 }
 
-/// The id as a segment of a path: a space as `%20`, `/` as `%2F`.
+/// The run id as a path segment: a space as `%20`, `/` as `%2F`.
 fn path_segment(run_id: &RunId) -> String {
-    // A form writes a space as `+`, and a plus as `%2B`.
+    // The form encoding writes a space as `+`, and a plus as `%2B`.
     form_urlencoded::byte_serialize(run_id.as_str().as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// Runs, newest first.
+/// Lists runs, newest first.
 #[utoipa::path(get, path = "/v1/runs", tag = "public runs", operation_id = "list_public_runs", params(RunsQuery),
     responses((status = 200, description = "A page of runs", body = PublicRuns), RefusedCall))]
 pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, ApiError> {
@@ -79,7 +79,7 @@ pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, 
     Ok(Json(PublicRuns { runs, has_more: next_cursor.is_some(), next_cursor }).into_response())
 }
 
-/// One run.
+/// Returns a run by id.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "public runs", operation_id = "get_public_run",
     params(("id" = String, Path, description = "The run")),
     responses((status = 200, description = "The run", body = PublicRun),

@@ -1,4 +1,4 @@
-//! Following a run by server-sent events.
+//! The event stream of a run, by server-sent events.
 
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ use crate::transport::sse;
 use super::schema::{PublicError, RefusedCall, ResumeHeader, StreamQuery};
 use super::{ApiError, Id, read, response, run_id};
 
-/// Follows a run: its events from the cursor on, then what comes. Each `data:` line is a `PublicRunEvent`, each `id:` its
-/// cursor. The stream ends with the run.
+/// Follows a run: events after the cursor, then new events. Each `data:` line is a `PublicRunEvent`, each `id:` the
+/// cursor of the event. The stream ends with the run.
 #[utoipa::path(get, path = "/v1/runs/{id}/events/stream", tag = "public runs",
     operation_id = "stream_public_run_events",
     params(("id" = String, Path, description = "The run"), StreamQuery, ResumeHeader),
     responses((status = 200, description = "Server-sent events", body = EventFrame, content_type = "text/event-stream"),
-        (status = 204, description = "The run has ended and nothing is left to tell"),
+        (status = 204, description = "The run has ended and no event follows"),
         (status = 404, description = "No such run", body = PublicError),
-        (status = 409, description = "The cursor lies past the end of the run", body = PublicError),
+        (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError),
         (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
 pub async fn follow(
     State(gateway): State<Gateway>,

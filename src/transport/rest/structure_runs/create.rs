@@ -1,4 +1,4 @@
-//! Creating a run.
+//! `POST /api/structures/{structure_id}/runs`: creates a run.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -20,9 +20,9 @@ use crate::transport::rest::fields::Fields;
 use crate::transport::rest::headers::one;
 use crate::transport::rest::{Gateway, HttpError};
 
-/// Create a run. Its first event, `run.created`, makes it QUEUED.
+/// Create a run. The first event, `run.created`, makes the run QUEUED.
 ///
-/// With an `Idempotency-Key`, a repeat with the same body answers with the same run and 200; with another body, 409.
+/// With an `Idempotency-Key`, a repeat with the same body returns the same run with 200; with another body, 409.
 #[utoipa::path(post, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
     operation_id = "create_structure_run",
     params(("structure_id" = String, Path, description = "The structure", min_length = 1, max_length = 200,
@@ -31,7 +31,7 @@ use crate::transport::rest::{Gateway, HttpError};
             min_length = 1, max_length = 200, pattern = "^[!-~]+$")),
     request_body = Option<NewStructureRun>,
     responses((status = 201, description = "Created", body = StructureRun),
-              (status = 200, description = "Created before with the same key", body = StructureRun),
+              (status = 200, description = "Created earlier with the same key", body = StructureRun),
               Refusals, BodyRefusals))]
 pub async fn create_run(
     State(gateway): State<Gateway>,
@@ -85,7 +85,7 @@ fn created_event(gateway: &Gateway, text: &str) -> Result<NewEvent, HttpError> {
     Ok(runs::created_event(payload, gateway.service.limits()).map_err(|error| error.under("body"))?)
 }
 
-/// The run of a key. Structures do not share their keys.
+/// Run id of a key. The structure id is part of the hash, so that structures do not share keys.
 fn run_id_of(structure_id: &StructureId, key: &str) -> Result<RunId, Error> {
     let digest = Sha256::new().chain_update(structure_id.as_str()).chain_update([0]).chain_update(key).finalize();
     let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();

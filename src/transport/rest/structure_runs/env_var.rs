@@ -1,4 +1,4 @@
-//! Environment variables of a run. A secret's value is neither stored nor shown.
+//! Environment variables of a run. The value of a secret is neither stored nor shown.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -9,25 +9,25 @@ use crate::domain::json::preview::is_secret;
 use crate::transport::rest::HttpError;
 use crate::transport::rest::fields::Fields;
 
-/// What stands in a secret's place.
+/// Text in place of a secret's value.
 const REDACTED: &str = "[REDACTED]";
 
-/// An environment variable of a run. The value of one whose source is a secret, or whose name names a secret, reads
-/// `[REDACTED]`.
+/// An environment variable of a run. The value reads `[REDACTED]` if the source is a secret or the name looks like the
+/// name of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StructureEnvVar {
-    /// Its name.
+    /// Name of the variable.
     name: String,
-    /// Its value.
+    /// Value of the variable, or `[REDACTED]`.
     value: String,
-    /// Where the value comes from: `manual`, `secret` or `secret_ref`, in any letter case.
+    /// Source of the value: `manual`, `secret` or `secret_ref`, in any letter case.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
 }
 
 impl StructureEnvVar {
-    /// Reads one of a request; `path` is where it stands.
+    /// Parses a variable of a request; `path` is the path of the variable in the request body.
     pub fn parse(text: &RawValue, path: String) -> Result<Self, HttpError> {
         let mut fields = Fields::parse(text.get(), path)?;
         let (name, value) = (fields.required_string("name")?, fields.required_string("value")?);
@@ -36,20 +36,20 @@ impl StructureEnvVar {
         Ok(Self { name, value, source })
     }
 
-    /// Reads one of a stored event, whoever wrote it. None: it has no name or no value that is text.
+    /// Reads a variable of a stored event, which may come from another API. `None` unless name and value are strings.
     #[must_use]
     pub fn stored(text: &str) -> Option<Self> {
         let members = Members::parse(text);
         Some(Self { name: members.string("name")?, value: members.string("value")?, source: members.string("source") })
     }
 
-    /// Without its value, if that is a secret.
+    /// Replaces the value of a secret by `[REDACTED]`.
     #[must_use]
     pub fn masked(self) -> Self {
         let from_secret = self.source.as_ref().is_some_and(|source| {
             ["secret", "secret_ref"].iter().any(|secret| source.trim().eq_ignore_ascii_case(secret))
         });
-        // Only a whole number is a count, as in MAX_TOKENS=150.
+        // Only a whole number may be a count, as in MAX_TOKENS=150; any other value is checked as a string.
         let raw_value = if self.value.parse::<i64>().is_ok() { &self.value } else { "\"\"" };
         if from_secret || is_secret(&self.name, raw_value) {
             return Self { value: REDACTED.to_owned(), ..self };

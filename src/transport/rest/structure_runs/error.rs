@@ -1,4 +1,4 @@
-//! Errors of door A: `{"type":…,"errors":[{"type","message","path"?}]}`.
+//! Errors of the structure runs API: `{"type":…,"errors":[{"type","message","path"?}]}`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::schema::{StructureProblem, StructureRefusal};
 use crate::domain::Error;
 use crate::transport::rest::HttpError;
 
-/// A refusal in the shape of door A.
+/// An error in the shape of the structure runs API.
 #[derive(Debug)]
 pub struct ApiError(HttpError);
 
@@ -47,30 +47,30 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// What every call may answer with instead, for `/openapi.json`.
+/// Error responses of all routes, for `/openapi.json`.
 pub struct Refusals;
 
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[
-            ("400", "The path is not UTF-8, or the body is no JSON"),
+            ("400", "The path is not UTF-8, or the body is not JSON"),
             ("404", "No such run or event"),
-            ("406", "The Accept header takes nothing that this call answers with"),
-            ("422", "A part of the request is not as it must be; `path` names it"),
-            ("429", "Too much waits already; see Retry-After"),
+            ("406", "The Accept header excludes the media type of the response"),
+            ("422", "A part of the request is invalid; `path` names it"),
+            ("429", "A limit is reached; see Retry-After"),
             ("500", "A defect of the server or damaged data"),
             ("503", "The server cannot serve now; see Retry-After"),
         ])
     }
 }
 
-/// What a call with a body may answer with besides, for `/openapi.json`.
+/// Error responses of the routes with a body, in addition to [`Refusals`], for `/openapi.json`.
 pub struct BodyRefusals;
 
 impl IntoResponses for BodyRefusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[
-            ("409", "The run is not where it would have to be"),
+            ("409", "The state of the run does not allow the call, or the key or event id belongs to other content"),
             ("413", "The body is too large"),
             ("415", "The body is not application/json"),
         ])

@@ -1,4 +1,4 @@
-//! How an event looks at this door. Written as text, so that the payload stays as it was sent.
+//! JSON form of an event in the structure runs API, built as text so that the payload stays as sent.
 
 use serde_json::to_string;
 
@@ -7,7 +7,7 @@ use crate::domain::{Event, Origin, View};
 use crate::transport::rest::time;
 use crate::transport::sse::EventForm;
 
-/// Events in this view. Slots 0 to 2 are gRPC's.
+/// Form of events in this view. Numbers 0 to 2 belong to gRPC.
 pub fn form(view: View) -> EventForm {
     EventForm { numbers: [3, 7], view, write }
 }
@@ -25,7 +25,7 @@ fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     ));
 }
 
-/// Clients read members of a payload unasked, so it is never null.
+/// Replaces null by `{}`, since published clients read members of a payload without a check for null.
 pub fn never_null(payload: &str) -> &str {
     match payload.trim() {
         "null" => "{}",
@@ -33,7 +33,7 @@ pub fn never_null(payload: &str) -> &str {
     }
 }
 
-/// The origin's name.
+/// Name of an origin: `SYSTEM` or `USER`.
 pub fn origin(origin: Origin) -> &'static str {
     match origin {
         Origin::System => "SYSTEM",

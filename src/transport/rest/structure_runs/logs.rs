@@ -1,4 +1,4 @@
-//! The logs of a run: its last events, a line each.
+//! Logs of a run: the last events, one line each.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -14,10 +14,10 @@ use crate::service::list::ListEvents;
 use crate::transport::rest::query::PublicView;
 use crate::transport::rest::{Gateway, time};
 
-/// Lines that are shown, the newest.
+/// Maximum number of lines; only the newest are shown.
 const MAX_LINES: usize = 1_000;
 
-/// Characters of a payload that are shown.
+/// Maximum number of a payload's characters in a line.
 const MAX_PAYLOAD_CHARS: usize = 500;
 
 /// Get the last 1,000 events of a run as lines: time, origin, type, and the beginning of the payload.
@@ -25,7 +25,7 @@ const MAX_PAYLOAD_CHARS: usize = 500;
     operation_id = "get_structure_run_logs",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
             pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-           ("view" = inline(Option<PublicView>), Query, description = "How much of each payload; default as --default-view says")),
+           ("view" = inline(Option<PublicView>), Query, description = "View of payloads; absent: as set by --default-view")),
     responses((status = 200, description = "The lines, oldest first", body = StructureRunLogs), Refusals))]
 pub async fn get_logs(
     State(gateway): State<Gateway>,
@@ -36,7 +36,7 @@ pub async fn get_logs(
     let view = query.view(gateway.options.default_view)?;
     query.finish()?;
     let (mut logs, mut cursor) = (Vec::new(), String::new());
-    // A page also ends where its bytes are enough, so there may be several. Only the lines are kept.
+    // A page may end early at the byte limit, so there may be several pages. Only the lines are kept.
     loop {
         let page_size = (MAX_LINES - logs.len()).min(gateway.service.limits().max_page_size);
         let (scope, filter) = (scope.clone(), EventFilter::default());
@@ -61,7 +61,7 @@ fn line(event: &Event, view: View) -> String {
     format!("{at} {origin} {} {payload}", event.event_type)
 }
 
-/// The beginning of a JSON text, without the space between its tokens.
+/// First `max_chars` characters of a JSON text, without whitespace between tokens.
 fn compact(json: &str, max_chars: usize) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let shown = json.chars().filter(|c| {

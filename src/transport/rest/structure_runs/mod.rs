@@ -1,7 +1,7 @@
-//! Door A: structure runs, as in `reference/griptape-structure-run-events.md` and as the published clients speak it.
+//! The structure runs API, in the shape of Griptape Cloud structure runs as the published clients use them.
 //!
-//! An event posted here keeps its type, payload and double of a timestamp. A run or event that came in through another
-//! door is shown in this shape as well; what this shape has no word for is mapped in `run_object`.
+//! An event posted here keeps type, payload, and the timestamp as the double that was sent. Runs and events of the
+//! other APIs are shown in the same shape; `response` maps statuses that this shape lacks.
 
 mod create;
 mod env_var;
@@ -26,10 +26,13 @@ use super::Gateway;
 pub use error::ApiError;
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(schema::StructureRefusal)))]
+#[openapi(
+    components(schemas(schema::StructureRefusal)),
+    tags((name = "structure runs", description = "Griptape Cloud structure runs, with events, logs and spans."))
+)]
 struct Api;
 
-/// The routes of door A.
+/// Routes of the structure runs API.
 pub fn routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(create::create_run, runs::list_runs))

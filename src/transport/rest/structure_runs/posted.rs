@@ -1,4 +1,4 @@
-//! Bodies that post one thing or several.
+//! Request bodies with one object, an array, or an array under a name.
 
 use serde_json::value::RawValue;
 
@@ -6,16 +6,17 @@ use crate::transport::rest::HttpError;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{Fields, elements};
 
-/// What a body posts.
+/// Content of a request body.
 pub enum Posted<'a> {
-    /// One, whose members these are.
+    /// A single object, with these members.
     One(Fields<'a>),
-    /// Several, and where they stand.
+    /// Several objects, with the path of the array.
     Several(EventPath, Vec<&'a RawValue>),
 }
 
 impl<'a> Posted<'a> {
-    /// One, an array, or an array under `name`, which is also what they are called. An array holds 1 to `max`.
+    /// Parses one object, an array, or an array under the member `name`, which is also the noun in error messages. An
+    /// array holds 1 to `max` elements.
     pub fn parse(text: &'a str, name: &'static str, max: usize) -> Result<Self, HttpError> {
         let (path, posted) = match elements(text)? {
             Some(bare) => (EventPath::Bare, bare),

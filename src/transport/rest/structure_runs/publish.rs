@@ -1,4 +1,4 @@
-//! Posting events: one, an array, or an array under `events`.
+//! Publishing events: one event, an array, or an array under `events`.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -19,12 +19,12 @@ use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::Fields;
 use crate::transport::rest::{Gateway, HttpError, time};
 
-/// Post events, in their order, all or none. The answer comes after they are durable. The first event of a run that is
-/// not there creates it.
+/// Post events, stored in order, all or none. The response follows when the events are durable. The first event of a
+/// run creates the run.
 ///
-/// An event whose payload has a string member `id` is stored once, however often it is posted: the same run, type and
-/// payload are the same event; the same `id` with another type or payload is another event. An event without it is
-/// stored each time that it is posted.
+/// An event with a string member `id` in the payload is stored once, however often it is posted: the same run, type and
+/// payload are the same event; the same `id` with another type or payload is another event. An event without `id` is
+/// stored at each post.
 #[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/events", tag = "structure runs",
     operation_id = "post_structure_run_events",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
@@ -45,7 +45,7 @@ pub async fn post_events(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// The events of a body, in any of its three shapes.
+/// Events of a body in any of the three shapes.
 fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<(EventPath, Vec<NewEvent>), HttpError> {
     match Posted::parse(text, "events", limits.max_request_events)? {
         Posted::One(fields) => Ok((EventPath::One, vec![new_event(run_id, fields, limits)?])),
@@ -76,7 +76,8 @@ fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<
     })
 }
 
-/// Without keys to tell a worker from a run's own code, the documented lifecycle events are the platform's.
+/// Origin by type. The API has no keys to separate the platform from a run's own code, so the lifecycle events of
+/// Griptape Cloud count as the platform's.
 fn origin(event_type: &EventType) -> Origin {
     match event_type.as_str() {
         "StructureRunStarting" | "StructureRunRunning" | "StructureRunCompleted" | "StructureRunError" => {
@@ -86,17 +87,17 @@ fn origin(event_type: &EventType) -> Origin {
     }
 }
 
-/// The id of an event whose payload names one.
+/// Event id for a payload with a string member `id`; `None` for other payloads.
 fn event_id(run_id: &RunId, event_type: &EventType, payload: &str) -> Option<EventId> {
     Members::parse(payload).string("id").filter(|id| !id.is_empty())?;
     content_id(run_id, event_type, payload)
 }
 
-/// An id made of all that makes two posts the same event, however its JSON is written, so that the same name with other content is
-/// another event. Never one that the store gives: those are UUIDs of version 8.
+/// Event id derived from run, type and payload; the formatting of the JSON makes no difference. The same `id` with
+/// other content is another event. A UUID of version 5; ids that the store generates have version 8.
 pub fn content_id(run_id: &RunId, event_type: &EventType, payload: &str) -> Option<EventId> {
     let mut hash = Sha256::new();
-    // Names hold no NUL, so the parts cannot be taken for one another. The payload has the id in it.
+    // Run ids and types hold no NUL, so the separator is unambiguous. The payload includes the member `id`.
     for part in [run_id.as_str().as_bytes(), event_type.as_str().as_bytes(), &canonical(payload)] {
         hash.update(part);
         hash.update([0]);
@@ -118,7 +119,7 @@ mod tests {
     fn the_same_run_id_type_and_payload_are_the_same_event_and_nothing_else_is() {
         let first = id("r", "T", r#"{"id":"a","x":1}"#).unwrap();
         assert_eq!(id("r", "T", r#"{"id":"a","x":1}"#).unwrap(), first);
-        assert_eq!(id("r", "T", "{ \"x\" : 1.0, \"\\u0069d\":\"a\" }").unwrap(), first, "encoded anew");
+        assert_eq!(id("r", "T", "{ \"x\" : 1.0, \"\\u0069d\":\"a\" }").unwrap(), first, "another encoding");
         assert!(id("r", "T", r#"{"id":"a","\ud83d":"\ud83d"}"#).is_some(), "a lone surrogate hides nothing beside it");
         for (run, event_type, payload) in [
             ("s", "T", r#"{"id":"a","x":1}"#),

@@ -1,4 +1,4 @@
-//! Reading events: pages, one by its id, and the stream.
+//! Reading events: pages, one event by id, and the stream.
 
 use std::sync::Arc;
 
@@ -23,17 +23,18 @@ use crate::transport::rest::query::PublicView;
 use crate::transport::rest::{Gateway, HttpError};
 use crate::transport::sse::{self, EventForm};
 
-/// Events in one page when the client does not say.
+/// Events in one page of a request without `limit`.
 const DEFAULT_LIMIT: u64 = 100;
 
-/// List the events of a run. `next_offset` is the `offset` of the next call, also at the end, so that a client can poll.
+/// List the events of a run. `next_offset` is the `offset` of the next page, also set at the end, so that a client can
+/// poll.
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/events", tag = "structure runs",
     operation_id = "list_structure_run_events",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
             pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-           ("offset" = Option<i64>, Query, description = "How many events to skip; default 0", minimum = 0),
-           ("limit" = Option<i64>, Query, description = "Most events; default 100", minimum = 1, maximum = 1000),
-           ("view" = inline(Option<PublicView>), Query, description = "How much of each payload; default as --default-view says")),
+           ("offset" = Option<i64>, Query, description = "Number of events to skip; default 0", minimum = 0),
+           ("limit" = Option<i64>, Query, description = "Maximum number of events; default 100", minimum = 1, maximum = 1000),
+           ("view" = inline(Option<PublicView>), Query, description = "View of payloads; absent: as set by --default-view")),
     responses((status = 200, description = "The page", body = StructureEvents), Refusals))]
 pub async fn list_events(
     State(gateway): State<Gateway>,
@@ -56,7 +57,7 @@ pub async fn list_events(
     };
     match gateway.service.list_events(&list).await {
         Ok(page) => Ok(json(page_json(page, form, offset, limit)?)),
-        // A client that polls ahead of the run waits there.
+        // A client that polls beyond the end gets an empty page with the requested offset.
         Err(Error::CursorBeyondEnd { .. }) => {
             let last_seq = gateway.service.run(&run_id).await?.last_seq;
             let nothing = EventsPage { last_seq, ..EventsPage::default() };
@@ -82,11 +83,11 @@ fn page_json(page: EventsPage, form: EventForm, offset: u64, limit: u64) -> Resu
     Ok(text)
 }
 
-/// Get an event by its id, in whatever run it is.
+/// Get an event by id, of any run.
 #[utoipa::path(get, path = "/api/events/{event_id}", tag = "structure runs", operation_id = "get_structure_event",
     params(("event_id" = String, Path, description = "The event", min_length = 1, max_length = 200,
             pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-           ("view" = inline(Option<PublicView>), Query, description = "How much of the payload; default as --default-view says")),
+           ("view" = inline(Option<PublicView>), Query, description = "View of the payload; absent: as set by --default-view")),
     responses((status = 200, description = "The event", body = StructureEvent), Refusals))]
 pub async fn get_event(
     State(gateway): State<Gateway>,
@@ -101,23 +102,23 @@ pub async fn get_event(
     Ok(json(text))
 }
 
-/// Follow a run: every event from the first on, then live. The server closes the stream when the run has ended.
+/// Follow a run: stored events from the first on, then new events. The server closes the stream at the end of the run.
 ///
-/// Each frame is `id: <seq>` and one `data:` line with the event as JSON. `Last-Event-ID` goes on after that event; where
-/// the run has ended and nothing follows, the answer is 204.
+/// Each frame is `id: <seq>` and one `data:` line with the event as JSON. `Last-Event-ID` continues after that event;
+/// if the run has ended and no event follows, the response is 204.
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/events/stream", tag = "structure runs",
     operation_id = "stream_structure_run_events",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
             pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-           ("cursor" = Option<String>, Query, description = "After this seq; wins over Last-Event-ID",
+           ("cursor" = Option<String>, Query, description = "Start after this seq; wins over Last-Event-ID",
             pattern = "^(0|[1-9][0-9]{0,17})?$"),
-           ("lastEventId" = Option<String>, Query, description = "The id of the last event seen; wins over cursor",
+           ("lastEventId" = Option<String>, Query, description = "Id of the last event received; wins over cursor",
             pattern = "^(0|[1-9][0-9]{0,17})?$"),
-           ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read",
+           ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event received",
             nullable = false, pattern = "^(0|[1-9][0-9]{0,17})?$"),
-           ("view" = inline(Option<PublicView>), Query, description = "How much of each payload; default as --default-view says")),
+           ("view" = inline(Option<PublicView>), Query, description = "View of payloads; absent: as set by --default-view")),
     responses((status = 200, description = "The events", body = EventFrame, content_type = "text/event-stream"),
-              (status = 204, description = "The run has ended and nothing follows"),
+              (status = 204, description = "The run has ended and no event follows"),
               (status = 409, description = "Last-Event-ID lies past the end", body = super::schema::StructureRefusal),
               Refusals))]
 pub async fn stream_events(

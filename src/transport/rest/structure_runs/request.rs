@@ -1,4 +1,4 @@
-//! What the handlers take from a request's head, checked.
+//! Extractors and checks of the path, the query and the body.
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
@@ -13,7 +13,7 @@ use crate::transport::rest::fields::Fields;
 use crate::transport::rest::query::Query;
 use crate::transport::rest::{Gateway, HttpError, body};
 
-/// The one variable of the path.
+/// The single variable of the path.
 pub struct Variable(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Variable {
@@ -27,7 +27,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Variable {
     }
 }
 
-/// The parameters of the query; the handler takes those that it knows and finishes the rest.
+/// Query parameters; the handler takes the known parameters and refuses the rest by `finish`.
 pub struct Parameters(pub Query);
 
 impl<S: Send + Sync> FromRequestParts<S> for Parameters {
@@ -38,7 +38,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     }
 }
 
-/// A call without parameters.
+/// Extractor of a route without parameters; refuses any.
 pub struct NoParameters;
 
 impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
@@ -50,28 +50,28 @@ impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
     }
 }
 
-/// The run of the path.
+/// Run id of the path, checked.
 pub fn run_id(text: &str) -> Result<RunId, ApiError> {
     RunId::parse(text).map_err(|error| renamed(error, "run_id", "structure_run_id").into())
 }
 
-/// The text of a body that must be there.
+/// Text of a required body.
 pub async fn text(gateway: &Gateway, request: Request<Body>) -> Result<String, HttpError> {
     body::text(request, gateway.service.limits().max_request_bytes).await
 }
 
-/// The text of an object that may be left out: no body, or null, is an empty object.
+/// Text of an optional JSON object; no body and null read as an empty object.
 pub async fn optional_object(gateway: &Gateway, request: Request<Body>) -> Result<String, HttpError> {
     let text = text(gateway, request).await?;
     Ok(if matches!(text.trim(), "" | "null") { "{}".to_owned() } else { text })
 }
 
-/// Refuses every member of a body that has no meaning.
+/// Refuses a body with members, for routes that take none.
 pub fn no_members(text: &str) -> Result<(), HttpError> {
     Fields::parse(text, "")?.finish()
 }
 
-/// The error with the field as this door spells it.
+/// The error with the field `ours` under the name of this API, `theirs`.
 pub fn renamed(error: Error, ours: &str, theirs: &str) -> Error {
     match error {
         Error::InvalidField { field, problem } if field == ours => Error::invalid(theirs, problem),
@@ -79,7 +79,7 @@ pub fn renamed(error: Error, ours: &str, theirs: &str) -> Error {
     }
 }
 
-/// JSON text as an answer.
+/// JSON response with this text.
 pub fn json(text: String) -> Response {
     ([(CONTENT_TYPE, "application/json")], text).into_response()
 }

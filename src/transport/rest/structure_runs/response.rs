@@ -1,4 +1,4 @@
-//! How a run looks at this door.
+//! JSON form of a run in the structure runs API.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,23 +13,23 @@ use crate::service::Service;
 use crate::service::list::ListEvents;
 use crate::transport::rest::time::{micros, unix_seconds};
 
-/// Where a run stands.
+/// Status of a structure run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum StructureRunStatus {
-    /// Accepted; also a run whose events tell no status yet.
+    /// Accepted; also a run without an event that sets a status.
     Queued,
-    /// Its code is being loaded.
+    /// The run's code is being loaded.
     Starting,
-    /// Its code runs; also a run that awaits input or whose worker fell silent.
+    /// The run's code is running; also a run that awaits input or has stalled.
     Running,
-    /// Ended well.
+    /// The run has succeeded; final.
     Succeeded,
-    /// Ended badly by its own doing.
+    /// The run has failed, by another event than `StructureRunError`; final.
     Failed,
-    /// Ended by an error of the platform: by `StructureRunError`.
+    /// The platform has failed, reported by `StructureRunError`; final.
     Error,
-    /// Stopped on request.
+    /// The run was cancelled; final.
     Cancelled,
 }
 
@@ -48,7 +48,7 @@ impl StructureRunStatus {
         }
     }
 
-    /// The statuses that are shown by this name. The store does not tell ERROR from FAILED, so either name finds both.
+    /// Domain statuses shown under this name. The store has one status for ERROR and FAILED, so either name finds both.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static [RunStatus]> {
         Some(match name {
@@ -66,43 +66,44 @@ impl StructureRunStatus {
 /// A run. Times are RFC 3339 with microseconds and `Z`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StructureRun {
-    /// Its id.
+    /// Id of the run.
     structure_run_id: String,
-    /// The structure that it was created for; empty when it was created without one.
+    /// Structure of the run; empty for a run created without a structure.
     structure_id: String,
-    /// Who created it; empty when not known.
+    /// Creator of the run; always empty, since no creator is recorded.
     created_by: String,
-    /// When its first event was recorded.
+    /// Time of the first event by the server's clock.
     #[schema(format = DateTime)]
     created_at: String,
-    /// When its last event was recorded.
+    /// Time of the last event by the server's clock.
     #[schema(format = DateTime)]
     updated_at: String,
-    /// When its code was first loaded or running, as its runtime says, else by the producer's clock; null before.
+    /// Time of the first status STARTING or RUNNING, as reported by the runtime, else by the producer's clock; null
+    /// before.
     #[schema(required, format = DateTime)]
     started_at: Option<String>,
-    /// When it ended, likewise; null before.
+    /// Time of the end, as reported by the runtime, else by the producer's clock; null before.
     #[schema(required, format = DateTime)]
     completed_at: Option<String>,
-    /// Where it stands.
+    /// Status of the run.
     status: StructureRunStatus,
-    /// The arguments that it was created with.
+    /// Arguments from the creation of the run.
     args: Vec<String>,
-    /// The environment variables that it was created with, secrets masked.
+    /// Environment variables from the creation of the run, secrets masked.
     env_vars: Vec<StructureEnvVar>,
-    /// What it produced: `output_task_output` of its FinishStructureRunEvent; null before.
+    /// Result of the run: `output_task_output` of the FinishStructureRunEvent; null before.
     #[schema(value_type = serde_json::Value)]
     output: Option<Box<RawValue>>,
-    /// When its output was recorded, in seconds since 1970; null before.
+    /// Time of the output by the server's clock, in seconds since 1970; null before.
     #[schema(required)]
     output_timestamp: Option<f64>,
-    /// What the platform said about how it ended; null when nothing was said.
+    /// Detail of the final status, as reported by the platform; null if not reported.
     #[schema(value_type = serde_json::Value)]
     status_detail: Option<Box<RawValue>>,
 }
 
 impl StructureRun {
-    /// The run, with what its first event says about its creation.
+    /// Reads arguments and environment variables from the first event of the run.
     pub async fn of(service: &Service, run: Run) -> Result<Self> {
         let (args, env_vars) = created_with(service, &run.run_id).await?;
         Ok(Self {
@@ -122,7 +123,7 @@ impl StructureRun {
         })
     }
 
-    /// As JSON text.
+    /// The run as JSON text.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|_| Error::Internal)
     }
@@ -132,8 +133,8 @@ fn document(text: String) -> Result<Box<RawValue>> {
     RawValue::from_string(text).map_err(|_| Error::StoreDamaged)
 }
 
-/// Arguments and variables of the event that created the run; none where another kind of event did. Masked here as well:
-/// the event may have come in through another door.
+/// Arguments and variables of `run.created`; empty if the first event has another type. Variables are masked here as
+/// well, since another API may have written the event.
 async fn created_with(service: &Service, run_id: &RunId) -> Result<(Vec<String>, Vec<StructureEnvVar>)> {
     let first = ListEvents {
         epoch: String::new(),

@@ -1,4 +1,4 @@
-//! Looking at runs, and cancelling them.
+//! Listing, reading and cancelling runs.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -17,13 +17,13 @@ use crate::service::Service;
 use crate::service::control::Control;
 use crate::transport::rest::{Gateway, HttpError, request_context};
 
-/// Most runs in one page. A numbered page cannot be cut short, and each run may hold an output of a MiB.
+/// Maximum runs in one page. A numbered page cannot end early, and each run may hold an output of 1 MiB.
 const MAX_PAGE_SIZE: u64 = 100;
 
-/// Runs in one page when the client does not say.
+/// Runs in one page of a request without `page_size`.
 const DEFAULT_PAGE_SIZE: u64 = 100;
 
-/// An answer that is longer goes out in parts.
+/// Largest response that is sent in one piece; a longer response is streamed.
 const MAX_WHOLE_BYTES: usize = 3 << 20;
 
 /// List the runs of a structure, newest first. A structure without runs has an empty list.
@@ -34,7 +34,7 @@ const MAX_WHOLE_BYTES: usize = 3 << 20;
            ("page" = Option<i64>, Query, description = "Counts from 1; default 1", minimum = 1),
            ("page_size" = Option<i64>, Query, description = "Default 100", minimum = 1, maximum = 100),
            ("status" = Option<Vec<StructureRunStatus>>, Query,
-            description = "Only these; may be repeated. FAILED and ERROR find each other's runs too")),
+            description = "Only these statuses; repeatable. FAILED and ERROR find the same runs")),
     responses((status = 200, description = "The page", body = StructureRuns), Refusals))]
 pub async fn list_runs(
     State(gateway): State<Gateway>,
@@ -56,7 +56,7 @@ pub async fn list_runs(
     let pagination = StructureRunsPagination::new(page, page_size, found.total);
     let pagination = serde_json::to_string(&pagination).map_err(|_| Error::Internal)?;
     let service = gateway.service;
-    // One at a time: the room that the page has is for one, and the client takes no more than one at a time.
+    // One run at a time: the memory reserved for the call is enough for one run, and the client reads no faster.
     let objects = stream::iter(found.run_ids).then(move |run_id| object(service.clone(), run_id));
     let mut objects = Box::pin(objects);
     let mut text = String::from(r#"{"structure_runs":["#);
@@ -78,7 +78,7 @@ async fn object(service: Service, run_id: RunId) -> Result<String> {
     StructureRun::of(&service, run).await?.to_json()
 }
 
-/// A long page, whose runs are read as the client takes them. Where one of them cannot be read the answer breaks off.
+/// Streams a long page and reads the runs at the pace of the client. The response breaks off if a run cannot be read.
 fn in_parts(begun: String, rest: impl Stream<Item = Result<String>> + Send + 'static, pagination: String) -> Response {
     let rest = rest.map_ok(|object| format!(",{object}"));
     let end = format!(r#"],"pagination":{pagination}}}"#);
@@ -86,7 +86,7 @@ fn in_parts(begun: String, rest: impl Stream<Item = Result<String>> + Send + 'st
     ([(CONTENT_TYPE, "application/json")], Body::from_stream(parts)).into_response()
 }
 
-/// Get a run.
+/// Get a run by id.
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}", tag = "structure runs",
     operation_id = "get_structure_run",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
@@ -101,8 +101,7 @@ pub async fn get_run(
     Ok(json(StructureRun::of(&gateway.service, run).await?.to_json()?))
 }
 
-/// Cancel a run: `run.cancelled` is appended. A run that is cancelled already stays so; one that has ended otherwise is
-/// refused with 409.
+/// Cancel a run: appends `run.cancelled`. A cancelled run stays cancelled; a run that has ended otherwise answers 409.
 #[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/cancel", tag = "structure runs",
     operation_id = "cancel_structure_run",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,

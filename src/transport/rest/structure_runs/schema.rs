@@ -1,4 +1,4 @@
-//! What requests and answers of this door hold, for `/openapi.json` and where an answer is written from it.
+//! Schemas of the structure runs API for `/openapi.json`. Types with `Serialize` also write responses.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,48 +8,48 @@ use super::env_var::StructureEnvVar;
 use super::response::StructureRun;
 use crate::transport::rest::time::TimeOfEvent;
 
-/// A run to be created.
+/// A run to create.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewStructureRun {
-    /// What it is given to work on.
+    /// Arguments of the run, any strings.
     pub args: Option<Vec<String>>,
-    /// Its environment.
+    /// Environment variables of the run.
     pub env_vars: Option<Vec<StructureEnvVar>>,
 }
 
-/// Runs of a structure.
+/// A page of a structure's runs.
 #[derive(Debug, ToSchema)]
 pub struct StructureRuns {
-    /// Newest first.
+    /// Runs of the page, newest first.
     pub structure_runs: Vec<StructureRun>,
-    /// Where the page stands.
+    /// Position of the page in the list.
     pub pagination: StructureRunsPagination,
 }
 
-/// Where a page of runs stands.
+/// Position of a page in a list of runs.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StructureRunsPagination {
-    /// This page, from 1.
+    /// Number of this page, counted from 1.
     pub page_number: u64,
-    /// Most runs in a page.
+    /// Maximum runs in a page.
     pub page_size: u64,
-    /// How many runs match.
+    /// Number of matching runs.
     pub total_count: u64,
-    /// How many pages they fill.
+    /// Number of pages of matching runs.
     pub total_pages: u64,
-    /// The page after this one; absent when there is none.
+    /// Number of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub next_page: Option<u64>,
-    /// The page before this one; absent when there is none.
+    /// Number of the previous page; absent on the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub previous_page: Option<u64>,
 }
 
 impl StructureRunsPagination {
-    /// Of page `page_number`, when `total_count` runs match.
+    /// Position of page `page_number` in a list of `total_count` runs.
     #[must_use]
     pub fn new(page_number: u64, page_size: u64, total_count: u64) -> Self {
         let total_pages = total_count.div_ceil(page_size);
@@ -65,17 +65,17 @@ impl StructureRunsPagination {
     }
 }
 
-/// An event to be stored.
+/// An event to store.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewStructureEvent {
-    /// What happened; no control characters.
+    /// Type of the event; no control characters.
     #[schema(rename = "type", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub r#type: String,
-    /// When it happened, as a rule a number. Without it, and where the number is no time of the years 1 to 9999, the server's clock
-    /// counts.
+    /// Time by the producer's clock, usually a number. Absent, or a number outside the years 1 to 9999: the server's
+    /// clock.
     pub timestamp: Option<TimeOfEvent>,
-    /// Anything, kept as sent; absent or null is stored as `{}`.
+    /// Any JSON, kept as sent; absent or null is stored as `{}`.
     pub payload: Option<Value>,
 }
 
@@ -83,33 +83,33 @@ pub struct NewStructureEvent {
 #[derive(Debug, ToSchema)]
 #[serde(untagged)]
 pub enum PostedStructureEvents {
-    /// One.
+    /// A single event.
     One(NewStructureEvent),
-    /// Several.
+    /// An array of events.
     Array(NewStructureEventArray),
-    /// Several, under a name.
+    /// An array under `events`.
     Named(NewStructureEvents),
 }
 
-/// Several events to be stored, in their order, all or none.
+/// Events to store, in order, all or none.
 #[derive(Debug, ToSchema)]
 #[schema(min_items = 1, max_items = 1000)]
 pub struct NewStructureEventArray(pub Vec<NewStructureEvent>);
 
-/// Several events to be stored, in their order, all or none.
+/// Events to store, in order, all or none.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewStructureEvents {
-    /// The events.
+    /// Events of the request, in order.
     #[schema(min_items = 1, max_items = 1000)]
     pub events: Vec<NewStructureEvent>,
 }
 
-/// Who told.
+/// Source of an event.
 #[derive(Debug, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum StructureEventOrigin {
-    /// The platform.
+    /// The platform that runs the structure.
     System,
     /// The run's own code.
     User,
@@ -118,71 +118,71 @@ pub enum StructureEventOrigin {
 /// A stored event.
 #[derive(Debug, ToSchema)]
 pub struct StructureEvent {
-    /// Its id.
+    /// Id of the event.
     pub event_id: String,
     /// Seconds since 1970, the same double that was sent.
     pub timestamp: f64,
-    /// What happened.
+    /// Type of the event.
     #[schema(rename = "type")]
     pub r#type: String,
-    /// As it was sent; never null.
+    /// Payload as sent, or the public view of the payload; never null.
     pub payload: Value,
-    /// When it was recorded, RFC 3339 with microseconds and `Z`.
+    /// Time of storage by the server's clock, RFC 3339 with microseconds and `Z`.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// Who told.
+    /// Source of the event.
     pub origin: StructureEventOrigin,
-    /// Its run.
+    /// Id of the run.
     pub structure_run: String,
-    /// Its run.
+    /// Id of the run, the same as `structure_run`.
     pub structure_run_id: String,
 }
 
-/// Events of a run.
+/// A page of a run's events.
 #[derive(Debug, ToSchema)]
 pub struct StructureEvents {
-    /// In order.
+    /// Events of the page, oldest first.
     pub events: Vec<StructureEvent>,
-    /// How many these are.
+    /// Number of events in the page.
     pub count: u64,
-    /// How many the run has.
+    /// Number of events in the run.
     pub total_count: u64,
-    /// As asked for.
+    /// The requested `limit`, or the default.
     pub limit: u64,
-    /// As asked for.
+    /// The requested `offset`, or the default.
     pub offset: u64,
-    /// Where the next page begins, also at the end.
+    /// Value of `offset` for the next page, also set at the end.
     pub next_offset: u64,
 }
 
-/// A span: what the published driver sends of it. Nothing of it has to be there, and what else is sent is kept.
+/// A span, as the published observability driver sends spans. No member is required, and unknown members are kept.
 #[derive(Debug, ToSchema)]
 pub struct StructureSpan {
-    /// The trace that it belongs to.
+    /// Id of the span's trace.
     #[schema(value_type = Option<Value>)]
     pub trace_id: Option<Value>,
-    /// Its id; with it, a repeat of the same span is stored once.
+    /// Id of the span; a repeat of a span with an id is stored once.
     #[schema(value_type = Option<Value>)]
     pub span_id: Option<Value>,
-    /// The span that it is a part of; null for none.
+    /// Id of the parent span; null for a root span.
     #[schema(value_type = Option<Value>)]
     pub parent_id: Option<Value>,
-    /// What was done.
+    /// Name of the operation.
     #[schema(value_type = Option<Value>)]
     pub name: Option<Value>,
-    /// ISO 8601.
+    /// Start of the span, ISO 8601.
     #[schema(value_type = Option<Value>)]
     pub start_time: Option<Value>,
-    /// ISO 8601; the time of the event that it is stored as.
+    /// End of the span, ISO 8601; also the time of the stored event.
     #[schema(value_type = Option<Value>)]
     pub end_time: Option<Value>,
-    /// `OK`, `ERROR` or `UNSET`.
+    /// Status: `OK`, `ERROR` or `UNSET`.
     #[schema(value_type = Option<Value>)]
     pub status: Option<Value>,
-    /// Facts by name.
+    /// Attributes of the span by name.
     #[schema(value_type = Option<Value>)]
     pub attributes: Option<Value>,
-    /// What happened in it, each with `name`, `timestamp` and `attributes`.
+    /// Events during the span, each with `name`, `timestamp` and `attributes`.
     #[schema(value_type = Option<Value>)]
     pub events: Option<Value>,
 }
@@ -191,64 +191,64 @@ pub struct StructureSpan {
 #[derive(Debug, ToSchema)]
 #[serde(untagged)]
 pub enum PostedStructureSpans {
-    /// One.
+    /// A single span.
     One(Box<StructureSpan>),
-    /// Several.
+    /// An array of spans.
     Array(NewStructureSpanArray),
-    /// Several, under a name.
+    /// An array under `spans`.
     Named(NewStructureSpans),
 }
 
-/// Several spans to be stored, in their order, all or none.
+/// Spans to store, in order, all or none.
 #[derive(Debug, ToSchema)]
 #[schema(min_items = 1, max_items = 1000)]
 pub struct NewStructureSpanArray(pub Vec<StructureSpan>);
 
-/// Several spans to be stored, in their order, all or none.
+/// Spans to store, in order, all or none.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewStructureSpans {
-    /// The spans.
+    /// Spans of the request, in order.
     #[schema(min_items = 1, max_items = 1000)]
     pub spans: Vec<StructureSpan>,
 }
 
-/// Spans of a run.
+/// A page of a run's spans.
 #[derive(Debug, ToSchema)]
 pub struct StructureSpans {
-    /// In the order in which they were stored, each as it was sent.
+    /// Spans of the page in the order of storage, each as sent or in the public view.
     pub spans: Vec<StructureSpan>,
-    /// Which page it is, from 1.
+    /// Number of the page, counted from 1.
     pub page: u64,
 }
 
-/// The logs of a run.
+/// Logs of a run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StructureRunLogs {
-    /// Oldest first.
+    /// Lines of the logs, oldest first.
     pub logs: Vec<String>,
 }
 
-/// Why a request was refused.
+/// Error response of every route.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StructureRefusal {
-    /// `validation_error`, `authentication_error`, `client_error` or `server_error`.
+    /// Class of the error: `validation_error`, `authentication_error`, `client_error` or `server_error`.
     #[schema(rename = "type")]
     pub r#type: String,
-    /// What is wrong; at least one.
+    /// Errors in the request; at least one.
     #[schema(min_items = 1)]
     pub errors: Vec<StructureProblem>,
 }
 
-/// One thing that is wrong with a request.
+/// An error in a request.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StructureProblem {
-    /// For a program; stable.
+    /// Reason of the error in snake_case; stable.
     #[schema(rename = "type")]
     pub r#type: String,
-    /// For a person.
+    /// Text for a person: the field at fault and the correction.
     pub message: String,
-    /// The field at fault; absent when it is none.
+    /// Path of the field at fault; absent for an error without a field.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub path: Option<String>,

@@ -1,4 +1,4 @@
-//! Spans: what the vendor's observability driver posts of a run's work. Each is an event of the run.
+//! Spans, which the Griptape observability driver posts. Each span is stored as an event of the run.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -20,15 +20,17 @@ use crate::service::publish::Publish;
 use crate::transport::rest::query::PublicView;
 use crate::transport::rest::{Gateway, HttpError};
 
-/// The type of an event that is a span; its payload is the span as it was sent.
+/// Event type of a span; the payload is the span as sent.
 const EVENT_TYPE: &str = "Span";
 
-/// Most spans in one page. A numbered page cannot be cut short, and each span may be as large as a payload.
+/// Maximum spans in one page. A numbered page cannot end early, and each span may be as large as a payload.
 const MAX_PAGE_SIZE: u64 = 100;
 
-/// Post spans, in their order, all or none. Each is stored as an event of type `Span`. The answer comes after they are durable.
+/// Post spans, stored in order, all or none, each as an event of type `Span`. The response follows when the events are
+/// durable.
 ///
-/// A span with a `span_id` is stored once, however often it is posted; the same `span_id` with other content is another event.
+/// A span with a `span_id` is stored once, however often it is posted; the same `span_id` with other content is another
+/// event.
 #[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/spans", tag = "structure runs",
     operation_id = "post_structure_run_spans",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
@@ -45,18 +47,18 @@ pub async fn post_spans(
     let text = text(&gateway, request).await?;
     let events = new_events(&run_id, &text, gateway.service.limits())?;
     gateway.service.publish(Publish { run_id, events, expected_last_seq: None }).await?;
-    // The driver takes any other status for a failure.
+    // The driver treats any status except 200 as a failure.
     Ok(StatusCode::OK)
 }
 
-/// List the spans of a run as they were sent, in the order in which they were stored. A page that is not full is the last.
+/// List the spans of a run in the order of storage, as sent. A page that is not full is the last.
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/spans", tag = "structure runs",
     operation_id = "list_structure_run_spans",
     params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
             pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
            ("page" = Option<i64>, Query, description = "Counts from 1; default 1", minimum = 1),
            ("page_size" = Option<i64>, Query, description = "Default 100", minimum = 1, maximum = 100),
-           ("view" = inline(Option<PublicView>), Query, description = "How much of each span; default as --default-view says")),
+           ("view" = inline(Option<PublicView>), Query, description = "View of spans; absent: as set by --default-view")),
     responses((status = 200, description = "The page", body = StructureSpans), Refusals))]
 pub async fn list_spans(
     State(gateway): State<Gateway>,
@@ -71,7 +73,7 @@ pub async fn list_spans(
     query.finish()?;
     let filter = EventFilter::parse(&[EVENT_TYPE.to_owned()], Vec::new())?;
     let (mut before, mut spans, mut cursor) = ((page - 1).saturating_mul(page_size), Vec::new(), String::new());
-    // A page of the log ends where its work is enough, so there may be several. Only the spans of the page are kept.
+    // One call scans a limited part of the log, so several calls may be needed. Only the spans of the page are kept.
     loop {
         let (scope, filter, page_size_of_log) = (scope.clone(), filter.clone(), gateway.service.limits().max_page_size);
         let list =
@@ -93,7 +95,7 @@ pub async fn list_spans(
     }
 }
 
-/// The spans of a body: one, an array, or an array under `spans`.
+/// Spans of a body: one span, an array, or an array under `spans`.
 fn new_events(run_id: &RunId, text: &str, limits: &Limits) -> Result<Vec<NewEvent>, HttpError> {
     match Posted::parse(text, "spans", limits.max_request_events)? {
         Posted::One(_) => Ok(vec![new_event(run_id, text.trim(), "body", limits)?]),
@@ -112,7 +114,7 @@ fn new_event(run_id: &RunId, span: &str, path: &str, limits: &Limits) -> Result<
     let payload = Payload::parse(&event_type, span, limits).map_err(|error| error.under(path))?;
     let members = Members::parse(payload.as_str());
     let has_id = members.string("span_id").is_some_and(|id| !id.is_empty());
-    // A span is known when it ends. What is no time is not refused for it.
+    // A span is posted at the end of the operation. An invalid time does not refuse the span.
     let occurred_at = ["end_time", "start_time"].into_iter().find_map(|name| time::parse(&members.string(name)?).ok());
     Ok(NewEvent {
         event_id: has_id.then(|| content_id(run_id, &event_type, payload.as_str())).flatten(),

@@ -1,5 +1,5 @@
-//! What door C's bodies look like, as `/openapi.json` describes them. Answers are written from these types; requests are
-//! read member by member in `body.rs`, so that a refusal names the member.
+//! Schemas of the public runs API for `/openapi.json`. Responses are serialized from these types; requests are parsed
+//! member by member in `request.rs`, so that an error names the member.
 
 mod requests;
 
@@ -10,51 +10,51 @@ use utoipa::ToSchema;
 
 pub use requests::*;
 
-/// What the events of a run add up to.
+/// State of a run, computed from the events of the run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicRun {
-    /// Identifies the run.
+    /// Id of the run.
     pub id: String,
-    /// Where it stands.
+    /// Status of the run.
     #[schema(value_type = PublicRunStatus)]
     pub status: String,
-    /// When its first event was recorded.
+    /// Time of the first event by the server's clock.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// When its last event was recorded.
+    /// Time of the last event by the server's clock.
     #[schema(format = DateTime)]
     pub updated_at: String,
-    /// When it first started; null before.
+    /// Time of the first start; null before.
     #[schema(format = DateTime, required = true)]
     pub started_at: Option<String>,
-    /// When it ended; null before.
+    /// Time of the end; null before.
     #[schema(format = DateTime, required = true)]
     pub completed_at: Option<String>,
-    /// The seq of its last event.
+    /// Seq of the last event.
     pub last_seq: u64,
-    /// What it produced; null until then.
+    /// Result of the run; null until reported.
     #[schema(value_type = Value, required = true)]
     pub output: Option<Box<RawValue>>,
-    /// What went wrong, without the members that clients supplied; null while nothing did.
+    /// Error of the run, without the members that clients supplied; null without an error.
     #[schema(value_type = Value, required = true)]
     pub error: Option<Box<RawValue>>,
-    /// Its agent, where one was named.
+    /// Name of the agent; absent if no event has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub agent_name: Option<String>,
-    /// What it used, where something was reported.
+    /// Reported tokens and cost; absent if not reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub usage: Option<PublicUsage>,
-    /// The oldest question that it waits on.
+    /// The oldest open question; absent without open questions.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub pending_input: Option<PublicPendingInput>,
-    /// All questions that it waits on, oldest first; absent where there is none.
+    /// All open questions, oldest first; absent without open questions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub pending_inputs: Vec<PublicPendingInput>,
-    /// How many these are.
+    /// Number of open questions; absent without open questions.
     #[serde(skip_serializing_if = "is_zero")]
     #[schema(required = false)]
     pub pending_input_count: usize,
@@ -65,7 +65,7 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// Where a run stands. The last three are final.
+/// Status of a run. The last three are final.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the words say it")]
@@ -80,125 +80,126 @@ pub enum PublicRunStatus {
     Cancelled,
 }
 
-/// What a run used, as it was reported.
+/// Reported tokens and cost of a run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicUsage {
-    /// Tokens read.
+    /// Number of input tokens.
     pub prompt_tokens: u64,
-    /// Tokens written.
+    /// Number of output tokens.
     pub completion_tokens: u64,
-    /// All tokens as reported.
+    /// Number of all tokens, as reported.
     pub total_tokens: u64,
     /// Cost in US dollars.
     pub cost_usd: f64,
-    /// The model named last.
+    /// Name of the last reported model.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub model: Option<String>,
 }
 
-/// A question that a run waits on; what was not said is absent.
+/// An open question of a run. Members that the event lacks are absent.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicPendingInput {
-    /// The seq of the event that asked.
+    /// Seq of the event with the question.
     pub requested_seq: u64,
-    /// The id by which an answer names it.
+    /// Id by which an answer refers to the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub question_id: Option<String>,
-    /// The question in words.
+    /// Text of the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub question: Option<String>,
-    /// What it is about.
+    /// Context of the question, any JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value)]
     pub context: Option<Box<RawValue>>,
-    /// Where the question was put.
+    /// Channel to which the question was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub channel: Option<String>,
-    /// Why input is needed.
+    /// Reason for the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reason_code: Option<String>,
-    /// What kind of input is needed.
+    /// Kind of input that the run awaits.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub input_kind: Option<String>,
 }
 
-/// A page of runs, newest first. May be short, even empty, while there is more.
+/// A page of runs, newest first. A page may be short, even empty, before the end.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicRuns {
-    /// The runs.
+    /// Runs of the page.
     pub runs: Vec<PublicRun>,
-    /// The `cursor` of the next page; null at the end.
+    /// Value of `cursor` for the next page; null at the end.
     #[schema(required = true)]
     pub next_cursor: Option<String>,
-    /// Whether there may be more.
+    /// Whether there may be a next page.
     pub has_more: bool,
 }
 
-/// An event as everybody may see it.
+/// An event of a run.
 #[derive(Debug, ToSchema)]
 pub struct PublicRunEvent {
-    /// Its place in the run: 1, 2, 3 … without a gap.
+    /// Seq in the run: 1, 2, 3 … without a gap.
     pub seq: u64,
-    /// What happened.
+    /// Type of the event.
     pub r#type: String,
-    /// When, by the producer's clock.
+    /// Time by the producer's clock, RFC 3339 with milliseconds and `Z`.
     #[schema(format = DateTime)]
     pub timestamp: String,
-    /// What the producer told of it.
+    /// Payload of the event.
     pub payload: PublicPayload,
 }
 
-/// A payload, and whether something was left out.
+/// A payload, as sent or in the public view.
 #[derive(Debug, ToSchema)]
 pub struct PublicPayload {
-    /// Whether the value differs from what was sent: members left out, tool input and output in short, secrets masked.
+    /// Whether the value differs from the sent payload: members left out, tool input and output shortened, secrets
+    /// masked.
     pub redacted: bool,
-    /// The payload as sent, or what is left of it.
+    /// The payload as sent, or the public view of the payload.
     pub value: Value,
 }
 
-/// A page of events. May be short, even empty, while there is more.
+/// A page of events. A page may be short, even empty, before the end.
 #[derive(Debug, ToSchema)]
 pub struct PublicRunEvents {
-    /// The events in the order asked for.
+    /// Events in the requested order.
     pub events: Vec<PublicRunEvent>,
-    /// The `cursor` to go on from, also at the end.
+    /// Value of `cursor` for the next page, also set at the end.
     pub next_cursor: String,
-    /// Whether something lay behind the page.
+    /// Whether more events followed the page at the time of the read.
     pub has_more: bool,
 }
 
-/// The answer to a publish.
+/// Response to a publish.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicPublished {
-    /// One for each event, in their order.
+    /// One entry for each event of the request, in order.
     pub events: Vec<PublicPublishedEvent>,
 }
 
-/// The answer to one event.
+/// Response to one event of a publish.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicPublishedEvent {
-    /// Its place in the run.
+    /// Seq in the run.
     pub seq: u64,
-    /// Its id, as sent or as given by the server.
+    /// Id of the event, as sent or as generated by the server.
     pub event_id: String,
-    /// Whether an earlier publish had stored it.
+    /// Whether an earlier publish had stored the event.
     pub duplicate: bool,
 }
 
-/// A refusal.
+/// Error response of every route.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicError {
-    /// For a person: what is wrong, where, and what to do.
+    /// Text for a person: the field at fault and the correction.
     pub error: String,
-    /// For a program.
+    /// Reason of the error in snake_case; stable.
     pub reason_code: String,
-    /// For the server's log.
+    /// Id of the request, the same as the header `X-Request-Id`.
     pub request_id: String,
 }

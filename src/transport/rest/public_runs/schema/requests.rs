@@ -1,4 +1,4 @@
-//! Requests and refusals.
+//! Schemas of requests, and error responses.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,49 +9,49 @@ use super::PublicError;
 use crate::transport::rest::query::PublicView;
 use crate::transport::rest::time::TimeOfEvent;
 
-/// A run to be. Null counts as sent.
+/// A run to create. Null counts as sent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublicCreateRun {
-    /// The id of the run; absent: the server gives one.
+    /// Id of the run; absent: the server generates an id.
     #[schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub id: Option<String>,
-    /// What the run shall work on.
+    /// Input of the run, any JSON.
     #[schema(required = false)]
     pub input: Value,
-    /// What the client wants to find again.
+    /// The client's own data about the run.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Value>,
-    /// What goes with the input.
+    /// References to attachments of the input.
     pub attachment_refs: Option<Vec<Value>>,
-    /// How sensitive the input is.
+    /// Tags for the sensitivity of the input.
     pub sensitivity_tags: Option<Vec<Value>>,
-    /// Whether the client wants streaming.
+    /// Whether the client asks for streaming.
     pub streaming: Option<bool>,
-    /// Where the client would like it to run.
+    /// The client's preferred routing.
     pub routing_hint: Option<String>,
-    /// How it is routed.
+    /// Routing of the run.
     #[schema(value_type = Option<Object>)]
     pub routing: Option<Value>,
-    /// The client's workspace.
+    /// Id of the client's workspace.
     #[schema(max_length = 200)]
     pub workspace_id: Option<String>,
-    /// Whom the run is for.
+    /// Id of the subject of the run.
     #[schema(max_length = 200)]
     pub subject_id: Option<String>,
 }
 
-/// One event, or many.
+/// One event, or an array of events.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum PublicNewEvents {
-    /// One.
+    /// A single event.
     One(PublicNewEvent),
-    /// Many, stored all or none.
+    /// Several events, stored all or none.
     Many(PublicNewEventList),
 }
 
-/// Events to publish.
+/// Several events, stored all or none.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(min_items = 1, max_items = 1000)]
 pub struct PublicNewEventList(pub Vec<PublicNewEvent>);
@@ -60,34 +60,34 @@ pub struct PublicNewEventList(pub Vec<PublicNewEvent>);
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublicNewEvent {
-    /// What happened.
+    /// Type of the event.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub r#type: String,
-    /// What is told of it: any JSON.
+    /// Payload of the event, any JSON.
     #[schema(required = true)]
     pub payload: Value,
-    /// When, by the producer's clock. Absent, or a number that is no time of the years 1 to 9999: now.
+    /// Time by the producer's clock. Absent, or a number outside the years 1 to 9999: the server's clock.
     pub timestamp: Option<TimeOfEvent>,
-    /// The same id with the same content is stored once.
+    /// Makes a retry safe: the same id with the same content is stored once.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub event_id: Option<String>,
-    /// The agent.
+    /// Name of the agent.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub agent_name: Option<String>,
 }
 
-/// An answer to what a run asks.
+/// An answer to an open question of a run.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublicSignal {
-    /// The answer.
+    /// Kind of the answer.
     pub action: PublicAction,
-    /// What goes with it: any JSON.
+    /// Data of the answer, any JSON.
     #[schema(required = false)]
     pub payload: Value,
 }
 
-/// Answers to what a run asks.
+/// Kinds of answers to an open question.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the words say it")]
@@ -102,14 +102,14 @@ pub enum PublicAction {
 #[serde(deny_unknown_fields)]
 pub struct PublicNothing {}
 
-/// Which runs.
+/// Parameters of a list of runs.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RunsQuery {
-    /// Only these; repeatable.
+    /// Only runs with these statuses; repeatable.
     #[param(inline)]
     pub status: Option<Vec<super::PublicRunStatus>>,
-    /// Most runs; 50 where absent.
+    /// Maximum number of runs; 50 when absent.
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// The next_cursor of an earlier page.
@@ -117,78 +117,78 @@ pub struct RunsQuery {
     pub cursor: Option<String>,
 }
 
-/// Which events, in which order.
+/// Parameters of a list of events.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
-    /// Most events; 50 where absent.
+    /// Maximum number of events; 50 when absent.
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
-    /// Exclusive: the seq of the last event that was read.
+    /// Seq of the last event read, exclusive.
     #[param(pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub cursor: Option<String>,
-    /// The same as cursor; only one of them.
+    /// The same as cursor; only one of the two may be given.
     #[param(pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub after_seq: Option<String>,
-    /// Oldest first (asc, where absent) or newest first.
+    /// Oldest first (asc, the default) or newest first (desc).
     #[param(inline)]
     pub order: Option<PublicOrder>,
-    /// Only these types: given once separated by commas, or repeated with one type each; one that ends in `*` takes every type
-    /// that begins so.
+    /// Only these types: given once, separated by commas, or repeated with one type each; `*` at the end of a type
+    /// matches every type with the prefix.
     #[param(schema_with = types)]
     pub types: Option<Vec<String>>,
-    /// Full shows members that clients supplied.
+    /// View of payloads; full shows the members that clients supplied.
     #[param(inline)]
     pub view: Option<PublicView>,
 }
 
-/// Which events to follow.
+/// Parameters of an event stream.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct StreamQuery {
-    /// Exclusive: the seq of the last event that was read; wins over Last-Event-ID.
+    /// Seq of the last event read, exclusive; wins over Last-Event-ID.
     #[param(pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub cursor: Option<String>,
-    /// The id of the last event seen, as clients send it that cannot set a header; wins over cursor.
+    /// Id of the last event received, for clients that cannot set a header; wins over cursor.
     #[param(rename = "lastEventId", pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub last_event_id: Option<String>,
-    /// Only these types: given once separated by commas, or repeated with one type each; one that ends in `*` takes every type
-    /// that begins so.
+    /// Only these types: given once, separated by commas, or repeated with one type each; `*` at the end of a type
+    /// matches every type with the prefix.
     #[param(schema_with = types)]
     pub types: Option<Vec<String>>,
-    /// Full shows members that clients supplied.
+    /// View of payloads; full shows the members that clients supplied.
     #[param(inline)]
     pub view: Option<PublicView>,
 }
 
-/// Of calls that may be repeated.
+/// Header of calls that may be repeated.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct IdempotencyHeader {
-    /// Makes a repeated request safe: the same key with the same request is carried out once.
+    /// Makes a retry safe: the same key with the same request takes effect once.
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 200, pattern = "^[!-~]([ -~]{0,198}[!-~])?$")]
     pub idempotency_key: Option<String>,
 }
 
-/// Of a conditional publish.
+/// Header of a conditional publish.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct ConditionHeader {
-    /// The run's last seq, plain or quoted; `*` asks for nothing more than the run.
+    /// Last seq of the run, plain or quoted, 0 for a run that does not exist; `*`: the run exists.
     #[param(rename = "If-Match", pattern = "^(\\*|[0-9]{1,18}|\"[0-9]{1,18}\")$")]
     pub if_match: Option<String>,
 }
 
-/// Of a reader that lost its connection.
+/// Header of a reconnecting client.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct ResumeHeader {
-    /// As the parameter cursor, which wins over it.
+    /// Id of the last event received; the parameter cursor wins over this header.
     #[param(rename = "Last-Event-ID", pattern = "^(0|[1-9][0-9]{0,17})?$")]
     pub last_event_id: Option<String>,
 }
 
-/// Directions.
+/// Order of a page of events.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the words say it")]
@@ -202,21 +202,21 @@ fn types() -> Array {
     ArrayBuilder::new().items(item).max_items(Some(100)).build()
 }
 
-/// Refusals of every call.
+/// Error responses of all routes.
 #[derive(Debug, IntoResponses)]
 #[allow(missing_docs, reason = "the descriptions say it")]
 pub enum RefusedCall {
-    #[response(status = 406, description = "The client takes nothing that the server has")]
+    #[response(status = 406, description = "The Accept header excludes the media type of the response")]
     NotAcceptable(PublicError),
-    #[response(status = 422, description = "A parameter or member is unknown or not as it must be; it is named")]
+    #[response(status = 422, description = "A parameter or member is unknown or invalid; the text names it")]
     Invalid(PublicError),
-    #[response(status = 500, description = "A defect or a damaged store")]
+    #[response(status = 500, description = "A defect of the server or damaged data")]
     Internal(PublicError),
     #[response(status = 503, description = "The server cannot serve now; see Retry-After")]
     Unavailable(PublicError),
 }
 
-/// Refusals of calls with a body.
+/// Error responses of routes with a body.
 #[derive(Debug, IntoResponses)]
 #[allow(missing_docs, reason = "the descriptions say it")]
 pub enum RefusedBody {
@@ -224,6 +224,6 @@ pub enum RefusedBody {
     Malformed(PublicError),
     #[response(status = 413, description = "The body is too large")]
     TooLarge(PublicError),
-    #[response(status = 415, description = "The body says that it is not JSON")]
+    #[response(status = 415, description = "The Content-Type is not JSON, or the Content-Encoding is not supported")]
     UnsupportedType(PublicError),
 }
