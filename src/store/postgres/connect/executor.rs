@@ -1,7 +1,7 @@
-//! A connection as the statements see it.
+//! Executor for statements, either on a kept session or on a connection of a transaction pooler.
 //!
-//! A pooler that gives out a server's connection for one transaction keeps neither settings nor prepared statements for
-//! us. Behind one, whatever is asked is asked within a transaction that makes the settings, and statements have no names.
+//! A transaction pooler keeps neither settings nor prepared statements between transactions. Behind a pooler every
+//! statement runs in a transaction that applies the settings, and prepared statements are unnamed.
 
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
@@ -9,37 +9,37 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgTransaction, Postgres, SqlStr};
 
-/// See the module.
+/// Executor of statements on a borrowed connection.
 #[derive(Debug)]
 pub struct PgExecutor<'c> {
     connection: &'c mut PgConnection,
-    /// Statements are prepared once and kept under names.
+    /// Whether prepared statements are named and reused.
     is_kept: bool,
 }
 
-/// A connection while something is read.
+/// A connection during one read.
 #[derive(Debug)]
 pub enum Reading<'c> {
-    /// It keeps its settings and statements.
+    /// A kept session: settings and prepared statements persist.
     Kept(&'c mut PgConnection),
-    /// Ended also where nobody waits for the answer any more.
+    /// A read-only transaction, rolled back on drop if the read is cancelled.
     Transaction(PgTransaction<'c>),
 }
 
 impl<'c> PgExecutor<'c> {
-    /// Of a connection that keeps its settings and statements.
+    /// Executor on a kept session.
     pub fn kept(connection: &'c mut PgConnection) -> Self {
         Self { connection, is_kept: true }
     }
 
-    /// Of a connection that is in a transaction.
+    /// Executor on a connection in a transaction, with unnamed prepared statements.
     pub fn lent(connection: &'c mut PgConnection) -> Self {
         Self { connection, is_kept: false }
     }
 }
 
 impl Reading<'_> {
-    /// What statements are executed on.
+    /// Executor for the statements of the read.
     pub fn link(&mut self) -> PgExecutor<'_> {
         match self {
             Self::Kept(connection) => PgExecutor::kept(connection),
@@ -47,7 +47,7 @@ impl Reading<'_> {
         }
     }
 
-    /// After what was read, and after an error.
+    /// Ends the read; required after success and after an error.
     pub async fn end(self) -> Result<(), sqlx::Error> {
         match self {
             Self::Kept(_) => Ok(()),
@@ -94,12 +94,12 @@ impl<'c> Executor<'c> for &'c mut PgExecutor<'_> {
     }
 }
 
-/// Statements are executed here, never prepared for later: that gives them names.
+/// `Executor::prepare` would name the statement; all statements of this store are executed directly.
 fn never_asked(sql: &SqlStr) -> sqlx::Error {
     sqlx::Error::InvalidArgument(format!("not to be prepared: {}", sql.as_str()))
 }
 
-/// A query whose statement is kept only where it may be.
+/// A query whose prepared statement is named only if the session is kept.
 struct Statement<E> {
     query: E,
     is_kept: bool,

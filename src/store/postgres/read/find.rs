@@ -24,7 +24,7 @@ const BY_PLACE: &str = concat!(
     " FROM events e JOIN runs r ON r.run = e.run WHERE e.run = $2 AND e.seq = $3 AND e.event_id = $1"
 );
 
-/// Finds the event in one run, or in any.
+/// Finds the event in one run, or in any run.
 pub async fn event(
     connection: &mut PgExecutor<'_>,
     run_id: Option<&RunId>,
@@ -34,7 +34,7 @@ pub async fn event(
         Some(run_id) => Some(runs::scope_end(connection, run_id).await?.0),
         None => None,
     };
-    // An id that the store gave tells where its event lies.
+    // An assigned id encodes run and seq.
     let place = ids::assigned_place(event_id).filter(|(of, _)| run.is_none_or(|run| run == *of));
     if let Some((run, seq)) = place {
         let query = sqlx::query_as::<_, EventRow>(BY_PLACE).bind(event_id.as_str()).bind(run).bind(seq.cast_signed());

@@ -1,4 +1,4 @@
-//! The stored events whose ids a group of appends carries: what the plan compares repeats with.
+//! Existing events: stored events with the ids of a group of appends, for the detection of duplicates.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_row::{EventRow, event_columns};
 
-/// Ids that producers gave. A payload that is far longer than the one that was sent is not read: it is another event.
+/// Lookup of producers' ids. A payload far longer than the one sent is not read: the events differ.
 const BY_ID: &str = concat!(
     "SELECT ",
     event_columns!("CASE WHEN octet_length(e.payload::text) <= w.length THEN e.payload::text END"),
@@ -21,7 +21,7 @@ const BY_ID: &str = concat!(
      JOIN events e ON e.event_id = w.event_id AND e.run = w.run AND e.given JOIN runs r ON r.run = e.run"
 );
 
-/// Ids that the store gave tell where their event lies.
+/// Lookup of assigned ids, which encode the seq of their event.
 const BY_PLACE: &str = concat!(
     "SELECT ",
     event_columns!("CASE WHEN octet_length(e.payload::text) <= w.length THEN e.payload::text END"),
@@ -29,7 +29,7 @@ const BY_PLACE: &str = concat!(
      JOIN events e ON e.run = w.run AND e.seq = w.seq JOIN runs r ON r.run = e.run WHERE NOT e.given"
 );
 
-/// Finds them, in the transaction that holds the locks of the runs.
+/// Reads the existing events, in the transaction that holds the locks of the runs.
 pub async fn load(
     connection: &mut PgExecutor<'_>,
     run_states: &HashMap<RunId, RunState>,
@@ -67,7 +67,7 @@ pub async fn load(
     Ok(known)
 }
 
-/// Row by row: all together they may be large.
+/// Adds rows one at a time, because all payloads together may be large.
 async fn learn(
     known: &mut ExistingEvents,
     asked: &HashSet<(i64, &str)>,
@@ -75,7 +75,7 @@ async fn learn(
 ) -> Result<(), Fault> {
     while let Some(row) = rows.next().await {
         let row = row?;
-        // A place may hold an event with another id.
+        // The event at this seq may have a different id.
         if !asked.contains(&(row.run, row.event_id.as_str())) {
             continue;
         }
@@ -83,7 +83,7 @@ async fn learn(
         let event_id = EventId::parse(&row.event_id)?;
         let content = row.into_event()?.map(|(event, _)| event.content().digest());
         let stored = known.entry((run, event_id)).or_insert(ExistingEvent { seq, content: None });
-        // The same id may have been sent with payloads of several lengths.
+        // The request may contain the same id with payloads of several lengths.
         stored.content = stored.content.or(content);
     }
     Ok(())

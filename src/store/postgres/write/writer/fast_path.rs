@@ -1,4 +1,4 @@
-//! The fast path of a commit: one statement, planned for the runs as they were last committed here.
+//! The fast path of a commit: one statement, planned from the run state cache.
 
 use std::collections::HashMap;
 
@@ -14,11 +14,11 @@ use crate::store::postgres::error::Fault;
 use crate::store::postgres::write::planned::{Outcomes, Planned};
 use crate::store::postgres::write::transaction;
 
-/// Most groups in a row that do not try the short way.
+/// Maximum number of consecutive groups that skip the fast path.
 const LONGEST_DETOUR: u32 = 32;
 
 impl Writer {
-    /// Takes it, where it may do. `None`: it would not do, and nothing is changed.
+    /// Commits the group on the fast path. `None`: the fast path is not possible, and no row has changed.
     pub(crate) async fn fast_path(
         &mut self,
         appends: &[Append],
@@ -31,9 +31,9 @@ impl Writer {
         Ok(done)
     }
 
-    /// For the short way, where it may do.
+    /// Plans the group for the fast path, if possible.
     fn plan_short(&mut self, appends: &[Append]) -> Option<(Outcomes, Vec<PlannedRun>)> {
-        // One statement has no transaction around it that would make the settings.
+        // Behind a pooler the settings need a transaction around the statement.
         if !self.session.is_kept() {
             return None;
         }
@@ -43,13 +43,13 @@ impl Writer {
         }
         self.connection.as_ref()?;
         for append in appends {
-            // Planning an import may end it, so it is planned only for what is so.
+            // A failed plan ends its import, so imports are planned only from current states.
             if append.import().is_some() {
                 return None;
             }
             let number = self.run_states.get(&append.run_id)?.number;
             let mut event_ids = append.events.iter().filter_map(|event| event.event_id.as_ref());
-            // No index refuses an id that the store itself gave.
+            // No unique index covers assigned ids, so a repeat would not be detected.
             if event_ids.any(|event_id| ids::assigned_seq(number, event_id).is_some()) {
                 return None;
             }
@@ -57,14 +57,14 @@ impl Writer {
         let head = |run_id: &RunId| self.run_states.get(run_id).cloned();
         let (outcomes, runs) =
             plan_group(self.options.lifecycle, head, &ExistingEvents::default(), appends, plan::now());
-        // The run may be another by now, so a no is not final.
+        // The cached state may be stale, so a rejection is not final.
         if outcomes.iter().any(Result::is_err) {
             return None;
         }
         Some((outcomes, runs))
     }
 
-    /// `None`: it would not do, and nothing is changed.
+    /// Sends the statement. `None`: the fast path is not possible, and no row has changed.
     async fn write_short(
         &mut self,
         outcomes: Outcomes,
@@ -82,7 +82,7 @@ impl Writer {
         match sent {
             Ok(Some(last)) => Ok(Some(self.stored(planned, last))),
             Ok(None) => Ok(None),
-            // The statement is the whole transaction: its error undoes it.
+            // The statement is a transaction of its own: an error rolls back all changes.
             Err(fault) if fault.is_refusal() => Err(Failed::Before(fault)),
             Err(fault) => {
                 let run_ids = planned.runs.iter().map(|planned| planned.head.run.run_id.clone());
