@@ -58,8 +58,8 @@ pub struct Plan<'a, H> {
     now: Timestamp,
     runs: Vec<PlannedRun>,
     by_id: HashMap<RunId, usize>,
-    /// The highest [`PlannedEvent::place`] so far.
-    last_place: usize,
+    /// The highest [`PlannedEvent::feed_key`] so far.
+    last_feed_key: usize,
 }
 
 /// Current time of the server, rounded to microseconds.
@@ -72,29 +72,29 @@ pub fn now() -> Timestamp {
 pub fn in_feed_order(runs: &[PlannedRun]) -> Vec<(&PlannedRun, &PlannedEvent)> {
     let mut events: Vec<_> = runs.iter().flat_map(|run| run.events.iter().map(move |event| (run, event))).collect();
     // Without imports the events are already sorted, which the sort detects in one pass.
-    events.sort_by_key(|(_, event)| event.place);
+    events.sort_by_key(|(_, event)| event.feed_key);
     events
 }
 
 /// Encodes the events of a commit into log rows after `last_position`.
 pub fn encode(runs: &[PlannedRun], last_position: u64) -> EncodedCommit {
-    let mut layout = RowBuilder::after(last_position);
+    let mut builder = RowBuilder::after(last_position);
     for (run, planned) in in_feed_order(runs) {
-        layout.add(run.head.number, &planned.event);
+        builder.add(run.head.number, &planned.event);
     }
-    layout.finish()
+    builder.finish()
 }
 
 /// Builds the announcement of an encoded commit.
-pub fn announcement(laid: &EncodedCommit, runs: &[PlannedRun]) -> Commit {
+pub fn announcement(encoded: &EncodedCommit, runs: &[PlannedRun]) -> Commit {
     let by_number: HashMap<i64, &Run> = runs.iter().map(|planned| (planned.head.number, &planned.head.run)).collect();
-    laid.commit(|number| (by_number[&number].run_id.clone(), by_number[&number].status))
+    encoded.commit(|number| (by_number[&number].run_id.clone(), by_number[&number].status))
 }
 
 impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
     /// An empty plan. `now` is the time of the server, used as `recorded_at`.
     pub fn new(head: H, known: &'a ExistingEvents, lifecycle: Lifecycle, now: Timestamp) -> Self {
-        Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::default(), last_place: 0 }
+        Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::default(), last_feed_key: 0 }
     }
 
     /// Plans one append after the earlier ones. On error the plan is unchanged.
@@ -122,15 +122,15 @@ impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
         }
         let is_import = append.recorded.is_some();
         let lifecycle = if is_import { Lifecycle::Record } else { self.lifecycle };
-        let place = match planned.events.last() {
-            Some(before) if !is_import => before.place,
-            _ => self.last_place + 1,
+        let feed_key = match planned.events.last() {
+            Some(before) if !is_import => before.feed_key,
+            _ => self.last_feed_key + 1,
         };
         // Only a strict lifecycle can reject an append after this point.
         let before = (lifecycle == Lifecycle::Strict).then(|| planned.undo());
-        let appended = self.runs[index].extend(append, repeats, (lifecycle, self.now, place));
+        let appended = self.runs[index].extend(append, repeats, (lifecycle, self.now, feed_key));
         match (&appended, before) {
-            (Ok(_), _) => self.last_place = self.last_place.max(place),
+            (Ok(_), _) => self.last_feed_key = self.last_feed_key.max(feed_key),
             (Err(_), Some(before)) => self.runs[index].restore(before),
             (Err(error), None) => unreachable!("a lifecycle that records refuses nothing: {error}"),
         }

@@ -109,13 +109,13 @@ impl Queue {
     pub async fn submit(&self, append: Append) -> Result<Receipt> {
         assert!(!append.events.is_empty(), "an append holds at least one event");
         let (bytes, weight) = self.weigh(&append);
-        let (permit, place) = match self.room_now(weight)? {
+        let (permit, entry) = match self.room_now(weight)? {
             Some(room) => room,
             None => self.room(weight).await?,
         };
         let (outcome, receipt) = Receipt::new();
         let reply = Reply::new(outcome, append.import().cloned(), permit);
-        place.send(Request { append, bytes, reply });
+        entry.send(Request { append, bytes, reply });
         self.depth.inc();
         Ok(receipt)
     }
@@ -144,7 +144,7 @@ impl Queue {
             Err(TryAcquireError::Closed) => return Err(self.gone()),
         };
         match self.requests.try_reserve() {
-            Ok(place) => Ok(Some((permit, place))),
+            Ok(entry) => Ok(Some((permit, entry))),
             Err(TrySendError::Full(())) => Ok(None),
             Err(TrySendError::Closed(())) => Err(self.gone()),
         }

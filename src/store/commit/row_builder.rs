@@ -139,18 +139,18 @@ impl RowBuilder {
 impl EncodedCommit {
     /// Builds the announcement. `run` returns the id of a run and its status after the last event.
     pub fn commit(&self, run: impl Fn(i64) -> (RunId, RunStatus)) -> Commit {
-        let mut places: HashMap<i64, usize> = HashMap::default();
+        let mut indexes: HashMap<i64, usize> = HashMap::default();
         let mut runs: Vec<RunCommit> = Vec::new();
         for (number, entry) in &self.entries {
-            let place = *places.entry(*number).or_insert_with(|| {
+            let index = *indexes.entry(*number).or_insert_with(|| {
                 let (run_id, status) = run(*number);
                 runs.push(RunCommit { run_id, chunks: Vec::new(), scope_end: ScopeEnd { last: 0, status } });
                 runs.len() - 1
             });
             let row = &self.rows[self.rows.partition_point(|row| row.pos < entry.row)];
             let start = entry.start as usize;
-            runs[place].chunks.push(entry.chunk(row.data.slice(start..start + entry.length as usize)));
-            runs[place].scope_end.last = entry.last();
+            runs[index].chunks.push(entry.chunk(row.data.slice(start..start + entry.length as usize)));
+            runs[index].scope_end.last = entry.last();
         }
         let feed: Vec<Chunk> = self.rows.iter().map(LogRowParts::chunk).collect();
         let last = feed.last().map_or(0, Chunk::last);

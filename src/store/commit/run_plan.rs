@@ -29,7 +29,7 @@ pub struct PlannedEvent {
     /// Status of the run after the event.
     pub status: RunStatus,
     /// Sort key for the feed order, ascending; events with equal keys belong to one run and keep their order.
-    pub(crate) place: usize,
+    pub(crate) feed_key: usize,
 }
 
 /// Novelty of an event in a request: `Duplicate` holds the seq of a stored or planned event, `InBatch` the index of an
@@ -64,7 +64,7 @@ impl PlannedRun {
         &mut self,
         append: Append,
         repeats: Vec<Novelty>,
-        (lifecycle, now, place): (Lifecycle, Timestamp, usize),
+        (lifecycle, now, feed_key): (Lifecycle, Timestamp, usize),
     ) -> Result<Appended> {
         let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
         let RunState { number, run } = &mut self.head;
@@ -88,7 +88,7 @@ impl PlannedRun {
                         projection::apply(run, &event, lifecycle).map_err(|error| error.of_event(Some(index)))?;
                     self.documents.merge(changed);
                     published.push(Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false });
-                    self.events.push(PlannedEvent { event, status: run.status, place });
+                    self.events.push(PlannedEvent { event, status: run.status, feed_key });
                     continue;
                 }
             };

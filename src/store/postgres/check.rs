@@ -92,13 +92,13 @@ pub struct Target {
 
 impl Target {
     pub fn of(connect: &PgConnectOptions) -> Self {
-        let place = match connect.get_socket() {
+        let address = match connect.get_socket() {
             Some(socket) => socket.display().to_string(),
             None => format!("{}:{}", connect.get_host(), connect.get_port()),
         };
         let user = connect.get_username().to_owned();
         let database = connect.get_database().unwrap_or(&user);
-        Self { text: format!("PostgreSQL at {place}, database {database:?}"), user }
+        Self { text: format!("PostgreSQL at {address}, database {database:?}"), user }
     }
 
     /// Address and database, without the password.
@@ -140,7 +140,7 @@ impl Target {
         type Row = (i64, String, String, bool, bool, i64);
         let server: Result<Row, _> = async {
             let mut transaction = connection.begin().await?;
-            let server = sqlx::query_as(SERVER).fetch_one(&mut PgExecutor::lent(&mut transaction)).await?;
+            let server = sqlx::query_as(SERVER).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
             transaction.rollback().await?;
             Ok(server)
         }
@@ -164,13 +164,13 @@ impl Target {
     pub async fn migrate(&self, connection: &mut PgConnection) -> Result<Schema, OpenError> {
         failpoint!("postgres-migration-before", |e| self.describe(e));
         let mut transaction = connection.begin().await.map_err(|e| self.describe(e))?;
-        let mut link = PgExecutor::lent(&mut transaction);
+        let mut executor = PgExecutor::pooled(&mut transaction);
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(MIGRATION_LOCK)
-            .execute(&mut link)
+            .execute(&mut executor)
             .await
             .map_err(|e| self.describe(e))?;
-        let before = self.schema(&mut link).await?;
+        let before = self.schema(&mut executor).await?;
         if !before.pending.is_empty() {
             let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
             migrations.set_locking(false);
@@ -183,7 +183,7 @@ impl Target {
                 other => self.other(other),
             })?;
         }
-        self.check_rights(&mut PgExecutor::lent(&mut transaction)).await?;
+        self.check_rights(&mut PgExecutor::pooled(&mut transaction)).await?;
         failpoint!("postgres-migration-inside", |e| self.describe(e));
         transaction.commit().await.map_err(|e| self.describe(e))?;
         failpoint!("postgres-migration-after", |e| self.describe(e));
@@ -191,11 +191,11 @@ impl Target {
     }
 
     /// Reads the state of the schema and verifies that its tables and migrations belong to this program.
-    pub async fn schema(&self, link: &mut PgExecutor<'_>) -> Result<Schema, OpenError> {
+    pub async fn schema(&self, executor: &mut PgExecutor<'_>) -> Result<Schema, OpenError> {
         const OURS: [&str; 5] = ["_sqlx_migrations", "events", "feed", "run_documents", "runs"];
         let found: Result<Vec<String>, _> =
             sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()")
-                .fetch_all(&mut *link)
+                .fetch_all(&mut *executor)
                 .await;
         let found = found.map_err(|e| self.describe(e))?;
         let has = |name: &&str| found.iter().any(|table| table == *name);
@@ -207,7 +207,7 @@ impl Target {
             return Err(OpenError::Foreign { target });
         }
         const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations ORDER BY version";
-        let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(APPLIED).fetch_all(link).await;
+        let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(APPLIED).fetch_all(executor).await;
         let applied = applied.map_err(|e| self.describe(e))?;
         let schema = Schema::of(applied.last().map_or(0, |(version, _)| *version), &MIGRATIONS);
         let (found, known) = (schema.found, schema.known);
@@ -224,14 +224,14 @@ impl Target {
     }
 
     /// Checks the table privileges that a replica needs.
-    pub async fn check_rights(&self, link: &mut PgExecutor<'_>) -> Result<(), OpenError> {
+    pub async fn check_rights(&self, executor: &mut PgExecutor<'_>) -> Result<(), OpenError> {
         const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('run_documents', 'DELETE'), \
             ('events', 'SELECT'), ('events', 'INSERT'), ('epochs', 'SELECT'), ('epochs', 'INSERT'), \
             ('epochs', 'UPDATE')) AS w (name, needed) WHERE NOT has_table_privilege(w.name, w.needed) \
             UNION ALL SELECT 'USAGE on run_numbers' WHERE NOT has_sequence_privilege('run_numbers', 'USAGE')";
-        let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(link).await;
+        let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(executor).await;
         let lacking = lacking.map_err(|e| self.describe(e))?;
         if lacking.is_empty() {
             return Ok(());

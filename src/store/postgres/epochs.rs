@@ -28,10 +28,10 @@ macro_rules! lineage {
 pub struct Epochs {
     pub current: CurrentHistory,
     listener: Arc<dyn CommitListener>,
-    known: Mutex<ExistingEvents>,
+    known: Mutex<KnownLineage>,
 }
 
-struct ExistingEvents {
+struct KnownLineage {
     /// Lineage of the newest epoch.
     lineage: Option<String>,
     /// Time of the last change of the history: older connections may lead to the previous server.
@@ -53,7 +53,7 @@ impl Epochs {
     ) -> Result<Self, sqlx::Error> {
         let Found { epochs, lineage } = begin(connection, false).await?;
         let current = CurrentHistory::new(History::new(feed, epochs));
-        Ok(Self { current, listener, known: Mutex::new(ExistingEvents { lineage, since: Instant::now() }) })
+        Ok(Self { current, listener, known: Mutex::new(KnownLineage { lineage, since: Instant::now() }) })
     }
 
     /// Compares the lineage of the connection with the known lineage. After the return every read on the connection
@@ -62,7 +62,7 @@ impl Epochs {
         const LINEAGE: &str = concat!("SELECT ", lineage!());
         let mut transaction = connection.begin().await?;
         let here: Option<String> =
-            sqlx::query_scalar(LINEAGE).fetch_one(&mut PgExecutor::lent(&mut transaction)).await?;
+            sqlx::query_scalar(LINEAGE).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
         transaction.rollback().await?;
         if here.is_none() || here == self.lock().lineage {
             return Ok(());
@@ -100,7 +100,7 @@ impl Epochs {
         known.lineage = found.lineage;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, ExistingEvents> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, KnownLineage> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,14 +114,14 @@ impl std::fmt::Debug for Epochs {
 /// Reads the epochs. Begins an epoch if the lineage differs from the lineage of the newest epoch, or if `forced`.
 async fn begin(connection: &mut PgConnection, forced: bool) -> Result<Found, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let mut link = PgExecutor::lent(&mut transaction);
+    let mut executor = PgExecutor::pooled(&mut transaction);
     let last: i64 =
-        sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1 FOR UPDATE").fetch_one(&mut link).await?;
+        sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1 FOR UPDATE").fetch_one(&mut executor).await?;
     // A separate statement, so that its snapshot includes commits made while the previous statement waited for the
     // lock.
     const ALL: &str = concat!("SELECT epoch, id, start, lineage, ", lineage!(), " FROM epochs ORDER BY epoch");
     type Row = (i64, i64, i64, Option<String>, Option<String>);
-    let rows: Vec<Row> = sqlx::query_as(ALL).fetch_all(&mut link).await?;
+    let rows: Vec<Row> = sqlx::query_as(ALL).fetch_all(&mut executor).await?;
     let epoch = |(_, id, start, ..): &Row| Epoch { id: u32::try_from(*id).unwrap_or(0), start: start.unsigned_abs() };
     // The first epoch has the id 0 and is not listed.
     let mut epochs: Vec<Epoch> = rows.iter().map(epoch).filter(|epoch| epoch.id != 0).collect();
@@ -131,14 +131,14 @@ async fn begin(connection: &mut PgConnection, forced: bool) -> Result<Found, sql
     if known.is_none() && !forced {
         // First start of a version with epochs: the lineage is recorded.
         let first = sqlx::query("UPDATE epochs SET lineage = $1 WHERE epoch = $2").bind(&here).bind(number);
-        first.execute(&mut link).await?;
+        first.execute(&mut executor).await?;
     } else if forced || known != here {
         let start = last.unsigned_abs();
         let epoch = begin_epoch(start);
         epochs.push(epoch);
         const BEGIN: &str = "INSERT INTO epochs (epoch, id, start, lineage) VALUES ($1, $2, $3, $4)";
         let begin = sqlx::query(BEGIN).bind(number + 1).bind(i64::from(epoch.id)).bind(last).bind(&here);
-        begin.execute(&mut link).await?;
+        begin.execute(&mut executor).await?;
     }
     transaction.commit().await?;
     // An epoch without events is skipped: every cursor issued in that epoch is valid in the previous epoch.

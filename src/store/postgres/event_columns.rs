@@ -68,14 +68,14 @@ impl<'a> EventColumns<'a> {
     /// The columns of the new events, and the events encoded after position 0.
     pub fn of(runs: &'a [PlannedRun]) -> (Self, EncodedCommit) {
         let mut columns = Self::default();
-        let mut layout = RowBuilder::after(0);
+        let mut builder = RowBuilder::after(0);
         for (run, planned) in plan::in_feed_order(runs) {
             let event = &planned.event;
-            let bytes = i32::try_from(layout.add(run.head.number, event)).unwrap_or(i32::MAX);
+            let bytes = i32::try_from(builder.add(run.head.number, event)).unwrap_or(i32::MAX);
             let given = run.producer_ids.contains_key(&event.event_id);
             columns.push(run.head.number, event, (i16::from(planned.status as u8), given, bytes));
         }
-        (columns, layout.finish())
+        (columns, builder.finish())
     }
 
     fn push(&mut self, run: i64, event: &'a Event, (status, given, bytes): (i16, bool, i32)) {

@@ -162,7 +162,7 @@ impl Checked<'_> {
 
 /// Consecutive rows of the feed or of one run, encoded as log rows and run spans.
 pub struct Rows {
-    laid: EncodedCommit,
+    encoded: EncodedCommit,
     runs: std::collections::HashMap<i64, (RunId, RunStatus)>,
 }
 
@@ -182,18 +182,18 @@ impl Rows {
             events.reverse();
         }
         let first = events.first().map_or(1, |(pos, ..)| *pos);
-        let mut layout = RowBuilder::after(first - 1);
+        let mut builder = RowBuilder::after(first - 1);
         let mut runs = std::collections::HashMap::new();
         for (_, run, (event, status)) in events {
-            layout.add(run, &event);
+            builder.add(run, &event);
             runs.insert(run, (event.run_id, status));
         }
-        Ok(Self { laid: layout.finish(), runs })
+        Ok(Self { encoded: builder.finish(), runs })
     }
 
     /// The rows as an announcement.
     pub fn commit(&self) -> Commit {
-        self.laid.commit(|run| self.runs[&run].clone())
+        self.encoded.commit(|run| self.runs[&run].clone())
     }
 
     /// The rows as chunks of the feed.

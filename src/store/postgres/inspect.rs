@@ -49,7 +49,7 @@ pub async fn schema(options: &PostgresOptions) -> Result<Schema, OpenError> {
     let (target, mut connection) = connect(options).await?;
     target.check_server(&mut connection).await?;
     let mut transaction = connection.begin().await.map_err(|e| target.describe(e))?;
-    let schema = target.schema(&mut PgExecutor::lent(&mut transaction)).await?;
+    let schema = target.schema(&mut PgExecutor::pooled(&mut transaction)).await?;
     transaction.rollback().await.map_err(|e| target.describe(e))?;
     Ok(schema)
 }
@@ -86,7 +86,7 @@ async fn look_into(
     };
     let looking = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
     let mut transaction = looking.map_err(describe("store"))?;
-    let mut connection = PgExecutor::lent(&mut transaction);
+    let mut connection = PgExecutor::pooled(&mut transaction);
     let replication = Replication::read_in(&mut connection).await.map_err(describe("standbys"))?;
     findings.push(replication.finding());
     findings.push(clock_of(&mut connection, look).await.map_err(describe("server-clock"))?);

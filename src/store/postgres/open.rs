@@ -96,7 +96,7 @@ impl PostgresStore {
 async fn feed(connection: &mut PgConnection) -> Result<(i64, i64, String), sqlx::Error> {
     const FEED: &str = "SELECT feed_id, last_pos, current_setting('synchronous_commit') FROM feed";
     let mut transaction = connection.begin().await?;
-    let found = sqlx::query_as(FEED).fetch_one(&mut PgExecutor::lent(&mut transaction)).await?;
+    let found = sqlx::query_as(FEED).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
     transaction.rollback().await?;
     Ok(found)
 }
@@ -194,7 +194,7 @@ pub async fn answers(readers: &Readers) -> Result<(), Fault> {
     let mut connection = readers.acquire().await?;
     let asked = timeout(readers.statement_deadline, async {
         let mut reading = readers.session.reading(&mut connection).await?;
-        read::feed_end(&mut reading.link()).await?;
+        read::feed_end(&mut reading.executor()).await?;
         Ok(reading.end().await?)
     });
     let asked = asked.await.unwrap_or(Err(Fault::Timeout));

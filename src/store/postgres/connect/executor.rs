@@ -14,43 +14,43 @@ use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgTransaction, Pos
 pub struct PgExecutor<'c> {
     connection: &'c mut PgConnection,
     /// Whether prepared statements are named and reused.
-    is_kept: bool,
+    is_session: bool,
 }
 
 /// A connection during one read.
 #[derive(Debug)]
 pub enum Reading<'c> {
     /// A kept session: settings and prepared statements persist.
-    Kept(&'c mut PgConnection),
+    Session(&'c mut PgConnection),
     /// A read-only transaction, rolled back on drop if the read is cancelled.
     Transaction(PgTransaction<'c>),
 }
 
 impl<'c> PgExecutor<'c> {
     /// Executor on a kept session.
-    pub fn kept(connection: &'c mut PgConnection) -> Self {
-        Self { connection, is_kept: true }
+    pub fn session(connection: &'c mut PgConnection) -> Self {
+        Self { connection, is_session: true }
     }
 
     /// Executor on a connection in a transaction, with unnamed prepared statements.
-    pub fn lent(connection: &'c mut PgConnection) -> Self {
-        Self { connection, is_kept: false }
+    pub fn pooled(connection: &'c mut PgConnection) -> Self {
+        Self { connection, is_session: false }
     }
 }
 
 impl Reading<'_> {
     /// Executor for the statements of the read.
-    pub fn link(&mut self) -> PgExecutor<'_> {
+    pub fn executor(&mut self) -> PgExecutor<'_> {
         match self {
-            Self::Kept(connection) => PgExecutor::kept(connection),
-            Self::Transaction(transaction) => PgExecutor::lent(transaction),
+            Self::Session(connection) => PgExecutor::session(connection),
+            Self::Transaction(transaction) => PgExecutor::pooled(transaction),
         }
     }
 
     /// Ends the read; required after success and after an error.
     pub async fn end(self) -> Result<(), sqlx::Error> {
         match self {
-            Self::Kept(_) => Ok(()),
+            Self::Session(_) => Ok(()),
             Self::Transaction(transaction) => transaction.rollback().await,
         }
     }
@@ -65,8 +65,8 @@ impl<'c> Executor<'c> for &'c mut PgExecutor<'_> {
         'q: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let is_kept = self.is_kept;
-        self.connection.fetch_many(Statement { query, is_kept })
+        let is_session = self.is_session;
+        self.connection.fetch_many(Statement { query, is_session })
     }
 
     fn fetch_optional<'e, 'q, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
@@ -75,8 +75,8 @@ impl<'c> Executor<'c> for &'c mut PgExecutor<'_> {
         'q: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let is_kept = self.is_kept;
-        self.connection.fetch_optional(Statement { query, is_kept })
+        let is_session = self.is_session;
+        self.connection.fetch_optional(Statement { query, is_session })
     }
 
     fn prepare_with<'e>(self, sql: SqlStr, _: &'e [PgTypeInfo]) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
@@ -102,7 +102,7 @@ fn never_asked(sql: &SqlStr) -> sqlx::Error {
 /// A query whose prepared statement is named only if the session is kept.
 struct Statement<E> {
     query: E,
-    is_kept: bool,
+    is_session: bool,
 }
 
 impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Statement<E> {
@@ -119,6 +119,6 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Statement<E> {
     }
 
     fn persistent(&self) -> bool {
-        self.is_kept && self.query.persistent()
+        self.is_session && self.query.persistent()
     }
 }

@@ -42,7 +42,7 @@ macro_rules! retried {
                 Ok(mut pooled) => {
                     let done = tokio::time::timeout(readers.statement_deadline, async {
                         let mut reading = readers.session.reading(&mut pooled).await?;
-                        let $connection = &mut reading.link();
+                        let $connection = &mut reading.executor();
                         let done = $work.await;
                         reading.end().await?;
                         done

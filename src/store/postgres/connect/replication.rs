@@ -21,19 +21,20 @@ impl Replication {
     /// Reads the state in a transaction of its own.
     pub async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         let mut transaction = connection.begin().await?;
-        let read = Self::read_in(&mut PgExecutor::lent(&mut transaction)).await?;
+        let read = Self::read_in(&mut PgExecutor::pooled(&mut transaction)).await?;
         transaction.rollback().await?;
         Ok(read)
     }
 
     /// Reads the state in an open transaction.
-    pub async fn read_in(link: &mut PgExecutor<'_>) -> Result<Self, sqlx::Error> {
+    pub async fn read_in(executor: &mut PgExecutor<'_>) -> Result<Self, sqlx::Error> {
         const SETTINGS: &str =
             "SELECT current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
         const STANDBYS: &str = "SELECT coalesce(application_name, '?'), coalesce(sync_state, '?') FROM pg_stat_replication \
             ORDER BY 1";
-        let (synchronous_commit, synchronous_standby_names) = sqlx::query_as(SETTINGS).fetch_one(&mut *link).await?;
-        let standbys = sqlx::query_as(STANDBYS).fetch_all(link).await?;
+        let (synchronous_commit, synchronous_standby_names) =
+            sqlx::query_as(SETTINGS).fetch_one(&mut *executor).await?;
+        let standbys = sqlx::query_as(STANDBYS).fetch_all(executor).await?;
         Ok(Self { synchronous_commit, synchronous_standby_names, standbys })
     }
 

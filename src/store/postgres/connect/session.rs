@@ -71,19 +71,19 @@ impl Session {
     }
 
     /// Whether a connection keeps the same server session for its lifetime (no transaction pooler).
-    pub fn is_kept(&self) -> bool {
+    pub fn keeps_session(&self) -> bool {
         self.notify.is_some()
     }
 
     /// Executor for the writer's connection, which is in a transaction unless the session is kept.
-    pub fn link<'c>(&self, connection: &'c mut PgConnection) -> PgExecutor<'c> {
-        if self.is_kept() { PgExecutor::kept(connection) } else { PgExecutor::lent(connection) }
+    pub fn executor<'c>(&self, connection: &'c mut PgConnection) -> PgExecutor<'c> {
+        if self.keeps_session() { PgExecutor::session(connection) } else { PgExecutor::pooled(connection) }
     }
 
     /// Prepares a connection for one read.
     pub async fn reading<'c>(&self, connection: &'c mut PgConnection) -> Result<Reading<'c>, sqlx::Error> {
-        if self.is_kept() {
-            return Ok(Reading::Kept(connection));
+        if self.keeps_session() {
+            return Ok(Reading::Session(connection));
         }
         let begin = format!("{}SET TRANSACTION READ ONLY", self.begin);
         Ok(Reading::Transaction(connection.begin_with(sqlx::AssertSqlSafe(begin)).await?))
@@ -99,7 +99,7 @@ impl Session {
 
     /// Applies the settings if the connection keeps its session.
     pub async fn prepare(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if self.is_kept() {
+        if self.keeps_session() {
             sqlx::raw_sql(sqlx::AssertSqlSafe(self.settings.clone())).execute(connection).await?;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Pages of a run and of the feed. The end of the scope is read before the events, so a page never ends before its
-//! reported end of the scope because of concurrent commits.
+//! Pages of a run and of the feed. The end of the scope is read before the events, so a page without a limit reaches at
+//! least to the reported end.
 
 pub mod find;
 pub mod runs;
@@ -120,6 +120,6 @@ pub fn commit(rows: Vec<EventRow>) -> Result<Commit, Error> {
 }
 
 /// Converts an offset; offsets above 2^63 - 1 mean "the end".
-fn signed(coordinate: u64) -> i64 {
-    i64::try_from(coordinate).unwrap_or(i64::MAX)
+fn signed(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
 }

@@ -159,7 +159,10 @@ impl Committer {
 /// Classifies the final failure of a group.
 fn ended(failed: Failed, is_in_doubt: bool) -> Ended {
     if is_in_doubt {
-        tracing::error!(?failed, "the outcome of a commit could not be learnt in time; its producers are announced so");
+        tracing::error!(
+            ?failed,
+            "the outcome of a commit is still unknown at the deadline; its producers get OUTCOME_UNKNOWN"
+        );
         return Ended::Unknown;
     }
     match failed {

@@ -22,7 +22,7 @@ const BY_ID: &str = concat!(
 );
 
 /// Lookup of assigned ids, which encode the seq of their event.
-const BY_PLACE: &str = concat!(
+const BY_SEQ: &str = concat!(
     "SELECT ",
     event_columns!("CASE WHEN octet_length(e.payload::text) <= w.length THEN e.payload::text END"),
     " FROM unnest($1::bigint[], $2::bigint[], $3::integer[]) AS w (run, seq, length) \
@@ -36,7 +36,7 @@ pub async fn load(
     appends: &[Append],
 ) -> Result<ExistingEvents, Fault> {
     let (mut runs, mut event_ids, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut of_places, mut seqs, mut lengths_there) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut assigned_runs, mut assigned_seqs, mut assigned_lengths) = (Vec::new(), Vec::new(), Vec::new());
     let mut asked: HashSet<(i64, &str)> = HashSet::new();
     for append in appends {
         let Some(head) = run_states.get(&append.run_id).filter(|head| head.run.last_seq > 0) else { continue };
@@ -49,26 +49,27 @@ pub async fn load(
             event_ids.push(event_id.as_str());
             lengths.push(length);
             if let Some(seq) = ids::assigned_seq(head.number, event_id) {
-                of_places.push(head.number);
-                seqs.push(seq.cast_signed());
-                lengths_there.push(length);
+                assigned_runs.push(head.number);
+                assigned_seqs.push(seq.cast_signed());
+                assigned_lengths.push(length);
             }
         }
     }
     let mut known = ExistingEvents::default();
     if !runs.is_empty() {
         let query = sqlx::query_as::<_, EventRow>(BY_ID).bind(runs).bind(event_ids).bind(lengths);
-        learn(&mut known, &asked, query.fetch(&mut *connection)).await?;
+        add_rows(&mut known, &asked, query.fetch(&mut *connection)).await?;
     }
-    if !of_places.is_empty() {
-        let query = sqlx::query_as::<_, EventRow>(BY_PLACE).bind(of_places).bind(seqs).bind(lengths_there);
-        learn(&mut known, &asked, query.fetch(connection)).await?;
+    if !assigned_runs.is_empty() {
+        let query =
+            sqlx::query_as::<_, EventRow>(BY_SEQ).bind(assigned_runs).bind(assigned_seqs).bind(assigned_lengths);
+        add_rows(&mut known, &asked, query.fetch(connection)).await?;
     }
     Ok(known)
 }
 
 /// Adds rows one at a time, because all payloads together may be large.
-async fn learn(
+async fn add_rows(
     known: &mut ExistingEvents,
     asked: &HashSet<(i64, &str)>,
     mut rows: BoxStream<'_, Result<EventRow, sqlx::Error>>,

@@ -29,8 +29,8 @@ pub struct Planned {
 impl Planned {
     /// Encodes the announcement and the columns to write.
     pub fn encode(runs: &[PlannedRun]) -> (Commit, EventColumns<'_>) {
-        let (columns, laid) = EventColumns::of(runs);
-        (plan::announcement(&laid, runs), columns)
+        let (columns, encoded) = EventColumns::of(runs);
+        (plan::announcement(&encoded, runs), columns)
     }
 
     /// Whether the commit can still succeed, given the current states of its runs. If false, a different commit changed

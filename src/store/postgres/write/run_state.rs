@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use crate::domain::RunId;
 use crate::store::commit::plan::RunState;
 
-/// Maximum number of cached runs. When exceeded, the least recently used half is evicted.
-const MAX_HEADS: usize = 32_768;
+/// Maximum number of cached runs. When exceeded, the half that was written least recently is evicted.
+const MAX_RUNS: usize = 32_768;
 
-/// Run states by run id, each with the time of its last use (`clock` counts commits).
+/// Run states by run id, each with the number of the commit that last wrote the run (`clock`).
 #[derive(Debug)]
 pub struct RunStateCache {
     by_id: HashMap<RunId, (RunState, u64)>,
@@ -20,7 +20,7 @@ pub struct RunStateCache {
 
 impl Default for RunStateCache {
     fn default() -> Self {
-        Self { by_id: HashMap::new(), most: MAX_HEADS, clock: 0 }
+        Self { by_id: HashMap::new(), most: MAX_RUNS, clock: 0 }
     }
 }
 

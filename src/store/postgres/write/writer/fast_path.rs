@@ -15,7 +15,7 @@ use crate::store::postgres::write::planned::{Outcomes, Planned};
 use crate::store::postgres::write::transaction;
 
 /// Maximum number of consecutive groups that skip the fast path.
-const LONGEST_DETOUR: u32 = 32;
+const MAX_FAST_PATH_BACKOFF: u32 = 32;
 
 impl Writer {
     /// Commits the group on the fast path. `None`: the fast path is not possible, and no row has changed.
@@ -24,21 +24,21 @@ impl Writer {
         appends: &[Append],
         in_doubt: &mut Option<Planned>,
     ) -> Result<Option<Done>, Failed> {
-        let Some((outcomes, runs)) = self.plan_short(appends) else { return Ok(None) };
-        let done = self.write_short(outcomes, runs, in_doubt).await?;
-        let length = if done.is_some() { 0 } else { (self.detour.1 * 2).clamp(1, LONGEST_DETOUR) };
-        self.detour = (length, length);
+        let Some((outcomes, runs)) = self.plan_fast_path(appends) else { return Ok(None) };
+        let done = self.write_fast_path(outcomes, runs, in_doubt).await?;
+        let length = if done.is_some() { 0 } else { (self.fast_path_backoff.1 * 2).clamp(1, MAX_FAST_PATH_BACKOFF) };
+        self.fast_path_backoff = (length, length);
         Ok(done)
     }
 
     /// Plans the group for the fast path, if possible.
-    fn plan_short(&mut self, appends: &[Append]) -> Option<(Outcomes, Vec<PlannedRun>)> {
+    fn plan_fast_path(&mut self, appends: &[Append]) -> Option<(Outcomes, Vec<PlannedRun>)> {
         // Behind a pooler the settings need a transaction around the statement.
-        if !self.session.is_kept() {
+        if !self.session.keeps_session() {
             return None;
         }
-        if self.detour.0 > 0 {
-            self.detour.0 -= 1;
+        if self.fast_path_backoff.0 > 0 {
+            self.fast_path_backoff.0 -= 1;
             return None;
         }
         self.connection.as_ref()?;
@@ -65,7 +65,7 @@ impl Writer {
     }
 
     /// Sends the statement. `None`: the fast path is not possible, and no row has changed.
-    async fn write_short(
+    async fn write_fast_path(
         &mut self,
         outcomes: Outcomes,
         runs: Vec<PlannedRun>,
@@ -75,8 +75,8 @@ impl Writer {
         let Some(connection) = self.connection.as_mut().filter(|_| !runs.is_empty()) else { return Ok(None) };
         let (commit, columns) = Planned::encode(&runs);
         let head = |run_id: &RunId| self.run_states.get(run_id);
-        let mut link = self.session.link(connection);
-        let sent = transaction::append(&mut link, &runs, columns, head, self.session.notify_identity());
+        let mut executor = self.session.executor(connection);
+        let sent = transaction::append(&mut executor, &runs, columns, head, self.session.notify_identity());
         let sent = timeout(limit, sent).await.unwrap_or(Err(Fault::Timeout));
         let mut planned = Planned { outcomes, runs, commit, before: HashMap::new() };
         match sent {

@@ -77,7 +77,7 @@ pub struct Writer {
     run_states: RunStateCache,
     /// Backoff of the fast path: remaining groups that skip the fast path, and the last number of skipped groups. With
     /// two replicas writing to the same runs in turn, most fast-path attempts would fail.
-    detour: (u32, u32),
+    fast_path_backoff: (u32, u32),
 }
 
 impl Writer {
@@ -95,7 +95,7 @@ impl Writer {
             epochs,
             connection: Some(connection),
             run_states: RunStateCache::default(),
-            detour: (0, 0),
+            fast_path_backoff: (0, 0),
         }
     }
 
@@ -167,13 +167,13 @@ impl Writer {
         let now = plan::now();
         let connection = self.connection.as_mut().ok_or(Fault::Timeout)?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(session.begin.clone())).execute(&mut *connection).await?;
-        let mut link = session.link(connection);
+        let mut executor = session.executor(connection);
         let run_ids: Vec<&RunId> = appends.iter().map(|append| &append.run_id).collect();
-        let run_states = transaction::run_states(&mut link, &run_ids, now).await?;
+        let run_states = transaction::run_states(&mut executor, &run_ids, now).await?;
         failpoint!("postgres-transaction-inside", Fault::from);
         if let Some(planned) = in_doubt {
             failpoint!("postgres-doubt-before", Fault::from);
-            let last = transaction::last_position(&mut link, &planned.runs).await?;
+            let last = transaction::last_position(&mut executor, &planned.runs).await?;
             failpoint!("postgres-doubt-after", Fault::from);
             if let (Some(last), Some(planned)) = (last, in_doubt.take_if(|_| last.is_some())) {
                 return Ok(Prepared::Found(planned, last));
@@ -185,10 +185,11 @@ impl Writer {
         if let Some(planned) = in_doubt {
             let (_, columns) = Planned::encode(&planned.runs);
             let head = |run_id: &RunId| planned.before.get(run_id);
-            let last = transaction::append(&mut link, &planned.runs, columns, head, session.notify_identity()).await?;
+            let last =
+                transaction::append(&mut executor, &planned.runs, columns, head, session.notify_identity()).await?;
             return Ok(Prepared::Written(None, last.ok_or(Fault::Conflict)?));
         }
-        let known = existing::load(&mut link, &run_states, appends).await?;
+        let known = existing::load(&mut executor, &run_states, appends).await?;
         let head = |run_id: &RunId| run_states.get(run_id).cloned();
         let (outcomes, runs) = plan_group(self.options.lifecycle, head, &known, appends, now);
         if runs.is_empty() {
@@ -196,7 +197,7 @@ impl Writer {
         }
         let (commit, columns) = Planned::encode(&runs);
         let head = |run_id: &RunId| run_states.get(run_id);
-        let last = transaction::append(&mut link, &runs, columns, head, session.notify_identity())
+        let last = transaction::append(&mut executor, &runs, columns, head, session.notify_identity())
             .await?
             .ok_or(Fault::Conflict)?;
         Ok(Prepared::Written(Some(Planned { outcomes, runs, commit, before: run_states }), last))
