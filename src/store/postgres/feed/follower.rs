@@ -62,7 +62,7 @@ pub struct Follower {
 
 impl CommitAnnouncer {
     /// Passes a commit of this generation to the follower. Waits until the commit is announced, at most
-    /// [`ANNOUNCE_WAIT`]; returns immediately if earlier commits must be read first.
+    /// `ANNOUNCE_WAIT`; returns immediately if earlier commits must be read first.
     pub async fn announce(&mut self, generation: u64, commit: Commit) {
         let first = commit.feed.first().map_or(0, |chunk| chunk.first);
         let last = commit.feed_end.last;
