@@ -1,11 +1,11 @@
-//! Checksums of what lies in the tables: XXH3 in 64 bits. They are stored, so their making never changes.
+//! Checksums of stored rows: 64-bit XXH3. Checksums are persisted, so the algorithm must never change.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Words that one checksum takes.
+/// Maximum number of 64-bit words in one checksum.
 const MAX_WORDS: usize = 16;
 
-/// A checksum over numbers and texts, which are given in one order for ever.
+/// A checksum over a fixed sequence of numbers and texts. The order of the values must never change.
 #[derive(Debug)]
 pub struct Checksum {
     words: [u8; 8 * MAX_WORDS],
@@ -31,7 +31,7 @@ impl Checksum {
         self.number(xxh3_64(bytes).cast_signed())
     }
 
-    /// Adds a text, or the lack of one.
+    /// Adds a text; `None` counts as the number 0.
     pub fn text(self, text: Option<&str>) -> Self {
         match text {
             Some(text) => self.bytes(text.as_bytes()),
@@ -39,14 +39,14 @@ impl Checksum {
         }
     }
 
-    /// The number to store.
+    /// The checksum as stored in a table.
     pub fn finish(self) -> i64 {
         xxh3_64(&self.words[..self.length]).cast_signed()
     }
 }
 
-/// Counts and logs that events were asked for which are damaged. `row` is the position of their row in the log, `what` names
-/// what does not agree with its checksum.
+/// Counts and logs a read of damaged events. `row` is the position of the damaged row in the log; `what` names the part
+/// that does not match its checksum.
 pub fn damaged_events((run, seq): (Option<&str>, Option<u64>), row: u64, what: &str) {
     metrics::counter!("runlog_damaged_reads_total").increment(1);
     tracing::error!(run, seq, row, "damaged: {what}; its events are not served, all others are");

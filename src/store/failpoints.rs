@@ -1,30 +1,31 @@
-//! Points at which a test makes a step of a store fail, or ends the process. They exist in builds with the feature
-//! `failpoints` only, which the tests ask for and no build of the program has.
+//! Failpoints: steps of a store at which a test injects an error or ends the process. Failpoints exist only in builds
+//! with the feature `failpoints`; release builds have none.
 //!
-//! `FAILPOINTS` in the environment says what happens where, in the syntax of the crate `fail`: with
-//! `sqlite-flush-before=3*off->1*return(error)` the fourth slice of a flush fails before it begins; `return(kill)` ends the process
-//! there.
+//! The environment variable `FAILPOINTS` sets the actions, in the syntax of the crate `fail`: with
+//! `sqlite-flush-before=3*off->1*return(error)` the fourth slice of a flush fails before it begins; `return(kill)` ends
+//! the process at the failpoint.
 
 use sqlx::SqliteConnection;
 
-/// All points. Where a step is a transaction, `inside` is before its COMMIT and `after` behind it, when the memory of the process
-/// does not follow yet.
+/// Names of all failpoints. If a step is a transaction, `inside` lies before the COMMIT, and `after` lies between the
+/// COMMIT and the update of the in-memory state.
 pub const POINTS: [&str; 32] = [
     "sqlite-commit-before",
     "sqlite-commit-inside",
     "sqlite-commit-after",
-    // Reading the file again after a commit that failed.
+    // Reload of the in-memory state from the database file after a failed commit.
     "sqlite-refresh-before",
     "sqlite-refresh-after",
     "sqlite-flush-before",
     "sqlite-flush-inside",
-    // In and after the last slice: all is indexed, and the file says so.
+    // `end` lies inside the transaction of the last slice, `after` behind that transaction.
     "sqlite-flush-end",
     "sqlite-flush-after",
-    // A segment of ids, written by a flush, a merge or the move from the first schema: it has blocks and no filter yet.
+    // Segment of the id index, written by a flush, a compaction or the migration from schema version 1: the blocks are
+    // written, the filter is not.
     "sqlite-segment-inside",
     "sqlite-merge-before",
-    // In the last slice: the new segment is live, and so are those that it replaces.
+    // In the last slice: the new segment and the segments that it replaces are all live.
     "sqlite-merge-inside",
     "sqlite-merge-after",
     "sqlite-removal-before",
@@ -33,20 +34,21 @@ pub const POINTS: [&str; 32] = [
     "sqlite-checkpoint-before",
     "sqlite-checkpoint-after",
     "sqlite-migration-before",
-    // The statements are done, and the ids of the first schema have not moved.
+    // After the statements of the migration, before the move of the ids of schema version 1.
     "sqlite-migration-inside",
-    // The ids have moved, and their old table is there.
+    // After the move of the ids, before their old table is dropped.
     "sqlite-migration-ids-inside",
     "sqlite-migration-after",
-    // The statement that writes a commit: all of it on the fast path, else within a transaction.
+    // The statement that writes a commit: the whole transaction on the fast path, a part of the transaction on the slow
+    // path.
     "postgres-append-before",
     "postgres-append-after",
-    // The runs of a commit are locked and nothing is written.
+    // After the runs of a commit are locked, before any write.
     "postgres-transaction-inside",
     // COMMIT or ROLLBACK.
     "postgres-end-before",
     "postgres-end-after",
-    // Looking for a commit in doubt.
+    // Lookup of an in-doubt commit.
     "postgres-doubt-before",
     "postgres-doubt-after",
     "postgres-migration-before",
@@ -54,23 +56,23 @@ pub const POINTS: [&str; 32] = [
     "postgres-migration-after",
 ];
 
-/// Does what `FAILPOINTS` says, for as long as the result lives.
+/// Activates the actions of `FAILPOINTS` until the result is dropped.
 #[must_use]
 pub fn scenario() -> fail::FailScenario<'static> {
     fail::FailScenario::setup()
 }
 
-/// The failure of a step, or the end of the process.
+/// Error of a failing step; the action `kill` ends the process instead.
 pub(super) fn act(point: &str, action: Option<String>) -> sqlx::Error {
     if action.as_deref() == Some("kill") {
-        // Nothing is written, closed or answered any more.
+        // Like a crash: no destructor runs, no buffer is flushed, no request is answered.
         std::process::abort();
     }
     tracing::warn!(point, "this step fails, as a test demands");
     sqlx::Error::Io(std::io::Error::other(format!("failpoint {point}")))
 }
 
-/// `sqlite-commit-inside` in the commits of this connection: SQLite rolls back.
+/// Installs the failpoint `sqlite-commit-inside` as a commit hook: a failing hook makes SQLite roll back.
 pub(super) async fn hook_commits(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     const POINT: &str = "sqlite-commit-inside";
     let hook = || fail::eval(POINT, |action| act(POINT, action)).is_none();

@@ -1,4 +1,4 @@
-//! The history of an open store: its epochs, which a store in PostgreSQL may learn to be others while it serves.
+//! The current history (list of epochs) of an open store. A PostgreSQL store may replace its history while serving.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,30 +7,30 @@ use crate::domain::history::{Epoch, History};
 
 use super::CommitListener;
 
-/// See the module.
+/// The current history and a counter of its replacements.
 pub struct CurrentHistory {
     history: RwLock<Arc<History>>,
     generation: AtomicU64,
 }
 
 impl CurrentHistory {
-    /// Begins with this one.
+    /// Starts with this history, in generation 0.
     pub fn new(history: History) -> Self {
         Self { history: RwLock::new(Arc::new(history)), generation: AtomicU64::new(0) }
     }
 
-    /// As it is known now.
+    /// The current history.
     pub fn get(&self) -> Arc<History> {
         Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How often it has changed.
+    /// Number of replacements.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Takes another one, in one step with the listener forgetting what it keeps of the former. Whatever is read after that is
-    /// of a later generation.
+    /// Replaces the history and makes the listener drop its cached events, atomically. Every later read belongs to a
+    /// later generation.
     pub fn replace(&self, history: History, listener: &dyn CommitListener) {
         let mut current = self.history.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(history);
@@ -38,7 +38,8 @@ impl CurrentHistory {
         listener.history_changed();
     }
 
-    /// Announces a commit, unless it was read in another generation.
+    /// Announces a commit unless the generation has changed since the commit was read. Returns whether the commit was
+    /// announced.
     pub fn announce(&self, generation: u64, announce: impl FnOnce()) -> bool {
         let _current = self.history.read().unwrap_or_else(PoisonError::into_inner);
         let is_same = self.generation() == generation;
@@ -49,10 +50,10 @@ impl CurrentHistory {
     }
 }
 
-/// An epoch that begins after this position, with an id that no other has.
+/// A new epoch that begins after this position, with a random id.
 pub fn begin_epoch(start: u64) -> Epoch {
     let random = uuid::Uuid::new_v4().as_u128();
-    // The version of the UUID lies elsewhere.
+    // The upper 32 bits of a version 4 UUID are random; version and variant bits lie further down.
     let id = u32::try_from(random >> 96).unwrap_or_default().max(1);
     Epoch { id, start }
 }

@@ -1,11 +1,12 @@
-//! Ids that a store gives to events whose producer gave none. They tell where their event lies, so no index holds them.
+//! Ids that a store assigns to events without a producer's id. An assigned id encodes run and seq, so no index is
+//! needed.
 
 use uuid::Uuid;
 
 use crate::domain::EventId;
 
-/// Id of an event that the producer gave none: UUID version 8 that holds the run's number (48 bits), the seq (40 bits),
-/// and 34 bits of chance so that it cannot be guessed from its neighbours.
+/// Assigns an id: a UUID of version 8 with the run number (48 bits), the seq (40 bits) and 34 random bits, so that an
+/// id cannot be guessed from its neighbours.
 pub fn assigned(run: i64, seq: u64) -> EventId {
     let chance = Uuid::new_v4().as_u128();
     let run_bits = u128::from(run.unsigned_abs() & 0xffff_ffff_ffff);
@@ -14,7 +15,7 @@ pub fn assigned(run: i64, seq: u64) -> EventId {
     uuid::Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid().into()
 }
 
-/// Where the event lies if the store gave this id to an event of this run.
+/// Seq encoded in an id that the store assigned to an event of this run; `None` for any other id.
 pub fn assigned_seq(run: i64, event_id: &EventId) -> Option<u64> {
     let id = Uuid::try_parse(event_id.as_str()).ok().filter(|id| id.get_version_num() == 8)?;
     let bits = id.as_u128();
@@ -22,7 +23,7 @@ pub fn assigned_seq(run: i64, event_id: &EventId) -> Option<u64> {
     of_run.then(|| u64::try_from(bits >> 22 & 0xff_ffff_ffff).unwrap_or(0)).filter(|seq| *seq > 0)
 }
 
-/// Which run and seq, if the store gave this id.
+/// Run number and seq encoded in an assigned id; `None` for any other id.
 pub fn assigned_place(event_id: &EventId) -> Option<(i64, u64)> {
     let id = Uuid::try_parse(event_id.as_str()).ok().filter(|id| id.get_version_num() == 8)?;
     let run = i64::try_from(id.as_u128() >> 80).ok()?;

@@ -1,4 +1,4 @@
-//! Appends of events that another store recorded.
+//! Imports: appends of events that another store recorded.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,36 +8,36 @@ use crate::domain::Error;
 
 use super::Append;
 
-/// What another store knew of the events of an append.
+/// Recording times of imported events, and the import that the append belongs to.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// When each event was recorded; as many as there are events, in their order.
+    /// Recording time of each event of the append, in the same order.
     pub at: Vec<Timestamp>,
-    /// What the append is a part of.
+    /// The import that the append belongs to.
     pub import: Import,
 }
 
-/// A sequence of appends of which none is stored when one before it was not: what is stored is a beginning of the
-/// sequence, and the order of the feed is that of the source. Cheap to clone.
+/// A sequence of appends that are stored up to the first failure: the stored events are a prefix of the sequence, in
+/// the feed order of the source. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Import(Arc<OnceLock<Error>>);
 
 impl Import {
-    /// Why nothing more is stored of it, if that is so.
+    /// The error that ended the import; `None` while the import may continue.
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
         self.0.get().cloned()
     }
 
-    /// An append of it is not stored.
+    /// Ends the import with the error of a failed append.
     pub(super) fn fail(&self, error: &Error) {
-        // The first one is what the caller has to hear of.
+        // Only the first error is kept: later errors are consequences.
         let _ = self.0.set(error.clone());
     }
 }
 
 impl Append {
-    /// The import that it is a part of.
+    /// The import that the append belongs to, if any.
     pub(super) fn import(&self) -> Option<&Import> {
         self.recorded.as_ref().map(|recorded| &recorded.import)
     }

@@ -1,4 +1,4 @@
-//! What a look at a store tells, without changing it.
+//! Results of `check`: inspection of a store without changes.
 
 use std::time::Duration;
 
@@ -6,67 +6,67 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::Event;
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckResult {
-    /// What.
+    /// Name of the check, for example `schema` or `clock`.
     pub name: &'static str,
-    /// How it is.
+    /// Verdict of the check.
     pub verdict: Verdict,
-    /// In words; what to do, where something is to be done.
+    /// Finding in words, with the action to take if the verdict is not `Ok`.
     pub detail: String,
 }
 
-/// How something is.
+/// Verdict of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// As it should be.
+    /// No action is needed.
     Ok,
-    /// The server starts, but somebody should look at it.
+    /// The server starts, but an operator should act.
     Warning,
-    /// The server does not start, or should not.
+    /// The server does not start, or must not be started.
     Failed,
 }
 
 impl CheckResult {
-    /// As it should be.
+    /// A check without findings.
     pub fn ok(name: &'static str, detail: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Ok, detail: detail.into() }
     }
 
-    /// Somebody should look at it.
+    /// A check with a finding that does not prevent a start.
     pub fn warning(name: &'static str, detail: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Warning, detail: detail.into() }
     }
 
-    /// It must not stay so.
+    /// A check with a finding that prevents a start, or should.
     pub fn failed(name: &'static str, detail: impl ToString) -> Self {
         Self { name, verdict: Verdict::Failed, detail: detail.to_string() }
     }
 }
 
-/// How to look.
+/// Options of `check`.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckOptions {
-    /// Read all of it, however long that takes.
+    /// Read the whole log and compare checksums; the duration is not limited.
     pub deep: bool,
-    /// How far a clock may be off.
+    /// Maximum tolerated clock skew.
     pub max_clock_skew: Duration,
 }
 
-/// Which migrations a store has, and which this program has.
+/// Schema version of a store compared with the migrations of this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
-    /// The version of the store; 0: there is none yet.
+    /// Version of the store; 0: no schema yet.
     pub found: i64,
-    /// The version that this program needs.
+    /// Version that this program needs.
     pub known: i64,
-    /// What lies between, as version and name.
+    /// Migrations that are still to be applied, as version and name.
     pub pending: Vec<(i64, String)>,
 }
 
 impl Schema {
-    /// Of a store of this version. A newer one than this program's is none of its business.
+    /// Compares a store of version `found` with the given migrations. A newer version has no pending migrations.
     pub(super) fn of(found: i64, migrations: &sqlx::migrate::Migrator) -> Self {
         let all = || migrations.iter().filter(|migration| migration.migration_type.is_up_migration());
         let pending = all().filter(|migration| migration.version > found);
@@ -77,7 +77,7 @@ impl Schema {
         }
     }
 
-    /// What `check` says of it.
+    /// Result of the check `schema`.
     pub(super) fn finding(&self) -> CheckResult {
         const NAME: &str = "schema";
         match (self.found, self.pending.len()) {
@@ -91,8 +91,8 @@ impl Schema {
     }
 }
 
-/// Compares this machine's clock with the last event. Times in the log never go back, so a clock that is behind would
-/// stamp all new events with the time of the last one.
+/// Compares the local clock with the time of the newest event. Times in the log never decrease, so a clock that lags
+/// would give all new events the time of the last event.
 pub(super) fn clock(now: Timestamp, newest: Option<&Event>, max_skew: Duration) -> CheckResult {
     const NAME: &str = "clock";
     let Some(newest) = newest.map(|event| event.recorded_at) else {
@@ -106,7 +106,7 @@ pub(super) fn clock(now: Timestamp, newest: Option<&Event>, max_skew: Duration) 
     CheckResult::ok(NAME, format!("{now:.0}; the newest event is of {newest:.0}"))
 }
 
-/// A duration without digits that nobody needs.
+/// Formats a duration with the precision that an operator needs.
 pub(super) fn rounded(duration: SignedDuration) -> String {
     let seconds = duration.abs().as_secs_f64();
     if seconds < 10.0 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.0} s") }

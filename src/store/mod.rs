@@ -1,7 +1,8 @@
-//! Where events are kept. The comments on [`Store`] are the contract; one test suite holds every store to it.
+//! The durable event log: the [`Store`] trait, whose comments are the contract, and its SQLite and PostgreSQL
+//! implementations. One test suite (`tests/contract`) runs against every implementation.
 
-/// A point of `failpoints`: where a test demands it, the function returns with the failure, made an error of its own by the
-/// function behind the name.
+/// A failpoint: a test can make the surrounding function return an error here. The second argument is a function that
+/// converts the `sqlx::Error` of the failpoint into the function's error type.
 macro_rules! failpoint {
     ($point:literal, $error:expr) => {
         #[cfg(feature = "failpoints")]
@@ -38,40 +39,41 @@ use crate::domain::event::Appended;
 use crate::domain::history::History;
 use crate::domain::{AgentName, Error, Event, EventId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId};
 
-/// A publish: events for one run.
+/// One publish request: events for one run.
 #[derive(Clone, Debug)]
 pub struct Append {
-    /// The run; its first event creates it.
+    /// The run that gets the events. The first event of a run creates the run.
     pub run_id: RunId,
-    /// At least one event, in order. An empty list appends nothing and is a defect of the caller.
+    /// The events in the order of their seqs; at least one, an empty list is a defect of the caller.
     pub events: Vec<NewEvent>,
-    /// What must be so if any event is new. `None` appends in any case.
+    /// Precondition, checked if at least one event is new. `None`: no precondition.
     pub condition: Option<Condition>,
-    /// The agent of the run, where the run has none yet.
+    /// Agent of the run; ignored if the run already has an agent.
     pub agent_name: Option<AgentName>,
-    /// The structure of the run, where the run has none yet.
+    /// Structure of the run; ignored if the run already has a structure.
     pub structure_id: Option<StructureId>,
-    /// `None`: a publish. Else the events were stored elsewhere before, and are stored as they are.
+    /// `None`: a publish. `Some`: an import of events that another store recorded; times and ids are stored as given.
     pub recorded: Option<Recorded>,
 }
 
-/// What must be so of a run for new events to be stored. It is judged with the events that were committed before.
+/// Precondition of an append. The store compares the condition with the state of the run after all earlier appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// The run's last seq is this one; 0: the run does not exist. Else the append fails with `SeqConflict`.
+    /// The last seq of the run has this value; 0: the run does not exist. Otherwise the append fails with
+    /// `SeqConflict`.
     LastSeq(u64),
-    /// The run has this status. Else the append fails with `RunChanged`, and so for the others below.
+    /// The run has this status. Otherwise the append fails with `RunChanged`, and so for all conditions below.
     Status(RunStatus),
-    /// The run has not ended.
+    /// The status of the run is not final.
     NotEnded,
-    /// The question that was asked at this seq is open.
+    /// The question asked by the event with this seq is still open.
     QuestionOpen(u64),
-    /// Nothing may be new: only a repeat is answered.
+    /// No event is new: the append succeeds only as a repeat of stored events.
     OnlyRepeat,
 }
 
 impl Condition {
-    /// Checks it against the run as it is before the append.
+    /// Checks the condition against the run before the append.
     fn check(self, run: &Run) -> Result<()> {
         let holds = match self {
             Self::LastSeq(expected) if expected != run.last_seq => {
@@ -88,122 +90,123 @@ impl Condition {
     }
 }
 
-/// Which part of a scope to read. Coordinates are seqs in a run and positions in the feed.
+/// The part of a scope to read. An offset is a seq in a run, a position in the feed.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
-    /// Exclusive: ascending reads what comes after it, descending what lies before it.
+    /// Exclusive start offset: an ascending read returns later events, a descending read earlier events.
     pub from: u64,
-    /// Newest first.
+    /// Whether to read from newer to older events.
     pub descending: bool,
-    /// Most events; at least 1.
+    /// Maximum number of events; at least 1.
     pub max_events: usize,
-    /// Stop after the chunk with which the records exceed this many bytes. One event is always returned.
+    /// The read stops after the chunk with which the records exceed this number of bytes. At least one event is
+    /// returned.
     pub max_bytes: usize,
 }
 
-/// Where a scope ends.
+/// End of a scope: the last offset and the status of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScopeEnd {
-    /// The coordinate of the last event; 0 when there is none.
+    /// Offset of the last event; 0 when the scope is empty.
     pub last: u64,
-    /// The run's status; [`RunStatus::Unspecified`] for the feed.
+    /// Status of the run; [`RunStatus::Unspecified`] for the feed.
     pub status: RunStatus,
 }
 
-/// A part of a scope.
+/// Events of a scope, returned by one read.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Chunks without a gap between them, ascending or descending as asked; the events inside a chunk always ascend.
+    /// Chunks without gaps between them, ascending or descending as requested; the events inside a chunk always ascend.
     pub chunks: Vec<Chunk>,
-    /// Where the scope ended when, or before, the chunks were read.
+    /// End of the scope at, or before, the moment when the chunks were read.
     pub scope_end: ScopeEnd,
 }
 
-/// Which runs to list: newest first.
+/// Filter and page of a list of runs, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct RunQuery {
-    /// Only these; none: all.
+    /// Only runs with one of these statuses; empty: all statuses.
     pub statuses: Vec<RunStatus>,
     /// Only runs of this agent.
     pub agent_name: Option<AgentName>,
     /// Only runs of this structure.
     pub structure_id: Option<StructureId>,
-    /// Continue after the run with this number; `None` starts with the newest.
+    /// Return runs older than the run with this number; `None` starts with the newest run.
     pub before: Option<i64>,
-    /// Most runs; at least 1.
+    /// Maximum number of runs; at least 1.
     pub limit: usize,
 }
 
-/// Some runs.
+/// One page of a list of runs.
 #[derive(Clone, Debug)]
 pub struct RunsPage {
-    /// Newest first.
+    /// The runs, newest first.
     pub runs: Vec<Run>,
-    /// Give it back as `before` to go on; `None` at the end. A page may be short or empty and still have a next one,
-    /// since one call looks at a bounded number of runs.
+    /// Value of `before` for the next page; `None` after the last page. A page may be short or empty and still have a
+    /// next page, because one call scans a bounded number of runs.
     pub next: Option<i64>,
 }
 
-/// What a commit added to one run, told after it is durable.
+/// Events that a commit added to one run; published after the commit is durable.
 #[derive(Clone, Debug)]
 pub struct RunCommit {
-    /// The run.
+    /// Id of the run.
     pub run_id: RunId,
-    /// Its new events; `first` is a seq.
+    /// The new events of the run; `first` is a seq.
     pub chunks: Vec<Chunk>,
-    /// The run after the commit.
+    /// End of the run after the commit.
     pub scope_end: ScopeEnd,
 }
 
-/// What one commit added, told after it is durable. Commits are told in their order.
+/// One commit, published after the commit is durable. Commits are published in feed order.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// Each run once.
+    /// The runs with new events, each once.
     pub runs: Vec<RunCommit>,
-    /// The same events in feed order; `first` is a position. Empty where only some runs are told, see [`Interest`].
+    /// The same events in feed order; `first` is a position. Empty if only some runs are published, see [`Interest`].
     pub feed: Vec<Chunk>,
-    /// The feed after the commit.
+    /// End of the feed after the commit.
     pub feed_end: ScopeEnd,
 }
 
 impl Commit {
-    /// Of what nobody follows: how far the feed goes.
+    /// A commit to runs without subscribers: carries only the last position of the feed.
     fn nothing(last: u64) -> Self {
         Self { runs: Vec::new(), feed: Vec::new(), feed_end: ScopeEnd { last, status: RunStatus::Unspecified } }
     }
 }
 
-/// Hears of commits. Called from the commit path, so it must not block.
+/// Receiver of commits. The store calls the listener from the commit path, so the methods must not block.
 pub trait CommitListener: Send + Sync + 'static {
-    /// One commit is durable.
+    /// Publishes a durable commit.
     fn committed(&self, commit: Commit);
 
-    /// The history of the store is not the one that it was: nothing of what was committed before may be taken for what is
-    /// stored now. Called before anything of the new one is announced or read.
+    /// Reports that the history of the store has changed: events cached from earlier commits may no longer be stored.
+    /// Called before any event of the new history is announced or read.
     fn history_changed(&self) {}
 
-    /// Of which runs it has use for the events. A store that would have to read them, since another replica wrote them, asks
-    /// this first, and tells of the others only how far the feed goes.
+    /// Runs whose events the listener wants. A store asks before reading commits of other replicas, and publishes only
+    /// the last position of the feed for all other runs.
     fn interest(&self) -> Interest {
         Interest::All
     }
 }
 
-/// See [`CommitListener::interest`].
+/// The runs that a listener follows, see [`CommitListener::interest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// All runs.
+    /// Every run.
     All,
-    /// These; none: nothing at all.
+    /// Only these runs; empty: no events at all.
     Runs(Vec<RunId>),
 }
 
-/// The outcome of an append that a store has accepted.
+/// The future outcome of an accepted append.
 #[derive(Debug)]
 pub struct Receipt(oneshot::Receiver<Result<Appended>>);
 
 impl Receipt {
-    /// The receipt, and where the store tells the outcome.
+    /// Creates a receipt and the sender through which the store reports the outcome.
     #[must_use]
     pub fn new() -> (oneshot::Sender<Result<Appended>>, Self) {
         let (outcome, receipt) = oneshot::channel();
@@ -212,93 +215,100 @@ impl Receipt {
 
     /// Waits until the append is durable or has failed.
     pub async fn stored(self) -> Result<Appended> {
-        // A store answers all that it accepts; where it is gone, the outcome is not known.
+        // // A store answers every accepted append. A dropped sender means that the store is gone: the outcome is
+        // unknown.
         self.0.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 }
 
 /// The durable log.
 ///
-/// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged` or `Internal`. Of an append these mean that
-/// nothing of it is stored or will be. Events that do not agree with their checksum are never returned: what would return them
-/// fails with `EventDamaged`, and a page ends before them, unless it begins with them.
+/// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged` or `Internal`. An append that fails with
+/// one of these errors has stored no event and never will. Events that do not match their checksum are never returned:
+/// a read fails with `EventDamaged`, and a page ends before the damaged events unless the page begins with them.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Accepts an append and returns once it has its place in the queue: appends are stored in the order in which
-    /// their `submit` returned. The receipt tells the outcome. Dropping it does not stop the append.
+    /// Queues an append and returns after the append has a place in the queue. Appends are stored in the order in which
+    /// their `submit` calls returned. The receipt reports the outcome; dropping the receipt does not cancel the append.
     ///
-    /// All events are stored, or none. An event whose `event_id` the run has is not stored again: with the same content
-    /// it is answered as a duplicate, with other content the whole append fails with `EventIdConflict`.
-    /// The condition is checked when at least one event is new, and fails with `SeqConflict` or `RunChanged`. Seqs follow the
-    /// run's last one without a gap; `recorded_at` never decreases in a run; the run's row changes in the same
-    /// transaction. Fails with `FinalStatus` under a strict lifecycle, `StoreFull` and `StoreReadOnly`; and at once with
-    /// `Overloaded` when the queue stays full, and `ShuttingDown` once closed.
+    /// An append is atomic: all events are stored, or none. An event whose `event_id` already exists in the run is not
+    /// stored again: with equal content the event is answered as a duplicate, with different content the whole append
+    /// fails with `EventIdConflict`. The condition is checked when at least one event is new, and fails with
+    /// `SeqConflict` or `RunChanged`. Seqs follow the last seq of the run without gaps; `recorded_at` never decreases
+    /// within a run; the row of the run changes in the same transaction. An append fails with `FinalStatus` under a
+    /// strict lifecycle, with `StoreFull` and `StoreReadOnly`. `submit` itself fails with `Overloaded` when the queue
+    /// stays full, and with `ShuttingDown` after `close`.
     ///
-    /// `OutcomeUnknown` where a commit was not answered in time: the append is stored, whole, or will be, or never is. It is
-    /// not tried again. Appends that follow are answered truly all the same, and one with the same ids finds out.
+    /// `OutcomeUnknown` means an in-doubt commit: the commit was not answered in time, and the append is stored as a
+    /// whole, will be, or never is. The store does not retry such an append. Later appends are answered correctly
+    /// nevertheless, and an append with the same event ids resolves the doubt.
     ///
-    /// With `recorded` the events keep the times and ids that they bring, and their order in the feed across the appends
-    /// of the import. No lifecycle refuses them, and an id that the run has is always an `EventIdConflict`, since a gap
-    /// would be left where a repeat is not stored. A time before the one of the run's last event is an `InvalidField`.
-    /// After the first append of an import that fails, all those after it fail with its error.
+    /// With `recorded` the events keep their given times and ids, and their order in the feed across all appends of the
+    /// import. No lifecycle rejects imported events. An id that the run already has is always an `EventIdConflict`,
+    /// because a skipped duplicate would leave a gap. A time earlier than the time of the run's last event is an
+    /// `InvalidField`. After the first failed append of an import, all later appends of the import fail with the same
+    /// error.
     async fn submit(&self, append: Append) -> Result<Receipt>;
 
-    /// Submits and waits for the outcome: the events are durable.
+    /// Submits an append and waits for the outcome. On success the events are durable.
     async fn append(&self, append: Append) -> Result<Appended> {
         self.submit(append).await?.stored().await
     }
 
-    /// Reads a part of a scope. What was acknowledged before the call is seen. Fails with `RunNotFound`.
+    /// Reads a part of a scope. Every event acknowledged before the call is visible. Fails with `RunNotFound`.
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page>;
 
-    /// Where the scope ends now. Fails with `RunNotFound`.
+    /// Current end of the scope. Fails with `RunNotFound`.
     async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd>;
 
     /// One run with its documents. Fails with `RunNotFound`.
     async fn run(&self, run_id: &RunId) -> Result<Run>;
 
-    /// Runs, newest first, with their documents.
+    /// One page of runs with their documents, newest first.
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage>;
 
-    /// How many runs match; `before` and `limit` do not count.
+    /// Number of matching runs; `before` and `limit` are ignored.
     async fn count_runs(&self, query: &RunQuery) -> Result<u64>;
 
-    /// The ids of the matching runs after the newest `offset` ones, at most `limit`; `before` does not count.
+    /// Ids of the matching runs, newest first, after the first `offset` runs; at most `limit` ids. `before` is ignored.
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>>;
 
-    /// The event with this id, in one run or in whatever run has it; of several, any. Fails with `EventNotFound`.
+    /// The event with this id, in the given run or in any run; with several matches, any of them. Fails with
+    /// `EventNotFound`.
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event>;
 
-    /// Compares the next rows of the log after this position with their checksums; 0: from the beginning. Reads some MiB at
-    /// most.
+    /// Compares the next rows of the log after this position with their checksums; 0: from the beginning. One call
+    /// reads at most a few MiB.
     async fn scrub(&self, after: u64) -> Result<Scrubbed>;
 
-    /// What it is: `sqlite` or `postgresql`.
+    /// Kind of the store: `sqlite` or `postgresql`.
     fn kind(&self) -> &'static str;
 
-    /// The epochs of the store, and its feed. It is another one after the store was found to have gone back in time.
+    /// Id of the feed and epochs of the store. A new history replaces the old one after the store was found to have
+    /// gone back in time.
     fn history(&self) -> Arc<History>;
 
-    /// How often [`history`](Self::history) has changed: what was read before such a change may not be stored any more.
+    /// Number of changes of [`history`](Self::history). Events read under an earlier generation may no longer be
+    /// stored.
     fn generation(&self) -> u64;
 
-    /// The last seq of the run that was stored at or before this position of the feed; 0 where there is none. Fails with
+    /// Last seq of the run at or before this position of the feed; 0 if the run has no such event. Fails with
     /// `RunNotFound`.
     async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64>;
 
-    /// Bytes that wait for their commit.
+    /// Approximate bytes of appends in the commit queue, including the commit in progress.
     fn queued_bytes(&self) -> usize;
 
-    /// Whether the store answers and takes what is published, judged by the last publishes.
+    /// Readiness: the store answers reads, and accepts publishes as far as the last publishes show.
     async fn ready(&self) -> Result<()>;
 
-    /// Resolves when the store never serves again: when the data is lost beneath it, with the `StoreLost` that every call fails
-    /// with from then on; and with `Internal` when one of its tasks has ended by a defect.
+    /// Resolves when the store can never serve again: with `StoreLost` if the data files are lost, the error of every
+    /// call from then on; with `Internal` if a task of the store has panicked.
     async fn lost(&self) -> Error;
 
-    /// Finishes what was accepted and releases the store. Later appends fail with `ShuttingDown`.
+    /// Commits all accepted appends and releases the store. Later appends fail with `ShuttingDown`.
     async fn close(&self);
 }
 
-/// A store in any of its kinds.
+/// A store of any kind, shared between tasks.
 pub type SharedStore = Arc<dyn Store>;

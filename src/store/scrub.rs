@@ -1,27 +1,28 @@
-//! Comparing what lies in the log with its checksums, part by part: for `check --deep`, and slowly for a server that serves.
+//! Comparison of the log with its checksums, part by part: for `check --deep`, and slowly in the background of a
+//! server.
 
 use super::inspect::CheckResult;
 
-/// Damaged rows that a finding names.
+/// Maximum number of damaged rows named in a check result.
 const MAX_NAMED: usize = 100;
 
-/// A part of the log that was compared with its checksums.
+/// Result of comparing a part of the log with its checksums.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scrubbed {
-    /// Where to go on; `None` at the end of the log.
+    /// Position after which the next part begins; `None` at the end of the log.
     pub next: Option<u64>,
-    /// Rows that were read.
+    /// Number of rows compared.
     pub rows: u64,
-    /// Bytes of events in them.
+    /// Bytes of events in the rows.
     pub bytes: u64,
-    /// How many of them have no checksum, since an older program wrote them.
+    /// Number of rows without a checksum, written by an older version of the program.
     pub unchecked: u64,
-    /// The damaged ones: position, and which runs and seqs they hold as far as that can be read.
+    /// Descriptions of the damaged rows: position, and runs and seqs as far as readable.
     pub damaged: Vec<String>,
 }
 
 impl Scrubbed {
-    /// Adds the part that follows.
+    /// Adds the result of the following part.
     pub fn add(&mut self, part: Self) {
         self.next = part.next;
         self.rows += part.rows;
@@ -30,7 +31,7 @@ impl Scrubbed {
         self.damaged.extend(part.damaged);
     }
 
-    /// What `check` says of the whole log.
+    /// Result of the check `checksums` for the whole log.
     pub(super) fn finding(&self) -> CheckResult {
         const NAME: &str = "checksums";
         let rows = match self.unchecked {

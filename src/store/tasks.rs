@@ -1,5 +1,5 @@
-//! The tasks without which a store cannot serve. One that ends by a panic is noticed: the process lives on, but nothing would
-//! ever be stored or announced again.
+//! The background tasks that a store cannot work without. A panic of such a task is reported: the process would live
+//! on, but would never store or announce an event again.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
@@ -7,14 +7,14 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The tasks of one store.
+/// The background tasks of one store.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     defect: CancellationToken,
 }
 
 impl Tasks {
-    /// Starts one.
+    /// Spawns a task.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         let defect = self.defect.clone();
         tokio::spawn(async move {
@@ -25,12 +25,12 @@ impl Tasks {
         })
     }
 
-    /// Resolves when one of them has ended by a panic.
+    /// Resolves when a task has panicked.
     pub async fn defect(&self) {
         self.defect.cancelled().await;
     }
 
-    /// Whether none of them has.
+    /// Whether no task has panicked.
     pub fn are_well(&self) -> bool {
         !self.defect.is_cancelled()
     }

@@ -1,4 +1,4 @@
-//! The path of an append to its commit, shared by all stores: queue, plan, rows.
+//! The commit path of an append, shared by all stores: queue, plan, encoding into rows.
 
 pub mod plan;
 pub mod progress;

@@ -1,5 +1,5 @@
-//! What one commit will write: which events are new, which seqs they get, what becomes of their runs. No I/O, so that a
-//! bad request in a group fails alone and leaves no trace.
+//! The plan of a commit: new events, their seqs, and the resulting state of their runs. A plan has no I/O, so an
+//! invalid append in a group fails alone and leaves no trace.
 
 use foldhash::HashMap;
 use jiff::{Timestamp, Unit};
@@ -13,28 +13,30 @@ use super::run_plan::Novelty;
 pub use super::run_plan::{PlannedEvent, PlannedRun};
 use crate::store::{Append, Commit, Recorded};
 
-/// A run as the writer knows it. Its documents are not loaded.
+/// State of a run in the writer's memory, without documents.
 #[derive(Clone, Debug)]
 pub struct RunState {
-    /// Number of the run in the store.
+    /// Key of the run in the store's tables.
     pub number: i64,
-    /// The run up to its last event that is committed, or planned.
+    /// The run after its last committed or planned event.
     pub run: Run,
 }
 
-/// Stored events by run and id: what repeats are compared with.
+/// Stored events by run number and event id, for the detection of duplicates.
 pub type ExistingEvents = HashMap<(i64, EventId), ExistingEvent>;
 
-/// A stored event under an id that an append carries.
+/// A stored event with an id that an append repeats.
 pub struct ExistingEvent {
-    /// Its place in the run.
+    /// Seq of the stored event.
     pub seq: u64,
-    /// None: its payload is far longer than those that came with the id, so it is taken for another event and not read: a
-    /// request of small events must not be able to have 1,000 large ones parsed.
+    /// Digest of the content. `None`: the stored payload is far longer than the payloads sent with this id, so the
+    /// events differ and the payload is not read: a request with small events must not cause 1,000 large payloads to be
+    /// parsed.
     pub content: Option<ContentDigest>,
 }
 
-/// How long a stored payload may be to be compared with one of this length. No encoder writes the same JSON so differently.
+/// Maximum length of a stored payload that is compared with a payload of this length. Two encodings of the same JSON
+/// never differ by more.
 pub fn longest_to_compare(sent_bytes: usize) -> usize {
     const TIMES: usize = 64;
     const AT_LEAST_BYTES: usize = 64 << 10;
@@ -42,13 +44,13 @@ pub fn longest_to_compare(sent_bytes: usize) -> usize {
 }
 
 impl ExistingEvent {
-    /// Whether `new` is the same event sent again.
+    /// Whether `new` has the content of the stored event.
     pub fn has_content_of(&self, new: &NewEvent) -> bool {
         self.content.is_some_and(|content| content == new.content().digest())
     }
 }
 
-/// The commit in the making. `head` gives a run as it is stored, or a new one with a number of its own.
+/// Builder of a commit plan. `head` returns the stored state of a run, or a new run with an unused number.
 pub struct Plan<'a, H> {
     head: H,
     known: &'a ExistingEvents,
@@ -56,50 +58,51 @@ pub struct Plan<'a, H> {
     now: Timestamp,
     runs: Vec<PlannedRun>,
     by_id: HashMap<RunId, usize>,
-    /// The highest [`PlannedEvent::place`].
-    last_place: usize,
+    /// The highest [`PlannedEvent::feed_key`] so far.
+    last_feed_key: usize,
 }
 
-/// The clock of a commit.
+/// Current time of the server, rounded to microseconds.
 pub fn now() -> Timestamp {
     Timestamp::now().round(Unit::Microsecond).unwrap_or_else(|_| Timestamp::now())
 }
 
-/// The events of a commit in their order in the feed: each run's together, except for imports, which keep theirs.
+/// The events of a commit in feed order: the events of a run are neighbours, except for imports, which keep their order
+/// across runs.
 pub fn in_feed_order(runs: &[PlannedRun]) -> Vec<(&PlannedRun, &PlannedEvent)> {
     let mut events: Vec<_> = runs.iter().flat_map(|run| run.events.iter().map(move |event| (run, event))).collect();
-    // In one pass where no import took part: they are in order then.
-    events.sort_by_key(|(_, event)| event.place);
+    // Without imports the events are already sorted, which the sort detects in one pass.
+    events.sort_by_key(|(_, event)| event.feed_key);
     events
 }
 
-/// Lays the events of a commit out.
+/// Encodes the events of a commit into log rows after `last_position`.
 pub fn encode(runs: &[PlannedRun], last_position: u64) -> EncodedCommit {
-    let mut layout = RowBuilder::after(last_position);
+    let mut builder = RowBuilder::after(last_position);
     for (run, planned) in in_feed_order(runs) {
-        layout.add(run.head.number, &planned.event);
+        builder.add(run.head.number, &planned.event);
     }
-    layout.finish()
+    builder.finish()
 }
 
-/// What is told of a commit.
-pub fn announcement(laid: &EncodedCommit, runs: &[PlannedRun]) -> Commit {
+/// Builds the announcement of an encoded commit.
+pub fn announcement(encoded: &EncodedCommit, runs: &[PlannedRun]) -> Commit {
     let by_number: HashMap<i64, &Run> = runs.iter().map(|planned| (planned.head.number, &planned.head.run)).collect();
-    laid.commit(|number| (by_number[&number].run_id.clone(), by_number[&number].status))
+    encoded.commit(|number| (by_number[&number].run_id.clone(), by_number[&number].status))
 }
 
 impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
-    /// An empty plan. `now` is the server's clock.
+    /// An empty plan. `now` is the time of the server, used as `recorded_at`.
     pub fn new(head: H, known: &'a ExistingEvents, lifecycle: Lifecycle, now: Timestamp) -> Self {
-        Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::default(), last_place: 0 }
+        Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::default(), last_feed_key: 0 }
     }
 
-    /// Plans one request, after those before it. On error the plan is as it was.
+    /// Plans one append after the earlier ones. On error the plan is unchanged.
     pub fn add(&mut self, append: Append) -> Result<Appended> {
         let Some(import) = append.import().cloned() else { return self.add_next(append) };
         match import.failure() {
             Some(error) => Err(error),
-            // Before the next one is planned: it may be of the same import.
+            // The failure is set before the next append is planned, which may belong to the same import.
             None => self.add_next(append).inspect_err(|error| import.fail(error)),
         }
     }
@@ -119,15 +122,15 @@ impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
         }
         let is_import = append.recorded.is_some();
         let lifecycle = if is_import { Lifecycle::Record } else { self.lifecycle };
-        let place = match planned.events.last() {
-            Some(before) if !is_import => before.place,
-            _ => self.last_place + 1,
+        let feed_key = match planned.events.last() {
+            Some(before) if !is_import => before.feed_key,
+            _ => self.last_feed_key + 1,
         };
-        // Only a strict lifecycle refuses an event that came this far.
+        // Only a strict lifecycle can reject an append after this point.
         let before = (lifecycle == Lifecycle::Strict).then(|| planned.undo());
-        let appended = self.runs[index].extend(append, repeats, (lifecycle, self.now, place));
+        let appended = self.runs[index].extend(append, repeats, (lifecycle, self.now, feed_key));
         match (&appended, before) {
-            (Ok(_), _) => self.last_place = self.last_place.max(place),
+            (Ok(_), _) => self.last_feed_key = self.last_feed_key.max(feed_key),
             (Err(_), Some(before)) => self.runs[index].restore(before),
             (Err(error), None) => unreachable!("a lifecycle that records refuses nothing: {error}"),
         }
@@ -145,7 +148,7 @@ impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
         self.runs.len() - 1
     }
 
-    /// Finds out which events of the request are stored, planned, or in the request already.
+    /// Determines for each event whether the event is already stored, planned, or contained in the request.
     fn repeats(&self, planned: &PlannedRun, append: &Append) -> Result<Vec<Novelty>> {
         let mut in_request: HashMap<&EventId, usize> = HashMap::default();
         let mut repeats = Vec::with_capacity(append.events.len());
@@ -179,7 +182,7 @@ impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
         Ok(repeats)
     }
 
-    /// Where the event with this id lies, stored or planned, and whether `new` is the same.
+    /// Seq of the stored or planned event with this id, and whether `new` has the same content.
     fn stored(&self, planned: &PlannedRun, event_id: &EventId, new: &NewEvent) -> Option<(u64, bool)> {
         if let Some(index) = planned.producer_ids.get(event_id) {
             let event = &planned.events[*index].event;
@@ -189,7 +192,7 @@ impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
         Some((stored.seq, stored.has_content_of(new)))
     }
 
-    /// The runs that get new events; none when nothing is new.
+    /// The runs with new events; empty if no event is new.
     pub fn finish(self) -> Vec<PlannedRun> {
         let mut runs = self.runs;
         runs.retain(|run| !run.events.is_empty());
@@ -197,14 +200,14 @@ impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
     }
 }
 
-/// Whether events that another store recorded can follow in this run.
+/// Checks that imported events can follow the last event of the run.
 fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[Novelty]) -> Result<()> {
     assert_eq!(recorded.at.len(), append.events.len(), "each event was recorded at some time");
     for (index, (event, repeat)) in append.events.iter().zip(repeats).enumerate() {
         let seq = match repeat {
             Novelty::New => continue,
             Novelty::Duplicate(seq) => *seq,
-            // All before it are new, or one of them would have been refused.
+            // Every earlier event of the append is new, otherwise an earlier iteration would have returned.
             Novelty::InBatch(earlier) => run.last_seq + 1 + *earlier as u64,
         };
         let event_id = event.event_id.as_ref().map(ToString::to_string).unwrap_or_default();

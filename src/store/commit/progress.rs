@@ -1,4 +1,4 @@
-//! Whether the committer gets on with what it takes: what readiness asks, beside whether the store answers readers.
+//! Progress of the committer: one half of readiness; the other half is whether the store answers reads.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,28 +8,29 @@ use tokio::time::Instant;
 use crate::domain::event::Appended;
 use crate::domain::{Error, Result};
 
-/// How long a group may be in hand before the store counts as stuck.
+/// Maximum duration of a commit before the store counts as stuck.
 const MAX_COMMIT_TIME: Duration = Duration::from_secs(5);
 
-/// How long a failure counts where no commit follows. After that the next publish shows how it is.
+/// Duration for which a failed commit makes the store unready if no other commit follows. Afterwards the next publish
+/// decides.
 const FAILURE_COUNTS: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// Progress of the committer, shared with the readiness check.
 #[derive(Debug, Default)]
 pub struct Progress(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Groups that were taken and not answered.
+    /// Groups taken from the queue and not answered yet.
     in_hand: usize,
-    /// Since when the first of them is the first.
+    /// Time since which the oldest unanswered group is the oldest.
     since: Option<Instant>,
-    /// Why the last group was not stored, and when.
+    /// Error and time of the last group, if no append of the group was stored.
     failure: Option<(Error, Instant)>,
 }
 
 impl Progress {
-    /// A group was taken.
+    /// Records that the committer has taken a group.
     pub fn taken(&self) {
         self.change(|state| {
             state.in_hand += 1;
@@ -37,7 +38,7 @@ impl Progress {
         });
     }
 
-    /// A group has these outcomes.
+    /// Records the outcomes of a group.
     pub fn answered(&self, outcomes: &[Result<Appended>]) {
         let is_stored = outcomes.iter().any(Result::is_ok);
         let failure = outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|error| is_of_store(error)));
@@ -52,7 +53,7 @@ impl Progress {
         });
     }
 
-    /// Fails where publishes cannot be stored now, judged by the last ones.
+    /// Fails if publishes cannot be stored at the moment, as far as the last groups show.
     pub fn check(&self) -> Result<()> {
         self.change(|state| match (&state.failure, state.since) {
             (_, Some(since)) if since.elapsed() > MAX_COMMIT_TIME => Err(Error::StoreUnavailable),
@@ -66,8 +67,8 @@ impl Progress {
     }
 }
 
-/// Whether an error says something about the store. `StoreDamaged` and `Internal` may be the matter of one run, whose producers must
-/// not make the server unready for all others.
+/// Whether an error concerns the whole store. `StoreDamaged` and `Internal` may concern a single run, and the producers
+/// of one run must not make the server unready for all others.
 fn is_of_store(error: &Error) -> bool {
     use Error::{OutcomeUnknown, StoreFull, StoreLost, StoreReadOnly, StoreUnavailable};
     matches!(error, OutcomeUnknown | StoreFull | StoreLost { .. } | StoreReadOnly | StoreUnavailable)

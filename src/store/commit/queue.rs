@@ -1,4 +1,4 @@
-//! The way of appends to the one task that commits them: bounded by events and bytes, taken out in groups.
+//! The commit queue: appends wait for the committer, bounded by events and bytes, and are taken in groups.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,18 @@ pub use super::reply::Replies;
 use super::reply::Reply;
 use crate::store::{Append, Receipt};
 
-/// Bounds of the queue and of the groups that are taken out. Each field is an option of `runlog serve`.
+/// Limits of the queue and of a group. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
 pub struct QueueOptions {
-    /// Most events in one commit.
+    /// Maximum number of events in one commit.
     pub max_commit_events: usize,
-    /// Payload bytes after which a commit takes no further request.
+    /// Payload bytes after which a group takes no further append.
     pub max_commit_bytes: usize,
-    /// Most events that wait for the committer.
+    /// Maximum number of queued events.
     pub queue_events: usize,
-    /// Most payload bytes that wait for the committer.
+    /// Maximum number of queued payload bytes.
     pub queue_bytes: usize,
-    /// How long a publish waits for room in the queue.
+    /// Maximum wait of a publish for space in the queue.
     pub queue_wait: Duration,
 }
 
@@ -42,20 +42,20 @@ impl Default for QueueOptions {
     }
 }
 
-/// An append that waits.
+/// A queued append with its memory size and its reply channel.
 struct Request {
     append: Append,
     bytes: usize,
     reply: Reply,
 }
 
-/// Room in the queue: for its bytes, and for itself.
+/// Reserved space in the queue: a permit for bytes and a permit for one entry of the channel.
 type Room<'a> = (OwnedSemaphorePermit, mpsc::Permit<'a, Request>);
 
-/// Bytes that an event takes in memory besides its payload, about.
+/// Approximate memory of an event without its payload, in bytes.
 const EVENT_BYTES: usize = 256;
 
-/// The end of the queue where appends go in.
+/// The sending end of the queue.
 pub struct Queue {
     requests: mpsc::Sender<Request>,
     depth: Arc<QueueDepth>,
@@ -65,29 +65,29 @@ pub struct Queue {
     closing: CancellationToken,
 }
 
-/// The other end, the committer's.
+/// The receiving end of the queue, owned by the committer.
 pub struct CommitQueueReceiver {
     requests: mpsc::Receiver<Request>,
     depth: Arc<QueueDepth>,
     progress: Arc<Progress>,
     options: QueueOptions,
     closing: CancellationToken,
-    /// Whether the last group held more than one append.
+    /// Whether the last group contained more than one append.
     had_company: bool,
 }
 
-/// What is to be committed together.
+/// Appends to be committed in one transaction.
 pub struct Group {
-    /// In the order in which they were accepted.
+    /// The appends in the order of their acceptance.
     pub appends: Vec<Append>,
-    /// Takes one outcome for each of them.
+    /// Reply channels of the appends, in the same order.
     pub replies: Replies,
     events: usize,
     bytes: usize,
 }
 
 impl Queue {
-    /// Both ends.
+    /// Creates both ends of a queue.
     pub fn new(options: QueueOptions) -> (Self, CommitQueueReceiver) {
         let (sender, requests) = mpsc::channel(options.queue_events);
         let bytes = Arc::new(Semaphore::new(options.queue_bytes));
@@ -109,20 +109,20 @@ impl Queue {
     pub async fn submit(&self, append: Append) -> Result<Receipt> {
         assert!(!append.events.is_empty(), "an append holds at least one event");
         let (bytes, weight) = self.weigh(&append);
-        let (permit, place) = match self.room_now(weight)? {
+        let (permit, entry) = match self.room_now(weight)? {
             Some(room) => room,
             None => self.room(weight).await?,
         };
         let (outcome, receipt) = Receipt::new();
         let reply = Reply::new(outcome, append.import().cloned(), permit);
-        place.send(Request { append, bytes, reply });
+        entry.send(Request { append, bytes, reply });
         self.depth.inc();
         Ok(receipt)
     }
 
-    /// What an append takes in memory, about, and how much of the queue's bytes.
+    /// Approximate memory of an append in bytes, and the number of byte permits that the append needs.
     fn weigh(&self, append: &Append) -> (usize, u32) {
-        // An event takes its share of the places too, so that one semaphore holds the queue to both bounds.
+        // Each event takes at least `queue_bytes / queue_events` permits, so one semaphore enforces both limits.
         let share = self.options.queue_bytes / self.options.queue_events.max(1);
         let (mut bytes, mut weight) = (0, 0);
         for event in &append.events {
@@ -133,7 +133,7 @@ impl Queue {
         (bytes, u32::try_from(weight.min(self.options.queue_bytes)).unwrap_or(u32::MAX))
     }
 
-    /// Room, if there is some and nobody waits for it.
+    /// Reserves space if some is free and no other append waits for space.
     fn room_now(&self, weight: u32) -> Result<Option<Room<'_>>> {
         if self.closing.is_cancelled() {
             return Err(Error::ShuttingDown);
@@ -144,13 +144,13 @@ impl Queue {
             Err(TryAcquireError::Closed) => return Err(self.gone()),
         };
         match self.requests.try_reserve() {
-            Ok(place) => Ok(Some((permit, place))),
+            Ok(entry) => Ok(Some((permit, entry))),
             Err(TrySendError::Full(())) => Ok(None),
             Err(TrySendError::Closed(())) => Err(self.gone()),
         }
     }
 
-    /// Waits for room: bytes first, then a place.
+    /// Waits for space: first for bytes, then for an entry.
     async fn room(&self, weight: u32) -> Result<Room<'_>> {
         let room = async {
             let permit = Arc::clone(&self.bytes).acquire_many_owned(weight).await.map_err(|_| self.gone())?;
@@ -169,39 +169,40 @@ impl Queue {
         })?
     }
 
-    /// Bytes that wait or are being committed, about.
+    /// Approximate bytes of queued appends and of the group being committed.
     pub fn used_bytes(&self) -> usize {
         self.options.queue_bytes.saturating_sub(self.bytes.available_permits())
     }
 
-    /// Whether the other end is there and gets on.
+    /// Fails if the committer has ended or makes no progress.
     pub fn check(&self) -> Result<()> {
         if self.requests.is_closed() { Err(self.gone()) } else { self.progress.check() }
     }
 
-    /// From now on nothing is accepted; what was accepted is still taken out.
+    /// Stops accepting appends. The committer still takes all accepted appends.
     pub fn close(&self) {
         self.closing.cancel();
     }
 
-    /// Why there is no committer.
+    /// The error for an append that no committer will take.
     fn gone(&self) -> Error {
         if self.closing.is_cancelled() { Error::ShuttingDown } else { Error::StoreUnavailable }
     }
 }
 
 impl CommitQueueReceiver {
-    /// Whether nothing is accepted any more.
+    /// Whether the queue accepts no appends any more.
     pub fn is_closing(&self) -> bool {
         self.closing.is_cancelled()
     }
 
-    /// How full the queue is.
+    /// The shared counter of queued appends.
     pub fn depth(&self) -> Arc<QueueDepth> {
         Arc::clone(&self.depth)
     }
 
-    /// All that waits, up to the bounds of a commit; waits for the first. `None` once the queue is closed and empty.
+    /// The next group: all queued appends up to the limits of a commit. Waits for the first append. `None` after the
+    /// queue is closed and empty.
     pub async fn next(&mut self) -> Option<Group> {
         let first = loop {
             tokio::select! {
@@ -214,8 +215,9 @@ impl CommitQueueReceiver {
         let mut group = self.group();
         group.add(first);
         self.take(&mut group);
-        // The first one woke us, maybe before the others that the same round of the runtime brings. Where there were others
-        // lately they are waited for, a round, so that they share a commit; a lone publisher is not kept waiting.
+        // The first append may have woken the committer before other producers ran in the same scheduler round. If the
+        // last group had several appends, one yield lets these producers join the commit; a lone producer is not
+        // delayed.
         if self.had_company && self.has_room(&group) {
             tokio::task::yield_now().await;
             self.take(&mut group);
@@ -224,7 +226,8 @@ impl CommitQueueReceiver {
         Some(group)
     }
 
-    /// The same, once so many wait, while the committer does something else. Dropping the future takes nothing out.
+    /// The next group after `appends` appends are queued; used while a commit is in progress. Dropping the future takes
+    /// no append from the queue.
     pub async fn next_of(&mut self, appends: usize) -> Group {
         self.depth.wait_for(appends).await;
         let mut group = self.group();
@@ -237,7 +240,7 @@ impl CommitQueueReceiver {
         Group { appends: Vec::new(), replies: Replies::new(Arc::clone(&self.progress)), events: 0, bytes: 0 }
     }
 
-    /// Takes what is there, up to the bounds of a commit.
+    /// Adds queued appends to the group, up to the limits of a commit.
     pub fn take(&mut self, group: &mut Group) {
         while self.has_room(group) {
             let Ok(next) = self.requests.try_recv() else { break };
@@ -246,7 +249,7 @@ impl CommitQueueReceiver {
         }
     }
 
-    /// Answers all that waits at this moment with an error, without a look at it.
+    /// Answers all appends queued at the moment with an error, without planning them.
     pub fn refuse(&mut self, error: &Error) {
         for _ in 0..self.requests.len() {
             let Ok(request) = self.requests.try_recv() else { break };

@@ -1,11 +1,12 @@
-//! How full the queue is.
+//! Number of queued appends, and wake-ups of the committer at a threshold.
 
 use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// How many appends wait, and a mark: the committer is woken once it is reached, not for each of them.
+/// Counter of queued appends with a threshold (`mark`): the committer is woken when the counter reaches the threshold,
+/// not for every append.
 #[derive(Debug)]
 pub struct QueueDepth {
     waiting: AtomicIsize,
@@ -15,29 +16,29 @@ pub struct QueueDepth {
 }
 
 impl QueueDepth {
-    /// Nobody waits.
+    /// An empty queue.
     pub fn new(closing: CancellationToken) -> Self {
         Self { waiting: AtomicIsize::new(0), mark: AtomicIsize::new(isize::MAX), reached: Notify::new(), closing }
     }
 
-    /// Whether nobody waits, and there is time for other work.
+    /// Whether the queue is empty and open, so there is time for maintenance.
     pub fn is_idle(&self) -> bool {
         self.waiting.load(SeqCst) <= 0 && !self.closing.is_cancelled()
     }
 
-    /// One more waits, and can be taken.
+    /// Counts an append that was put into the queue.
     pub fn inc(&self) {
         if self.waiting.fetch_add(1, SeqCst) + 1 >= self.mark.load(SeqCst) {
             self.reached.notify_one();
         }
     }
 
-    /// One was taken.
+    /// Counts an append that was taken from the queue.
     pub fn dec(&self) {
         self.waiting.fetch_sub(1, SeqCst);
     }
 
-    /// Waits until so many wait.
+    /// Waits until `appends` appends are queued, at least one.
     pub async fn wait_for(&self, appends: usize) {
         let appends = isize::try_from(appends.max(1)).unwrap_or(isize::MAX);
         self.mark.store(appends, SeqCst);
@@ -59,7 +60,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_three_is_woken_by_the_third() {
         let depth = Arc::new(QueueDepth::new(CancellationToken::new()));
-        // Somebody who waited before and left.
+        // A waiter that was dropped.
         assert!(poll!(Box::pin(depth.wait_for(1))).is_pending());
         depth.inc();
         let mut reached = Box::pin(depth.wait_for(3));

@@ -1,4 +1,4 @@
-//! Where the outcomes of appends go.
+//! Replies to appends: each append gets exactly one outcome.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use crate::store::Import;
 
 use super::progress::Progress;
 
-/// Where one outcome goes; the append's place in the queue is free after that. Dropped without an outcome, it says what is
-/// known.
+/// Reply channel of one append. Holds the queue space of the append until the outcome is sent. A reply dropped without
+/// an outcome sends an error that states whether the append may have been stored.
 #[derive(Debug)]
 pub struct Reply {
-    /// `None` once it is told.
+    /// `None` after the outcome was sent.
     outcome: Option<oneshot::Sender<Result<Appended>>>,
-    /// The committer has the append: it may have been committed.
+    /// The committer has taken the append, which may therefore have been committed.
     is_taken: bool,
     import: Option<Import>,
     _queue_bytes: OwnedSemaphorePermit,
 }
 
-/// Where the outcomes of a group go.
+/// Reply channels of a group.
 #[derive(Debug, Default)]
 pub struct Replies {
     replies: Vec<Reply>,
@@ -30,7 +30,7 @@ pub struct Replies {
 }
 
 impl Reply {
-    /// Of an append that waits.
+    /// Creates the reply channel of a queued append.
     pub fn new(
         outcome: oneshot::Sender<Result<Appended>>,
         import: Option<Import>,
@@ -39,46 +39,46 @@ impl Reply {
         Self { outcome: Some(outcome), is_taken: false, import, _queue_bytes: queue_bytes }
     }
 
-    /// Tells the outcome.
+    /// Sends the outcome.
     pub fn answer(mut self, outcome: Result<Appended>) {
-        self.tell(outcome);
+        self.send(outcome);
     }
 
-    fn tell(&mut self, outcome: Result<Appended>) {
+    fn send(&mut self, outcome: Result<Appended>) {
         let Some(sender) = self.outcome.take() else { return };
         if let (Some(import), Err(error)) = (&self.import, &outcome) {
             import.fail(error);
         }
-        // The client may be gone; its events are stored all the same.
+        // The client may have disconnected; a dropped receiver does not change the outcome.
         let _ = sender.send(outcome);
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        self.tell(Err(if self.is_taken { Error::OutcomeUnknown } else { Error::StoreUnavailable }));
+        self.send(Err(if self.is_taken { Error::OutcomeUnknown } else { Error::StoreUnavailable }));
     }
 }
 
 impl Replies {
-    /// Of a group that the committer takes now.
+    /// Creates the replies of a group that the committer takes from the queue.
     pub fn new(progress: Arc<Progress>) -> Self {
         progress.taken();
         Self { replies: Vec::new(), progress }
     }
 
-    /// Adds one, whose append the committer takes.
+    /// Adds the reply of an append taken by the committer.
     pub fn take(&mut self, mut reply: Reply) {
         reply.is_taken = true;
         self.replies.push(reply);
     }
 
-    /// For how many appends.
+    /// Number of appends in the group.
     pub fn len(&self) -> usize {
         self.replies.len()
     }
 
-    /// Tells the outcomes, in the order of the appends.
+    /// Sends the outcomes, which are in the order of the appends.
     pub fn answer(self, outcomes: Vec<Result<Appended>>) {
         assert_eq!(self.replies.len(), outcomes.len(), "each append has an outcome");
         self.progress.answered(&outcomes);

@@ -1,5 +1,5 @@
-//! How events lie next to each other in their stored form: in rows in feed order, each run's neighbours together. What a
-//! commit tells is cut out of it without copying, and the SQLite store keeps the rows as they are.
+//! Encoding of events into log rows: rows are in feed order, neighbouring events of a run form a span. The chunks of an
+//! announcement are slices of the rows without copies. The SQLite store stores the rows unchanged.
 
 use bytes::Bytes;
 use foldhash::HashMap;
@@ -9,23 +9,24 @@ use crate::domain::{Event, RunId, RunStatus};
 
 use crate::store::{Commit, RunCommit, ScopeEnd};
 
-/// Bytes of records after which a row is closed. A page of one run among a thousand others reads rows of which it uses a
-/// part, so rows are kept small; a larger event has a row of its own.
+/// Maximum bytes of records in a row with several events. A page of one run reads every row with a span of the run, so
+/// small rows limit the read amplification. A larger event gets a row without neighbours.
 const ROW_BYTES: usize = 32 << 10;
 
-/// What the buffer of a row begins with: the first one may be the only one and small, those after it are full.
+/// Initial buffer capacities: the first row of a commit may be the only one and small, all later rows follow a full
+/// row.
 const FIRST_BUFFER_BYTES: usize = 4 << 10;
 const NEXT_BUFFER_BYTES: usize = ROW_BYTES + (4 << 10);
 
-/// Events that follow each other in the feed.
+/// A log row: consecutive events of the feed.
 pub struct LogRowParts {
-    /// Position of its first event.
+    /// Feed position of the first event.
     pub pos: u64,
-    /// Events.
+    /// Number of events in the row.
     pub count: u32,
-    /// Whether the public view may leave something out.
+    /// Whether the public view of any event may differ from the stored event.
     pub sensitive: bool,
-    /// The records.
+    /// The encoded records of the events.
     pub data: Bytes,
 }
 
@@ -35,20 +36,20 @@ impl LogRowParts {
     }
 }
 
-/// Where neighbouring events of one run lie in the rows. They were stored in one commit.
+/// Run span: the part of a log row with consecutive events of one run. All events of a span come from one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSpan {
-    /// Seq of the first.
+    /// Seq of the first event.
     pub seq: u64,
-    /// How many; at least 1.
+    /// Number of events; at least 1.
     pub count: u32,
-    /// `pos` of the row.
+    /// Position (`pos`) of the row.
     pub row: u64,
-    /// First byte in the row's data.
+    /// Byte offset in the data of the row.
     pub start: u32,
-    /// Bytes.
+    /// Length in bytes.
     pub length: u32,
-    /// Whether the public view may leave something out.
+    /// Whether the public view of any event may differ from the stored event.
     pub sensitive: bool,
 }
 
@@ -58,13 +59,13 @@ impl RunSpan {
         self.seq + u64::from(self.count) - 1
     }
 
-    /// The chunk that these bytes make.
+    /// Builds a chunk from the bytes of the span.
     pub fn chunk(&self, data: Bytes) -> Chunk {
         Chunk { first: self.seq, count: self.count, sensitive: self.sensitive, data }
     }
 }
 
-/// Lays events out in rows.
+/// Builder of log rows.
 pub struct RowBuilder {
     rows: Vec<LogRowParts>,
     entries: Vec<(i64, RunSpan)>,
@@ -74,23 +75,23 @@ pub struct RowBuilder {
     row_sensitive: bool,
 }
 
-/// Events laid out.
+/// Log rows and run spans of one commit.
 pub struct EncodedCommit {
-    /// In feed order.
+    /// Log rows in feed order.
     pub rows: Vec<LogRowParts>,
-    /// By run's number, in feed order.
+    /// Run spans with their run numbers, in feed order.
     pub entries: Vec<(i64, RunSpan)>,
 }
 
 impl RowBuilder {
-    /// For events that follow `last_position` in the feed.
+    /// Starts at the position after `last_position`.
     pub fn after(last_position: u64) -> Self {
         let (rows, entries) = Default::default();
         let buffer = Vec::with_capacity(FIRST_BUFFER_BYTES);
         Self { rows, entries, buffer, row_pos: last_position + 1, row_count: 0, row_sensitive: false }
     }
 
-    /// Adds the next event; returns the bytes that it takes.
+    /// Adds the next event and returns the length of the record in bytes.
     pub fn add(&mut self, run: i64, event: &Event) -> u32 {
         if self.row_count > 0 && self.buffer.len() + event.payload.as_str().len() > ROW_BYTES {
             self.close_row(Vec::with_capacity(NEXT_BUFFER_BYTES));
@@ -116,7 +117,7 @@ impl RowBuilder {
         length
     }
 
-    /// The next row begins in this buffer.
+    /// Closes the current row; `next` is the buffer of the following row.
     fn close_row(&mut self, next: Vec<u8>) {
         let (pos, count) = (self.row_pos, self.row_count);
         let data = std::mem::replace(&mut self.buffer, next).into();
@@ -126,7 +127,7 @@ impl RowBuilder {
         self.row_sensitive = false;
     }
 
-    /// All that was added.
+    /// Closes the last row and returns all rows.
     pub fn finish(mut self) -> EncodedCommit {
         if self.row_count > 0 {
             self.close_row(Vec::new());
@@ -136,20 +137,20 @@ impl RowBuilder {
 }
 
 impl EncodedCommit {
-    /// What is told of these events. `run` gives each run's id and its status after the last of them.
+    /// Builds the announcement. `run` returns the id of a run and its status after the last event.
     pub fn commit(&self, run: impl Fn(i64) -> (RunId, RunStatus)) -> Commit {
-        let mut places: HashMap<i64, usize> = HashMap::default();
+        let mut indexes: HashMap<i64, usize> = HashMap::default();
         let mut runs: Vec<RunCommit> = Vec::new();
         for (number, entry) in &self.entries {
-            let place = *places.entry(*number).or_insert_with(|| {
+            let index = *indexes.entry(*number).or_insert_with(|| {
                 let (run_id, status) = run(*number);
                 runs.push(RunCommit { run_id, chunks: Vec::new(), scope_end: ScopeEnd { last: 0, status } });
                 runs.len() - 1
             });
             let row = &self.rows[self.rows.partition_point(|row| row.pos < entry.row)];
             let start = entry.start as usize;
-            runs[place].chunks.push(entry.chunk(row.data.slice(start..start + entry.length as usize)));
-            runs[place].scope_end.last = entry.last();
+            runs[index].chunks.push(entry.chunk(row.data.slice(start..start + entry.length as usize)));
+            runs[index].scope_end.last = entry.last();
         }
         let feed: Vec<Chunk> = self.rows.iter().map(LogRowParts::chunk).collect();
         let last = feed.last().map_or(0, Chunk::last);

@@ -1,4 +1,4 @@
-//! What a commit does to one run, append by append.
+//! Planned changes of one run in a commit.
 
 use foldhash::HashMap;
 use jiff::Timestamp;
@@ -10,36 +10,37 @@ use crate::store::{Append, ids};
 
 use super::plan::RunState;
 
-/// What the commit does to one run.
+/// Planned changes of one run.
 pub struct PlannedRun {
-    /// The run after the commit.
+    /// State of the run after the commit.
     pub head: RunState,
-    /// What changes in its documents.
+    /// Changed documents of the run.
     pub documents: Documents,
-    /// The new events.
+    /// New events in the order of their seqs.
     pub events: Vec<PlannedEvent>,
-    /// Producers' ids of the new events; the index is into `events`.
+    /// Producers' ids of the new events, with indexes into `events`.
     pub producer_ids: HashMap<EventId, usize>,
 }
 
-/// A new event.
+/// A new event with its position in the plan.
 pub struct PlannedEvent {
-    /// The event.
+    /// The event with seq, id and times.
     pub event: Event,
-    /// The run's status after it.
+    /// Status of the run after the event.
     pub status: RunStatus,
-    /// Where it comes in the feed: in ascending order of this, and those of one place as they follow in their run.
-    pub(crate) place: usize,
+    /// Sort key for the feed order, ascending; events with equal keys belong to one run and keep their order.
+    pub(crate) feed_key: usize,
 }
 
-/// Whether an event of a request is there already.
+/// Novelty of an event in a request: `Duplicate` holds the seq of a stored or planned event, `InBatch` the index of an
+/// earlier event of the same request.
 pub(crate) enum Novelty {
     New,
     Duplicate(u64),
     InBatch(usize),
 }
 
-/// What a run was before an append.
+/// State of a run plan before an append, to be restored if the append fails.
 pub(crate) struct Undo {
     run: Run,
     documents: Documents,
@@ -58,12 +59,12 @@ impl PlannedRun {
         self.producer_ids.retain(|_, index| *index < before.events);
     }
 
-    /// Adds what is new in an append. On error a part of it may be in.
+    /// Adds the new events of an append. On error some of the events may have been added.
     pub(crate) fn extend(
         &mut self,
         append: Append,
         repeats: Vec<Novelty>,
-        (lifecycle, now, place): (Lifecycle, Timestamp, usize),
+        (lifecycle, now, feed_key): (Lifecycle, Timestamp, usize),
     ) -> Result<Appended> {
         let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
         let RunState { number, run } = &mut self.head;
@@ -87,7 +88,7 @@ impl PlannedRun {
                         projection::apply(run, &event, lifecycle).map_err(|error| error.of_event(Some(index)))?;
                     self.documents.merge(changed);
                     published.push(Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false });
-                    self.events.push(PlannedEvent { event, status: run.status, place });
+                    self.events.push(PlannedEvent { event, status: run.status, feed_key });
                     continue;
                 }
             };
@@ -98,7 +99,7 @@ impl PlannedRun {
     }
 }
 
-/// The next event of a run.
+/// Builds the next event of a run.
 fn numbered(run_number: i64, run: &Run, new: NewEvent, recorded_at: Timestamp) -> Event {
     let seq = run.last_seq + 1;
     Event {

@@ -1,5 +1,5 @@
-//! Whether a server and its schema can be used; if not, why, and what to do. Brings the schema up to date. A start asks all
-//! of it, `check` and `migrate` parts.
+//! Checks of the server, the schema and the privileges, with errors that name the remedy, and the migration of the
+//! schema. A start runs all checks; `check` and `migrate` run a part.
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
@@ -12,107 +12,106 @@ use super::error;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/postgres/migrations");
 
-/// The oldest PostgreSQL that is supported, as `server_version_num`.
+/// The oldest supported PostgreSQL, as `server_version_num`.
 const OLDEST_SERVER: i64 = 140_000;
 
-/// The advisory lock that a replica holds while it migrates.
+/// Key of the advisory lock held during a migration.
 const MIGRATION_LOCK: i64 = 0x0072_756e_6c6f_6721;
 
-/// Why a store does not open, and what to do. `target` is host, port and database without the password, `cause` what the
-/// server or the system said.
+/// Error of opening a store, with the remedy. `target` is host, port and database without the password; `cause` is the
+/// error text of the server or the system.
 #[allow(missing_docs, reason = "the fields are named in the sentence above")]
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No URL of PostgreSQL.
+    /// The URL does not parse.
     #[error("--store: not a PostgreSQL URL ({cause}); write postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…")]
     Url { cause: String },
-    /// Nobody there.
+    /// The server does not accept connections.
     #[error("{target}: cannot be reached: {cause}; check host, port and that PostgreSQL runs")]
     Unreachable { target: String, cause: String },
-    /// The encryption failed.
+    /// The TLS handshake failed.
     #[error("{target}: no TLS connection: {cause}; check sslmode and sslrootcert in the URL")]
     Tls { target: String, cause: String },
-    /// The server does not let us in.
+    /// The server rejected user or password.
     #[error("{target}: user {user:?} is not let in: {cause}; check user, password and pg_hba.conf")]
     Authentication { target: String, user: String, cause: String },
-    /// No such database.
+    /// The database does not exist.
     #[error("{target}: there is no such database; create it with `createdb`")]
     NoDatabase { target: String },
-    /// Too old.
+    /// The server is older than PostgreSQL 14.
     #[error("{target}: PostgreSQL {found} is too old; version 14 or newer is needed")]
     OldServer { target: String, found: String },
-    /// Another encoding.
+    /// The encoding of the database is not UTF8.
     #[error("{target}: the database has encoding {found}; create one with encoding UTF8")]
     Encoding { target: String, found: String },
-    /// A standby.
+    /// The server is a standby, or read-only by default.
     #[error(
         "{target}: the server only reads (a standby, or default_transaction_read_only); give the primary's address"
     )]
     ReadOnly { target: String },
-    /// Rights are missing.
+    /// The user lacks privileges on the schema or its tables.
     #[error(
         "{target}: user {user:?} lacks rights: {cause}; grant USAGE and CREATE on the schema, or make it the owner"
     )]
     Rights { target: String, user: String, cause: String },
-    /// Somebody else's tables.
+    /// The schema contains tables of a different program.
     #[error("{target}: the schema holds tables of another program; nothing was changed; use a database of its own")]
     Foreign { target: String },
-    /// A newer program made it.
+    /// A newer version of the program has migrated the schema.
     #[error(
         "{target}: the schema (version {found}) is newer than this program's (version {known}); use a newer runlog"
     )]
     NewerSchema { target: String, found: i64, known: i64 },
-    /// A changed program made it.
+    /// An applied migration has a different checksum than the migration of this program.
     #[error(
         "{target}: migration {version} of the schema is another one than this program's; nothing was changed; use the runlog \
          that applied it, or a database of its own"
     )]
     ChangedMigration { target: String, version: i64 },
-    /// Anything else.
+    /// Any other error.
     #[error("{target}: cannot be opened: {cause}")]
     Other { target: String, cause: String },
 }
 
-/// What a server says of itself.
+/// Properties of the database server.
 pub struct Server {
     pub version: String,
-    /// Whether what it calls durable is.
+    /// The setting `fsync`: whether committed data is flushed to disk.
     pub flushes: bool,
     pub max_connections: i64,
 }
 
-/// What it means where [`Server::flushes`] is not so.
+/// Warning for a server without `fsync`.
 pub const DOES_NOT_FLUSH: &str = "PostgreSQL runs with fsync=off: a power loss loses acknowledged events";
 
-/// Whom we talk to, for messages.
+/// Address, database and user of the server, for error messages.
 pub struct Target {
     text: String,
     user: String,
 }
 
 impl Target {
-    /// Of these options.
     pub fn of(connect: &PgConnectOptions) -> Self {
-        let place = match connect.get_socket() {
+        let address = match connect.get_socket() {
             Some(socket) => socket.display().to_string(),
             None => format!("{}:{}", connect.get_host(), connect.get_port()),
         };
         let user = connect.get_username().to_owned();
         let database = connect.get_database().unwrap_or(&user);
-        Self { text: format!("PostgreSQL at {place}, database {database:?}"), user }
+        Self { text: format!("PostgreSQL at {address}, database {database:?}"), user }
     }
 
-    /// How it is called.
+    /// Address and database, without the password.
     pub fn name(&self) -> &str {
         &self.text
     }
 
-    /// What has no name of its own.
+    /// An error without a variant of its own.
     pub fn other(&self, cause: impl ToString) -> OpenError {
         OpenError::Other { target: self.text.clone(), cause: cause.to_string() }
     }
 
-    /// What an error means when a store is opened.
+    /// Converts an error during opening.
     pub fn describe(&self, error: sqlx::Error) -> OpenError {
         let (target, user, cause) = (self.text.clone(), self.user.clone(), error.to_string());
         match (&error, error::code(&error).as_deref()) {
@@ -121,7 +120,7 @@ impl Target {
             (_, Some(error::INSUFFICIENT_PRIVILEGE)) => OpenError::Rights { target, user, cause },
             (_, Some(error::READ_ONLY)) => OpenError::ReadOnly { target },
             (sqlx::Error::Tls(_), _) => OpenError::Tls { target, cause },
-            // A handshake that fails, a certificate that nobody trusts for example.
+            // A failed TLS handshake, for example an untrusted certificate.
             (sqlx::Error::Io(io), _) if io.kind() == std::io::ErrorKind::InvalidData => {
                 OpenError::Tls { target, cause }
             }
@@ -133,7 +132,7 @@ impl Target {
         }
     }
 
-    /// Whether the server is one that we can use.
+    /// Checks version, encoding and write access of the server.
     pub async fn check_server(&self, connection: &mut PgConnection) -> Result<Server, OpenError> {
         const SERVER: &str = "SELECT current_setting('server_version_num')::bigint, current_setting('server_version'), \
             current_setting('server_encoding'), pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, \
@@ -141,7 +140,7 @@ impl Target {
         type Row = (i64, String, String, bool, bool, i64);
         let server: Result<Row, _> = async {
             let mut transaction = connection.begin().await?;
-            let server = sqlx::query_as(SERVER).fetch_one(&mut PgExecutor::lent(&mut transaction)).await?;
+            let server = sqlx::query_as(SERVER).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
             transaction.rollback().await?;
             Ok(server)
         }
@@ -160,42 +159,43 @@ impl Target {
         Ok(Server { version: name, flushes, max_connections })
     }
 
-    /// Makes the schema current: in one transaction, under a lock that ends with it: this also holds behind a pooler.
-    /// Returns what it was before.
+    /// Migrates the schema in one transaction, under an advisory lock of the transaction, so the lock also works
+    /// through a pooler. Returns the schema before the migration.
     pub async fn migrate(&self, connection: &mut PgConnection) -> Result<Schema, OpenError> {
         failpoint!("postgres-migration-before", |e| self.describe(e));
         let mut transaction = connection.begin().await.map_err(|e| self.describe(e))?;
-        let mut link = PgExecutor::lent(&mut transaction);
+        let mut executor = PgExecutor::pooled(&mut transaction);
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(MIGRATION_LOCK)
-            .execute(&mut link)
+            .execute(&mut executor)
             .await
             .map_err(|e| self.describe(e))?;
-        let before = self.schema(&mut link).await?;
+        let before = self.schema(&mut executor).await?;
         if !before.pending.is_empty() {
             let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
             migrations.set_locking(false);
             let migrated = migrations.run_direct(None, &mut *transaction, false).await;
-            // The migrator names its statements, and the next one on this session of the server would give the same names.
+            // The migrator uses named prepared statements. Behind a pooler the next migrator on this server session
+            // would prepare the same names.
             transaction.clear_cached_statements().await.map_err(|e| self.describe(e))?;
             migrated.map_err(|error| match error {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => self.describe(error),
                 other => self.other(other),
             })?;
         }
-        self.check_rights(&mut PgExecutor::lent(&mut transaction)).await?;
+        self.check_rights(&mut PgExecutor::pooled(&mut transaction)).await?;
         failpoint!("postgres-migration-inside", |e| self.describe(e));
         transaction.commit().await.map_err(|e| self.describe(e))?;
         failpoint!("postgres-migration-after", |e| self.describe(e));
         Ok(before)
     }
 
-    /// Looks at what is there, before anything is written.
-    pub async fn schema(&self, link: &mut PgExecutor<'_>) -> Result<Schema, OpenError> {
+    /// Reads the state of the schema and verifies that its tables and migrations belong to this program.
+    pub async fn schema(&self, executor: &mut PgExecutor<'_>) -> Result<Schema, OpenError> {
         const OURS: [&str; 5] = ["_sqlx_migrations", "events", "feed", "run_documents", "runs"];
         let found: Result<Vec<String>, _> =
             sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()")
-                .fetch_all(&mut *link)
+                .fetch_all(&mut *executor)
                 .await;
         let found = found.map_err(|e| self.describe(e))?;
         let has = |name: &&str| found.iter().any(|table| table == *name);
@@ -207,7 +207,7 @@ impl Target {
             return Err(OpenError::Foreign { target });
         }
         const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations ORDER BY version";
-        let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(APPLIED).fetch_all(link).await;
+        let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(APPLIED).fetch_all(executor).await;
         let applied = applied.map_err(|e| self.describe(e))?;
         let schema = Schema::of(applied.last().map_or(0, |(version, _)| *version), &MIGRATIONS);
         let (found, known) = (schema.found, schema.known);
@@ -223,15 +223,15 @@ impl Target {
         }
     }
 
-    /// Whether the tables may be used as we do.
-    pub async fn check_rights(&self, link: &mut PgExecutor<'_>) -> Result<(), OpenError> {
+    /// Checks the table privileges that a replica needs.
+    pub async fn check_rights(&self, executor: &mut PgExecutor<'_>) -> Result<(), OpenError> {
         const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('run_documents', 'DELETE'), \
             ('events', 'SELECT'), ('events', 'INSERT'), ('epochs', 'SELECT'), ('epochs', 'INSERT'), \
             ('epochs', 'UPDATE')) AS w (name, needed) WHERE NOT has_table_privilege(w.name, w.needed) \
             UNION ALL SELECT 'USAGE on run_numbers' WHERE NOT has_sequence_privilege('run_numbers', 'USAGE')";
-        let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(link).await;
+        let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(executor).await;
         let lacking = lacking.map_err(|e| self.describe(e))?;
         if lacking.is_empty() {
             return Ok(());

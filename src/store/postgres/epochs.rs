@@ -1,7 +1,8 @@
-//! The epochs of a database. PostgreSQL may go back in time while replicas serve: a standby that lacked the last commits is
-//! promoted, or a copy is put back. Either needs a server that was started or promoted since, so each connection is asked for
-//! its lineage when it is opened, and again with each poll. The replica that finds a new one first begins an epoch; it holds
-//! the row of the feed meanwhile, so that no commit of a replica that knows of epochs comes in between.
+//! Epochs of the database. PostgreSQL may go back in time while replicas serve: a standby without the last commits is
+//! promoted, or a backup is restored. Both need a server start or a promotion, so the replica reads the lineage
+//! (timeline and start time of the server) on every new connection and at every poll. The first replica that finds a
+//! new lineage begins an epoch. Meanwhile the replica locks the row of the feed, so that no commit of a replica that
+//! supports epochs comes in between.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -15,7 +16,7 @@ use crate::store::history::{CurrentHistory, begin_epoch};
 
 use super::connect::executor::PgExecutor;
 
-/// Timeline and start of the server; null on a standby.
+/// Timeline and start time of the server; NULL on a standby.
 macro_rules! lineage {
     () => {
         "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' \
@@ -23,28 +24,28 @@ macro_rules! lineage {
     };
 }
 
-/// What is known of the epochs, shared by all connections of the replica.
+/// The known epochs, shared by all connections of a replica.
 pub struct Epochs {
     pub current: CurrentHistory,
     listener: Arc<dyn CommitListener>,
-    known: Mutex<ExistingEvents>,
+    known: Mutex<KnownLineage>,
 }
 
-struct ExistingEvents {
-    /// Of the newest epoch.
+struct KnownLineage {
+    /// Lineage of the newest epoch.
     lineage: Option<String>,
-    /// When it was found to be another one: connections from before may lead to another server.
+    /// Time of the last change of the history: older connections may lead to the previous server.
     since: Instant,
 }
 
-/// What the database says of its epochs.
+/// Epochs and lineage as read from the database.
 struct Found {
     epochs: Vec<Epoch>,
     lineage: Option<String>,
 }
 
 impl Epochs {
-    /// Reads them, and begins one where the lineage is new.
+    /// Reads the epochs, and begins a new epoch if the lineage has changed.
     pub async fn open(
         connection: &mut PgConnection,
         feed: FeedId,
@@ -52,16 +53,16 @@ impl Epochs {
     ) -> Result<Self, sqlx::Error> {
         let Found { epochs, lineage } = begin(connection, false).await?;
         let current = CurrentHistory::new(History::new(feed, epochs));
-        Ok(Self { current, listener, known: Mutex::new(ExistingEvents { lineage, since: Instant::now() }) })
+        Ok(Self { current, listener, known: Mutex::new(KnownLineage { lineage, since: Instant::now() }) })
     }
 
-    /// Compares the lineage of this connection with the one that is known. Returns when all that is read on it afterwards is of
-    /// the current history.
+    /// Compares the lineage of the connection with the known lineage. After the return every read on the connection
+    /// belongs to the current history.
     pub async fn check(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         const LINEAGE: &str = concat!("SELECT ", lineage!());
         let mut transaction = connection.begin().await?;
         let here: Option<String> =
-            sqlx::query_scalar(LINEAGE).fetch_one(&mut PgExecutor::lent(&mut transaction)).await?;
+            sqlx::query_scalar(LINEAGE).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
         transaction.rollback().await?;
         if here.is_none() || here == self.lock().lineage {
             return Ok(());
@@ -71,14 +72,14 @@ impl Epochs {
         Ok(())
     }
 
-    /// Begins an epoch though the lineage is the same: the feed ends before what was read of it.
+    /// Begins an epoch under an unchanged lineage, because the feed ends before an already announced position.
     pub async fn begin_after_loss(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let found = begin(connection, true).await?;
         self.take(found);
         Ok(())
     }
 
-    /// Whether a connection that was opened then leads to the server of the current history.
+    /// Whether a connection opened at this time leads to the server of the current history.
     pub fn is_current(&self, opened: Instant) -> bool {
         opened >= self.lock().since
     }
@@ -99,7 +100,7 @@ impl Epochs {
         known.lineage = found.lineage;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, ExistingEvents> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, KnownLineage> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -110,36 +111,37 @@ impl std::fmt::Debug for Epochs {
     }
 }
 
-/// Reads the epochs; begins one where the lineage is another than that of the newest, and in any case where it is `forced`.
+/// Reads the epochs. Begins an epoch if the lineage differs from the lineage of the newest epoch, or if `forced`.
 async fn begin(connection: &mut PgConnection, forced: bool) -> Result<Found, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let mut link = PgExecutor::lent(&mut transaction);
+    let mut executor = PgExecutor::pooled(&mut transaction);
     let last: i64 =
-        sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1 FOR UPDATE").fetch_one(&mut link).await?;
-    // A statement of its own: it sees what was committed while the one before waited for the lock.
+        sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1 FOR UPDATE").fetch_one(&mut executor).await?;
+    // A separate statement, so that its snapshot includes commits made while the previous statement waited for the
+    // lock.
     const ALL: &str = concat!("SELECT epoch, id, start, lineage, ", lineage!(), " FROM epochs ORDER BY epoch");
     type Row = (i64, i64, i64, Option<String>, Option<String>);
-    let rows: Vec<Row> = sqlx::query_as(ALL).fetch_all(&mut link).await?;
+    let rows: Vec<Row> = sqlx::query_as(ALL).fetch_all(&mut executor).await?;
     let epoch = |(_, id, start, ..): &Row| Epoch { id: u32::try_from(*id).unwrap_or(0), start: start.unsigned_abs() };
-    // The first one has no name.
+    // The first epoch has the id 0 and is not listed.
     let mut epochs: Vec<Epoch> = rows.iter().map(epoch).filter(|epoch| epoch.id != 0).collect();
     let Some((number, .., known, here)) = rows.into_iter().next_back() else {
         return Ok(Found { epochs, lineage: None });
     };
     if known.is_none() && !forced {
-        // The first program of this version.
+        // First start of a version with epochs: the lineage is recorded.
         let first = sqlx::query("UPDATE epochs SET lineage = $1 WHERE epoch = $2").bind(&here).bind(number);
-        first.execute(&mut link).await?;
+        first.execute(&mut executor).await?;
     } else if forced || known != here {
         let start = last.unsigned_abs();
         let epoch = begin_epoch(start);
         epochs.push(epoch);
         const BEGIN: &str = "INSERT INTO epochs (epoch, id, start, lineage) VALUES ($1, $2, $3, $4)";
         let begin = sqlx::query(BEGIN).bind(number + 1).bind(i64::from(epoch.id)).bind(last).bind(&here);
-        begin.execute(&mut link).await?;
+        begin.execute(&mut executor).await?;
     }
     transaction.commit().await?;
-    // Nothing was stored in these, so nothing was given out in them that is not of the one before.
+    // An epoch without events is skipped: every cursor issued in that epoch is valid in the previous epoch.
     let is_empty = |at: usize| epochs.get(at + 1).is_some_and(|next| next.start == epochs[at].start);
     let epochs = (0..epochs.len()).filter(|at| !is_empty(*at)).map(|at| epochs[at]).collect();
     Ok(Found { epochs, lineage: here })

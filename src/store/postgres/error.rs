@@ -1,4 +1,4 @@
-//! From SQLSTATE codes to the one error. Codes and names of constraints, never message texts:
+//! Conversion of SQLSTATE codes into [`Error`], by codes and constraint names, never by message texts:
 //! <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
@@ -14,19 +14,19 @@ const ABORTED: &str = "25P02";
 const COMPLETION_UNKNOWN: &str = "40003";
 const UNIQUE_VIOLATION: &str = "23505";
 
-/// Unique constraints that another replica may have filled first; a new try sees its rows.
+/// Unique constraints violated by a concurrent commit of another replica; a retry sees the rows of that commit.
 const CONFLICTS: [&str; 5] = ["runs_run_id", "runs_run", "events_run_seq", "events_given_id", "events_pos"];
 
-/// Why something did not work: the answer is no, or the database failed.
+/// Failure of an operation: rejected for a reason of the domain, or failed in the database.
 #[derive(Debug)]
 pub enum Fault {
-    /// What the caller learns.
+    /// The error for the caller; final.
     Rejected(Error),
-    /// The database or the way to it.
+    /// An error of the database or of the connection.
     Database(sqlx::Error),
-    /// It took longer than the server itself would have let it.
+    /// The server did not answer within the client-side deadline.
     Timeout,
-    /// Another replica was first; a new try sees its rows.
+    /// A conflict with a commit of another replica; a retry sees the rows of that commit.
     Conflict,
 }
 
@@ -43,7 +43,7 @@ impl From<sqlx::Error> for Fault {
 }
 
 impl Fault {
-    /// Whether the same may work in a moment, perhaps with another connection or another server.
+    /// Whether the error is transient: a retry may succeed, perhaps on a different connection or server.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Rejected(_) => false,
@@ -52,13 +52,13 @@ impl Fault {
         }
     }
 
-    /// Whether the server said no to a statement or a COMMIT, and so undid it. Not where it ended the session with that, or
-    /// somebody between answered in its place: it may have committed before.
+    /// Whether the server itself rejected a statement or a COMMIT and rolled back. False if the rejection ended the
+    /// session, or came from a proxy: the transaction may have been committed before.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Rejected(_) | Self::Conflict => true,
             Self::Timeout => false,
-            // Not sent.
+            // An encoding error prevents the statement from being sent.
             Self::Database(sqlx::Error::Encode(_)) => true,
             Self::Database(error) => {
                 let refusal = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
@@ -68,12 +68,12 @@ impl Fault {
         }
     }
 
-    /// Whether the connection is in order and only its transaction is not.
+    /// Whether the connection stays usable after a ROLLBACK.
     pub fn leaves_connection(&self) -> bool {
         match self {
             Self::Rejected(_) | Self::Conflict => true,
             Self::Database(error) => {
-                // A transaction that failed while it was opened is still there.
+                // `25P02`: the session still contains a failed transaction that was never rolled back.
                 let is_lost = |code: &str| code.starts_with("57P") || code.starts_with("08") || code == ABORTED;
                 code(error).is_some_and(|code| !is_lost(&code))
             }
@@ -81,7 +81,7 @@ impl Fault {
         }
     }
 
-    /// What the caller learns; the detail goes to the log.
+    /// Converts into the error for the caller; details go to the log.
     pub fn into_error(self) -> Error {
         match self {
             Self::Rejected(error) => error,
@@ -98,7 +98,7 @@ impl Fault {
     }
 }
 
-/// The SQLSTATE, if the server itself refused.
+/// The SQLSTATE, if the server sent an error response.
 pub fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(|code| code.into_owned())
 }
@@ -109,16 +109,17 @@ fn is_transient(error: &sqlx::Error) -> bool {
         return matches!(error, Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | WorkerCrashed);
     };
     match code.as_str() {
-        // Another replica was first; also where the same name was given at the same moment.
+        // A conflict with another replica, also if both inserted the same event id concurrently.
         UNIQUE_VIOLATION => {
             error.as_database_error().and_then(|e| e.constraint()).is_some_and(|name| CONFLICTS.contains(&name))
         }
-        // Disk full: waiting for it is the client's choice.
+        // Disk full (`53100`): retrying is the client's decision.
         "53100" => false,
-        // A standby that is not promoted yet; a lock or a statement that took too long; a transaction that idled; a
-        // prepared statement that a pooler lost.
+        // A standby before its promotion; a lock or statement timeout; an idle-in-transaction timeout; a failed
+        // transaction; a prepared statement lost by a pooler.
         READ_ONLY | "55P03" | "57014" | "25P03" | ABORTED | "26000" => true,
-        // Connection, serialization and deadlock, resources, shutdown and start.
+        // Classes: connection exceptions, transaction rollback (serialization, deadlock), insufficient resources,
+        // operator intervention (shutdown, startup).
         code => ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)),
     }
 }

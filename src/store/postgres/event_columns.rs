@@ -1,4 +1,4 @@
-//! Events as the columns that a commit writes.
+//! Column arrays of new events: the parameters of the function `append_events`.
 
 use jiff::Timestamp;
 use sqlx::encode::IsNull;
@@ -15,7 +15,7 @@ use crate::store::commit::row_builder::{EncodedCommit, RowBuilder};
 
 use super::event_row::Checked;
 
-/// The columns of new events, in feed order.
+/// One array for each column of `events`, in feed order.
 #[derive(Default)]
 pub struct EventColumns<'a> {
     run: Vec<i64>,
@@ -37,11 +37,11 @@ pub struct EventColumns<'a> {
     checksum: Vec<i64>,
 }
 
-/// JSON as the text that it is.
+/// A JSON text bound as `json` without parsing.
 #[derive(Clone, Debug)]
 pub struct Json<T>(pub T);
 
-/// `json` and `json[]`, <https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat>.
+/// OIDs of `json` and `json[]`, <https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat>.
 const JSON: Oid = Oid(114);
 const JSON_ARRAY: Oid = Oid(199);
 
@@ -65,17 +65,17 @@ impl<T: AsRef<str>> Encode<'_, Postgres> for Json<T> {
 }
 
 impl<'a> EventColumns<'a> {
-    /// The columns of these runs' new events, and how they are laid out after position 0.
+    /// The columns of the new events, and the events encoded after position 0.
     pub fn of(runs: &'a [PlannedRun]) -> (Self, EncodedCommit) {
         let mut columns = Self::default();
-        let mut layout = RowBuilder::after(0);
+        let mut builder = RowBuilder::after(0);
         for (run, planned) in plan::in_feed_order(runs) {
             let event = &planned.event;
-            let bytes = i32::try_from(layout.add(run.head.number, event)).unwrap_or(i32::MAX);
+            let bytes = i32::try_from(builder.add(run.head.number, event)).unwrap_or(i32::MAX);
             let given = run.producer_ids.contains_key(&event.event_id);
             columns.push(run.head.number, event, (i16::from(planned.status as u8), given, bytes));
         }
-        (columns, layout.finish())
+        (columns, builder.finish())
     }
 
     fn push(&mut self, run: i64, event: &'a Event, (status, given, bytes): (i16, bool, i32)) {
@@ -116,7 +116,7 @@ impl<'a> EventColumns<'a> {
         self.sent_seconds.push(event.sent_seconds);
     }
 
-    /// Gives them to `append_events`, in its order.
+    /// Binds the arrays in the parameter order of `append_events`.
     pub fn bind<'q, O>(
         self,
         query: QueryScalar<'q, Postgres, O, PgArguments>,
@@ -140,13 +140,13 @@ impl<'a> EventColumns<'a> {
             .bind(self.event_type)
             .bind(self.agent_name)
             .bind(self.payload)
-            // Few producers send such times.
+            // Few producers send `sent_seconds`; an array without values is bound as NULL.
             .bind(self.sent_seconds.iter().any(Option::is_some).then_some(self.sent_seconds))
             .bind(self.checksum)
     }
 }
 
-/// Seconds rounded down, and the nanoseconds after them.
+/// Seconds rounded down, and the remaining nanoseconds (0 to 999,999,999).
 pub fn split(at: Timestamp) -> (i64, i32) {
     let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
     if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) }

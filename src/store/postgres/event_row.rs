@@ -1,4 +1,4 @@
-//! Events as the rows that readers get, and their checksums.
+//! Rows of `events` as read by queries, with their checksums.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::store::Commit;
 use crate::store::checksum::{Checksum, damaged_events};
 use crate::store::commit::row_builder::{EncodedCommit, RowBuilder};
 
-/// The columns of an [`EventRow`], of events `e` and runs `r`.
+/// SELECT list of an [`EventRow`], with `events` as `e` and `runs` as `r`.
 macro_rules! event_columns {
     ($payload:literal) => {
         concat!(
@@ -23,7 +23,7 @@ macro_rules! event_columns {
 }
 pub(super) use event_columns;
 
-/// An event as readers get it.
+/// A row of `events` joined with the run id.
 #[derive(sqlx::FromRow)]
 pub struct EventRow {
     pub pos: i64,
@@ -43,15 +43,15 @@ pub struct EventRow {
     sensitive: bool,
     given: bool,
     bytes: i32,
-    /// None where an older program wrote the row.
+    /// `None` in rows of an older version.
     checksum: Option<i64>,
-    /// None where the query leaves it out.
+    /// `None` if the query omits the payload.
     payload: Option<String>,
 }
 
 impl EventRow {
-    /// The event and the run's status after it; a row that does not agree with its checksum or does not read is damage. No
-    /// payload: no event.
+    /// Parses the row into the event and the status of the run after the event; `None` without a payload. A checksum
+    /// mismatch or an invalid value is logged and returned as `EventDamaged`.
     pub fn into_event(self) -> Result<Option<(Event, RunStatus)>> {
         if self.payload.is_none() {
             return Ok(None);
@@ -65,12 +65,12 @@ impl EventRow {
         })
     }
 
-    /// Of the event as it is sent to readers.
+    /// Length of the encoded event in bytes.
     pub fn bytes(&self) -> u64 {
         u64::from(self.bytes.unsigned_abs())
     }
 
-    /// Whether it agrees with its checksum; `None` where it has none.
+    /// Whether the row matches its checksum; `None` without a checksum.
     pub fn is_checked(&self) -> Option<bool> {
         let columns = Checked {
             run: self.run,
@@ -94,7 +94,7 @@ impl EventRow {
             Some(name) => Some(AgentName::parse(&name).ok()?),
             None => None,
         };
-        // Rows from before tool input and output were part of the rule do not tell of them.
+        // Rows of older versions do not mark tool input and output as sensitive.
         let sensitive = self.sensitive || public_view::has_previews(&self.event_type);
         let event = Event {
             run_id: RunId::parse(&self.run_id).ok()?,
@@ -116,27 +116,27 @@ impl EventRow {
     }
 }
 
-/// The columns that a checksum covers, all but the position.
+/// The columns covered by a checksum: all columns except the position.
 pub struct Checked<'a> {
     pub run: i64,
     pub run_id: &'a str,
     pub seq: i64,
     pub event_id: &'a str,
     pub event_type: &'a str,
-    /// Origin and status.
+    /// `origin` and `status`.
     pub small: [i16; 2],
-    /// When it occurred and when it was recorded.
+    /// Seconds and nanoseconds of `occurred_at` and `recorded_at`.
     pub times: [(i64, i32); 2],
     pub sent_seconds: Option<f64>,
     pub agent_name: Option<&'a str>,
-    /// Sensitive, and whether the producer gave the id.
+    /// `sensitive`, and `given`: whether the producer gave the id.
     pub flags: [bool; 2],
     pub bytes: i32,
     pub payload: &'a str,
 }
 
 impl Checked<'_> {
-    /// Without the position, which the database gives.
+    /// Checksum without the position, which the database assigns and XORs in.
     pub fn checksum(&self) -> i64 {
         let [(occurred_s, occurred_ns), (recorded_s, recorded_ns)] = self.times;
         let [origin, status] = self.small.map(i64::from);
@@ -160,14 +160,14 @@ impl Checked<'_> {
     }
 }
 
-/// Rows that follow each other in the feed, or in one run, laid out as readers get them.
+/// Consecutive rows of the feed or of one run, encoded as log rows and run spans.
 pub struct Rows {
-    laid: EncodedCommit,
+    encoded: EncodedCommit,
     runs: std::collections::HashMap<i64, (RunId, RunStatus)>,
 }
 
 impl Rows {
-    /// `rows` are in reading order. What lies behind a damaged one is left out; the first one must not be damaged.
+    /// Encodes `rows`, given in reading order, up to the first damaged row. Fails if the first row is damaged.
     pub fn encode(rows: impl IntoIterator<Item = EventRow>, descending: bool) -> Result<Self> {
         let mut events = Vec::new();
         for row in rows {
@@ -182,26 +182,26 @@ impl Rows {
             events.reverse();
         }
         let first = events.first().map_or(1, |(pos, ..)| *pos);
-        let mut layout = RowBuilder::after(first - 1);
+        let mut builder = RowBuilder::after(first - 1);
         let mut runs = std::collections::HashMap::new();
         for (_, run, (event, status)) in events {
-            layout.add(run, &event);
+            builder.add(run, &event);
             runs.insert(run, (event.run_id, status));
         }
-        Ok(Self { laid: layout.finish(), runs })
+        Ok(Self { encoded: builder.finish(), runs })
     }
 
-    /// As they are told.
+    /// The rows as an announcement.
     pub fn commit(&self) -> Commit {
-        self.laid.commit(|run| self.runs[&run].clone())
+        self.encoded.commit(|run| self.runs[&run].clone())
     }
 
-    /// As a part of the feed.
+    /// The rows as chunks of the feed.
     pub fn feed_chunks(&self) -> Vec<Chunk> {
         self.commit().feed
     }
 
-    /// As a part of their run.
+    /// The rows as chunks of their run.
     pub fn run_chunks(&self) -> Vec<Chunk> {
         self.commit().runs.pop().map(|run| run.chunks).unwrap_or_default()
     }

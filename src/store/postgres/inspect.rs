@@ -1,4 +1,4 @@
-//! Looking at a database, and bringing its schema up to date, without serving it.
+//! Inspection (`check`) and migration (`migrate`) of a database without serving.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use super::event_row::{EventRow, event_columns};
 use super::open::{self, connect_options, reach};
 use super::scrub;
 
-/// What must be there for the promises to hold.
+/// Unique indexes that the guarantees of the store depend on.
 const INDEXES: [&str; 7] = [
     "events_given_id",
     "events_pos",
@@ -34,7 +34,8 @@ const NEWEST: &str = concat!(
     " FROM events e JOIN runs r ON r.run = e.run WHERE e.pos = $1"
 );
 
-/// Makes the schema current, under the lock that a start takes. Returns what it was before. Replicas may serve meanwhile.
+/// Migrates the schema under the same lock as a start. Returns the schema before the migration. Replicas may serve
+/// meanwhile.
 pub async fn migrate(options: &PostgresOptions) -> Result<Schema, OpenError> {
     let (target, mut connection) = connect(options).await?;
     target.check_server(&mut connection).await?;
@@ -43,12 +44,12 @@ pub async fn migrate(options: &PostgresOptions) -> Result<Schema, OpenError> {
     Ok(before)
 }
 
-/// The schema as it is; nothing is changed.
+/// Reads the schema version without changes.
 pub async fn schema(options: &PostgresOptions) -> Result<Schema, OpenError> {
     let (target, mut connection) = connect(options).await?;
     target.check_server(&mut connection).await?;
     let mut transaction = connection.begin().await.map_err(|e| target.describe(e))?;
-    let schema = target.schema(&mut PgExecutor::lent(&mut transaction)).await?;
+    let schema = target.schema(&mut PgExecutor::pooled(&mut transaction)).await?;
     transaction.rollback().await.map_err(|e| target.describe(e))?;
     Ok(schema)
 }
@@ -60,7 +61,7 @@ async fn connect(options: &PostgresOptions) -> Result<(Target, PgConnection), Op
     Ok((target, connection))
 }
 
-/// Looks at all that a start needs. Nothing is changed, and replicas that serve are not disturbed.
+/// Runs the checks of a start, without changes and without disturbing serving replicas.
 pub async fn look(options: &PostgresOptions, look: CheckOptions) -> Vec<CheckResult> {
     let mut findings = Vec::new();
     if let Err(failed) = look_into(options, look, &mut findings).await {
@@ -78,14 +79,14 @@ async fn look_into(
     let (target, mut connection) = connect(options).await.map_err(failed("store"))?;
     let server = target.check_server(&mut connection).await.map_err(failed("store"))?;
     findings.push(of_server(&server, options, &target));
-    // From here on the server itself sees to it that nothing is changed.
+    // The read-only transaction makes the server reject changes from here on.
     let describe = |name: &'static str| {
         let target = &target;
         move |error| CheckResult::failed(name, target.describe(error))
     };
     let looking = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
     let mut transaction = looking.map_err(describe("store"))?;
-    let mut connection = PgExecutor::lent(&mut transaction);
+    let mut connection = PgExecutor::pooled(&mut transaction);
     let replication = Replication::read_in(&mut connection).await.map_err(describe("standbys"))?;
     findings.push(replication.finding());
     findings.push(clock_of(&mut connection, look).await.map_err(describe("server-clock"))?);
@@ -129,7 +130,7 @@ fn of_server(server: &Server, options: &PostgresOptions, target: &Target) -> Che
     CheckResult::ok("store", format!("{}, version {}", target.name(), server.version))
 }
 
-/// Compares the clock here with the server's.
+/// Compares the local clock with the clock of the database server.
 async fn clock_of(connection: &mut PgExecutor<'_>, look: CheckOptions) -> Result<CheckResult, sqlx::Error> {
     const NAME: &str = "server-clock";
     let (before, asked) = (Timestamp::now(), Instant::now());
@@ -148,7 +149,8 @@ async fn clock_of(connection: &mut PgExecutor<'_>, look: CheckOptions) -> Result
     })
 }
 
-/// Looks for what the promises stand on. Returns the last event.
+/// Checks the unique indexes and the end of the feed, with `deep` also the counts of all events. Returns the newest
+/// event.
 async fn integrity(
     connection: &mut PgExecutor<'_>,
     look: CheckOptions,
@@ -190,7 +192,7 @@ async fn integrity(
     Ok(newest)
 }
 
-/// All rows of the log.
+/// Compares all rows of the log with their checksums.
 async fn checksums(connection: &mut PgExecutor<'_>) -> Result<CheckResult, Fault> {
     let mut read = scrub::part(connection, 0).await?;
     while let Some(next) = read.next {
@@ -199,7 +201,7 @@ async fn checksums(connection: &mut PgExecutor<'_>) -> Result<CheckResult, Fault
     Ok(read.finding())
 }
 
-/// All positions and all seqs without a gap. May take long: no time-out is set on this connection.
+/// Checks positions and seqs for gaps. May take long: this connection has no statement timeout.
 async fn deep(connection: &mut PgExecutor<'_>) -> Result<Option<String>, sqlx::Error> {
     let gaps: i64 = sqlx::query_scalar("SELECT max(pos) - count(*) FROM events HAVING count(*) > 0")
         .fetch_optional(&mut *connection)

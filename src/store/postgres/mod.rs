@@ -1,24 +1,25 @@
-//! The store in PostgreSQL, shared by any number of replicas.
+//! The PostgreSQL store: one database, shared by any number of replicas.
 //!
-//! | file | what |
+//! | module | content |
 //! |---|---|
-//! | `open`, `check` | connect, check, migrate, start the tasks |
-//! | `replication` | whether a standby has all that was acknowledged |
-//! | `inspect` | the same looks without a start, for `check` and `migrate` |
-//! | `epochs` | whether the database is the one that it was, or has gone back in time |
-//! | `session`, `link` | what every connection is announced, and how statements see it |
-//! | `committer`, `writer` | the replica's one writer: takes what waits, commits it, finds out what became of it |
-//! | `transaction`, `known`, `run_states` | its statements, the events it repeats, the runs it knows |
-//! | `planned` | a commit whose outcome may not be known yet |
-//! | `follower`, `signals` | tells the listener of all replicas' commits, as far as it has use for them, in the order of the feed |
-//! | `readers`, `read`, `runs`, `find` | the readers' side |
-//! | `event_row`, `event_columns` | events as rows and their checksums; as the columns of a commit |
-//! | `scrub` | comparing the rows with their checksums |
-//! | `error`, `retry_policy` | what failed, and whether to try again |
+//! | `open`, `check` | connect, check the server, migrate, start the tasks |
+//! | `inspect` | the same checks without a start, for `check` and `migrate` |
+//! | `epochs` | detects a database that went back in time, and begins epochs |
+//! | `connect/session`, `executor` | settings of a connection; statements on a session or a pooled connection |
+//! | `connect/readers`, `retry` | read pool; pauses and deadlines of retries |
+//! | `connect/replication` | state of standbys: whether a promoted standby has all acknowledged events |
+//! | `write/committer`, `writer` | the single writer of a replica; one attempt to commit a group |
+//! | `write/transaction`, `existing` | statements of a commit; stored events that a group may repeat |
+//! | `write/run_state`, `planned` | cache of run states; plan of a commit, kept while in doubt |
+//! | `feed` | `follower` (announces the commits of all replicas in feed order), `signals` (LISTEN) |
+//! | `read` | pages, runs, single events |
+//! | `event_row`, `event_columns` | events as rows with checksums; events as parameters of a commit |
+//! | `scrub` | comparison of rows with their checksums |
+//! | `error` | errors of the database, transient or final |
 //!
-//! A commit locks the rows of its runs in the order of their ids, and last the one row of the feed. So seqs and positions
-//! are gapless, no two replicas wait for each other in a circle, and the order of positions is the order in which
-//! commits become visible: a reader that saw a position has nothing before it still to come.
+//! A commit locks the rows of its runs in the order of their ids, and the single row of the feed last. Therefore seqs
+//! and positions have no gaps, commits never deadlock, and position order equals the order in which commits become
+//! visible: a reader that has seen a position has seen every earlier event.
 
 mod check;
 mod connect;
@@ -51,32 +52,32 @@ use connect::readers::{Readers, retried};
 use epochs::Epochs;
 use error::Fault;
 
-/// How a PostgreSQL store works. Each field is an option of `runlog serve`.
+/// Options of the PostgreSQL store. Each field is an option of `runlog serve`.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// Where the database is, as `postgres://user:password@host:port/database?sslmode=…`. Never printed.
+    /// URL of the database: `postgres://user:password@host:port/database?sslmode=…`. Never printed or logged.
     pub url: String,
-    /// What to do with events after the end of a run.
+    /// Policy for events after the end of a run.
     pub lifecycle: Lifecycle,
-    /// Bounds of what waits and of a commit.
+    /// Limits of the commit queue and of a commit.
     pub queue: QueueOptions,
-    /// Connections for readers. The replica has three more: to write, to follow the feed, and to listen.
+    /// Size of the read pool. A replica has three more connections: writer, follower and LISTEN.
     pub pool_size: u32,
-    /// How long a statement or a lock may take.
+    /// Timeout of a statement and of a lock wait (`statement_timeout`, `lock_timeout`).
     pub statement_timeout: Duration,
-    /// How long to wait for a connection.
+    /// Timeout of opening a connection, and of waiting for a pooled connection.
     pub connect_timeout: Duration,
-    /// How long what failed is tried again inside, and how long it takes at most to find out whether a commit that was not
-    /// answered took place: the last try begins within it.
+    /// Retry deadline of transient errors, and of finding out whether an in-doubt commit took place: the last attempt
+    /// begins before the deadline.
     pub retry: Duration,
-    /// Tell other replicas of commits with NOTIFY, and LISTEN to theirs.
+    /// Whether to announce commits to other replicas with NOTIFY, and to LISTEN to theirs.
     pub notify: bool,
-    /// How often the feed is asked whether there is more.
+    /// Interval of polling the feed for commits of other replicas.
     pub poll: Duration,
 }
 
 impl PostgresOptions {
-    /// The defaults, for a store at this URL.
+    /// The defaults for a database URL.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -92,13 +93,13 @@ impl PostgresOptions {
         }
     }
 
-    /// How long to wait for an answer of the server: it gives up first, unless it is gone.
+    /// Client-side deadline of a statement. The server times out first unless the server is unreachable.
     fn statement_deadline(&self) -> Duration {
         self.statement_timeout + Duration::from_secs(1)
     }
 }
 
-/// The store. Make it with [`PostgresStore::open`].
+/// The PostgreSQL store, opened with [`PostgresStore::open`].
 pub struct PostgresStore {
     queue: Queue,
     readers: Readers,
@@ -189,7 +190,7 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.queue.close();
         let mut tasks = self.tasks.lock().await;
-        // Taken out only after its end, so that a close that was given up can be called again.
+        // The handle is removed only after the task has ended, so a cancelled `close` can be repeated.
         if let Some(running) = tasks.as_mut() {
             if let Err(cause) = running.await {
                 tracing::error!(%cause, "the committer did not end cleanly");

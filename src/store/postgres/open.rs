@@ -1,4 +1,4 @@
-//! Opening: the server is one that we can use, the schema is ours and current, and the tasks of the replica run.
+//! Opening of the store: checks the server, migrates the schema and starts the tasks of the replica.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use super::write::committer::Committer;
 use super::write::writer::Writer;
 use super::{PostgresOptions, PostgresStore, read};
 
-/// What a URL may hold behind its question mark.
+/// Accepted query parameters of a database URL.
 const PARAMETERS: [&str; 18] = [
     "sslmode",
     "ssl-mode",
@@ -50,8 +50,8 @@ const PARAMETERS: [&str; 18] = [
 ];
 
 impl PostgresStore {
-    /// Opens the store, making its tables if they are missing, and starts the tasks of the replica. `listener` hears of
-    /// every commit of this replica, and of those of the others what it has use for.
+    /// Opens the store: creates or migrates the tables and starts the tasks of the replica. `listener` receives every
+    /// commit of this replica, and the commits of other replicas according to [`CommitListener::interest`].
     pub async fn open(options: PostgresOptions, listener: Arc<dyn CommitListener>) -> Result<Self, OpenError> {
         let connect = connect_options(&options)?;
         let target = Target::of(&connect);
@@ -92,16 +92,17 @@ impl PostgresStore {
     }
 }
 
-/// The feed's id and last position, and the `synchronous_commit` of the server.
+/// Id and last position of the feed, and the `synchronous_commit` setting of the server.
 async fn feed(connection: &mut PgConnection) -> Result<(i64, i64, String), sqlx::Error> {
     const FEED: &str = "SELECT feed_id, last_pos, current_setting('synchronous_commit') FROM feed";
     let mut transaction = connection.begin().await?;
-    let found = sqlx::query_as(FEED).fetch_one(&mut PgExecutor::lent(&mut transaction)).await?;
+    let found = sqlx::query_as(FEED).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
     transaction.rollback().await?;
     Ok(found)
 }
 
-/// Makes the schema current, in a time that others who migrate may take. Returns what it was before.
+/// Migrates the schema, with a deadline that covers a migration running in another replica. Returns the schema before
+/// the migration.
 pub async fn migrate(
     options: &PostgresOptions,
     target: &Target,
@@ -111,22 +112,23 @@ pub async fn migrate(
     migrated.map_err(|_| target.other("another replica has been migrating the schema for too long"))?
 }
 
-/// How to reach the server that the URL names.
+/// Parses the database URL into connection options.
 pub fn connect_options(options: &PostgresOptions) -> Result<PgConnectOptions, OpenError> {
     let refused = |cause: String| OpenError::Url { cause };
     let query = options.url.split_once('?').map_or("", |(_, query)| query);
     for (name, _) in form_urlencoded::parse(query.as_bytes()) {
-        // sqlx would ignore it and log its value, which may be a password under a misspelt name.
+        // sqlx ignores an unknown parameter but logs the value, which may be a password under a misspelt name.
         if !PARAMETERS.contains(&&*name) && !name.starts_with("options[") {
             return Err(refused(format!("unknown parameter {name:?}")));
         }
     }
     let parsed = PgConnectOptions::from_str(&options.url).map_err(|error| {
         let cause = error.to_string();
-        // What quotes a value may quote the wrong one.
+        // An error text with a quoted value may reveal a secret.
         refused(if cause.contains('"') { "a parameter has a value that it cannot have".to_owned() } else { cause })
     })?;
-    // PgBouncer refuses the parameter unless it is announced to ignore it; nothing here is a float.
+    // PgBouncer rejects `extra_float_digits` unless configured to ignore the parameter. The schema's only float column
+    // is exchanged in binary.
     Ok(parsed.application_name("runlog").extra_float_digits(None).disable_statement_logging())
 }
 
@@ -146,7 +148,7 @@ fn readers(
     let pool = PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(options.connect_timeout)
-        // A dead one is found out by its use, and the read is done again: no round trip before each.
+        // A dead connection fails in use and the read is retried; a test would cost a round trip before every read.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let (session, epochs) = of_new.clone();
@@ -155,7 +157,7 @@ fn readers(
                 epochs.check(connection).await
             })
         })
-        // One from before a change may lead to the server of a history that is lost.
+        // A connection opened before a change of the history may lead to the server of a lost history.
         .before_acquire(move |_, metadata| {
             let opened = std::time::Instant::now().checked_sub(metadata.age);
             let is_current = opened.is_none_or(|opened| of_old.is_current(opened));
@@ -166,7 +168,7 @@ fn readers(
     Readers { pool, session, epochs, retry: options.retry, statement_deadline: options.statement_deadline() }
 }
 
-/// Connects; a server that just starts gets the time that a connection may take.
+/// Connects to the server; while the server is starting, retries until the connect timeout.
 pub async fn reach(
     connect: &PgConnectOptions,
     options: &PostgresOptions,
@@ -187,12 +189,12 @@ pub async fn reach(
     }
 }
 
-/// Whether the feed can be read, for health.
+/// Reads the end of the feed, for the readiness check.
 pub async fn answers(readers: &Readers) -> Result<(), Fault> {
     let mut connection = readers.acquire().await?;
     let asked = timeout(readers.statement_deadline, async {
         let mut reading = readers.session.reading(&mut connection).await?;
-        read::feed_end(&mut reading.link()).await?;
+        read::feed_end(&mut reading.executor()).await?;
         Ok(reading.end().await?)
     });
     let asked = asked.await.unwrap_or(Err(Fault::Timeout));

@@ -1,4 +1,4 @@
-//! Comparing the log with its checksums, see [`Scrubbed`].
+//! Comparison of the log with its checksums, see [`Scrubbed`].
 
 use crate::store::Range;
 use crate::store::scrub::Scrubbed;
@@ -8,14 +8,13 @@ use super::error::Fault;
 use super::event_row::EventRow;
 use super::read;
 
-/// Rows and bytes that are read at once.
+/// Maximum rows and bytes of one part.
 const PART: Range = Range { from: 0, descending: false, max_events: 1_024, max_bytes: 1 << 20 };
 
-/// The next rows after this position.
+/// Compares the next rows after this position.
 pub async fn part(connection: &mut PgExecutor<'_>, after: u64) -> Result<Scrubbed, Fault> {
     let mut rows: Vec<EventRow> = read::feed_rows(connection, Range { from: after, ..PART }, u64::MAX).await?;
-    // The position of a damaged row may be what is damaged. So the part ends with one that is not; where all are, the last
-    // one has to do.
+    // The position of a damaged row may itself be damaged, so a part ends with a sound row if there is one.
     let is_sound = |row: &EventRow| row.is_checked() != Some(false);
     if let Some(last) = rows.iter().rposition(is_sound) {
         rows.truncate(last + 1);

@@ -4,25 +4,25 @@ use serde_json::value::RawValue;
 
 use crate::store::checksum::Checksum;
 
-/// Of a row of `runs`, but for what a seal writes. `texts` are agent_name, structure_id, created_at, started_at, completed_at,
-/// usage, ended_by and output_at.
+/// Checksum of a row of `runs`, without the columns that a flush updates. `texts` are agent_name, structure_id,
+/// created_at, started_at, completed_at, usage, ended_by and output_at.
 pub fn of_row(run: i64, run_id: &str, status: i64, texts: [Option<&str>; 8]) -> i64 {
     let sum = Checksum::default().number(run).text(Some(run_id)).number(status);
     texts.into_iter().fold(sum, Checksum::text).finish()
 }
 
-/// Of how far a run goes.
+/// Checksum of the end of a run: status, last seq and time of the last change.
 pub fn of_end(run: i64, status: i64, last_seq: i64, updated_at: &str) -> i64 {
     Checksum::default().number(run).number(status).number(last_seq).text(Some(updated_at)).finish()
 }
 
-/// Of a document.
+/// Checksum of one document of a run.
 pub fn of_document(run: i64, kind: &str, json: &str) -> i64 {
     Checksum::default().number(run).text(Some(kind)).text(Some(json)).finish()
 }
 
-/// Whether the documents agree with their checksums, which are a JSON array of pairs of kind and checksum. `questions` is a
-/// JSON array of the documents of open questions, in the same order.
+/// Whether the documents match their checksums. `listed` is a JSON array of pairs of kind and checksum; `questions` is
+/// a JSON array of the documents of open questions in the same order.
 pub fn agree(run: i64, listed: &str, single: [(&str, Option<&str>); 3], questions: Option<&str>) -> bool {
     let Ok(listed) = serde_json::from_str::<Vec<(String, Option<i64>)>>(listed) else { return false };
     let Ok(questions) = serde_json::from_str::<Vec<&RawValue>>(questions.unwrap_or("[]")) else { return false };

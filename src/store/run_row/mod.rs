@@ -1,4 +1,4 @@
-//! A run as it lies in the tables of either store: columns and documents.
+//! Rows of the tables `runs` and `run_documents`, shared by both stores.
 
 pub mod checksums;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::domain::projection::{Documents, QuestionChange};
 use crate::domain::{AgentName, Error, EventType, PendingInput, Result, Run, RunId, RunStatus, StructureId, Usage};
 
-/// A run as it lies in the tables.
+/// A row of `runs` with the documents of the run.
 #[derive(sqlx::FromRow)]
 pub struct RunRow {
     pub run: i64,
@@ -27,23 +27,23 @@ pub struct RunRow {
     output_at: Option<String>,
     output: Option<String>,
     error: Option<String>,
-    /// A JSON array of the documents of open questions.
+    /// JSON array of the documents of open questions.
     pending_inputs: Option<String>,
-    /// Or of their kinds, where the documents are not read.
+    /// JSON array of the kinds of these documents, for queries without documents.
     #[sqlx(default)]
     question_kinds: Option<String>,
     status_detail: Option<String>,
-    /// Checksums are a matter of SQLite's tables; there are none where an older program wrote the row.
+    /// Only SQLite has checksums in these tables; `None` also in rows of an older program.
     #[sqlx(default)]
     checksum: Option<i64>,
     #[sqlx(default)]
     end_checksum: Option<i64>,
-    /// A JSON array of kinds and checksums of all documents.
+    /// JSON array of pairs of kind and checksum of all documents.
     #[sqlx(default)]
     document_checksums: Option<String>,
 }
 
-/// Whether more than the last seq and the time changes. Few events do that, so the rest of a row is seldom written.
+/// Whether the row changes beyond `last_seq` and `updated_at`. Few events do so; most commits skip the other columns.
 pub fn changes_more(before: &Run, after: &Run) -> bool {
     before.status != after.status
         || before.agent_name != after.agent_name
@@ -56,7 +56,7 @@ pub fn changes_more(before: &Run, after: &Run) -> bool {
 }
 
 impl RunRow {
-    /// The run; a row that does not agree with its checksums or does not read is damage.
+    /// Parses the row. A checksum mismatch or an invalid value is logged and returned as `StoreDamaged`.
     pub fn into_run(self) -> Result<Run> {
         let run_id = self.run_id.clone();
         let run = if self.is_sound() { self.parse() } else { None };
@@ -90,12 +90,11 @@ impl RunRow {
             && documents()
     }
 
-    /// Which run it is.
     pub fn run_id(&self) -> Result<RunId> {
         RunId::parse(&self.run_id).map_err(|_| Error::StoreDamaged)
     }
 
-    /// What its documents weigh.
+    /// Size of all documents in bytes.
     pub fn document_bytes(&self) -> usize {
         [&self.output, &self.error, &self.pending_inputs, &self.status_detail]
             .into_iter()
@@ -111,7 +110,7 @@ impl RunRow {
         let time = |text: &str| text.parse::<Timestamp>().ok();
         let status = RunStatus::from_number(self.status)?;
         let pending_inputs = match status.is_final() {
-            // A replica of version 0.1.0 that ends a run leaves questions behind that it does not know.
+            // A replica of version 0.1.0 does not know questions, and leaves the open ones behind when a run ends.
             true => Vec::new(),
             false => questions(self.pending_inputs.as_deref(), self.question_kinds.as_deref())?,
         };
@@ -136,13 +135,14 @@ impl RunRow {
     }
 }
 
-/// JSON has no infinity. A sum of costs may reach it, and a row that does not read would take the run with it.
+/// Encodes usage as JSON. A sum of costs may reach infinity, which JSON cannot represent; the clamp keeps the row
+/// readable.
 pub fn usage_json(usage: &Usage) -> String {
     let cost_usd = usage.cost_usd.clamp(f64::MIN, f64::MAX);
     serde_json::to_string(&Usage { cost_usd, ..usage.clone() }).unwrap_or_default()
 }
 
-/// The open questions, oldest first: their documents, or what is known without these.
+/// The open questions, oldest first: from their documents, otherwise with the parts known from the document kinds.
 fn questions(documents: Option<&str>, kinds: Option<&str>) -> Option<Vec<PendingInput>> {
     let mut questions: Vec<PendingInput> = match documents {
         Some(json) => serde_json::from_str(json).ok()?,
@@ -152,7 +152,8 @@ fn questions(documents: Option<&str>, kinds: Option<&str>) -> Option<Vec<Pending
     Some(questions)
 }
 
-/// The documents that change, by kind; none as text: there is none any more. Each open question is a document of its own.
+/// The changed documents by kind; `None` as text deletes a document. Each open question is a document with its own
+/// kind.
 pub fn changed_documents(documents: &Documents) -> Vec<(Cow<'static, str>, Option<String>)> {
     let mut changed = Vec::new();
     changed.extend(documents.output_json.clone().map(|text| ("output".into(), Some(text))));
@@ -168,7 +169,7 @@ pub fn changed_documents(documents: &Documents) -> Vec<(Cow<'static, str>, Optio
     changed
 }
 
-/// The kind of the document of a question: all by which an answer finds it.
+/// Document kind of a question: contains the seq and the question id by which an answer finds the question.
 fn kind_of(question: &PendingInput) -> String {
     let PendingInput { requested_seq, question_id, .. } = question;
     match question_id {
@@ -177,7 +178,7 @@ fn kind_of(question: &PendingInput) -> String {
     }
 }
 
-/// What the kinds of the documents of open questions tell of them, which are a JSON array.
+/// Parses a JSON array of document kinds into open questions with only seq and question id.
 fn references(kinds: &str) -> Option<Vec<PendingInput>> {
     let kinds: Vec<String> = serde_json::from_str(kinds).ok()?;
     let reference = |kind: &String| {

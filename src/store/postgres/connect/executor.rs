@@ -1,7 +1,7 @@
-//! A connection as the statements see it.
+//! Executor for statements, either on a kept session or on a connection of a transaction pooler.
 //!
-//! A pooler that gives out a server's connection for one transaction keeps neither settings nor prepared statements for
-//! us. Behind one, whatever is asked is asked within a transaction that makes the settings, and statements have no names.
+//! A transaction pooler keeps neither settings nor prepared statements between transactions. Behind a pooler every
+//! statement runs in a transaction that applies the settings, and prepared statements are unnamed.
 
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
@@ -9,48 +9,48 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgTransaction, Postgres, SqlStr};
 
-/// See the module.
+/// Executor of statements on a borrowed connection.
 #[derive(Debug)]
 pub struct PgExecutor<'c> {
     connection: &'c mut PgConnection,
-    /// Statements are prepared once and kept under names.
-    is_kept: bool,
+    /// Whether prepared statements are named and reused.
+    is_session: bool,
 }
 
-/// A connection while something is read.
+/// A connection during one read.
 #[derive(Debug)]
 pub enum Reading<'c> {
-    /// It keeps its settings and statements.
-    Kept(&'c mut PgConnection),
-    /// Ended also where nobody waits for the answer any more.
+    /// A kept session: settings and prepared statements persist.
+    Session(&'c mut PgConnection),
+    /// A read-only transaction, rolled back on drop if the read is cancelled.
     Transaction(PgTransaction<'c>),
 }
 
 impl<'c> PgExecutor<'c> {
-    /// Of a connection that keeps its settings and statements.
-    pub fn kept(connection: &'c mut PgConnection) -> Self {
-        Self { connection, is_kept: true }
+    /// Executor on a kept session.
+    pub fn session(connection: &'c mut PgConnection) -> Self {
+        Self { connection, is_session: true }
     }
 
-    /// Of a connection that is in a transaction.
-    pub fn lent(connection: &'c mut PgConnection) -> Self {
-        Self { connection, is_kept: false }
+    /// Executor on a connection in a transaction, with unnamed prepared statements.
+    pub fn pooled(connection: &'c mut PgConnection) -> Self {
+        Self { connection, is_session: false }
     }
 }
 
 impl Reading<'_> {
-    /// What statements are executed on.
-    pub fn link(&mut self) -> PgExecutor<'_> {
+    /// Executor for the statements of the read.
+    pub fn executor(&mut self) -> PgExecutor<'_> {
         match self {
-            Self::Kept(connection) => PgExecutor::kept(connection),
-            Self::Transaction(transaction) => PgExecutor::lent(transaction),
+            Self::Session(connection) => PgExecutor::session(connection),
+            Self::Transaction(transaction) => PgExecutor::pooled(transaction),
         }
     }
 
-    /// After what was read, and after an error.
+    /// Ends the read; required after success and after an error.
     pub async fn end(self) -> Result<(), sqlx::Error> {
         match self {
-            Self::Kept(_) => Ok(()),
+            Self::Session(_) => Ok(()),
             Self::Transaction(transaction) => transaction.rollback().await,
         }
     }
@@ -65,8 +65,8 @@ impl<'c> Executor<'c> for &'c mut PgExecutor<'_> {
         'q: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let is_kept = self.is_kept;
-        self.connection.fetch_many(Statement { query, is_kept })
+        let is_session = self.is_session;
+        self.connection.fetch_many(Statement { query, is_session })
     }
 
     fn fetch_optional<'e, 'q, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
@@ -75,8 +75,8 @@ impl<'c> Executor<'c> for &'c mut PgExecutor<'_> {
         'q: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let is_kept = self.is_kept;
-        self.connection.fetch_optional(Statement { query, is_kept })
+        let is_session = self.is_session;
+        self.connection.fetch_optional(Statement { query, is_session })
     }
 
     fn prepare_with<'e>(self, sql: SqlStr, _: &'e [PgTypeInfo]) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
@@ -94,15 +94,15 @@ impl<'c> Executor<'c> for &'c mut PgExecutor<'_> {
     }
 }
 
-/// Statements are executed here, never prepared for later: that gives them names.
+/// `Executor::prepare` would name the statement; all statements of this store are executed directly.
 fn never_asked(sql: &SqlStr) -> sqlx::Error {
     sqlx::Error::InvalidArgument(format!("not to be prepared: {}", sql.as_str()))
 }
 
-/// A query whose statement is kept only where it may be.
+/// A query whose prepared statement is named only if the session is kept.
 struct Statement<E> {
     query: E,
-    is_kept: bool,
+    is_session: bool,
 }
 
 impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Statement<E> {
@@ -119,6 +119,6 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Statement<E> {
     }
 
     fn persistent(&self) -> bool {
-        self.is_kept && self.query.persistent()
+        self.is_session && self.query.persistent()
     }
 }

@@ -1,4 +1,4 @@
-//! Connections: sessions, statements, retries.
+//! Connections: session settings, statements, read pool, retries.
 
 pub mod executor;
 pub mod readers;

@@ -1,4 +1,4 @@
-//! Connections for reading. What fails in passing is read again: nothing is changed by it.
+//! The read pool. Reads change no data, so a read with a transient error is retried.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,22 +16,22 @@ use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_row::EventRow;
 use crate::store::postgres::read;
 
-/// A pool and how patient it is.
+/// A connection pool with the deadlines of reads.
 #[derive(Debug)]
 pub struct Readers {
     pub pool: PgPool,
-    /// What its connections are told.
+    /// Settings of new connections.
     pub session: Arc<Session>,
-    /// What they are compared with.
+    /// Known epochs, compared with the lineage of connections.
     pub epochs: Arc<Epochs>,
-    /// How long a read is tried again.
+    /// Retry deadline of one read.
     pub retry: Duration,
-    /// How long the server may take for one read.
+    /// Client-side deadline of one attempt.
     pub statement_deadline: Duration,
 }
 
-/// Runs `$work` with a connection, again where that may help. A macro, since a closure could not lend the connection to a
-/// future that is `Send`.
+/// Runs `$work` with a connection and retries transient errors. A macro, because a closure could not lend the
+/// connection to a future that is `Send`.
 macro_rules! retried {
     ($readers:expr, $connection:ident => $work:expr) => {{
         let readers: &$crate::store::postgres::connect::readers::Readers = $readers;
@@ -42,7 +42,7 @@ macro_rules! retried {
                 Ok(mut pooled) => {
                     let done = tokio::time::timeout(readers.statement_deadline, async {
                         let mut reading = readers.session.reading(&mut pooled).await?;
-                        let $connection = &mut reading.link();
+                        let $connection = &mut reading.executor();
                         let done = $work.await;
                         reading.end().await?;
                         done
@@ -67,17 +67,17 @@ macro_rules! retried {
 pub(crate) use retried;
 
 impl Readers {
-    /// For a read that begins now.
+    /// Retry state of a read that begins now.
     pub fn retry_policy(&self) -> RetryPolicy {
         RetryPolicy::until(Instant::now() + self.retry)
     }
 
-    /// A connection, perhaps one that died meanwhile.
+    /// A pooled connection; the server may have closed the connection meanwhile.
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Fault> {
         Ok(self.pool.acquire().await?)
     }
 
-    /// Compares the lineage of a connection with what is known: behind a pooler it may lead to another server by now.
+    /// Compares the lineage of a connection with the known lineage. Behind a pooler the server may have changed.
     pub async fn check_lineage(&self) -> Result<(), Fault> {
         let mut connection = self.acquire().await?;
         let checked = tokio::time::timeout(self.statement_deadline, self.epochs.check(&mut connection)).await;
@@ -88,23 +88,23 @@ impl Readers {
         checked
     }
 
-    /// Begins an epoch, since the feed ends before what was read of it.
+    /// Begins an epoch because the feed ends before an announced position.
     pub async fn begin_after_loss(&self) -> Result<(), Fault> {
         let mut connection = self.acquire().await?;
         Ok(self.epochs.begin_after_loss(&mut connection).await?)
     }
 
-    /// Position of the last event.
+    /// Position of the last event of the feed.
     pub async fn feed_end(&self) -> Result<u64, Fault> {
         retried!(self, connection => read::feed_end(connection))
     }
 
-    /// A part of the feed up to this position.
+    /// Events of the feed up to the position `to`.
     pub async fn feed_rows(&self, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
         retried!(self, connection => read::feed_rows(connection, range, to))
     }
 
-    /// The events of these runs in that part.
+    /// Events of these runs in the feed up to the position `to`.
     pub async fn feed_rows_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Vec<EventRow>, Fault> {
         retried!(self, connection => read::feed_rows_of(connection, range, to, run_ids))
     }

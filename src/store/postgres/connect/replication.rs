@@ -1,4 +1,4 @@
-//! What a database server says of its standbys: whether one that is promoted has all that was acknowledged.
+//! Replication state of the database server: whether a promoted standby has all acknowledged events.
 
 use sqlx::{Connection, PgConnection};
 
@@ -6,38 +6,39 @@ use crate::store::inspect::CheckResult;
 
 use super::executor::PgExecutor;
 
-/// How commits are confirmed.
+/// Settings and standbys that decide when a commit is confirmed.
 pub struct Replication {
-    /// `synchronous_commit` of the server; a connection of ours has `on` or `remote_apply`.
+    /// `synchronous_commit` of the server; connections of a replica override the setting with `on` or `remote_apply`.
     synchronous_commit: String,
-    /// `synchronous_standby_names`; empty: no commit waits for a standby.
+    /// `synchronous_standby_names`; empty: commits do not wait for a standby.
     synchronous_standby_names: String,
-    /// Names of the standbys that are attached, with `sync`, `quorum`, `potential` or `async`; `?` where the role may not see
-    /// it.
+    /// Attached standbys: name and state (`sync`, `quorum`, `potential` or `async`); `?` if the role may not see the
+    /// value.
     standbys: Vec<(String, String)>,
 }
 
 impl Replication {
-    /// Asks the server.
+    /// Reads the state in a transaction of its own.
     pub async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         let mut transaction = connection.begin().await?;
-        let read = Self::read_in(&mut PgExecutor::lent(&mut transaction)).await?;
+        let read = Self::read_in(&mut PgExecutor::pooled(&mut transaction)).await?;
         transaction.rollback().await?;
         Ok(read)
     }
 
-    /// The same in a transaction.
-    pub async fn read_in(link: &mut PgExecutor<'_>) -> Result<Self, sqlx::Error> {
+    /// Reads the state in an open transaction.
+    pub async fn read_in(executor: &mut PgExecutor<'_>) -> Result<Self, sqlx::Error> {
         const SETTINGS: &str =
             "SELECT current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
         const STANDBYS: &str = "SELECT coalesce(application_name, '?'), coalesce(sync_state, '?') FROM pg_stat_replication \
             ORDER BY 1";
-        let (synchronous_commit, synchronous_standby_names) = sqlx::query_as(SETTINGS).fetch_one(&mut *link).await?;
-        let standbys = sqlx::query_as(STANDBYS).fetch_all(link).await?;
+        let (synchronous_commit, synchronous_standby_names) =
+            sqlx::query_as(SETTINGS).fetch_one(&mut *executor).await?;
+        let standbys = sqlx::query_as(STANDBYS).fetch_all(executor).await?;
         Ok(Self { synchronous_commit, synchronous_standby_names, standbys })
     }
 
-    /// Whether a standby that is promoted may lack what was acknowledged.
+    /// Whether a promoted standby may lack acknowledged events.
     fn may_lose(&self) -> bool {
         self.synchronous_standby_names.is_empty() && !self.standbys.is_empty()
     }
@@ -47,7 +48,7 @@ impl Replication {
         if all.is_empty() { "none".to_owned() } else { all.join(", ") }
     }
 
-    /// Says it in the log.
+    /// Logs the state, with a warning if a promotion may lose events.
     pub fn log(&self) {
         let Self { synchronous_commit, synchronous_standby_names, .. } = self;
         let standbys = self.standbys();
@@ -57,7 +58,7 @@ impl Replication {
         }
     }
 
-    /// What `check` says of it.
+    /// Result of the check `standbys`.
     pub fn finding(&self) -> CheckResult {
         const NAME: &str = "standbys";
         let names = match self.synchronous_standby_names.as_str() {

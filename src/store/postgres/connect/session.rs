@@ -1,4 +1,4 @@
-//! What every connection is told: an acknowledged event is durable, nothing waits for ever, and statements use indexes.
+//! Settings of every connection: durable commits, bounded waits, index access.
 
 use std::time::Duration;
 
@@ -8,32 +8,34 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use super::executor::{PgExecutor, Reading};
 use crate::store::postgres::epochs::Epochs;
 
-/// The settings of the connections of one replica.
+/// Connection settings of one replica.
 #[derive(Debug)]
 pub struct Session {
-    /// Opens a transaction.
+    /// Statements that open a transaction.
     pub begin: String,
-    /// Makes the settings for a connection.
+    /// `SET` statements for a connection that keeps its session.
     settings: String,
-    /// How replicas tell each other of commits; `None` where they only poll. Then a pooler may be between: it gives a
-    /// server's connection for one transaction, so its settings must be made in each, and nothing may be left of them.
+    /// Channel of commit notifications; `None` if replicas only poll. Without notifications a transaction pooler may be
+    /// in use: the pooler assigns a server connection for one transaction, so every transaction applies the settings
+    /// with `SET LOCAL` and leaves no session state.
     pub notify: Option<NotifyIdentity>,
 }
 
-/// Names under which a replica tells of its commits.
+/// Channel and sender name of the commit notifications of a replica.
 #[derive(Clone, Debug)]
 pub struct NotifyIdentity {
-    /// The channel of this store's replicas.
+    /// NOTIFY channel, shared by all replicas of the store.
     pub channel: String,
-    /// This replica.
+    /// Unique name of this replica in notifications.
     pub announcer: String,
 }
 
 impl Session {
-    /// Settings with this bound on a statement, for a server whose own `synchronous_commit` is this.
+    /// Settings with this statement timeout, for a server with this `synchronous_commit`.
     pub fn new(statement_timeout: Duration, synchronous_commit: &str, notify: Option<NotifyIdentity>) -> Self {
         let timeout = statement_timeout.as_millis();
-        // Promise 1. Only one mode is stronger than `on`: it also waits until standbys show the commit.
+        // Acknowledged events are durable. Only `remote_apply` is stronger than `on`: commits also wait until standbys
+        // show the commit.
         let synchronous_commit = match synchronous_commit {
             "remote_apply" => "synchronous_commit = remote_apply",
             _ => "synchronous_commit = on",
@@ -42,15 +44,15 @@ impl Session {
             synchronous_commit.to_owned(),
             format!("statement_timeout = {timeout}"),
             format!("lock_timeout = {timeout}"),
-            // A replica that vanished must not keep its locks.
+            // A replica that lost its connection must not hold locks.
             format!("idle_in_transaction_session_timeout = {timeout}"),
-            // Each statement looks up what an index has. A plan that was made while a table was small would read all of it
+            // Every statement uses an index. A cached plan made while a table was small would use a sequential scan
             // later.
             "enable_seqscan = off".to_owned(),
             "enable_hashjoin = off".to_owned(),
             "enable_mergejoin = off".to_owned(),
             "jit = off".to_owned(),
-            // Each statement must see what was committed while it waited for a lock, whatever the database's default is.
+            // Every statement must see the commits made during its lock wait, whatever the default of the database is.
             "default_transaction_isolation = 'read committed'".to_owned(),
         ];
         let all = |word: &str| settings.iter().map(|setting| format!("{word} {setting};")).collect::<String>();
@@ -58,36 +60,36 @@ impl Session {
             Some(_) => format!("SET LOCAL {synchronous_commit};"),
             None => all("SET LOCAL"),
         };
-        // Here the default is read too late.
+        // A `SET LOCAL` of `default_transaction_isolation` would come too late for the transaction being opened.
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {made}");
         Self { begin, settings: all("SET"), notify }
     }
 
-    /// The channel, and who tells; `None` where nobody listens.
+    /// Channel and sender name of notifications; `None` if replicas only poll.
     pub fn notify_identity(&self) -> Option<(&str, &str)> {
         self.notify.as_ref().map(|names| (names.channel.as_str(), names.announcer.as_str()))
     }
 
-    /// Whether a connection is the same session of the server for as long as it lasts.
-    pub fn is_kept(&self) -> bool {
+    /// Whether a connection keeps the same server session for its lifetime (no transaction pooler).
+    pub fn keeps_session(&self) -> bool {
         self.notify.is_some()
     }
 
-    /// The connection of the writer, in a transaction where it is not kept.
-    pub fn link<'c>(&self, connection: &'c mut PgConnection) -> PgExecutor<'c> {
-        if self.is_kept() { PgExecutor::kept(connection) } else { PgExecutor::lent(connection) }
+    /// Executor for the writer's connection, which is in a transaction unless the session is kept.
+    pub fn executor<'c>(&self, connection: &'c mut PgConnection) -> PgExecutor<'c> {
+        if self.keeps_session() { PgExecutor::session(connection) } else { PgExecutor::pooled(connection) }
     }
 
-    /// The connection for one read.
+    /// Prepares a connection for one read.
     pub async fn reading<'c>(&self, connection: &'c mut PgConnection) -> Result<Reading<'c>, sqlx::Error> {
-        if self.is_kept() {
-            return Ok(Reading::Kept(connection));
+        if self.keeps_session() {
+            return Ok(Reading::Session(connection));
         }
         let begin = format!("{}SET TRANSACTION READ ONLY", self.begin);
         Ok(Reading::Transaction(connection.begin_with(sqlx::AssertSqlSafe(begin)).await?))
     }
 
-    /// Opens a connection, makes its settings and compares its lineage.
+    /// Opens a connection, applies the settings and checks the lineage.
     pub async fn open(&self, options: &PgConnectOptions, epochs: &Epochs) -> Result<PgConnection, sqlx::Error> {
         let mut connection = options.connect().await?;
         self.prepare(&mut connection).await?;
@@ -95,9 +97,9 @@ impl Session {
         Ok(connection)
     }
 
-    /// Makes the settings of a connection, where it keeps them.
+    /// Applies the settings if the connection keeps its session.
     pub async fn prepare(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if self.is_kept() {
+        if self.keeps_session() {
             sqlx::raw_sql(sqlx::AssertSqlSafe(self.settings.clone())).execute(connection).await?;
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! The replica's one follower of the feed. It tells the listener of commits, this replica's and the others', in the order of
-//! the feed, each once. Commits of this replica are handed over as they are when they come next; what else is missing is
-//! read, as far as the listener has use for it. Signals only say that there is something to read: the feed's end of the scope is what
-//! counts.
+//! The single feed follower of a replica. The follower publishes all commits, of this replica and of others, to the
+//! listener in feed order, each once. A commit of this replica is published from memory if the commit is the next in
+//! the feed; all other commits are read from the database, as far as the listener is interested. Notifications are only
+//! hints to read: the authority is the end of the feed in the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,57 +17,58 @@ use crate::store::postgres::connect::readers::Readers;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::read;
 
-/// Own commits that may wait while the feed is read; what does not fit is read, too.
+/// Maximum number of own commits queued while the feed is read; commits beyond the limit are read from the database.
 const HANDED_OVER: usize = 8;
 
-/// The longest that an answer waits for its commit to be announced here first. The events are durable meanwhile.
+/// Maximum time for which a reply waits for the announcement of its commit. The events are already durable.
 const ANNOUNCE_WAIT: Duration = Duration::from_secs(5);
 
-/// Bounds of what is read at once to catch up.
+/// Limits of one read while catching up.
 const CATCH_UP: Range = Range { from: 0, descending: false, max_events: 4_096, max_bytes: 4 << 20 };
 
-/// How many positions one statement looks at where only some runs are followed: a replica that lags far would else look through
-/// all that it missed at once, longer than a statement may take, and would never catch up.
+/// Maximum number of positions scanned by one statement if only some runs have subscribers. Without the limit, a
+/// statement of a replica far behind would exceed the statement timeout, and the replica would never catch up.
 const LOOKED_AT: u64 = 65_536;
 
-/// What there is to read, as far as is known.
+/// Latest hints about unread commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FeedSignal {
-    /// The highest position that a signal named.
+    /// Highest position named by a notification or by an own commit.
     pub position: u64,
-    /// How often signals may have been lost.
+    /// Number of gaps during which notifications may have been lost.
     pub missed: u64,
 }
 
-/// The committer's side.
+/// The committer's handle of the follower.
 pub struct CommitAnnouncer {
     own: mpsc::Sender<(u64, Commit)>,
     announced: watch::Receiver<u64>,
     signal: watch::Sender<FeedSignal>,
 }
 
-/// See the module.
+/// The follower task.
 pub struct Follower {
     readers: Arc<Readers>,
     listener: Arc<dyn CommitListener>,
     poll: Duration,
-    /// Ends the task that listens for signals.
+    /// Stops the LISTEN task on drop.
     _listening: DropGuard,
     own: mpsc::Receiver<(u64, Commit)>,
     announced: watch::Sender<u64>,
     signal: watch::Receiver<FeedSignal>,
-    /// Of the history that was announced last.
+    /// Generation of the history of the last announcement.
     generation: u64,
 }
 
 impl CommitAnnouncer {
-    /// Hands over a commit of this generation of the history. Returns when it is announced, or at once when others must be read
-    /// before it.
+    /// Passes a commit of this generation to the follower. Waits until the commit is announced, at most
+    /// `ANNOUNCE_WAIT`; returns immediately if earlier commits must be read first.
     pub async fn announce(&mut self, generation: u64, commit: Commit) {
         let first = commit.feed.first().map_or(0, |chunk| chunk.first);
         let last = commit.feed_end.last;
         let is_next = *self.announced.borrow_and_update() + 1 == first;
-        // The signal comes second: it must not make the follower read what it is handed.
+        // The commit is queued before the signal is set, so that the follower does not read the same commit from the
+        // database.
         let is_handed = self.own.try_send((generation, commit)).is_ok();
         self.signal.send_modify(|signal| signal.position = signal.position.max(last));
         if is_next && is_handed {
@@ -80,7 +81,8 @@ impl CommitAnnouncer {
 }
 
 impl Follower {
-    /// Both sides, for a feed that is announced up to this position. `signal` is for the task that listens.
+    /// Creates follower and announcer for a feed announced up to `position`. The returned sender is for the LISTEN
+    /// task.
     pub fn new(
         (readers, listener): (Arc<Readers>, Arc<dyn CommitListener>),
         poll: Duration,
@@ -98,13 +100,13 @@ impl Follower {
         )
     }
 
-    /// Runs until the committer has gone.
+    /// Runs until the committer has ended.
     pub async fn run(mut self) {
         let mut polls = interval(self.poll);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut missed = 0;
         loop {
-            // What was handed over comes first: it may make reading needless.
+            // Own commits come first: they may make a read unnecessary.
             let caught_up = tokio::select! {
                 biased;
                 own = self.own.recv() => match own {
@@ -127,11 +129,11 @@ impl Follower {
         }
     }
 
-    /// Tells an own commit, after all that lies before it.
+    /// Announces an own commit after all earlier commits.
     async fn take(&mut self, generation: u64, commit: Commit) -> Result<(), Fault> {
         self.follow_history();
         if generation != self.generation {
-            // It may be lost. Where it is not, it is read.
+            // The commit may be lost with the old history; otherwise the poll reads the commit.
             return self.poll().await;
         }
         let (first, last) = (commit.feed.first().map_or(0, |chunk| chunk.first), commit.feed_end.last);
@@ -143,14 +145,15 @@ impl Follower {
         self.read_until(last).await
     }
 
-    /// Asks how far the feed goes.
+    /// Reads the end of the feed and catches up.
     async fn poll(&mut self) -> Result<(), Fault> {
         self.readers.check_lineage().await?;
         let scope_end = self.readers.feed_end().await?;
         #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("runlog_postgres_unannounced_events").set(scope_end.saturating_sub(self.position()) as f64);
         if scope_end < self.position() {
-            // Only a database that went back in time does this: a restored backup, or a standby that lacked commits.
+            // Only a database that went back in time does so: a restored backup, or a promoted standby without the last
+            // commits.
             tracing::error!(
                 scope_end,
                 announced = self.position(),
@@ -164,12 +167,13 @@ impl Follower {
         self.read_until(scope_end).await
     }
 
-    /// Reads and tells what is missing up to this position, as far as anybody follows it, and nothing behind it.
+    /// Reads and announces missing commits up to `position` and not beyond, for the runs in which the listener is
+    /// interested.
     async fn read_until(&mut self, position: u64) -> Result<(), Fault> {
         self.follow_history();
         while self.position() < position {
             let range = Range { from: self.position(), ..CATCH_UP };
-            // Asked anew for each part: who joins after this sees in the store what is passed over here.
+            // The interest is queried for every part: a later subscriber finds the skipped events in the store.
             let commit = match self.listener.interest() {
                 Interest::All => self.part(range, position).await?,
                 Interest::Runs(run_ids) if run_ids.is_empty() => Commit::nothing(position),
@@ -181,7 +185,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Where the history has changed, all after the beginning of its newest epoch is announced once more.
+    /// After a change of the history, resets the announced position to the start of the newest epoch.
     fn follow_history(&mut self) {
         let current = &self.readers.epochs.current;
         let generation = current.generation();
@@ -191,10 +195,11 @@ impl Follower {
         }
     }
 
-    /// What comes next in the feed, as much of it as is read at once.
+    /// Reads the next part of the feed, limited by [`CATCH_UP`].
     async fn part(&self, range: Range, to: u64) -> Result<Commit, Fault> {
         let commit = match read::commit(self.readers.feed_rows(range, to).await?) {
-            // Who follows it meets the damage in the store; all others go on.
+            // A subscriber of the damaged event meets the damage when reading the store; all other subscribers
+            // continue.
             Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(range.from + 1)),
             commit => commit?,
         };
@@ -205,7 +210,7 @@ impl Follower {
         Ok(commit)
     }
 
-    /// The same of these runs only: all of it, or as much as is read at once.
+    /// Reads the events of these runs in the next part of the feed, limited by [`CATCH_UP`] and [`LOOKED_AT`].
     async fn part_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Commit, Fault> {
         let to = end_of_look(range.from, to);
         let rows = self.readers.feed_rows_of(range, to, run_ids).await?;
@@ -228,14 +233,14 @@ impl Follower {
     fn announce(&self, commit: Commit) {
         let last = commit.feed_end.last;
         let current = &self.readers.epochs.current;
-        // One that was read of another history is not announced.
+        // A commit read under a different history is not announced.
         if current.announce(self.generation, || self.listener.committed(commit)) {
             self.announced.send_replace(last);
         }
     }
 }
 
-/// How far one statement looks that begins after `from`, of what is missing up to `to`.
+/// Last position scanned by a statement that begins after `from`, at most `to`.
 fn end_of_look(from: u64, to: u64) -> u64 {
     to.min(from.saturating_add(LOOKED_AT))
 }

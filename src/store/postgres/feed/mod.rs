@@ -1,4 +1,4 @@
-//! Following the commits of all replicas.
+//! Follower of the feed: announces the commits of all replicas.
 
 pub mod follower;
 pub mod signals;

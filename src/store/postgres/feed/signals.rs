@@ -1,4 +1,5 @@
-//! Listens for what other replicas tell of their commits. Whenever something may have been missed, it says so.
+//! LISTEN for the commit notifications of other replicas. Reports every gap during which notifications may have been
+//! missed.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::follower::FeedSignal;
 use crate::store::postgres::connect::session::NotifyIdentity;
 
-/// Between two connections.
+/// Pause between two connections.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Runs until `stop`.
+/// Listens until `stop` is cancelled.
 pub async fn listen(
     connect: PgConnectOptions,
     names: NotifyIdentity,
@@ -37,7 +38,7 @@ pub async fn listen(
     }
 }
 
-/// On one connection, which is new: an old one may be dead without knowing.
+/// Listens on a new connection until the connection fails; a reused connection may be dead unnoticed.
 async fn listen_once(
     connect: PgConnectOptions,
     names: &NotifyIdentity,
@@ -53,7 +54,7 @@ async fn listen_once(
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
     listener.listen(&names.channel).await?;
-    // What was committed before we listened was announced to nobody here.
+    // Notifications sent before LISTEN were not received.
     signal.send_modify(|signal| signal.missed += 1);
     while let Some(notification) = listener.try_recv().await? {
         let Some((announcer, position)) = notification.payload().rsplit_once(':') else { continue };

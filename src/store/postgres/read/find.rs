@@ -18,13 +18,13 @@ const BY_ID_IN_RUN: &str = concat!(
     event_columns!("e.payload::text"),
     " FROM events e JOIN runs r ON r.run = e.run WHERE e.given AND e.event_id = $1 AND e.run = $2"
 );
-const BY_PLACE: &str = concat!(
+const BY_SEQ: &str = concat!(
     "SELECT ",
     event_columns!("e.payload::text"),
     " FROM events e JOIN runs r ON r.run = e.run WHERE e.run = $2 AND e.seq = $3 AND e.event_id = $1"
 );
 
-/// Finds the event in one run, or in any.
+/// Finds the event in one run, or in any run.
 pub async fn event(
     connection: &mut PgExecutor<'_>,
     run_id: Option<&RunId>,
@@ -34,10 +34,10 @@ pub async fn event(
         Some(run_id) => Some(runs::scope_end(connection, run_id).await?.0),
         None => None,
     };
-    // An id that the store gave tells where its event lies.
-    let place = ids::assigned_place(event_id).filter(|(of, _)| run.is_none_or(|run| run == *of));
-    if let Some((run, seq)) = place {
-        let query = sqlx::query_as::<_, EventRow>(BY_PLACE).bind(event_id.as_str()).bind(run).bind(seq.cast_signed());
+    // An assigned id encodes run and seq.
+    let assigned = ids::assigned_place(event_id).filter(|(of, _)| run.is_none_or(|run| run == *of));
+    if let Some((run, seq)) = assigned {
+        let query = sqlx::query_as::<_, EventRow>(BY_SEQ).bind(event_id.as_str()).bind(run).bind(seq.cast_signed());
         if let Some(row) = query.fetch_optional(&mut *connection).await? {
             return event_of(row);
         }

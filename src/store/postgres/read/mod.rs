@@ -1,4 +1,5 @@
-//! Pages of a run and of the feed. The end of the scope is read before the events, so a page reaches at least to the end of the scope it tells.
+//! Pages of a run and of the feed. The end of the scope is read before the events, so a page without a limit reaches at
+//! least to the reported end.
 
 pub mod find;
 pub mod runs;
@@ -14,7 +15,7 @@ use super::connect::executor::PgExecutor;
 use super::error::Fault;
 use super::event_row::{EventRow, Rows, event_columns};
 
-/// A page is bounded before it leaves the server: `before` is what the events before this one weigh.
+/// Query of a page. The server applies the byte limit: `before` is the size of all earlier events of the page.
 macro_rules! page {
     ($where:literal, $order:literal) => {
         concat!(
@@ -37,7 +38,8 @@ const FEED_DESCENDING: &str = page!("pos < $1 AND pos <= $2", "pos DESC");
 const RUN_ASCENDING: &str = page!("run = $2 AND seq > $1", "seq");
 const RUN_DESCENDING: &str = page!("run = $2 AND seq < $1", "seq DESC");
 
-/// By position: `+ 0` keeps it from reading a long run whole, by the index of runs.
+/// `run + 0` prevents the use of the index on `(run, seq)`, which would read a long run completely; the index on `pos`
+/// is used.
 const FEED_OF_RUNS: &str =
     page!("pos > $1 AND pos <= $2 AND run + 0 = ANY (ARRAY(SELECT run FROM runs WHERE run_id = ANY($5)))", "pos");
 
@@ -62,7 +64,7 @@ pub async fn run_page(connection: &mut PgExecutor<'_>, run_id: &RunId, range: Ra
     Ok(Page { chunks: in_order(Rows::encode(rows, range.descending)?.run_chunks(), range), scope_end })
 }
 
-/// The last seq of a run at or before this position of the feed.
+/// Last seq of a run at or before this position of the feed; 0 if there is none.
 pub async fn last_seq_at(connection: &mut PgExecutor<'_>, run_id: &RunId, position: u64) -> Result<u64, Fault> {
     let (run, _) = runs::scope_end(connection, run_id).await?;
     const LAST: &str = "SELECT seq FROM events WHERE run = $1 AND pos <= $2 ORDER BY seq DESC LIMIT 1";
@@ -71,13 +73,13 @@ pub async fn last_seq_at(connection: &mut PgExecutor<'_>, run_id: &RunId, positi
     Ok(last.unwrap_or(0).unsigned_abs())
 }
 
-/// A part of the feed up to this position, in reading order.
+/// Events of the feed up to the position `to`, in reading order.
 pub async fn feed_rows(connection: &mut PgExecutor<'_>, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
     let sql = if range.descending { FEED_DESCENDING } else { FEED_ASCENDING };
     rows(connection, (sql, signed(to)), range).await
 }
 
-/// The events of these runs in a part of the feed, ascending.
+/// Events of these runs in a part of the feed, ascending.
 pub async fn feed_rows_of(
     connection: &mut PgExecutor<'_>,
     range: Range,
@@ -96,7 +98,7 @@ async fn rows(
     Ok(page(sql, of, range).fetch_all(connection).await?)
 }
 
-/// One of the queries above.
+/// Binds the parameters of a page query.
 fn page<'q>(sql: &'static str, of: i64, range: Range) -> QueryAs<'q, Postgres, EventRow, PgArguments> {
     sqlx::query_as(sql)
         .bind(signed(range.from))
@@ -112,12 +114,12 @@ fn in_order<T>(mut chunks: Vec<T>, range: Range) -> Vec<T> {
     chunks
 }
 
-/// The announcement of a part of the feed, which ascends: up to the first event that is damaged.
+/// Builds the announcement of ascending rows of the feed, up to the first damaged event.
 pub fn commit(rows: Vec<EventRow>) -> Result<Commit, Error> {
     Ok(Rows::encode(rows, false)?.commit())
 }
 
-/// Coordinates past PostgreSQL's 63 bits mean "the end".
-fn signed(coordinate: u64) -> i64 {
-    i64::try_from(coordinate).unwrap_or(i64::MAX)
+/// Converts an offset; offsets above 2^63 - 1 mean "the end".
+fn signed(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Rows of `runs` and `run_documents`, for those who ask.
+//! Reads of `runs` and `run_documents`.
 
 use crate::domain::{AgentName, Error, Run, RunId, RunStatus, StructureId};
 use crate::store::run_row::RunRow;
@@ -7,13 +7,13 @@ use crate::store::{RunQuery, RunsPage, ScopeEnd};
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
 
-/// Most runs that one listing looks at, so that a filter that matches little does not read the whole table.
+/// Maximum number of runs scanned by one page, so that a selective filter does not scan the whole table.
 const MAX_SCANNED_RUNS: i64 = 10_000;
 
-/// Bytes of documents after which a listing ends, so that 1,000 large outputs are never in memory at once.
+/// Bytes of documents after which a page ends, so that 1,000 large outputs are never in memory together.
 const MAX_PAGE_BYTES: i64 = 4 << 20;
 
-/// A run with its documents, of `$from` as `r`.
+/// SELECT of runs with their documents; `$from` gets the alias `r`.
 macro_rules! select {
     ($from:expr, $where:expr) => {
         concat!(
@@ -31,7 +31,7 @@ macro_rules! select {
     };
 }
 
-/// What a listing asks for besides its place: statuses `$1`, agent `$2`, structure `$3`.
+/// Filter of a list of runs: statuses `$1`, agent `$2`, structure `$3`.
 macro_rules! matching {
     () => {
         "($1::bigint[] IS NULL OR status = ANY($1)) AND ($2::text IS NULL OR agent_name = $2) \
@@ -39,7 +39,7 @@ macro_rules! matching {
     };
 }
 
-/// Number and end of the scope of a run.
+/// Number and end of a run.
 pub async fn scope_end(connection: &mut PgExecutor<'_>, run_id: &RunId) -> Result<(i64, ScopeEnd), Fault> {
     let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = $1")
         .bind(run_id.as_str())
@@ -57,9 +57,10 @@ pub async fn one(connection: &mut PgExecutor<'_>, run_id: &RunId) -> Result<Run,
     Ok(row.ok_or_else(|| not_found(run_id))?.into_run()?)
 }
 
-/// Runs, newest first.
+/// One page of runs, newest first.
 pub async fn list(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<RunsPage, Fault> {
-    // The documents are weighed before they are read; the first run is returned whatever it weighs.
+    // The sizes of the documents are summed before the documents are read; the first run is returned regardless of
+    // size.
     const LIST: &str = concat!(
         "WITH found AS (SELECT * FROM runs WHERE run < $4 AND run >= $5 AND ",
         matching!(),
@@ -92,7 +93,7 @@ pub async fn list(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<R
     Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
 }
 
-/// How many runs match.
+/// Number of matching runs.
 pub async fn count(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<u64, Fault> {
     const COUNT: &str = concat!("SELECT count(*) FROM runs WHERE ", matching!());
     let count: i64 = sqlx::query_scalar(COUNT)
@@ -104,7 +105,7 @@ pub async fn count(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<
     Ok(count.unsigned_abs())
 }
 
-/// Ids of matching runs after the newest `offset`.
+/// Ids of matching runs after the newest `offset` runs.
 pub async fn ids_at(connection: &mut PgExecutor<'_>, query: &RunQuery, offset: u64) -> Result<Vec<RunId>, Fault> {
     const AT: &str = concat!("SELECT run_id FROM runs WHERE ", matching!(), " ORDER BY run DESC LIMIT $4 OFFSET $5");
     let ids: Vec<String> = sqlx::query_scalar(AT)
@@ -118,7 +119,7 @@ pub async fn ids_at(connection: &mut PgExecutor<'_>, query: &RunQuery, offset: u
     ids.into_iter().map(|id| RunId::parse(&id).map_err(|_| Error::StoreDamaged.into())).collect()
 }
 
-/// Statuses to look for, as a parameter; null for all.
+/// The statuses as a query parameter; `None` for all.
 fn statuses(query: &RunQuery) -> Option<Vec<i64>> {
     let numbers: Vec<i64> = query.statuses.iter().map(|status| *status as i64).collect();
     (!numbers.is_empty()).then_some(numbers)

@@ -1,12 +1,14 @@
-//! The replica's one writer. It takes all that waits, commits it in one transaction, and only then tells of it and
-//! answers. It is a task of its own: a client that goes away cannot stop a commit half-way.
+//! The single writer of a replica. The committer takes a group of queued appends, commits the group in one transaction,
+//! then announces the commit and answers the appends. The committer runs in a task of its own, so a disconnecting
+//! client cannot interrupt a commit.
 //!
-//! What the server refused has stored nothing and is tried again. Where the outcome is not known, the next try looks
-//! first, see `writer`; a group whose outcome cannot be learnt in time is answered with `OutcomeUnknown` as a whole. No part of
-//! it is tried again then: it may still be on its way to the server.
+//! A commit rejected by the server has stored no event and is retried if the error is transient. After an unknown
+//! outcome the next attempt first looks for the in-doubt commit, see `writer`. A group whose outcome stays unknown
+//! until the deadline is answered with `OutcomeUnknown` as a whole and never retried, because the commit may still be
+//! on its way to the server.
 //!
-//! While the database is away, all that waits for it waits once: what comes meanwhile is answered together with the group
-//! that waited.
+//! While the database is unreachable, all queued appends share one wait: appends that arrive meanwhile are answered
+//! together with the group that waited.
 
 use std::time::Duration;
 
@@ -21,25 +23,25 @@ use crate::store::postgres::connect::retry::RetryPolicy;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::feed::follower::CommitAnnouncer;
 
-/// The writer's state.
+/// The committer task.
 pub struct Committer {
     pub writer: Writer,
     pub announcer: CommitAnnouncer,
-    /// How long what failed is tried again.
+    /// Retry deadline of a group.
     pub retry: Duration,
-    /// Since when nothing could be committed: a long outage is waited out once, not by each group anew.
+    /// Time of the first failure since the last commit: a long outage is waited out once, not once for every group.
     pub failing_since: Option<Instant>,
-    /// The last group was given up since the server did not answer.
+    /// Whether the last group failed because the server did not answer.
     pub is_away: bool,
 }
 
-/// Why a group was not committed.
+/// Reason why a group was not committed.
 enum Ended {
-    /// The server refused what it was sent: nothing of it is stored.
+    /// The server rejected the group: no event is stored.
     Refused(Fault),
-    /// Nothing of it is stored, and none of it can be blamed.
+    /// No event is stored, and no append of the group is the cause.
     InVain(Fault),
-    /// It may be stored, whole, or may still be.
+    /// In doubt: the group is stored as a whole, may still be, or never is.
     Unknown,
 }
 
@@ -53,10 +55,10 @@ impl Ended {
 }
 
 impl Committer {
-    /// Runs until the queue is closed and all that was accepted before is answered.
+    /// Runs until the queue is closed and every accepted append is answered.
     pub async fn run(mut self, mut queue: CommitQueueReceiver) {
         while let Some(group) = queue.next().await {
-            // A store that closes while the database is away does not wait for it once for each group.
+            // During a shutdown with an unreachable database, only the first group waits for the retry deadline.
             if queue.is_closing() && self.has_given_up() {
                 let outcomes = group.appends.iter().map(|_| Err(Error::StoreUnavailable)).collect();
                 group.replies.answer(outcomes);
@@ -70,7 +72,7 @@ impl Committer {
         self.writer.close().await;
     }
 
-    /// Whether the database has been away for longer than anything is tried again.
+    /// Whether the database has been unreachable for longer than the retry deadline.
     fn has_given_up(&self) -> bool {
         self.failing_since.is_some_and(|since| since.elapsed() >= self.retry)
     }
@@ -87,8 +89,8 @@ impl Committer {
     async fn commit(&mut self, appends: &[Append]) -> Done {
         match self.commit_together(appends).await {
             Ok(done) => done,
-            // It belongs to one of them; the others must not suffer for it. Of an import nothing may be stored that comes
-            // after it.
+            // One append of the group is the cause; each append is committed alone so that the others succeed. Not with
+            // an import in the group, because no append of an import may be stored after a failed one.
             Err(Ended::Refused(_)) if appends.len() > 1 && appends.iter().all(|append| append.import().is_none()) => {
                 self.commit_each(appends).await
             }
@@ -113,7 +115,7 @@ impl Committer {
             let is_refused = matches!(ended, Ended::Refused(_));
             outcomes.push(Err(ended.into_error()));
             if !is_refused {
-                // Those after it are not tried: they would wait for the same.
+                // Later appends are not attempted: they would wait for the same outage.
                 outcomes.resize(appends.len(), Err(Error::StoreUnavailable));
                 break;
             }
@@ -121,7 +123,7 @@ impl Committer {
         (outcomes, None)
     }
 
-    /// RetryPolicy until it is done, refused, or the time is over.
+    /// Retries until the group is committed or rejected, or the deadline has passed.
     async fn commit_together(&mut self, appends: &[Append]) -> Result<Done, Ended> {
         let since = self.failing_since.unwrap_or_else(Instant::now);
         let mut retry_policy = RetryPolicy::until(since + self.retry);
@@ -139,7 +141,7 @@ impl Committer {
             let is_in_doubt = in_doubt.is_some();
             if is_in_doubt && !was_in_doubt {
                 tracing::warn!(?failed, "the outcome of a commit is not known; the next try looks first");
-                // The server answered until now.
+                // The server has answered until now, so the retry deadline starts here.
                 let now = Instant::now();
                 (self.failing_since, retry_policy) = (Some(now), RetryPolicy::until(now + self.retry));
             } else if failed.fault().is_transient() {
@@ -154,10 +156,13 @@ impl Committer {
     }
 }
 
-/// How a group ended whose last try failed.
+/// Classifies the final failure of a group.
 fn ended(failed: Failed, is_in_doubt: bool) -> Ended {
     if is_in_doubt {
-        tracing::error!(?failed, "the outcome of a commit could not be learnt in time; its producers are announced so");
+        tracing::error!(
+            ?failed,
+            "the outcome of a commit is still unknown at the deadline; its producers get OUTCOME_UNKNOWN"
+        );
         return Ended::Unknown;
     }
     match failed {

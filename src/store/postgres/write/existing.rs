@@ -1,4 +1,4 @@
-//! The stored events whose ids a group of appends carries: what the plan compares repeats with.
+//! Existing events: stored events with the ids of a group of appends, for the detection of duplicates.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_row::{EventRow, event_columns};
 
-/// Ids that producers gave. A payload that is far longer than the one that was sent is not read: it is another event.
+/// Lookup of producers' ids. A payload far longer than the one sent is not read: the events differ.
 const BY_ID: &str = concat!(
     "SELECT ",
     event_columns!("CASE WHEN octet_length(e.payload::text) <= w.length THEN e.payload::text END"),
@@ -21,22 +21,22 @@ const BY_ID: &str = concat!(
      JOIN events e ON e.event_id = w.event_id AND e.run = w.run AND e.given JOIN runs r ON r.run = e.run"
 );
 
-/// Ids that the store gave tell where their event lies.
-const BY_PLACE: &str = concat!(
+/// Lookup of assigned ids, which encode the seq of their event.
+const BY_SEQ: &str = concat!(
     "SELECT ",
     event_columns!("CASE WHEN octet_length(e.payload::text) <= w.length THEN e.payload::text END"),
     " FROM unnest($1::bigint[], $2::bigint[], $3::integer[]) AS w (run, seq, length) \
      JOIN events e ON e.run = w.run AND e.seq = w.seq JOIN runs r ON r.run = e.run WHERE NOT e.given"
 );
 
-/// Finds them, in the transaction that holds the locks of the runs.
+/// Reads the existing events, in the transaction that holds the locks of the runs.
 pub async fn load(
     connection: &mut PgExecutor<'_>,
     run_states: &HashMap<RunId, RunState>,
     appends: &[Append],
 ) -> Result<ExistingEvents, Fault> {
     let (mut runs, mut event_ids, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut of_places, mut seqs, mut lengths_there) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut assigned_runs, mut assigned_seqs, mut assigned_lengths) = (Vec::new(), Vec::new(), Vec::new());
     let mut asked: HashSet<(i64, &str)> = HashSet::new();
     for append in appends {
         let Some(head) = run_states.get(&append.run_id).filter(|head| head.run.last_seq > 0) else { continue };
@@ -49,33 +49,34 @@ pub async fn load(
             event_ids.push(event_id.as_str());
             lengths.push(length);
             if let Some(seq) = ids::assigned_seq(head.number, event_id) {
-                of_places.push(head.number);
-                seqs.push(seq.cast_signed());
-                lengths_there.push(length);
+                assigned_runs.push(head.number);
+                assigned_seqs.push(seq.cast_signed());
+                assigned_lengths.push(length);
             }
         }
     }
     let mut known = ExistingEvents::default();
     if !runs.is_empty() {
         let query = sqlx::query_as::<_, EventRow>(BY_ID).bind(runs).bind(event_ids).bind(lengths);
-        learn(&mut known, &asked, query.fetch(&mut *connection)).await?;
+        add_rows(&mut known, &asked, query.fetch(&mut *connection)).await?;
     }
-    if !of_places.is_empty() {
-        let query = sqlx::query_as::<_, EventRow>(BY_PLACE).bind(of_places).bind(seqs).bind(lengths_there);
-        learn(&mut known, &asked, query.fetch(connection)).await?;
+    if !assigned_runs.is_empty() {
+        let query =
+            sqlx::query_as::<_, EventRow>(BY_SEQ).bind(assigned_runs).bind(assigned_seqs).bind(assigned_lengths);
+        add_rows(&mut known, &asked, query.fetch(connection)).await?;
     }
     Ok(known)
 }
 
-/// Row by row: all together they may be large.
-async fn learn(
+/// Adds rows one at a time, because all payloads together may be large.
+async fn add_rows(
     known: &mut ExistingEvents,
     asked: &HashSet<(i64, &str)>,
     mut rows: BoxStream<'_, Result<EventRow, sqlx::Error>>,
 ) -> Result<(), Fault> {
     while let Some(row) = rows.next().await {
         let row = row?;
-        // A place may hold an event with another id.
+        // The event at this seq may have a different id.
         if !asked.contains(&(row.run, row.event_id.as_str())) {
             continue;
         }
@@ -83,7 +84,7 @@ async fn learn(
         let event_id = EventId::parse(&row.event_id)?;
         let content = row.into_event()?.map(|(event, _)| event.content().digest());
         let stored = known.entry((run, event_id)).or_insert(ExistingEvent { seq, content: None });
-        // The same id may have been sent with payloads of several lengths.
+        // The request may contain the same id with payloads of several lengths.
         stored.content = stored.content.or(content);
     }
     Ok(())

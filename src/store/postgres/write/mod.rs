@@ -1,4 +1,4 @@
-//! Writing: the committer and its transactions.
+//! Write path: the committer, one attempt, and the statements of a transaction.
 
 pub mod committer;
 pub mod existing;

@@ -1,4 +1,4 @@
-//! What a commit stores, kept for as long as its outcome is not known.
+//! Plan of a commit, kept while the outcome is unknown.
 
 use std::collections::HashMap;
 
@@ -10,31 +10,31 @@ use crate::store::commit::plan::{PlannedRun, RunState};
 
 use crate::store::postgres::event_columns::EventColumns;
 
-/// One outcome for each append of a group.
+/// Outcomes of a group, one for each append.
 pub type Outcomes = Vec<Result<Appended>>;
 
-/// A planned commit. It takes place only while its runs are as `before` says, so it can be sent again as it is: at most one
-/// of the retry_policy takes place, and it does not matter which.
+/// A planned commit. The commit succeeds only while its runs are in the state `before`, so repeated attempts are safe:
+/// at most one attempt takes effect.
 pub struct Planned {
-    /// What is answered if it takes place.
+    /// Outcomes to answer after success.
     pub outcomes: Outcomes,
-    /// What it writes.
+    /// Runs and events to write.
     pub runs: Vec<PlannedRun>,
-    /// What to tell of it, as if it were the first commit of the feed.
+    /// Announcement, with positions as if the commit were the first of the feed.
     pub commit: Commit,
-    /// The runs that it was planned for; a new one ends at seq 0.
+    /// States of the runs before the commit; a new run has the last seq 0.
     pub before: HashMap<RunId, RunState>,
 }
 
 impl Planned {
-    /// The announcement, and the rows to write.
+    /// Encodes the announcement and the columns to write.
     pub fn encode(runs: &[PlannedRun]) -> (Commit, EventColumns<'_>) {
-        let (columns, laid) = EventColumns::of(runs);
-        (plan::announcement(&laid, runs), columns)
+        let (columns, encoded) = EventColumns::of(runs);
+        (plan::announcement(&encoded, runs), columns)
     }
 
-    /// Whether it can still take place, by the runs as they are now. Where it cannot, somebody else was first, and it has not
-    /// taken place either: its own runs would be changed by itself.
+    /// Whether the commit can still succeed, given the current states of its runs. If false, a different commit changed
+    /// a run first, and this commit never took effect.
     pub fn can_take_place(&self, now: &HashMap<RunId, RunState>) -> bool {
         self.runs.iter().all(|planned| {
             let run_id = &planned.head.run.run_id;

@@ -1,15 +1,16 @@
-//! The runs that this replica wrote to lately, as it committed them: a commit to them can be planned without asking. They
-//! may be old, since other replicas write too; whoever writes by them has each compared with what is stored.
+//! Run state cache: states of recently written runs as last committed by this replica, used to plan a commit without a
+//! read. An entry may be stale because other replicas write too, so every commit planned from the cache compares the
+//! states with the stored rows.
 
 use std::collections::HashMap;
 
 use crate::domain::RunId;
 use crate::store::commit::plan::RunState;
 
-/// Most runs kept; the least recently used half goes when it is exceeded.
-const MAX_HEADS: usize = 32_768;
+/// Maximum number of cached runs. When exceeded, the half that was written least recently is evicted.
+const MAX_RUNS: usize = 32_768;
 
-/// A run, and how it stood before what is planned for it.
+/// Run states by run id, each with the number of the commit that last wrote the run (`clock`).
 #[derive(Debug)]
 pub struct RunStateCache {
     by_id: HashMap<RunId, (RunState, u64)>,
@@ -19,17 +20,17 @@ pub struct RunStateCache {
 
 impl Default for RunStateCache {
     fn default() -> Self {
-        Self { by_id: HashMap::new(), most: MAX_HEADS, clock: 0 }
+        Self { by_id: HashMap::new(), most: MAX_RUNS, clock: 0 }
     }
 }
 
 impl RunStateCache {
-    /// The run as it was last committed here.
+    /// The run as last committed by this replica.
     pub fn get(&self, run_id: &RunId) -> Option<&RunState> {
         self.by_id.get(run_id).map(|(head, _)| head)
     }
 
-    /// Takes over the run_states of a commit.
+    /// Stores the run states after a commit.
     pub fn commit(&mut self, run_states: impl IntoIterator<Item = RunState>) {
         self.clock += 1;
         for head in run_states {
@@ -43,7 +44,8 @@ impl RunStateCache {
         }
     }
 
-    /// Drops all: the next connection may lead to another server, or to a database that went back in time.
+    /// Clears the cache, because the next connection may lead to a different server, or to a database that went back in
+    /// time.
     pub fn forget(&mut self) {
         self.by_id.clear();
     }
@@ -69,7 +71,7 @@ mod tests {
         assert_eq!(kept, [0, 1, 8, 9, 10]);
         run_states.forget();
         assert!(run_states.get(&head(0).run.run_id).is_none());
-        // More than fit in one commit: nothing of it is kept, and nothing grows.
+        // A commit with more runs than the capacity: the cache stays within its limit.
         run_states.commit((0..100).map(head));
         assert!(run_states.by_id.len() <= 10);
     }

@@ -1,5 +1,5 @@
-//! The statements of one commit. Locks are taken in one order, so that replicas never wait for each other in a circle:
-//! the rows of the runs in the order of their ids, then new runs in that order, then the feed's row, as late as possible.
+//! Statements of one commit. Locks are taken in a fixed order, so that replicas never deadlock: existing runs in the
+//! order of their ids, then new runs in the same order, then the row of the feed as late as possible.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,8 +18,8 @@ use crate::store::postgres::event_columns::{EventColumns, Json};
 
 const LOCK: &str = "SELECT run FROM runs WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
 
-/// A statement of its own after [`LOCK`]: one that waited for a lock sees the row as it is then, and other tables as they were
-/// before it waited.
+/// Separate from [`LOCK`]: a statement that waited for a lock sees the current version of the locked row, but other
+/// tables as of the start of the statement.
 const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, \
     started_at, completed_at, usage, ended_by, output_at, NULL::text AS output, NULL::text AS error, \
     NULL::text AS status_detail, NULL::text AS pending_inputs, \
@@ -31,7 +31,7 @@ const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure
 const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
     $18, $19, $20, $21, $22, $23, $24, $25, $26)";
 
-/// The runs as they are stored, locked until the end of the transaction, and new ones with numbers of their own.
+/// Locks the runs until the end of the transaction and returns their stored states; a missing run gets a new number.
 pub async fn run_states(
     connection: &mut PgExecutor<'_>,
     run_ids: &[&RunId],
@@ -60,7 +60,8 @@ pub async fn run_states(
         .bind(count)
         .fetch_all(connection)
         .await?;
-    // In the order of the appends, so that a later run has a higher number. One that is named twice wastes a number.
+    // New runs are numbered in the order of the appends, so a later run has a higher number. A run named by several
+    // appends wastes numbers.
     for (run_id, number) in missing.into_iter().zip(numbers) {
         run_states
             .entry((*run_id).clone())
@@ -69,8 +70,9 @@ pub async fn run_states(
     Ok(run_states)
 }
 
-/// Writes runs and events; returns the position of the last of them, and `None` where a run is not as `head` says or an
-/// id is stored: then nothing is changed. `notify` is the channel and the name of this replica.
+/// Writes runs and events and returns the position of the last event; `None`, without any change, if the stored state
+/// of a run differs from `head` or an event id already exists. `notify` is the channel and the sender name of this
+/// replica.
 pub async fn append<'a>(
     connection: &mut PgExecutor<'_>,
     runs: &'a [PlannedRun],
@@ -103,7 +105,7 @@ pub async fn append<'a>(
     Ok(last.map(i64::unsigned_abs))
 }
 
-/// As JSON for `json_populate_recordset`; none where there are none.
+/// Encodes rows as JSON for `json_populate_recordset`; `None` if there are no rows.
 fn rows(rows: &[impl Serialize]) -> Result<Option<String>, Fault> {
     if rows.is_empty() {
         return Ok(None);
@@ -111,7 +113,7 @@ fn rows(rows: &[impl Serialize]) -> Result<Option<String>, Fault> {
     serde_json::to_string(rows).map(Some).map_err(|_| Fault::Rejected(Error::Internal))
 }
 
-/// Runs that exist, before and after.
+/// Existing runs: expected seq and time before the commit, new seq and time after the commit.
 #[derive(Default)]
 struct CachedRuns {
     run: Vec<i64>,
@@ -138,7 +140,7 @@ impl CachedRuns {
     }
 }
 
-/// A row of `runs`, named as its columns are.
+/// A row of `runs`; the field names are the column names.
 #[derive(Serialize)]
 struct RunColumns<'a> {
     run: i64,
@@ -185,9 +187,9 @@ struct Document {
     json: Option<String>,
 }
 
-/// The position of the last event of a commit to these runs, if the commit took place: where that event is, all of it is.
-/// The rows of the runs are locked by the transaction of this connection: what had held them is over, and what asks for
-/// them later finds them changed or is the same commit.
+/// Position of the last event of a commit to these runs, if the commit took place; a commit is atomic, so one event
+/// proves all. The transaction of this connection holds the locks of the runs: any earlier holder has ended, and a
+/// later one finds the runs changed or is the same commit.
 pub async fn last_position(connection: &mut PgExecutor<'_>, runs: &[PlannedRun]) -> Result<Option<u64>, Fault> {
     const STORED: &str = "SELECT pos FROM events WHERE run = $1 AND seq = $2 AND event_id = $3 \
         AND recorded_s = $4 AND recorded_ns = $5 AND payload::text = $6";

@@ -1,4 +1,4 @@
-//! The fast path of a commit: one statement, planned for the runs as they were last committed here.
+//! The fast path of a commit: one statement, planned from the run state cache.
 
 use std::collections::HashMap;
 
@@ -14,42 +14,42 @@ use crate::store::postgres::error::Fault;
 use crate::store::postgres::write::planned::{Outcomes, Planned};
 use crate::store::postgres::write::transaction;
 
-/// Most groups in a row that do not try the short way.
-const LONGEST_DETOUR: u32 = 32;
+/// Maximum number of consecutive groups that skip the fast path.
+const MAX_FAST_PATH_BACKOFF: u32 = 32;
 
 impl Writer {
-    /// Takes it, where it may do. `None`: it would not do, and nothing is changed.
+    /// Commits the group on the fast path. `None`: the fast path is not possible, and no row has changed.
     pub(crate) async fn fast_path(
         &mut self,
         appends: &[Append],
         in_doubt: &mut Option<Planned>,
     ) -> Result<Option<Done>, Failed> {
-        let Some((outcomes, runs)) = self.plan_short(appends) else { return Ok(None) };
-        let done = self.write_short(outcomes, runs, in_doubt).await?;
-        let length = if done.is_some() { 0 } else { (self.detour.1 * 2).clamp(1, LONGEST_DETOUR) };
-        self.detour = (length, length);
+        let Some((outcomes, runs)) = self.plan_fast_path(appends) else { return Ok(None) };
+        let done = self.write_fast_path(outcomes, runs, in_doubt).await?;
+        let length = if done.is_some() { 0 } else { (self.fast_path_backoff.1 * 2).clamp(1, MAX_FAST_PATH_BACKOFF) };
+        self.fast_path_backoff = (length, length);
         Ok(done)
     }
 
-    /// For the short way, where it may do.
-    fn plan_short(&mut self, appends: &[Append]) -> Option<(Outcomes, Vec<PlannedRun>)> {
-        // One statement has no transaction around it that would make the settings.
-        if !self.session.is_kept() {
+    /// Plans the group for the fast path, if possible.
+    fn plan_fast_path(&mut self, appends: &[Append]) -> Option<(Outcomes, Vec<PlannedRun>)> {
+        // Behind a pooler the settings need a transaction around the statement.
+        if !self.session.keeps_session() {
             return None;
         }
-        if self.detour.0 > 0 {
-            self.detour.0 -= 1;
+        if self.fast_path_backoff.0 > 0 {
+            self.fast_path_backoff.0 -= 1;
             return None;
         }
         self.connection.as_ref()?;
         for append in appends {
-            // Planning an import may end it, so it is planned only for what is so.
+            // A failed plan ends its import, so imports are planned only from current states.
             if append.import().is_some() {
                 return None;
             }
             let number = self.run_states.get(&append.run_id)?.number;
             let mut event_ids = append.events.iter().filter_map(|event| event.event_id.as_ref());
-            // No index refuses an id that the store itself gave.
+            // No unique index covers assigned ids, so a repeat would not be detected.
             if event_ids.any(|event_id| ids::assigned_seq(number, event_id).is_some()) {
                 return None;
             }
@@ -57,15 +57,15 @@ impl Writer {
         let head = |run_id: &RunId| self.run_states.get(run_id).cloned();
         let (outcomes, runs) =
             plan_group(self.options.lifecycle, head, &ExistingEvents::default(), appends, plan::now());
-        // The run may be another by now, so a no is not final.
+        // The cached state may be stale, so a rejection is not final.
         if outcomes.iter().any(Result::is_err) {
             return None;
         }
         Some((outcomes, runs))
     }
 
-    /// `None`: it would not do, and nothing is changed.
-    async fn write_short(
+    /// Sends the statement. `None`: the fast path is not possible, and no row has changed.
+    async fn write_fast_path(
         &mut self,
         outcomes: Outcomes,
         runs: Vec<PlannedRun>,
@@ -75,14 +75,14 @@ impl Writer {
         let Some(connection) = self.connection.as_mut().filter(|_| !runs.is_empty()) else { return Ok(None) };
         let (commit, columns) = Planned::encode(&runs);
         let head = |run_id: &RunId| self.run_states.get(run_id);
-        let mut link = self.session.link(connection);
-        let sent = transaction::append(&mut link, &runs, columns, head, self.session.notify_identity());
+        let mut executor = self.session.executor(connection);
+        let sent = transaction::append(&mut executor, &runs, columns, head, self.session.notify_identity());
         let sent = timeout(limit, sent).await.unwrap_or(Err(Fault::Timeout));
         let mut planned = Planned { outcomes, runs, commit, before: HashMap::new() };
         match sent {
             Ok(Some(last)) => Ok(Some(self.stored(planned, last))),
             Ok(None) => Ok(None),
-            // The statement is the whole transaction: its error undoes it.
+            // The statement is a transaction of its own: an error rolls back all changes.
             Err(fault) if fault.is_refusal() => Err(Failed::Before(fault)),
             Err(fault) => {
                 let run_ids = planned.runs.iter().map(|planned| planned.head.run.run_id.clone());

@@ -1,12 +1,13 @@
-//! One try to commit a group, on the connection of the replica's one writer.
+//! One attempt to commit a group, on the writer's connection of the replica.
 //!
-//! The short way is one statement, planned for the runs as they were last committed here. Where they are not so any more,
-//! or an id is there already, it changes nothing, and the long way is taken: lock, read, plan, write.
+//! The fast path is one statement, planned from the run state cache. If a cached state is stale, or an event id exists
+//! already, the statement changes no row, and the slow path follows: lock, read, plan, write.
 //!
-//! A commit that was sent and not answered is in doubt. Nothing else is planned for its group until that is settled: the next
-//! try locks its runs and looks. Where it took place, that is the outcome. Where it did not and its runs are as it expects
-//! them, the same is written again; a copy of it that arrives later finds them changed. Where they are not, it never took
-//! place and never will, and the group is planned anew.
+//! A commit that was sent but not answered is in doubt. Until the doubt is resolved, no other commit is planned for the
+//! group: the next attempt locks the runs and looks for the commit. If found, the commit is the outcome. If not found
+//! and the runs are unchanged, the same commit is sent again; a delayed copy of the first one will find the runs
+//! changed. If the runs have changed, the in-doubt commit never took effect and never will, and the group is planned
+//! again.
 
 mod fast_path;
 
@@ -33,40 +34,40 @@ use crate::store::postgres::connect::session::Session;
 use crate::store::postgres::epochs::Epochs;
 use crate::store::postgres::error::Fault;
 
-/// A group that is over: its outcomes, and what to tell if anything is new.
+/// Outcomes of a finished group, and the announcement if any event is new.
 pub type Done = (Outcomes, Option<Commit>);
 
-/// Why a try did not end well.
+/// Failure of an attempt.
 #[derive(Debug)]
 pub enum Failed {
-    /// There is no connection; nothing was sent.
+    /// No connection; no statement was sent.
     Unreachable(Fault),
-    /// Nothing of this try was stored.
+    /// The attempt has stored no event.
     Before(Fault),
-    /// It was sent and not answered.
+    /// The commit was sent but not answered.
     Unknown(Fault),
 }
 
 impl Failed {
-    /// What happened.
+    /// The cause.
     pub fn fault(&self) -> &Fault {
         let (Self::Unreachable(fault) | Self::Before(fault) | Self::Unknown(fault)) = self;
         fault
     }
 
-    /// The same, owned.
+    /// The cause, owned.
     pub fn into_fault(self) -> Fault {
         let (Self::Unreachable(fault) | Self::Before(fault) | Self::Unknown(fault)) = self;
         fault
     }
 
-    /// Whether the server is away, so that others need not wait for it as well.
+    /// Whether the server is unreachable, so that queued appends need not wait as well.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Unreachable(_)) || matches!(self.fault(), Fault::Timeout)
     }
 }
 
-/// The connection, and what is known without asking.
+/// The writer's connection and run state cache.
 pub struct Writer {
     options: PostgresOptions,
     connect: PgConnectOptions,
@@ -74,13 +75,13 @@ pub struct Writer {
     epochs: Arc<Epochs>,
     connection: Option<PgConnection>,
     run_states: RunStateCache,
-    /// Groups that take the long way at once, and how many did so the last time. Where two replicas write to the same
-    /// runs in turn, the short way would mostly be taken for nothing.
-    detour: (u32, u32),
+    /// Backoff of the fast path: remaining groups that skip the fast path, and the last number of skipped groups. With
+    /// two replicas writing to the same runs in turn, most fast-path attempts would fail.
+    fast_path_backoff: (u32, u32),
 }
 
 impl Writer {
-    /// On this connection as long as it holds, then on new ones.
+    /// Starts with this connection; opens new connections after failures.
     pub fn new(
         options: PostgresOptions,
         connect: PgConnectOptions,
@@ -94,17 +95,17 @@ impl Writer {
             epochs,
             connection: Some(connection),
             run_states: RunStateCache::default(),
-            detour: (0, 0),
+            fast_path_backoff: (0, 0),
         }
     }
 
-    /// Of the history that commits belong to.
+    /// Generation of the history that new commits belong to.
     pub fn generation(&self) -> u64 {
         self.epochs.current.generation()
     }
 
-    /// Commits these appends, or finds out that the commit `in_doubt`, of a try before it, took place. `left` bounds the wait
-    /// for a connection further.
+    /// Commits the appends, or finds that the in-doubt commit of an earlier attempt took place. `left` additionally
+    /// limits the wait for a connection.
     pub async fn attempt(
         &mut self,
         appends: &[Append],
@@ -132,7 +133,8 @@ impl Writer {
         }
     }
 
-    /// Ends the transaction that has written `planned`; without it, the commit in doubt.
+    /// Commits the transaction that has written `planned`; `None`: the transaction has written the in-doubt commit
+    /// again.
     async fn commit(
         &mut self,
         planned: Option<Planned>,
@@ -149,7 +151,7 @@ impl Writer {
                 None => unreachable!("what is committed was planned"),
             },
             Err(fault) if fault.is_refusal() => {
-                // The retry_policy before it are in doubt all the same.
+                // A rejection of this attempt leaves the earlier attempts in doubt.
                 if is_first {
                     *in_doubt = None;
                 }
@@ -159,19 +161,19 @@ impl Writer {
         }
     }
 
-    /// All of a transaction but its end.
+    /// Runs the slow path up to, not including, the end of the transaction.
     async fn prepare(&mut self, appends: &[Append], in_doubt: &mut Option<Planned>) -> Result<Prepared, Fault> {
         let session = Arc::clone(&self.session);
         let now = plan::now();
         let connection = self.connection.as_mut().ok_or(Fault::Timeout)?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(session.begin.clone())).execute(&mut *connection).await?;
-        let mut link = session.link(connection);
+        let mut executor = session.executor(connection);
         let run_ids: Vec<&RunId> = appends.iter().map(|append| &append.run_id).collect();
-        let run_states = transaction::run_states(&mut link, &run_ids, now).await?;
+        let run_states = transaction::run_states(&mut executor, &run_ids, now).await?;
         failpoint!("postgres-transaction-inside", Fault::from);
         if let Some(planned) = in_doubt {
             failpoint!("postgres-doubt-before", Fault::from);
-            let last = transaction::last_position(&mut link, &planned.runs).await?;
+            let last = transaction::last_position(&mut executor, &planned.runs).await?;
             failpoint!("postgres-doubt-after", Fault::from);
             if let (Some(last), Some(planned)) = (last, in_doubt.take_if(|_| last.is_some())) {
                 return Ok(Prepared::Found(planned, last));
@@ -183,10 +185,11 @@ impl Writer {
         if let Some(planned) = in_doubt {
             let (_, columns) = Planned::encode(&planned.runs);
             let head = |run_id: &RunId| planned.before.get(run_id);
-            let last = transaction::append(&mut link, &planned.runs, columns, head, session.notify_identity()).await?;
+            let last =
+                transaction::append(&mut executor, &planned.runs, columns, head, session.notify_identity()).await?;
             return Ok(Prepared::Written(None, last.ok_or(Fault::Conflict)?));
         }
-        let known = existing::load(&mut link, &run_states, appends).await?;
+        let known = existing::load(&mut executor, &run_states, appends).await?;
         let head = |run_id: &RunId| run_states.get(run_id).cloned();
         let (outcomes, runs) = plan_group(self.options.lifecycle, head, &known, appends, now);
         if runs.is_empty() {
@@ -194,13 +197,14 @@ impl Writer {
         }
         let (commit, columns) = Planned::encode(&runs);
         let head = |run_id: &RunId| run_states.get(run_id);
-        let last = transaction::append(&mut link, &runs, columns, head, session.notify_identity())
+        let last = transaction::append(&mut executor, &runs, columns, head, session.notify_identity())
             .await?
             .ok_or(Fault::Conflict)?;
         Ok(Prepared::Written(Some(Planned { outcomes, runs, commit, before: run_states }), last))
     }
 
-    /// What was planned is stored, its last event at this position.
+    /// Updates the cache after a commit with its last event at position `last`, and moves the announcement to the final
+    /// positions.
     fn stored(&mut self, planned: Planned, last: u64) -> Done {
         let Planned { outcomes, runs, mut commit, .. } = planned;
         let before = last - commit.feed_end.last;
@@ -232,14 +236,14 @@ impl Writer {
         Ok(())
     }
 
-    /// A transaction that has nothing to commit.
+    /// Rolls back; closes the connection on failure.
     async fn roll_back(&mut self, limit: Duration) {
         if !matches!(timeout(limit, self.end("ROLLBACK")).await, Ok(Ok(()))) {
             self.disconnect();
         }
     }
 
-    /// After a failure: the connection is given up, unless it can be rolled back.
+    /// Rolls back after a failed attempt if the connection is usable, otherwise closes the connection.
     pub async fn recover(&mut self, failed: &Failed) {
         match failed {
             Failed::Before(fault) if fault.leaves_connection() => self.roll_back(self.options.connect_timeout).await,
@@ -247,13 +251,14 @@ impl Writer {
         }
     }
 
-    /// The next connection may lead to another server, or to a database that went back in time.
+    /// Drops the connection and the cache: the next connection may lead to a different server, or to a database that
+    /// went back in time.
     fn disconnect(&mut self) {
         self.connection = None;
         self.run_states.forget();
     }
 
-    /// Says good-bye; the server notices by itself otherwise.
+    /// Closes the connection gracefully, within the connect timeout.
     pub async fn close(self) {
         if let Some(connection) = self.connection {
             let _ = timeout(self.options.connect_timeout, connection.close()).await;
@@ -261,13 +266,13 @@ impl Writer {
     }
 }
 
-/// A transaction before its end.
+/// State of the slow path before the end of the transaction.
 enum Prepared {
-    /// There is nothing to commit.
+    /// No event is new.
     Over(Done),
-    /// The commit in doubt took place, its last event at this position.
+    /// The in-doubt commit took place, with its last event at this position.
     Found(Planned, u64),
-    /// Written, the last event at this position; `None`: the commit in doubt, again.
+    /// Rows are written, the last event at this position. `None`: the in-doubt commit was written again.
     Written(Option<Planned>, u64),
 }
 
