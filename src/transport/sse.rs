@@ -5,8 +5,8 @@
 //! - An event has an `id:` line with the event's cursor, one `data:` line, LF as line end, and no `event:` line.
 //! - A comment ends with one LF: one parser takes a comment and a blank line for an empty message.
 //! - `retry:` stands inside the frame of the first event for the same reason.
-//! - If a filter held events back, a heartbeat has an `id:` line without a blank line after the line. Readers that keep every id
-//!   resume from this id, and no reader takes the heartbeat for an event.
+//! - If a filter held events back, a heartbeat has an `id:` line and no blank line. Readers that keep every id resume from
+//!   this id, and no reader takes the heartbeat for an event.
 
 use std::collections::VecDeque;
 use std::io;
