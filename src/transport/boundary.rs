@@ -90,7 +90,7 @@ where
         if let Some(call) = &call
             && !reads_a_page
         {
-            // Fast path: no wait for a place or for memory.
+            // The usual case: no wait for a place or for memory.
             let call = Arc::clone(call);
             let response = self.inner.call(counted(request, is_grpc, &memory, &options, &call));
             return Box::pin(async move { Ok(response.await?.map(|body| memory.answer(body, call))) });

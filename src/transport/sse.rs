@@ -61,8 +61,8 @@ impl EventForm {
     }
 }
 
-/// Answers with a stream that ends with the run, or with 204 if the run has ended and no event is left: 204 stops a browser
-/// from reconnecting.
+/// Answers with a stream that ends with the run, or with 204 if the run has ended and no event is left. On 204 a browser
+/// stops reconnecting.
 pub async fn respond(mut subscription: Subscription, form: EventForm, call: Arc<Call>) -> Result<Response> {
     let (mut ready, mut room) = (VecDeque::new(), None);
     let mut last_id = subscription.cursor();

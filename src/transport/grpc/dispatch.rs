@@ -1,4 +1,4 @@
-//! Fast path for calls to one gRPC service.
+//! Direct dispatch of calls to one gRPC service, past the routers.
 
 use std::task::{Context, Poll, ready};
 

@@ -30,8 +30,8 @@ pub struct WholeMessages<B> {
 }
 
 impl<B> WholeMessages<B> {
-    /// A body without memory accounting. A message with a declared length over the limit is passed on at once, and the decoder
-    /// refuses the head.
+    /// A body without memory accounting. A message with a declared length over the limit is passed on as received, and the
+    /// decoder refuses the message by the head.
     pub fn new(body: B, max_message_bytes: usize) -> Self {
         let (part, whole) = (BytesMut::new(), VecDeque::new());
         Self { body, max_message_bytes, part, whole, end: None, intake: None, has_room: true }
@@ -85,8 +85,7 @@ impl<B> WholeMessages<B> {
         }
     }
 
-    /// Length of the complete messages in `data`, or of all data if a message is over the limit. `data` begins at a message
-    /// boundary.
+    /// Length of the complete messages in `data`, or of all data if a message is over the limit. `data` begins with a message.
     fn whole_bytes(&self, data: &[u8]) -> usize {
         let mut whole = 0;
         while let Some((head, _)) = data[whole..].split_first_chunk::<HEAD_BYTES>() {

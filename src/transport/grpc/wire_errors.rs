@@ -103,8 +103,7 @@ fn client_timeout(headers: &http::HeaderMap) -> Result<Option<Duration>, Error> 
     }
 }
 
-/// Counters of calls by method and code. Counters of successful calls are cached by path, so that the usual call allocates
-/// no labels.
+/// Counters of calls by method and code. Counters of successful calls are cached by path: the usual call allocates no label.
 #[derive(Clone, Debug, Default)]
 struct Answered(Arc<RwLock<HashMap<String, metrics::Counter>>>);
 

@@ -58,8 +58,8 @@ impl Budget {
         self.queued.load(Relaxed)
     }
 
-    /// Whether a charge waits because the budget is used up. A charge that has got memory and is not polled yet still counts in
-    /// `waiting`.
+    /// Whether a charge waits because the budget is used up. `waiting` alone also counts charges that have got memory and are
+    /// not polled yet.
     pub fn is_used_up(&self) -> bool {
         self.waiting() > 0 && self.common.available_permits() == 0
     }

@@ -56,8 +56,7 @@ impl Account {
         lock(&self.calls).values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Ticks without progress while bytes wait for the peer; `None` if no bytes wait. Time before the begin of the frame does
-    /// not count.
+    /// Ticks without progress while bytes wait for the peer; `None` if no bytes wait. Counts from the begin of the frame.
     pub(super) fn silence(&self) -> Option<u64> {
         let progress = self.progress.load(Relaxed);
         let unsent_since = |call: &Arc<Call>| call.has_unsent().then(|| call.frame.load(Relaxed).max(progress));
@@ -162,8 +161,8 @@ impl Call {
         }
     }
 
-    /// Waits for memory for a body that is unpacked into at most `max_bytes`. A packed body above `SMALL_BYTES` was charged for
-    /// this on arrival.
+    /// Waits for memory for a body that is unpacked into at most `max_bytes`. A packed body above `SMALL_BYTES` was charged on
+    /// arrival for the unpacked size.
     pub async fn room_to_unpack(&self, max_bytes: usize) -> Result<()> {
         let share = &self.account.shares.receive;
         let held: usize = lock(&self.received).iter().map(Charge::bytes).sum();

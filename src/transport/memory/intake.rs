@@ -21,7 +21,7 @@ use crate::transport::status;
 /// Memory for one received byte, in bytes: the text, the decoded values, and the encoded events for the store.
 pub(super) const BYTES_EACH: usize = 3;
 
-/// A request above this size is charged for the whole declared length, bytes.
+/// Received bytes from which a request is charged for the whole declared length.
 pub const PART_BYTES: usize = 64 << 10;
 
 /// Time between checks of a request without progress. After this time the request is given up if the budget is used up.
@@ -122,7 +122,7 @@ impl Intake {
         }
     }
 
-    /// No bytes of the next message are received, and all earlier messages of the stream are taken.
+    /// Called before the first byte of the next message: the charges of earlier messages of the stream can be released.
     pub fn idle(&self) {
         self.call.taken();
     }
@@ -152,8 +152,8 @@ pub struct Received {
     intake: Intake,
     /// Declared length, or the largest allowed length.
     declared: usize,
-    /// Largest unpacked size of a packed body, else 0. Charged on arrival: two requests that hold a part and wait for the rest
-    /// would deadlock.
+    /// Largest unpacked size of a packed body, else 0. Charged on arrival, because two requests that hold a part and wait for
+    /// the rest would deadlock.
     unpacked: usize,
     received: usize,
     frame: Option<Bytes>,

@@ -46,8 +46,8 @@ const MAX_PROBES: usize = 64;
 /// Longest wait of a call for the end of other calls, and of a request for memory.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Size up to which a request and the first frame of an answer need no charge, and a live frame no charge before sending. Most
-/// are small, and the memory of the call covers them.
+/// Size up to which the memory of the call covers the request and the first frame of the answer, bytes. A live frame up to this
+/// size is charged only when sent. Most requests and frames are small.
 pub const SMALL_BYTES: usize = 4 << 10;
 
 /// Shortest time between two log lines about cut connections.

@@ -85,7 +85,7 @@ async fn no_more_requests_wait_for_room_than_may_wait_uncounted() {
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
 }
 
-/// A body of these frames, last frame first. `is_end_stream` is true after the last pop.
+/// A body of these frames in reverse order. `is_end_stream` becomes true with the final frame.
 struct Frames(Vec<Bytes>);
 
 impl http_body::Body for Frames {

@@ -59,8 +59,8 @@ pub fn to_json(payload: &pb::Payload) -> Result<String, PayloadError> {
 /// The JSON text to store. For `json` the text as sent. For a variant the members under the documented names, in the order of
 /// `tables`, then the members of `extra_json`. Without a variant `extra_json`, or `{}` if empty.
 ///
-/// The limits apply to summaries and previews made from raw tool input and output. Depth and size of the text are not checked
-/// here.
+/// The limits apply to summaries and previews made from raw tool input and output. Depth and size of the text are checked by
+/// `domain::Payload`.
 ///
 /// # Errors
 /// The error names the field: text that is not JSON, `extra_json` that is no object or stands beside `json`, a member in both

@@ -183,8 +183,8 @@ fn preview_member(raw: &str, limits: PreviewLimits) -> String {
 /// `Variant name: "type" | …;` with the variant's field in `pb::Payload` as `name`.
 macro_rules! variants {
     ($($variant:ident $name:ident: $first:literal $(| $more:literal)*;)*) => {
-        /// Variant of a type, and the rest that does not fit, as text. `None`: the type has no variant, or [`read_object`]
-        /// refuses the text.
+        /// Variant of a type, and the rest that does not fit, as text. `None` if the type has no variant or [`read_object`]
+        /// returns `None`.
         pub(super) fn read_variant(event_type: &str, json: &str) -> Option<(Variant, String)> {
             match event_type {
                 $($first $(| $more)* => {
