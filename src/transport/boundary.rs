@@ -1,8 +1,8 @@
-//! The outermost layer: what every request must be, whatever protocol it speaks, before anything else sees it.
+//! The outermost layer: checks of host, origin and protocol, and the memory of the call, before any handler reads the request.
 //!
-//! A browser sends some requests of any page to any server without asking first, and a name that an attacker owns can lead to a
-//! loopback address. So a server on loopback answers to names of loopback only, pages of other origins may write nothing, and
-//! gRPC is what no page can send: HTTP/2 with gRPC's own content type.
+//! A browser sends some requests of any page to any server without a preflight, and a name owned by an attacker can resolve to
+//! a loopback address (DNS rebinding). So a server on loopback accepts only loopback names, pages of other origins cannot
+//! write, and gRPC requires a request that no page can send: HTTP/2 with the content type of gRPC.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -27,24 +27,24 @@ use super::rest::{HttpError, is_packed, refuse};
 use super::status::DOMAIN;
 use crate::domain::Error;
 
-/// What is allowed besides what needs no permission.
+/// Permissions and size limits of requests.
 #[derive(Clone, Debug)]
 pub struct BoundaryOptions {
-    /// Whether only loopback names and [`allowed_hosts`](Self::allowed_hosts) are answered to.
+    /// Whether the server listens on loopback: only loopback names and [`allowed_hosts`](Self::allowed_hosts) are accepted.
     pub is_loopback: bool,
-    /// Names, with or without a port, by which the server may be called; `*` for any.
+    /// Accepted host names, with or without a port; `*` for any. Empty: any name, except on loopback.
     pub allowed_hosts: Vec<String>,
-    /// Origins whose pages may write; `*` for any.
+    /// Origins of pages that may write; `*` for any.
     pub allowed_origins: Vec<String>,
-    /// The gRPC services, `package.Service`.
+    /// Full names of the gRPC services, as `package.Service`.
     pub grpc_services: Vec<&'static str>,
-    /// Largest gRPC message, and largest body of another request, bytes.
+    /// Largest gRPC message, and largest body of other requests, bytes.
     pub max_message_bytes: usize,
-    /// Largest page, bytes: what the answer to a reader may take before it is known.
+    /// Largest page, bytes: memory charged for the answer to a read before the size is known.
     pub max_page_bytes: usize,
 }
 
-/// See the module.
+/// Tower service that checks requests and begins their calls, see the module.
 #[derive(Clone, Debug)]
 pub struct Boundary<S> {
     inner: S,
@@ -53,7 +53,7 @@ pub struct Boundary<S> {
 }
 
 impl<S> Boundary<S> {
-    /// Around all services and routes.
+    /// Layer around all services and routes.
     pub fn layer(options: BoundaryOptions, memory: Arc<Memory>) -> impl Layer<S, Service = Self> + Clone {
         let options = Arc::new(options);
         tower::layer::layer_fn(move |inner| Self { inner, options: Arc::clone(&options), memory: Arc::clone(&memory) })
@@ -90,12 +90,12 @@ where
         if let Some(call) = &call
             && !reads_a_page
         {
-            // Nothing to wait for: the usual way.
+            // The usual case: no wait for a place or for memory.
             let call = Arc::clone(call);
             let response = self.inner.call(counted(request, is_grpc, &memory, &options, &call));
             return Box::pin(async move { Ok(response.await?.map(|body| memory.answer(body, call))) });
         }
-        // The service that is ready is this one.
+        // `poll_ready` was called on this instance; the clone takes the next request.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
@@ -120,7 +120,7 @@ where
     }
 }
 
-/// The request of a call, whose body is counted as it comes.
+/// Adds the call to the request, and charges the body to the receive budget on arrival.
 fn counted(
     mut request: Request<Body>,
     is_grpc: bool,
@@ -137,18 +137,18 @@ fn counted(
     })
 }
 
-/// How long a reader waits for room for its page.
+/// Longest wait of a read for the memory of a page.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// When a refused caller may find room.
+/// Delay after which a refused caller may retry.
 const RETRY: Duration = Duration::from_secs(1);
 
 fn overloaded(what: &'static str) -> Error {
     Error::Overloaded { what, retry_after: RETRY }
 }
 
-/// Whether the answer may be a page of events or runs, or a run with a long output, which is made at once. Streams ask for the
-/// room of each frame.
+/// Whether the answer may be a page of events or runs, or a run with a long output. Such an answer is built as a whole;
+/// streams charge memory for each frame instead.
 fn reads_a_page(request: &Request<Body>) -> bool {
     let path = request.uri().path();
     match *request.method() {
@@ -164,7 +164,7 @@ fn is_event_stream(path: &str) -> bool {
     matches!(last, [Some("stream"), Some("events"), Some(_), Some("runs" | "structure-runs")])
 }
 
-/// What watches the server asks when it is busy as well. Its answers are small.
+/// Health checks and metrics. Monitoring also needs answers from a busy server, and these answers are small.
 fn is_probe(path: &str) -> bool {
     path.starts_with("/health/") || path == "/metrics" || path == "/grpc.health.v1.Health/Check"
 }
@@ -200,12 +200,12 @@ impl BoundaryOptions {
         let is_listed = |allowed: &String| {
             allowed == "*" || allowed.eq_ignore_ascii_case(host) || allowed.eq_ignore_ascii_case(authority.as_str())
         };
-        // No name of an attacker's is an address, and probes call machines by theirs.
+        // An address cannot be rebound by an attacker, and probes call machines by address.
         let is_address = !self.is_loopback && address_of(host).is_some();
         is_address || is_loopback_name(host) || self.allowed_hosts.iter().any(is_listed)
     }
 
-    /// Pages of other origins may read what CORS lets them read, and write nothing.
+    /// Pages of other origins may read as far as CORS allows, and cannot write.
     fn check_origin(&self, request: &Request<Body>, authority: Option<&Authority>) -> Result<(), HttpError> {
         let mut origins = request.headers().get_all(ORIGIN).iter();
         let (Some(origin), second) = (origins.next(), origins.next()) else { return Ok(()) };
@@ -243,8 +243,8 @@ impl BoundaryOptions {
     }
 }
 
-/// By what name the server is called: HTTP/2's `:authority`, an absolute target, or the `Host` header, all the same. Only HTTP/1.0,
-/// which no browser speaks, may name none.
+/// Host of the request: `:authority` of HTTP/2, an absolute target, or the `Host` header; all must agree. Only HTTP/1.0, which
+/// no browser speaks, may omit the host.
 fn authority(request: &Request<Body>) -> Result<Option<Authority>, HttpError> {
     let refused = |problem: &str| HttpError::new(StatusCode::BAD_REQUEST, "INVALID_HOST", format!("Host: {problem}"));
     let mut hosts = request.headers().get_all(HOST).iter();
@@ -281,7 +281,7 @@ fn address_of(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// Whether an origin is the server's own: scheme, host and port.
+/// Whether an origin equals the server's scheme, host and port.
 fn is_own(origin: &str, scheme: &str, authority: &Authority) -> bool {
     let Some((of_scheme, of)) = origin.split_once("://") else { return false };
     let Ok(of) = Authority::try_from(of) else { return false };
@@ -302,7 +302,7 @@ fn as_status(problem: &HttpError) -> Status {
     Status::with_error_details(code, problem.text(), details)
 }
 
-/// `application/grpc`, with or without the name of a format, and not gRPC-web.
+/// Whether the content type is `application/grpc`, with or without a format suffix. gRPC-web is another type.
 fn is_grpc_type(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return false };
     let rest = content_type.as_bytes().strip_prefix(b"application/grpc");

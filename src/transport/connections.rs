@@ -1,4 +1,4 @@
-//! Accepting connections, no more at a time than allowed: further ones wait in the kernel's queue.
+//! Accepts connections up to a limit. Further connections wait in the listen queue of the kernel.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -21,46 +21,46 @@ use tonic::transport::server::Connected;
 use super::control_frames::ControlFrames;
 use super::memory::{Account, Memory};
 
-/// How long accepting pauses when the process is out of file descriptors.
+/// Pause after a failed accept, for example without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long nothing more is logged of connections that are refused.
+/// Shortest time between two log lines about refused connections.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long a connection that is done waits for its peer to be done too.
+/// Longest wait for the peer's end of a connection after the shutdown by this side.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a new connection may take to say which protocol it speaks.
+/// Longest time until a new connection shows HTTP/1 or HTTP/2.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
 
-/// Bytes of a connection that the kernel takes and cannot send yet.
+/// Limit of unsent bytes in the send buffer of the kernel (`TCP_NOTSENT_LOWAT`).
 const UNSENT_BYTES: u32 = 128 << 10;
 
-/// With what HTTP/2 begins.
+/// Connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection, with its place among those allowed.
+/// An accepted connection. Holds a place within [`MaxConnections`] until dropped.
 #[derive(Debug)]
 pub struct Connection {
     socket: TcpStream,
     account: Arc<Account>,
-    /// Set once our side is done.
+    /// Set after the shutdown by this side.
     linger: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Runs until the protocol is known: before that neither HTTP/1 nor HTTP/2 has a timeout of its own.
+    /// Deadline until the protocol is known: neither HTTP/1 nor HTTP/2 has a timeout before that.
     silence: Option<Silence>,
-    /// Of HTTP/2.
+    /// Present for HTTP/2 only.
     frames: Option<ControlFrames>,
     _place: Place,
 }
 
-/// The time until a new connection is known to speak HTTP/1 or HTTP/2.
+/// Detection of HTTP/1 or HTTP/2 on a new connection, with a deadline.
 #[derive(Debug)]
 struct Silence {
     until: Pin<Box<Sleep>>,
-    /// Bytes of the preface that have come.
+    /// Bytes of the preface received so far.
     preface: usize,
-    /// Bytes that came after it.
+    /// Bytes of the last read after the preface.
     behind: usize,
 }
 
@@ -69,7 +69,7 @@ impl Silence {
         Self { until: Box::pin(tokio::time::sleep(MAX_SILENCE)), preface: 0, behind: 0 }
     }
 
-    /// Whether the protocol is known after these bytes.
+    /// Takes received bytes. Returns whether the protocol is known now.
     fn is_over(&mut self, read: &[u8]) -> bool {
         let rest = &PREFACE[self.preface..];
         let matching = read.iter().zip(rest).take_while(|(read, expected)| read == expected).count();
@@ -78,13 +78,13 @@ impl Silence {
         matching < read.len() || self.preface == PREFACE.len()
     }
 
-    /// Of these last bytes, those behind the preface; `None` where the protocol is another.
+    /// Bytes of the last read after the preface; `None` if the protocol is not HTTP/2.
     fn frames_of<'a>(&self, read: &'a [u8]) -> Option<&'a [u8]> {
         (self.preface == PREFACE.len()).then(|| &read[read.len() - self.behind..])
     }
 }
 
-/// A place among the connections that are allowed, of all and of one address.
+/// A place within the limits of all connections and of one address.
 #[derive(Debug)]
 struct Place {
     _of_all: OwnedSemaphorePermit,
@@ -104,16 +104,16 @@ impl Drop for Place {
     }
 }
 
-/// How many connections there may be at a time.
+/// Limits of open connections.
 #[derive(Clone, Copy, Debug)]
 pub struct MaxConnections {
-    /// Of all addresses; more wait to be accepted.
+    /// Connections of all addresses; further connections wait for `accept`.
     pub of_all: usize,
-    /// Of one address; more are closed.
+    /// Connections of one address, or of one IPv6 /64 network; further connections are closed.
     pub of_address: usize,
 }
 
-/// The connections of a listener. `cut` breaks all of them off, also those whose peer does not read.
+/// Accepts the connections of a listener. `cut` breaks off all connections, even if the peer does not read.
 pub fn accept(
     listener: TcpListener,
     max: MaxConnections,
@@ -127,7 +127,7 @@ pub fn accept(
             match listener.accept().await {
                 Ok((socket, peer)) => {
                     let Some(place) = places.take(of_all, client_address(peer.ip())) else { continue };
-                    // Answers are small and waited for.
+                    // Clients wait for small answers: no delay by Nagle's algorithm.
                     let _ = socket.set_nodelay(true);
                     bound_send_buffer(&socket);
                     let account = memory.account(cut.child_token());
@@ -146,7 +146,7 @@ pub fn accept(
     })
 }
 
-/// What counts as one address: of IPv6 the network, since who has one address of it has all.
+/// Key of the limit for one address. IPv6 counts by /64 network, because a host can use all addresses of the network.
 fn client_address(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -154,7 +154,7 @@ fn client_address(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Bounds what the kernel keeps of bytes that are not on their way yet; what is on its way follows the peer's window.
+/// Limits unsent bytes in the kernel. Bytes in flight are limited by the peer's window.
 #[cfg(target_os = "linux")]
 fn bound_send_buffer(socket: &TcpStream) {
     if let Err(error) = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES) {
@@ -162,16 +162,16 @@ fn bound_send_buffer(socket: &TcpStream) {
     }
 }
 
-/// Other systems have no such bound.
+/// `TCP_NOTSENT_LOWAT` is set on Linux only.
 #[cfg(not(target_os = "linux"))]
 fn bound_send_buffer(_socket: &TcpStream) {}
 
-/// The places of a listener.
+/// Places for the connections of a listener.
 struct Places {
     of_all: Arc<Semaphore>,
     max_of_address: usize,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    /// When a refusal was logged last: a flood makes one line in a while.
+    /// Time of the last log line about a refusal: a flood makes one line in `LOG_PAUSE`.
     logged: Option<Instant>,
 }
 
@@ -181,7 +181,7 @@ impl Places {
         Self { of_all, max_of_address: max.of_address, open: Arc::default(), logged: None }
     }
 
-    /// `None`: the address has as many as it may have.
+    /// Takes a place for an address; `None` if the address is at the limit.
     fn take(&mut self, of_all: OwnedSemaphorePermit, address: IpAddr) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = open.entry(address).or_default();
@@ -206,7 +206,7 @@ impl Connection {
         }
     }
 
-    /// The socket, unless it is cut. Whoever waits for the socket waits for the cut as well.
+    /// The socket, or an error after the cut. A task that waits for the socket is also woken by the cut.
     fn socket(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
         match self.cut.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -231,7 +231,7 @@ impl AsyncRead for Connection {
         let mut came = &buf.filled()[before..];
         if let Some(silence) = &mut this.silence {
             if read.is_ready() && silence.is_over(came) {
-                // What has come of the frames behind the preface.
+                // Frames received in one read with the end of the preface.
                 if let Some(frames) = silence.frames_of(came) {
                     this.frames = Some(ControlFrames::new());
                     came = frames;
@@ -274,8 +274,8 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
-    /// Says that our side is done, and drops what still comes until the peer is done as well. A socket that is closed with
-    /// unread bytes in it is reset, and a reset takes from the peer what it has not read yet: the last answers.
+    /// Shuts down the write side, then discards received bytes until the peer's end or `LINGER`. Closing a socket with unread
+    /// bytes resets the connection, and after a reset the peer loses answers not read yet.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
             ready!(self.socket(cx)?.poll_shutdown(cx))?;

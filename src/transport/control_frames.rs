@@ -1,34 +1,35 @@
-//! Frames of HTTP/2 that carry nothing: a peer may send so many in a second, and more only as it takes what is sent to it.
+//! Limit on the HTTP/2 control frames of a peer: a fixed number a second, and more in proportion to the bytes sent to the peer.
 //!
-//! Each of them costs the server work, and none of them waits for anything: PING, SETTINGS, WINDOW_UPDATE, RST_STREAM, PRIORITY,
-//! and others without a byte.
+//! Control frames are all frames except DATA and HEADERS: PING, SETTINGS, WINDOW_UPDATE, RST_STREAM, PRIORITY and the rest. An
+//! empty DATA or HEADERS frame counts too, unless the frame ends the stream. Each frame costs the server work, and flow control
+//! does not delay control frames.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Control frames in one period, beside those that go with what was sent.
+/// Control frames allowed in one period, in addition to the frames allowed by `SENT_BYTES_EACH`.
 const MAX_FRAMES: usize = 10_000;
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// One more for so many bytes that were sent: a reader says for each piece that it has room again.
+/// Sent bytes that allow one more control frame: a reader acknowledges each piece with a WINDOW_UPDATE.
 const SENT_BYTES_EACH: usize = 256;
 
-/// Length, type, flags and stream of a frame.
+/// Head of a frame: length (3 bytes), type (1), flags (1) and stream (4).
 const HEAD_BYTES: usize = 9;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 
-/// Flag of the last frame of a request, which many clients send without a byte.
+/// Flag of the last frame of a request. Many clients set the flag on an empty DATA frame.
 const END_STREAM: u8 = 0x1;
 
-/// The frames of one connection, as its bytes come.
+/// Counter of the control frames of one connection.
 #[derive(Debug)]
 pub struct ControlFrames {
     head: [u8; HEAD_BYTES],
     filled: usize,
-    /// Bytes of the frame that are still to come.
+    /// Bytes of the current frame that are not received yet.
     rest: usize,
     frames: usize,
     sent: usize,
@@ -36,17 +37,17 @@ pub struct ControlFrames {
 }
 
 impl ControlFrames {
-    /// Behind the preface.
+    /// A counter for the bytes after the connection preface.
     pub fn new() -> Self {
         Self { head: [0; HEAD_BYTES], filled: 0, rest: 0, frames: 0, sent: 0, since: Instant::now() }
     }
 
-    /// So many bytes went out.
+    /// Counts bytes sent to the peer.
     pub fn sent(&mut self, bytes: usize) {
         self.sent = self.sent.saturating_add(bytes);
     }
 
-    /// Looks at what came; whether the peer sends more of them than it may.
+    /// Counts the control frames in received bytes. Returns whether the peer exceeds the limit.
     pub fn are_too_many(&mut self, mut read: &[u8]) -> bool {
         let before = self.frames;
         while !read.is_empty() {

@@ -1,5 +1,5 @@
-//! Between the generated messages and domain values. Whatever cannot be a domain value is refused by the path of its
-//! field, as the request spells it.
+//! Conversion between generated messages and domain values. An invalid value is refused with the path of the field, as
+//! spelled in the request.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::pb;
 use super::payload;
 use super::view::Presentation;
 
-/// The events of a publish.
+/// Events of a publish request, between 1 and the limit for one request.
 pub fn new_events(events: Vec<pb::NewEvent>, limits: &Limits) -> Result<Vec<NewEvent>> {
     let (count, max) = (events.len(), limits.max_request_events);
     if count == 0 || count > max {
         return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));
     }
-    // Not collected in place: what was decoded is several times as large, and waits for its commit as long as this does.
+    // Not collected in place: the allocation of the decoded messages is several times larger, and would live until the commit.
     let mut converted = Vec::with_capacity(count);
     for (i, event) in events.into_iter().enumerate() {
         converted.push(new_event(event, limits).map_err(|error| error.under(&format!("events[{i}]")))?);
@@ -29,7 +29,7 @@ pub fn new_events(events: Vec<pb::NewEvent>, limits: &Limits) -> Result<Vec<NewE
     Ok(converted)
 }
 
-/// One event of a publish; error paths start at the event.
+/// One event of a publish request. Paths in errors start at the event.
 pub fn new_event(event: pb::NewEvent, limits: &Limits) -> Result<NewEvent> {
     let pb::NewEvent { event_id, r#type, origin, occurred_at, agent_name, payload } = event;
     let payload = payload.unwrap_or_default();
@@ -74,7 +74,7 @@ fn stored_payload(event_type: &EventType, payload: pb::Payload, limits: &Limits)
     Payload::parse(event_type, text, limits).map_err(|error| error.under("payload"))
 }
 
-/// Empty means absent.
+/// Parses an optional text. An empty text means absent.
 pub fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
     if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
 }
@@ -87,7 +87,7 @@ fn timestamp(at: prost_types::Timestamp) -> Result<Timestamp> {
     Timestamp::new(at.seconds, at.nanos).map_err(|_| Error::invalid("occurred_at", problem))
 }
 
-/// The scope of a read.
+/// Scope of a read: one run, or the feed if `run_id` is absent.
 pub fn scope(run_id: Option<&str>) -> Result<Scope> {
     match run_id {
         Some(run_id) => RunId::parse(run_id).map(Scope::Run),
@@ -95,13 +95,13 @@ pub fn scope(run_id: Option<&str>) -> Result<Scope> {
     }
 }
 
-/// A read that named neither a run nor all runs.
+/// Error for a read with neither `run_id` nor `all_runs`.
 #[must_use]
 pub fn no_scope() -> Error {
     Error::invalid("scope", "set run_id or all_runs")
 }
 
-/// The filter of a read.
+/// Filter of a read. An absent filter passes all events.
 pub fn filter(filter: Option<pb::EventFilter>) -> Result<EventFilter> {
     let Some(pb::EventFilter { types, origins }) = filter else { return Ok(EventFilter::default()) };
     let origins = origins.iter().enumerate().map(|(i, number)| match pb::Origin::try_from(*number) {
@@ -112,7 +112,7 @@ pub fn filter(filter: Option<pb::EventFilter>) -> Result<EventFilter> {
     let mut wanted = Vec::new();
     for origin in origins {
         let origin = origin?;
-        // A request may repeat one a million times.
+        // A request may repeat an origin a million times.
         if !wanted.contains(&origin) {
             wanted.push(origin);
         }
@@ -120,7 +120,7 @@ pub fn filter(filter: Option<pb::EventFilter>) -> Result<EventFilter> {
     EventFilter::parse(&types, wanted)
 }
 
-/// Format and view of a read.
+/// Payload format and view of a read. Unspecified: typed payloads in the public view.
 pub fn presentation(format: i32, view: i32) -> Result<Presentation> {
     let typed = match pb::PayloadFormat::try_from(format) {
         Ok(pb::PayloadFormat::Unspecified | pb::PayloadFormat::Typed) => true,
@@ -135,17 +135,17 @@ pub fn presentation(format: i32, view: i32) -> Result<Presentation> {
     Ok(Presentation { typed, view })
 }
 
-/// A count that may not be negative.
+/// Page size of a request. A negative size is refused.
 pub fn page_size(size: i32) -> Result<usize> {
     usize::try_from(size).map_err(|_| Error::invalid("page_size", format!("must not be negative; it is {size}")))
 }
 
-/// A protobuf duration.
+/// Duration of a request field. A negative duration is refused.
 pub fn duration(field: &str, duration: prost_types::Duration) -> Result<Duration> {
     Duration::try_from(duration).map_err(|_| Error::invalid(field, "must not be negative"))
 }
 
-/// Statuses to list.
+/// Statuses of a list request, without duplicates. Unknown and unspecified statuses are refused.
 pub fn statuses(numbers: &[i32]) -> Result<Vec<RunStatus>> {
     let known = |(i, number): (usize, &i32)| {
         let status = RunStatus::from_number(i64::from(*number)).filter(|status| *status != RunStatus::Unspecified);
@@ -161,13 +161,13 @@ pub fn statuses(numbers: &[i32]) -> Result<Vec<RunStatus>> {
     Ok(wanted)
 }
 
-/// A status on the wire; the numbers are the same.
+/// Number of a status in `runlog.v1`, equal to the number in the domain.
 #[must_use]
 pub fn status(status: RunStatus) -> i32 {
     i32::from(status as u8)
 }
 
-/// A run on the wire.
+/// A run as a message of `runlog.v1`.
 #[must_use]
 pub fn run(run: Run) -> pb::Run {
     pb::Run {

@@ -1,17 +1,17 @@
-//! The frames of a subscription, each made once there is room for it in the memory of answers.
+//! Frames of a subscription. Memory of the send budget is charged before a frame is built from the store or copied.
 
 use crate::domain::{Error, Result};
 use crate::service::subscribe::{Frame, FrameKind, Step, Subscription};
 
 use super::memory::{Call, Charge, SMALL_BYTES};
 
-/// The next frame, with the room that it takes; `None` after the last.
+/// The next frame with the memory charged for the events; `None` after the last frame.
 pub async fn next(subscription: &mut Subscription, call: Option<&Call>) -> Result<Option<(Frame, Option<Charge>)>> {
     loop {
         match step(subscription, call).await? {
             Step::Frame(frame) => return Ok(Some(frame)),
             Step::End => return Ok(None),
-            // Without room: others may use it for as long as nothing happens here.
+            // No memory is held during the wait, so that other calls can use the budget.
             Step::Nothing => {
                 if let Some(heartbeat) = subscription.wait().await? {
                     return Ok(Some((heartbeat, None)));
@@ -21,8 +21,8 @@ pub async fn next(subscription: &mut Subscription, call: Option<&Call>) -> Resul
     }
 }
 
-/// The next frame, if there is one before something new happens. What has to be read from the store, and what is copied for this
-/// reader alone, waits for room before. A reader in this process has no call and waits for none.
+/// The next frame that is available without new events. Before a read of the store the size of the largest frame is charged,
+/// and the surplus is released after the read. An in-process server has no `call`, and no memory is charged.
 pub async fn step(subscription: &mut Subscription, call: Option<&Call>) -> Result<Step<(Frame, Option<Charge>)>> {
     let mut room = None;
     if let Some(call) = call
@@ -39,7 +39,7 @@ pub async fn step(subscription: &mut Subscription, call: Option<&Call>) -> Resul
     let bytes = batches.iter().map(|batch| batch.data.len()).sum();
     match &mut room {
         Some(room) => room.shrink(bytes),
-        // What is live is shared by its readers; a small frame of it waits for room when it is sent, not before.
+        // Live events are shared by their subscribers: the answer charges a small frame when the frame is sent.
         None if bytes > SMALL_BYTES => room = Some(room_for(subscription, call, bytes).await?),
         None => {}
     }

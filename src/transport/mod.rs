@@ -1,5 +1,5 @@
-//! The wire on the outside, the service on the inside: what comes in is checked and becomes domain values, what goes
-//! out is translated. No rules live here.
+//! Transports: gRPC, REST and event streams. Requests are checked and decoded into domain values, results are encoded.
+//! The rules of the domain live in `service` and `domain`.
 
 pub mod boundary;
 pub mod connections;

@@ -1,9 +1,12 @@
-//! Server-sent events: the frames of a subscription as a browser reads them.
+//! Server-sent events: the frames of a subscription in the `text/event-stream` format.
 //!
-//! The rules were tried against the published parsers: one `data:` line an event, LF only; `id:` is the event's cursor;
-//! no `event:` line; comments end with one LF, since one parser takes a comment and a blank line for an empty message; `retry:`
-//! goes inside the first event's frame for the same reason. Where a filter holds events back, a heartbeat has an `id:` line
-//! without a blank line behind it: readers that keep each id as it comes go on from there, and none takes it for an event.
+//! The format was tested with the published parsers:
+//!
+//! - An event has an `id:` line with the event's cursor, one `data:` line, LF as line end, and no `event:` line.
+//! - A comment ends with one LF: one parser takes a comment and a blank line for an empty message.
+//! - `retry:` stands inside the frame of the first event for the same reason.
+//! - If a filter held events back, a heartbeat has an `id:` line and no blank line. Readers that keep every id resume from
+//!   this id, and no reader takes the heartbeat for an event.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,45 +28,45 @@ use crate::service::subscribe::{Frame, FrameKind, Step, Subscription};
 use super::frames;
 use super::memory::{Call, Charge};
 
-/// What a silent stream says.
+/// Comment line of a heartbeat.
 const HEARTBEAT: &[u8] = b": hb\n";
 
-/// What a stream says after the last event of its run. Over HTTP/1.0 nothing else tells an end from a cut.
+/// Comment line after the last event of the run. Over HTTP/1.0 only this line distinguishes an end from a lost connection.
 const END: &[u8] = b": end\n";
 
-/// How long a browser waits before it reconnects; inside the first frame.
+/// Delay before a browser reconnects, milliseconds. Part of the first event's frame.
 const RETRY: &[u8] = b"retry: 2000\n";
 
-/// How a door writes an event, in lists and in streams.
+/// JSON form of events in one REST API, for lists and streams.
 #[derive(Clone, Copy)]
 pub struct EventForm {
-    /// The batch's slots for the public view and for the full one, see [`EncodedEvents::form`]. Every form has its own.
+    /// Slots of [`EncodedEvents::form`] for the public and the full view. No two forms share a slot.
     pub numbers: [usize; 2],
-    /// How much of each payload.
+    /// Public view or full view of each payload.
     pub view: View,
-    /// Appends the event as JSON. Line breaks between tokens are taken out afterwards.
+    /// Appends the event as JSON. Streams replace line breaks between tokens afterwards.
     pub write: fn(&Event, &ShownPayload<'_>, &mut String),
 }
 
 impl EventForm {
-    /// Appends the event as JSON. `sensitive`: whether its public view may differ.
+    /// Appends the event as JSON. `sensitive`: whether the public view may omit members.
     pub fn append(self, event: &Event, sensitive: bool, out: &mut String) {
         let shown = self.view.where_it_may_differ(sensitive).show(event.event_type.as_str(), event.payload.as_str());
         (self.write)(event, &shown, out);
     }
 
-    /// Where there is nothing to leave out, one encoding serves both views.
+    /// Without members to omit, one encoding serves both views.
     fn number(self, batch: &EncodedEvents) -> usize {
         self.numbers[usize::from(self.view == View::Full && batch.sensitive)]
     }
 }
 
-/// The answer: a stream that ends with the run, or 204 where the run has ended and nothing is left to tell, which is what
-/// stops a browser from reconnecting for ever.
+/// Answers with a stream that ends with the run, or with 204 if the run has ended and no event is left. On 204 a browser
+/// stops reconnecting.
 pub async fn respond(mut subscription: Subscription, form: EventForm, call: Arc<Call>) -> Result<Response> {
     let (mut ready, mut room) = (VecDeque::new(), None);
-    let mut told = subscription.cursor();
-    // Looks ahead as far as nothing has to be waited for.
+    let mut last_id = subscription.cursor();
+    // Decides between a stream and 204, from the frames that are available without a wait.
     while ready.is_empty() && !subscription.would_wait() {
         let (frame, of_frame) = match frames::step(&mut subscription, Some(&call)).await? {
             Step::Frame(frame) => frame,
@@ -73,16 +76,16 @@ pub async fn respond(mut subscription: Subscription, form: EventForm, call: Arc<
         match frame.kind {
             FrameKind::Ended { .. } => return Ok(no_content()),
             FrameKind::Events(batches) => {
-                told = subscription.last_id(&batches)?;
+                last_id = subscription.last_id(&batches)?;
                 ready.extend(batches);
                 room = of_frame;
             }
-            // So long a search says something first.
+            // A long search by the filter: begin the stream, so that the client gets a heartbeat.
             FrameKind::Heartbeat => break,
             FrameKind::CaughtUp { .. } => {}
         }
     }
-    let stream = Stream { subscription, form, call, ready, room, told, begun: false, over: false };
+    let stream = Stream { subscription, form, call, ready, room, last_id, begun: false, over: false };
     let mut response = Response::new(Body::from_stream(unfold(stream, next)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -101,29 +104,29 @@ struct Stream {
     subscription: Subscription,
     form: EventForm,
     call: Arc<Call>,
-    /// Batches that were read and not sent.
+    /// Batches read and not sent yet.
     ready: VecDeque<Arc<EncodedEvents>>,
-    /// For these.
+    /// Memory charged for `ready`.
     room: Option<Charge>,
-    /// The id that the client was told last.
-    told: String,
+    /// Last id sent to the client.
+    last_id: String,
     begun: bool,
-    /// It broke off, or its end was told; what follows is nothing.
+    /// Set after a cut or after the end of the run: no more frames follow.
     over: bool,
 }
 
 impl Stream {
-    /// With the cursor, where a filter held back what lies before it.
+    /// A heartbeat, with the cursor if the filter held events back since the last id.
     fn heartbeat(&mut self, cursor: String) -> Bytes {
-        if cursor == self.told {
+        if cursor == self.last_id {
             return Bytes::from_static(HEARTBEAT);
         }
         let id = format!("id: {cursor}\n");
-        self.told = cursor;
+        self.last_id = cursor;
         [HEARTBEAT, id.as_bytes()].concat().into()
     }
 
-    /// Breaks the connection off instead of closing it: a stream that ends well has told the end of its run.
+    /// Ends the body with an error, because a regular end of the body means the end of the run.
     fn cut(mut self) -> Option<(io::Result<Bytes>, Self)> {
         self.over = true;
         Some((Err(io::ErrorKind::ConnectionAborted.into()), self))
@@ -147,8 +150,8 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
         match frames::next(&mut stream.subscription, Some(&stream.call)).await {
             Ok(Some((Frame { kind, cursor }, room))) => match kind {
                 FrameKind::Events(batches) => {
-                    let Ok(told) = stream.subscription.last_id(&batches) else { return stream.cut() };
-                    stream.told = told;
+                    let Ok(last_id) = stream.subscription.last_id(&batches) else { return stream.cut() };
+                    stream.last_id = last_id;
                     stream.ready.extend(batches);
                     stream.room = room;
                 }
@@ -164,7 +167,7 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
             },
             Ok(None) => return None,
             Err(error) => {
-                // The client reconnects with the id of the last event that it saw.
+                // The client reconnects with the last id received.
                 tracing::debug!(%error, "an event stream ends early");
                 return stream.cut();
             }
@@ -173,10 +176,10 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
     None
 }
 
-/// The frames of a batch, encoded by the first reader who asks.
+/// Frames of a batch, encoded once and shared by all subscribers of this form. `None`: the encoding failed.
 fn encoded(batch: &EncodedEvents, form: EventForm) -> Option<Bytes> {
     let frames = batch.form(form.number(batch), |batch| encode(batch, form).unwrap_or_default());
-    // A batch is never empty, so this is an encoding that failed.
+    // A batch is never empty: empty bytes mark an encoding that failed.
     (!frames.is_empty()).then_some(frames)
 }
 
@@ -194,8 +197,8 @@ fn encode(batch: &EncodedEvents, form: EventForm) -> Result<Bytes> {
     Ok(frames.into())
 }
 
-/// Takes the ends of lines out of the JSON that begins there. LF and CR can only stand between its tokens, where a payload was
-/// sent over many lines; the others can only stand in its strings.
+/// Removes line ends from the JSON text after `begin`. LF and CR occur only between tokens, in a payload sent on many lines,
+/// and become spaces. The other line ends occur only in strings, and become escapes.
 fn keep_on_one_line(frames: &mut String, begin: usize) {
     const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
     if !frames[begin..].contains(LINE_ENDS) {

@@ -1,4 +1,4 @@
-//! The one map from the one error to gRPC and to HTTP.
+//! The only map from [`Error`] to gRPC statuses and HTTP statuses.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::{Code, Error};
 
-/// The domain of every `ErrorInfo`.
+/// Domain of the `ErrorInfo` in every status.
 pub const DOMAIN: &str = "runlog";
 
-/// The gRPC status: `ErrorInfo` with the reason, `BadRequest` with the field, `RetryInfo` where waiting helps.
+/// gRPC status of an error: `ErrorInfo` with the reason, `BadRequest` with the field, `RetryInfo` if a retry may succeed.
 #[must_use]
 pub fn from_error(error: &Error) -> Status {
     from_error_at(error, None)
 }
 
-/// As [`from_error`], for a stream that broke off: `resume_cursor` tells where to go on.
+/// As [`from_error`], for a stream that broke off. `resume_cursor` is the cursor to continue from.
 #[must_use]
 pub fn from_error_at(error: &Error, resume_cursor: Option<String>) -> Status {
     let mut metadata = metadata(error);
@@ -35,13 +35,13 @@ pub fn from_error_at(error: &Error, resume_cursor: Option<String>) -> Status {
     Status::with_error_details(code(error), error.to_string(), details)
 }
 
-/// The facts of the error by name.
+/// Facts of the error by name, for the metadata of `ErrorInfo`.
 #[must_use]
 pub fn metadata(error: &Error) -> HashMap<String, String> {
     error.metadata().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The gRPC code.
+/// gRPC code for the domain code of an error.
 #[must_use]
 pub fn code(error: &Error) -> tonic::Code {
     match error.code() {
@@ -58,14 +58,14 @@ pub fn code(error: &Error) -> tonic::Code {
     }
 }
 
-/// The HTTP status, the same at every door.
+/// HTTP status of an error, the same in all REST APIs.
 #[must_use]
 pub fn http(error: &Error) -> StatusCode {
     match error.code() {
         Code::InvalidArgument => StatusCode::UNPROCESSABLE_ENTITY,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::OutOfRange | Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
-        // A full queue is the caller's pace, a full disk is not.
+        // A full queue: the caller should slow down. A full disk: a fault of the server.
         Code::ResourceExhausted if matches!(error, Error::StoreFull) => StatusCode::SERVICE_UNAVAILABLE,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -73,11 +73,10 @@ pub fn http(error: &Error) -> StatusCode {
     }
 }
 
-/// A request that the wire layer itself refused, with a reason of ours: too large, no protobuf of this message, or for
-/// a method that is not there.
+/// Adds a reason to a refusal by tonic: a request that is too large, no protobuf of this message, or for an unknown method.
 ///
-/// Our own statuses carry details, tonic's carry none. tonic says OUT_OF_RANGE to a message over the size limit and
-/// INTERNAL to one that does not decode; both are the caller's to mend.
+/// Statuses of this server carry details, statuses of tonic carry none. tonic answers OUT_OF_RANGE to a message over the size
+/// limit and INTERNAL to a message that does not decode; both are faults of the caller.
 #[must_use]
 pub fn from_wire(status: Status) -> Status {
     if !status.details().is_empty() {
@@ -104,14 +103,14 @@ pub fn from_wire(status: Status) -> Status {
     Status::with_error_details(code, message, details)
 }
 
-/// The reason of a call that was given up and cannot have stored anything.
+/// Reason for a call that timed out and cannot have stored an event.
 pub const REQUEST_TIMEOUT: &str = "REQUEST_TIMEOUT";
 
-/// The option that bounds a call which brings no deadline of its own.
+/// Option with the server's deadline for a call. A shorter deadline of the caller takes precedence.
 const OUR_DEADLINE: &str = "--request-timeout-ms";
 
-/// Reason and text of a call that was given up: the store does not answer, or the request itself came too slowly. Of a call
-/// that stores something nobody knows how far it came.
+/// Reason and text for a call that timed out: the store does not answer, or the request arrives too slowly. The outcome of a
+/// call that stores events is unknown.
 #[must_use]
 pub fn timeout(may_store: bool) -> (&'static str, String) {
     let given_up = format!("not answered within {OUR_DEADLINE}");
@@ -121,14 +120,14 @@ pub fn timeout(may_store: bool) -> (&'static str, String) {
     }
 }
 
-/// When it makes sense to repeat such a call.
+/// Delay before the retry of a call that timed out.
 #[must_use]
 pub fn retry_after_timeout() -> Option<Duration> {
     Error::OutcomeUnknown.retry_after()
 }
 
-/// A gRPC call that was given up, at the caller's deadline or at ours. `path` is `/package.Service/Method`; a stream has stored
-/// nothing before it begins.
+/// gRPC status of a call that timed out, at the deadline of the caller or of the server. `path` is `/package.Service/Method`.
+/// For a stream the deadline covers only the start, before any event is stored.
 #[must_use]
 pub fn timed_out(path: &str, is_callers_deadline: bool) -> Status {
     let (reason, message) = timeout(path.ends_with("/Publish") || path.ends_with("/CreateRun"));
@@ -141,7 +140,7 @@ pub fn timed_out(path: &str, is_callers_deadline: bool) -> Status {
     Status::with_error_details(tonic::Code::Unavailable, message, details)
 }
 
-/// A request of which nothing came for too long.
+/// gRPC status of a request without progress for `--stall-timeout-ms`.
 #[must_use]
 pub fn stalled() -> Status {
     const MESSAGE: &str = "nothing of the request came for --stall-timeout-ms; nothing of it was stored; send it again";

@@ -1,4 +1,4 @@
-//! How a stored event is shown: its payload typed or as JSON, with or without the members that the public view omits.
+//! Presentation of stored events: payloads as typed variants or as JSON text, in the public or the full view.
 
 use std::borrow::Cow;
 
@@ -11,22 +11,22 @@ use crate::service::live::recent_events::EncodedEvents;
 
 use super::payload;
 
-/// What a reader asked for.
+/// Presentation that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Presentation {
-    /// Payloads as typed variants; else as JSON text.
+    /// Whether payloads are typed variants; else JSON text.
     pub typed: bool,
-    /// How much of each payload.
+    /// Public view or full view of each payload.
     pub view: View,
 }
 
-/// Numbers of the encodings that a [`EncodedEvents`] keeps.
+/// Slots of [`EncodedEvents::form`] for the encodings of gRPC.
 const JSON_PUBLIC: usize = 0;
 const TYPED_PUBLIC: usize = 1;
 const TYPED_FULL: usize = 2;
 
 impl Presentation {
-    /// The event of a record, as the reader asked for it.
+    /// Decodes a record into an event of this presentation. `sensitive`: whether the public view may omit members.
     pub fn event(self, record: Bytes, sensitive: bool) -> Result<pb::Event> {
         let mut event = pb::Event::decode(record).map_err(|cause| {
             tracing::error!(%cause, "a stored record does not decode");
@@ -49,9 +49,9 @@ impl Presentation {
         Ok(event)
     }
 
-    /// A piece of an `EventBatch`, encoded by the first reader who asks and shared by all that ask for the same.
+    /// A chunk of an `EventBatch`, encoded once and shared by all subscribers with this presentation.
     pub fn chunk(self, batch: &EncodedEvents) -> Result<Bytes> {
-        // Where there is nothing to leave out, one encoding serves both views.
+        // Without members to omit, one encoding serves both views.
         let form = match (self.typed, self.view == View::Full || !batch.sensitive) {
             (false, true) => return Ok(batch.data.clone()),
             (false, false) => JSON_PUBLIC,
@@ -59,7 +59,7 @@ impl Presentation {
             (true, true) => TYPED_FULL,
         };
         let encoded = batch.form(form, |batch| self.encode(batch).unwrap_or_default());
-        // A chunk is never empty, so this is an encoding that failed.
+        // A chunk is never empty: empty bytes mark an encoding that failed.
         if encoded.is_empty() { Err(Error::StoreDamaged) } else { Ok(encoded) }
     }
 

@@ -1,4 +1,4 @@
-//! The way of a call to its service.
+//! Direct dispatch of calls to one gRPC service, past the routers.
 
 use std::task::{Context, Poll, ready};
 
@@ -7,8 +7,8 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-/// Hands the calls of one service to it at once, and all others to the routes. Nearly all calls are of one service, and on their
-/// way through the routers their bodies and answers would be boxed anew and their path matched twice.
+/// Passes calls of one service to the service directly, and all other calls to the routes. Nearly all calls belong to one
+/// service, and the routers would box each body and answer again and match the path twice.
 #[derive(Clone, Debug)]
 pub struct Dispatch<S, R> {
     service: S,
@@ -17,7 +17,7 @@ pub struct Dispatch<S, R> {
 }
 
 impl<S, R> Dispatch<S, R> {
-    /// Around the routes. `name` is the service's, `package.Service`.
+    /// Layer around the routes. `name` is the full name of the service, `package.Service`.
     pub fn layer(service: S, name: &'static str) -> impl Layer<R, Service = Self> + Clone
     where
         S: Clone,

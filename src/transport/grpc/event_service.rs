@@ -15,14 +15,14 @@ use crate::transport::{convert, status};
 
 use super::{publish_stream, subscribe};
 
-/// Serves `runlog.v1.EventService`.
+/// Handler of the calls to `runlog.v1.EventService`.
 #[derive(Clone)]
 pub struct EventHandler {
     service: Service,
 }
 
 impl EventHandler {
-    /// Over this service.
+    /// A handler that calls this service.
     #[must_use]
     pub fn new(service: Service) -> Self {
         Self { service }
@@ -93,7 +93,6 @@ impl EventHandler {
     }
 }
 
-/// A publish request as the service takes it.
 pub(super) fn publish(request: pb::PublishRequest, limits: &Limits) -> Result<Publish> {
     Ok(Publish {
         run_id: RunId::parse(&request.run_id)?,
@@ -102,7 +101,6 @@ pub(super) fn publish(request: pb::PublishRequest, limits: &Limits) -> Result<Pu
     })
 }
 
-/// The answer to a publish request.
 pub(super) fn published(appended: Appended) -> pb::PublishResponse {
     let event = |event: crate::domain::Published| pb::PublishedEvent {
         seq: event.seq,

@@ -1,4 +1,4 @@
-//! The gRPC services. A handler decodes, calls the service once, encodes.
+//! The gRPC services. A handler decodes the request, calls the service once and encodes the answer.
 
 mod dispatch;
 mod event_service;

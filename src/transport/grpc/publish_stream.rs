@@ -1,4 +1,4 @@
-//! PublishStream: many publishes on one stream, taken in without waiting for the answers to those before.
+//! PublishStream: many publish requests on one stream, accepted without a wait for earlier answers.
 
 use std::pin::{Pin, pin};
 
@@ -14,25 +14,25 @@ use crate::transport::status;
 
 use super::event_service::{publish, published};
 
-/// Most publishes of one stream that wait for their answer. The store's queue bounds their bytes.
+/// Most publish requests of one stream that wait for an answer. The commit queue limits the bytes.
 const MAX_IN_FLIGHT: usize = 1_024;
 
-/// One answer for each request, in their order.
+/// One answer for each request, in request order.
 pub type Answers = Pin<Box<dyn Stream<Item = Result<pb::PublishStreamResponse, Status>> + Send>>;
 
-/// A request on its way.
+/// A request without an answer yet.
 enum Pending {
     Accepted(Receipt),
     Refused(Error),
-    /// The stream is over.
+    /// The stream ends with this status.
     Broken(Status),
 }
 
-/// Takes requests in as fast as the store accepts them; answers them as they become durable.
+/// Accepts requests as fast as the commit queue takes events, and answers each request after the commit.
 pub fn answers(service: Service, requests: Streaming<pb::PublishStreamRequest>) -> Answers {
     let (pending, answers) = mpsc::channel(MAX_IN_FLIGHT);
-    // A task of its own, so that requests are taken in while an answer waits for the disk. It ends with the client's
-    // side, with the answers' reader, or with the server.
+    // A separate task accepts requests while an answer waits for the disk. The task ends when the client ends the requests
+    // or drops the answers, or when the server drains.
     tokio::spawn(take_in(service, requests, pending));
     Box::pin(unfold(answers, |mut answers| async move {
         let answer = match answers.recv().await? {
@@ -47,7 +47,7 @@ pub fn answers(service: Service, requests: Streaming<pb::PublishStreamRequest>) 
 async fn take_in(service: Service, mut requests: Streaming<pb::PublishStreamRequest>, pending: mpsc::Sender<Pending>) {
     let mut draining = pin!(service.draining());
     loop {
-        // Requests that are there come first: to look at the others costs more than to take one in.
+        // Available requests come first: polling the other branches costs more than accepting a request.
         let request = tokio::select! {
             biased;
             request = requests.message(), if !service.is_draining() => request.map_err(status::from_wire),
@@ -75,7 +75,7 @@ async fn submit(service: &Service, request: pb::PublishStreamRequest) -> Result<
     service.submit(publish).await.map_err(|error| error.under("publish"))
 }
 
-/// A field of the publish is one of the stream's request.
+/// Prefixes a field of the publish with the path in the stream's request.
 fn in_publish((name, value): (String, String)) -> (String, String) {
     if name == "field" && value.starts_with("events[") { (name, format!("publish.{value}")) } else { (name, value) }
 }

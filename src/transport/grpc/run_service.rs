@@ -8,14 +8,14 @@ use crate::service::Service;
 use crate::service::runs::{CreateRun, ListRuns};
 use crate::transport::{convert, status};
 
-/// Serves `runlog.v1.RunService`.
+/// Handler of the calls to `runlog.v1.RunService`.
 #[derive(Clone)]
 pub struct RunHandler {
     service: Service,
 }
 
 impl RunHandler {
-    /// Over this service.
+    /// A handler that calls this service.
     #[must_use]
     pub fn new(service: Service) -> Self {
         Self { service }

@@ -1,4 +1,4 @@
-//! Subscribe: the frames of a subscription on the wire.
+//! Subscribe: the frames of a subscription as gRPC messages.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use crate::transport::memory::Call;
 use crate::transport::view::Presentation;
 use crate::transport::{convert, frames, status};
 
-/// The frames of one subscription.
+/// Stream of the frames of one subscription.
 pub type Frames = Pin<Box<dyn Stream<Item = Result<pb::SubscribeResponse, Status>> + Send>>;
 
-/// Begins a subscription.
+/// Begins a subscription. Fails if a field is invalid or the run does not exist.
 pub async fn frames(service: &Service, request: pb::SubscribeRequest, call: Option<Arc<Call>>) -> Result<Frames> {
     let presentation = convert::presentation(request.payload_format, request.view)?;
     let subscription = service.subscribe(subscribe(request)?).await?;
     Ok(Box::pin(unfold(Some(subscription), move |subscription| next(subscription, presentation, call.clone()))))
 }
 
-/// The next frame, and the subscription unless that was an error.
+/// The next frame, and the subscription unless the frame is an error.
 async fn next(
     subscription: Option<Subscription>,
     presentation: Presentation,

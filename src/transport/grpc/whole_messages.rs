@@ -1,5 +1,5 @@
-//! The body of a gRPC request, in whole messages. tonic makes room for what the head of a message declares as soon as it sees
-//! these five bytes; here they are held back until the message is there, so that memory follows what was received.
+//! The body of a gRPC request in whole messages. tonic allocates the declared length of a message as soon as the five bytes
+//! of the head are received. Here the head is held back until the message is complete, so that memory follows received bytes.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -12,50 +12,51 @@ use tonic::Status;
 
 use crate::transport::memory::{Intake, PART_BYTES};
 
-/// A flag and the length of the message, big-endian.
+/// Head of a message: a flag (1 byte) and the length of the message (4 bytes, big-endian).
 const HEAD_BYTES: usize = 5;
 
-/// See the module.
+/// Request body that yields whole messages, see the module.
 pub struct WholeMessages<B> {
     body: B,
     max_message_bytes: usize,
-    /// What has come of a message that is not there yet; copied, since a frame keeps the whole buffer that it was read into.
+    /// Received bytes of an incomplete message. Copied, because a frame keeps the whole read buffer alive.
     part: BytesMut,
-    /// What may be handed on, which begins where a message does.
+    /// Bytes to pass on, beginning at a message boundary.
     whole: VecDeque<Bytes>,
-    /// What ends the body.
+    /// Trailers or error at the end of the body.
     end: Option<Result<HeaderMap, Status>>,
     intake: Option<Intake>,
     has_room: bool,
 }
 
 impl<B> WholeMessages<B> {
-    /// A message that declares more than the bound is handed on as it comes, for the decoder to refuse it by its head.
+    /// A body without memory accounting. A message with a declared length over the limit is passed on as received, and the
+    /// decoder refuses the message by the head.
     pub fn new(body: B, max_message_bytes: usize) -> Self {
         let (part, whole) = (BytesMut::new(), VecDeque::new());
         Self { body, max_message_bytes, part, whole, end: None, intake: None, has_room: true }
     }
 
-    /// The same, counted.
+    /// As [`new`](Self::new), with received bytes charged to an intake.
     pub fn counted(body: B, max_message_bytes: usize, intake: Intake) -> Self {
         Self { intake: Some(intake), ..Self::new(body, max_message_bytes) }
     }
 
-    /// Waits until there is room for what has come.
+    /// Waits for memory for the received bytes.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         let Some(intake) = self.intake.as_mut().filter(|_| !self.has_room) else { return Poll::Ready(Ok(())) };
         let received = self.part.len() + self.whole.iter().map(Bytes::len).sum::<usize>();
         let declared = self.part.first_chunk::<HEAD_BYTES>().map_or(0, declared_bytes);
         ready!(intake.poll_room(cx, received, declared.min(self.max_message_bytes)))?;
         if self.part.len() > PART_BYTES && declared <= self.max_message_bytes {
-            // There is room for all of it: a buffer that grows would take twice as much.
+            // The whole message is charged now: a growing buffer would take twice as much.
             self.part.reserve((HEAD_BYTES + declared).saturating_sub(self.part.len()));
         }
         self.has_room = true;
         Poll::Ready(Ok(()))
     }
 
-    /// Hands on what is whole.
+    /// Next bytes to pass on. With the last bytes the charges go to the call.
     fn next_whole(&mut self) -> Option<Bytes> {
         let data = self.whole.pop_front()?;
         if self.whole.is_empty()
@@ -67,7 +68,7 @@ impl<B> WholeMessages<B> {
         Some(data)
     }
 
-    /// Takes in what has come, and hands on the messages that are whole now.
+    /// Takes received bytes, and moves complete messages to `whole`.
     fn take(&mut self, mut data: Bytes) {
         if self.part.is_empty() {
             let whole = self.whole_bytes(&data);
@@ -84,7 +85,7 @@ impl<B> WholeMessages<B> {
         }
     }
 
-    /// With how many bytes the last message ends that is there, or is none to wait for. What is given begins with a message.
+    /// Length of the complete messages in `data`, or of all data if a message is over the limit. `data` begins with a message.
     fn whole_bytes(&self, data: &[u8]) -> usize {
         let mut whole = 0;
         while let Some((head, _)) = data[whole..].split_first_chunk::<HEAD_BYTES>() {
@@ -101,7 +102,7 @@ impl<B> WholeMessages<B> {
     }
 }
 
-/// Bytes of the message that has this head.
+/// Length of the message, declared in the head.
 fn declared_bytes([_, length @ ..]: &[u8; HEAD_BYTES]) -> usize {
     usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX)
 }
@@ -122,7 +123,7 @@ where
             if let Some(end) = self.end.take() {
                 return Poll::Ready(Some(end.map(Frame::trailers)));
             }
-            // Whoever asks has taken what came before.
+            // The decoder has taken all earlier messages before this poll.
             if self.part.is_empty()
                 && let Some(intake) = &self.intake
             {
@@ -148,7 +149,7 @@ where
                 None if self.part.is_empty() => return Poll::Ready(None),
                 None => None,
             };
-            // The decoder says what is wrong with a message that has no end.
+            // The decoder reports the incomplete message.
             if !self.part.is_empty() {
                 let rest = std::mem::take(&mut self.part).freeze();
                 self.whole.push_back(rest);
@@ -176,10 +177,10 @@ mod tests {
 
     const MAX: usize = 40;
 
-    /// The frames of a body that comes in these pieces and then ends, or never does.
+    /// Frames of a body that consists of these pieces. Without `ends` the body stays open.
     fn frames(pieces: &[Vec<u8>], ends: bool) -> Vec<Bytes> {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece)))).collect();
-        // Not tokio_stream's, which rests after 32 of them.
+        // Not `tokio_stream::iter`, which yields to the runtime after 32 items.
         let stream = futures_util::stream::iter(pieces);
         let mut body: Pin<Box<dyn Body<Data = Bytes, Error = Status>>> = match ends {
             true => Box::pin(WholeMessages::new(StreamBody::new(stream), MAX)),
@@ -207,7 +208,7 @@ mod tests {
                 sent.extend(std::iter::repeat_n(number, *length));
             }
             let whole = sent.len();
-            // The beginning of one more.
+            // The beginning of an incomplete message.
             sent.extend(&[0, 0, 0, 0, 9, 1][..cut]);
             let mut rest = &sent[..];
             let mut pieces = Vec::new();

@@ -1,5 +1,5 @@
-//! Gives the errors of the wire layer itself a reason, as all others have: see [`status::from_wire`]. A call that takes
-//! too long is answered here for the same reason: tonic's own timeout says CANCELLED and nothing more.
+//! Adds a reason to refusals by tonic, see [`status::from_wire`], applies the deadline of calls, and counts calls. The timeout
+//! of tonic is not used, because tonic answers CANCELLED without details.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 use crate::domain::Error;
 use crate::transport::status;
 
-/// A server whose every error has a reason.
+/// Tower service in which every error has a reason.
 #[derive(Clone, Debug)]
 pub struct WireErrors<S> {
     inner: S,
@@ -23,7 +23,7 @@ pub struct WireErrors<S> {
 }
 
 impl<S> WireErrors<S> {
-    /// Around all services. `timeout` is for a call to be answered, or for a stream to begin.
+    /// Layer around all services. `timeout` is the longest time until an answer, or until the begin of a stream.
     pub fn layer(timeout: Duration) -> impl Layer<S, Service = Self> + Clone {
         let answered = Answered::default();
         tower::layer::layer_fn(move |inner| Self { inner, timeout, answered: answered.clone() })
@@ -45,12 +45,12 @@ where
     }
 
     fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
-        // Cheap to clone: the path is a part of the head that was read.
+        // A cheap clone: the path shares the buffer of the request head.
         let (uri, answered) = (request.uri().clone(), self.answered.clone());
         let deadline = match client_timeout(request.headers()) {
             Ok(deadline) => deadline,
             Err(error) => {
-                // The method may be made up.
+                // The path is not checked yet, so it must not become a label.
                 counter("none", INVALID_ARGUMENT).increment(1);
                 return Box::pin(async move { Ok(status::from_error(&error).into_http()) });
             }
@@ -66,7 +66,7 @@ where
             };
             let response = response?;
             answered.count(uri.path(), response.headers());
-            // An error without a body has its status among the headers; that is how the wire layer refuses.
+            // A trailers-only response has the status in the headers. tonic refuses requests in this form.
             let refused = response.headers().get("grpc-status").is_some();
             match refused.then(|| Status::from_header_map(response.headers())).flatten() {
                 Some(status) if status.code() != tonic::Code::Ok && status.details().is_empty() => {
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// How long the caller waits: `grpc-timeout`, of which the wire layer takes no notice where it is malformed.
+/// Deadline of the caller, from `grpc-timeout`. tonic ignores a malformed value; here the call is refused.
 fn client_timeout(headers: &http::HeaderMap) -> Result<Option<Duration>, Error> {
     const NAME: &str = "grpc-timeout";
     let mut given = headers.get_all(NAME).iter();
@@ -103,8 +103,7 @@ fn client_timeout(headers: &http::HeaderMap) -> Result<Option<Duration>, Error> 
     }
 }
 
-/// Counts calls by method and code. The counters of what was answered well are kept, so that the usual call looks one up
-/// by its path and makes no text.
+/// Counters of calls by method and code. Counters of successful calls are cached by path: the usual call allocates no label.
 #[derive(Clone, Debug, Default)]
 struct Answered(Arc<RwLock<HashMap<String, metrics::Counter>>>);
 
@@ -112,25 +111,25 @@ impl Answered {
     fn count(&self, path: &str, headers: &http::HeaderMap) {
         match headers.get("grpc-status").and_then(|code| code.to_str().ok()) {
             None | Some("0") => self.count_ok(path),
-            // What no method answers to has one name for all, or anybody could make up new ones.
+            // Unknown methods share one label, so that clients cannot create labels.
             Some(UNIMPLEMENTED) => counter("none", UNIMPLEMENTED).increment(1),
             Some(code) => counter(path, code).increment(1),
         }
     }
 
     fn count_ok(&self, path: &str) {
-        // A panic elsewhere leaves the map whole: it is changed in one step.
+        // A poisoned lock is usable: each change of the map is a single insert.
         if let Some(ok) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(path) {
             return ok.increment(1);
         }
         let ok = counter(path, "0");
         ok.increment(1);
-        // Only methods that are there answer well, so the map stays small.
+        // Only existing methods succeed, so the map stays small.
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), ok);
     }
 }
 
-/// `tonic::Code::Unimplemented` and `InvalidArgument`, as the header has them.
+/// `tonic::Code::Unimplemented` and `InvalidArgument`, as values of the header.
 const UNIMPLEMENTED: &str = "12";
 const INVALID_ARGUMENT: &str = "3";
 
@@ -148,7 +147,7 @@ mod tests {
         let shown = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             let answered = Answered::default();
-            // A good answer has its status behind its body, a refusal has it here.
+            // A successful answer has the status in the trailers, a refusal in the headers.
             answered.count("/s/M", &http::HeaderMap::new());
             answered.count("/s/M", &http::HeaderMap::new());
             for (path, code) in [("/s/M", "0"), ("/s/M", "3"), ("/made/up", "12"), ("/made/up/2", "12")] {

@@ -1,4 +1,4 @@
-//! The body of an answer: handed to the connection in small pieces, each of which is counted until it is sent.
+//! The body of an answer, passed to the connection in small pieces. The memory of a frame is held until the last piece is sent.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use super::SMALL_BYTES;
 use super::budget::Charge;
 use super::call::Call;
 
-/// Largest piece. The connection takes one before it knows of room for it.
+/// Largest piece, bytes. The connection takes a piece before the peer's window has room.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// See the module.
+/// Response body with memory accounting, see the module.
 pub struct Answer {
     body: Body,
     call: Arc<Call>,
@@ -27,21 +27,21 @@ pub struct Answer {
 }
 
 enum State {
-    /// The next frame is to be made.
+    /// No frame in progress.
     Idle,
-    /// A frame that waits for room, made without a look at it.
+    /// A frame built without a charge, which waits for memory.
     Waits(Bytes, Pin<Box<dyn Future<Output = Charge> + Send>>),
-    /// The rest of a frame.
+    /// The part of a frame that is not passed on yet.
     Sends(Bytes, Arc<Held>),
 }
 
-/// What a frame takes, until its last piece is sent.
+/// Memory of a frame, held until the last piece is sent.
 struct Held {
     call: Arc<Call>,
     _charges: Vec<Charge>,
 }
 
-/// A piece in the hands of the connection.
+/// A piece held by the connection, which drops sent pieces.
 struct Piece {
     bytes: Bytes,
     held: Arc<Held>,
@@ -60,12 +60,12 @@ impl Drop for Piece {
 }
 
 impl Answer {
-    /// The body of this call's answer.
+    /// The body of the answer to `call`.
     pub fn new(body: Body, call: Arc<Call>) -> Self {
         Self { body, call, state: State::Idle, is_first: true }
     }
 
-    /// Takes a frame in. A small one that is the first needs no room: it belongs to the call.
+    /// Begins a frame. A small first frame needs no charge: the memory of the call covers the frame.
     fn take(&mut self, data: Bytes) {
         let is_small = std::mem::replace(&mut self.is_first, false) && data.len() <= SMALL_BYTES;
         let mut charges = self.call.prepaid();

@@ -1,17 +1,17 @@
-//! A budget of bytes that all connections share: what one may hold is bounded, and each may hold a little whatever the others do.
+//! A budget of bytes shared by all connections. One connection has a limit, and each connection has a small guaranteed amount.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The budget divided by this is kept for connections that hold little, so that it never is used up for them.
+/// Divisor of the budget for the reserve, which only connections with little memory can use.
 const RESERVE_PART: usize = 4;
 
-/// The reserve is divided by the open connections, or by so many if there are fewer.
+/// The reserve is divided by the number of open connections, and at least by this number.
 const MIN_CONNECTIONS: usize = 64;
 
-/// Bytes that may be held at a time, of all connections together.
+/// Bytes that all connections together may hold at a time.
 #[derive(Debug)]
 pub struct Budget {
     bytes: usize,
@@ -24,7 +24,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// An empty budget of so many bytes, of which one connection may hold a part: it takes so many to use it up.
+    /// An unused budget. One connection may hold `bytes / connections_at_least`.
     pub fn new(bytes: usize, connections_at_least: usize) -> Arc<Self> {
         let reserve = bytes / RESERVE_PART;
         Arc::new(Self {
@@ -38,71 +38,72 @@ impl Budget {
         })
     }
 
-    /// Bytes that it has in all.
+    /// Size of the budget, bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes that are held.
+    /// Bytes held by all connections.
     pub fn used(&self) -> usize {
         self.bytes.saturating_sub(self.common.available_permits() + self.reserve.available_permits())
     }
 
-    /// How many wait because it is used up.
+    /// Number of charges that wait because the budget is used up.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
     }
 
-    /// How many wait for it at all: because it is used up, or for other calls of their connection.
+    /// Number of all waiting charges: because the budget is used up, or for other calls of the same connection.
     pub fn queued(&self) -> usize {
         self.queued.load(Relaxed)
     }
 
-    /// Whether somebody waits because it is used up. Whoever got room and did not look yet still counts as waiting.
+    /// Whether a charge waits because the budget is used up. `waiting` alone also counts charges that have got memory and are
+    /// not polled yet.
     pub fn is_used_up(&self) -> bool {
         self.waiting() > 0 && self.common.available_permits() == 0
     }
 
-    /// The share of one more connection.
+    /// The share of a new connection.
     pub fn share(self: &Arc<Self>) -> Share {
         self.connections.fetch_add(1, Relaxed);
         let most = (self.bytes / self.connections_at_least).max(1);
         Share { budget: Arc::clone(self), most, room: Arc::new(Semaphore::new(most)), waiting: AtomicUsize::new(0) }
     }
 
-    /// What a connection may hold although the budget is used up.
+    /// Bytes that a connection may hold even if the budget is used up.
     fn guaranteed(&self) -> usize {
         self.bytes / RESERVE_PART / self.connections.load(Relaxed).max(MIN_CONNECTIONS)
     }
 }
 
-/// What one connection holds of a budget.
+/// Part of a budget that one connection may hold.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<Budget>,
     most: usize,
     room: Arc<Semaphore>,
-    /// Of what is taken of `room`: what waits for the budget, and is not held yet.
+    /// Permits of `room` taken by charges that still wait for the budget, and so are not held yet.
     waiting: AtomicUsize,
 }
 
 impl Share {
-    /// The budget that this is a share of.
+    /// The budget of this share.
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// Bytes that the connection may hold.
+    /// Most bytes that the connection may hold.
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// Bytes that the connection holds.
+    /// Bytes held by the connection.
     pub fn held(&self) -> usize {
         self.most.saturating_sub(self.room.available_permits() + self.waiting.load(Relaxed))
     }
 
-    /// Takes so many bytes if there is room for them at once. More than a connection may hold count as that much.
+    /// Charges bytes if there is room at once. A size over the limit of a connection counts as the limit.
     pub fn try_charge(&self, bytes: usize) -> Option<Charge> {
         let permits = self.permits(bytes);
         let of_connection = Arc::clone(&self.room).try_acquire_many_owned(permits).ok()?;
@@ -110,7 +111,7 @@ impl Share {
         Some(Charge { of_connection, of_all })
     }
 
-    /// Waits for room, in the order of asking: first among those of the connection, then among all.
+    /// Waits for room in the order of arrival: first among the charges of the connection, then among all.
     pub async fn charge(self: Arc<Self>, bytes: usize) -> Charge {
         const OPEN: &str = "the semaphores of a budget are never closed";
         let permits = self.permits(bytes);
@@ -133,7 +134,8 @@ impl Share {
         u32::try_from(bytes.min(self.most)).unwrap_or(u32::MAX)
     }
 
-    /// The connection's own permits are taken already.
+    /// Permits of the budget, or of the reserve for a connection with little memory. The permits of the connection are taken
+    /// before, and so count as held.
     fn of_all_now(&self, permits: u32) -> Option<OwnedSemaphorePermit> {
         if let Ok(of_all) = Arc::clone(&self.budget.common).try_acquire_many_owned(permits) {
             return Some(of_all);
@@ -149,7 +151,7 @@ impl Drop for Share {
     }
 }
 
-/// Bytes that are held; dropping gives them back.
+/// Held bytes, released by dropping the charge.
 #[derive(Debug)]
 pub struct Charge {
     of_connection: OwnedSemaphorePermit,
@@ -157,17 +159,17 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Bytes that are held.
+    /// Bytes held by this charge.
     pub fn bytes(&self) -> usize {
         self.of_all.num_permits()
     }
 
-    /// Gives back what is more than these bytes.
+    /// Releases all but `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         drop(self.split(self.bytes().saturating_sub(bytes)));
     }
 
-    /// Takes so many bytes out, or what there is.
+    /// Splits off `bytes`, or all bytes if fewer are held.
     pub fn split(&mut self, bytes: usize) -> Self {
         const ENOUGH: &str = "both have as many permits";
         let bytes = self.bytes().min(bytes);
@@ -178,7 +180,7 @@ impl Charge {
     }
 }
 
-/// Adds to a count as long as it lives.
+/// Adds to a counter until dropped.
 struct Counted<'a>(&'a AtomicUsize, usize);
 
 impl<'a> Counted<'a> {
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_holds_little_finds_room_where_the_others_have_used_all() {
+    async fn a_connection_with_little_memory_finds_room_where_the_others_have_used_all() {
         let budget = Budget::new(64 * 1_024, 8);
         let greedy: Vec<_> = (0..6).map(|_| Arc::new(budget.share())).collect();
         let held: Vec<_> = greedy.iter().map(|share| share.try_charge(8 * 1_024).unwrap()).collect();
@@ -227,7 +229,7 @@ mod tests {
         let mut waits = Box::pin(Arc::clone(&late).charge(1_000));
         assert!(poll!(&mut waits).is_pending() && budget.is_used_up());
         drop(held);
-        assert!(!budget.is_used_up(), "room is there, though whoever waits for it has not looked yet");
+        assert!(!budget.is_used_up(), "room is there, though the waiting charge is not polled yet");
         assert!(poll!(&mut waits).is_ready() && !budget.is_used_up());
         drop(little);
     }

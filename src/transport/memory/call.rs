@@ -1,4 +1,4 @@
-//! What one call, and the calls of one connection, hold of the memory.
+//! Memory held by one call, and by the calls of one connection.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -13,20 +13,20 @@ use super::clock::Clock;
 use super::intake::{BYTES_EACH, no_room_for_requests};
 use crate::domain::Result;
 
-/// A connection: its shares of the budgets, and its calls.
+/// A connection: shares of the budgets, and open calls.
 #[derive(Debug)]
 pub struct Account {
     pub(super) shares: Shares,
     clock: Arc<Clock>,
     calls: Mutex<HashMap<u64, Weak<Call>>>,
     next_call: AtomicU64,
-    /// When anything of any answer went out.
+    /// Tick of the last progress of any answer.
     progress: AtomicU64,
-    /// Ends the connection.
+    /// Cancelled to end the connection.
     cut: CancellationToken,
 }
 
-/// What a connection holds of each budget.
+/// Shares of one connection in the budgets.
 #[derive(Debug)]
 pub(super) struct Shares {
     pub receive: Arc<Share>,
@@ -46,18 +46,17 @@ impl Account {
         }
     }
 
-    /// Cancelled when the connection has to end.
+    /// Token that is cancelled to end the connection.
     pub fn cut(&self) -> &CancellationToken {
         &self.cut
     }
 
-    /// Collected before anything is done with them: the last holder of a call takes the lock when it drops it.
+    /// Collected before use: dropping the last reference to a call takes the same lock.
     fn open_calls(&self) -> Vec<Arc<Call>> {
         lock(&self.calls).values().filter_map(Weak::upgrade).collect()
     }
 
-    /// How long nothing has gone out although something is there to be sent, in ticks of the clock; `None`: nothing is. The time
-    /// before a frame was there to be sent does not count.
+    /// Ticks without progress while bytes wait for the peer; `None` if no bytes wait. Counts from the begin of the frame.
     pub(super) fn silence(&self) -> Option<u64> {
         let progress = self.progress.load(Relaxed);
         let unsent_since = |call: &Arc<Call>| call.has_unsent().then(|| call.frame.load(Relaxed).max(progress));
@@ -65,7 +64,7 @@ impl Account {
         Some(self.clock.now().saturating_sub(since))
     }
 
-    /// Whether a call has sent nothing for `silent` ticks, or is not done with one frame after `slow`.
+    /// Whether a call with unsent bytes made no progress for `silent` ticks, or began the current frame `slow` ticks ago.
     pub(super) fn has_slow_call(&self, silent: u64, slow: u64) -> bool {
         let now = self.clock.now();
         let is_slow = |call: &Arc<Call>| {
@@ -77,32 +76,33 @@ impl Account {
     }
 }
 
-/// A call, from the head of its request to the last byte of its answer.
+/// A call, from the head of the request to the last byte of the answer.
 #[derive(Debug)]
 pub struct Call {
     account: Arc<Account>,
     number: u64,
-    /// Pieces of the answer that the connection holds.
+    /// Pieces of the answer held by the connection.
     pieces: AtomicUsize,
-    /// Whether the connection has a piece and has not asked for the next.
+    /// Whether the connection has taken a piece and has not polled for the next.
     handed: AtomicBool,
-    /// When a piece was sent or asked for, and when the frame that is being sent was begun.
+    /// Tick at which a piece was last sent or polled for.
     progress: AtomicU64,
+    /// Tick at which the current frame began.
     frame: AtomicU64,
-    /// For what is being made.
+    /// Memory charged for the next frame of the answer.
     prepaid: Mutex<Vec<Charge>>,
-    /// For what was received, until the head of the answer.
+    /// Memory of the request, held until the head of the answer.
     received: Mutex<Vec<Charge>>,
     answered: AtomicBool,
     _place: Place,
 }
 
-/// What a call takes by itself.
+/// Place of a call in the limit of open calls.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// A place among all calls.
+    /// A charge to the budget of calls.
     Counted { _charge: Charge },
-    /// One of the few that are kept for those who ask how the server is.
+    /// One of the places kept for health checks and metrics.
     Probe { _permit: OwnedSemaphorePermit },
 }
 
@@ -125,18 +125,18 @@ impl Call {
         call
     }
 
-    /// Waits for room for so much of an answer. Nothing is made before.
+    /// Waits for memory for an answer, before the answer is built.
     pub async fn room(&self, bytes: usize) -> Charge {
         Arc::clone(&self.account.shares.send).charge(bytes).await
     }
 
-    /// Waits for room for a page: at most half of what the connection may hold, so that its other calls find the rest.
+    /// Waits for memory for a page. The charge is at most half of the connection's limit, so that other calls find the rest.
     pub async fn room_for_a_page(&self, bytes: usize) -> Charge {
         let most = self.account.shares.send.most();
         self.room(bytes.min(most / 2)).await
     }
 
-    /// The room is for what the call sends next.
+    /// Assigns a charge to the next frame of the answer.
     pub fn prepay(&self, charge: Charge) {
         lock(&self.prepaid).push(charge);
     }
@@ -149,19 +149,20 @@ impl Call {
         &self.account
     }
 
-    /// Holds what the request took until it is answered; of a stream of requests, until the next is asked for.
+    /// Holds the memory of the request until the answer, or in a stream of requests until the poll for the next request.
     pub(super) fn received(&self, charges: Vec<Charge>) {
         lock(&self.received).extend(charges);
     }
 
-    /// A stream of requests has taken what it was given and asks for more.
+    /// A stream polls for the next request: the memory of earlier requests is released once the answer has begun.
     pub(super) fn taken(&self) {
         if self.answered.load(Relaxed) {
             lock(&self.received).clear();
         }
     }
 
-    /// Waits for room for a body that is unpacked into at most so many bytes. A larger one took it as it came.
+    /// Waits for memory for a body that is unpacked into at most `max_bytes`. A packed body above `SMALL_BYTES` was charged on
+    /// arrival for the unpacked size.
     pub async fn room_to_unpack(&self, max_bytes: usize) -> Result<()> {
         let share = &self.account.shares.receive;
         let held: usize = lock(&self.received).iter().map(Charge::bytes).sum();
@@ -173,7 +174,7 @@ impl Call {
         Ok(())
     }
 
-    /// It was unpacked into so many bytes, which are held until the call is answered.
+    /// Reduces the memory of the request to the unpacked size, which is held until the answer.
     pub fn unpacked(&self, bytes: usize) {
         let mut keep = BYTES_EACH * bytes;
         for charge in lock(&self.received).iter_mut() {
@@ -204,7 +205,7 @@ impl Call {
         self.went_on();
     }
 
-    /// The connection asks for more, so that it had room for what it was given.
+    /// The connection polls for more, so the last piece found room.
     pub(super) fn asked(&self) {
         if self.handed.swap(false, Relaxed) {
             self.went_on();
@@ -228,7 +229,7 @@ impl Drop for Call {
     }
 }
 
-/// A panic elsewhere leaves these values whole: they are changed in single steps.
+/// Locks a mutex. A poisoned lock is usable, because each change of these values is a single step.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

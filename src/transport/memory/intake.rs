@@ -1,4 +1,4 @@
-//! What is received of a request, counted as it comes, and given up where nothing more comes.
+//! Memory accounting of requests: received bytes are charged on arrival, and a stalled request is given up.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,22 +18,23 @@ use super::{MAX_WAIT, SMALL_BYTES};
 use crate::domain::Error;
 use crate::transport::status;
 
-/// A byte received takes so many: the text, what is decoded from it, and what is on its way to the store.
+/// Memory for one received byte, in bytes: the text, the decoded values, and the encoded events for the store.
 pub(super) const BYTES_EACH: usize = 3;
 
-/// From here on room is taken for all that the request declares.
+/// Received bytes from which a request is charged for the whole declared length.
 pub const PART_BYTES: usize = 64 << 10;
 
-/// How often a request of which nothing comes is looked at, and after what time it is given up if others need its room.
+/// Time between checks of a request without progress. After this time the request is given up if the budget is used up.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Most requests that wait for room at a time. What has come of them is not counted: a part each, and a window.
+/// Most requests that wait for memory at a time. The received bytes of a waiting request are not charged: at most
+/// `PART_BYTES` and a flow-control window.
 const MAX_QUEUED: usize = 256;
 
-/// How long a message may take to come if others need its room.
+/// Longest time for the arrival of one message while the budget is used up.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
-/// The memory of a request.
+/// Memory of the request of one call.
 pub struct Intake {
     call: Arc<Call>,
     max_silence: Duration,
@@ -45,7 +46,7 @@ pub struct Intake {
     began: Instant,
 }
 
-/// Room that is waited for.
+/// A charge that waits for memory.
 struct Wait {
     room: Pin<Box<dyn Future<Output = Charge> + Send>>,
     bytes: usize,
@@ -58,7 +59,7 @@ impl Intake {
         Self { call, max_silence, charged: 0, charges: Vec::new(), wait: None, look: None, progress: now, began: now }
     }
 
-    /// So many bytes of a message are there, which will have so many. Ready once there is room for them.
+    /// Charges the `received` bytes of a message with the length `declared`. Ready once the bytes are charged.
     pub fn poll_room(&mut self, cx: &mut Context<'_>, received: usize, declared: usize) -> Poll<Result<(), Status>> {
         let needed = if received <= SMALL_BYTES {
             0
@@ -78,7 +79,7 @@ impl Intake {
                 ready!(until.as_mut().poll(cx));
                 return Poll::Ready(Err(no_room()));
             }
-            // More than the connection may hold at all counts as that much.
+            // A size over the limit of the connection counts as the limit.
             let most = self.call.account().shares.receive.most();
             let missing = needed.min(most).saturating_sub(self.charged);
             if missing == 0 {
@@ -93,7 +94,7 @@ impl Intake {
                 }
                 None if share.budget().queued() >= MAX_QUEUED => return Poll::Ready(Err(no_room())),
                 None => {
-                    // A request that kept a part while it waits for the rest might wait for another that does the same.
+                    // Releases the part held so far: two requests that hold a part and wait for the rest would deadlock.
                     self.charges.clear();
                     self.charged = 0;
                     let bytes = needed.min(most);
@@ -104,7 +105,7 @@ impl Intake {
         }
     }
 
-    /// Nothing comes, though a message is not whole. Ready once it is given up.
+    /// Polled while no bytes arrive of an incomplete message. Ready once the request is given up.
     pub fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         loop {
             let look = self.look.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK)));
@@ -121,12 +122,12 @@ impl Intake {
         }
     }
 
-    /// Nothing has come of the next message: of a stream of requests all before it are taken.
+    /// Called before the first byte of the next message: the charges of earlier messages of the stream can be released.
     pub fn idle(&self) {
         self.call.taken();
     }
 
-    /// What has come is handed on. What it takes is held until the call is answered, or until the next message of a stream.
+    /// The received message is passed on. The call holds the charges until the answer, or until the next message of a stream.
     pub fn hand_over(&mut self) {
         self.call.received(std::mem::take(&mut self.charges));
         self.charged = 0;
@@ -145,14 +146,14 @@ fn no_room() -> Status {
     status::from_error(&no_room_for_requests())
 }
 
-/// The body of a request that is no gRPC.
+/// Body of a request without gRPC, with memory accounting.
 pub struct Received {
     body: Body,
     intake: Intake,
-    /// What is declared, or else may come at most.
+    /// Declared length, or the largest allowed length.
     declared: usize,
-    /// What it may be unpacked into, which it takes room for from the beginning: one that waited for more later might wait for
-    /// another that does the same.
+    /// Largest unpacked size of a packed body, else 0. Charged on arrival, because two requests that hold a part and wait for
+    /// the rest would deadlock.
     unpacked: usize,
     received: usize,
     frame: Option<Bytes>,
@@ -166,7 +167,7 @@ impl Received {
         Self { declared, unpacked, body, intake, received: 0, frame: None }
     }
 
-    /// Bytes to count: a small body may still be refused, and is unpacked when it is whole.
+    /// Bytes to charge. A small body is charged for the unpacked size only when complete, because the request may be refused.
     fn counted(&self) -> usize {
         if self.received <= SMALL_BYTES { self.received } else { self.received.max(self.unpacked) }
     }
@@ -218,7 +219,7 @@ impl http_body::Body for Received {
 }
 
 impl Drop for Received {
-    /// A body that was left, or read without asking for its end: its text may be there still.
+    /// Covers a body that is abandoned or not read to the end: the text may still be in memory.
     fn drop(&mut self) {
         self.intake.hand_over();
     }

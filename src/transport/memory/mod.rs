@@ -1,9 +1,9 @@
-//! The memory of calls and connections: budgets for what is received and for what is to be sent, and the end of connections that
-//! hold of them and do not go on.
+//! Memory of calls and connections: budgets for requests, for answers and for open calls, and the end of connections that hold
+//! memory without progress.
 //!
-//! A connection may hold a part of each budget, so that one cannot starve the others, and a little in any case. Where a budget
-//! is used up the others wait, and what holds most and moves least is ended: requests with an error, readers with their
-//! connection, because HTTP/2 as hyper has it cannot end one stream whose peer takes nothing.
+//! A connection may hold a part of each budget, so that no connection starves the others, and a small guaranteed amount. If a
+//! budget is used up, new charges wait. Then slow requests end with an error, and slow readers with the most memory lose the
+//! connection: hyper cannot end a single HTTP/2 stream if the peer does not read.
 
 mod answer;
 mod budget;
@@ -31,47 +31,48 @@ use budget::Budget;
 use call::{Place, Shares, lock};
 use clock::{Clock, TICK, ticks};
 
-/// A reader that has taken nothing for so long is ended if others need its room.
+/// A reader without progress for this time is cut if a budget is used up.
 const MAX_SILENCE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
 
-/// A reader that has not taken one frame in so long is ended if others need its room.
+/// A reader that has not taken one frame in this time is cut if a budget is used up.
 const MAX_FRAME_UNDER_PRESSURE: Duration = Duration::from_secs(10);
 
-/// Most calls that wait until others end.
+/// Most calls that wait for the end of other calls.
 const MAX_WAITING_CALLS: usize = 1_000;
 
-/// Most calls that ask how the server is while there is no room for other calls.
+/// Most health checks and metrics requests at a time while the budget of calls is used up.
 const MAX_PROBES: usize = 64;
 
-/// How long a call waits until others end, and a request for room.
+/// Longest wait of a call for the end of other calls, and of a request for memory.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// What belongs to a call by itself, of its request, of its answer and of each live frame: most of them are small.
+/// Size up to which the memory of the call covers the request and the first frame of the answer, bytes. A live frame up to this
+/// size is charged only when sent. Most requests and frames are small.
 pub const SMALL_BYTES: usize = 4 << 10;
 
-/// How long nothing more is logged of connections that are cut.
+/// Shortest time between two log lines about cut connections.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
-/// How much there is. Each field is a share of `--max-memory-bytes` but for the time.
+/// Sizes of the budgets, as shares of `--max-memory-bytes`, and the limits of calls and connections.
 #[derive(Clone, Debug)]
 pub struct MemoryOptions {
-    /// For requests, from their first byte to their answer.
+    /// Budget of requests, from the first byte to the answer, bytes.
     pub receive_bytes: usize,
-    /// For answers, until they are sent.
+    /// Budget of answers, until the last byte is sent, bytes.
     pub send_bytes: usize,
-    /// For calls by themselves.
+    /// Budget of open calls, without requests and answers, bytes.
     pub calls_bytes: usize,
-    /// One connection may hold each of these divided by this.
+    /// Divisor of each budget for the limit of one connection: no fewer connections can use up a budget.
     pub connections_at_least: usize,
-    /// What a call and a connection take by themselves, about.
+    /// Approximate memory of an open call, bytes.
     pub call_bytes: usize,
-    /// See [`call_bytes`](Self::call_bytes).
+    /// Approximate memory of an open connection, bytes, for the metrics.
     pub connection_bytes: usize,
-    /// How long a request or an answer may make no progress.
+    /// Longest time without progress for a request or an answer.
     pub max_silence: Duration,
 }
 
-/// See the module.
+/// Budgets of the server and accounts of the connections, see the module.
 #[derive(Debug)]
 pub struct Memory {
     options: MemoryOptions,
@@ -85,7 +86,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Nothing is held yet.
+    /// Unused budgets of these sizes.
     #[must_use]
     pub fn new(options: MemoryOptions) -> Arc<Self> {
         Arc::new(Self {
@@ -100,7 +101,7 @@ impl Memory {
         })
     }
 
-    /// The account of a new connection, which ends when `cut` is cancelled.
+    /// Account of a new connection. `cut` is cancelled to end the connection.
     pub fn account(&self, cut: CancellationToken) -> Arc<Account> {
         let shares = Shares {
             receive: Arc::new(self.receive.share()),
@@ -116,20 +117,20 @@ impl Memory {
         account
     }
 
-    /// One more call of a connection, if it may have one more at once.
+    /// Begins a call of a connection; `None` if the connection or the budget has no place at once.
     pub fn call(&self, account: &Arc<Account>) -> Option<Arc<Call>> {
         let place = account.shares.calls.try_charge(self.options.call_bytes)?;
         Some(Call::begin(Arc::clone(account), Place::Counted { _charge: place }))
     }
 
-    /// A call that asks how the server is, though the calls of others take all the room; a few at a time.
+    /// Begins a health check or metrics request while the budget of calls is used up; `None` above `MAX_PROBES`.
     pub fn probe(&self, account: &Arc<Account>) -> Option<Arc<Call>> {
         let permit = Arc::clone(&self.probes).try_acquire_owned().ok()?;
         Some(Call::begin(Arc::clone(account), Place::Probe { _permit: permit }))
     }
 
-    /// One more call of a connection, once others end. `None`: the connection has as many as it may have, too many wait, or
-    /// none ends.
+    /// Begins a call of a connection after the end of other calls. `None`: the connection is at the limit, too many calls wait,
+    /// or the wait timed out.
     pub async fn later_call(&self, account: &Arc<Account>) -> Option<Arc<Call>> {
         let calls = &account.shares.calls;
         if calls.held() + self.options.call_bytes > calls.most() || self.calls.waiting() > MAX_WAITING_CALLS {
@@ -140,26 +141,26 @@ impl Memory {
         Some(Call::begin(Arc::clone(account), Place::Counted { _charge: place }))
     }
 
-    /// What counts the request of a call.
+    /// Memory accounting for the request of a call.
     pub fn intake(&self, call: &Arc<Call>) -> Intake {
         Intake::new(Arc::clone(call), self.options.max_silence)
     }
 
-    /// The body of a request, counted; of one that is packed what it may be unpacked into.
+    /// Body of a request with memory accounting. A packed body is charged for `max_bytes`, the largest unpacked size.
     pub fn received(&self, body: Body, call: &Arc<Call>, max_bytes: usize, is_packed: bool) -> Body {
         Body::new(Received::new(body, self.intake(call), max_bytes, is_packed))
     }
 
-    /// The body of an answer, counted.
+    /// Body of an answer with memory accounting. Releases the memory of the request.
     pub fn answer(&self, body: Body, call: Arc<Call>) -> Body {
         call.answered();
         Body::new(Answer::new(body, call))
     }
 
-    /// Ends connections that do not go on, and shows in the metrics what is held and what may be, by `limits`. Never ends.
+    /// Cuts connections without progress, and exports the held memory and the `limits` as metrics. Never returns.
     pub async fn watch(self: Arc<Self>, service: Service, limits: Vec<(&'static str, usize)>) {
         let mut pulse = tokio::time::interval(TICK);
-        // After a pause of the process peers get their time before anybody is judged.
+        // No burst of ticks after a pause of the process: the pause must not count as a peer's silence.
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut logged = None;
         for (part, most) in limits {
@@ -204,7 +205,7 @@ impl Memory {
         }
     }
 
-    /// Others wait: those that hold most and move least go, until a quarter is free.
+    /// Cuts slow readers, those with the most memory first, until a quarter of the budget is free.
     fn make_room(&self, budget: &Budget, held: fn(&Account) -> usize, logged: &mut Option<u64>) {
         let (silent, slow) = (ticks(MAX_SILENCE_UNDER_PRESSURE), ticks(MAX_FRAME_UNDER_PRESSURE));
         let mut slow: Vec<_> = self
@@ -238,7 +239,7 @@ impl Memory {
     }
 }
 
-/// Bytes that a part of the memory holds.
+/// Gauge of the bytes held, by part of the memory.
 const HELD: &str = "runlog_memory_bytes";
 
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a float; bytes in memory fit")]

@@ -13,7 +13,7 @@ use super::*;
 
 const KIB: usize = 1 << 10;
 
-/// One connection may hold so much of what is received, and so much of what is sent.
+/// A memory with these budgets, both of which one connection may use up.
 fn memory(receive_bytes: usize, send_bytes: usize) -> (Arc<Memory>, Arc<Account>) {
     let memory = Memory::new(MemoryOptions {
         receive_bytes,
@@ -85,7 +85,7 @@ async fn no_more_requests_wait_for_room_than_may_wait_uncounted() {
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
 }
 
-/// A body of these frames, of which the end is known with the last.
+/// A body of these frames in reverse order. `is_end_stream` becomes true with the final frame.
 struct Frames(Vec<Bytes>);
 
 impl http_body::Body for Frames {
@@ -130,7 +130,7 @@ async fn a_small_answer_counts_as_unsent_until_the_connection_has_sent_it() {
     let mut body = answer(&memory, &call, 10);
     let small = piece(&mut body).await;
     assert!(body.is_end_stream());
-    // The connection is done with the body, and has its bytes in a queue.
+    // The connection has dropped the body, and holds the bytes in a queue.
     drop((body, call));
     memory.clock.tick();
     assert_eq!(account.silence(), Some(1));
@@ -166,7 +166,7 @@ async fn time_in_which_a_call_waits_for_room_is_not_time_in_which_its_peer_takes
 }
 
 #[tokio::test]
-async fn whoever_asks_how_the_server_is_finds_a_place_where_calls_take_all_the_room() {
+async fn a_probe_finds_a_place_where_calls_take_all_the_room() {
     let (memory, account) = memory(KIB, KIB);
     let calls: Vec<_> = std::iter::from_fn(|| memory.call(&account)).collect();
     assert!(!calls.is_empty());

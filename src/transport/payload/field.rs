@@ -1,4 +1,4 @@
-//! How one JSON member fits one field. A kind is both directions of a shape.
+//! Conversion between one JSON member and one field. A kind holds both directions for a shape.
 
 use super::{
     PayloadError,
@@ -8,17 +8,17 @@ use super::{
 use crate::domain::json::redaction::members::{checked, decode_string, elements, encode_string};
 use crate::domain::json::why_not_json;
 
-/// What a field took of a member.
+/// Part of a member that a field took.
 pub(super) enum EventSlice {
-    /// All of it.
+    /// The field took the whole member.
     Whole,
-    /// Some of it; the text of an object with the rest.
+    /// The field took some members of an object; the rest, as the text of an object.
     AllBut(String),
-    /// None of it: it does not fit exactly.
+    /// The field is unset, because the value does not fit exactly.
     Nothing,
 }
 
-/// A kind of field, for a field that is stored as `Slot`.
+/// A kind of field, for a field of the Rust type `Slot`.
 pub(super) trait Kind<Slot> {
     fn take(slot: &mut Slot, raw: &str) -> EventSlice;
     fn put(slot: &Slot, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError>;
@@ -26,14 +26,14 @@ pub(super) trait Kind<Slot> {
 
 /// A string, a boolean or a number.
 pub(super) struct Plain;
-/// Any JSON, as its text: the fields `<name>_json`.
+/// Any JSON value as text: the fields `<name>_json`.
 pub(super) struct Raw;
-/// An object that is a message. What the message does not model stays behind.
+/// An object with a message type. Members without a field stay in the rest.
 pub(super) struct Nested;
-/// An array of objects that are messages: all of it fits, or nothing.
+/// An array of objects with a message type. The array fits as a whole or not at all.
 pub(super) struct List;
 
-/// A value that a JSON scalar fits exactly or not at all: `write` gives back what `read` took.
+/// A value that fits a JSON scalar exactly or not at all: `write` returns the text that `read` accepted.
 pub(super) trait Scalar: Sized {
     fn read(raw: &str) -> Option<Self>;
     fn write(&self) -> Result<String, &'static str>;
@@ -65,21 +65,21 @@ impl Scalar for f64 {
     }
 
     fn write(&self) -> Result<String, &'static str> {
-        /// From here on doubles skip integers, and an integer's lexeme would promise digits that are not there.
+        /// 2^53. From here on doubles skip integers, and an integer lexeme would show digits that the double does not hold.
         const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 
         if !self.is_finite() {
             return Err("is not a finite number, which JSON cannot say");
         }
         if self.fract() == 0.0 && self.abs() < EXACT_INTEGERS {
-            // Display writes integers without a fraction, and "-0" for the negative zero.
+            // `Display` writes integers without a fraction, and negative zero as `-0`.
             return Ok(self.to_string());
         }
         serde_json::to_string(self).map_err(|_| "is not a number that JSON can say")
     }
 }
 
-/// Integers: what Rust prints is JSON's lexeme.
+/// Integers: the output of `Display` is the JSON lexeme.
 macro_rules! integers {
     ($($int:ty),*) => {$(
         impl Scalar for $int {
@@ -95,7 +95,7 @@ macro_rules! integers {
 }
 integers!(i32, u64);
 
-/// A number, if it prints as the very lexeme that was sent: not 1.0 for 1, nor 1e3 for 1000.
+/// Parses a number that prints as the same lexeme: not 1.0, which prints as 1, and not 1e3.
 fn same_lexeme<N: Scalar + std::str::FromStr>(raw: &str) -> Option<N> {
     raw.parse::<N>().ok().filter(|number| number.write().is_ok_and(|lexeme| lexeme == raw))
 }
@@ -153,7 +153,7 @@ impl<M: Model> Kind<Vec<M>> for List {
                 .collect()
         });
         match messages {
-            // An empty list is what an absent member reads as: it has to stay behind.
+            // An empty array would become an absent member, so the array stays in the rest.
             Some(messages) if !messages.is_empty() => {
                 *slot = messages;
                 EventSlice::Whole

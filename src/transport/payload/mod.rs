@@ -1,11 +1,11 @@
-//! Payloads in both directions: the stored JSON text and its typed view, `pb::Payload`.
+//! Conversion of payloads between the stored JSON text and the typed view, `pb::Payload`.
 //!
-//! The typed view is exact: what a field cannot hold as sent stays in `extra_json`, so [`to_json`] of [`to_typed`] is the
-//! payload again, number lexemes included; only key order and white space between tokens may differ.
+//! The typed view is exact: a value that a field cannot hold as sent stays in `extra_json`. So [`to_json`] of [`to_typed`] is
+//! the same payload, number lexemes included; only key order and white space between tokens may differ.
 //!
-//! - `field`: how one member fits one field, in both directions; one kind a shape.
+//! - `field`: conversion between one member and one field, in both directions; one kind for each shape.
 //! - `read`, `write`: objects, member by member.
-//! - `tables`: which member is which field, one line each.
+//! - `tables`: the field of each member, one line for each member.
 
 mod field;
 mod read;
@@ -21,13 +21,13 @@ use crate::domain::json::why_not_json;
 use crate::pb;
 use crate::pb::payload::Variant;
 
-/// Why a payload cannot be stored.
+/// Reason why a payload cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct PayloadError {
-    /// The field, as a path from the payload: `extra_json`, `run_end.output_json`.
+    /// Path of the field from the payload: `extra_json`, `run_end.output_json`.
     pub field: String,
-    /// What is wrong with it, for people.
+    /// Description of the problem, for people.
     pub problem: String,
 }
 
@@ -39,8 +39,8 @@ impl PayloadError {
 
 /// The typed view of a stored payload.
 ///
-/// The event's type chooses the variant. A payload that is no object or has a key twice, and every payload of a type without
-/// a variant, comes whole as `json`, as sent. An object inside it that has a key twice stays whole in `extra_json`.
+/// The event type selects the variant. A payload that is no object or repeats a key, and every payload of a type without a
+/// variant, becomes `json`, as sent. A nested object that repeats a key stays whole in `extra_json`.
 pub fn to_typed(event_type: &str, json: &str) -> pb::Payload {
     match tables::read_variant(event_type, json) {
         Some((variant, extra_json)) => pb::Payload { extra_json, variant: Some(variant) },
@@ -51,20 +51,20 @@ pub fn to_typed(event_type: &str, json: &str) -> pb::Payload {
 /// [`to_json_within`] the documented preview limits.
 ///
 /// # Errors
-/// As there.
+/// The errors of [`to_json_within`].
 pub fn to_json(payload: &pb::Payload) -> Result<String, PayloadError> {
     to_json_within(payload, PreviewLimits::DOCUMENTED)
 }
 
-/// The JSON text to store: `json` as sent; a variant's members under their documented names, in the order of the reference
-/// page, then what `extra_json` adds; `{}` (or `extra_json` alone) where there is no variant.
+/// The JSON text to store. For `json` the text as sent. For a variant the members under the documented names, in the order of
+/// `tables`, then the members of `extra_json`. Without a variant `extra_json`, or `{}` if empty.
 ///
-/// The limits bound the summaries and previews that are made from raw tool input and output. Depth and size of the text are
-/// not checked here.
+/// The limits apply to summaries and previews made from raw tool input and output. Depth and size of the text are checked by
+/// `domain::Payload`.
 ///
 /// # Errors
-/// Names the field: text that is not JSON, `extra_json` that is no object or beside `json`, a member that is in `extra_json`
-/// and in a field, a number that JSON cannot say, raw tool input or output beside its summary.
+/// The error names the field: text that is not JSON, `extra_json` that is no object or stands beside `json`, a member in both
+/// `extra_json` and a field, a number without a JSON form, raw tool input or output beside a summary.
 pub fn to_json_within(payload: &pb::Payload, limits: PreviewLimits) -> Result<String, PayloadError> {
     let extra = &payload.extra_json;
     match &payload.variant {
@@ -82,7 +82,7 @@ pub fn to_json_within(payload: &pb::Payload, limits: PreviewLimits) -> Result<St
     }
 }
 
-/// The type of an event that names none: the payload's variant belongs to exactly one.
+/// Type for an event sent without a type; present if the payload's variant belongs to exactly one type.
 pub fn default_type(payload: &pb::Payload) -> Option<&'static str> {
     match allowed_types(payload) {
         [only] => Some(only),
@@ -90,7 +90,7 @@ pub fn default_type(payload: &pb::Payload) -> Option<&'static str> {
     }
 }
 
-/// The types that the payload's variant belongs to. Empty: it goes with every type (`json`, or no variant).
+/// Types that the payload's variant belongs to. Empty: every type is allowed (`json`, or no variant).
 pub fn allowed_types(payload: &pb::Payload) -> &'static [&'static str] {
     payload.variant.as_ref().map_or(&[], tables::types_of)
 }

@@ -1,5 +1,5 @@
-//! Which JSON member is which field of which message, in the order of the reference pages, and which type has which variant.
-//! Both directions follow from these lines.
+//! The field of each JSON member, in documented order, and the variant of each event type. The macros generate both directions
+//! of the conversion from these lines.
 
 use super::{
     PayloadError,
@@ -12,7 +12,8 @@ use crate::domain::json::redaction::members::encode_string;
 use crate::pb;
 use crate::pb::payload::Variant;
 
-/// `Message { "member": field as Kind, … }`. `or raw_field via build`: a write-only field from which the member is built.
+/// `Message { "member": field as Kind, … }`. `or raw_field via build`: a write-only field, and the function that builds the
+/// member from the field.
 macro_rules! messages {
     ($($message:ident {
         $($key:literal: $field:ident as $kind:ident $(or $raw:ident via $build:ident)?,)*
@@ -179,10 +180,11 @@ fn preview_member(raw: &str, limits: PreviewLimits) -> String {
     encode_string(&preview_of(raw, limits.tool_call_chars))
 }
 
-/// `Variant name: "type" | …;` where `name` is the variant's field in `pb::Payload`.
+/// `Variant name: "type" | …;` with the variant's field in `pb::Payload` as `name`.
 macro_rules! variants {
     ($($variant:ident $name:ident: $first:literal $(| $more:literal)*;)*) => {
-        /// The variant of a type, and the text of what does not fit it. None: the type has none, or the text does not fit.
+        /// Variant of a type, and the rest that does not fit, as text. `None` if the type has no variant or [`read_object`]
+        /// returns `None`.
         pub(super) fn read_variant(event_type: &str, json: &str) -> Option<(Variant, String)> {
             match event_type {
                 $($first $(| $more)* => {
@@ -192,7 +194,7 @@ macro_rules! variants {
             }
         }
 
-        /// The text of a variant; `json` is the text itself.
+        /// JSON text of a variant; `json` is returned as sent.
         pub(super) fn write_variant(
             variant: &Variant,
             extra_json: &str,
@@ -206,7 +208,7 @@ macro_rules! variants {
             }
         }
 
-        /// The types of a variant; none for `json`, which goes with every type.
+        /// Types of a variant; empty for `json`, which every type allows.
         pub(super) fn types_of(variant: &Variant) -> &'static [&'static str] {
             match variant {
                 Variant::Json(_) => &[],

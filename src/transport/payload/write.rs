@@ -1,4 +1,4 @@
-//! From a typed message and the rest to JSON text.
+//! Writes a typed message and the rest as JSON text.
 
 use super::{
     PayloadError,
@@ -8,24 +8,24 @@ use crate::domain::json::preview::PreviewLimits;
 use crate::domain::json::redaction::members::{Member, checked, members};
 use crate::domain::json::why_not_json;
 
-/// Characters of a producer's key that an error shows.
+/// Most characters of a member's key in an error.
 const SHOWN_KEY_CHARS: usize = 64;
 
-/// Makes the summary or preview of raw tool input or output: the JSON text of a member.
+/// Builds the JSON text of a member: the summary or preview of raw tool input or output.
 pub(super) type Build = fn(&str, PreviewLimits) -> String;
 
-/// An object that is being written, with the members that are to be merged into it.
+/// An object in progress, with the members to merge from `extra_json`.
 pub(super) struct ObjectWriter<'a> {
     pub(super) text: &'a mut String,
     is_empty: bool,
-    /// Leads to this object from the payload: "tool_invoked.tool_input_summary".
+    /// Path of this object from the payload: `tool_invoked.tool_input_summary`.
     path: String,
-    /// Members of `extra_json` in this place; the ones that a nested message took are gone.
+    /// Members of `extra_json` for this object, without the members already taken by fields.
     extra: Vec<Member<'a>>,
     limits: PreviewLimits,
 }
 
-/// The whole text of a variant. `name` is the variant's field in `pb::Payload`.
+/// JSON text of a variant. `name` is the variant's field in `pb::Payload`.
 pub(super) fn write_payload<M: Model>(
     name: &str,
     message: &M,
@@ -37,7 +37,7 @@ pub(super) fn write_payload<M: Model>(
     Ok(text)
 }
 
-/// The text of a payload without a variant.
+/// JSON text of a payload without a variant.
 pub(super) fn without_variant(extra_json: &str) -> Result<String, PayloadError> {
     extra_members(extra_json)?;
     Ok(if extra_json.is_empty() { "{}".to_owned() } else { extra_json.to_owned() })
@@ -64,7 +64,7 @@ fn write_object<M: Model>(
     text: &mut String,
 ) -> Result<(), PayloadError> {
     if let Some(key) = repeated_key(&extra) {
-        // A key may have a MiB, an error travels in headers.
+        // A key may be 1 MiB long, and an error is sent in headers.
         let key: String = key.chars().take(SHOWN_KEY_CHARS).collect();
         return Err(PayloadError::new("extra_json", format!("has the member `{key}` twice")));
     }
@@ -76,7 +76,7 @@ fn write_object<M: Model>(
 }
 
 impl<'a> ObjectWriter<'a> {
-    /// Begins a member that `extra_json` must not have as well.
+    /// Begins a member. Fails if `extra_json` has the same member.
     pub(super) fn begin(&mut self, key: &str, field: &str) -> Result<(), PayloadError> {
         if self.take_extra(key).is_some() {
             return Err(self.in_both_places(key, field));
@@ -85,7 +85,7 @@ impl<'a> ObjectWriter<'a> {
         Ok(())
     }
 
-    /// Writes a nested message; what `extra_json` has in its place goes into it.
+    /// Writes a nested message, merged with the object under the same key in `extra_json`.
     pub(super) fn nested<M: Model>(&mut self, key: &str, field: &str, message: &M) -> Result<(), PayloadError> {
         let extra = match self.take_extra(key) {
             None => Vec::new(),
@@ -95,13 +95,13 @@ impl<'a> ObjectWriter<'a> {
         write_object(message, self.path_of(field), extra, self.limits, self.text)
     }
 
-    /// Writes an element of an array of messages, which `extra_json` cannot add to.
+    /// Writes an element of an array of messages. `extra_json` cannot add members to an element.
     pub(super) fn element<M: Model>(&mut self, field: &str, index: usize, message: &M) -> Result<(), PayloadError> {
         let path = format!("{}[{index}]", self.path_of(field));
         write_object(message, path, Vec::new(), self.limits, self.text)
     }
 
-    /// Writes the member that stands for raw tool input or output. `raw_field` holds the raw text, `field` must not be set.
+    /// Writes a member built from raw tool input or output. `raw_field` holds the raw text, and `field` must not be set.
     pub(super) fn built(
         &mut self,
         key: &str,
@@ -139,7 +139,7 @@ impl<'a> ObjectWriter<'a> {
         Some(self.extra.remove(index))
     }
 
-    /// Begins a member whose key needs no escape.
+    /// Begins a member with a key that needs no escape.
     fn begin_known(&mut self, key: &str) {
         self.separate();
         self.text.push('"');

@@ -1,4 +1,4 @@
-//! When two JSON texts say the same: number lexemes and key sets equal, strings equal by value.
+//! Canonical form for the comparison of JSON texts: equal number lexemes and key sets, strings equal by value.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ pub(super) enum Canonical {
     /// A number, true, false, null, or a string with a lone surrogate: the lexeme.
     Lexeme(String),
     Array(Vec<Canonical>),
-    /// A key that stands there twice has two values.
+    /// The values of each key: a repeated key has several.
     Object(BTreeMap<String, Vec<Canonical>>),
 }
 

@@ -1,4 +1,4 @@
-//! Every example of the reference pages, through the typed view and back.
+//! Every example of `tests/fixtures/examples`, converted to the typed view and back.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -8,7 +8,7 @@ use crate::pb::payload::Variant;
 use crate::transport::payload::tables::TYPES;
 use crate::transport::payload::{allowed_types, to_json, to_typed};
 
-/// The type and the payload's text of every file in `tests/fixtures/examples`.
+/// Type and payload text of every file in `tests/fixtures/examples`.
 fn examples() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/examples");
     let mut examples = Vec::new();
@@ -24,7 +24,7 @@ fn examples() -> Vec<(String, String)> {
     examples
 }
 
-/// What the documented examples hold beside the typed fields: the nulls, and nothing else.
+/// `extra_json` of the examples: only members with the value null.
 fn expected_extra(event_type: &str) -> &'static str {
     match event_type {
         "StructureRunCompleted" => r#"{"status_detail":{"message":null}}"#,

@@ -1,4 +1,4 @@
-//! What fits, what stays behind, and what is refused.
+//! Values that fit a typed field, values that stay in `extra_json`, and refused values.
 
 mod canonical;
 mod examples;

@@ -1,4 +1,4 @@
-//! Promise 7 for arbitrary payloads: nothing is lost or changed on the way through the typed view.
+//! Arbitrary payloads: the conversion to the typed view and back loses and changes no value.
 
 use proptest::prelude::*;
 use prost::Message;
@@ -9,7 +9,7 @@ use crate::pb;
 use crate::transport::payload::tables::TYPES;
 use crate::transport::payload::{to_json, to_typed};
 
-/// Members of all the documented objects, so that right and wrong places are both likely.
+/// Members of all documented objects, so that members in right and in wrong objects are both likely.
 const KEYS: &[&str] = &[
     "status",
     "started_at",
