@@ -77,7 +77,7 @@ impl ServeOptions {
     /// # Errors
     /// Less than 64 MiB would be left beside the commit queue and the read-ahead.
     pub fn memory_shares(&self) -> Result<MemoryShares, InvalidOptions> {
-        let (queue, read_ahead) = (self.publish_queue_bytes, self.read_ahead_bytes);
+        let (queue, read_ahead) = (self.writing.publish_queue_bytes, self.reading.read_ahead_bytes);
         let all = self.memory_bytes();
         let rest = all.saturating_sub(queue.saturating_add(read_ahead));
         if rest < MIN_REST_BYTES {
@@ -104,13 +104,13 @@ impl ServeOptions {
     #[must_use]
     pub fn streams_in(&self, shares: &MemoryShares) -> u32 {
         let room = shares.calls / CONNECTIONS_AT_LEAST / CALL_BYTES;
-        self.max_concurrent_streams.min(u32::try_from(room - room / 8).unwrap_or(u32::MAX))
+        self.connections.max_concurrent_streams.min(u32::try_from(room - room / 8).unwrap_or(u32::MAX))
     }
 
     /// Concurrent connections: `--max-connections`, or as many as fit into the memory.
     #[must_use]
     pub fn connections_in(&self, shares: &MemoryShares) -> usize {
-        self.max_connections.min(shares.connections / CONNECTION_BYTES)
+        self.connections.max_connections.min(shares.connections / CONNECTION_BYTES)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::{InvalidOptions, within_ms};
+use super::{InvalidOptions, millis};
 
 /// URL of the database. May hold a password, so the URL is never printed, not even after a parse error.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,18 +46,18 @@ pub struct StoreOptions {
 
     /// How long a statement or a lock may take, milliseconds (100 to 600,000); a transaction that idles longer is ended,
     /// so that a server that vanished keeps no lock.
-    #[arg(long, env = "RUNLOG_PG_STATEMENT_TIMEOUT_MS", help_heading = "PostgreSQL", default_value = "10000",
-          value_parser = within_ms(100..=600_000))]
-    pub pg_statement_timeout_ms: u64,
+    #[arg(long = "pg-statement-timeout-ms", env = "RUNLOG_PG_STATEMENT_TIMEOUT_MS", help_heading = "PostgreSQL", default_value = "10000",
+          value_parser = millis(100..=600_000))]
+    pub pg_statement_timeout: Duration,
     /// How long to wait for a connection to PostgreSQL, milliseconds (100 to 600,000).
-    #[arg(long, env = "RUNLOG_PG_CONNECT_TIMEOUT_MS", help_heading = "PostgreSQL", default_value = "5000",
-          value_parser = within_ms(100..=600_000))]
-    pub pg_connect_timeout_ms: u64,
+    #[arg(long = "pg-connect-timeout-ms", env = "RUNLOG_PG_CONNECT_TIMEOUT_MS", help_heading = "PostgreSQL", default_value = "5000",
+          value_parser = millis(100..=600_000))]
+    pub pg_connect_timeout: Duration,
     /// How long a lost connection, a failover or a deadlock is retried inside, and a commit that was not answered is looked
     /// for, before the caller is answered UNAVAILABLE, milliseconds (0 to 600,000).
-    #[arg(long, env = "RUNLOG_PG_RETRY_MS", help_heading = "PostgreSQL", default_value = "10000",
-          value_parser = within_ms(0..=600_000))]
-    pub pg_retry_ms: u64,
+    #[arg(long = "pg-retry-ms", env = "RUNLOG_PG_RETRY_MS", help_heading = "PostgreSQL", default_value = "10000",
+          value_parser = millis(0..=600_000))]
+    pub pg_retry: Duration,
 }
 
 impl StoreOptions {

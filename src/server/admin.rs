@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::health_server::HealthServer;
 
-use super::{Server, transport};
+use super::{Server, parts};
 use crate::transport::boundary::Boundary;
 use crate::transport::connections::{self, MaxConnections};
 use crate::transport::memory::Memory;
@@ -34,7 +34,7 @@ impl Server {
         let address = listener.local_addr().unwrap_or(self.address);
         let end = CancellationToken::new();
         let (ended, cut) = (end.clone().cancelled_owned(), end.clone());
-        let server = transport(&self.options, &self.memory_shares)
+        let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(address), Arc::clone(&memory)))
             .add_routes(self.routes(health, Offer::Operation))
             .serve_with_incoming_shutdown(connections::accept(listener, MAX_CONNECTIONS, memory, cut), ended);

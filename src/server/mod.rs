@@ -3,11 +3,11 @@
 mod admin;
 mod health;
 mod offline;
+mod parts;
 mod scrub;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -22,35 +22,27 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tower::Layer;
 
-use crate::config::{
-    CALL_BYTES, CONNECTION_BYTES, CONNECTIONS_AT_LEAST, MemoryShares, NotifyOption, ServeOptions, StoreUrl,
-};
+use crate::config::{MemoryShares, ServeOptions};
 use crate::pb;
 use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
-use crate::service::live::hub::{Hub, WindowLimits};
-use crate::service::{Service, ServiceOptions};
-use crate::store::postgres::{self, PostgresOptions, PostgresStore};
-use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
-use crate::store::{CommitListener, QueueOptions, SharedStore};
+use crate::service::Service;
+use crate::service::live::hub::Hub;
+use crate::store::postgres::{self, PostgresStore};
+use crate::store::sqlite::{self, SqliteStore};
+use crate::store::{CommitListener, SharedStore};
 use crate::telemetry;
 use crate::transport::boundary::{Boundary, BoundaryOptions};
-use crate::transport::connections::{self, MaxConnections};
+use crate::transport::connections;
 use crate::transport::grpc::{Dispatch, EventHandler, RunHandler, WireErrors};
-use crate::transport::memory::{Memory, MemoryOptions};
-use crate::transport::rest::{self, Gateway, GatewayOptions, Offer};
+use crate::transport::memory::Memory;
+use crate::transport::rest::{self, Gateway, Offer};
 use crate::transport::status;
 
 pub use offline::{InProcessServer, check, importer, migrate, schema};
 
 pub use crate::service::import::{ImportError, Imported, Importer, Imports, Refusal};
 pub use crate::store::inspect::{CheckOptions, CheckResult, Schema, Verdict};
-
-/// Record bytes after which a page ends: below the 4 MiB that gRPC clients accept by default, typed payloads included.
-const MAX_PAGE_BYTES: usize = 3 << 20;
-
-/// Largest list of request headers, bytes.
-const MAX_HEADER_BYTES: u32 = 16 << 10;
 
 /// Bytes of a request message around a payload of the largest size.
 const FRAMING_BYTES: usize = 1 << 10;
@@ -105,7 +97,7 @@ impl Server {
     pub async fn bind(options: &ServeOptions) -> Result<Self, StartError> {
         options.validate()?;
         let memory_shares = options.memory_shares()?;
-        let hub = Arc::new(Hub::new(window_limits(options, &memory_shares)));
+        let hub = Arc::new(Hub::new(parts::window_limits(options, &memory_shares)));
         let (listener, address) = bind("--listen", options.listen).await?;
         let admin = match options.admin_listen {
             Some(address) => Some(bind("--admin-listen", address).await?.0),
@@ -113,7 +105,7 @@ impl Server {
         };
         let store = open_store(options, hub.clone()).await?;
         let draining = CancellationToken::new();
-        let service = Service::new(store.clone(), hub, service_options(options), draining.clone());
+        let service = Service::new(store.clone(), hub, parts::service_options(options), draining.clone());
         let options = options.clone();
         Ok(Self { listener, address, admin, store, service, draining, options, memory_shares })
     }
@@ -139,20 +131,20 @@ impl Server {
         let offer = if self.admin.is_some() { Offer::Events } else { Offer::All };
         let routes = self.routes(health_service.clone(), offer);
         let upkeep = tokio::spawn(telemetry::upkeep());
-        let memory = Memory::new(memory_options(&self.options, &self.memory_shares));
+        let memory = Memory::new(parts::memory_options(&self.options, &self.memory_shares));
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
-        let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.scrub_bytes_per_second));
+        let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.reading.scrub_bytes_per_second));
         let admin = self.admin.take().map(|listener| self.serve_admin(listener, health_service, Arc::clone(&memory)));
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
-        let server = transport(&self.options, &self.memory_shares)
+        let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(self.address), Arc::clone(&memory)))
             .layer(events)
             .add_routes(routes)
             .serve_with_incoming_shutdown(
                 connections::accept(
                     self.listener,
-                    max_connections(&self.options, &self.memory_shares),
+                    parts::max_connections(&self.options, &self.memory_shares),
                     memory,
                     cut.clone(),
                 ),
@@ -187,7 +179,7 @@ impl Server {
         health::forget(health).await;
         let ended = match ended {
             Some(ended) => Ok(ended),
-            None => tokio::time::timeout(self.options.drain_timeout(), &mut serving).await,
+            None => tokio::time::timeout(self.options.connections.drain_timeout, &mut serving).await,
         };
         let in_time = ended.is_ok();
         let ended = match ended {
@@ -212,7 +204,7 @@ impl Server {
         if in_time {
             tracing::info!("drained: all calls ended by themselves");
         } else {
-            tracing::warn!(timeout_ms = self.options.drain_timeout_ms, "drained: calls that went on were cut");
+            tracing::warn!(timeout = ?self.options.connections.drain_timeout, "drained: calls that went on were cut");
         }
         if has_defect { Err(StartError::StoreDefect) } else { Ok(()) }
     }
@@ -221,26 +213,26 @@ impl Server {
     fn boundary(&self, address: SocketAddr) -> BoundaryOptions {
         BoundaryOptions {
             is_loopback: address.ip().to_canonical().is_loopback(),
-            allowed_hosts: self.options.allowed_hosts.clone(),
-            allowed_origins: self.options.cors_origins.clone(),
+            allowed_hosts: self.options.connections.allowed_hosts.clone(),
+            allowed_origins: self.options.connections.cors_origins.clone(),
             grpc_services: GRPC_SERVICES.to_vec(),
             max_message_bytes: self.max_message_bytes(),
-            max_page_bytes: 2 * MAX_PAGE_BYTES,
+            max_page_bytes: 2 * parts::MAX_PAGE_BYTES,
         }
     }
 
     /// The gRPC service for publishing, listing and subscribing.
     fn events(&self) -> WireErrors<EventServiceServer<EventHandler>> {
         let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
-        WireErrors::layer(self.options.request_timeout())
+        WireErrors::layer(self.options.connections.request_timeout)
             .layer(events.max_decoding_message_size(self.max_message_bytes()))
     }
 
     /// The other gRPC services and the JSON gateway, on the same port.
     fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
         let grpc = self.grpc(health, offer).into_axum_router().reset_fallback();
-        let grpc = grpc.layer(WireErrors::layer(self.options.request_timeout()));
-        let gateway = Gateway::new(self.service.clone(), gateway_options(&self.options), telemetry::recorder());
+        let grpc = grpc.layer(WireErrors::layer(self.options.connections.request_timeout));
+        let gateway = Gateway::new(self.service.clone(), parts::gateway_options(&self.options), telemetry::recorder());
         Routes::from(grpc.merge(rest::router(gateway, offer)).fallback(unmatched_route))
     }
 
@@ -263,7 +255,7 @@ impl Server {
 
     /// Largest message, bytes: `--max-request-bytes` and room for the framing, so that a payload of exactly that size fits.
     fn max_message_bytes(&self) -> usize {
-        self.options.max_request_bytes + FRAMING_BYTES
+        self.options.limits.max_request_bytes + FRAMING_BYTES
     }
 }
 
@@ -289,20 +281,6 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// The HTTP server, with limits for all that hyper leaves unbounded.
-fn transport(options: &ServeOptions, shares: &MemoryShares) -> tonic::transport::Server {
-    let window = shares.window_bytes();
-    tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(options.keepalive_interval()))
-        .http2_keepalive_timeout(Some(options.keepalive_timeout()))
-        .max_concurrent_streams(options.streams_in(shares))
-        .initial_stream_window_size(options.stream_window_bytes.min(window))
-        .initial_connection_window_size(options.connection_window_bytes.min(window))
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        // Clients of the JSON gateway use HTTP/1.1.
-        .accept_http1(true)
-}
-
 /// Names of all gRPC services.
 const GRPC_SERVICES: [&str; 5] = [
     EVENT_SERVICE,
@@ -314,83 +292,7 @@ const GRPC_SERVICES: [&str; 5] = [
 
 async fn open_store(options: &ServeOptions, listener: Arc<dyn CommitListener>) -> Result<SharedStore, StartError> {
     Ok(match &options.store.url {
-        Some(url) => Arc::new(PostgresStore::open(postgres_options(options, url), listener).await?),
-        None => Arc::new(SqliteStore::open(sqlite_options(options), listener).await?),
+        Some(url) => Arc::new(PostgresStore::open(parts::postgres_options(options, url), listener).await?),
+        None => Arc::new(SqliteStore::open(parts::sqlite_options(options), listener).await?),
     })
-}
-
-fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
-    SqliteOptions {
-        lifecycle: options.lifecycle(),
-        queue: queue_options(options),
-        read_connections: options.read_connections,
-        max_unflushed_entries: options.flush_entries,
-        slice_entries: options.flush_slice_entries,
-        ..SqliteOptions::new(&options.store.data)
-    }
-}
-
-fn postgres_options(options: &ServeOptions, url: &StoreUrl) -> PostgresOptions {
-    PostgresOptions {
-        lifecycle: options.lifecycle(),
-        queue: queue_options(options),
-        pool_size: options.pg_pool_size,
-        statement_timeout: Duration::from_millis(options.store.pg_statement_timeout_ms),
-        connect_timeout: Duration::from_millis(options.store.pg_connect_timeout_ms),
-        retry: Duration::from_millis(options.store.pg_retry_ms),
-        notify: options.notify == NotifyOption::On,
-        poll: Duration::from_millis(options.poll_ms),
-        ..PostgresOptions::new(url.expose())
-    }
-}
-
-fn window_limits(options: &ServeOptions, shares: &MemoryShares) -> WindowLimits {
-    WindowLimits { events: options.hub_window_events, bytes: options.hub_window_bytes, all_bytes: shares.windows }
-}
-
-fn memory_options(options: &ServeOptions, shares: &MemoryShares) -> MemoryOptions {
-    MemoryOptions {
-        receive_bytes: shares.receive,
-        send_bytes: shares.send,
-        calls_bytes: shares.calls,
-        connections_at_least: CONNECTIONS_AT_LEAST,
-        call_bytes: CALL_BYTES,
-        connection_bytes: CONNECTION_BYTES,
-        max_silence: Duration::from_millis(options.stall_timeout_ms),
-    }
-}
-
-fn max_connections(options: &ServeOptions, shares: &MemoryShares) -> MaxConnections {
-    let of_all = options.connections_in(shares);
-    MaxConnections { of_all, of_address: options.max_connections_per_address.unwrap_or(of_all.div_ceil(2)) }
-}
-
-fn queue_options(options: &ServeOptions) -> QueueOptions {
-    QueueOptions {
-        max_commit_events: options.max_commit_events,
-        max_commit_bytes: options.max_commit_bytes,
-        queue_events: options.publish_queue_events,
-        queue_bytes: options.publish_queue_bytes,
-        queue_wait: options.publish_wait(),
-    }
-}
-
-fn gateway_options(options: &ServeOptions) -> GatewayOptions {
-    GatewayOptions {
-        cors_origins: options.cors_origins.clone(),
-        default_view: options.default_view(),
-        request_timeout: options.request_timeout(),
-        sse_heartbeat: options.sse_heartbeat(),
-    }
-}
-
-fn service_options(options: &ServeOptions) -> ServiceOptions {
-    ServiceOptions {
-        limits: options.limits(),
-        max_page_bytes: MAX_PAGE_BYTES,
-        max_batch_bytes: options.max_batch_bytes,
-        read_ahead_bytes: options.read_ahead_bytes,
-        max_subscriptions: options.max_subscriptions,
-        heartbeat: options.heartbeat(),
-    }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::{StartError, open_store, postgres_options, service_options};
+use super::parts::{postgres_options, service_options};
+use super::{StartError, open_store};
 use crate::config::{ServeOptions, StoreOptions};
 use crate::pb::event_service_server::EventServiceServer;
 use crate::pb::run_service_server::RunServiceServer;
@@ -28,7 +29,7 @@ impl InProcessServer {
     /// Opens the store with the default options of `runlog serve`.
     pub async fn open(store: &StoreOptions) -> Result<Self, StartError> {
         let options = options_of(store)?;
-        let hub = Arc::new(Hub::new(WindowLimits { bytes: options.hub_window_bytes, ..Default::default() }));
+        let hub = Arc::new(Hub::new(WindowLimits { bytes: options.reading.hub_window_bytes, ..Default::default() }));
         let store = open_store(&options, hub.clone()).await?;
         let service = Service::new(store.clone(), hub, service_options(&options), CancellationToken::new());
         let events = EventServiceServer::new(EventHandler::new(service.clone()));
@@ -128,7 +129,7 @@ fn memory(options: &ServeOptions) -> Option<CheckResult> {
     let parts: Vec<String> = shares.named().iter().map(|(part, bytes)| format!("{part} {} MiB", bytes / MIB)).collect();
     let text = format!("{} MiB: {}", options.memory_bytes() / MIB, parts.join(", "));
     let most = options.connections_in(&shares);
-    Some(match most < options.max_connections {
+    Some(match most < options.connections.max_connections {
         true => CheckResult::ok("memory", format!("{text}; at most {most} connections of --max-connections fit in")),
         false => CheckResult::ok("memory", text),
     })
@@ -143,7 +144,7 @@ fn open_files(options: &ServeOptions) -> Option<CheckResult> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
     let Ok(limit) = limit.parse::<usize>() else { return Some(CheckResult::ok(NAME, "without limit")) };
-    let most = options.max_connections;
+    let most = options.connections.max_connections;
     Some(if limit < most + OTHER_FILES {
         let what_to_do = format!("raise it (ulimit -n {}) or lower --max-connections", most + OTHER_FILES);
         CheckResult::warning(NAME, format!("at most {limit}, and {most} connections are allowed; {what_to_do}"))

@@ -23,7 +23,7 @@ async fn succeeds(interpreter: String, script: &str) {
     let mut options = ServeOptions::default();
     options.listen.set_port(0);
     // The shortest: a client waits for heartbeats.
-    options.sse_heartbeat_ms = 1_000;
+    options.reading.sse_heartbeat = std::time::Duration::from_millis(1_000);
     options.store.data = directory.path().join("runlog.db");
     let server = Server::bind(&options).await.unwrap();
     let (address, stop) = (server.local_addr().to_string(), CancellationToken::new());

@@ -162,10 +162,10 @@ async fn numbers_that_no_enum_has_are_refused_by_name() {
 #[tokio::test]
 async fn the_bounds_are_options() {
     let server = TestServer::start_with(|options| {
-        options.max_payload_bytes = 10;
-        options.max_request_events = 2;
-        options.max_json_depth = 1;
-        options.max_page_size = 2;
+        options.limits.max_payload_bytes = 10;
+        options.limits.max_request_events = 2;
+        options.limits.max_json_depth = 1;
+        options.limits.max_page_size = 2;
     })
     .await;
     assert_refused(&server, vec![json_event("x", "\"123456789\"")], "events[0].payload").await;

@@ -85,7 +85,9 @@ async fn what_was_acknowledged_is_there_after_a_stop_at_any_moment() {
 
 #[tokio::test]
 async fn who_comes_during_the_drain_is_refused_at_once() {
-    let mut server = TestServer::start_with(|options| options.drain_timeout_ms = 600_000).await;
+    let mut server =
+        TestServer::start_with(|options| options.connections.drain_timeout = std::time::Duration::from_millis(600_000))
+            .await;
     let large = json_event("large", &format!("\"{}\"", "x".repeat(1_000_000)));
     for _ in 0..20 {
         server.publish("r", vec![large.clone()]).await;
@@ -102,9 +104,9 @@ async fn who_comes_during_the_drain_is_refused_at_once() {
 #[tokio::test]
 async fn a_reader_that_does_not_read_is_cut_at_the_deadline_and_the_store_can_be_opened_again() {
     let mut server = TestServer::start_with(|options| {
-        options.drain_timeout_ms = 100;
-        options.stream_window_bytes = 65_535;
-        options.connection_window_bytes = 65_535;
+        options.connections.drain_timeout = std::time::Duration::from_millis(100);
+        options.connections.stream_window_bytes = 65_535;
+        options.connections.connection_window_bytes = 65_535;
     })
     .await;
     let large = json_event("large", &format!("\"{}\"", "x".repeat(1_000_000)));

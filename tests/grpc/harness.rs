@@ -152,7 +152,7 @@ impl TestServer {
 
     /// Every event of the store in commit order, as JSON and in full.
     pub async fn everything(&self) -> Vec<pb::Event> {
-        let page_size = i32::try_from(self.options.max_page_size).unwrap();
+        let page_size = i32::try_from(self.options.limits.max_page_size).unwrap();
         let mut all = Vec::new();
         let mut cursor = String::new();
         loop {

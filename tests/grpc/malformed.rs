@@ -102,7 +102,7 @@ async fn a_request_over_the_bound_is_too_large_and_nothing_of_it_is_stored() {
     refusal.is(Code::ResourceExhausted, "REQUEST_TOO_LARGE");
     assert!(server.everything().await.is_empty());
     server.publish("r", vec![event; 4]).await;
-    let server = TestServer::start_with(|options| options.max_request_bytes = 6 << 20).await;
+    let server = TestServer::start_with(|options| options.limits.max_request_bytes = 6 << 20).await;
     server.events().await.publish(request).await.unwrap();
 }
 

@@ -26,7 +26,7 @@ async fn let_go(mut holder: SqliteConnection) {
 
 #[tokio::test]
 async fn more_subscriptions_than_allowed_are_refused_until_one_ends() {
-    let server = TestServer::start_with(|options| options.max_subscriptions = 2).await;
+    let server = TestServer::start_with(|options| options.reading.max_subscriptions = 2).await;
     server.publish("r", notes(1)).await;
     let first = server.subscribe(follow_run("r")).await;
     let mut second = server.subscribe(follow_run("r")).await;
@@ -49,7 +49,7 @@ async fn more_subscriptions_than_allowed_are_refused_until_one_ends() {
 
 #[tokio::test]
 async fn a_refused_subscription_takes_no_place() {
-    let server = TestServer::start_with(|options| options.max_subscriptions = 1).await;
+    let server = TestServer::start_with(|options| options.reading.max_subscriptions = 1).await;
     for _ in 0..5 {
         refused(server.try_subscribe(follow_run("none")).await).is(Code::NotFound, "RUN_NOT_FOUND");
     }
@@ -71,7 +71,7 @@ async fn a_refused_subscription_takes_no_place() {
 
 #[tokio::test]
 async fn more_connections_than_allowed_wait_until_one_closes() {
-    let server = TestServer::start_with(|options| options.max_connections = 1).await;
+    let server = TestServer::start_with(|options| options.connections.max_connections = 1).await;
     let mut first = server.runs().await;
     let all = runlog::pb::ListRunsRequest::default;
     first.list_runs(all()).await.unwrap();
@@ -88,8 +88,8 @@ async fn more_connections_than_allowed_wait_until_one_closes() {
 #[tokio::test]
 async fn an_address_has_its_part_of_the_connections_and_the_others_have_the_rest() {
     let server = TestServer::start_with(|options| {
-        options.max_connections = 10;
-        options.max_connections_per_address = Some(2);
+        options.connections.max_connections = 10;
+        options.connections.max_connections_per_address = Some(2);
     })
     .await;
     let connect = async |address: &str| {
@@ -116,10 +116,10 @@ async fn an_address_has_its_part_of_the_connections_and_the_others_have_the_rest
 #[tokio::test]
 async fn a_full_queue_refuses_and_what_was_taken_in_is_stored() {
     let server = TestServer::start_with(|options| {
-        options.max_request_events = 1;
-        options.publish_queue_events = 1;
-        options.max_commit_events = 1;
-        options.publish_wait_ms = 1;
+        options.limits.max_request_events = 1;
+        options.writing.publish_queue_events = 1;
+        options.writing.max_commit_events = 1;
+        options.writing.publish_wait = std::time::Duration::from_millis(1);
     })
     .await;
     server.publish("r", vec![with_id("first", numbered(0))]).await;
@@ -143,8 +143,8 @@ async fn a_full_queue_refuses_and_what_was_taken_in_is_stored() {
 #[tokio::test]
 async fn a_publish_that_takes_too_long_is_unavailable_and_safe_to_repeat() {
     let server = TestServer::start_with(|options| {
-        options.publish_wait_ms = 100;
-        options.request_timeout_ms = 100;
+        options.writing.publish_wait = std::time::Duration::from_millis(100);
+        options.connections.request_timeout = std::time::Duration::from_millis(100);
     })
     .await;
     server.publish("r", notes(1)).await;

@@ -106,8 +106,8 @@ async fn a_failure_is_answered_in_its_place_and_ends_nothing() {
 #[tokio::test]
 async fn a_message_that_is_too_large_ends_the_stream_after_the_answers_to_those_before() {
     let server = TestServer::start_with(|options| {
-        options.max_request_bytes = 16 << 10;
-        options.max_payload_bytes = 8 << 10;
+        options.limits.max_request_bytes = 16 << 10;
+        options.limits.max_payload_bytes = 8 << 10;
     })
     .await;
     let large = json_event("big", &format!("\"{}\"", "x".repeat(32 << 10)));

@@ -37,7 +37,9 @@ async fn the_server_and_each_service_are_healthy_and_others_are_not_known() {
 
 #[tokio::test]
 async fn who_watches_is_told_of_the_drain_and_does_not_hold_it_up() {
-    let mut server = TestServer::start_with(|options| options.drain_timeout_ms = 600_000).await;
+    let mut server =
+        TestServer::start_with(|options| options.connections.drain_timeout = std::time::Duration::from_millis(600_000))
+            .await;
     let mut health = HealthClient::new(server.connect().await);
     let mut watches = Vec::new();
     for service in SERVICES {

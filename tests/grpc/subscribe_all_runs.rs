@@ -18,7 +18,7 @@ fn places(events: &[pb::Event]) -> Vec<(String, u64)> {
 
 #[tokio::test]
 async fn with_many_publishers_each_event_comes_once_in_the_order_of_commits() {
-    let server = TestServer::start_with(|options| options.hub_window_events = 64).await;
+    let server = TestServer::start_with(|options| options.reading.hub_window_events = 64).await;
     let mut early = server.subscribe(follow_all_runs()).await;
     let mut filtered = server.subscribe(pb::SubscribeRequest { filter: types(&["note"]), ..follow_all_runs() }).await;
     let mut writing = tokio::task::JoinSet::new();

@@ -60,11 +60,11 @@ async fn readers_that_join_while_a_run_is_written_miss_nothing_and_see_nothing_t
 #[tokio::test]
 async fn a_reader_that_falls_out_of_the_window_loses_nothing() {
     let server = TestServer::start_with(|options| {
-        options.hub_window_events = 4;
-        options.hub_window_bytes = 1 << 10;
-        options.max_batch_bytes = 1 << 10;
-        options.stream_window_bytes = 65_535;
-        options.connection_window_bytes = 65_535;
+        options.reading.hub_window_events = 4;
+        options.reading.hub_window_bytes = 1 << 10;
+        options.reading.max_batch_bytes = 1 << 10;
+        options.connections.stream_window_bytes = 65_535;
+        options.connections.connection_window_bytes = 65_535;
     })
     .await;
     let request = pb::SubscribeRequest { wait_for_run: true, max_batch: 3, ..follow_run("r") };

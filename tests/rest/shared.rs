@@ -66,7 +66,8 @@ async fn the_description_refers_to_nothing_that_is_not_in_it() {
 #[tokio::test]
 async fn a_page_of_another_origin_may_not_write() {
     let gateway =
-        Gateway::start_with(|options| options.cors_origins = vec!["https://app.example.com".to_owned()]).await;
+        Gateway::start_with(|options| options.connections.cors_origins = vec!["https://app.example.com".to_owned()])
+            .await;
     let publish = |origin: String| {
         let event = r#"{"event_type":"step","sdk_run_id":"origins","payload":{}}"#;
         gateway.client.post(gateway.url("/api/ingest")).header("origin", origin).body(event).send()
@@ -94,8 +95,8 @@ async fn a_stream_that_is_cut_breaks_off_and_does_not_end() {
 #[tokio::test]
 async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_every_door() {
     let gateway = Gateway::start_with(|options| {
-        options.publish_wait_ms = 100;
-        options.request_timeout_ms = 100;
+        options.writing.publish_wait = std::time::Duration::from_millis(100);
+        options.connections.request_timeout = std::time::Duration::from_millis(100);
     })
     .await;
     let event = |id: &str| json!({"event_type": "step", "sdk_run_id": "r", "event_id": id, "payload": {}}).to_string();
@@ -217,7 +218,8 @@ async fn over_http_1_0_the_last_line_tells_a_stream_that_ended_from_one_that_was
 
 #[tokio::test]
 async fn a_heartbeat_has_the_cursor_where_a_filter_held_events_back_and_only_there() {
-    let gateway = Gateway::start_with(|options| options.sse_heartbeat_ms = 1_000).await;
+    let gateway =
+        Gateway::start_with(|options| options.reading.sse_heartbeat = std::time::Duration::from_millis(1_000)).await;
     let publish = async |event_type: &str| {
         let event = format!(r#"{{"event_type":"{event_type}","sdk_run_id":"r"}}"#);
         assert_eq!(gateway.post("/api/ingest", &event).await.0, 202);

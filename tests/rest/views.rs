@@ -135,7 +135,7 @@ async fn no_byte_of_what_the_public_reads_holds_a_secret_and_the_full_view_holds
 
 #[tokio::test]
 async fn an_option_says_what_the_gateway_shows_where_a_request_does_not() {
-    let gateway = Gateway::start_with(|options| options.default_view = ViewOption::Full).await;
+    let gateway = Gateway::start_with(|options| options.reading.default_view = ViewOption::Full).await;
     publish(&gateway).await;
     for path in READS {
         assert!(gateway.stream(path).await.1.contains("SECRET-1"), "{path}");

@@ -9,7 +9,7 @@ use crate::domain::json::redaction::members::{checked, decode_string, elements, 
 use crate::domain::json::why_not_json;
 
 /// Part of a member that a field took.
-pub(super) enum EventSlice {
+pub(super) enum Fit {
     /// The field took the whole member.
     Whole,
     /// The field took some members of an object; the rest, as the text of an object.
@@ -20,7 +20,7 @@ pub(super) enum EventSlice {
 
 /// A kind of field, for a field of the Rust type `Slot`.
 pub(super) trait Kind<Slot> {
-    fn take(slot: &mut Slot, raw: &str) -> EventSlice;
+    fn take(slot: &mut Slot, raw: &str) -> Fit;
     fn put(slot: &Slot, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError>;
 }
 
@@ -101,9 +101,9 @@ fn same_lexeme<N: Scalar + std::str::FromStr>(raw: &str) -> Option<N> {
 }
 
 impl<S: Scalar> Kind<Option<S>> for Plain {
-    fn take(slot: &mut Option<S>, raw: &str) -> EventSlice {
+    fn take(slot: &mut Option<S>, raw: &str) -> Fit {
         *slot = S::read(raw);
-        if slot.is_some() { EventSlice::Whole } else { EventSlice::Nothing }
+        if slot.is_some() { Fit::Whole } else { Fit::Nothing }
     }
 
     fn put(slot: &Option<S>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
@@ -116,9 +116,9 @@ impl<S: Scalar> Kind<Option<S>> for Plain {
 }
 
 impl Kind<Option<String>> for Raw {
-    fn take(slot: &mut Option<String>, raw: &str) -> EventSlice {
+    fn take(slot: &mut Option<String>, raw: &str) -> Fit {
         *slot = Some(raw.to_owned());
-        EventSlice::Whole
+        Fit::Whole
     }
 
     fn put(slot: &Option<String>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
@@ -131,12 +131,12 @@ impl Kind<Option<String>> for Raw {
 }
 
 impl<M: Model> Kind<Option<M>> for Nested {
-    fn take(slot: &mut Option<M>, raw: &str) -> EventSlice {
+    fn take(slot: &mut Option<M>, raw: &str) -> Fit {
         let Some((message, rest)) = read_object(raw) else {
-            return EventSlice::Nothing;
+            return Fit::Nothing;
         };
         *slot = Some(message);
-        if rest.is_empty() { EventSlice::Whole } else { EventSlice::AllBut(rest) }
+        if rest.is_empty() { Fit::Whole } else { Fit::AllBut(rest) }
     }
 
     fn put(slot: &Option<M>, key: &str, field: &str, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError> {
@@ -145,7 +145,7 @@ impl<M: Model> Kind<Option<M>> for Nested {
 }
 
 impl<M: Model> Kind<Vec<M>> for List {
-    fn take(slot: &mut Vec<M>, raw: &str) -> EventSlice {
+    fn take(slot: &mut Vec<M>, raw: &str) -> Fit {
         let messages: Option<Vec<M>> = elements(raw).and_then(|raws| {
             raws.into_iter()
                 .map(|raw| read_object(raw).filter(|(_, rest)| rest.is_empty()))
@@ -156,9 +156,9 @@ impl<M: Model> Kind<Vec<M>> for List {
             // An empty array would become an absent member, so the array stays in the rest.
             Some(messages) if !messages.is_empty() => {
                 *slot = messages;
-                EventSlice::Whole
+                Fit::Whole
             }
-            _ => EventSlice::Nothing,
+            _ => Fit::Nothing,
         }
     }
 

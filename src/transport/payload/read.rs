@@ -1,12 +1,12 @@
 //! Reads JSON text into a typed message and a rest.
 
-use super::field::EventSlice;
+use super::field::Fit;
 use crate::domain::json::redaction::members::{Member, members};
 
 /// A message with fields for the members of a JSON object. Implemented by the lines of `tables`.
 pub(super) trait Model: Default {
     /// Stores a member in the field of the key, as far as the value fits.
-    fn take(&mut self, key: &str, raw_value: &str) -> EventSlice;
+    fn take(&mut self, key: &str, raw_value: &str) -> Fit;
 
     /// Writes the fields that are set, in the order of `tables`.
     fn put(&self, object: &mut super::write::ObjectWriter<'_>) -> Result<(), super::PayloadError>;
@@ -23,11 +23,11 @@ pub(super) fn read_object<M: Model>(json: &str) -> Option<(M, String)> {
     let mut rest = String::new();
     for member in &members {
         // A key with a lone surrogate matches no field.
-        let taken = member.exact_key().map_or(EventSlice::Nothing, |key| message.take(&key, member.raw_value));
+        let taken = member.exact_key().map_or(Fit::Nothing, |key| message.take(&key, member.raw_value));
         match taken {
-            EventSlice::Whole => {}
-            EventSlice::AllBut(left) => push_member(&mut rest, member.raw_key, &left),
-            EventSlice::Nothing => push_member(&mut rest, member.raw_key, member.raw_value),
+            Fit::Whole => {}
+            Fit::AllBut(left) => push_member(&mut rest, member.raw_key, &left),
+            Fit::Nothing => push_member(&mut rest, member.raw_key, member.raw_value),
         }
     }
     if !rest.is_empty() {

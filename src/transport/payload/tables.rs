@@ -3,7 +3,7 @@
 
 use super::{
     PayloadError,
-    field::{EventSlice, Kind, List, Nested, Plain, Raw},
+    field::{Fit, Kind, List, Nested, Plain, Raw},
     read::{Model, read_object},
     write::{ObjectWriter, write_payload},
 };
@@ -19,10 +19,10 @@ macro_rules! messages {
         $($key:literal: $field:ident as $kind:ident $(or $raw:ident via $build:ident)?,)*
     })*) => {$(
         impl Model for pb::$message {
-            fn take(&mut self, key: &str, raw_value: &str) -> EventSlice {
+            fn take(&mut self, key: &str, raw_value: &str) -> Fit {
                 match key {
                     $($key => <$kind as Kind<_>>::take(&mut self.$field, raw_value),)*
-                    _ => EventSlice::Nothing,
+                    _ => Fit::Nothing,
                 }
             }
 

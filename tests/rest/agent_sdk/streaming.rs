@@ -126,7 +126,8 @@ async fn a_payload_of_many_lines_becomes_one_data_line() {
 
 #[tokio::test]
 async fn a_silent_stream_says_so_in_comments() {
-    let gateway = Gateway::start_with(|options| options.sse_heartbeat_ms = 1_000).await;
+    let gateway =
+        Gateway::start_with(|options| options.reading.sse_heartbeat = std::time::Duration::from_millis(1_000)).await;
     ingest(&gateway, &event("run_start")).await;
     let mut stream = open(&gateway, "?cursor=1", None).await;
     assert_eq!(stream.chunk().await.unwrap().unwrap(), ": hb\n");

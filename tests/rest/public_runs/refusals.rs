@@ -163,8 +163,8 @@ async fn bodies_of_controls_are_checked_by_name() {
 #[tokio::test]
 async fn methods_types_and_sizes_are_answered_as_http_asks() {
     let small = |options: &mut ServeOptions| {
-        options.max_payload_bytes = 1_000;
-        options.max_request_bytes = 2_000;
+        options.limits.max_payload_bytes = 1_000;
+        options.limits.max_request_bytes = 2_000;
     };
     let gateway = Gateway::start_with(small).await;
     let run = Run { id: text(&gateway.post("/v1/runs", "{}").await.1["id"]), gateway };

@@ -86,8 +86,8 @@ async fn a_refused_creation_names_the_field_and_stores_nothing() {
 #[tokio::test]
 async fn bodies_of_another_type_or_too_large_are_refused() {
     let gateway = Gateway::start_with(|options| {
-        options.max_payload_bytes = 10_000;
-        options.max_request_bytes = 20_000;
+        options.limits.max_payload_bytes = 10_000;
+        options.limits.max_request_bytes = 20_000;
     })
     .await;
     for path in ["/api/structure-runs/r/events", "/api/structure-runs/r/cancel", "/api/structures/s/runs"] {

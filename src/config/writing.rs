@@ -1,0 +1,43 @@
+//! The path of a publish to its commit.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{GIB, KIB, millis, within};
+
+/// The path of a publish to its commit.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Writing")]
+pub struct WriteOptions {
+    /// Most events that wait for a commit (1 to 10,000,000); at least --max-request-events.
+    #[arg(long, env = "RUNLOG_PUBLISH_QUEUE_EVENTS", default_value = "65536",
+          value_parser = within(1..=10_000_000))]
+    pub publish_queue_events: usize,
+    /// Most bytes that wait for a commit (1 KiB to 16 GiB); at least --max-request-bytes.
+    #[arg(long, env = "RUNLOG_PUBLISH_QUEUE_BYTES", default_value = "67108864",
+          value_parser = within(KIB..=16 * GIB))]
+    pub publish_queue_bytes: usize,
+    /// How long a publish waits for room in a full queue before it is answered RESOURCE_EXHAUSTED, milliseconds (0 to
+    /// 60,000).
+    #[arg(long = "publish-wait-ms", env = "RUNLOG_PUBLISH_WAIT_MS", default_value = "5000",
+          value_parser = millis(0..=60_000))]
+    pub publish_wait: Duration,
+    /// Most events in one transaction (1 to 1,000,000); a larger publish has one of its own.
+    #[arg(long, env = "RUNLOG_MAX_COMMIT_EVENTS", default_value = "4096",
+          value_parser = within(1..=1_000_000))]
+    pub max_commit_events: usize,
+    /// Most bytes in one transaction (1 KiB to 1 GiB); a larger publish has one of its own.
+    #[arg(long, env = "RUNLOG_MAX_COMMIT_BYTES", default_value = "4194304",
+          value_parser = within(KIB..=GIB))]
+    pub max_commit_bytes: usize,
+    /// How much of the end of the log of a SQLite file waits to be moved into the indexes, entries of one run and one
+    /// transaction (1 to 1,000,000): what a start has to read.
+    #[arg(long, env = "RUNLOG_FLUSH_ENTRIES", default_value = "16384",
+          value_parser = within(1..=1_000_000))]
+    pub flush_entries: usize,
+    /// Most of these entries that are moved between two transactions (1 to 4,000): less waits shorter, more moves faster.
+    #[arg(long, env = "RUNLOG_FLUSH_SLICE_ENTRIES", default_value = "512",
+          value_parser = within(1..=4_000))]
+    pub flush_slice_entries: usize,
+}
