@@ -1,4 +1,4 @@
-//! Turns `proto/` into the Rust types of `src/pb.rs` and the descriptor set that gRPC reflection serves.
+//! Compiles `proto/` to the Rust types of `src/pb` and to the descriptor set that gRPC reflection serves.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler
         .include_imports(true)
-        // The comments are the documentation of the generated types.
+        // Comments become the documentation of the generated types.
         .include_source_info(true)
         .open_files(SERVICES)?;
 
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out_dir.join("runlog_descriptor.bin"), compiler.encode_file_descriptor_set())?;
 
     let mut config = tonic_prost_build::configure();
-    // Most payloads are `json`. A variant that lies in the payload itself makes every event as large as the largest of them.
+    // Most payloads are `json`. Without boxes every event would be as large as the largest variant.
     for variant in typed_variants(&compiler) {
         config = config.boxed(format!(".runlog.v1.Payload.variant.{variant}"));
     }
@@ -26,13 +26,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(true)
         .build_server(true)
         .codec_path("crate::pb::codec::SmallBuffers")
-        // Hand-written: holds events that are encoded already.
+        // Hand-written: contains encoded events.
         .extern_path(".runlog.v1.EventBatch", "crate::pb::EventBatch")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
 
-/// The names of the payload's variants that are messages.
+/// Names of the variants of `Payload` that are messages.
 fn typed_variants(compiler: &protox::Compiler) -> Vec<String> {
     let payload = compiler.descriptor_pool().get_message_by_name("runlog.v1.Payload");
     let fields = payload.iter().flat_map(|payload| payload.fields()).collect::<Vec<_>>();

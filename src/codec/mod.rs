@@ -1,4 +1,4 @@
-//! The stored form of events: records, and chunks of them.
+//! The stored form of events: records, and chunks of records.
 
 mod chunk;
 pub mod record;

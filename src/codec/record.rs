@@ -1,7 +1,7 @@
-//! The stored form of an event: the protobuf encoding of `runlog.v1.Event` with the payload in its `json` variant.
+//! Records: the stored form of an event, the protobuf encoding of `runlog.v1.Event` with the payload in its `json` variant.
 //!
-//! It is what a reader of JSON payloads gets on the wire, so that an event is encoded once, when it is stored, and the
-//! bytes are handed on from there. A test in `pb.rs` holds the two schemas together.
+//! A record is also the wire form for readers of JSON payloads. So an event is encoded once, at its commit, and the same bytes
+//! are sent to all these readers. The schema here must match `proto/runlog/v1/event.proto`.
 
 use bytes::{Buf, Bytes};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use crate::domain::event::{Event, Origin};
 use crate::domain::ids::{AgentName, EventId, EventType, RunId};
 use crate::domain::json::Payload;
 
-/// The tag byte of an entry in a list of records: field 1, length-delimited.
+/// Field number of an entry in a list of records: `events` of `runlog.v1.EventBatch`.
 const ENTRY_TAG: u8 = 1;
 
 #[derive(Clone, PartialEq, Message)]
@@ -55,10 +55,9 @@ struct JsonPayload {
     json: String,
 }
 
-/// Appends the event as one entry (tag, length, record) of a list, which is the encoding of `runlog.v1.EventBatch`.
+/// Appends the event as one entry (tag, length, record) to a list in the encoding of `runlog.v1.EventBatch`.
 ///
-/// Writes what prost writes for a `Record`, and a test holds it to that; a `Record` owns its texts, which would all be
-/// copied for it.
+/// Hand-written to save the copies of all texts into a `Record`; a test compares the bytes with prost's encoding.
 pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
     let origin = match event.origin {
         Origin::System => 1,
@@ -97,7 +96,7 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
     }
 }
 
-// Tags here are below 16, so each takes one byte. What is empty or zero is left out, as proto3 has it.
+// Field numbers are below 16, so a tag takes one byte. Empty and zero values are left out, as in proto3.
 
 fn text_length(text: &str) -> usize {
     if text.is_empty() { 0 } else { message_length(text.len()) }
@@ -130,7 +129,7 @@ fn put_number(tag: u8, number: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Most numbers take one byte.
+/// With a fast path for one byte, the most common length.
 fn put_varint(number: u64, out: &mut Vec<u8>) {
     match u8::try_from(number) {
         Ok(byte) if byte < 0x80 => out.push(byte),
@@ -138,13 +137,16 @@ fn put_varint(number: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Bytes that [`append_entry`] adds around a record of this length.
+/// Size of the tag and length that [`append_entry`] puts before a record of this length, in bytes.
 #[must_use]
 pub fn entry_overhead(record_len: usize) -> usize {
     1 + encoded_len_varint(record_len as u64)
 }
 
-/// Splits the first entry off a list; returns its record.
+/// Removes the first entry of a list and returns its record.
+///
+/// # Errors
+/// `StoreDamaged` for a list that does not decode.
 pub fn split_entry(list: &mut Bytes) -> Result<Bytes> {
     let (_, WireType::LengthDelimited) = decode_key(list).map_err(damaged)? else {
         return Err(damaged("an entry has another wire type"));
@@ -156,14 +158,14 @@ pub fn split_entry(list: &mut Bytes) -> Result<Bytes> {
     Ok(list.split_to(length))
 }
 
-/// The first record of a list; `None` where it is cut off.
+/// The first record of a list; `None` if incomplete.
 #[must_use]
 pub fn first(list: &[u8]) -> Option<&[u8]> {
     let mut rest = list;
     next(&mut rest)
 }
 
-/// How many records a list holds; `None` where the last one is cut off.
+/// Number of records in a list; `None` if the last one is incomplete.
 #[must_use]
 pub fn count(list: &[u8]) -> Option<u32> {
     let (mut rest, mut count) = (list, 0);
@@ -183,7 +185,10 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(record)
 }
 
-/// Reads a record back.
+/// Decodes a record.
+///
+/// # Errors
+/// `StoreDamaged` for bytes that are not a record.
 pub fn decode(record: Bytes) -> Result<Event> {
     let record = Record::decode(record).map_err(damaged)?;
     Ok(Event {
@@ -203,34 +208,40 @@ pub fn decode(record: Bytes) -> Result<Event> {
     })
 }
 
-/// What a filter and an index need of a record, read without decoding the rest.
+/// The fields of a record that filters and indexes use, decoded without the rest of the record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// The run.
+    /// Id of the run.
     pub run_id: &'a str,
-    /// The place in the run.
+    /// Sequence number in the run.
     pub seq: u64,
-    /// The event's id.
+    /// Id of the event.
     pub event_id: &'a str,
-    /// The event's type.
+    /// Type of the event.
     pub event_type: &'a str,
-    /// Who told.
+    /// Source of the event.
     pub origin: Origin,
 }
 
-/// Reads the header, which are the first five fields of a record.
+/// Decodes the header, the first five fields of a record.
+///
+/// # Errors
+/// `StoreDamaged` for a header that does not decode.
 pub fn header(record: &[u8]) -> Result<Header<'_>> {
     Ok(split_header(record)?.0)
 }
 
-/// Reads the time at which an event was recorded. Its payload may be damaged.
+/// Decodes the commit time of a record. The payload is not read and may be damaged.
+///
+/// # Errors
+/// `StoreDamaged` for a header or time that does not decode.
 pub fn recorded_at(record: &[u8]) -> Result<Timestamp> {
     let (_, mut rest) = split_header(record)?;
     bytes_field(&mut rest, 6)?;
     timestamp(Some(Instant::decode(bytes_field(&mut rest, 7)?).map_err(damaged)?))
 }
 
-/// The header, and what comes after it.
+/// The header, and the rest of the record.
 fn split_header(record: &[u8]) -> Result<(Header<'_>, &[u8])> {
     let mut rest = record;
     let run_id = text_field(&mut rest, 1)?;
@@ -272,7 +283,7 @@ fn origin(number: i32) -> Result<Origin> {
 }
 
 fn instant(at: Timestamp) -> Instant {
-    // jiff lets both parts be negative before 1970; protobuf wants nanos to count forward.
+    // Before 1970 both parts of a jiff time may be negative; in protobuf nanos are never negative.
     let (mut seconds, mut nanos) = (at.as_second(), at.subsec_nanosecond());
     if nanos < 0 {
         seconds -= 1;
@@ -286,7 +297,7 @@ fn timestamp(at: Option<Instant>) -> Result<Timestamp> {
     Timestamp::new(at.seconds, at.nanos).map_err(damaged)
 }
 
-/// Stored bytes that do not read back are damage; the cause goes to the log.
+/// Logs the cause, which is not part of the error.
 fn damaged(cause: impl std::fmt::Display) -> Error {
     tracing::error!(%cause, "a stored record does not decode");
     Error::StoreDamaged

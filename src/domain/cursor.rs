@@ -1,4 +1,5 @@
-//! Cursors: where a reader stands. One kind for ListEvents, Subscribe, SSE ids and `Last-Event-ID`, always exclusive.
+//! Cursors: resume points of readers. ListEvents, Subscribe, SSE ids and `Last-Event-ID` use the same cursors. A cursor is
+//! exclusive: reading continues after its event.
 
 use std::fmt;
 
@@ -6,30 +7,28 @@ use super::error::{Error, Result};
 use super::history::{History, Mark};
 use super::ids::RunId;
 
-/// What is read: one run in the order of its seqs, or all runs in commit order.
+/// Scope of a read: one run in seq order, or all runs in commit order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// One run. The coordinate of an event is its seq.
+    /// One run. The offset of an event is its seq.
     Run(RunId),
-    /// All runs. The coordinate of an event is its position in the feed: 1, 2, 3 … in commit order.
+    /// All runs. The offset of an event is its position in the feed: 1, 2, 3 … in commit order.
     Feed,
 }
 
-/// Identifies the feed of one store, so that a cursor of another store is refused by name.
+/// Random id of a store's feed. A cursor of another store is refused with a message that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedId(pub u32);
 
-/// "After this coordinate". 0 is the beginning.
+/// The offset after which reading continues: a seq or a feed position. 0 is the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(pub u64);
 
 impl Cursor {
-    /// Reads a cursor of this scope; the empty text is the beginning.
-    ///
-    /// In a run it is the decimal seq. In the feed it is a [`FeedCursor`].
+    /// Parses a cursor of this scope: a decimal seq in a run, a [`FeedCursor`] in the feed. Empty text is the beginning.
     ///
     /// # Errors
-    /// `CursorInvalid`; in the feed also `HistoryLost`, where the store has another history there than the one of the cursor.
+    /// `CursorInvalid`; in the feed also `HistoryLost` for a position that the cursor's history does not share with the store.
     pub fn parse(text: &str, scope: &Scope, history: &History) -> Result<Self> {
         if text.is_empty() {
             return Ok(Self(0));
@@ -40,7 +39,10 @@ impl Cursor {
         }
     }
 
-    /// Reads a cursor of a run.
+    /// Parses a cursor of a run.
+    ///
+    /// # Errors
+    /// `CursorInvalid`.
     pub fn parse_in_run(text: &str) -> Result<Self> {
         Self::parse_seq(text).map_err(|problem| invalid(text, problem))
     }
@@ -69,13 +71,13 @@ impl Cursor {
         }
         let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         match text.parse::<u64>() {
-            // SQLite and PostgreSQL hold 63 bits, which no run will ever use up.
+            // SQLite and PostgreSQL store signed 64-bit integers.
             Ok(seq) if canonical && seq <= i64::MAX as u64 => Ok(Self(seq)),
             _ => Err("must be the decimal seq of the last read event, without sign or leading zero"),
         }
     }
 
-    /// The text to give back, for this scope.
+    /// The text for clients of this scope.
     #[must_use]
     pub fn to_text(self, scope: &Scope, history: &History) -> String {
         match scope {
@@ -92,22 +94,25 @@ fn invalid(text: &str, problem: &'static str) -> Error {
     Error::CursorInvalid { cursor: text.chars().take(64).collect(), problem }
 }
 
-/// A cursor of the feed by itself: which store's, after which position, and in which epoch it was given.
+/// Parts of a feed cursor: store, position and epoch.
 ///
-/// As text: `f1-`, the store's id in 8 and the position in 16 hex digits; or `f2-`, the same, `-` and the [`Mark`]. The first
-/// is a cursor of the first epoch, as version 0.1.0 gives them all.
+/// As text `f1-`, the store's id in 8 and the position in 16 hex digits, for cursors of the first epoch (all cursors of
+/// version 0.1.0); else `f2-`, the same digits, `-` and the [`Mark`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedCursor {
-    /// The store.
+    /// Id of the store's feed.
     pub feed: FeedId,
-    /// 0: the beginning.
+    /// Position after which reading continues; 0: the beginning.
     pub position: u64,
-    /// The epoch.
+    /// Epoch of the event at the position.
     pub mark: Mark,
 }
 
 impl FeedCursor {
-    /// Reads one of any store.
+    /// Parses a cursor of any store.
+    ///
+    /// # Errors
+    /// `CursorInvalid` for any text but the form of [`Display`](fmt::Display).
     pub fn parse(text: &str) -> Result<Self> {
         const MALFORMED: &str = "must be a cursor that the all-runs feed gave, unchanged";
         let cursor = Self::parse_parts(text).filter(|cursor| cursor.to_string() == text);
@@ -129,7 +134,7 @@ impl FeedCursor {
         Some(Self { feed, position, mark })
     }
 
-    /// The same at an earlier position.
+    /// The cursor moved to an earlier position, in the same epoch.
     #[must_use]
     pub fn at(&self, position: u64) -> Self {
         Self { position, ..self.clone() }
@@ -146,7 +151,7 @@ impl fmt::Display for FeedCursor {
     }
 }
 
-/// For logs.
+/// Form in logs.
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -175,9 +180,9 @@ mod tests {
     fn a_cursor_reads_back_in_its_scope_and_is_refused_in_another() {
         for history in [history(&[]), history(&[(9, 0)]), history(&[(7, 1), (8, 299), (9, 300)])] {
             for scope in [run(), Scope::Feed] {
-                for coordinate in [0, 1, 300, i64::MAX as u64] {
-                    let text = Cursor(coordinate).to_text(&scope, &history);
-                    assert_eq!(Cursor::parse(&text, &scope, &history).unwrap(), Cursor(coordinate));
+                for offset in [0, 1, 300, i64::MAX as u64] {
+                    let text = Cursor(offset).to_text(&scope, &history);
+                    assert_eq!(Cursor::parse(&text, &scope, &history).unwrap(), Cursor(offset));
                 }
             }
         }

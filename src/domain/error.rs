@@ -1,211 +1,212 @@
-//! The one error of runlog.
+//! The error enum of runlog.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use super::run::RunStatus;
 
-/// Result with the one [`Error`].
+/// Result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kind of an error, as every transport needs it: what the caller did or has to do, not where it happened.
+/// Category of an error. Transports map it to a gRPC code or an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// The request can never succeed as it is; a field is named.
+    /// The request can never succeed as sent; the error names the field.
     InvalidArgument,
-    /// The cursor lies past the end of what is stored.
+    /// The cursor is past the last event, or belongs to a lost history.
     OutOfRange,
-    /// No such run or event.
+    /// The run or event does not exist.
     NotFound,
-    /// The same id was used for something else.
+    /// The id is in use with other content.
     AlreadyExists,
-    /// The run is not in the state that the request needs.
+    /// The status or the questions of the run do not allow the request.
     FailedPrecondition,
-    /// Somebody else was faster; read again, then decide.
+    /// Conflict with a concurrent request; read again before a retry.
     Aborted,
-    /// A bound was hit that waiting may lift.
+    /// A limit of the server or the disk is reached; a later retry may succeed.
     ResourceExhausted,
-    /// The server cannot serve now; the same request may work later.
+    /// The server cannot serve now, or the commit is in doubt; a later retry may succeed.
     Unavailable,
-    /// A defect or a damaged store; the log holds the detail.
+    /// A defect; the server's log has the detail.
     Internal,
-    /// The stored data is damaged.
+    /// Stored data is damaged.
     DataLoss,
 }
 
-/// Everything that can go wrong. The text is for the caller: it says what to do and holds no internal detail.
+/// All errors of the service and of the stores. The text is for clients: it says how to proceed and contains no internal
+/// detail.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// A field of the request is outside what it may be. `field` is the path as the request spells it.
+    /// A field of the request has an invalid value.
     #[error("{field}: {problem}")]
     InvalidField {
-        /// Path of the field, such as `events[2].payload.json`.
+        /// Path of the field in the spelling of the request, such as `events[2].payload.json`.
         field: String,
-        /// What is wrong and what is allowed.
+        /// The violated rule.
         problem: String,
     },
-    /// The run has no event yet.
+    /// The run has no events.
     #[error("run {run_id:?} not found")]
     RunNotFound {
-        /// The run asked for.
+        /// The requested run.
         run_id: String,
     },
     /// No event has this id.
     #[error("event {event_id:?} not found")]
     EventNotFound {
-        /// The id asked for.
+        /// The requested id.
         event_id: String,
     },
-    /// The run is not in a state from which this is possible.
+    /// The status of the run does not allow the control request (cancel, resume …).
     #[error("run {run_id:?} is {status}; {action} is not possible from there")]
     ControlRefused {
-        /// The run.
+        /// Id of the run.
         run_id: String,
-        /// What was asked of it.
+        /// Name of the requested action.
         action: &'static str,
-        /// Where it stands.
+        /// Current status of the run.
         status: RunStatus,
     },
-    /// The run that was to be created exists and was created by another request.
+    /// The run to create exists, created by another request.
     #[error("run {run_id:?} exists already")]
     RunExists {
-        /// The run.
+        /// Id of the run.
         run_id: String,
     },
-    /// The event id is taken by an event with other content.
+    /// A stored event has the same id and other content.
     #[error("event_id {event_id:?} of run {run_id:?} is taken by event {seq} with other content; use a new event_id")]
     EventIdConflict {
-        /// The run.
+        /// Id of the run.
         run_id: String,
-        /// The id used twice.
+        /// The repeated id.
         event_id: String,
-        /// Where the first event with this id lies.
+        /// Seq of the stored event with this id.
         seq: u64,
-        /// The place of the event in the request, from 0; none where the request has no events.
+        /// Index of the event in the request, from 0; `None` if the request has no list of events.
         index: Option<usize>,
     },
-    /// Two events of one request have the same id and other content.
+    /// Two events of one request have the same id and different content.
     #[error(
         "two events of this request have the event_id {event_id:?} and different content; nothing of it was stored; give \
          each its own event_id"
     )]
     EventIdTwice {
-        /// The id used twice.
+        /// The repeated id.
         event_id: String,
-        /// The place of the second one in the request, from 0.
+        /// Index of the second event in the request, from 0.
         index: usize,
     },
-    /// The run is not as it was when the request was made for it.
+    /// The run changed between the check of the request and its commit.
     #[error("run {run_id:?} changed meanwhile; look at it again, then decide")]
     RunChanged {
-        /// The run.
+        /// Id of the run.
         run_id: String,
     },
-    /// The run waits on no question, or not on the one that the answer names.
+    /// The run has no open question, or the question named by the answer is not open.
     #[error("{action} is not possible: run {run_id:?} {problem}")]
     NotAwaited {
-        /// The run.
+        /// Id of the run.
         run_id: String,
-        /// What was asked of it.
+        /// Name of the requested action.
         action: &'static str,
-        /// Which question is not open.
+        /// The missing question.
         problem: &'static str,
     },
-    /// `expected_last_seq` does not hold.
+    /// `expected_last_seq` differs from the last seq of the run.
     #[error(
         "run {run_id:?} ends at seq {actual}, not at the expected {expected}; read what came since and decide again"
     )]
     SeqConflict {
-        /// The run.
+        /// Id of the run.
         run_id: String,
-        /// What the publisher expected.
+        /// Last seq expected by the producer.
         expected: u64,
-        /// What is stored.
+        /// Last seq stored.
         actual: u64,
     },
-    /// `--lifecycle=strict` and the run is over.
+    /// Under `--lifecycle=strict`, the event would change a final status.
     #[error("run {run_id:?} is {from}, which is final; event type {event_type:?} would make it {to}")]
     FinalStatus {
-        /// The run.
+        /// Id of the run.
         run_id: String,
-        /// The final status it has.
+        /// Final status of the run.
         from: RunStatus,
-        /// The status the event asks for.
+        /// Status that the event would set.
         to: RunStatus,
-        /// The event's type.
+        /// Type of the event.
         event_type: String,
-        /// The place of the event in the request, from 0; none where the request has no events.
+        /// Index of the event in the request, from 0; `None` if the request has no list of events.
         index: Option<usize>,
     },
-    /// The cursor is no cursor of this scope.
+    /// The text is not a cursor of this scope.
     #[error("cursor {cursor:?}: {problem}")]
     CursorInvalid {
-        /// The cursor as given.
+        /// The cursor as sent; a long text is cut.
         cursor: String,
-        /// Why it cannot be used.
+        /// The violated rule.
         problem: &'static str,
     },
-    /// The cursor lies past the last stored event: it comes from another store, or from one that was lost.
+    /// The cursor is past the last stored event: a cursor of another store, or of one that was lost.
     #[error("cursor {cursor:?} lies past the end, which is {end:?}; start from there or from the beginning")]
     CursorBeyondEnd {
-        /// The cursor as given.
+        /// The cursor as sent; a long text is cut.
         cursor: String,
-        /// The cursor of the last stored event.
+        /// Cursor of the last stored event.
         end: String,
     },
-    /// The cursor was given in a history that the store does not have any more: an older copy of its data was put back, or a
-    /// standby that lacked the last commits was promoted.
+    /// The cursor belongs to a history that the store has lost: a backup was restored, or a standby without the last commits
+    /// was promoted.
     #[error("cursor {cursor:?} is of a history that the store has lost; {}", agreed_text(end.as_deref()))]
     HistoryLost {
-        /// The cursor as given.
+        /// The cursor as sent; a long text is cut.
         cursor: String,
-        /// The last cursor up to which both histories are the same; none where that is not known.
+        /// Last cursor that both histories share; `None`: not known.
         end: Option<String>,
     },
-    /// Too much waits already.
+    /// A limit of waiting or concurrent work is reached.
     #[error("{what}; retry after {} ms", retry_after.as_millis())]
     Overloaded {
-        /// Which bound was hit.
+        /// The limit, as the first part of the message.
         what: &'static str,
-        /// When a retry makes sense.
+        /// Suggested wait before a retry.
         retry_after: Duration,
     },
-    /// The server drains.
+    /// The server is draining its connections before its exit.
     #[error("the server is shutting down; reconnect and resume from your cursor")]
     ShuttingDown,
     /// The disk is full.
     #[error("the store has no space left; nothing of this request was stored; free space and retry")]
     StoreFull,
-    /// The store cannot be written.
+    /// The store does not accept writes.
     #[error("the store is read-only; nothing of this request was stored")]
     StoreReadOnly,
-    /// The store does not answer, and nothing of the request reached it or ever will.
+    /// The store does not answer, and no event of the request is stored, now or later.
     #[error("the store is unavailable; nothing of this request was stored; retry")]
     StoreUnavailable,
-    /// The store's files were taken away beneath the server, and it never serves again.
+    /// The files of the store were removed or replaced while the server ran. Final until a restart.
     #[error("{problem}; nothing of this request was stored, and nothing is served until the server is restarted")]
     StoreLost {
-        /// What happened to them.
+        /// The change of the files.
         problem: &'static str,
     },
-    /// The commit was handed over and not answered: it may have happened, or may still happen.
+    /// In-doubt commit: handed over to the store without a result in time. The commit may be stored, now or later.
     #[error(
         "whether this request was stored is not known; send it again with the same event_id, which stores it once, or read \
          the run first: without an event_id it may be stored twice"
     )]
     OutcomeUnknown,
-    /// The stored data contradicts itself.
+    /// The stored data is inconsistent.
     #[error("the store is damaged; run an integrity check and restore from a backup")]
     StoreDamaged,
-    /// Stored events do not agree with their checksum. Others are served.
+    /// Stored events do not match their checksum. All other events are served.
     #[error("{}", damage_text(run_id.as_deref(), *seqs))]
     EventDamaged {
-        /// The run, where it is known.
+        /// Id of the run; `None`: not known.
         run_id: Option<String>,
-        /// The first and the last seq of what is damaged of that which was asked for, where they are known.
+        /// First and last damaged seq within the requested range; `None`: not known.
         seqs: Option<(u64, u64)>,
     },
-    /// A defect.
+    /// A defect in runlog; the cause is in the server's log.
     #[error("internal error; the server's log has the detail")]
     Internal,
 }
@@ -216,7 +217,7 @@ impl Error {
         Self::InvalidField { field: field.into(), problem: problem.into() }
     }
 
-    /// Puts `prefix.` before the field, for a value that sits inside another.
+    /// Puts `prefix.` before the field, for a nested value. A field that begins with `[` is joined without a dot.
     #[must_use]
     pub fn under(self, prefix: &str) -> Self {
         match self {
@@ -229,7 +230,7 @@ impl Error {
         }
     }
 
-    /// The same under the name that the field has where the value comes from.
+    /// Replaces the field by the spelling of the transport, for instance a query parameter or a header.
     #[must_use]
     pub fn with_field(self, field: impl Into<String>) -> Self {
         match self {
@@ -238,7 +239,7 @@ impl Error {
         }
     }
 
-    /// The same for a request that stored something before it failed: what says that nothing was stored becomes
+    /// For a request that failed after its first commit: errors whose text denies any commit become
     /// [`Error::OutcomeUnknown`].
     #[must_use]
     pub fn after_commit(self) -> Self {
@@ -252,16 +253,16 @@ impl Error {
         }
     }
 
-    /// Says which event of the request the error is about, where it is about one; none where the request has no events.
+    /// Sets the index of the event in the request, for errors about one event; `None` if the request has no list of events.
     #[must_use]
-    pub fn of_event(mut self, place: Option<usize>) -> Self {
+    pub fn of_event(mut self, event_index: Option<usize>) -> Self {
         if let Self::FinalStatus { index, .. } | Self::EventIdConflict { index, .. } = &mut self {
-            *index = place;
+            *index = event_index;
         }
         self
     }
 
-    /// The kind.
+    /// Category of the error, for the status of the transport.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -284,7 +285,7 @@ impl Error {
         }
     }
 
-    /// The machine-readable reason, UPPER_SNAKE, stable for ever.
+    /// The machine-readable reason in UPPER_SNAKE, part of the public API and never changed.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -313,7 +314,7 @@ impl Error {
         }
     }
 
-    /// The request field at fault, if it is one.
+    /// Path of the invalid field of the request; `None`: the error is not about a field.
     #[must_use]
     pub fn field(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -329,7 +330,7 @@ impl Error {
         }
     }
 
-    /// When the same request may work; `None` where waiting does not help.
+    /// Suggested wait before a retry of the same request; `None`: a retry does not help.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -340,7 +341,7 @@ impl Error {
         }
     }
 
-    /// The facts of the error by name, for a program that reacts to it.
+    /// Details for programs: the metadata of gRPC's `ErrorInfo`, and members of a JSON error.
     #[must_use]
     pub fn metadata(&self) -> Vec<(&'static str, String)> {
         let field = self.field().map(|field| ("field", field.into_owned()));
@@ -387,7 +388,7 @@ impl Error {
     }
 }
 
-/// What a reader does whose cursor is lost.
+/// The last part of the message of [`Error::HistoryLost`].
 fn agreed_text(end: Option<&str>) -> String {
     match end {
         Some(end) => format!("both agree up to cursor {end:?}: drop what came after it and read on from there"),
@@ -395,7 +396,7 @@ fn agreed_text(end: Option<&str>) -> String {
     }
 }
 
-/// What a reader of damaged events learns.
+/// The message of [`Error::EventDamaged`].
 fn damage_text(run_id: Option<&str>, seqs: Option<(u64, u64)>) -> String {
     let what = match (run_id, seqs) {
         (Some(run_id), Some((first, last))) if first == last => format!("event {first} of run {run_id:?} is"),

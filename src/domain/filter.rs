@@ -1,14 +1,14 @@
-//! Which events a reader wants.
+//! Filter of a list or subscribe request.
 
 use super::error::{Error, Result};
 use super::event::Origin;
 use super::ids::MAX_NAME_CHARS;
 
-/// Most type patterns in one filter.
+/// Maximum number of type patterns in one filter.
 pub const MAX_FILTER_TYPES: usize = 100;
 
-/// Lets an event through when its type matches one of the patterns (none: all types) and its origin is one of those
-/// named (none: all).
+/// Passes an event if its type matches one of the patterns (no pattern: all types) and its origin is in the list (empty
+/// list: both origins).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
     types: Vec<Pattern>,
@@ -22,7 +22,10 @@ enum Pattern {
 }
 
 impl EventFilter {
-    /// Patterns are types; one that ends in `*` matches every type that begins so (`run.*`, `StructureRun*`, `*`).
+    /// A pattern is a type, or a prefix followed by `*` (`run.*`, `StructureRun*`, `*`).
+    ///
+    /// # Errors
+    /// `InvalidField` for more than [`MAX_FILTER_TYPES`] patterns, an empty or too long pattern, or a `*` before the end.
     pub fn parse(types: &[String], origins: Vec<Origin>) -> Result<Self> {
         if types.len() > MAX_FILTER_TYPES {
             let problem = format!("must hold at most {MAX_FILTER_TYPES} types; it has {}", types.len());
@@ -32,13 +35,13 @@ impl EventFilter {
         Ok(Self { types, origins })
     }
 
-    /// Whether nothing is held back, so that a reader may take stored bytes as they are.
+    /// Whether every event passes, so that stored bytes may be sent without a look at their headers.
     #[must_use]
     pub fn passes_all(&self) -> bool {
         self.types.is_empty() && self.origins.is_empty()
     }
 
-    /// Whether the reader wants an event of this type and origin.
+    /// Whether an event of this type and origin passes.
     #[must_use]
     pub fn passes(&self, event_type: &str, origin: Origin) -> bool {
         (self.types.is_empty() || self.types.iter().any(|p| p.matches(event_type)))

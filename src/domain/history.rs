@@ -1,59 +1,61 @@
-//! Epochs: stretches of a store's history that nothing but one lineage of the store has written. A store that comes back with
-//! an older state begins a new one, so that a cursor of what is lost is known for it.
+//! Epochs: ranges of feed positions, similar to the timelines of PostgreSQL. A store that goes back to an older
+//! state, from a backup or by a failover, begins a new epoch. A cursor carries its epoch, so that a cursor of lost events is
+//! detected.
 //!
-//! The first epoch has no name: what was given out before the second one begins has none. Each later one has a random id and
-//! begins after a position of the feed; it goes up to where the next one begins.
+//! The first epoch has no id. Each later epoch has a random id, begins after a position of the feed and ends at the start of
+//! the next epoch.
 
 use std::fmt;
 
 use super::cursor::FeedId;
 
-/// Epochs that a mark names at most: where the newest of them is lost too, an older one says how far two histories agree.
+/// Maximum number of epochs in a mark. If the newest of them is unknown to a store, an older epoch still gives the last
+/// position that both histories share.
 const MAX_MARKED: usize = 4;
 
 /// An epoch after the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
-    /// Random, not 0.
+    /// Random id, not 0.
     pub id: u32,
-    /// The position of the feed after which it begins.
+    /// Feed position after which the epoch begins.
     pub start: u64,
 }
 
-/// The epochs of a store, as far as it knows them.
+/// All epochs of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
-    /// The store.
+    /// Id of the store's feed.
     pub feed: FeedId,
-    /// Ascending; the first one, which has no name, is not among them.
+    /// Ascending by start, without the first epoch.
     epochs: Vec<Epoch>,
 }
 
-/// Names the epoch in which something was given out, and those before it, the newest first. None: the first one.
+/// Origin of a cursor in the history: its epoch and the epochs before, newest first, at most 4. Empty: the first epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mark(Vec<Epoch>);
 
 impl History {
-    /// Of these epochs, which ascend.
+    /// `epochs` ascend by start and do not include the first epoch.
     #[must_use]
     pub fn new(feed: FeedId, epochs: Vec<Epoch>) -> Self {
         debug_assert!(epochs.is_sorted_by_key(|epoch| epoch.start), "epochs ascend");
         Self { feed, epochs }
     }
 
-    /// The position after which the newest epoch begins.
+    /// Feed position after which the newest epoch begins; 0 in the first epoch.
     #[must_use]
     pub fn newest_start(&self) -> u64 {
         self.epochs.last().map_or(0, |epoch| epoch.start)
     }
 
-    /// For what is given out now.
+    /// Mark of the newest epoch, for cursors given now.
     #[must_use]
     pub fn mark(&self) -> Mark {
         self.mark_of(&self.epochs)
     }
 
-    /// For a position of the feed: of the epoch in which its event was stored.
+    /// Mark of the epoch in which the event at this feed position was stored.
     #[must_use]
     pub fn mark_at(&self, position: u64) -> Mark {
         self.mark_of(&self.epochs[..self.epochs.partition_point(|epoch| epoch.start < position)])
@@ -63,8 +65,8 @@ impl History {
         Mark(epochs.iter().rev().take(MAX_MARKED).copied().collect())
     }
 
-    /// Up to which position this history agrees with the one that gave a mark; `u64::MAX`: as far as it goes. `None` where none
-    /// of the epochs that the mark names is known.
+    /// Last feed position that this history shares with the history of the mark; `u64::MAX`: no limit. `None`: not known,
+    /// since the mark is full and this store has none of its epochs.
     #[must_use]
     pub fn agrees_with(&self, mark: &Mark) -> Option<u64> {
         let mut after = u64::MAX;
@@ -74,7 +76,7 @@ impl History {
             }
             after = epoch.start;
         }
-        // All stores with this feed have the first one.
+        // All histories of this feed share the first epoch.
         let first_end = self.epochs.first().map_or(u64::MAX, |epoch| epoch.start);
         (mark.0.len() < MAX_MARKED).then(|| first_end.min(after))
     }
@@ -86,7 +88,7 @@ impl History {
 }
 
 impl Mark {
-    /// Reads what [`Display`](fmt::Display) wrote; `None` where it is no mark.
+    /// Parses the form of [`Display`](fmt::Display); `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text == "0" {
@@ -96,7 +98,7 @@ impl Mark {
         epochs.filter(|epochs| epochs.len() <= MAX_MARKED).map(Self)
     }
 
-    /// Whether it names the first epoch.
+    /// Whether the mark is of the first epoch.
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.0.is_empty()
@@ -109,7 +111,7 @@ fn parse_epoch(text: &str) -> Option<Epoch> {
     Some(Epoch { id: u32::from_str_radix(id, 16).ok()?, start: u64::from_str_radix(start, 16).ok()? })
 }
 
-/// The ids of the epochs in 8 hex digits, each with its start in hex, separated by dots; `0` for the first epoch.
+/// Epochs separated by dots, each an id of 8 hex digits and the start in hex; `0` for the first epoch.
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_first() {
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn histories_agree_up_to_where_the_first_of_them_left_the_common_one() {
         let before = history(&[(1, 100), (2, 250)]);
-        // Put back as it was at 200, and started twice.
+        // Restored from a backup taken at 200, then started twice.
         let after = history(&[(1, 100), (8, 200), (9, 230)]);
         assert_eq!(after.agrees_with(&before.mark()), Some(200));
         assert_eq!(after.agrees_with(&before.mark_at(220)), Some(200));

@@ -1,11 +1,11 @@
-//! A JSON object as a list.
+//! A JSON object as a list of members.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// The members of a JSON object in their order, also those that occur twice. A map would keep neither.
+/// The members of a JSON object in document order, duplicate keys included. A map would lose both.
 pub struct InOrder<K, V>(pub Vec<(K, V)>);
 
 impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for InOrder<K, V> {

@@ -1,17 +1,17 @@
-//! The bounds at the door. Each is an option of `runlog serve`.
+//! Limits of requests. Each is an option of `runlog serve`.
 
-/// What a request may hold.
+/// Limits that the service checks, independent of the transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Largest payload of one event, bytes of JSON text.
+    /// Maximum size of one event's payload, in bytes of JSON text.
     pub max_payload_bytes: usize,
-    /// Largest request message, bytes.
+    /// Maximum size of a request message, in bytes.
     pub max_request_bytes: usize,
-    /// Most events in one publish.
+    /// Maximum number of events in one publish.
     pub max_request_events: usize,
-    /// Deepest nesting of a payload's objects and arrays.
+    /// Maximum nesting depth of a payload's objects and arrays.
     pub max_json_depth: usize,
-    /// Most events in one page.
+    /// Maximum number of events in one page.
     pub max_page_size: usize,
 }
 

@@ -1,5 +1,5 @@
-//! What runlog is about, free of I/O and of any wire format: events, runs, cursors, the rules that turn one into the
-//! other, and the one error. Values here are valid by construction: they are parsed at the door and nowhere else.
+//! Domain types and rules, free of I/O and of any wire format: events, runs, cursors, the projection of events to the state
+//! of a run, and the error enum. Values are valid by construction: each type is parsed once, at an entry point.
 
 pub mod cursor;
 pub mod error;

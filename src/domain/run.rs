@@ -1,4 +1,4 @@
-//! Runs: what the events of one run add up to.
+//! Runs: the state that results from the events of one run.
 
 use std::fmt;
 
@@ -7,32 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{AgentName, EventType, RunId, StructureId};
 
-/// Where a run stands. The numbers are those of the wire and of the store.
+/// Status of a run. The numbers are those of the wire and of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum RunStatus {
-    /// Known, but nothing said yet that would tell a status.
+    /// No event has set a status yet.
     Unspecified = 0,
-    /// Accepted, waits for a worker.
+    /// Accepted, waiting for a worker.
     Queued = 1,
-    /// Its code is being loaded.
+    /// The worker loads the code.
     Starting = 2,
-    /// Its code runs.
+    /// The code is executing.
     Running = 3,
-    /// A human has to answer.
+    /// Waiting for an answer to a question.
     AwaitingInput = 4,
-    /// Its worker fell silent.
+    /// The worker stopped reporting.
     Stalled = 5,
-    /// Ended well. Final.
+    /// Ended with success. Final.
     Succeeded = 6,
-    /// Ended badly. Final.
+    /// Ended with an error or at a limit. Final.
     Failed = 7,
     /// Stopped on request. Final.
     Cancelled = 8,
 }
 
 impl RunStatus {
-    /// Every status, in the order of their numbers.
+    /// All statuses, ascending by number.
     pub const ALL: [Self; 9] = [
         Self::Unspecified,
         Self::Queued,
@@ -45,20 +45,20 @@ impl RunStatus {
         Self::Cancelled,
     ];
 
-    /// Whether no event changes it any more.
+    /// Whether the run has ended: later events do not change a final status.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 
-    /// The status with this number.
+    /// The status with this number; `None` for an unknown number.
     #[must_use]
     pub fn from_number(number: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|status| *status as i64 == number)
     }
 }
 
-/// The names of the wire without their prefix: `AWAITING_INPUT`.
+/// The name on the wire without the prefix `RUN_STATUS_`: `AWAITING_INPUT`.
 impl fmt::Display for RunStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -75,49 +75,49 @@ impl fmt::Display for RunStatus {
     }
 }
 
-/// What a run used, as its `run_end` reports.
+/// Token usage and cost of a run, as reported by its `run_end` event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens read.
+    /// Tokens sent to models.
     pub prompt_tokens: u64,
-    /// Tokens written.
+    /// Tokens returned by models.
     pub completion_tokens: u64,
-    /// All tokens as reported.
+    /// Total as reported, not computed.
     pub total_tokens: u64,
     /// Cost in US dollars.
     pub cost_usd: f64,
-    /// The model named last; empty when none was.
+    /// Name of the model, at most 200 characters; empty: not reported.
     pub model: String,
 }
 
-/// A question that a run waits on.
+/// An open question of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingInput {
-    /// The id by which an answer names it, at most 200 characters without control characters; empty when it has none, `None`
-    /// when that is not known: version 0.1.0 kept no ids.
+    /// Id by which an answer names the question, at most 200 characters without control characters. Empty: the question has
+    /// no id. `None`: not known, since version 0.1.0 stored no ids.
     #[serde(default)]
     pub question_id: Option<String>,
-    /// The question in words, or as its JSON text where it is no string; empty when none was given.
+    /// Text of the question, or its JSON text if the member is not a string; empty: none was given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub question: String,
-    /// What the question is about, as JSON text; empty when none was given.
+    /// Context of the question as JSON text; empty: none was given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub context_json: String,
-    /// Where the question was put; empty when not said.
+    /// Channel of the question, for instance `slack`; empty: not given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub channel: String,
-    /// Why input is needed; empty when not said.
+    /// Reason of the question for programs, for instance `AWAITING_APPROVAL`; empty: not given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason_code: String,
-    /// What kind of input is needed; empty when not said.
+    /// Kind of the expected input, for instance `approval`; empty: not given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub input_kind: String,
-    /// The seq of the event that asked.
+    /// Seq of the event that opened the question.
     pub requested_seq: u64,
 }
 
 impl PendingInput {
-    /// What an answer is matched by, without the texts, which may be large.
+    /// The id and seq alone, by which answers are matched; the texts may be large.
     #[must_use]
     pub fn reference(&self) -> Self {
         let Self { question_id, requested_seq, .. } = self;
@@ -125,40 +125,40 @@ impl PendingInput {
     }
 }
 
-/// What the events of a run add up to.
+/// State of a run: the result of applying its events in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// The run.
+    /// Id of the run.
     pub run_id: RunId,
-    /// Where it stands.
+    /// Current status.
     pub status: RunStatus,
-    /// The agent: as created with, else the first one an event named.
+    /// Name of the agent: from the creation of the run, else from the first event with a name.
     pub agent_name: Option<AgentName>,
-    /// The structure that it was created for.
+    /// Structure of the run; `None`: the run was created without one.
     pub structure_id: Option<StructureId>,
-    /// When its first event was recorded.
+    /// Commit time of the first event.
     pub created_at: Timestamp,
-    /// When its last event was recorded.
+    /// Commit time of the last event.
     pub updated_at: Timestamp,
-    /// When it first became STARTING or RUNNING, by the producer's clock.
+    /// Time of the first STARTING or RUNNING, by the producer's clock.
     pub started_at: Option<Timestamp>,
-    /// When it reached its final status, by the producer's clock.
+    /// Time of the final status, by the producer's clock.
     pub completed_at: Option<Timestamp>,
-    /// Its last seq.
+    /// Seq of the last event; 0 before the first one.
     pub last_seq: u64,
-    /// The type of the event that gave it its final status.
+    /// Type of the event that set the final status.
     pub ended_by: Option<EventType>,
-    /// When its output was recorded.
+    /// Commit time of the output.
     pub output_at: Option<Timestamp>,
-    /// What the platform says about how it ended, JSON text.
+    /// `status_detail` of the structure run's last event with one, as JSON text.
     pub status_detail_json: Option<String>,
-    /// What it produced, JSON text.
+    /// Output, as JSON text.
     pub output_json: Option<String>,
-    /// What went wrong, JSON text.
+    /// Error, as JSON text.
     pub error_json: Option<String>,
-    /// What it used; `None` until something was reported.
+    /// Usage; `None`: not reported yet.
     pub usage: Option<Usage>,
-    /// The questions that it waits on, oldest first. Of a run in the writer's memory without their texts: see
+    /// Open questions, oldest first. In the writer's run state cache without their texts: see
     /// [`PendingInput::reference`].
     pub pending_inputs: Vec<PendingInput>,
 }

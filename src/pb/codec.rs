@@ -1,4 +1,4 @@
-//! prost on the wire, with buffers that begin small and grow once.
+//! gRPC codec: prost with small initial buffers.
 
 use std::marker::PhantomData;
 
@@ -7,14 +7,14 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic_prost::ProstDecoder;
 
-/// What the buffers of a call begin with, bytes: an event or an answer fits, a page or a batch makes them grow. Every
-/// subscription keeps one for as long as it lives, so 10,000 of them would hold 80 MiB at tonic's own 8 KiB.
+/// Initial size of a call's buffers, in bytes: enough for an event or a response; pages and batches make the buffers grow.
+/// Each subscription keeps a buffer, so 10,000 subscriptions would use 80 MiB at tonic's default of 8 KiB.
 const BUFFER_BYTES: usize = 1 << 10;
 
-/// Bytes after which encoded messages are handed to the connection, more messages or not; as tonic has it.
+/// Size of encoded messages at which a buffer is passed to the connection, in bytes; tonic's default.
 const YIELD_BYTES: usize = 32 << 10;
 
-/// Encodes `T` and decodes `U`.
+/// Codec with small buffers: encodes `T` and decodes `U`.
 #[derive(Clone, Debug)]
 pub struct SmallBuffers<T, U>(PhantomData<(T, U)>);
 
@@ -39,7 +39,7 @@ impl<T: Message + 'static, U: Message + Default + 'static> Codec for SmallBuffer
     }
 }
 
-/// Makes room for the whole message before it is written: a page would move several times on its way to its size.
+/// Encoder that reserves space for the whole message first. Otherwise a growing buffer would copy a page several times.
 #[derive(Clone, Debug)]
 pub struct Reserving<T>(PhantomData<T>);
 

@@ -1,4 +1,4 @@
-//! `EventBatch`, by hand: a batch of events that are encoded already.
+//! Hand-written `EventBatch`: a batch of encoded events.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::{
@@ -11,23 +11,23 @@ use prost::{
 
 use super::Event;
 
-/// The field `events`.
+/// Field number of `events`.
 const EVENTS_TAG: u32 = 1;
-/// The field's key takes one byte: tag 1, length-delimited.
+/// Size of the field's key in bytes.
 const KEY_LEN: usize = 1;
 
-/// Events in their order: `message EventBatch { repeated Event events = 1; }` on the wire.
+/// Events in order: `message EventBatch { repeated Event events = 1; }` on the wire.
 ///
-/// An event is encoded once and shared by all its readers, so a batch is a list of pieces of the wire, not of messages.
-/// Two batches are equal if they hold the same pieces; the same events cut in other pieces are not equal.
+/// An event is encoded once and its bytes are shared by all readers, so a batch is a list of encoded chunks, not of messages.
+/// Batches are equal if their chunks are equal; the same events in different chunks are not equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EventBatch {
-    /// Each chunk is one or more whole entries, back to back: key 0x0a, length, encoded [`Event`].
+    /// Each chunk has one or more complete entries: key 0x0a, length, encoded [`Event`].
     pub chunks: Vec<Bytes>,
 }
 
 impl EventBatch {
-    /// Encodes events, all into one chunk.
+    /// Encodes events into one chunk.
     pub fn from_events<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut chunk = BytesMut::new();
         for event in events {
@@ -40,7 +40,7 @@ impl EventBatch {
         Self { chunks }
     }
 
-    /// Adds one encoded [`Event`], given without key and length.
+    /// Adds one encoded [`Event`] (without key and length) as a chunk.
     pub fn push_record(&mut self, event_bytes: &[u8]) {
         let mut chunk = BytesMut::with_capacity(entry_len(event_bytes.len()));
         put_entry_head(event_bytes.len(), &mut chunk);
@@ -51,18 +51,18 @@ impl EventBatch {
     /// Decodes the events.
     ///
     /// # Errors
-    /// A chunk is not made of encoded events.
+    /// A chunk does not decode as entries.
     pub fn events(&self) -> Result<Vec<Event>, DecodeError> {
         let mut events = Vec::new();
         for chunk in &self.chunks {
-            // A cheap handle: strings are copied out of it, the chunk itself is not.
+            // Clones the reference only; the decoder copies the strings.
             events.append(&mut Entries::decode(chunk.clone())?.events);
         }
         Ok(events)
     }
 }
 
-/// The same shape with its events decoded.
+/// The same message with decoded events.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Entries {
     #[prost(message, repeated, tag = "1")]
@@ -97,8 +97,8 @@ impl Message for EventBatch {
         }
         let mut event = Bytes::new();
         bytes_field::merge(wire_type, &mut event, buf, ctx)?;
-        // The key was consumed before this call and a `Buf` cannot go back, so a framed entry costs one copy. Only clients
-        // pay it; a server never decodes a batch.
+        // The key was consumed before this call and a `Buf` cannot go back, so the entry is copied once. Only clients decode
+        // batches.
         self.push_record(&event);
         Ok(())
     }
@@ -120,7 +120,7 @@ mod tests {
         Event { run_id: run_id.to_owned(), seq, r#type: "step".to_owned(), ..Event::default() }
     }
 
-    /// One short, one empty, one whose length takes two bytes.
+    /// A short event, an empty event, and an event with a length of two bytes.
     fn samples() -> Vec<Event> {
         vec![event(1, "r"), Event::default(), event(u64::MAX, &"x".repeat(300))]
     }

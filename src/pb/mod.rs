@@ -1,7 +1,7 @@
-//! The wire: types, clients and servers generated from `proto/runlog/v1/`, the one message that is written by hand, and
-//! the buffers that calls begin with.
+//! gRPC types, clients and servers generated from `proto/runlog/v1/`, the hand-written message `EventBatch`, and the codec of
+//! calls.
 //!
-//! The documentation of the generated items is the proto's own comments.
+//! The documentation of the generated items is the comments of the proto files.
 
 mod codec;
 mod event_batch;
@@ -21,5 +21,5 @@ mod generated {
     tonic::include_proto!("runlog.v1");
 }
 
-/// The compiled proto files with their imports and comments, for gRPC reflection.
+/// Encoded `FileDescriptorSet` of the proto files with imports and comments, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("runlog_descriptor");

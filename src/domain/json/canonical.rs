@@ -1,16 +1,18 @@
-//! One form for all texts that are equal as JSON: what makes a repeated event the same one, however its producer encoded it.
+//! Canonical form of JSON texts: equal for texts that are equal as JSON. Payloads of retries are compared by this form, since
+//! a producer may encode a retry differently.
 //!
-//! Members are in the order of their keys, numbers compare by value with all their digits, strings by what they say. Members
-//! with the same key keep their order, since readers do not agree on which of them counts.
+//! Members are sorted by key, numbers compare by value with all digits, strings by their decoded content. Members with the
+//! same key keep their order, since JSON parsers differ in the one that counts.
 
 use std::ops::Range;
 
 use super::redaction::members::decode_bytes;
 
-/// Deeper than any payload may be. From there on the text counts as it stands, so that no text can exhaust the stack.
+/// Depth limit of the recursion, above the limit of payloads. Deeper text is copied as it is, so that no input can exhaust
+/// the stack.
 const MAX_DEPTH: usize = 256;
 
-/// The form of a text, which must be valid JSON. It is only compared, never shown, and no JSON itself.
+/// The canonical form of a valid JSON text. For comparison only; the result is not JSON.
 #[must_use]
 pub fn canonical(json: &str) -> Vec<u8> {
     let mut writer = Writer { json, at: 0, depth: 0, out: Vec::with_capacity(json.len()) };
@@ -26,7 +28,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// The next byte that is no white space. 0: the end.
+    /// Skips white space and returns the next byte; 0: the end.
     fn peek(&mut self) -> u8 {
         let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
         self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -68,7 +70,7 @@ impl Writer<'_> {
     fn object(&mut self) {
         self.at += 1;
         self.out.push(b'{');
-        // Where each member stands in `out`, and its key.
+        // Ranges in `out` of each member and of its key.
         let mut members: Vec<(Range<usize>, Range<usize>)> = Vec::new();
         let start = self.out.len();
         while !matches!(self.peek(), b'}' | 0) {
@@ -126,7 +128,7 @@ impl Writer<'_> {
         let word = self.token(|byte| byte.is_ascii_alphabetic());
         self.out.extend_from_slice(word.as_bytes());
         if word.is_empty() {
-            // No JSON: go on, so that this ends.
+            // Not JSON: skip the byte, so that the loop ends.
             self.at += 1;
         }
     }
@@ -142,8 +144,8 @@ impl Writer<'_> {
     }
 }
 
-/// A number by its value: sign, digits without zeros around them, and the power of ten of the last one. None: the power is
-/// beyond all measure, and the number equals only the same text.
+/// Normal form of a number: sign, significant digits and exponent of ten. `None`: the exponent exceeds an `i64`, and the
+/// number equals only the same text.
 fn by_value(lexeme: &str) -> Option<String> {
     let (sign, unsigned) = lexeme.strip_prefix('-').map_or(("", lexeme), |unsigned| ("-", unsigned));
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
@@ -196,7 +198,7 @@ mod tests {
             ("[[1],2]", "[[1,2]]"),
             (r#"["a,b"]"#, r#"["a","b"]"#),
             (r#"["a\",\"b"]"#, r#"["a","b"]"#),
-            // Which of two members counts is the reader's affair.
+            // Parsers differ in the one of two members that counts.
             (r#"{"a":1,"a":2}"#, r#"{"a":2,"a":1}"#),
             (r#""\ud800""#, r#""\ud801""#),
             (r#""\ud800""#, r#""\ufffd""#),

@@ -1,22 +1,22 @@
-//! What is wrong with a text that is no JSON: where in it, and what to send instead. Mostly it is what a language prints of its
-//! own values, such as Python's NaN and None.
+//! Error messages for invalid JSON: the path of the error and the correction. Most invalid payloads contain literals of a
+//! programming language, such as Python's NaN and None.
 
-/// Deepest nesting that is followed; what lies deeper is refused for that.
+/// Maximum nesting depth; a deeper text is reported as an error.
 const MAX_DEPTH: usize = 256;
 
-/// Characters of a key that are shown.
+/// Maximum length of a key in a path, in characters.
 const SHOWN_CHARS: usize = 64;
 
-/// What is wrong, and where.
+/// The first error in a text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// The path of the value: `scores[0]`. Empty: the text as a whole.
+    /// Path of the invalid value, for instance `scores[0]`; empty: the text as a whole.
     pub path: String,
-    /// What is wrong with it and what to send instead.
+    /// The error and the correction.
     pub problem: String,
 }
 
-/// Looks for what makes the text no JSON. None: nothing was found.
+/// Finds the first error in a text; `None`: the text is valid JSON.
 #[must_use]
 pub fn diagnose(text: &str) -> Option<Diagnosis> {
     let mut scanner = Scanner { text, at: 0, open: Vec::new() };
@@ -24,7 +24,7 @@ pub fn diagnose(text: &str) -> Option<Diagnosis> {
     Some(Diagnosis { path: scanner.path(), problem })
 }
 
-/// What is open around the place that is looked at.
+/// An object or array around the current position.
 enum Open<'a> {
     /// An object, at the member with this key.
     Member(&'a str),
@@ -48,7 +48,7 @@ impl<'a> Scanner<'a> {
             if self.value()? {
                 continue;
             }
-            // Behind a value: on to the next one, or out of what ends here.
+            // After a value: advance to the next value, or close the surrounding object or array.
             loop {
                 match (self.peek(), self.open.last_mut()) {
                     (None, None) => return Ok(()),
@@ -81,7 +81,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes a value; true where it opens one, and the first value in it comes next.
+    /// Takes a value. True: the start of a non-empty object or array, whose first value comes next.
     fn value(&mut self) -> Found<bool> {
         match self.peek() {
             None => Err(CUT_OFF.to_owned()),
@@ -130,7 +130,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Takes a string; returns what stands between its quotes.
+    /// Takes a string; returns the raw text between the quotes.
     fn string(&mut self) -> Found<&'a str> {
         let start = self.at + 1;
         self.at = start;
@@ -181,7 +181,7 @@ impl<'a> Scanner<'a> {
                 None => "a value is missing".to_owned(),
                 Some('\'') => "strings are in double quotes, not in single ones".to_owned(),
                 Some('/' | '#') => "JSON has no comments; take it out".to_owned(),
-                // What is no known word may be a secret, and errors end up in logs.
+                // Unknown words are not quoted in the message: a word may be a secret, and messages are logged.
                 Some('0'..='9' | '-' | '+' | '.') => {
                     "JSON has no such number; send one like 1, -0.5 or 2e10".to_owned()
                 }
@@ -196,7 +196,7 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// A problem of what is around the place, not of the place itself.
+    /// An error of the surrounding object or array, not of the current value.
     fn around<T>(&mut self, problem: String) -> Found<T> {
         self.open.pop();
         Err(problem)
@@ -220,7 +220,7 @@ impl<'a> Scanner<'a> {
 }
 
 fn is_number(word: &str) -> bool {
-    // Only JSON's numbers are read as one, and nothing else is here.
+    // serde_json accepts a word with this first character only if the word is a JSON number.
     word.starts_with(|c: char| c == '-' || c.is_ascii_digit())
         && serde_json::from_str::<serde::de::IgnoredAny>(word).is_ok()
 }
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_other_languages_print_is_told_with_its_place_and_with_what_to_send() {
+    fn literals_of_other_languages_are_reported_with_their_path_and_a_correction() {
         for (text, path, problem) in [
             (r#"{"payload":{"score":NaN}}"#, "payload.score", "NaN is none; send null or a string"),
             (r#"[{},{"a":[1,-Infinity]}]"#, "[1].a[1]", "-Infinity is none; send null or a string"),

@@ -1,4 +1,4 @@
-//! Payloads: JSON text that was checked and is then kept as it was sent.
+//! Payloads: JSON texts, checked and then stored byte for byte as sent.
 
 mod canonical;
 mod diagnosis;
@@ -15,7 +15,7 @@ use super::error::{Error, Result};
 use super::ids::EventType;
 use super::limits::Limits;
 
-/// A payload: valid JSON within the limits, byte for byte as the producer sent it.
+/// A valid JSON text within the limits, byte for byte as sent by the producer.
 #[derive(Clone)]
 pub struct Payload {
     text: Box<str>,
@@ -23,8 +23,10 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Checks size, nesting and grammar (RFC 8259) of the payload of an event of this type. The error's field is empty: the
-    /// caller knows where the text stood.
+    /// Checks size, nesting and grammar (RFC 8259) of the payload of an event of this type.
+    ///
+    /// # Errors
+    /// `InvalidField`. The field is the path inside the text, or empty; callers put the path of the payload before.
     pub fn parse(event_type: &EventType, text: impl Into<Box<str>>, limits: &Limits) -> Result<Self> {
         let text = text.into();
         if text.len() > limits.max_payload_bytes {
@@ -40,14 +42,14 @@ impl Payload {
         Ok(Self { text, sensitive })
     }
 
-    /// A payload read back from the store, which was checked when it was published. Readers ask for its public view whatever
-    /// it holds.
+    /// A payload read from the store, checked at its publish. [`is_sensitive`](Self::is_sensitive) is true, so that readers
+    /// always compute the public view.
     #[must_use]
     pub fn from_stored(text: impl Into<Box<str>>) -> Self {
         Self { text: text.into(), sensitive: true }
     }
 
-    /// A payload read back from a store that also kept what [`is_sensitive`](Self::is_sensitive) said.
+    /// A payload read from a store that also keeps [`is_sensitive`](Self::is_sensitive).
     #[must_use]
     pub fn from_parts(text: impl Into<Box<str>>, sensitive: bool) -> Self {
         Self { text: text.into(), sensitive }
@@ -71,7 +73,7 @@ use diagnosis::Diagnosis;
 pub use diagnosis::diagnose;
 pub use members::Members;
 
-/// What is wrong with a text that is no JSON, in one sentence with its place.
+/// One sentence about the first error in a text that is not JSON, with its path.
 #[must_use]
 pub fn why_not_json(text: &str) -> String {
     match diagnose(text) {
@@ -81,7 +83,7 @@ pub fn why_not_json(text: &str) -> String {
     }
 }
 
-/// What is wrong with a text that is no JSON: the field is the path in it.
+/// `InvalidField` for a text that is not JSON; the field is the path of the first error inside the text.
 pub fn not_json(text: &str, error: &serde_json::Error) -> Error {
     match diagnose(text) {
         Some(Diagnosis { path, problem }) => Error::invalid(path, format!("must be JSON: {problem}")),
@@ -89,7 +91,7 @@ pub fn not_json(text: &str, error: &serde_json::Error) -> Error {
     }
 }
 
-/// Equal as text.
+/// Equal by bytes; for equality as JSON see [`canonical`].
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -98,16 +100,16 @@ impl PartialEq for Payload {
 
 impl Eq for Payload {}
 
-/// Payloads never reach a log; what is printed is their size.
+/// Prints the size only, so that no payload is ever logged.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Payload({} bytes)", self.text.len())
     }
 }
 
-/// Counts brackets outside strings. Grammar is not its business: a text that fools it fails in the parser.
+/// Counts brackets outside strings, without a check of the grammar: the parser rejects malformed texts afterwards.
 fn exceeds_depth(text: &[u8], max: usize) -> bool {
-    // Most texts have fewer brackets than they may nest; to look for so many takes a fraction of the time.
+    // Fast path: a text with at most `max` opening brackets cannot nest deeper.
     if memchr::memchr2_iter(b'[', b'{', text).nth(max).is_none() {
         return false;
     }

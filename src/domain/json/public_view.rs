@@ -1,12 +1,11 @@
-//! The public view of an event: what readers see who may not see everything. The stored payload is always what was sent.
+//! Public view of a payload, computed when an event is read. The stored payload is always the payload as sent.
 //!
-//! - The top-level members `input`, `metadata`, `attachment_refs` and `sensitivity_tags` are left out.
-//! - Of a `tool_call` and a `run.tool.invoked` the raw input and output (`input`, `output`, `tool_input`, `tool_output`) are
-//!   left out; where the producer gave no preview or summary of them, the view has one that is made of them.
-//! - Previews and summaries are bounded, and secrets in them masked.
+//! - The top-level members `input`, `metadata`, `attachment_refs` and `sensitivity_tags` are removed.
+//! - Raw input and output (`input`, `output`, `tool_input`, `tool_output`) of `tool_call` and `run.tool.invoked` are removed.
+//!   A preview or summary is generated from the raw value if the producer sent none.
+//! - Previews and summaries are cut to their limits, and secrets in previews and summaries are masked.
 //!
-//! Sources: "Payload redaction" and "Tool summary envelope" of the public run events reference, and "Tool input and output
-//! are truncated to 500 characters in the preview fields" of the agent SDK's page.
+//! Sources of the rules: public run events (removed members, summaries) and the agent SDK (previews of 500 characters).
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -17,33 +16,34 @@ use super::preview::{PreviewLimits, cut_previews, preview_of, tool_summary};
 use super::redaction::members::{Member, encode_string, members};
 use super::redaction::{is_sensitive, redact, without};
 
-/// How much of a payload a reader sees.
+/// View of payloads in a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum View {
-    /// The public view.
+    /// Payloads without sensitive members, with bounded previews of tool input and output.
     #[default]
     Public,
-    /// All of it, as it was sent.
+    /// Payloads as sent.
     Full,
 }
 
-/// A payload as a reader sees it.
+/// A payload in the view of the reader.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ShownPayload<'a> {
-    /// JSON text.
+    /// JSON text; borrowed if equal to the payload as sent.
     pub json: Cow<'a, str>,
-    /// Whether it differs from what was sent.
+    /// Whether the text differs from the payload as sent.
     pub redacted: bool,
 }
 
 impl View {
-    /// The view of events of which the store says whether their public view may differ: where it does not, all is public.
+    /// The cheapest view with the same result: `Full` for events whose public view equals the payload. `sensitive` is the
+    /// store's flag of the events.
     #[must_use]
     pub fn where_it_may_differ(self, sensitive: bool) -> Self {
         if sensitive { self } else { Self::Full }
     }
 
-    /// What is shown of the payload of an event of this type.
+    /// The payload of an event of this type in this view.
     #[must_use]
     pub fn show<'a>(self, event_type: &str, json: &'a str) -> ShownPayload<'a> {
         let public = match self {
@@ -55,7 +55,7 @@ impl View {
     }
 }
 
-/// What a tool was given or gave back, and the member that shows it in short.
+/// Raw input or output of a tool, and the member with its short form. Of `raw` the first member present counts.
 struct Shown {
     raw: [&'static str; 2],
     short: &'static str,
@@ -76,7 +76,7 @@ fn preview(raw: &str, limits: PreviewLimits) -> String {
     encode_string(&preview_of(raw, limits.tool_call_chars))
 }
 
-/// The public view of a payload. None: it is the payload as sent.
+/// The public view of a payload. `None`: equal to the payload as sent.
 #[must_use]
 pub fn public_view(event_type: &str, json: &str, limits: PreviewLimits) -> Option<String> {
     let tool_members = match event_type {
@@ -93,8 +93,8 @@ pub fn public_view(event_type: &str, json: &str, limits: PreviewLimits) -> Optio
     redact(bounded.as_deref().unwrap_or(json)).or(bounded)
 }
 
-/// Whether [`public_view`] differs from the payload. A yes may be wrong where the type has previews: they are looked at when
-/// somebody reads.
+/// Whether [`public_view`] may differ from the payload. False is exact. True may be wrong for types with previews, which are
+/// checked at each read.
 #[must_use]
 pub fn may_differ(event_type: &str, json: &str) -> bool {
     match event_type {
@@ -104,30 +104,30 @@ pub fn may_differ(event_type: &str, json: &str) -> bool {
     }
 }
 
-/// Whether events of this type have previews or summaries.
+/// Whether events of this type have previews (`tool_call`) or summaries (`run.tool.invoked`).
 #[must_use]
 pub fn has_previews(event_type: &str) -> bool {
     matches!(event_type, "tool_call" | "run.tool.invoked")
 }
 
-/// Most tool calls have short previews and nothing else to bound: a search of the bytes is enough.
+/// Fast path for most tool calls, which have short previews only: a search of the bytes, without a parse.
 fn is_plain_tool_call(json: &str) -> bool {
-    // Raw input and output under any of their names, what is left out of every payload, and escapes, which may hide a key.
+    // Keys of raw input and output, keys removed from every payload, and escapes, which may hide a key.
     static SIGNS: LazyLock<Option<Searcher>> = LazyLock::new(|| {
         Searcher::new(["input\"", "output\"", "metadata", "attachment_refs", "sensitivity_tags", "\\u"])
     });
     json.len() <= PreviewLimits::DOCUMENTED.tool_call_chars
-        // No second object or array, not even one in a string.
+        // No second object or array, not even inside a string.
         && memchr::memchr2_iter(b'{', b'[', json.as_bytes()).nth(1).is_none()
         && SIGNS.as_ref().is_some_and(|signs| signs.find(json).is_none())
 }
 
-/// The payload without raw input and output, but with what shows them in short. None: there is no raw member.
+/// The payload with the short forms in place of raw input and output. `None`: there is no raw member.
 fn shortened(json: &str, tool_members: &[Shown; 2], limits: PreviewLimits) -> Option<String> {
     let all = members(json)?;
     let is_raw = |member: &Member<'_>| tool_members.iter().any(|shown| shown.raw.contains(&&*member.key()));
     let missing: Vec<(&Shown, &str)> = tool_members.iter().filter_map(|shown| missing(&all, shown)).collect();
-    // A null in the place of what is made now.
+    // A null in the member of a generated short form.
     let is_replaced = |member: &Member<'_>| missing.iter().any(|(shown, _)| member.key() == shown.short);
     let mut text = without(json, &all, |member| is_raw(member) || is_replaced(member))?;
     let close = text.rfind('}')?;
@@ -144,7 +144,7 @@ fn shortened(json: &str, tool_members: &[Shown; 2], limits: PreviewLimits) -> Op
     Some(text)
 }
 
-/// The raw text of which something short has to be made.
+/// The raw value that needs a short form; `None`: no raw value, or the producer sent a short form.
 fn missing<'s, 'a>(all: &[Member<'a>], shown: &'s Shown) -> Option<(&'s Shown, &'a str)> {
     let is_there = all.iter().any(|member| member.key() == shown.short && member.raw_value != "null");
     let last = |key: &&str| all.iter().rev().find(|member| member.key() == **key);
@@ -247,7 +247,7 @@ mod tests {
             proptest::prop_assert!(shown.is_none() || may_differ(&event_type, &json), "{}", json);
             if let Some(shown) = shown {
                 proptest::prop_assert!(serde_json::from_str::<serde_json::Value>(&shown).is_ok(), "{}", shown);
-                // What is public already stays as it is.
+                // The public view of a public view is the same text.
                 proptest::prop_assert_eq!(view(&event_type, &shown), None);
             }
         }

@@ -1,5 +1,5 @@
-//! The rules that turn the events of a run into its status, output, error, usage and pending question. The table in the
-//! README is this file in words.
+//! Projection of the events of a run to its status, output, error, usage and open questions. `proto/README.md` has the same
+//! rules as a table.
 
 mod questions;
 mod usage;
@@ -12,7 +12,7 @@ use super::time;
 
 pub use questions::{MAX_OPEN_QUESTIONS, named_question, question_id};
 
-/// Most characters of a word that is kept with a run: the name of a model, a channel, a reason.
+/// Maximum length of short texts in the state of a run (model, channel, reason), in characters.
 const MAX_WORD_CHARS: usize = 200;
 
 fn short(word: &str) -> String {
@@ -24,40 +24,40 @@ fn cut(text: &str, max: usize) -> &str {
     text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
 }
 
-/// What to do with an event that would change a final status.
+/// Handling of an event that would change a final status; the option `--lifecycle`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifecycle {
-    /// Store it, change no status: an agent's last batch may come late.
+    /// Store the event and leave the status, since an agent's last batch may be late.
     #[default]
     Record,
-    /// Refuse it.
+    /// Refuse the event with `FinalStatus`.
     Strict,
 }
 
-/// The documents of a run that an event changed. They may be large, so they do not live in the cached [`Run`].
+/// Texts of a run that an event changed. A text may be large, so the cached [`Run`] is without them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Documents {
-    /// A new output.
+    /// New output, as JSON text; `None`: unchanged.
     pub output_json: Option<String>,
-    /// A new error.
+    /// New error, as JSON text; `None`: unchanged.
     pub error_json: Option<String>,
-    /// What the platform newly says about how the run ended.
+    /// New `status_detail` of a structure run, as JSON text; `None`: unchanged.
     pub status_detail_json: Option<String>,
-    /// Questions that were opened or closed, each once.
+    /// Opened and closed questions, one change for each question.
     pub questions: Vec<QuestionChange>,
 }
 
-/// What became of a question.
+/// Change of a question by an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum QuestionChange {
-    /// It was asked.
+    /// The question was asked.
     Opened(PendingInput),
-    /// It is open no more; only its [`reference`](PendingInput::reference) is known.
+    /// The question was answered, or its run ended. Only the [`reference`](PendingInput::reference) is present.
     Closed(PendingInput),
 }
 
 impl QuestionChange {
-    /// The question, as far as it is known.
+    /// The question; of a closed question the reference.
     #[must_use]
     pub fn question(&self) -> &PendingInput {
         match self {
@@ -67,7 +67,7 @@ impl QuestionChange {
 }
 
 impl Documents {
-    /// Takes over what `later` changed.
+    /// Adds the changes of a later event. The later change of a text or question wins.
     pub fn merge(&mut self, later: Self) {
         if later.is_empty() {
             return;
@@ -82,7 +82,7 @@ impl Documents {
         }
     }
 
-    /// Whether nothing changed.
+    /// Whether there is no change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.output_json.is_none()
@@ -92,10 +92,13 @@ impl Documents {
     }
 }
 
-/// Applies the next event of the run. `run.last_seq + 1 == event.seq`. The documents of `run` are left alone; what
-/// changes in them comes back. Under [`Lifecycle::Strict`] nothing is changed when the event is refused.
+/// Applies the next event of the run; `event.seq` must be `run.last_seq + 1`. Changed texts are returned and not written to
+/// `run`.
 ///
-/// An event after the end of the run changes nothing but its last seq and time: what the run came to stays.
+/// After a final status an event only advances `last_seq` and `updated_at`.
+///
+/// # Errors
+/// `FinalStatus` under [`Lifecycle::Strict`], with `run` unchanged.
 pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Documents> {
     assert_eq!(run.last_seq + 1, event.seq, "events are applied in the order of their seq");
     let members = members(event);
@@ -134,7 +137,8 @@ pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Docum
     Ok(documents)
 }
 
-/// When a structure run started and ended, as its runtime says: its events come seconds later.
+/// Start and end of a structure run as reported by its runtime. The events arrive seconds later, so their times are less
+/// exact.
 fn set_reported_times(run: &mut Run, event: &Event, members: &Members<'_>) {
     if !event.event_type.as_str().starts_with("StructureRun") {
         return;
@@ -146,8 +150,8 @@ fn set_reported_times(run: &mut Run, event: &Event, members: &Members<'_>) {
     }
 }
 
-/// The members of its payload, where the event may change more of its run than the last seq. Steps, tool calls and deltas are
-/// most of what is published and change nothing: they are not parsed.
+/// Members of the payload, for the types that read them in the projection. Steps, tool calls and deltas are most of all
+/// events and are not parsed.
 fn members(event: &Event) -> Members<'_> {
     match event.event_type.as_str() {
         "StructureRunStarting"
@@ -179,10 +183,10 @@ fn set_status(run: &mut Run, event: &Event, to: RunStatus, documents: &mut Docum
     }
 }
 
-/// The status that an event asks for; `None` leaves it as it is.
+/// The status that an event sets; `None`: unchanged.
 fn target_status(run: &Run, event: &Event, members: &Members<'_>) -> Option<RunStatus> {
     use RunStatus::{AwaitingInput, Cancelled, Failed, Queued, Running, Stalled, Starting, Succeeded};
-    let told = |default| Some(members.string("to_status").and_then(|s| status_named(&s)).unwrap_or(default));
+    let to_status_or = |default| Some(members.string("to_status").and_then(|s| status_named(&s)).unwrap_or(default));
     match event.event_type.as_str() {
         "StructureRunStarting" => Some(Starting),
         "StructureRunRunning" | "run_start" => Some(Running),
@@ -193,18 +197,18 @@ fn target_status(run: &Run, event: &Event, members: &Members<'_>) -> Option<RunS
         // The run waits until no question is open.
         "human_input_received" => Some(if questions::stays_open(run, members) { AwaitingInput } else { Running }),
         "run.created" => Some(Queued),
-        "run.worker.started" | "run.resumed" => told(Running),
-        "run.worker.succeeded" => told(Succeeded),
-        "run.worker.failed" => told(Failed),
-        "run.worker.stalled" => told(Stalled),
-        "run.worker.retry_scheduled" => told(Queued),
+        "run.worker.started" | "run.resumed" => to_status_or(Running),
+        "run.worker.succeeded" => to_status_or(Succeeded),
+        "run.worker.failed" => to_status_or(Failed),
+        "run.worker.stalled" => to_status_or(Stalled),
+        "run.worker.retry_scheduled" => to_status_or(Queued),
         "run.cancelled" => Some(Cancelled),
         _ => None,
     }
 }
 
-/// StructureRunCompleted: by `status`, else by the exit code, which may also be a string of digits; where there is neither, the
-/// completion counts. None: the status is a word that is no end of a run, and no exit code of 0 stands against it.
+/// Status after StructureRunCompleted: `status` if final, else by the exit code, which may also be a string of digits.
+/// SUCCEEDED if both are absent. `None`: `status` is not a final status and the exit code is not 0.
 fn completed_status(members: &Members<'_>) -> Option<RunStatus> {
     let word = members.raw("status");
     let named = members.string("status").and_then(|word| status_named(&word)).filter(|status| status.is_final());
@@ -219,7 +223,7 @@ fn completed_status(members: &Members<'_>) -> Option<RunStatus> {
     }
 }
 
-/// The names that the three reference pages use for a status, in any letter case.
+/// Parses the name of a status in any of the three protocols, in any letter case.
 #[must_use]
 pub fn status_named(name: &str) -> Option<RunStatus> {
     Some(match name.to_ascii_lowercase().as_str() {
@@ -243,8 +247,8 @@ fn output(event: &Event, members: &Members<'_>) -> Option<String> {
     }
 }
 
-/// What went wrong: the platform's detail, or the whole payload, which also has the status where that is a word that nobody
-/// knows.
+/// Error of a failed run: `status_detail`, else the whole payload. For a StructureRunCompleted with an unknown `status` the
+/// payload, since it contains that text.
 fn error(event: &Event, members: &Members<'_>, target: Option<RunStatus>) -> Option<String> {
     if target != Some(RunStatus::Failed) {
         return None;

@@ -1,4 +1,4 @@
-//! The questions that a run waits on. They queue: an answer closes the one that it names, else the oldest.
+//! Open questions of a run, a queue: an answer closes the question named by the answer, else the oldest.
 
 use super::{QuestionChange, cut, short};
 use crate::domain::event::Event;
@@ -6,22 +6,22 @@ use crate::domain::ids::EventId;
 use crate::domain::json::Members;
 use crate::domain::run::{PendingInput, Run};
 
-/// Most questions of one run that are open at a time. What is asked beyond is stored and listed like any event, and waits in
-/// no queue.
+/// Maximum number of open questions of a run. The event of a further question is stored and listed like any event, and does
+/// not enter the queue.
 pub const MAX_OPEN_QUESTIONS: usize = 100;
 
-/// Most characters of a question in words, and bytes of its context, that are kept with the run: 100 questions must fit into one
-/// answer of a client's usual 4 MiB. The event that asked has all of it.
+/// Maximum size of a question's text (characters) and context (bytes) in the state of a run: 100 questions must fit into a
+/// response of 4 MiB, the usual limit of gRPC clients. The event has the full texts.
 const MAX_QUESTION_CHARS: usize = 2_000;
 const MAX_CONTEXT_BYTES: usize = 16 << 10;
 
-/// Members that name a question and nothing else. An answer whose question is not open closes none.
+/// Members with the id of a question only. An answer with such an id that is not open closes no question.
 const ITS_OWN: [&str; 2] = ["question_id", "input_id"];
 
-/// Members that correlate events of many kinds. They name a question where one has them.
+/// Members with a correlation id of any kind. Used as a question's id if an open question has the same value.
 const SHARED: [&str; 2] = ["id", "request_id"];
 
-/// Opens the question of this event, or closes the one that it answers. Returns what changes.
+/// Opens the question of this event, or closes the answered question. Returns the change.
 pub fn apply(run: &mut Run, event: &Event, members: &Members<'_>) -> Vec<QuestionChange> {
     match event.event_type.as_str() {
         "human_input_requested" | "run.awaiting_input" if run.pending_inputs.len() < MAX_OPEN_QUESTIONS => {
@@ -37,25 +37,26 @@ pub fn apply(run: &mut Run, event: &Event, members: &Members<'_>) -> Vec<Questio
     }
 }
 
-/// Closes all of them, at the end of the run.
+/// Closes all questions, at the end of the run.
 pub fn close_all(run: &mut Run) -> Vec<QuestionChange> {
     run.pending_inputs.drain(..).map(QuestionChange::Closed).collect()
 }
 
-/// Whether a question is open after this answer.
+/// Whether any question is still open after this answer.
 pub fn stays_open(run: &Run, members: &Members<'_>) -> bool {
     let open = run.pending_inputs.len();
     open > usize::from(answered(&run.pending_inputs, members).is_some())
 }
 
-/// The open question that a JSON text names: `Some(None)` where it names one that is not open, `None` where it names none.
+/// Seq of the open question that an answer (JSON text) names. `Some(None)`: the named question is not open. `None`: the
+/// answer names no question.
 #[must_use]
 pub fn named_question(open: &[PendingInput], json: &str) -> Option<Option<u64>> {
     let index = named(open, &Members::parse(json))?;
     Some(index.map(|index| open[index].requested_seq))
 }
 
-/// The id of the question that an event asked with this payload; empty: it has none.
+/// Id of the question in a payload; empty: the question has no id.
 #[must_use]
 pub fn question_id(payload: &str) -> String {
     id_of(&Members::parse(payload))
@@ -69,7 +70,7 @@ fn answered(open: &[PendingInput], members: &Members<'_>) -> Option<usize> {
     named(open, members).unwrap_or((!open.is_empty()).then_some(0))
 }
 
-/// Which question an answer names. `Some(None)`: one that is not open.
+/// Index of the named question. `Some(None)`: the named question is not open. `None`: the answer names no question.
 fn named(open: &[PendingInput], members: &Members<'_>) -> Option<Option<usize>> {
     if let Some(seq) = members.count("requested_seq") {
         return Some(open.iter().position(|question| question.requested_seq == seq));
@@ -79,7 +80,7 @@ fn named(open: &[PendingInput], members: &Members<'_>) -> Option<Option<usize>> 
         Some(open.iter().position(|question| question.question_id.as_ref() == Some(&id)))
     };
     if let Some(found) = ITS_OWN.iter().find_map(by_id) {
-        // A question whose id is not known may be the one that is meant.
+        // A question of version 0.1.0 was stored without its id and may be the named one.
         return Some(found.or_else(|| open.iter().position(|question| question.question_id.is_none())));
     }
     SHARED.iter().filter_map(by_id).find(Option::is_some)
@@ -99,7 +100,7 @@ fn question(seq: u64, members: &Members<'_>) -> PendingInput {
     }
 }
 
-/// An id that is a name as others are; a number counts as its text.
+/// The member as an id, under the rules of event ids; a number counts as its text.
 fn name_of(members: &Members<'_>, name: &str) -> Option<String> {
     members.words(name).filter(|id| EventId::parse(id).is_ok())
 }

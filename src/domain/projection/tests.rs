@@ -124,7 +124,7 @@ fn strict_lifecycle_refuses_the_way_out_of_a_final_status_and_changes_nothing() 
     assert!(apply(&mut run, &event(3, "run_end", "{}"), Lifecycle::Strict).is_ok());
 }
 
-/// Open questions by the seq that asked them, as the writer knows them and as the documents say.
+/// Seqs of the open questions, in the cached run and in the returned changes.
 fn open(events: &[(&str, &str)]) -> Vec<u64> {
     let (run, documents) = play(events);
     let known: Vec<u64> = run.pending_inputs.iter().map(|question| question.requested_seq).collect();
@@ -192,7 +192,7 @@ fn questions_queue_and_an_answer_closes_the_one_that_it_names_or_the_oldest() {
     assert_eq!(answered(r#"{"input_id":"b"}"#), [1, 3]);
     assert_eq!(answered(r#"{"id":"b"}"#), [1, 3]);
     assert_eq!(answered(r#"{"requested_seq":3}"#), [1, 2]);
-    // An id that correlates something else names no question; one that can only name a question is not given to another.
+    // A correlation id without an open question is ignored; a question's own id never closes another question.
     assert_eq!(answered(r#"{"request_id":"req_1"}"#), [2, 3]);
     assert_eq!(answered(r#"{"question_id":"z"}"#), [1, 2, 3]);
     assert_eq!(answered(r#"{"requested_seq":4}"#), [1, 2, 3]);
@@ -281,14 +281,14 @@ fn only_a_user_event_fills_the_output_of_a_structure_run() {
 
 #[test]
 fn a_structure_run_lasts_from_when_to_when_its_runtime_says() {
-    let told = r#"{"status":"SUCCEEDED","started_at":"2024-09-11T23:15:47","completed_at":"2024-09-11T23:15:50"}"#;
+    let completed = r#"{"status":"SUCCEEDED","started_at":"2024-09-11T23:15:47","completed_at":"2024-09-11T23:15:50"}"#;
     let running = ("StructureRunRunning", r#"{"started_at":"2024-09-11T23:15:47"}"#);
-    for events in [&[running, ("StructureRunCompleted", told)][..], &[("StructureRunCompleted", told)]] {
+    for events in [&[running, ("StructureRunCompleted", completed)][..], &[("StructureRunCompleted", completed)]] {
         let (run, _) = play(events);
         assert_eq!(run.started_at.unwrap().to_string(), "2024-09-11T23:15:47Z");
         assert_eq!(run.completed_at.unwrap().to_string(), "2024-09-11T23:15:50Z");
     }
-    // What is no time is not taken for one, and the clocks of the events count.
+    // An invalid time is ignored, and the times of the events count.
     let odd = r#"{"status":"SUCCEEDED","started_at":"soon","completed_at":5}"#;
     let (run, _) = play(&[("StructureRunRunning", "{}"), ("StructureRunCompleted", odd)]);
     assert_eq!((run.started_at.unwrap().as_second(), run.completed_at.unwrap().as_second()), {

@@ -1,4 +1,4 @@
-//! What a run used.
+//! Usage of a run.
 
 use crate::domain::event::Event;
 use crate::domain::json::Members;
@@ -6,8 +6,8 @@ use crate::domain::run::Run;
 
 use super::short;
 
-/// Takes over what `run_end` reports. What is no count of tokens and no cost is left out; where nothing usable is reported,
-/// nothing is known of the run's usage.
+/// Sets the usage from `run_end`. Members without a valid count or cost are skipped; if none is valid, the usage stays
+/// unset.
 pub fn add(run: &mut Run, event: &Event, members: &Members<'_>) {
     if event.event_type.as_str() != "run_end" {
         return;

@@ -1,4 +1,4 @@
-//! Reads ISO 8601 in the forms that programs write, and RFC 3339 and RFC 9557 with it.
+//! Parser of ISO 8601 in the forms that programs write, including RFC 3339 and RFC 9557.
 
 use jiff::civil::{Date, ISOWeekDate, Weekday, date};
 use jiff::{SignedDuration, Timestamp};
@@ -9,11 +9,12 @@ use super::held;
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 
-/// Reads a time. Without an offset it is UTC; a date alone is its midnight; a month, a week or a year alone is its beginning.
+/// Parses a time. A time without an offset is UTC; a date alone is midnight; a month, a week or a year alone is its first
+/// moment.
 ///
-/// Basic and extended forms; calendar, week and ordinal dates; `T`, `t` or a space before the time of day; a fraction of its
-/// last part after a point or a comma, cut to nanoseconds. `24:00:00` is the next midnight, the second 60 is the one after
-/// 59. The name of a zone in brackets is skipped after an offset.
+/// Basic and extended forms; calendar, week and ordinal dates; `T`, `t` or a space before the time of day; a fraction of the
+/// last part after a point or a comma, cut to nanoseconds. `24:00:00` is the next midnight; second 60, a leap second, is the
+/// second after 59. A zone name in brackets is skipped after an offset.
 pub fn parse(text: &str) -> Result<Timestamp, TimeError> {
     let mut text = Cursor(text.trim_ascii());
     let date = read_date(&mut text)?;
@@ -57,7 +58,7 @@ fn read_date(text: &mut Cursor<'_>) -> Result<Date, TimeError> {
     }
 }
 
-/// Four digits, or after a sign six, as ECMAScript has them.
+/// Four digits, or a sign and six digits as in ECMAScript.
 fn read_year(text: &mut Cursor<'_>) -> Result<i16, TimeError> {
     let is_negative = text.take_minus();
     let digits = if is_negative || text.take("+") { text.first(6)? } else { text.first(4)? };
@@ -76,7 +77,7 @@ fn read_week_date(text: &mut Cursor<'_>, year: i16, extended: bool) -> Result<Da
     Ok(ISOWeekDate::new(year, small(week)?, weekday).map_err(|_| NoTime)?.date())
 }
 
-/// What has passed of the day.
+/// Duration since midnight.
 fn read_time_of_day(text: &mut Cursor<'_>) -> Result<SignedDuration, TimeError> {
     let hour = text.number(2)?;
     let (mut minute, mut second, mut last) = (None, None, HOUR);
@@ -94,7 +95,7 @@ fn read_time_of_day(text: &mut Cursor<'_>) -> Result<SignedDuration, TimeError> 
     if (hour <= 23 && minute <= 59 && second <= 60) || is_end_of_day { Ok(whole + fraction) } else { Err(NoTime) }
 }
 
-/// A fraction of a part that has this many seconds.
+/// A decimal fraction of a unit of `seconds`; zero if there is no fraction.
 fn read_fraction(text: &mut Cursor<'_>, seconds: i64) -> Result<SignedDuration, TimeError> {
     if !(text.take(".") || text.take(",")) {
         return Ok(SignedDuration::ZERO);
@@ -103,14 +104,14 @@ fn read_fraction(text: &mut Cursor<'_>, seconds: i64) -> Result<SignedDuration, 
     if digits.is_empty() {
         return Err(NoTime);
     }
-    // More than these say nothing about a nanosecond.
+    // Further digits are below a nanosecond.
     let counted = &digits[..digits.len().min(15)];
     let scale = 10_i128.pow(u32::try_from(counted.len()).map_err(|_| NoTime)?);
     let nanos = i128::from(number(counted)?) * i128::from(seconds) * 1_000_000_000 / scale;
     Ok(SignedDuration::from_nanos(i64::try_from(nanos).map_err(|_| NoTime)?))
 }
 
-/// The seconds by which the local time is ahead of UTC; `None` where nothing is said.
+/// UTC offset in seconds, positive to the east; `None`: no offset given.
 fn read_offset(text: &mut Cursor<'_>) -> Result<Option<i64>, TimeError> {
     text.take(" ");
     if text.take("Z") || text.take("z") {
@@ -123,7 +124,7 @@ fn read_offset(text: &mut Cursor<'_>) -> Result<Option<i64>, TimeError> {
     let (hours, mut minutes, mut seconds) = (text.number(2)?, 0, 0);
     if text.take(":") || text.0.starts_with(|c: char| c.is_ascii_digit()) {
         minutes = text.number(2)?;
-        // Local mean times have seconds.
+        // Historical local mean times have offsets with seconds.
         if text.take(":") || text.0.starts_with(|c: char| c.is_ascii_digit()) {
             seconds = text.number(2)?;
         }
@@ -135,7 +136,7 @@ fn read_offset(text: &mut Cursor<'_>) -> Result<Option<i64>, TimeError> {
     Ok(Some(if is_behind { -offset } else { offset }))
 }
 
-/// What is not read yet.
+/// Remaining text.
 struct Cursor<'a>(&'a str);
 
 impl<'a> Cursor<'a> {
@@ -145,12 +146,12 @@ impl<'a> Cursor<'a> {
         rest.is_some()
     }
 
-    /// The hyphen, or the minus that ISO 8601 prefers.
+    /// A hyphen, or the minus sign U+2212 that ISO 8601 prefers.
     fn take_minus(&mut self) -> bool {
         self.take("-") || self.take("\u{2212}")
     }
 
-    /// All digits that follow.
+    /// All digits at the start of the remaining text.
     fn digits(&mut self) -> &'a str {
         let end = self.0.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(self.0.len());
         let (digits, rest) = self.0.split_at(end);
@@ -158,14 +159,14 @@ impl<'a> Cursor<'a> {
         digits
     }
 
-    /// The next characters, this many.
+    /// The next `count` bytes.
     fn first(&mut self, count: usize) -> Result<&'a str, TimeError> {
         let (first, rest) = self.0.split_at_checked(count).ok_or(NoTime)?;
         self.0 = rest;
         Ok(first)
     }
 
-    /// A number of so many digits.
+    /// A number of exactly `digits` digits.
     fn number(&mut self, digits: usize) -> Result<i64, TimeError> {
         number(self.first(digits)?)
     }

@@ -164,7 +164,7 @@ fn a_unix_time_is_the_nearest_microsecond_and_its_double_comes_back() {
         (253_402_207_199.5, "9999-12-30T21:59:59.5Z"),
         (186_033_328_389.755_28, "7865-02-28T12:33:09.755280Z"),
         (123_456.000_000_4, "1970-01-02T10:17:36Z"),
-        // Of a clock that counts from the start of a machine.
+        // A monotonic clock, which counts from the boot of the machine.
         (12_345.678_901_234, "1970-01-01T03:25:45.678901Z"),
     ] {
         let UnixSeconds { at, sent } = UnixSeconds::new(seconds);

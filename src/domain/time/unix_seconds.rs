@@ -1,28 +1,28 @@
-//! Seconds since 1970 as a double, whose digits end between microseconds and nanoseconds in these years.
+//! Unix times as doubles. In this century a double is exact to microseconds and not to nanoseconds.
 
 use jiff::Timestamp;
 
 use super::held;
 
-/// Integers up to here are exact as doubles.
+/// Integers below this limit are exact as doubles.
 const EXACT_INTEGERS: i64 = 1 << 53;
 
-/// A Unix time as a producer sent it, as a double.
+/// A Unix time that a producer sent as a double.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UnixSeconds {
-    /// The time, rounded to the nearest microsecond: what the producer's clock showed before it became a double. None where no
-    /// time that we can hold is so far away.
+    /// The time rounded to the nearest microsecond, which undoes the rounding of a microsecond clock to a double. `None`:
+    /// outside the supported range.
     pub at: Option<Timestamp>,
-    /// The double, where the time does not give it back.
+    /// The double, if `at` does not convert back to the same double.
     pub sent: Option<f64>,
 }
 
 impl UnixSeconds {
-    /// A finite number of seconds.
+    /// Converts a finite number of seconds.
     #[must_use]
     pub fn new(seconds: f64) -> Self {
         let whole = seconds.floor();
-        // The difference is exact, a product of the whole would not be.
+        // The difference is exact; a product with the whole number would be rounded.
         let micros = ((seconds - whole) * 1e6).round_ties_even();
         #[allow(
             clippy::cast_possible_truncation,
@@ -36,7 +36,7 @@ impl UnixSeconds {
     }
 }
 
-/// The double that is nearest to a time.
+/// The nearest double to a time, in seconds since 1970.
 #[must_use]
 pub fn unix_seconds(at: Timestamp) -> f64 {
     let micros = at.as_microsecond();

@@ -1,7 +1,7 @@
-//! Previews: the bounded beginnings of what tools were given and gave back.
+//! Previews and summaries of tool input and output, with limits and masked secrets.
 //!
-//! Sources of the rules: the agent SDK's page (previews of 500 characters) and the tool summary envelope of the public run
-//! events reference (preview of 240 characters, 10 highlights). A character is a Unicode scalar value.
+//! Sources of the rules: the agent SDK (previews of 500 characters) and public run events (summaries with a preview of 240
+//! characters and 10 highlights). A character is a Unicode scalar value.
 
 mod secrets;
 mod summary;
@@ -11,19 +11,19 @@ pub use secrets::is_secret;
 pub use summary::{preview_of, tool_summary};
 pub use truncate::cut_previews;
 
-/// How long previews may be.
+/// Limits of previews and summaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreviewLimits {
-    /// `input_preview` and `output_preview` of a `tool_call`, in characters.
+    /// Maximum length of `input_preview` and `output_preview` of a `tool_call`, in characters.
     pub tool_call_chars: usize,
-    /// `preview` of a tool summary, in characters; also a highlight's key and value.
+    /// Maximum length of a summary's `preview` and of a highlight's key and value, in characters.
     pub summary_chars: usize,
-    /// Highlights of a tool summary.
+    /// Maximum number of highlights of a summary.
     pub highlights: usize,
 }
 
 impl PreviewLimits {
-    /// What the reference pages document.
+    /// The limits of the agent SDK and of public run events.
     pub const DOCUMENTED: Self = Self { tool_call_chars: 500, summary_chars: 240, highlights: 10 };
 }
 

@@ -1,16 +1,16 @@
-//! Masks what looks like a secret: the values of members whose key names one.
+//! Masks secrets in JSON texts: the values of members with a key such as `password`.
 
 use std::borrow::Cow;
 
 use crate::domain::json::redaction::members::{decode_lossy, encode_string};
 
-/// What stands in a secret's place: a JSON string.
+/// Replacement for a secret, a JSON string.
 pub(crate) const MASK: &str = "\"[REDACTED]\"";
 
-/// JSON in a string in a string …: looked into this deep; what lies deeper is masked as a whole.
+/// Maximum depth of JSON inside strings inside JSON. Deeper strings are masked as a whole.
 const MAX_STRING_LEVELS: usize = 4;
 
-/// Unmistakable wherever they stand in a key that is squeezed to its letters and digits.
+/// Matched anywhere in a key, after the key is reduced to lower-case letters and digits.
 const ANYWHERE: [&str; 10] = [
     "password",
     "passwd",
@@ -24,10 +24,11 @@ const ANYWHERE: [&str; 10] = [
     "cookie",
 ];
 
-/// Part of too many harmless words ("author", "obsession", "tokenizer"): only as a word of the key.
+/// Matched only as a whole word of a key: part of too many harmless words ("author", "obsession").
 const AS_A_WORD: [&str; 8] = ["auth", "oauth", "authn", "bearer", "jwt", "pwd", "session", "sessions"];
 
-/// Whether a key names a secret. `raw_value` is its JSON text; it tells a count of tokens from a list of tokens.
+/// Whether the key is one of a secret. `raw_value` is the JSON text of the member's value: a number under `…tokens` is a
+/// count, not a secret.
 #[must_use]
 pub fn is_secret(key: &str, raw_value: &str) -> bool {
     let squeezed: String = key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
@@ -40,7 +41,7 @@ pub fn is_secret(key: &str, raw_value: &str) -> bool {
         || (squeezed.ends_with("tokens") && !is_number)
 }
 
-/// The words of a key, in lower case: "X-API-Key", "xApiKey", "x_api_key" are all x, api, key.
+/// The words of a key in lower case: "X-API-Key", "xApiKey" and "x_api_key" are all x, api, key.
 fn words(key: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut last_was_lower = false;
@@ -56,8 +57,8 @@ fn words(key: &str) -> Vec<String> {
     words
 }
 
-/// The JSON text with secrets masked at every depth, also in strings that hold JSON themselves; the rest byte for byte.
-/// Borrowed: there was nothing to mask. The text may end too early, as a preview does that its producer has cut.
+/// Masks secrets at every depth, also inside strings with JSON; all other bytes stay as sent. Borrowed: no secret found. The
+/// text may be incomplete, such as a preview cut by its producer.
 pub(crate) fn mask(json: &str) -> Cow<'_, str> {
     mask_at(json, 0)
 }
@@ -74,13 +75,13 @@ fn mask_at(json: &str, level: usize) -> Cow<'_, str> {
         // In valid JSON a string is a key exactly if a colon comes next.
         let (range, masked) = if let Some(value_start) = after_colon(json, end) {
             let key = decode_lossy(literal).unwrap_or(Cow::Borrowed(literal));
-            // Where the value ends is looked for only once it counts: values lie in one another.
+            // The end of the value is searched only for secrets: a search for every nested value would take quadratic time.
             if !is_secret(&key, &json[value_start..]) {
                 continue;
             }
             let value_end = value_end(json, value_start);
             let value = &json[value_start..value_end];
-            // What is masked already stays as it is.
+            // Already masked, possibly cut afterwards.
             if value == MASK || (value_end == json.len() && MASK.starts_with(value)) {
                 at = value_end;
                 continue;
@@ -103,7 +104,8 @@ fn mask_at(json: &str, level: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Tool arguments are often JSON in a string. None: it does not begin as an object or an array, or has nothing to mask.
+/// Masks JSON inside a string, a common form of tool arguments. `None`: the string does not begin as an object or array, or
+/// has no secret.
 fn mask_json_in_string(literal: &str, level: usize) -> Option<String> {
     let text = decode_lossy(literal).or_else(|| decode_cut_off(literal))?;
     if !text.trim_start().starts_with(['{', '[']) {
@@ -118,14 +120,14 @@ fn mask_json_in_string(literal: &str, level: usize) -> Option<String> {
     }
 }
 
-/// What a string literal says that has no end: its last escape may be cut off as well.
+/// Decodes a string literal without closing quote. An incomplete escape at the end is dropped.
 fn decode_cut_off(literal: &str) -> Option<Cow<'static, str>> {
     const LONGEST_ESCAPE: usize = r"\ud83d\ude00".len();
     let mut ends = literal.char_indices().rev().map(|(at, c)| at + c.len_utf8()).take(LONGEST_ESCAPE);
     ends.find_map(|end| decode_lossy(&format!("{}\"", &literal[..end])).map(|text| text.into_owned().into()))
 }
 
-/// Where the string literal that starts at `start` ends, after its closing quote.
+/// End of the string literal that starts at `start`, after its closing quote.
 fn string_end(json: &str, start: usize) -> usize {
     let bytes = json.as_bytes();
     let mut at = start + 1;
@@ -139,13 +141,13 @@ fn string_end(json: &str, start: usize) -> usize {
     json.len()
 }
 
-/// Where the value begins, if a colon comes next.
+/// Start of the value after a colon; `None`: no colon comes next.
 fn after_colon(json: &str, at: usize) -> Option<usize> {
     let rest = json[at..].trim_start().strip_prefix(':')?.trim_start();
     Some(json.len() - rest.len())
 }
 
-/// Where the value that starts at `start` ends.
+/// End of the value that starts at `start`.
 fn value_end(json: &str, start: usize) -> usize {
     let bytes = json.as_bytes();
     let mut depth = 0_usize;
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn objects_in_objects_are_masked_in_one_pass() {
-        // A second for each byte of it would be years.
+        // With quadratic time this test would not end.
         let levels = 200_000;
         let deep = encode_string(&format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels)));
         assert!(matches!(mask(&deep), Cow::Borrowed(_)));

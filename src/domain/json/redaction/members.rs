@@ -1,7 +1,7 @@
-//! JSON as text, one level at a time: the members of an object and the elements of an array, as they were sent.
+//! JSON as text, one level at a time: the members of an object and the elements of an array, as slices of the text.
 //!
-//! Nothing below the level is built or checked for meaning, so number lexemes, escapes and white space stay what they were,
-//! and depth costs no stack.
+//! Nested values are skipped, not parsed into a tree. Number lexemes, escapes and white space stay as sent, and deep nesting
+//! uses no stack.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,28 +11,28 @@ use serde_json::value::RawValue;
 
 use crate::domain::in_order::InOrder;
 
-/// One member of an object: slices of the text that it stands in.
+/// A member of an object, as slices of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
-    /// The key with its quotes and escapes.
+    /// Key with quotes and escapes.
     pub raw_key: &'a str,
-    /// The value without white space around it.
+    /// Value without surrounding white space.
     pub raw_value: &'a str,
 }
 
 impl<'a> Member<'a> {
-    /// The key decoded, U+FFFD in place of a lone surrogate, which is legal JSON but no text.
+    /// Decoded key, with U+FFFD for each lone surrogate, which is valid JSON but not valid Unicode.
     pub fn key(&self) -> Cow<'a, str> {
         decode_lossy(self.raw_key).unwrap_or(Cow::Borrowed(self.raw_key))
     }
 
-    /// The key decoded. None: it has a lone surrogate, so it equals no text.
+    /// Decoded key. `None`: the key has a lone surrogate and so equals no text.
     pub fn exact_key(&self) -> Option<Cow<'a, str>> {
         decode_string(self.raw_key)
     }
 }
 
-/// The members of an object in their order, duplicates included. None: not JSON, or not an object.
+/// The members of an object in document order, duplicates included. `None`: not JSON, or not an object.
 pub fn members(json: &str) -> Option<Vec<Member<'_>>> {
     if !json.trim_start().starts_with('{') {
         return None;
@@ -41,7 +41,7 @@ pub fn members(json: &str) -> Option<Vec<Member<'_>>> {
     Some(members.into_iter().map(|(key, value)| Member { raw_key: key.get(), raw_value: value.get() }).collect())
 }
 
-/// The elements of an array in their order. None: not JSON, or not an array.
+/// The elements of an array in order. `None`: not JSON, or not an array.
 pub fn elements(json: &str) -> Option<Vec<&str>> {
     if !json.trim_start().starts_with('[') {
         return None;
@@ -50,12 +50,12 @@ pub fn elements(json: &str) -> Option<Vec<&str>> {
     Some(elements.into_iter().map(RawValue::get).collect())
 }
 
-/// The text without white space around it, if it is JSON.
+/// The text without surrounding white space. `None`: not JSON.
 pub fn checked(json: &str) -> Option<&str> {
     serde_json::from_str::<&RawValue>(json).ok().map(RawValue::get)
 }
 
-/// What a string literal says. None: not a string, or it has a lone surrogate.
+/// Decodes a string literal. `None`: not a string, or a string with a lone surrogate.
 pub fn decode_string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
@@ -65,13 +65,13 @@ pub fn decode_string(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// What a string literal says, U+FFFD in place of each lone surrogate. None: not a string.
+/// Decodes a string literal, with U+FFFD for each lone surrogate. `None`: not a string.
 pub fn decode_lossy(raw: &str) -> Option<Cow<'_, str>> {
     decode_string(raw).or_else(|| decode_bytes(raw).map(|bytes| Cow::Owned(replace_surrogates(&bytes))))
 }
 
-/// What a string literal says, as bytes: UTF-8, and a lone surrogate as the three bytes that UTF-8 would have for it. So two
-/// literals give the same bytes exactly if they say the same. None: not a string.
+/// Decodes a string literal to WTF-8: UTF-8 with a lone surrogate as three bytes. Two literals have equal bytes exactly if
+/// they are equal as JSON strings. `None`: not a string.
 pub fn decode_bytes(raw: &str) -> Option<Cow<'_, [u8]>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
@@ -81,7 +81,7 @@ pub fn decode_bytes(raw: &str) -> Option<Cow<'_, [u8]>> {
     }
 }
 
-/// serde_json gives bytes where a string is no text.
+/// serde_json decodes a string with lone surrogates to bytes only.
 struct StringBytes(Vec<u8>);
 
 impl<'de> Deserialize<'de> for StringBytes {
@@ -104,7 +104,7 @@ impl<'de> Deserialize<'de> for StringBytes {
     }
 }
 
-/// Text out of bytes in which only lone surrogates, of three bytes each, are no UTF-8.
+/// Converts WTF-8 to text: each lone surrogate (three bytes) becomes U+FFFD.
 fn replace_surrogates(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -118,13 +118,13 @@ fn replace_surrogates(bytes: &[u8]) -> String {
     text
 }
 
-/// Text as a string literal.
+/// The text as a JSON string literal.
 pub fn encode_string(text: &str) -> String {
-    // serde_json fails on maps with odd keys and on failing writers; a string into a string has neither.
+    // serde_json fails only for non-string map keys and for write errors.
     serde_json::to_string(text).expect("a string is always JSON")
 }
 
-/// Where a slice of `text` begins in it, in bytes.
+/// Byte offset of `slice` in `text`.
 pub(crate) fn offset_in(text: &str, slice: &str) -> usize {
     let offset = slice.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
     debug_assert!(offset <= text.len(), "not a slice of the text");
@@ -158,7 +158,7 @@ mod tests {
             assert_eq!(decode_lossy(raw).unwrap(), text, "{raw}");
         }
         assert_eq!(decode_lossy("1"), None);
-        // Other surrogates are other strings.
+        // Different surrogates are different strings.
         assert_ne!(decode_bytes(r#""\ud800""#), decode_bytes(r#""\ud801""#));
         assert_eq!(decode_bytes(r#""\u00e9""#), decode_bytes("\"é\""));
     }

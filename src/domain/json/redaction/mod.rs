@@ -1,6 +1,4 @@
-//! The public view of a payload: an object without its client-supplied members.
-//!
-//! Source of the rule: the page "Payload redaction" of the public run events reference.
+//! Redaction: removes client-supplied top-level members from a payload, a rule of public run events.
 
 pub mod members;
 
@@ -10,18 +8,18 @@ use aho_corasick::packed::Searcher;
 
 use members::{Member, members, offset_in};
 
-/// The top-level members that the public view leaves out.
+/// Top-level members that the public view removes.
 pub const SENSITIVE_KEYS: [&str; 4] = ["input", "metadata", "attachment_refs", "sensitivity_tags"];
 
-/// Whether [`redact`] has something to leave out.
+/// Whether [`redact`] removes any member.
 pub fn is_sensitive(json: &str) -> bool {
     may_be_sensitive(json) && members(json).is_some_and(|members| members.iter().any(is_sensitive_member))
 }
 
-/// The payload without its sensitive top-level members, all else byte for byte as sent.
+/// The payload without its sensitive top-level members; all other bytes stay as sent.
 ///
-/// None: nothing to leave out; the payload is no object or has no such member. A key is compared decoded (`"\u0069nput"` is
-/// `input`), and a key that stands there twice is left out twice.
+/// `None`: the payload is not an object or has no sensitive member. Keys are compared decoded (`"\u0069nput"` is `input`),
+/// and every member of a repeated key is removed.
 pub fn redact(json: &str) -> Option<String> {
     if !may_be_sensitive(json) {
         return None;
@@ -29,7 +27,7 @@ pub fn redact(json: &str) -> Option<String> {
     without(json, &members(json)?, is_sensitive_member)
 }
 
-/// The object without the members that `leaves_out` names; `members` are all of it. None: there is no such member.
+/// The object without the members that `leaves_out` selects; `members` are all its members. `None`: no member is selected.
 pub(crate) fn without(json: &str, members: &[Member<'_>], leaves_out: impl Fn(&Member<'_>) -> bool) -> Option<String> {
     if !members.iter().any(&leaves_out) {
         return None;
@@ -58,9 +56,9 @@ pub(crate) fn without(json: &str, members: &[Member<'_>], leaves_out: impl Fn(&M
     Some(left)
 }
 
-/// Most payloads have none of the keys: one look at the bytes spares them the parse. An escape may hide a key.
+/// Fast path for most payloads, which have none of the keys: a search of the bytes. An escape may hide a key.
 fn may_be_sensitive(json: &str) -> bool {
-    // None: a processor without what it needs. Then every payload is parsed.
+    // `None` on a processor without SIMD support; every payload is parsed then.
     static SIGNS: LazyLock<Option<Searcher>> =
         LazyLock::new(|| Searcher::new(SENSITIVE_KEYS.into_iter().chain(["\\u"])));
     SIGNS.as_ref().is_none_or(|signs| signs.find(json).is_some())
@@ -70,7 +68,7 @@ fn is_sensitive_member(member: &Member<'_>) -> bool {
     SENSITIVE_KEYS.contains(&member.key().as_ref())
 }
 
-/// Where the comma between two neighbours stands: nothing but it and white space is between them.
+/// Byte offset of the comma between two neighbouring members; all else between the two is white space.
 fn comma_between(json: &str, left: &Member<'_>, right: &Member<'_>) -> Option<usize> {
     let gap_start = offset_in(json, left.raw_value) + left.raw_value.len();
     let gap_end = offset_in(json, right.raw_key);

@@ -1,4 +1,4 @@
-//! Makes previews and tool summaries from what a tool was given or gave back.
+//! Generates previews and summaries from raw tool input and output.
 
 #[cfg(test)]
 mod tests;
@@ -10,9 +10,10 @@ use super::secrets::{MASK, is_secret, mask};
 use super::truncate::cut_at;
 use crate::domain::json::redaction::members::{Member, checked, decode_lossy, encode_string, members};
 
-/// The beginning of a value as text: a string as its content, all else as compact JSON, secrets masked.
+/// The first `max_chars` characters of a value as text, with secrets masked: a string as its content, other values as
+/// compact JSON.
 ///
-/// Empty text gives an empty preview. Text that is no JSON is taken as the content of a string.
+/// Empty text has an empty preview. Text that is not JSON is treated as the content of a string.
 pub fn preview_of(raw_json: &str, max_chars: usize) -> String {
     let raw = as_json(raw_json);
     let Some(raw) = raw else { return String::new() };
@@ -20,10 +21,10 @@ pub fn preview_of(raw_json: &str, max_chars: usize) -> String {
     text
 }
 
-/// The summary envelope of a value, as JSON text: preview, highlights of the object's members, and true stats.
+/// The summary of a value as JSON text: preview, highlights of the object's members, and stats of the whole value.
 ///
-/// Made from the masked text, so a secret never shows. Empty text gives a summary without preview and highlights; text that is
-/// no JSON is taken as the content of a string. `fields_redacted` counts members that are secret or hold a secret.
+/// Generated from the masked text, so that no secret is shown. Empty text has a summary without preview and highlights; text
+/// that is not JSON is treated as the content of a string. `fields_redacted` counts members that are or contain a secret.
 pub fn tool_summary(raw_json: &str, limits: PreviewLimits) -> String {
     let Some(raw) = as_json(raw_json) else {
         return envelope("", &Stats::default(), false);
@@ -33,7 +34,7 @@ pub fn tool_summary(raw_json: &str, limits: PreviewLimits) -> String {
     let fields = members(&raw).unwrap_or_default();
     let bytes_after_redaction = match &raw {
         Cow::Borrowed(raw) => raw_json.len() - raw.len() + masked.len(),
-        // Text that is no JSON: there is no key in it to mask a value by, and the quotes are ours.
+        // Text that is not JSON has no keys, so the size is the one as sent; `masked` also has the added quotes.
         Cow::Owned(_) => raw_json.len(),
     };
     let mut stats = Stats {
@@ -75,12 +76,12 @@ fn envelope(shown: &str, stats: &Stats, truncated: bool) -> String {
     )
 }
 
-/// A member's value, masked. Owned: there was something to mask.
+/// The value of a member, masked. Owned: a secret was masked.
 fn mask_field<'a>(field: &Member<'a>) -> Cow<'a, str> {
     if is_secret(&field.key(), field.raw_value) { Cow::Owned(MASK.to_owned()) } else { mask(field.raw_value) }
 }
 
-/// Adds a highlight; says whether its key or value had to be cut. A value that is too long becomes text.
+/// Adds a highlight; returns whether the key or value was cut. A cut value becomes a string.
 fn push_highlight(field: &Member<'_>, value: &str, redacted: bool, limits: PreviewLimits, out: &mut String) -> bool {
     let key_cut = cut_at(field.raw_key, limits.summary_chars);
     let key = match key_cut {
@@ -97,7 +98,7 @@ fn push_highlight(field: &Member<'_>, value: &str, redacted: bool, limits: Previ
     key_cut.is_some() || value_cut
 }
 
-/// The text as JSON without white space around it. None: there is nothing. Owned: it was no JSON and became a string.
+/// The text as JSON without surrounding white space. `None`: empty text. Owned: not JSON, converted to a string.
 fn as_json(raw: &str) -> Option<Cow<'_, str>> {
     if raw.trim().is_empty() {
         return None;
@@ -105,12 +106,12 @@ fn as_json(raw: &str) -> Option<Cow<'_, str>> {
     Some(checked(raw).map_or_else(|| Cow::Owned(encode_string(raw)), Cow::Borrowed))
 }
 
-/// What a reader sees: the content of a string, compact JSON of all else.
+/// Text form of a value: the content of a string, compact JSON of other values.
 pub(crate) fn as_text(json: &str) -> Cow<'_, str> {
     decode_lossy(json).unwrap_or_else(|| Cow::Owned(compact(json)))
 }
 
-/// Without the white space between tokens.
+/// Removes white space between tokens.
 fn compact(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut in_string = false;
@@ -129,7 +130,7 @@ fn compact(json: &str) -> String {
     out
 }
 
-/// The first characters; true where there were more.
+/// The first `max_chars` characters; true: the text was longer.
 pub(crate) fn cut_text(text: &str, max_chars: usize) -> (String, bool) {
     match text.char_indices().nth(max_chars) {
         Some((at, _)) => (text[..at].to_owned(), true),

@@ -1,4 +1,4 @@
-//! Bounds the previews of a payload and masks the secrets in them, everything else byte for byte.
+//! Cuts the previews of a payload to their limits and masks secrets in previews. All other bytes stay as sent.
 
 #[cfg(test)]
 mod tests;
@@ -10,8 +10,7 @@ use super::secrets::{MASK, is_secret, mask};
 use super::summary::{as_text, cut_text, tool_summary};
 use crate::domain::json::redaction::members::{Member, elements, encode_string, members, offset_in};
 
-/// The payload with its previews within the limits and without secrets. Borrowed: nothing had to change, or the type has no
-/// previews.
+/// The payload with previews within the limits and without secrets. Borrowed: no change needed, or a type without previews.
 pub fn cut_previews<'a>(event_type: &str, json: &'a str, limits: PreviewLimits) -> Cow<'a, str> {
     let edits = match event_type {
         "tool_call" => tool_call_edits(json, limits),
@@ -21,7 +20,7 @@ pub fn cut_previews<'a>(event_type: &str, json: &'a str, limits: PreviewLimits) 
     if edits.is_empty() { Cow::Borrowed(json) } else { Cow::Owned(apply(json, edits)) }
 }
 
-/// Replaces a range of the payload's bytes.
+/// Replacement of a byte range of the payload.
 type Edit = (Range<usize>, Cow<'static, str>);
 
 fn tool_call_edits(json: &str, limits: PreviewLimits) -> Vec<Edit> {
@@ -43,7 +42,7 @@ fn tool_invoked_edits(json: &str, limits: PreviewLimits) -> Vec<Edit> {
         if member.raw_value.starts_with('{') {
             edits.extend(summary_edits(json, member.raw_value, limits));
         } else {
-            // No summary, so it is the thing itself.
+            // Not a summary object, so the value is raw input or output.
             edits.push((range_in(json, member.raw_value), tool_summary(member.raw_value, limits).into()));
         }
     }
@@ -78,7 +77,7 @@ fn summary_edits(json: &str, summary: &str, limits: PreviewLimits) -> Vec<Edit> 
     edits
 }
 
-/// A member of a summary or of a highlight, whatever it is called.
+/// Edit of any member of a summary or highlight, known or unknown.
 fn member_edit(json: &str, member: &Member<'_>, max_chars: usize) -> Option<Edit> {
     if is_secret(&member.key(), member.raw_value) {
         return (member.raw_value != MASK).then(|| (range_in(json, member.raw_value), MASK.into()));
@@ -86,7 +85,7 @@ fn member_edit(json: &str, member: &Member<'_>, max_chars: usize) -> Option<Edit
     preview_edit(json, member.raw_value, max_chars)
 }
 
-/// A preview, or the value of a highlight: too long or with a secret in it, it becomes the beginning of its text.
+/// Edit of a preview, or of a highlight's value. A value that is too long or has a secret becomes the start of its text.
 fn preview_edit(json: &str, raw: &str, max_chars: usize) -> Option<Edit> {
     let range = range_in(json, raw);
     if let Cow::Owned(masked) = mask(raw) {
@@ -100,7 +99,7 @@ fn preview_edit(json: &str, raw: &str, max_chars: usize) -> Option<Edit> {
     is_cut.then(|| (range, encode_string(&text).into()))
 }
 
-/// The elements beyond the limit go; those within it are bounded each.
+/// Removes the highlights above the limit and cuts the values of the others.
 fn highlight_edits(json: &str, raw: &str, limits: PreviewLimits) -> Vec<Edit> {
     let elements = elements(raw).unwrap_or_default();
     let mut edits = Vec::new();
@@ -109,7 +108,7 @@ fn highlight_edits(json: &str, raw: &str, limits: PreviewLimits) -> Vec<Edit> {
             edits.extend(preview_edit(json, element, limits.summary_chars));
             continue;
         };
-        // A key may stand there more than once, and readers do not agree on which of them counts.
+        // A member `key` may be repeated, and parsers differ in the one that counts: any secret key masks the value.
         let is_secret_value = |value: &str| {
             let keys = members.iter().filter(|member| member.key() == "key");
             keys.map(|member| as_text(member.raw_value)).any(|key| is_secret(&key, value))
@@ -133,8 +132,8 @@ fn highlight_edits(json: &str, raw: &str, limits: PreviewLimits) -> Vec<Edit> {
     edits
 }
 
-/// Where to cut a string literal that has more than `max_chars` characters: a byte offset in it, before the closing quote.
-/// None: it is short enough, or no string. An escape is one character, a surrogate pair of escapes too.
+/// Byte offset at which to cut a string literal of more than `max_chars` characters, before the closing quote. `None`: short
+/// enough, or not a string. An escape counts as one character, and so does a surrogate pair of escapes.
 pub(crate) fn cut_at(raw: &str, max_chars: usize) -> Option<usize> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.len() <= max_chars {
@@ -147,7 +146,7 @@ pub(crate) fn cut_at(raw: &str, max_chars: usize) -> Option<usize> {
     (at < inner.len()).then_some(1 + at)
 }
 
-/// Bytes of the first character of a string literal's inside. None: the end.
+/// Length in bytes of the first character in a string literal's content. `None`: the end.
 fn first_char_len(inner: &str) -> Option<usize> {
     let first = inner.chars().next()?;
     if first != '\\' {
@@ -170,9 +169,9 @@ fn range_in(json: &str, slice: &str) -> Range<usize> {
     start..start + slice.len()
 }
 
-/// Edits never overlap: each belongs to another value.
+/// Applies edits, which never overlap: each belongs to another value.
 fn apply(json: &str, mut edits: Vec<Edit>) -> String {
-    // Stable: an insertion stays behind the edit that ends where it stands.
+    // The sort is stable: an insertion stays after an edit that ends at the same offset.
     edits.sort_by_key(|(range, _)| (range.start, range.end));
     let mut out = String::with_capacity(json.len());
     let mut done = 0;

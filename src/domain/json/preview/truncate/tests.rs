@@ -100,7 +100,7 @@ proptest::proptest! {
     }
 }
 
-/// A character as JSON escapes, surrogate pairs included; ASCII as it is.
+/// A character as JSON escapes, surrogate pairs included; ASCII unchanged.
 fn escaped(c: char) -> String {
     if c.is_ascii() {
         return c.to_string();
