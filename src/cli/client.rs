@@ -1,4 +1,4 @@
-//! The client side of the wire: where the server is, how long to wait, when to try again.
+//! The gRPC client of the commands: server URL, timeout, retry backoff.
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -15,15 +15,15 @@ use super::outcome::{Exit, Failure, TOO_LARGE, root_cause};
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::run_service_client::RunServiceClient;
 
-/// Largest message that a client takes, bytes: more than a server sends in one page or frame by default.
+/// Limit of a received message, bytes: above the largest page or frame that a server sends by default.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
-/// A silent connection is pinged this often, so that a dead one is noticed.
+/// Interval of HTTP/2 keep-alive pings, which detect a dead connection.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// The options of every command that talks to a server.
+/// The options of every command that connects to a server.
 #[derive(Clone, Debug, Args)]
 pub struct ClientArgs {
     /// The server
@@ -37,13 +37,13 @@ pub struct ClientArgs {
 }
 
 impl ClientArgs {
-    /// For a server in this process.
+    /// Options for a server in this process, with a timeout of 10 s.
     pub fn to(server: SocketAddr) -> Result<Self, Failure> {
         let server = server_url(&server.to_string()).map_err(|problem| Failure::new(Exit::Other, problem))?;
         Ok(Self { server, timeout: Duration::from_secs(10) })
     }
 
-    /// Connects.
+    /// Opens a connection with keep-alive pings, within the timeout.
     pub async fn connect(&self) -> Result<Channel, Failure> {
         let endpoint = Endpoint::from(self.server.clone())
             .user_agent(concat!("runlog-cli/", env!("CARGO_PKG_VERSION")))
@@ -62,24 +62,24 @@ impl ClientArgs {
         Err(Failure::new(Exit::Unavailable, message).hint(hint))
     }
 
-    /// Connects to the events.
+    /// A new connection to the event service.
     pub async fn events(&self) -> Result<EventServiceClient<Channel>, Failure> {
         Ok(EventServiceClient::new(self.connect().await?).max_decoding_message_size(MAX_MESSAGE_BYTES))
     }
 
-    /// Connects to the runs.
+    /// A new connection to the run service.
     pub async fn runs(&self) -> Result<RunServiceClient<Channel>, Failure> {
         Ok(RunServiceClient::new(self.connect().await?).max_decoding_message_size(MAX_MESSAGE_BYTES))
     }
 
-    /// A request that tells the server how long we wait.
+    /// A request with the timeout as its gRPC deadline (`grpc-timeout`).
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.timeout);
         request
     }
 
-    /// The answer, if it comes in time.
+    /// Waits for the response; DEADLINE_EXCEEDED after the timeout.
     pub async fn answer<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
         match tokio::time::timeout(self.timeout, call).await {
             Ok(answer) => answer.map(Response::into_inner),
@@ -88,26 +88,26 @@ impl ClientArgs {
     }
 }
 
-/// Whether the same call may work on a new connection.
+/// Whether a retry on a new connection may succeed.
 pub fn is_transient(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => true,
         Code::ResourceExhausted => status.get_details_error_info().is_none_or(|info| info.reason != TOO_LARGE),
-        // Our own side of a connection that broke.
+        // A status with a source comes from this client: the connection broke.
         Code::Unknown | Code::Internal => std::error::Error::source(status).is_some(),
         _ => false,
     }
 }
 
-/// The waits between tries: they double from 0.1 s to 5 s, and each is shortened at random by up to a half, so that
-/// many clients do not come back at the same moment.
+/// Exponential backoff: delays double from 0.1 s to 5 s. Each delay is shortened at random by up to a half (jitter), so
+/// that many clients do not reconnect at the same moment.
 #[derive(Debug, Default)]
 pub struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
-    /// The next wait.
+    /// Delay before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
         let full = FIRST_DELAY.saturating_mul(1 << self.tries.min(16)).min(MAX_DELAY);
         self.tries += 1;
@@ -115,7 +115,7 @@ impl Backoff {
     }
 }
 
-/// From 0 to below 1; good enough to spread clients, not for secrets.
+/// A random number, at least 0 and below 1. Good enough for jitter, not for secrets.
 pub fn random_fraction() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 11;
     bits as f64 / (1u64 << 53) as f64
@@ -131,7 +131,7 @@ pub fn server_url(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// `5s`, `500ms`, `1m 30s`; a number alone is seconds.
+/// Parses `5s`, `500ms` or `1m 30s`; a bare number is in seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
     let parsed = seconds.or_else(|| text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok()));

@@ -1,8 +1,8 @@
-//! The program `runlog`: its commands, what they print and how they end.
+//! The `runlog` program: commands, output, exit codes.
 //!
-//! `serve` runs the server and `serve --demo` plays into it. `check`, `migrate` and `transfer`'s import open the store
-//! themselves. All others are clients over gRPC, `transfer`'s export is either. `client` reaches the server, `render` and
-//! `json_line` print events, `exit` turns an error into words and an exit code.
+//! `serve` runs the server; `serve --demo` also publishes demo runs. `check`, `migrate` and `import` open the store in this
+//! process; `export` reads from a server or opens the store. The remaining commands are clients of a server. `client`
+//! connects to the server, `output` formats events, `outcome` maps errors to messages and exit codes.
 
 mod bench;
 mod client;
@@ -62,12 +62,12 @@ enum Command {
     Import(transfer::import::ImportArgs),
 }
 
-/// Parses the command line, runs the command, tells what went wrong.
+/// Entry point of the program: parses the command line, runs the command, prints an error, returns the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are printed this way too, and are no errors. Nobody to tell when the terminal is gone.
+            // Help and version are clap errors as well. A failed write to the terminal cannot be reported.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 });
         }

@@ -1,4 +1,4 @@
-//! How a command ends: exit codes by kind of error, and what is told on stderr.
+//! Exit codes of the commands, and error messages on stderr.
 
 use std::fmt::Write as _;
 use std::io;
@@ -9,7 +9,7 @@ use tonic_types::StatusExt;
 
 use super::output::text::clean;
 
-/// The exit codes, as `--help` tells them.
+/// Exit codes in the text of `--help`.
 pub const HELP: &str = "\
 Exit codes:
    0  ok
@@ -19,53 +19,50 @@ Exit codes:
   65  the input was refused (INVALID_ARGUMENT, OUT_OF_RANGE)
   66  not found
   69  the server is unavailable or cannot be reached; OUTCOME_UNKNOWN: the input may be stored
-  70  the server ended itself by a defect, which its log tells of
+  70  the server stopped because of a defect; its log has the details
   73  conflict with what is stored (ALREADY_EXISTS, ABORTED, FAILED_PRECONDITION)
   75  too much at the moment, try again later (RESOURCE_EXHAUSTED)
   76  the server is damaged or speaks another protocol (DATA_LOSS, INTERNAL, UNIMPLEMENTED)
   77  not allowed (PERMISSION_DENIED, UNAUTHENTICATED)
   78  the server cannot start, or a check failed (configuration, store, address)";
 
-/// The reason of a request that is larger than the server takes.
+/// Error reason of a request above the server's size limits.
 pub const TOO_LARGE: &str = "REQUEST_TOO_LARGE";
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// The kind of an end, by the numbers of `sysexits.h`.
+/// Exit code of a command. Numbers from 64 on follow `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Nobody reads our output any more, which is no error.
+    /// Success, also if the reader of stdout is gone (`| head`).
     Ok = 0,
-    /// Another error.
     Other = 1,
-    /// Migrations are pending.
+    /// Migrations are pending (`migrate --dry-run`).
     Pending = 3,
-    /// Wrong options.
+    /// Invalid command line options.
     Usage = 64,
-    /// Refused input.
+    /// Invalid input, refused by the client or the server.
     Data = 65,
-    /// Not found.
     NotFound = 66,
-    /// Cannot be reached.
+    /// The server is unavailable or cannot be reached.
     Unavailable = 69,
-    /// A defect ended the server.
+    /// The server stopped because of a defect.
     Defect = 70,
-    /// Conflict with what is stored.
+    /// Conflict with stored events or an existing file.
     Conflict = 73,
-    /// Try again later.
+    /// Overload; a later retry may succeed.
     TryLater = 75,
-    /// Damage, or another protocol.
+    /// Damaged data, or an incompatible server.
     Protocol = 76,
-    /// Not allowed.
     Denied = 77,
-    /// Cannot start.
+    /// The server cannot start, or a check failed.
     Config = 78,
 }
 
 impl Exit {
-    /// The kind that a gRPC code means.
+    /// Exit code for a gRPC status code.
     pub fn of(code: Code) -> Self {
         match code {
             Code::Ok => Self::Ok,
@@ -81,34 +78,33 @@ impl Exit {
     }
 }
 
-/// Why a command failed, for people. Texts from outside are cleaned when they are printed.
+/// Error of a command, for display. [`Failure::text`] escapes untrusted text.
 #[derive(Debug)]
 pub struct Failure {
-    /// The kind.
     pub exit: Exit,
-    /// What happened.
+    /// Error message, without reason, field and hint.
     pub message: String,
-    /// The server's reason, UPPER_SNAKE.
+    /// Reason in the server's `ErrorInfo`, UPPER_SNAKE_CASE.
     pub reason: Option<String>,
-    /// The field at fault.
+    /// Name of the invalid request field.
     pub field: Option<String>,
-    /// What to do.
+    /// Suggested action for the user.
     pub hint: Option<String>,
 }
 
 impl Failure {
-    /// A failure of this kind.
+    /// Without reason, field and hint.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), reason: None, field: None, hint: None }
     }
 
-    /// Says what to do.
+    /// Sets the suggested action.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Output that could not be written. A reader that went away (`| head`) ends the command quietly.
+    /// Failed write to stdout. A closed pipe (`| head`) ends the command without an error message.
     pub fn output(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(Exit::Ok, ""),
@@ -116,11 +112,11 @@ impl Failure {
         }
     }
 
-    /// The server, or the way to it, failed.
+    /// Error of a gRPC call, from the server or the connection.
     pub fn of_status(status: &Status) -> Self {
         let info = status.get_details_error_info();
         let mut message = status.message().to_owned();
-        // Only a failure on our side of the wire has a source, and its own text ("transport error") says little.
+        // Only a status made by the client has a source; the status's own text ("transport error") says little.
         if let Some(source) = std::error::Error::source(status) {
             message = root_cause(source);
         }
@@ -131,36 +127,36 @@ impl Failure {
         Self::of_answer(status.code(), message, info.map(|info| info.reason), field)
     }
 
-    /// An error in the server's words.
+    /// Error from the code, message, reason and field of the server's answer.
     pub fn of_answer(code: Code, message: String, reason: Option<String>, field: Option<String>) -> Self {
         let reason = reason.filter(|reason| !reason.is_empty());
         let hint = hint_for(reason.as_deref(), code).map(ToOwned::to_owned);
-        // RESOURCE_EXHAUSTED as well, but waiting does not help.
+        // Also RESOURCE_EXHAUSTED, but a retry cannot succeed.
         let exit = if reason.as_deref() == Some(TOO_LARGE) { Exit::Data } else { Exit::of(code) };
         Self { exit, message, reason, field, hint }
     }
 
-    /// What is printed: the message, and a second line with what else is known. Empty for a quiet end.
+    /// Text for stderr: the message, then a line with reason, field and hint. Empty for [`Exit::Ok`].
     pub fn text(&self) -> String {
         if self.exit == Exit::Ok {
             return String::new();
         }
         let mut text = format!("{ERROR}error:{ERROR:#} {}", clean(&self.message));
-        let told = [
+        let details = [
             self.reason.as_deref().map(|reason| clean(reason).into_owned()),
             self.field.as_deref().map(|field| format!("field {}", clean(field))),
             self.hint.as_deref().map(|hint| format!("hint: {}", clean(hint))),
         ];
-        let told: Vec<String> = told.into_iter().flatten().collect();
-        if !told.is_empty() {
+        let details: Vec<String> = details.into_iter().flatten().collect();
+        if !details.is_empty() {
             // Writing to a String does not fail.
-            let _ = write!(text, "\n       {DIM}{}{DIM:#}", told.join(" · "));
+            let _ = write!(text, "\n       {DIM}{}{DIM:#}", details.join(" · "));
         }
         text
     }
 }
 
-/// The innermost cause, which is the one that says what happened.
+/// Text of the innermost cause, the most specific error of the chain.
 pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -220,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_message_reason_field_and_hint() {
+    fn an_error_shows_message_reason_field_and_hint() {
         let details = ErrorDetails::with_error_info("CURSOR_INVALID", "runlog", [("field".into(), "cursor".into())]);
         let status = Status::with_error_details(Code::InvalidArgument, "cursor \"\u{1b}x\": bad", details);
         let failure = Failure::of_status(&status);

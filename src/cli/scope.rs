@@ -1,10 +1,10 @@
-//! What to read: one run or all, and which of its events. Shared by `list` and `tail`.
+//! Scope and filter options of `list` and `tail`.
 
 use clap::{Args, ValueEnum};
 
 use crate::pb;
 
-/// One run, or all of them.
+/// Scope: one run or all runs.
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct ScopeArgs {
@@ -20,13 +20,13 @@ pub struct ScopeArgs {
 }
 
 impl ScopeArgs {
-    /// The run; `None` for all runs.
+    /// Id of the run; `None` for all runs.
     pub fn run(&self) -> Option<&str> {
         self.id.as_deref().or(self.run.as_deref())
     }
 }
 
-/// Which events, and how much of them.
+/// Filter of events by type and origin, and the view of payloads.
 #[derive(Clone, Debug, Args)]
 pub struct FilterArgs {
     /// Only events of this type; may be given several times, and may end in `*` as in 'run.worker.*'
@@ -36,26 +36,25 @@ pub struct FilterArgs {
     #[arg(long, value_enum)]
     origin: Option<OriginArg>,
     /// Payloads whole: without it `input`, `metadata`, `attachment_refs` and `sensitivity_tags` are left out,
-    /// which ▒ tells
+    /// marked by ▒
     #[arg(long)]
     full: bool,
 }
 
 impl FilterArgs {
-    /// The filter; `None` where nothing is held back.
+    /// `None` without a filter option.
     pub fn filter(&self) -> Option<pb::EventFilter> {
         let origins: Vec<i32> = self.origin.iter().map(|origin| origin.number()).collect();
         let all = self.types.is_empty() && origins.is_empty();
         (!all).then(|| pb::EventFilter { types: self.types.clone(), origins })
     }
 
-    /// The view.
     pub fn view(&self) -> i32 {
         if self.full { pb::EventView::Full as i32 } else { pb::EventView::Public as i32 }
     }
 }
 
-/// Who says that something happened.
+/// Source of an event: the runtime or the agent's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OriginArg {
     /// The runtime around the agent
@@ -65,7 +64,7 @@ pub enum OriginArg {
 }
 
 impl OriginArg {
-    /// The number on the wire.
+    /// Number of the protobuf enum.
     pub fn number(self) -> i32 {
         match self {
             Self::System => pb::Origin::System as i32,

@@ -1,21 +1,21 @@
-//! What is shown while a workload runs: how far it is and how long it will take, on stderr and only on a terminal.
+//! Progress bar of a workload with the remaining time, on stderr and only on a terminal.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
-/// How often the bar moves.
+/// Interval between updates of the bar.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The bar of one stage of a workload. Dropping it takes it off the screen.
+/// Progress bar of one stage of a workload. A drop clears the bar from the screen.
 pub struct Bar {
     bar: ProgressBar,
     clock: Option<JoinHandle<()>>,
 }
 
 impl Bar {
-    /// A stage that takes so long.
+    /// A stage with a fixed duration.
     pub fn timed(name: &str, time: Duration) -> Self {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let bar = styled(name, millis(time));
@@ -30,12 +30,12 @@ impl Bar {
         Self { bar, clock: Some(clock) }
     }
 
-    /// A stage of so many steps.
+    /// A stage with a fixed number of steps.
     pub fn counted(name: &str, steps: u64) -> Self {
         Self { bar: styled(name, steps), clock: None }
     }
 
-    /// So many more steps are done.
+    /// Advances the bar by `steps`.
     pub fn add(&self, steps: u64) {
         self.bar.inc(steps);
     }
@@ -43,7 +43,7 @@ impl Bar {
 
 fn styled(name: &str, length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length).with_message(name.to_owned());
-    // The template is a constant; a bar in the standard style would do too.
+    // The template is a constant and valid; an error would only mean the default style.
     if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan/dim} {percent:>3} %  {msg}  {eta} left") {
         bar.set_style(style);
     }

@@ -1,4 +1,4 @@
-//! What many stored events cost: publishing and paging beside those of the empty store, and opening the store again.
+//! Cost of many stored events: publish and page rates against the empty store, and the time to open the full store.
 
 use std::time::Instant;
 
@@ -14,14 +14,14 @@ use crate::pb;
 
 /// Events in a publish that fills the store.
 const FILL_BATCH: usize = 100;
-/// Such publishes on their way.
+/// Concurrent publishes that fill the store.
 const FILLS_AT_A_TIME: usize = 64;
 /// Events in a page.
 const PAGE_EVENTS: u32 = 100;
-/// Events of each run in the store that counts as empty: a page is full there, too.
+/// Events of each run in the store that counts as empty: enough for full pages.
 const EMPTY_EVENTS_PER_RUN: u64 = 200;
 
-/// Measures, fills the store, measures again, and opens it again where it is ours.
+/// Measures, fills the store, measures again, and restarts the server if started here.
 pub async fn growth(args: &BenchArgs, target: &mut Target) -> Result<Figures, Failure> {
     let before = target.usage();
     fill(args, target, u64::from(args.runs) * EMPTY_EVENTS_PER_RUN).await?;
@@ -46,7 +46,7 @@ pub async fn growth(args: &BenchArgs, target: &mut Target) -> Result<Figures, Fa
         full.add("rss_mib_empty_store", empty.rss_mib);
         full.add("rss_mib_full_store", full_store.rss_mib);
     }
-    // The next server counts from zero.
+    // Sampled before the restart, since the CPU time of the next process starts at zero.
     full.usage_since(before, target.usage());
     if let Some(took) = target.restart(args).await? {
         full.add("open_after_kill_s", took.as_secs_f64());
@@ -76,19 +76,19 @@ async fn fill(args: &BenchArgs, target: &Target, events: u64) -> Result<(), Fail
     Ok(())
 }
 
-/// Pages from places all over the runs, one after the other.
+/// Reads pages at offsets spread over the runs, one call at a time.
 async fn pages(args: &BenchArgs, target: &Target, stage: &str) -> Result<Figures, Failure> {
     let _bar = Bar::timed(stage, args.time.mul_f64(TIMED_STAGES));
     let (mut client, mut source) = (target.events(0), Source::new(args, 0));
-    let (window, mut tally, mut place) = (Window::start(args.time), Tally::default(), 0u64);
+    let (window, mut tally, mut offset) = (Window::start(args.time), Tally::default(), 0u64);
     while window.is_open() {
         let run_id = source.next_run();
         let last = last_seq(&mut client, &run_id).await?;
-        // A step that has no factor in common with the usual lengths of a run comes by everywhere.
-        place = place.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        // 2^64 divided by the golden ratio: such steps spread the offsets evenly over a run of any length.
+        offset = offset.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let page = pb::ListEventsRequest {
             scope: Some(pb::list_events_request::Scope::RunId(run_id)),
-            cursor: (place % last.saturating_sub(PAGE_EVENTS.into()).max(1)).to_string(),
+            cursor: (offset % last.saturating_sub(PAGE_EVENTS.into()).max(1)).to_string(),
             page_size: PAGE_EVENTS.cast_signed(),
             payload_format: pb::PayloadFormat::Json.into(),
             view: pb::EventView::Full.into(),

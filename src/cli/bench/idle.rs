@@ -1,4 +1,4 @@
-//! Subscribers to whom nothing happens: the memory that each takes, and what their presence costs those who publish.
+//! Subscribers without events: memory of each, and the effect on the publish rate.
 
 use std::time::Duration;
 
@@ -17,14 +17,15 @@ use crate::pb;
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::subscribe_response::Frame;
 
-/// How long a subscription may take to be caught up. Past it, the server is taken to keep it waiting, as it does where one
-/// connection has more calls than `--max-concurrent-streams`.
+/// Timeout from the Subscribe call to the CaughtUp frame. A server lets calls above `--max-concurrent-streams` of one
+/// connection wait, which ends in this timeout.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Subscriptions that are begun at a time.
+/// Concurrent Publish or Subscribe calls during the setup.
 const AT_A_TIME: usize = 64;
 
-/// Publishes before they come, while they are there, and after they have left, so that a drift of the machine shows.
+/// Measures the publish rate before, during and after the subscriptions. The mean of before and after evens out a drift of
+/// the machine.
 pub async fn idle(args: &BenchArgs, target: &Target) -> Result<Figures, Failure> {
     let before = timed(args, target, "idle: publishing without subscribers").await?;
     fill(args, target).await?;
@@ -33,7 +34,7 @@ pub async fn idle(args: &BenchArgs, target: &Target) -> Result<Figures, Failure>
     let rss_with = target.usage();
     let mut during = timed(args, target, "idle: publishing beside subscribers").await?;
     let count = crowd.subscribers;
-    crowd.leave().await;
+    crowd.close().await;
     let after = timed(args, target, "idle: publishing after they left").await?;
 
     during.add("subscribers", f64::from(count));
@@ -55,7 +56,7 @@ fn run_of(subscriber: u32) -> String {
     format!("idle-{}-{subscriber}", std::process::id())
 }
 
-/// One event for each run that is to be followed.
+/// Publishes one event to the run of each subscriber.
 async fn fill(args: &BenchArgs, target: &Target) -> Result<(), Failure> {
     let bar = Bar::counted("idle: one event for each run", args.subscribers.into());
     let source = Source::new(args, 0);
@@ -74,14 +75,14 @@ async fn fill(args: &BenchArgs, target: &Target) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Subscribers that have been told all there is.
+/// Subscribers that are caught up.
 struct Crowd {
     subscribers: u32,
     following: JoinSet<()>,
 }
 
 impl Crowd {
-    /// Each follows a run of its own. Where the server refuses one, that is said, and those before it stay.
+    /// Subscribes to one run for each subscriber. Stops with a note at the first refusal; earlier subscribers stay.
     async fn gather(args: &BenchArgs, target: &Target) -> Result<Self, Failure> {
         let connections = args.subscribers.div_ceil(args.subscribers_per_connection);
         let channels = target.connect(connections).await?;
@@ -102,19 +103,19 @@ impl Crowd {
             };
             bar.add(1);
             crowd.subscribers += 1;
-            // Read on, or the heartbeats would fill the window.
+            // Reads on, otherwise heartbeats would fill the HTTP/2 flow-control window.
             crowd.following.spawn(async move { while let Ok(Some(_)) = frames.message().await {} });
         }
         Ok(crowd)
     }
 
-    /// Waits until all are gone on this side.
-    async fn leave(mut self) {
+    /// Cancels all subscriptions and waits for the end of the tasks.
+    async fn close(mut self) {
         self.following.shutdown().await;
     }
 }
 
-/// A subscription that is caught up.
+/// Subscribes and waits for the CaughtUp frame.
 async fn begin(
     mut client: EventServiceClient<tonic::transport::Channel>,
     run_id: String,

@@ -1,4 +1,4 @@
-//! Publishing as fast as the server takes it.
+//! Publish workloads at full speed.
 
 use std::time::Instant;
 
@@ -13,10 +13,10 @@ use super::{BenchArgs, unexpected};
 use crate::cli::outcome::Failure;
 use crate::pb;
 
-/// Messages of one publish stream that wait for their answer.
+/// Limit of unanswered messages of one publish stream.
 const STREAM_WINDOW: usize = 1_000;
 
-/// So many workers, each with one call of so many events in flight.
+/// Concurrent workers, each with one Publish call of `batch` events in flight.
 pub async fn calls(args: &BenchArgs, target: &Target, workers: usize, batch: usize) -> Result<Figures, Failure> {
     let window = Window::start(args.time);
     let mut tasks = JoinSet::new();
@@ -36,7 +36,7 @@ pub async fn calls(args: &BenchArgs, target: &Target, workers: usize, batch: usi
     collect(tasks, window).await
 }
 
-/// So many publish streams, each with a bounded number of messages on their way, one event a message.
+/// Concurrent publish streams, each with a limited number of messages in flight, one event a message.
 pub async fn streams(args: &BenchArgs, target: &Target, streams: usize) -> Result<Figures, Failure> {
     let window = Window::start(args.time);
     let mut tasks = JoinSet::new();
@@ -52,7 +52,7 @@ async fn stream(
     mut source: Source,
     window: Window,
 ) -> Result<Tally, Failure> {
-    // The times at which the messages on their way were sent; its bound is the window.
+    // Send times of the messages in flight; the capacity of the channel is the window.
     let (sent, mut times) = mpsc::channel(STREAM_WINDOW);
     let requests = unfold(sent, move |sent| {
         let next = window.is_open().then(|| pb::PublishStreamRequest { publish: Some(source.request(1)) });
@@ -74,7 +74,7 @@ async fn stream(
     Ok(tally)
 }
 
-/// What all workers saw.
+/// Waits for all workers and merges the counters.
 pub async fn collect(mut tasks: JoinSet<Result<Tally, Failure>>, window: Window) -> Result<Figures, Failure> {
     let mut all = Tally::default();
     while let Some(done) = tasks.join_next().await {
@@ -83,7 +83,7 @@ pub async fn collect(mut tasks: JoinSet<Result<Tally, Failure>>, window: Window)
     Ok(Figures::new(all, window.length()))
 }
 
-/// Makes requests: each for the next run, with events that look like a step of an agent.
+/// Generator of publish requests: round-robin over the runs, with events like a step of an agent.
 pub struct Source {
     prefix: String,
     runs: u64,
@@ -93,39 +93,39 @@ pub struct Source {
 }
 
 impl Source {
-    /// For one worker; the runs are shared by all.
+    /// For one worker; all workers share the runs.
     pub fn new(args: &BenchArgs, worker: usize) -> Self {
         let head = r#"{"node_name":"search_web","phase":"end","duration_ms":890,"output":{"results":[""#;
         let tail = r#""]}}"#;
         let filler = (args.payload_bytes as usize).saturating_sub(head.len() + tail.len());
         let json = format!("{head}{}{tail}", "x".repeat(filler));
-        // Workers begin at different runs, so that they do not queue up for the same one.
+        // Workers start at different runs, to avoid contention on one run.
         let next = worker as u64 * 7_919;
         let prefix = format!("bench-{}", std::process::id());
         Self { prefix, runs: u64::from(args.runs), next, json, event_ids: args.event_ids }
     }
 
-    /// The next run.
+    /// Id of the next run.
     pub fn next_run(&mut self) -> String {
         self.next += 1;
         format!("{}-{}", self.prefix, self.next % self.runs)
     }
 
-    /// The next request.
+    /// A request with `events` events for the next run.
     pub fn request(&mut self, events: usize) -> pb::PublishRequest {
         let run_id = self.next_run();
         let events = (0..events).map(|_| self.event()).collect();
         pb::PublishRequest { run_id, events, expected_last_seq: None }
     }
 
-    /// The next request in the form of door B, one event.
+    /// JSON body of the agent SDK ingest API: one event for the next run.
     pub fn ingest_body(&mut self) -> String {
         let (run_id, json) = (self.next_run(), &self.json);
         let event_id = if self.event_ids { format!(r#""event_id":"{}","#, Uuid::now_v7()) } else { String::new() };
         format!(r#"{{"event_type":"step",{event_id}"sdk_run_id":"{run_id}","payload":{json}}}"#)
     }
 
-    /// One event.
+    /// Event of type `step` with the configured payload size.
     pub fn event(&self) -> pb::NewEvent {
         let variant = Some(pb::payload::Variant::Json(self.json.clone()));
         pb::NewEvent {

@@ -1,10 +1,10 @@
-//! Counting and timing.
+//! Measurement: time window, counters, latency quantiles.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-/// When a workload counts: after the warm-up, until the end.
+/// Measurement window of a workload, after the warm-up.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     begin: Instant,
@@ -18,33 +18,33 @@ impl Window {
         Self { begin, end: begin + time }
     }
 
-    /// Whether the workload goes on.
+    /// `false` after the end of the window.
     pub fn is_open(&self) -> bool {
         Instant::now() < self.end
     }
 
-    /// Whether what ends now counts.
+    /// Whether `now` lies in the window, after the warm-up.
     pub fn counts(&self, now: Instant) -> bool {
         now >= self.begin && now < self.end
     }
 
-    /// The time that counts.
+    /// Duration without the warm-up.
     pub fn length(&self) -> Duration {
         self.end - self.begin
     }
 }
 
-/// What one worker saw.
+/// Counters of one worker.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Events, calls or deliveries that count.
+    /// Published or delivered events within the window.
     pub events: u64,
-    /// Times of those that were measured, in nanoseconds.
+    /// Latencies of the measured operations, nanoseconds.
     pub nanos: Vec<u64>,
 }
 
 impl Tally {
-    /// Counts so many events, done now, that took this long.
+    /// Counts events that are complete now, with one latency.
     pub fn add(&mut self, window: &Window, events: u64, took: Duration) {
         if window.counts(Instant::now()) {
             self.events += events;
@@ -52,14 +52,14 @@ impl Tally {
         }
     }
 
-    /// Counts so many events, done now, whose time is not known.
+    /// Counts events that are complete now, without a latency.
     pub fn count(&mut self, window: &Window, events: u64) {
         if window.counts(Instant::now()) {
             self.events += events;
         }
     }
 
-    /// Takes over what another worker saw.
+    /// Adds the counters of another worker.
     pub fn merge(&mut self, other: Self) {
         self.events += other.events;
         self.nanos.extend(other.nanos);
@@ -85,36 +85,36 @@ pub struct Figures {
     pub server_cpu_s: Option<f64>,
     /// MiB of resident memory of the server at the end.
     pub server_rss_mib: Option<f64>,
-    /// What else a workload found out, by name.
+    /// Further figures of the workload, by name.
     pub more: Vec<(&'static str, f64)>,
 }
 
 impl Figures {
-    /// From what all workers saw.
+    /// From the merged counters of all workers.
     pub fn new(mut tally: Tally, time: Duration) -> Self {
         tally.nanos.sort_unstable();
         let Tally { events, nanos } = tally;
         Self { events, time, nanos, server_cpu_s: None, server_rss_mib: None, more: Vec::new() }
     }
 
-    /// What the server used between two looks.
+    /// Sets CPU time and memory from two samples of the server's process.
     pub fn usage_since(&mut self, before: Option<Usage>, after: Option<Usage>) {
         self.server_cpu_s = before.zip(after).map(|(before, after)| after.cpu_s - before.cpu_s);
         self.server_rss_mib = after.map(|usage| usage.rss_mib);
     }
 
-    /// Adds something that the workload found out.
+    /// Adds a further figure of the workload.
     pub fn add(&mut self, what: &'static str, value: f64) {
         self.more.push((what, value));
     }
 
-    /// Events in each second.
+    /// Event rate over the window, rounded.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive and below 2^53")]
     pub fn per_second(&self) -> u64 {
         (self.events as f64 / self.time.as_secs_f64()).round() as u64
     }
 
-    /// The time within which this share was done; `None` where nothing was timed.
+    /// Latency quantile in milliseconds for a `share` from 0 to 1; `None` without latencies.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index below the length")]
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
         let last = self.nanos.len().checked_sub(1)?;
@@ -122,7 +122,7 @@ impl Figures {
         self.nanos.get(index).map(|nanos| *nanos as f64 / 1e6)
     }
 
-    /// One line for a program.
+    /// The figures as one JSON object.
     pub fn to_json(&self, workload: &str) -> String {
         let mut line = json!({
             "workload": workload,

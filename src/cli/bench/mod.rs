@@ -1,4 +1,4 @@
-//! `runlog bench`: drives a server over gRPC with the workloads that the README gives figures for.
+//! `runlog bench`: load generator with the workloads of `tests/bench/README.md`.
 
 mod bar;
 mod growth;
@@ -21,7 +21,7 @@ use table::Table;
 use target::Target;
 use workload::Workload;
 
-/// A stage is measured for `--time`, after a quarter of that as warm-up.
+/// Duration of a timed stage as a multiple of `--time`: a quarter is warm-up.
 const TIMED_STAGES: f64 = 1.25;
 
 /// The options of `runlog bench`.
@@ -75,7 +75,7 @@ pub struct BenchArgs {
     json: bool,
 }
 
-/// Runs the workloads.
+/// Runs the workloads and prints one row for each.
 pub async fn run(args: BenchArgs) -> Result<(), Failure> {
     let workloads = match args.workloads.as_slice() {
         [] => Workload::by_default(),
@@ -98,7 +98,7 @@ async fn measure_all(workloads: &[Workload], args: &BenchArgs, target: &mut Targ
         }
         match workload {
             Workload::Unary64 => unary_64 = Some(figures.per_second()),
-            Workload::DoorB => {
+            Workload::AgentSdk => {
                 if let Some(unary_64) = unary_64 {
                     figures.add("rate_of_unary_64", figures.per_second() as f64 / unary_64.max(1) as f64);
                 }
@@ -110,7 +110,7 @@ async fn measure_all(workloads: &[Workload], args: &BenchArgs, target: &mut Targ
     Ok(())
 }
 
-/// The server answered something that the workload does not expect.
+/// Error of an answer that the workload does not expect.
 fn unexpected(problem: &str) -> Failure {
     Failure::new(Exit::Protocol, problem)
 }

@@ -1,4 +1,4 @@
-//! Reading: replay, and live delivery.
+//! Read workloads: replay and live delivery.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const FAN_OUT_BATCH: usize = 50;
 /// Events in a publish that fills the run to be replayed.
 const FILL_BATCH: usize = 1_000;
 
-/// Fills one run, then reads all of it again and again.
+/// Fills one run, then reads the whole run repeatedly.
 pub async fn replay(args: &BenchArgs, target: &Target) -> Result<Figures, Failure> {
     let (mut client, run_id) = (target.events(0), format!("replay-{}", std::process::id()));
     let source = Source::new(args, 0);
@@ -67,7 +67,8 @@ async fn read_all(client: &mut EventServiceClient<Channel>, run_id: &str, expect
     Err(unexpected("the replay was cut"))
 }
 
-/// One run, so many subscribers, an event rate or full speed: deliveries, and the time from publish to delivery.
+/// One run with many subscribers, at a fixed event rate or at full speed: delivery rate, and latency from publish to
+/// delivery.
 pub async fn fan_out(
     args: &BenchArgs,
     target: &Target,
@@ -100,7 +101,7 @@ pub async fn fan_out(
     collect(tasks, window).await
 }
 
-/// Publishes to one run, each event with the time at which it was sent.
+/// Publisher to one run; `occurred_at` of each event is the send time.
 pub struct Publisher {
     client: EventServiceClient<Channel>,
     source: Source,
@@ -108,18 +109,17 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// To a new run.
+    /// For a new run; `name` and the process id form the run id.
     pub fn new(args: &BenchArgs, target: &Target, name: String) -> Self {
         let run_id = format!("{name}-{}", std::process::id());
         Self { client: target.events(0), source: Source::new(args, 0), run_id }
     }
 
-    /// The run.
     pub fn run_id(&self) -> &str {
         &self.run_id
     }
 
-    /// Until the window closes, as fast as it goes.
+    /// Publishes at full speed until the end of the window.
     pub async fn full_speed(&mut self, window: Window) -> Result<(), Failure> {
         while window.is_open() {
             self.publish(FAN_OUT_BATCH).await?;
@@ -127,7 +127,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// So many events in one call.
+    /// Publishes `count` events in one call.
     pub async fn publish(&mut self, count: usize) -> Result<(), Failure> {
         let now = Timestamp::now();
         let (seconds, nanos) = (now.as_second(), now.subsec_nanosecond());
@@ -137,7 +137,7 @@ impl Publisher {
         self.send(events).await
     }
 
-    /// Ends the run, and with it the subscriptions.
+    /// Ends the run, which ends the subscriptions.
     pub async fn end(&mut self) -> Result<(), Failure> {
         let end = pb::NewEvent { r#type: "run_end".to_owned(), ..pb::NewEvent::default() };
         self.send(vec![end]).await
@@ -154,7 +154,7 @@ async fn follow(mut frames: tonic::Streaming<pb::SubscribeResponse>, window: Win
     while let Some(frame) = frames.message().await.map_err(|status| Failure::of_status(&status))? {
         let Some(Frame::Events(batch)) = frame.frame else { continue };
         let (count, first) = entries(&batch)?;
-        // One time for each frame, that of its first event, which waited longest.
+        // One latency for each frame: that of the first event, which waited longest.
         let published = first.occurred_at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok());
         let took = published.map(|at| Timestamp::now().duration_since(at)).and_then(|took| took.try_into().ok());
         if let Some(took) = took {
@@ -164,7 +164,7 @@ async fn follow(mut frames: tonic::Streaming<pb::SubscribeResponse>, window: Win
     Ok(tally)
 }
 
-/// To all of a run, payloads as JSON.
+/// Subscription to a whole run, payloads as JSON.
 pub fn subscribe(run_id: &str) -> pb::SubscribeRequest {
     pb::SubscribeRequest {
         scope: Some(pb::subscribe_request::Scope::RunId(run_id.to_owned())),
@@ -174,7 +174,7 @@ pub fn subscribe(run_id: &str) -> pb::SubscribeRequest {
     }
 }
 
-/// How many events a batch holds, and the first of them.
+/// Number of events in a batch, and the first event.
 fn entries(batch: &pb::EventBatch) -> Result<(u64, pb::Event), Failure> {
     let damaged = || unexpected("a batch does not decode");
     let (mut count, mut first) = (0, None);

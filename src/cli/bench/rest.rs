@@ -1,4 +1,4 @@
-//! The JSON gateway over HTTP/1.1: publishing through door B, and its event stream.
+//! REST workloads over HTTP/1.1: publishing through the agent SDK ingest API, and event streams.
 
 use std::time::Instant;
 
@@ -21,25 +21,25 @@ use super::target::Target;
 use super::{BenchArgs, unexpected};
 use crate::cli::outcome::{Exit, Failure};
 
-/// Bytes of a part of a stream within which the time of its first event is looked for: two events of the usual size.
+/// Bytes of a stream part that are searched for the time of the first event: two events of the usual size.
 const TIME_WITHIN: usize = 4_096;
 
-/// So many connections, each with one request of one event on its way.
+/// Concurrent connections, each with one request of one event in flight.
 pub async fn ingest(args: &BenchArgs, target: &Target, connections: usize) -> Result<Figures, Failure> {
-    let mut doors = Vec::new();
+    let mut clients = Vec::new();
     for _ in 0..connections {
-        doors.push(Door::connect(target.server()).await?);
+        clients.push(Connection::connect(target.server()).await?);
     }
     let window = Window::start(args.time);
     let mut tasks = JoinSet::new();
-    for (worker, mut door) in doors.into_iter().enumerate() {
+    for (worker, mut client) in clients.into_iter().enumerate() {
         let mut source = Source::new(args, worker);
         tasks.spawn(async move {
             let mut tally = Tally::default();
             while window.is_open() {
                 let body = source.ingest_body();
                 let began = Instant::now();
-                let answer = door.send("POST", "/api/ingest", body).await?;
+                let answer = client.send("POST", "/api/ingest", body).await?;
                 answer.into_body().collect().await.map_err(broken)?;
                 tally.add(&window, 1, began.elapsed());
             }
@@ -49,22 +49,22 @@ pub async fn ingest(args: &BenchArgs, target: &Target, connections: usize) -> Re
     collect(tasks, window).await
 }
 
-/// One run, so many event streams, as fast as it goes.
+/// One run with many event streams, at full speed.
 pub async fn sse(args: &BenchArgs, target: &Target, subscribers: usize) -> Result<Figures, Failure> {
     let mut publisher = Publisher::new(args, target, format!("sse-{subscribers}"));
     publisher.publish(1).await?;
     let path = format!("/api/runs/{}/events/stream", publisher.run_id());
     let mut streams = Vec::new();
     for _ in 0..subscribers {
-        let mut door = Door::connect(target.server()).await?;
-        streams.push((door.send("GET", &path, String::new()).await?.into_body(), door));
+        let mut client = Connection::connect(target.server()).await?;
+        streams.push((client.send("GET", &path, String::new()).await?.into_body(), client));
     }
     let window = Window::start(args.time);
     let mut tasks = JoinSet::new();
-    for (body, door) in streams {
+    for (body, client) in streams {
         tasks.spawn(async move {
-            // The connection lives as long as its stream.
-            let _door = door;
+            // Keeps the connection open as long as the stream.
+            let _client = client;
             follow(body, window).await
         });
     }
@@ -79,7 +79,7 @@ async fn follow(mut body: Incoming, window: Window) -> Result<Tally, Failure> {
         let Ok(part) = frame.map_err(broken)?.into_data() else { continue };
         let events = ends(last, &part);
         last = part.last().copied().unwrap_or(last);
-        // One time for each part, that of its first whole event, which waited longest.
+        // One latency for each part: that of the first complete event, which waited longest.
         let published = occurred_at(&part[..part.len().min(TIME_WITHIN)]);
         let took = published.and_then(|at| Timestamp::now().duration_since(at).try_into().ok());
         match took {
@@ -90,7 +90,8 @@ async fn follow(mut body: Incoming, window: Window) -> Result<Tally, Failure> {
     Ok(tally)
 }
 
-/// How many events end in this part: an empty line ends each, and nothing else has one.
+/// Number of events that end in this part: each event ends with an empty line, and only events do. `before` is the last
+/// byte of the previous part.
 fn ends(before: u8, part: &[u8]) -> u64 {
     let is_end = |(a, b): (&u8, &u8)| u64::from(*a == b'\n') & u64::from(*b == b'\n');
     let first = part.first().map_or(0, |first| is_end((&before, first)));
@@ -105,12 +106,12 @@ fn occurred_at(part: &[u8]) -> Option<Timestamp> {
 }
 
 /// One HTTP/1.1 connection, kept alive.
-struct Door {
+struct Connection {
     requests: SendRequest<Full<Bytes>>,
     host: String,
 }
 
-impl Door {
+impl Connection {
     async fn connect(server: &Uri) -> Result<Self, Failure> {
         let authority = server.authority().ok_or_else(|| unexpected("the server's URL has no host"))?;
         let host = authority.to_string();
@@ -118,7 +119,7 @@ impl Door {
         let socket = TcpStream::connect(address).await.map_err(|error| cut(&error.to_string()))?;
         socket.set_nodelay(true).map_err(|error| cut(&error.to_string()))?;
         let (requests, connection) = handshake(TokioIo::new(socket)).await.map_err(broken)?;
-        // Ends with the door or with the server; whoever waits for an answer hears of it there.
+        // The task ends with this client or with the server; a pending request then returns the error.
         tokio::spawn(connection);
         Ok(Self { requests, host })
     }

@@ -1,4 +1,4 @@
-//! The output: a row as soon as it is known.
+//! Output of the figures, one row after each workload.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -6,19 +6,18 @@ use super::meter::Figures;
 use crate::cli::outcome::Failure;
 use crate::cli::output::text::grouped;
 
-/// For people, or one JSON object a line.
+/// An aligned table, or one JSON object a line.
 pub struct Table {
     json: bool,
     rows: usize,
 }
 
 impl Table {
-    /// An empty one.
     pub fn new(json: bool) -> Self {
         Self { json, rows: 0 }
     }
 
-    /// Prints a row, and below it what else a workload found out.
+    /// Prints a row, then the further figures of the workload, one a line.
     pub fn row(&mut self, name: &str, figures: &Figures) -> Result<(), Failure> {
         let mut out = anstream::stdout();
         if self.json {

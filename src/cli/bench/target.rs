@@ -1,4 +1,4 @@
-//! The server that is measured: one that runs, or one of our own on a scratch file.
+//! The measured server: a running server, or a child process with a scratch file.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,16 +14,16 @@ use super::meter::Usage;
 use crate::cli::outcome::{Exit, Failure};
 use crate::pb::event_service_client::EventServiceClient;
 
-/// Kernel ticks in a second, the same on every Linux that runs Rust programs.
+/// `USER_HZ`, the unit of CPU time in `/proc`: 100 on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Bytes of a page of memory, likewise on x86-64 and most others.
+/// Size of a memory page on x86-64 and most other platforms.
 const PAGE_BYTES: f64 = 4096.0;
 
-/// Clients of the server, and the server itself where it is ours.
+/// Connections to the server, and the child process if started here.
 pub struct Target {
     servers: Vec<Uri>,
     channels: Vec<Channel>,
-    /// Of the server to subscribe at, where it is another one.
+    /// Connections to `--subscribe-server`; empty without the option.
     subscribe: Vec<Channel>,
     pid: Option<u32>,
     own: Option<OwnServer>,
@@ -35,7 +35,7 @@ struct OwnServer {
 }
 
 impl Target {
-    /// Connects; starts a server first where none was named.
+    /// Connects to the named servers, or starts a server and connects.
     pub async fn open(args: &BenchArgs) -> Result<Self, Failure> {
         let (servers, pid, own) = match args.server.as_slice() {
             [] => {
@@ -52,8 +52,8 @@ impl Target {
         Ok(Self { servers, channels, subscribe, pid, own })
     }
 
-    /// Kills our own server as a crash would, and starts it again on the same file. Returns how long it took until it
-    /// served; `None` where the server is not ours.
+    /// Kills the child process with SIGKILL and starts a server on the same file. Returns the time from start to serving;
+    /// `None` for a server that was not started here.
     pub async fn restart(&mut self, args: &BenchArgs) -> Result<Option<Duration>, Failure> {
         let Some(own) = &mut self.own else { return Ok(None) };
         own.process.kill().await.map_err(|error| cannot_start(&error.to_string()))?;
@@ -66,40 +66,40 @@ impl Target {
         Ok(Some(took))
     }
 
-    /// Further connections.
+    /// Opens `count` further connections.
     pub async fn connect(&self, count: u32) -> Result<Vec<Channel>, Failure> {
         connect(&self.servers, count).await
     }
 
-    /// Where the server is; of several, the first.
+    /// URL of the server; of several, the first.
     pub fn server(&self) -> &Uri {
         &self.servers[0]
     }
 
-    /// A client, the workers spread over the connections.
+    /// Client of a worker; workers are spread over the connections.
     pub fn events(&self, worker: usize) -> EventServiceClient<Channel> {
         client(&self.channels, worker)
     }
 
-    /// The same for subscribers.
+    /// Client of a subscriber, for `--subscribe-server` if given.
     pub fn subscriber(&self, worker: usize) -> EventServiceClient<Channel> {
         client(if self.subscribe.is_empty() { &self.channels } else { &self.subscribe }, worker)
     }
 
-    /// What the server has used so far; `None` where its process is not known.
+    /// CPU time and memory of the server from `/proc`; `None` without a known process id.
     pub fn usage(&self) -> Option<Usage> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid?)).ok()?;
-        // The name in parentheses may hold anything; fields are counted behind it, from field 3 on.
+        // The process name in parentheses may contain spaces; the text behind the name begins with field 3.
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
         let cpu_s = (field(14)? + field(15)?) / TICKS_PER_SECOND;
         Some(Usage { cpu_s, rss_mib: field(24)? * PAGE_BYTES / (1 << 20) as f64 })
     }
 
-    /// Stops our own server and removes its file.
+    /// Kills the child process and removes the scratch directory.
     pub async fn close(self) {
         if let Some(mut own) = self.own {
-            // Its data goes away with it, so there is nothing to drain.
+            // No drain, since the data is removed as well.
             let _ = own.process.kill().await;
             let _ = std::fs::remove_dir_all(&own.directory);
         }
@@ -125,7 +125,7 @@ impl OwnServer {
     }
 }
 
-/// Starts a server on the file in this directory; returns once it serves.
+/// Starts a server on the file in `directory`; returns once the log names the address.
 async fn serve(directory: &Path) -> Result<(Uri, Child), Failure> {
     let program = std::env::current_exe().map_err(|error| cannot_start(&error.to_string()))?;
     let mut process = Command::new(program)
@@ -142,7 +142,7 @@ async fn serve(directory: &Path) -> Result<(Uri, Child), Failure> {
         let address = serde_json::from_str::<serde_json::Value>(&line).ok();
         if let Some(address) = address.as_ref().and_then(|line| line["address"].as_str()) {
             let server = server_url(address).map_err(|problem| cannot_start(&problem))?;
-            // The log goes on; somebody has to read it, or the server would wait.
+            // Reads the rest of the log, since a full pipe would block the server.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok((server, process));
         }
@@ -151,7 +151,7 @@ async fn serve(directory: &Path) -> Result<(Uri, Child), Failure> {
     Err(cannot_start(&seen))
 }
 
-/// So many connections, the servers in turn.
+/// Opens `count` connections, round-robin over the servers.
 async fn connect(servers: &[Uri], count: u32) -> Result<Vec<Channel>, Failure> {
     let mut channels = Vec::new();
     for (server, _) in servers.iter().cycle().zip(0..count) {

@@ -1,4 +1,4 @@
-//! What can be measured.
+//! The workloads of `runlog bench`.
 
 use clap::ValueEnum;
 
@@ -8,7 +8,7 @@ use super::target::Target;
 use super::{BenchArgs, TIMED_STAGES, growth, idle, load, read, rest};
 use crate::cli::outcome::Failure;
 
-/// What is measured.
+/// A workload, named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
     /// Publish, one event a call, 1 call in flight
@@ -28,9 +28,9 @@ pub enum Workload {
     Batch100,
     /// PublishStream, one event a message, 4 streams
     Stream,
-    /// Door B of the JSON gateway, one event a request, 64 connections that are kept alive
+    /// Agent SDK ingest over HTTP/1.1, one event a request, 64 connections that are kept alive
     #[value(name = "door-b")]
-    DoorB,
+    AgentSdk,
     /// Subscribe to a finished run from its first event, payloads as JSON
     Replay,
     /// One run, 100 subscribers, as fast as it goes
@@ -46,19 +46,19 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Those that are run where none is named.
+    /// Workloads of a command line without names: all but `growth`.
     pub fn by_default() -> Vec<Self> {
         Self::value_variants().iter().copied().filter(|workload| *workload != Self::Growth).collect()
     }
 
-    /// As on the command line.
+    /// Name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Measures it.
+    /// Runs the workload and returns the figures.
     pub async fn measure(self, args: &BenchArgs, target: &mut Target) -> Result<Figures, Failure> {
-        // These have stages of their own.
+        // Workloads with several stages show one progress bar for each stage.
         match self {
             Self::Replay => return read::replay(args, target).await,
             Self::Idle => return idle::idle(args, target).await,
@@ -73,7 +73,7 @@ impl Workload {
             Self::Batch16 => load::calls(args, target, 64, 16).await,
             Self::Batch100 => load::calls(args, target, 64, 100).await,
             Self::Stream => load::streams(args, target, 4).await,
-            Self::DoorB => rest::ingest(args, target, 64).await,
+            Self::AgentSdk => rest::ingest(args, target, 64).await,
             Self::Fanout => read::fan_out(args, target, 100, None).await,
             Self::Sse => rest::sse(args, target, 100).await,
             Self::Delivery => read::fan_out(args, target, 10, Some(1_000)).await,

@@ -1,4 +1,4 @@
-//! `runlog check`: whether a server with these options would start and keep its promises, without starting it.
+//! `runlog check`: checks options, store, schema and clock without a server start.
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
@@ -36,41 +36,41 @@ pub struct CheckArgs {
 }
 
 #[derive(Serialize)]
-struct FindingLine<'a> {
+struct ResultLine<'a> {
     check: &'static str,
     result: &'static str,
     detail: &'a str,
 }
 
-/// Prints what each check found; fails where one of them failed.
+/// Prints the result of each check; an error if any check failed.
 pub async fn run(args: CheckArgs) -> Result<(), Failure> {
-    let look = CheckOptions { deep: args.deep, max_clock_skew: args.max_clock_skew };
-    let mut findings = server::check(&args.options, look).await;
+    let check_options = CheckOptions { deep: args.deep, max_clock_skew: args.max_clock_skew };
+    let mut results = server::check(&args.options, check_options).await;
     if let Err(problem) = serve::log_filter(&args.options) {
-        findings.insert(0, CheckResult::failed("log", problem.message));
+        results.insert(0, CheckResult::failed("log", problem.message));
     }
     let mut printer = Printer::new(args.json, Clock::Day);
-    for finding in &findings {
-        printer.line(&if args.json { json_line::line(&line(finding))? } else { told(finding) })?;
+    for result in &results {
+        printer.line(&if args.json { json_line::line(&line(result))? } else { row(result) })?;
     }
     printer.flush()?;
-    match findings.iter().filter(|finding| finding.verdict == Verdict::Failed).count() {
+    match results.iter().filter(|result| result.verdict == Verdict::Failed).count() {
         0 => Ok(()),
-        failed => Err(Failure::new(Exit::Config, format!("{failed} of {} checks failed", findings.len()))),
+        failed => Err(Failure::new(Exit::Config, format!("{failed} of {} checks failed", results.len()))),
     }
 }
 
-fn line(finding: &CheckResult) -> FindingLine<'_> {
-    FindingLine { check: finding.name, result: word(finding.verdict), detail: &finding.detail }
+fn line(result: &CheckResult) -> ResultLine<'_> {
+    ResultLine { check: result.name, result: word(result.verdict), detail: &result.detail }
 }
 
-fn told(finding: &CheckResult) -> String {
-    let style = match finding.verdict {
+fn row(result: &CheckResult) -> String {
+    let style = match result.verdict {
         Verdict::Ok => Style::new(),
         Verdict::Warning => AnsiColor::Yellow.on_default(),
         Verdict::Failed => AnsiColor::Red.on_default().bold(),
     };
-    format!("{style}{:<7}{style:#}  {:<13}  {}", word(finding.verdict), finding.name, clean(&finding.detail))
+    format!("{style}{:<7}{style:#}  {:<13}  {}", word(result.verdict), result.name, clean(&result.detail))
 }
 
 fn word(verdict: Verdict) -> &'static str {

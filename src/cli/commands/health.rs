@@ -18,7 +18,7 @@ pub struct HealthArgs {
     client: ClientArgs,
 }
 
-/// Prints the status; succeeds where it is SERVING.
+/// Prints the status; an error unless SERVING.
 pub async fn run(args: HealthArgs) -> Result<(), Failure> {
     let mut health = HealthClient::new(args.client.connect().await?);
     let call = health.check(args.client.request(HealthCheckRequest { service: args.service.clone() }));

@@ -8,7 +8,7 @@ use crate::cli::output::render::{Clock, Printer, note};
 use crate::cli::scope::{FilterArgs, ScopeArgs};
 use crate::pb::{self, list_events_request::Scope};
 
-/// Events that are asked for at a time.
+/// Page size in events.
 const PAGE: u64 = 500;
 
 /// The options of `runlog list`.
@@ -21,7 +21,7 @@ pub struct ListArgs {
     /// At most this many events; 0 for all
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
     limit: u64,
-    /// Start after this event: a sequence number in a run, and over all runs the cursor that a list before has told
+    /// Start after this event: a sequence number in a run, and over all runs the cursor that an earlier list printed
     #[arg(long, value_name = "CURSOR", default_value = "", hide_default_value = true)]
     cursor: String,
     /// The latest events first
@@ -34,7 +34,7 @@ pub struct ListArgs {
     client: ClientArgs,
 }
 
-/// Prints what is stored.
+/// Prints the stored events, page by page.
 pub async fn run(args: ListArgs) -> Result<(), Failure> {
     let mut events = args.client.events().await?;
     let mut printer = Printer::new(args.json, Clock::Day);
@@ -63,7 +63,7 @@ pub async fn run(args: ListArgs) -> Result<(), Failure> {
         }
         printer.flush()?;
         left = left.saturating_sub(page.events.len() as u64);
-        // A server that says "more" without moving on would keep us here for ever.
+        // Avoids an endless loop: a server may report more events with an unchanged cursor.
         let stuck = page.next_cursor == cursor;
         (cursor, epoch) = (page.next_cursor, page.epoch);
         if !page.has_more || stuck {

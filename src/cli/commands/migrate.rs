@@ -1,4 +1,4 @@
-//! `runlog migrate`: brings the schema of a store up to date, before servers are replaced or by hand.
+//! `runlog migrate`: applies pending schema migrations of a store, for instance before a server upgrade.
 
 use clap::Args;
 
@@ -22,7 +22,7 @@ pub struct MigrateArgs {
     store: StoreOptions,
 }
 
-/// Prints the versions before and after.
+/// Prints the pending or applied migrations and the schema versions.
 pub async fn run(args: MigrateArgs) -> Result<(), Failure> {
     let before = if args.dry_run { server::schema(&args.store).await } else { server::migrate(&args.store).await };
     let before = before.map_err(cannot_open)?;
@@ -46,7 +46,7 @@ pub async fn run(args: MigrateArgs) -> Result<(), Failure> {
     }
 }
 
-/// A store that does not open.
+/// Error of a store that cannot be opened.
 pub fn cannot_open(error: StartError) -> Failure {
     Failure::new(Exit::Config, error.to_string())
 }

@@ -1,4 +1,4 @@
-//! One command a file.
+//! The commands of the program, one file each.
 
 pub mod check;
 pub mod health;

@@ -1,4 +1,4 @@
-//! `runlog runs`: the runs, or one of them in full.
+//! `runlog runs`: a list of runs, or one run in full.
 
 use anstyle::Style;
 use clap::{Args, ValueEnum};
@@ -13,7 +13,7 @@ use crate::cli::output::text::{clean, cut, cut_middle, grouped, instant, local_t
 use crate::pb;
 
 const DIM: Style = Style::new().dimmed();
-/// Runs that are asked for at a time.
+/// Page size in runs.
 const PAGE: u64 = 500;
 const TIME: &str = "%Y-%m-%d %H:%M:%S";
 
@@ -130,7 +130,7 @@ fn row(run: &pb::Run, zone: &TimeZone) -> String {
     format!("{DIM}{created}{DIM:#}  {style}{status:<14}{style:#}  {events:>9}  {took:>9}  {agent:<20}  {run_id}")
 }
 
-/// From start to completion; nothing where either is missing.
+/// Time from start to completion; empty if either is missing.
 fn took(run: &pb::Run) -> String {
     let (Some(start), Some(end)) = (instant(run.started_at.as_ref()), instant(run.completed_at.as_ref())) else {
         return String::new();
@@ -165,13 +165,13 @@ fn in_full(run: &pb::Run, zone: &TimeZone) -> String {
         lines.push(("usage", format!("{prompt} + {completion} = {total} tokens, ${cost:.4} {model}")));
     }
     if let Some(pending) = &run.pending_input {
-        let told =
+        let parts =
             [&pending.question, &pending.input_kind, &pending.reason_code, &pending.channel, &pending.context_json];
-        let told: Vec<_> = told.into_iter().filter(|text| !text.is_empty()).map(|text| clean(text)).collect();
-        lines.push(("waits for", format!("{} (event {})", told.join(" · "), pending.requested_seq)));
+        let parts: Vec<_> = parts.into_iter().filter(|text| !text.is_empty()).map(|text| clean(text)).collect();
+        lines.push(("waits for", format!("{} (event {})", parts.join(" · "), pending.requested_seq)));
     }
-    let told = lines.into_iter().filter(|(_, value)| !value.is_empty() && value != "-");
-    told.map(|(name, value)| format!("{DIM}{name:<10}{DIM:#} {value}")).collect::<Vec<_>>().join("\n")
+    let known = lines.into_iter().filter(|(_, value)| !value.is_empty() && value != "-");
+    known.map(|(name, value)| format!("{DIM}{name:<10}{DIM:#} {value}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_in_full_tells_what_is_known_and_nothing_else() {
+    fn a_run_in_full_shows_known_fields_only() {
         let text = plain(&in_full(&stored(), &TimeZone::UTC));
         assert!(text.contains("waits for  Deploy? · slack (event 9)"), "{text}");
         assert!(text.contains("\\u{9b}x") && !text.contains('\u{9b}'), "{text}");

@@ -1,4 +1,4 @@
-//! `runlog serve`: the log, the signals, the server.
+//! `runlog serve`: sets up logging and signal handlers, then runs the server.
 
 use std::io;
 
@@ -39,7 +39,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     });
     stop.cancel();
     if let Some(demo) = demo {
-        // It ends with `stop`; what it has to say about the server going away is not worth telling.
+        // `stop` ends the demo; a panic of the demo does not fail the server.
         let _ = demo.await;
     }
     served
@@ -49,15 +49,15 @@ fn cannot_start(problem: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Config, problem.to_string())
 }
 
-/// The log of a command that opens a store itself: what goes wrong there, on stderr.
+/// Logs warnings to stderr, for commands that open a store in this process.
 pub fn log_warnings() {
     let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(io::stderr);
-    // There is no other log yet; without it the command would work all the same.
+    // Fails only if a subscriber is installed already; a command works without the log.
     let _ = log.with_ansi(colours).try_init();
 }
 
-/// What is logged.
+/// Log filter of the `--log` option.
 pub fn log_filter(options: &ServeOptions) -> Result<EnvFilter, Failure> {
     EnvFilter::try_new(&options.log).map_err(|error| {
         cannot_start(format!("--log {:?}: {error}", options.log)).hint("such as info or info,runlog=debug")
@@ -75,7 +75,7 @@ fn init_log(options: &ServeOptions) -> Result<(), Failure> {
     installed.map_err(cannot_start)
 }
 
-/// The first SIGTERM or SIGINT asks for the drain, the second does not wait for it.
+/// The first SIGTERM or SIGINT starts the drain, the second exits at once.
 fn cancel_on_signal(stop: CancellationToken) -> Result<(), Failure> {
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::spawn(async move {

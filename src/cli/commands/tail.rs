@@ -1,4 +1,4 @@
-//! `runlog tail`: what is stored, then what comes, across lost connections.
+//! `runlog tail`: stored events, then live events, with automatic reconnects.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::pb::{
     subscribe_response::Frame,
 };
 
-/// How often the server says that it is alive; asked for with each subscription.
+/// Requested interval of heartbeat frames.
 const HEARTBEAT_SECONDS: i64 = 10;
-/// A stream that is silent for longer than three heartbeats is taken for dead.
-const SILENCE: Duration = Duration::from_secs(35);
+/// A stream without a frame for more than three heartbeats counts as broken.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// The options of `runlog tail`.
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ pub struct TailArgs {
     client: ClientArgs,
 }
 
-/// Follows until the run ends.
+/// Prints events until the run ends.
 pub async fn run(args: TailArgs) -> Result<(), Failure> {
     let mut printer = Printer::new(args.json, Clock::Day);
     follow(&args.client, args.request(), args.reconnect_for, &mut printer).await
@@ -84,7 +84,7 @@ impl TailArgs {
     }
 }
 
-/// A subscription in the form that a printer needs.
+/// Base of a subscription for a [`Printer`]: payloads as JSON, with heartbeats.
 pub fn subscription() -> pb::SubscribeRequest {
     pb::SubscribeRequest {
         payload_format: pb::PayloadFormat::Json as i32,
@@ -93,11 +93,11 @@ pub fn subscription() -> pb::SubscribeRequest {
     }
 }
 
-/// Why a stream is over before its end was told.
+/// Reason of a stream that broke before the end of the run.
 enum Cut {
-    /// Trying again is of no use.
+    /// Permanent error: a retry cannot succeed.
     Final(Failure),
-    /// A new connection may go on from the cursor.
+    /// Transient error: a new connection may resume from the cursor.
     Transient(Failure),
 }
 
@@ -108,15 +108,15 @@ impl Cut {
     }
 }
 
-/// Prints until the run ends. A lost connection is taken up again at the cursor for at most `reconnect_for`; the first
-/// connection has to work at once.
+/// Prints events until the run ends. After a lost connection, retries for at most `reconnect_for` and resumes from the
+/// cursor; a failure of the first connection is returned at once.
 pub async fn follow(
     client: &ClientArgs,
     mut request: pb::SubscribeRequest,
     reconnect_for: Duration,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    // Since when nothing has come: `None` before the first frame of all.
+    // Time of the last frame; `None` before the first frame.
     let mut last_frame: Option<Instant> = None;
     let mut backoff = Backoff::default();
     loop {
@@ -138,7 +138,7 @@ pub async fn follow(
     }
 }
 
-/// One connection. `Ok` when the run has ended and all of it was printed. `request` moves on with each frame.
+/// One connection. `Ok` after the last event of an ended run. Each frame advances the start cursor in `request`.
 async fn stream(
     client: &ClientArgs,
     request: &mut pb::SubscribeRequest,
@@ -146,12 +146,12 @@ async fn stream(
     printer: &mut Printer,
 ) -> Result<(), Cut> {
     let mut events = client.events().await.map_err(Cut::Transient)?;
-    // No deadline goes with the request: it would end the stream.
+    // The request has no deadline, since a deadline would end the stream.
     let call = events.subscribe(request.clone());
     let mut frames = client.answer(call).await.map_err(|status| Cut::of(&status))?;
     loop {
-        let frame = match timeout(SILENCE, frames.message()).await {
-            Err(_) => return Err(cut(format!("nothing came for {} s", SILENCE.as_secs()))),
+        let frame = match timeout(FRAME_TIMEOUT, frames.message()).await {
+            Err(_) => return Err(cut(format!("nothing came for {} s", FRAME_TIMEOUT.as_secs()))),
             Ok(Err(status)) => return Err(Cut::of(&status)),
             Ok(Ok(None)) => return Err(cut("the stream was cut".to_owned())),
             Ok(Ok(Some(frame))) => frame,
@@ -171,7 +171,7 @@ async fn stream(
                     return Ok(());
                 }
             }
-            // Nothing to show, but the cursor has moved; frames of a later version too.
+            // No output, but the cursor has moved. `None` is a frame of a later version.
             Some(Frame::CaughtUp(_) | Frame::Heartbeat(_)) | None => {}
         }
         request.start = Some(Start::Cursor(frame.cursor));

@@ -1,9 +1,9 @@
-//! Runs in the words of `reference/agent-sdk-ingest-events.md`.
+//! Demo runs with the event types of the agent SDK ingest API.
 
 use super::script::{Script, step};
 use crate::pb::RunStatus;
 
-/// Searches, answers, and reports what it used.
+/// Searches, answers, and reports token usage and cost.
 pub const WEATHER: Script = Script {
     name: "weather",
     agent: "research-agent",
@@ -32,7 +32,7 @@ pub const WEATHER: Script = Script {
     ],
 };
 
-/// Asks a human, and is answered.
+/// Asks a human for approval and receives the answer.
 pub const DEPLOY: Script = Script {
     name: "deploy",
     agent: "deploy-agent",

@@ -1,4 +1,4 @@
-//! `runlog serve --demo`: agents that play runs into the server over gRPC, and the live tail of what they do.
+//! `runlog serve --demo`: players publish demo runs to the server over gRPC, and a live tail prints the events.
 
 mod agent_runs;
 mod public_runs;
@@ -28,12 +28,12 @@ use crate::pb::{
 };
 use script::Script;
 
-/// Runs that are played at a time.
+/// Number of concurrent demo runs.
 const PLAYERS: usize = 3;
 const NAME: Style = AnsiColor::Green.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Plays and shows until `stop`.
+/// Runs the players and the live tail until `stop`.
 pub async fn run(server: SocketAddr, stop: CancellationToken) {
     let result = tokio::select! {
         result = play_and_show(server) => result,
@@ -41,7 +41,7 @@ pub async fn run(server: SocketAddr, stop: CancellationToken) {
     };
     if let Err(failure) = result {
         if failure.exit == Exit::Ok {
-            // Nobody reads our output any more: the demo has no purpose, and the server is part of it.
+            // The reader of stdout is gone: a demo without output has no purpose, so the server stops, too.
             stop.cancel();
         } else if !stop.is_cancelled() {
             note(&format!("the demo has ended: {}", failure.message));
@@ -55,7 +55,7 @@ async fn play_and_show(server: SocketAddr) -> Result<(), Failure> {
     let mut printer = Printer::new(false, Clock::Time);
     printer.line(&banner(&client))?;
     printer.flush()?;
-    // Dropped with this future, which ends the players.
+    // The set is dropped with this future, which aborts the players.
     let mut players = JoinSet::new();
     for _ in 0..PLAYERS {
         let events = EventServiceClient::new(channel.clone());
@@ -91,7 +91,7 @@ fn banner(client: &ClientArgs) -> String {
     )
 }
 
-/// The address to connect to for a server that listens on this one.
+/// Loopback address for a server that listens on all interfaces, else the listen address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listen.port()).into(),
@@ -100,14 +100,14 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Plays one script after the other; all players together take them in turn.
+/// Plays scripts in an endless loop. All players share one round-robin counter.
 async fn play_for_ever(
     mut events: EventServiceClient<Channel>,
     client: ClientArgs,
     player: usize,
 ) -> Result<(), Failure> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    // The first begins when the live tail has surely begun.
+    // Staggered starts; even the first leaves the live tail time to subscribe.
     sleep(Duration::from_millis(300 + 700 * player as u64)).await;
     let scripts = script::all();
     loop {
@@ -139,7 +139,7 @@ async fn play(events: &mut EventServiceClient<Channel>, client: &ClientArgs, scr
     Ok(())
 }
 
-/// About this long, as people and models are never on the dot.
+/// Duration with jitter: 0.6 to 1.4 times `millis`, like the response times of people and models.
 fn human(millis: u64) -> Duration {
     Duration::from_millis(millis).mul_f64(0.6 + 0.8 * random_fraction())
 }

@@ -1,4 +1,4 @@
-//! Runs in the words of `reference/public-run-events.md`.
+//! Demo runs with the event types of the public run events.
 
 use super::script::{Script, Step, step};
 use crate::pb::RunStatus;
@@ -26,7 +26,7 @@ const SEARCHED: Step = step(
     r#"{"tool_call_id":"call_001","tool_name":"memory_search","tool_outcome":"succeeded","tool_input_summary":{"schema_version":"v1","preview":"{\"query\":\"docs\"}","highlights":[{"key":"query","value":"docs","redacted":false}],"stats":{"fields_total":1,"fields_redacted":0,"bytes_before_redaction":20,"bytes_after_redaction":20},"truncated":false},"tool_output_summary":{"schema_version":"v1","stats":{"fields_total":0,"fields_redacted":0,"bytes_before_redaction":0,"bytes_after_redaction":0},"truncated":false},"policy_reason_code":null,"duration_ms":45}"#,
 );
 
-/// Streams an answer.
+/// Streams an answer in three parts.
 pub const ANSWER: Script = Script {
     name: "answer",
     agent: "assistant",
@@ -60,7 +60,7 @@ pub const ANSWER: Script = Script {
     ],
 };
 
-/// Waits for an approval, gets it, then for a text, and gets that too.
+/// Waits for an approval, then for a text; both arrive.
 pub const APPROVAL: Script = Script {
     name: "refund",
     agent: "support-agent",
@@ -92,7 +92,7 @@ pub const APPROVAL: Script = Script {
     ],
 };
 
-/// Loses its worker, and works at the second try.
+/// Loses the worker and succeeds at the second attempt.
 pub const RETRY: Script = Script {
     name: "index",
     agent: "indexer",
@@ -131,7 +131,7 @@ pub const RETRY: Script = Script {
     ],
 };
 
-/// Its client changes their mind.
+/// Cancelled by the client during the answer.
 pub const CANCELLED: Script = Script {
     name: "translate",
     agent: "translator",
@@ -145,7 +145,7 @@ pub const CANCELLED: Script = Script {
     ],
 };
 
-/// Runs into a limit.
+/// Fails at the limit of the run's duration.
 pub const LIMIT: Script = Script {
     name: "brute-force",
     agent: "puzzle-solver",
@@ -168,7 +168,7 @@ pub const LIMIT: Script = Script {
     ],
 };
 
-/// Its model's provider is down.
+/// Fails because the model provider is down.
 pub const PROVIDER_DOWN: Script = Script {
     name: "classify",
     agent: "ticket-router",

@@ -1,60 +1,57 @@
-//! Scripts: what an agent tells during one run, and when.
+//! Demo scripts: the events of one run and the delays between events.
 
 use crate::pb::RunStatus;
 
-/// One run.
+/// Script of one demo run.
 pub struct Script {
-    /// The beginning of the run's id.
+    /// Prefix of the run id.
     pub name: &'static str,
-    /// The agent.
     pub agent: &'static str,
-    /// How the run ends; a test holds the script to it.
+    /// Final status of the run, checked by a test.
     #[cfg_attr(not(test), allow(dead_code, reason = "the tests read it; beside the steps it is documentation"))]
     pub end: RunStatus,
-    /// What it tells, in order.
+    /// Events in the order of publication.
     pub steps: &'static [Step],
 }
 
-/// One event.
+/// Event of a script, with a delay.
 pub struct Step {
-    /// How long after the one before, milliseconds.
+    /// Delay after the previous event, milliseconds.
     pub after_ms: u64,
-    /// Its type.
     pub event_type: &'static str,
-    /// Its payload, JSON text with `$REQUEST` and `$NOW` in it.
+    /// JSON text with the placeholders `$REQUEST` and `$NOW`.
     payload: &'static str,
 }
 
-/// A step of a script.
 pub const fn step(after_ms: u64, event_type: &'static str, payload: &'static str) -> Step {
     Step { after_ms, event_type, payload }
 }
 
 impl Step {
-    /// The payload with its places filled in.
+    /// JSON text with the placeholders replaced: the request id, and the present time in UTC.
     pub fn payload(&self, request_id: &str) -> String {
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         self.payload.replace("$REQUEST", request_id).replace("$NOW", &now)
     }
 }
 
-/// All scripts, in an order that shows the three vocabularies and the different ends early.
+/// All scripts, in an order that shows the three event vocabularies and the different final statuses early.
 pub fn all() -> Vec<&'static Script> {
-    use super::{agent_runs as b, public_runs as c, structure_runs as a};
+    use super::{agent_runs, public_runs, structure_runs};
     vec![
-        &b::WEATHER,
-        &c::ANSWER,
-        &a::REPORT,
-        &c::APPROVAL,
-        &b::DEPLOY,
-        &a::BROKEN_IMPORT,
-        &c::RETRY,
-        &b::RATE_LIMITED,
-        &c::CANCELLED,
-        &a::STOPPED,
-        &c::LIMIT,
-        &a::LOST_RUNTIME,
-        &c::PROVIDER_DOWN,
+        &agent_runs::WEATHER,
+        &public_runs::ANSWER,
+        &structure_runs::REPORT,
+        &public_runs::APPROVAL,
+        &agent_runs::DEPLOY,
+        &structure_runs::BROKEN_IMPORT,
+        &public_runs::RETRY,
+        &agent_runs::RATE_LIMITED,
+        &public_runs::CANCELLED,
+        &structure_runs::STOPPED,
+        &public_runs::LIMIT,
+        &structure_runs::LOST_RUNTIME,
+        &public_runs::PROVIDER_DOWN,
     ]
 }
 
@@ -64,7 +61,7 @@ mod tests {
     use crate::pb::RunStatus as Status;
     use std::collections::HashSet;
 
-    /// The status after each step, by the rules of the domain.
+    /// Status of the run after each step, by the domain's projection.
     fn statuses(script: &Script) -> Vec<i32> {
         use crate::domain::projection::{Lifecycle, apply};
         use crate::domain::{AgentName, Event, EventId, EventType, Origin, Payload, Run, RunId};
@@ -83,12 +80,12 @@ mod tests {
             agent_name: Some(AgentName::parse(script.agent).unwrap()),
             payload: Payload::from_stored(step.payload("5f0c")),
         };
-        let mut told = Vec::new();
+        let mut statuses = Vec::new();
         for (seq, step) in (1..).zip(script.steps) {
             apply(&mut run, &event(seq, step), Lifecycle::Strict).unwrap();
-            told.push(run.status as i32);
+            statuses.push(run.status as i32);
         }
-        told
+        statuses
     }
 
     #[test]
@@ -144,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_filled_in() {
+    fn placeholders_are_filled_in() {
         let text = step(0, "t", r#"{"request_id":"$REQUEST","at":"$NOW"}"#).payload("5f0c");
         assert!(text.contains(r#""request_id":"5f0c","at":"20"#) && !text.contains('$'), "{text}");
     }

@@ -1,4 +1,4 @@
-//! Runs in the words of `reference/griptape-structure-run-events.md`.
+//! Demo runs with the event types of Griptape Cloud structure runs.
 
 use super::script::{Script, Step, step};
 use crate::pb::RunStatus;
@@ -6,7 +6,7 @@ use crate::pb::RunStatus;
 const STARTING: Step = step(300, "StructureRunStarting", r#"{"status":"STARTING"}"#);
 const RUNNING: Step = step(900, "StructureRunRunning", r#"{"status":"RUNNING","started_at":"$NOW"}"#);
 
-/// Works, and gives an output.
+/// Succeeds and gives an output.
 pub const REPORT: Script = Script {
     name: "report",
     agent: "weekly-report",
@@ -34,7 +34,7 @@ pub const REPORT: Script = Script {
     ],
 };
 
-/// Its code fails at once.
+/// Fails at once: a Python module is missing.
 pub const BROKEN_IMPORT: Script = Script {
     name: "nightly-sync",
     agent: "crm-sync",
@@ -51,7 +51,7 @@ pub const BROKEN_IMPORT: Script = Script {
     ],
 };
 
-/// Somebody stops it.
+/// Cancelled by a user.
 pub const STOPPED: Script = Script {
     name: "crawl",
     agent: "site-crawler",
@@ -70,7 +70,7 @@ pub const STOPPED: Script = Script {
     ],
 };
 
-/// The runtime under it fails.
+/// Fails because the runtime is out of memory.
 pub const LOST_RUNTIME: Script = Script {
     name: "embed-docs",
     agent: "embedder",

@@ -1,4 +1,4 @@
-//! `--json`: one object a line, payloads as the JSON text that was sent.
+//! `--json` output: NDJSON, payloads as the published JSON text.
 
 use std::borrow::Cow;
 
@@ -74,7 +74,7 @@ struct PendingLine<'a> {
     requested_seq: u64,
 }
 
-/// One event as a line of NDJSON, without its line break.
+/// One event as a line of NDJSON, without the line break.
 pub fn event(event: &pb::Event) -> Result<String, Failure> {
     let payload = one_line(payload_text(event)?);
     let Some(payload) = raw(&payload)? else {
@@ -94,7 +94,7 @@ pub fn event(event: &pb::Event) -> Result<String, Failure> {
     })
 }
 
-/// One run as a line of NDJSON, without its line break.
+/// One run as a line of NDJSON, without the line break.
 pub fn run(run: &pb::Run) -> Result<String, Failure> {
     let (output, error) = (one_line(&run.output_json), one_line(&run.error_json));
     let context = run.pending_input.as_ref().map_or(Cow::Borrowed(""), |pending| one_line(&pending.context_json));
@@ -131,7 +131,7 @@ pub fn run(run: &pb::Run) -> Result<String, Failure> {
     })
 }
 
-/// The payload's JSON text: every reader here asks for `PAYLOAD_FORMAT_JSON`.
+/// JSON text of the payload. All commands request `PAYLOAD_FORMAT_JSON`, so a typed payload is a protocol error.
 pub fn payload_text(event: &pb::Event) -> Result<&str, Failure> {
     match event.payload.as_ref().and_then(|payload| payload.variant.as_ref()) {
         Some(Variant::Json(text)) => Ok(text),
@@ -140,19 +140,19 @@ pub fn payload_text(event: &pb::Event) -> Result<&str, Failure> {
     }
 }
 
-/// `SYSTEM` or `USER`; a number that this version does not know is `UNSPECIFIED`.
+/// `SYSTEM` or `USER`; an unknown number is `UNSPECIFIED`.
 pub fn origin_name(origin: i32) -> &'static str {
     let origin = Origin::try_from(origin).unwrap_or_default();
     origin.as_str_name().trim_start_matches("ORIGIN_")
 }
 
-/// `AWAITING_INPUT`; a number that this version does not know is `UNSPECIFIED`.
+/// Name of the status, for instance `AWAITING_INPUT`; an unknown number is `UNSPECIFIED`.
 pub fn status_name(status: i32) -> &'static str {
     let status = RunStatus::try_from(status).unwrap_or_default();
     status.as_str_name().trim_start_matches("RUN_STATUS_")
 }
 
-/// Serializes one line.
+/// The value as one line of JSON, without the line break.
 pub fn line(value: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure::new(Exit::Other, error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! A payload in the rest of a line: `phase=end tool_name=web_search output_preview="12°C, cloudy"`.
+//! Preview of a payload in the rest of a line: `phase=end tool_name=web_search output_preview="12°C, cloudy"`.
 
 use anstyle::Style;
 use serde_json::value::RawValue;
@@ -8,40 +8,37 @@ use crate::domain::in_order::InOrder;
 
 const KEY: Style = Style::new().dimmed();
 
-/// Members that say little to people; they come last.
+/// Correlation ids: of little use to a human reader, so shown last.
 const CORRELATORS: [&str; 3] = ["request_id", "task_id", "tool_call_id"];
 
-/// The members of a JSON object in their order, also those that occur twice.
+/// Members of a JSON object in the order of the text, duplicates included.
 pub struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// The members; none where the text is no object.
+    /// Empty for a text that is not a JSON object.
     pub fn of(json: &'a str) -> Self {
         Self::parse(json).unwrap_or(Self(Vec::new()))
     }
 
-    /// The members.
-    ///
-    /// # Errors
-    /// The text is no JSON object.
+    /// Fails on a text that is not a JSON object.
     pub fn parse(json: &'a str) -> serde_json::Result<Self> {
         let InOrder(members) = serde_json::from_str(json)?;
         Ok(Self(members))
     }
 
-    /// Name and JSON text of each.
+    /// Name and JSON text of each member.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
-    /// The member, if it is a string.
+    /// Value of a string member; `None` if absent or of another type.
     pub fn string(&self, name: &str) -> Option<String> {
         let (_, raw) = self.0.iter().find(|(key, _)| key == name)?;
         serde_json::from_str(raw.get()).ok()
     }
 }
 
-/// The payload in at most `max` characters, with colours and without anything that a terminal would obey.
+/// The payload in at most `max` characters, with colours; control characters are escaped.
 pub fn preview(json: &str, members: &Members<'_>, max: usize) -> String {
     if members.0.is_empty() {
         let json = json.trim();
@@ -54,7 +51,7 @@ pub fn preview(json: &str, members: &Members<'_>, max: usize) -> String {
         let gap = usize::from(i > 0);
         let key = clean(key);
         let head = gap + key.chars().count() + 1;
-        // A member that would show nothing of its value is told by the ellipsis alone.
+        // No room for any of the value: an ellipsis stands for the member.
         if room < head + 2 {
             out.push_str(if room > 1 && gap == 1 { " …" } else { "…" });
             break;
@@ -73,7 +70,7 @@ pub fn preview(json: &str, members: &Members<'_>, max: usize) -> String {
     out
 }
 
-/// The text without the white space between tokens, and no more of it than `max` characters need.
+/// The text without white space between tokens, cut after `max` + 1 characters: enough to see that the text is longer.
 fn compact(json: &str, max: usize) -> String {
     let (mut in_string, mut escaped, mut chars) = (false, false, 0);
     let mut out = String::new();
@@ -94,9 +91,9 @@ fn compact(json: &str, max: usize) -> String {
     out
 }
 
-/// A string that is one plain word needs no quotes.
+/// Drops the quotes of a string that is one plain word.
 fn unquoted(json: &str) -> &str {
-    // The end may be cut away already.
+    // The closing quote may be cut off.
     let word = json.strip_prefix('"').map(|rest| rest.strip_suffix('"').unwrap_or(rest));
     match word {
         Some(word) if !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_.:/+@".contains(c)) => word,

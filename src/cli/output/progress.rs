@@ -1,4 +1,4 @@
-//! What a command that works through much tells meanwhile: the bar, and what `publish --stdin` counts.
+//! Progress of long commands on stderr: the bar, and the counters of `publish --stdin`.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -12,18 +12,18 @@ use crate::cli::commands::publish::Outcome;
 use crate::cli::outcome::{Exit, Failure};
 use crate::pb;
 
-/// Refused lines that are reported one by one; the others are only counted.
+/// Limit of refused lines that are reported one by one; further lines are only counted.
 const MAX_REPORTED: u64 = 50;
-/// Runs that are counted; beyond, the summary says "more than".
+/// Limit of distinct runs that are counted; above, the summary says "more than".
 const MAX_RUNS: usize = 100_000;
 
-/// A bar on stderr where that is a terminal; without a total a spinner.
+/// Progress bar on stderr, hidden unless stderr is a terminal; a spinner for an unknown total.
 pub fn bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => (ProgressBar::new(total), "{bar:30.cyan/dim} {percent:>3} %  {msg}  {eta} left"),
         None => (ProgressBar::new_spinner(), "{spinner:.cyan}  {msg}"),
     };
-    // The templates are constants; a bar in the standard style would do too.
+    // The templates are constants and valid; an error would only mean the default style.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
@@ -31,7 +31,7 @@ pub fn bar(total: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// Counts, a bar on a terminal, and an answer for each line with `--json`.
+/// Counters of the input lines, a progress bar, and with `--json` one result line for each stored input line.
 pub struct Progress {
     bar: ProgressBar,
     printer: Option<Printer>,
@@ -44,7 +44,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins. `total_bytes` is how much there is to read, where that is known.
+    /// `total_bytes` is the size of the input; `None` for a stream.
     pub fn new(total_bytes: Option<u64>, json: bool) -> Self {
         let bar = bar(total_bytes);
         let printer = json.then(|| Printer::new(true, Clock::Day));
@@ -52,12 +52,12 @@ impl Progress {
         Self { bar, printer, began, stored: 0, duplicates: 0, refused: 0, runs, first_refusal: None }
     }
 
-    /// How many lines have their answer.
+    /// Number of lines with a result: stored, duplicate or refused.
     pub fn answered(&self) -> u64 {
         self.stored + self.duplicates + self.refused
     }
 
-    /// A line is stored.
+    /// Counts a stored line or a duplicate. `end` is the byte offset of the line's end in the input.
     pub fn stored(&mut self, line: u64, end: u64, run_id: &str, answer: &pb::PublishResponse) -> Result<(), Failure> {
         let Some(published) = answer.events.first() else {
             return Err(Failure::new(Exit::Protocol, "the server did not say what became of an event"));
@@ -79,7 +79,7 @@ impl Progress {
         })?)
     }
 
-    /// A line is not stored and never will be.
+    /// Counts a permanently refused line and reports the problem, up to [`MAX_REPORTED`] times.
     pub fn refused(&mut self, line: u64, end: u64, exit: Exit, problem: &str) {
         self.refused += 1;
         self.first_refusal.get_or_insert(exit);
@@ -91,17 +91,17 @@ impl Progress {
         }
     }
 
-    /// A remark that does not disturb the bar.
+    /// Prints a note without disturbing the bar.
     pub fn say(&self, text: &str) {
         self.bar.suspend(|| note(text));
     }
 
-    /// Hands the answers so far to their reader.
+    /// Flushes the result lines to stdout.
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.printer.as_mut().map_or(Ok(()), Printer::flush)
     }
 
-    /// The end, also of a failed attempt: the sums.
+    /// Prints the summary, also after a failure. An error if lines were refused.
     pub fn finish(mut self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
         self.flush()?;

@@ -24,12 +24,12 @@ const PLAIN: Style = Style::new();
 const MAX_RUN_CHARS: usize = 36;
 const MAX_TYPE_CHARS: usize = 28;
 const MAX_AGENT_CHARS: usize = 20;
-/// What is left for the payload is at least this, even where the line then wraps.
+/// Minimum width of the payload, even if the line then wraps.
 const MIN_PREVIEW_CHARS: usize = 24;
-/// The line where there is no terminal that would tell its width.
+/// Line width without a terminal.
 const DEFAULT_LINE_CHARS: usize = 160;
 
-/// How times are shown: with the day, or for a screen that one watches, without.
+/// Time format: with the day, or without the day for a live screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     /// `11-20 08:31:22.123`
@@ -47,7 +47,7 @@ impl Clock {
     }
 }
 
-/// Lays out lines. Columns grow with what they have shown and never shrink, so that lines stay aligned.
+/// Formats lines in columns. A column grows with the longest value so far and never shrinks, so that lines stay aligned.
 pub struct Layout {
     zone: TimeZone,
     clock: Clock,
@@ -59,14 +59,14 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// For lines of this many characters.
+    /// `line` is the line width in characters.
     pub fn new(clock: Clock, line: usize, zone: TimeZone) -> Self {
-        // A screen that one watches begins with columns wide enough for most, so that it does not shift.
+        // A live screen starts with columns wide enough for most events, so that the columns do not shift.
         let (run, event_type, agent) = if clock == Clock::Time { (19, 26, 14) } else { (8, 16, 0) };
         Self { zone, clock, line, run, seq: 3, event_type, agent }
     }
 
-    /// The event on one line, without its line break.
+    /// The event on one line, without the line break.
     pub fn event(&mut self, event: &pb::Event) -> Result<String, Failure> {
         let json = json_line::payload_text(event)?;
         let members = Members::of(json);
@@ -92,7 +92,7 @@ impl Layout {
     }
 }
 
-/// Pads to the column, which grows to hold the text.
+/// Pads the text to the width of the column; a longer text widens the column.
 fn column(mut text: String, width: &mut usize) -> String {
     let chars = text.chars().count();
     *width = chars.max(*width);
@@ -100,7 +100,7 @@ fn column(mut text: String, width: &mut usize) -> String {
     text
 }
 
-/// The colour of a type: what it means for the run.
+/// Colour of an event by its effect on the run: success, failure, wait, lifecycle, tool call, decision.
 fn style_of(event_type: &str, members: &Members<'_>) -> Style {
     match event_type {
         "run_end" | "run.worker.succeeded" | "FinishStructureRunEvent" => GOOD,
@@ -124,7 +124,6 @@ fn style_of(event_type: &str, members: &Members<'_>) -> Style {
     }
 }
 
-/// The colour of a status.
 pub fn status_style(status: i32) -> Style {
     match pb::RunStatus::try_from(status).unwrap_or_default() {
         pb::RunStatus::Succeeded => GOOD,
@@ -135,7 +134,7 @@ pub fn status_style(status: i32) -> Style {
     }
 }
 
-/// Writes to stdout: buffered, flushed by the caller, colours only where they are wanted.
+/// Buffered writer to stdout. The caller flushes; colours only for a terminal that supports colours.
 pub struct Printer {
     out: BufWriter<AutoStream<io::Stdout>>,
     json: bool,
@@ -144,44 +143,44 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// A printer of lines for people, or of NDJSON.
+    /// `json` selects NDJSON in place of aligned lines.
     pub fn new(json: bool, clock: Clock) -> Self {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        // JSON passes as it is: a stream that strips colours would look for escapes inside it.
+        // JSON passes unchanged: the colour filter would strip escape sequences inside JSON strings.
         let out = if json { AutoStream::always_ansi(stdout) } else { AutoStream::auto(stdout) };
         let layout = Layout::new(clock, line_chars(), TimeZone::system());
         Self { out: BufWriter::with_capacity(64 << 10, out), json, terminal, layout }
     }
 
-    /// One event.
+    /// Prints one event in the selected format.
     pub fn event(&mut self, event: &pb::Event) -> Result<(), Failure> {
         let line = if self.json { json_line::event(event)? } else { self.layout.event(event)? };
         self.line(&line)
     }
 
-    /// One line that was made for people, or one object of NDJSON.
+    /// Prints a formatted line or an NDJSON object. JSON on a terminal is escaped by [`clean_json`].
     pub fn line(&mut self, line: &str) -> Result<(), Failure> {
         let line = if self.json && self.terminal { clean_json(line) } else { line.into() };
         writeln!(self.out, "{line}").map_err(Failure::output)
     }
 
-    /// Hands everything to the reader.
+    /// Writes the buffer to stdout.
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.out.flush().map_err(Failure::output)
     }
 }
 
-/// A remark beside the output, on stderr.
+/// Prints a note on stderr, apart from the output on stdout.
 pub fn note(text: &str) {
-    // Nobody to tell when stderr is gone.
+    // A failed write to stderr cannot be reported.
     let _ = writeln!(anstream::stderr(), "{DIM}{}{DIM:#}", clean(text));
 }
 
-/// The width of a line: the terminal's.
+/// Line width: `COLUMNS`, else the width of the terminal, else [`DEFAULT_LINE_CHARS`].
 fn line_chars() -> usize {
-    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    told.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0.into())).unwrap_or(DEFAULT_LINE_CHARS)
+    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0.into())).unwrap_or(DEFAULT_LINE_CHARS)
 }
 
 #[cfg(test)]
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_colour_tells_what_a_type_means() {
+    fn the_colour_shows_the_effect_of_an_event() {
         let style = |event_type, json| style_of(event_type, &Members::of(json));
         assert_eq!(style("StructureRunCompleted", r#"{"status":"FAILED"}"#), BAD);
         assert_eq!(style("StructureRunCompleted", r#"{"status":"SUCCEEDED"}"#), GOOD);

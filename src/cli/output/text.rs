@@ -1,11 +1,10 @@
-//! Text for a terminal: what comes from outside is made visible before it gets there.
+//! Text for a terminal: untrusted text is escaped before output.
 
 use std::borrow::Cow;
 
 use jiff::tz::TimeZone;
 
-/// Replaces what a terminal would obey instead of showing: control characters, and the invisible characters that reorder
-/// or hide text. They appear as `\u{1b}`.
+/// Escapes control characters, and the invisible characters that reorder or hide text, in the form `\u{1b}`.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
@@ -21,7 +20,7 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A name as a shell takes it: one with white space stands in quotes, so that what is beside it is no part of it.
+/// A name as a shell argument: quoted if the name contains white space, so that the end of the name is visible.
 pub fn shown_name(name: &str) -> Cow<'_, str> {
     let shown = clean(name);
     if !shown.contains(char::is_whitespace) {
@@ -30,8 +29,8 @@ pub fn shown_name(name: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", shown.replace('\'', "'\\''")))
 }
 
-/// What [`clean`] does, for JSON text, which stays JSON of the same value: as `\u001b`, and line breaks between tokens as spaces.
-/// Control characters below U+0020 cannot stand inside a JSON string, so only line breaks and tabs are met outside.
+/// [`clean`] for JSON text, whose value stays the same: unsafe characters become `\u001b`, line breaks and tabs become
+/// spaces. JSON strings contain no characters below U+0020, so line breaks and tabs occur only between tokens.
 pub fn clean_json(json: &str) -> Cow<'_, str> {
     if !json.contains(is_unsafe) {
         return Cow::Borrowed(json);
@@ -51,7 +50,7 @@ pub fn clean_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// JSON text on one line, otherwise as it is: a line break in valid JSON stands between tokens, where a space will do.
+/// JSON text on one line, otherwise unchanged: a line break in valid JSON lies between tokens and may become a space.
 pub fn one_line(json: &str) -> Cow<'_, str> {
     if json.contains(['\n', '\r']) { Cow::Owned(json.replace(['\n', '\r'], " ")) } else { Cow::Borrowed(json) }
 }
@@ -62,7 +61,7 @@ fn is_unsafe(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// The text in at most `max` characters; what is cut away at the end shows as `…`.
+/// The text in at most `max` characters; `…` marks a cut at the end.
 pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
     match text.char_indices().nth(max) {
         None => Cow::Borrowed(text),
@@ -74,7 +73,7 @@ pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
     }
 }
 
-/// The text in at most `max` characters; what is cut away in the middle shows as `…`, so that both ends of an id stay.
+/// The text in at most `max` characters; `…` marks a cut in the middle, so that both ends of an id stay visible.
 pub fn cut_middle(text: &str, max: usize) -> Cow<'_, str> {
     let chars = text.chars().count();
     if chars <= max || max < 3 {
@@ -86,12 +85,12 @@ pub fn cut_middle(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{head}…{tail}"))
 }
 
-/// The time of a message; `None` where it is absent or no time.
+/// Time of a protobuf timestamp; `None` if absent or out of range.
 pub fn instant(at: Option<&prost_types::Timestamp>) -> Option<jiff::Timestamp> {
     at.and_then(|at| jiff::Timestamp::new(at.seconds, at.nanos).ok())
 }
 
-/// A time in the zone of the terminal, to the millisecond; `-` for none.
+/// The time in `zone` by a strftime `format`; `-` for none.
 pub fn local_time(at: Option<&prost_types::Timestamp>, zone: &TimeZone, format: &str) -> String {
     match instant(at) {
         Some(at) => at.to_zoned(zone.clone()).strftime(format).to_string(),
@@ -99,7 +98,7 @@ pub fn local_time(at: Option<&prost_types::Timestamp>, zone: &TimeZone, format: 
     }
 }
 
-/// `1,234,567`.
+/// Decimal digits in groups of three: `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);

@@ -1,4 +1,4 @@
-//! `runlog export`: everything that a store holds, as a file that `runlog import` takes.
+//! `runlog export`: all events of a store as a file for `runlog import`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use crate::pb::list_events_request::Scope as WireScope;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The file begins with a header, has one line an event, in the order in which they were committed, and ends with a trailer that \
-tells how many there are and their SHA-256. What is published while the export runs is not in it. Payloads are the text that \
+holds their number and their SHA-256. What is published while the export runs is not in it. Payloads are the text that \
 was sent. A file that is cut off has no trailer; --resume continues it: it drops a last line that is not whole, once the \
 file is known as an export of this program and the store as the one that it came from. No other file is changed.
 
@@ -53,7 +53,7 @@ pub struct ExportArgs {
     client: ClientArgs,
 }
 
-/// Exports.
+/// Writes a new export, or completes an interrupted export with `--resume`.
 pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     let target = match &args.output {
         Some(path) if args.resume => Target::resume(path)?,
@@ -85,7 +85,7 @@ impl ExportArgs {
     }
 }
 
-/// Writes header and events, or what is missing of them.
+/// Writes the header and the events; for a resumed file only the missing part.
 async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<Output, Failure> {
     let end = source.feed_end().await?;
     let feed = end.feed;
@@ -99,7 +99,7 @@ async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<
         let until = header.until.as_deref().unwrap_or_default();
         let until = FeedCursor::parse(until).ok().filter(|until| until.feed == feed);
         let until = until.ok_or_else(|| not_ours("until"))?;
-        // Positions begin at 1 and have no gap.
+        // Feed positions begin at 1 without gaps, so the number of events is the position of the last event.
         let from = target.begun().map_or(0, Begun::events);
         if from > until.position {
             return Err(not_ours("until"));
@@ -112,7 +112,7 @@ async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<
         bar.finish_and_clear();
         return Ok(output);
     };
-    // Where the file was cut off, all runs before that one are whole.
+    // Runs are exported one after the other, so all runs before the last run in the file are complete.
     let (from, mut seq) = match &last {
         Some((run_id, seq)) => {
             (bounds.iter().position(|bound| bound.run_id == *run_id).ok_or_else(|| not_ours("runs"))?, *seq)
@@ -130,7 +130,7 @@ async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<
     Ok(output)
 }
 
-/// Copies what lies between two coordinates, exclusive and inclusive.
+/// Copies the events between two offsets: `from` exclusive, `until` inclusive.
 async fn copy(
     source: &mut Source,
     output: &mut Output,
@@ -155,7 +155,7 @@ async fn copy(
     Ok(())
 }
 
-/// What a new export is to hold: all that is there now.
+/// Header of a new export, which ends at the present end of the feed or of each chosen run.
 async fn header(runs: &[String], source: &Source, end: FeedCursor) -> Result<Header, Failure> {
     let new = Header { runlog_export: VERSION, feed: feed_name(end.feed), until: None, runs: None };
     if runs.is_empty() {
@@ -170,7 +170,7 @@ async fn header(runs: &[String], source: &Source, end: FeedCursor) -> Result<Hea
     Ok(Header { runs: Some(bounds), ..new })
 }
 
-/// The header of a file that is gone on with, if that is what was asked for.
+/// Checks that the header of a resumed file names the same feed and the same runs.
 fn same(header: Header, feed: FeedId, runs: &[String]) -> Result<Header, Failure> {
     if header.feed != feed_name(feed) {
         return Err(not_ours("feed"));

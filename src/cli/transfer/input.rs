@@ -1,4 +1,4 @@
-//! The lines of an export as they are read back: checked, numbered, and read ahead of the store.
+//! Reader of an export: lines are checked, numbered, and read ahead of the store.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -14,37 +14,37 @@ use crate::server::Imported;
 
 /// Lines that are read ahead.
 const READ_AHEAD: usize = 256;
-/// Longest line, bytes: the largest payload there can be, every character of it escaped once more.
+/// Limit of a line, bytes: the largest payload with every character escaped.
 pub const MAX_LINE_BYTES: u64 = 256 << 20;
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// What comes next.
+/// Next item of the file.
 pub enum Next {
-    /// An event, and the bytes up to its end.
+    /// An event, and the byte offset behind the line.
     Event(Box<Imported>, u64),
-    /// The trailer, and it is right: the file is whole.
+    /// A trailer that matches the lines before: the file is complete.
     End(Trailer),
-    /// The file ends without a trailer, behind this line; with what its trailer would be.
+    /// The file ends without a trailer: number of the last complete line, and the trailer computed from the lines.
     CutOff(u64, Trailer),
-    /// A line is not what it should be.
+    /// Invalid line; the message names the line number.
     Damaged(String),
-    /// It cannot be read on.
+    /// Read error, which ends the pass.
     Unreadable(io::Error),
 }
 
-/// An export that is read twice: to check it, and to store it.
+/// An export that is read twice: a pass for the check, then a pass for the import.
 pub struct Input {
     file: File,
-    /// Where the export begins in the file.
+    /// Byte offset of the export in the file.
     start: u64,
-    /// How many bytes there are, where that is known.
+    /// Size of the export, bytes; `None` for a stream.
     pub bytes: Option<u64>,
-    /// What is not in the file yet: the first time comes from there.
+    /// Stream for the first pass, which copies all bytes to `file`.
     stream: Option<Box<dyn Read + Send>>,
 }
 
 impl Input {
-    /// A file; `-` is stdin. What can be read only once is kept in a temporary file without a name.
+    /// Opens a file; `-` is stdin. A stream is copied to an unnamed temporary file for the second pass.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let broken = |error| Failure::new(Exit::Data, format!("{}: {error}", path.display()));
         if path != Path::new("-") {
@@ -70,8 +70,8 @@ impl Input {
         Ok(Self { file, start: 0, bytes: None, stream: Some(Box::new(spooled)) })
     }
 
-    /// Begins to read, in a thread of its own: to parse is as much work as to store. The first time ends before the second
-    /// one begins.
+    /// Starts a pass in a separate thread, since parsing takes as much time as storing. The first pass must end before the
+    /// second starts.
     pub fn read(&mut self) -> Result<mpsc::Receiver<Next>, Failure> {
         let (sender, lines) = mpsc::channel(READ_AHEAD);
         if let Some(stream) = self.stream.take() {
@@ -85,7 +85,7 @@ impl Input {
     }
 }
 
-/// Reads until the end, until something is wrong, or until nobody wants more.
+/// Reads until the end of the file, an error, or a closed receiver.
 fn read_lines(input: impl Read, sender: &mpsc::Sender<Next>) {
     let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
     let mut reader = Reader::default();
@@ -108,7 +108,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// `None`: a line that says nothing of its own.
+    /// `None` for the header, which is no item.
     fn next(&mut self, input: &mut impl BufRead) -> Option<Next> {
         self.text.clear();
         let read = input.take(MAX_LINE_BYTES).read_until(b'\n', &mut self.text);
@@ -130,7 +130,7 @@ impl Reader {
         match self.parse() {
             Ok(Some(Next::End(trailer))) => Some(self.behind(input).unwrap_or(Next::End(trailer))),
             Ok(next) => next,
-            // A line without its end was being written when the file was cut off.
+            // An incomplete last line that is no JSON: the export was interrupted during the write.
             Err(_) if !is_whole && self.is_headed && serde_json::from_slice::<IgnoredAny>(&self.text).is_err() => {
                 Some(Next::CutOff(self.line - 1, self.tally.trailer()))
             }
@@ -138,7 +138,7 @@ impl Reader {
         }
     }
 
-    /// What stands behind the trailer, which is to be the last line.
+    /// Error if the file goes on behind the trailer, which must be the last line.
     fn behind(&self, input: &mut impl BufRead) -> Option<Next> {
         let line = self.line + 1;
         match input.fill_buf() {

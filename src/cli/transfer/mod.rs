@@ -1,7 +1,7 @@
-//! `runlog export` and `runlog import`: a log as a file of lines, to keep it or to move it to another store.
+//! `runlog export` and `runlog import`: the log as a file of lines, for a backup or a move to another store.
 //!
-//! `line` is the format in both directions, `source` what is exported from, `target` where it goes to, `output` the file
-//! that grows, `input` the lines that are read back, `spool` what of them cannot be read twice.
+//! `line` is the file format, `source` the exported server or store, `target` the destination of an export, `output` the
+//! writer of the file, `input` the reader of the file, `spool` the temporary copy of a stream that cannot be read twice.
 
 pub mod export;
 pub mod import;

@@ -1,4 +1,4 @@
-//! The file that an export grows.
+//! Writer of an export.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -10,43 +10,42 @@ use super::line::{Header, Tally};
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::json_line;
 
-/// Bytes that are collected before they are written.
+/// Size of the file buffers, bytes.
 pub const BUFFER_BYTES: usize = 1 << 20;
 
-/// Where the lines go, and what they add up to.
+/// Destination of the lines, and the running totals for the trailer.
 pub struct Output {
     to: BufWriter<Box<dyn Write>>,
-    /// None: stdout.
+    /// Path and handle; `None` for stdout.
     file: Option<(PathBuf, File)>,
     tally: Tally,
 }
 
 impl Output {
-    /// To stdout.
     pub fn stdout() -> Self {
         let to: Box<dyn Write> = Box::new(io::stdout().lock());
         Self { to: BufWriter::with_capacity(BUFFER_BYTES, to), file: None, tally: Tally::default() }
     }
 
-    /// To the end of this file, which holds what was counted.
+    /// Appends to `file`; `tally` counts the lines already in the file.
     pub fn to(path: &Path, file: File, tally: Tally) -> Result<Self, Failure> {
         let to: Box<dyn Write> = Box::new(file.try_clone().map_err(|error| failed(path, &error))?);
         Ok(Self { to: BufWriter::with_capacity(BUFFER_BYTES, to), file: Some((path.to_owned(), file)), tally })
     }
 
-    /// The first line; it is written at once, so that a file that was cut off is known as an export.
+    /// Writes the header and flushes the buffer, so that an interrupted file is recognised as an export.
     pub fn header(&mut self, header: &Header) -> Result<(), Failure> {
         self.line(header)?;
         self.to.flush().map_err(|error| self.broken(&error))
     }
 
-    /// The next event.
+    /// Writes and counts one event line.
     pub fn event(&mut self, line: &str, is_first_of_run: bool) -> Result<(), Failure> {
         self.tally.add(line.as_bytes(), is_first_of_run);
         self.to.write_all(line.as_bytes()).and_then(|()| self.to.write_all(b"\n")).map_err(|error| self.broken(&error))
     }
 
-    /// The last line. Returns when the file is on the disk, what it holds.
+    /// Writes the trailer and syncs file and directory to disk. Returns the totals.
     pub fn finish(mut self) -> Result<Tally, Failure> {
         self.line(&self.tally.trailer())?;
         self.to.flush().map_err(|error| self.broken(&error))?;
@@ -58,7 +57,7 @@ impl Output {
         Ok(self.tally)
     }
 
-    /// What is in it.
+    /// Totals of the lines so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
@@ -76,7 +75,7 @@ impl Output {
     }
 }
 
-/// The file could not be read or written.
+/// Error of an `--output` file that cannot be read or written.
 pub fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::Other, format!("--output {}: {error}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! What is exported from: a server, or a store that is opened here. Both answer the same calls.
+//! Source of an export: a server, or a store opened in this process. Both answer the same gRPC calls.
 
 use std::time::{Duration, Instant};
 
@@ -20,35 +20,36 @@ use crate::pb::list_events_request::Scope;
 use crate::pb::run_service_client::RunServiceClient;
 use crate::server::InProcessServer;
 
-/// Events that are asked for at a time; less where the server's `--max-page-size` says so.
+/// Page size, events. A server with a lower `--max-page-size` refuses this size.
 const PAGE: u64 = 1_000;
-/// Runs that are asked for at a time.
+/// Limit of concurrent GetRun calls.
 const RUNS_AT_ONCE: usize = 16;
-/// Largest answer, bytes: more than a server sends in one page.
+/// Limit of a received message, bytes: above the largest page of a server.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Calls = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Error>;
 
-/// Answers calls.
+/// gRPC clients of the exported server or store.
 pub struct Source {
     events: EventServiceClient<Calls>,
     runs: RunServiceClient<Calls>,
     client: ClientArgs,
-    patience: Duration,
-    /// The server takes no page of our size.
+    /// How long transient errors of one call are retried.
+    retry_for: Duration,
+    /// The server refused [`PAGE`]; page size 0 leaves the choice to the server.
     small_pages: bool,
     local: Option<InProcessServer>,
 }
 
 impl Source {
-    /// A server. `patience` is for how long a lost connection is tried again.
-    pub async fn server(client: ClientArgs, patience: Duration) -> Result<Self, Failure> {
+    /// Reads from a server. Transient errors of a call are retried for `retry_for`.
+    pub async fn server(client: ClientArgs, retry_for: Duration) -> Result<Self, Failure> {
         let calls = Calls::new(client.connect().await?.map_err(Error::from));
-        Ok(Self::of(calls, client, patience, None))
+        Ok(Self::of(calls, client, retry_for, None))
     }
 
-    /// A store that no server has, unless it may have many.
+    /// Opens a store in this process: a SQLite file without a server, or a PostgreSQL database.
     pub async fn store(store: &StoreOptions, client: ClientArgs) -> Result<Self, Failure> {
         let schema = crate::server::schema(store).await.map_err(cannot_open)?;
         if schema.found == 0 {
@@ -62,20 +63,20 @@ impl Source {
         Ok(Self::of(calls, client, Duration::ZERO, Some(local)))
     }
 
-    fn of(calls: Calls, client: ClientArgs, patience: Duration, local: Option<InProcessServer>) -> Self {
+    fn of(calls: Calls, client: ClientArgs, retry_for: Duration, local: Option<InProcessServer>) -> Self {
         let events = EventServiceClient::new(calls.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let runs = RunServiceClient::new(calls).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { events, runs, client, patience, small_pages: false, local }
+        Self { events, runs, client, retry_for, small_pages: false, local }
     }
 
-    /// Releases the store that was opened.
+    /// Closes the store, if opened here.
     pub async fn close(self) {
         if let Some(local) = self.local {
             local.close().await;
         }
     }
 
-    /// Where the feed ends now.
+    /// Cursor of the present end of the feed.
     pub async fn feed_end(&self) -> Result<FeedCursor, Failure> {
         let scope = Scope::AllRuns(pb::AllRuns {});
         let request =
@@ -86,12 +87,12 @@ impl Source {
             .map_err(|_| Failure::new(Exit::Protocol, "the server sent a cursor that this version does not know"))
     }
 
-    /// Where a run ends now.
+    /// Last seq of a run.
     pub async fn run_end(&self, run_id: &str) -> Result<u64, Failure> {
         Ok(self.run(run_id.to_owned()).await?.last_seq)
     }
 
-    /// The events after this cursor, at most `most` of them; at least one.
+    /// Events after the cursor: at least one, at most `most`.
     pub async fn page(&mut self, scope: &Scope, cursor: String, most: u64) -> Result<Vec<pb::Event>, Failure> {
         let request = |page_size| pb::ListEventsRequest {
             scope: Some(scope.clone()),
@@ -121,7 +122,7 @@ impl Source {
         Ok(events)
     }
 
-    /// The runs of those of these events that are the first of theirs, in their order.
+    /// Runs of the events with seq 1, in the order of the events.
     pub async fn founded(&self, events: &[pb::Event]) -> Result<Vec<pb::Run>, Failure> {
         let founding: Vec<String> =
             events.iter().filter(|event| event.seq == 1).map(|event| event.run_id.clone()).collect();
@@ -134,7 +135,7 @@ impl Source {
         answer.run.ok_or_else(|| Failure::new(Exit::Protocol, "the server sent no run"))
     }
 
-    /// Calls until there is an answer that stays the same, or the patience is at its end.
+    /// Retries transient errors with backoff, for at most `retry_for`.
     async fn call<T>(&self, call: impl AsyncFn() -> Result<Response<T>, Status>) -> Result<T, Failure> {
         let began = Instant::now();
         let mut backoff = Backoff::default();
@@ -144,7 +145,7 @@ impl Source {
                 Err(status) => status,
             };
             let failure = Failure::of_status(&status);
-            if !is_transient(&status) || began.elapsed() >= self.patience {
+            if !is_transient(&status) || began.elapsed() >= self.retry_for {
                 return Err(failure);
             }
             let delay = backoff.next_delay();

@@ -1,24 +1,25 @@
-//! Input that can be read only once, kept so that it can be read again.
+//! Temporary copy of a stream, for a second pass.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 
 use crate::cli::outcome::{Exit, Failure};
 
-/// Reads, and keeps what it read in a temporary file. That file has no name: it is gone when the program ends, however it does.
+/// Reader that copies all bytes to an unnamed temporary file. The operating system removes the file when the program ends,
+/// even after a crash.
 pub struct Spooled<R> {
     from: R,
     kept: File,
 }
 
 impl<R: Read> Spooled<R> {
-    /// Keeps in the directory for temporary files, `TMPDIR`.
+    /// The copy lies in the directory for temporary files, `TMPDIR`.
     pub fn new(from: R) -> Result<Self, Failure> {
         let kept = tempfile::tempfile().map_err(|error| Failure::new(Exit::Other, problem(&error)).hint(HINT))?;
         Ok(Self { from, kept })
     }
 
-    /// The file.
+    /// A handle of the copy.
     pub fn kept(&self) -> Result<File, Failure> {
         self.kept.try_clone().map_err(|error| Failure::new(Exit::Other, problem(&error)))
     }

@@ -1,5 +1,5 @@
-//! Where an export goes to. A file is not touched before two things are known: that it is an export of this program, and that
-//! the source of the export answers and is the same.
+//! Destination of an export. An existing file is not changed before two checks: the file is an export of this program, and
+//! the source of the export answers and has the same feed.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -13,45 +13,44 @@ use super::output::{BUFFER_BYTES, Output, failed};
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::json_line;
 
-/// Bytes of a header that was cut off which are enough to know it by.
+/// Minimum length of an incomplete header that is recognised as an export, bytes.
 const RECOGNISABLE_BYTES: usize = b"{\"runlog_".len();
 
-/// Where an export goes to, before anything of it is written.
+/// Destination of an export before the first write.
 pub enum Target {
-    /// Stdout.
     Stdout,
-    /// A file that is not there.
+    /// A file that does not exist.
     New(PathBuf),
-    /// A file that an export left, or an empty one.
+    /// A file to resume: an interrupted export, or an empty file.
     Begun(Box<Begun>),
 }
 
-/// What a file holds that is gone on with.
+/// Content of a file to resume.
 pub struct Begun {
     path: PathBuf,
     file: File,
-    /// Its first line. None: the file ends within it, and has no event.
+    /// First line; `None` if the file ends within the header, without an event.
     pub header: Option<Header>,
-    /// The last event that is whole, as run and seq.
+    /// Run and seq of the last complete event.
     pub last: Option<(String, u64)>,
-    /// Whether its last line is there: nothing is to be done.
+    /// The trailer is present, so the export is complete.
     pub is_whole: bool,
     tally: Tally,
-    /// Where its last whole line ends.
+    /// Byte offset behind the last complete line.
     end: u64,
-    /// Its size when it was read.
+    /// Size of the file when read, bytes.
     size: u64,
 }
 
-/// Where an event lies.
+/// Run and seq of an event line; other members are ignored.
 #[derive(Deserialize)]
-struct Place {
+struct EventPosition {
     run_id: String,
     seq: u64,
 }
 
 impl Target {
-    /// A file that is not there yet.
+    /// A new file; an error if the path exists.
     pub fn new(path: &Path) -> Result<Self, Failure> {
         match path.symlink_metadata() {
             Ok(_) => Err(is_there(path)),
@@ -59,7 +58,7 @@ impl Target {
         }
     }
 
-    /// A file that is gone on with; here it is only read. One that is missing is a new one.
+    /// Locks and reads a file to resume, without a write. A missing file counts as new.
     pub fn resume(path: &Path) -> Result<Self, Failure> {
         let broken = |error| failed(path, &error);
         match path.metadata() {
@@ -75,7 +74,7 @@ impl Target {
         Begun::read(path, file).map(|begun| Self::Begun(Box::new(begun)))
     }
 
-    /// The file that is gone on with.
+    /// The file to resume, if any.
     pub fn begun(&self) -> Option<&Begun> {
         match self {
             Self::Begun(begun) => Some(begun),
@@ -83,7 +82,7 @@ impl Target {
         }
     }
 
-    /// Makes the file, or cuts off the line that is not whole: from here on the file is written. The header is in it then.
+    /// Creates the file, or truncates an incomplete last line. Writes the header unless present. First write to the file.
     pub fn open(self, header: &Header) -> Result<Output, Failure> {
         let mut output = match self {
             Self::Stdout => Output::stdout(),
@@ -118,7 +117,7 @@ impl Target {
 }
 
 impl Begun {
-    /// How many whole events it holds.
+    /// Number of complete events in the file.
     pub fn events(&self) -> u64 {
         self.tally.events()
     }
@@ -165,11 +164,11 @@ impl Begun {
         Ok(())
     }
 
-    /// Takes the next line. One without its end was being written when the export was cut off.
+    /// Checks the next line. A line without a line break was cut off during the write.
     fn take(&mut self, line: &[u8], is_whole: bool) -> Result<(), &'static str> {
         if self.header.is_none() {
             self.header = match serde_json::from_slice::<Header>(line) {
-                // An export writes it in one way only, so one with other spaces or line breaks was made by something else.
+                // Our header has exactly one spelling; other white space means another program.
                 Ok(header) if json_line::line(&header).is_ok_and(|ours| ours.as_bytes() == line) => Some(header),
                 Err(error) if error.is_eof() && !is_whole => None,
                 _ => return Err(NO_HEADER),
@@ -183,8 +182,8 @@ impl Begun {
             let is_ours = HEADS.iter().any(|head| head.starts_with(line) || line.starts_with(head));
             return if is_ours { Ok(()) } else { Err(NO_EVENT) };
         }
-        match serde_json::from_slice::<Place>(line) {
-            Ok(Place { run_id, seq }) if line.ends_with(b"}") => {
+        match serde_json::from_slice::<EventPosition>(line) {
+            Ok(EventPosition { run_id, seq }) if line.ends_with(b"}") => {
                 self.tally.add(line, seq == 1);
                 self.last = Some((run_id, seq));
             }
@@ -199,10 +198,10 @@ impl Begun {
 
 const NO_HEADER: &str = "is no header of an export of this version";
 const NO_EVENT: &str = "is neither an event nor the right end";
-/// What the lines behind the header begin with.
+/// Prefixes of the lines behind the header.
 const HEADS: [&[u8]; 2] = [b"{\"run_id\":\"", b"{\"runlog_export_end\":"];
 
-/// Held while the file is open, where the file system has locks.
+/// Exclusive lock for as long as the file is open. A file system without locks is accepted.
 fn lock(path: &Path, file: &File) -> Result<(), Failure> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {

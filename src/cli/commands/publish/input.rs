@@ -1,4 +1,4 @@
-//! The lines of `publish --stdin` as they are read: bounded in size and in number, checked, and numbered.
+//! Reader of `publish --stdin`: lines are limited in size and number, checked, and numbered.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -13,32 +13,32 @@ use crate::pb;
 
 /// Lines that are read ahead.
 const READ_AHEAD: usize = 64;
-/// Longest line, bytes.
+/// Limit of a line, bytes.
 const MAX_LINE_BYTES: u64 = 16 << 20;
 
-/// A line that waits for its answer.
+/// A line without an answer yet.
 pub struct Pending {
-    /// Its number, from 1.
+    /// Line number, from 1.
     pub line: u64,
-    /// Where it ends in the input, bytes.
+    /// Byte offset behind the line in the input.
     pub end: u64,
-    /// The size of the request, bytes.
+    /// Size of the encoded request, bytes.
     pub bytes: usize,
-    /// What to publish.
+    /// Request for the event of the line.
     pub request: pb::PublishRequest,
 }
 
-/// A line as it was read: an event, or what is wrong with the line of this number that ends here.
+/// A line of the input: an event, or line number, end offset and problem of an invalid line.
 pub type Input = Result<Pending, (u64, u64, String)>;
 
-/// Begins to read stdin, in a thread of its own: one that waits for stdin must not keep the program from ending.
+/// Reads stdin in a separate thread, since a blocked read must not keep the program from ending.
 pub fn read_stdin(defaults: Defaults) -> mpsc::Receiver<Input> {
     let (sender, lines) = mpsc::channel(READ_AHEAD);
     std::thread::spawn(move || read_lines(std::io::stdin().lock(), &defaults, &sender));
     lines
 }
 
-/// Reads until the end of the input or until nobody wants more of it.
+/// Reads until the end of the input, an error, or a closed receiver.
 fn read_lines(input: impl Read, defaults: &Defaults, sender: &mpsc::Sender<Input>) {
     let mut input = BufReader::with_capacity(256 << 10, input);
     let (mut line, mut end) = (0, 0);
@@ -71,12 +71,12 @@ fn parse(text: &[u8], defaults: &Defaults) -> Result<pb::PublishRequest, String>
     line::parse(text, defaults)
 }
 
-/// How much there is to read, where stdin is a file.
+/// Size of stdin in bytes, if stdin is a regular file.
 pub fn stdin_bytes() -> Option<u64> {
     Some(stdin_file()?.metadata().ok()?.len())
 }
 
-/// Stdin, where it is a file.
+/// Handle of stdin, if stdin is a regular file.
 pub fn stdin_file() -> Option<File> {
     let file = File::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     file.metadata().ok()?.is_file().then_some(file)
@@ -86,7 +86,7 @@ pub fn stdin_file() -> Option<File> {
 mod tests {
     use super::*;
 
-    /// Numbers of the lines that were read, and what is wrong with the others.
+    /// Line numbers, with the problem of each invalid line.
     fn read(input: impl Read) -> Vec<(u64, Option<String>)> {
         let (sender, mut lines) = mpsc::channel(100);
         read_lines(input, &Defaults { run_id: Some("r".into()), ..Default::default() }, &sender);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_told_by_its_number_and_stops_nothing() {
+    fn a_bad_line_is_reported_by_its_number_and_stops_nothing() {
         let lines = read(&b"{\"type\":\"a\"}\n\n  \nnope\n\xff\n{\"type\":7}\r\n{\"type\":\"b\"}"[..]);
         let numbers: Vec<_> = lines.iter().map(|(line, problem)| (*line, problem.is_none())).collect();
         assert_eq!(numbers, [(1, true), (4, false), (5, false), (6, false), (7, true)]);

@@ -1,4 +1,4 @@
-//! One line of `publish --stdin`.
+//! Parser of one line of `publish --stdin`.
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -9,19 +9,19 @@ use crate::domain::json::{diagnose, why_not_json};
 use crate::domain::time::{self, TimeError, UnixSeconds};
 use crate::pb::{self, payload::Variant};
 
-/// What lines that do not say it themselves are published with.
+/// Values for members that a line leaves out.
 #[derive(Debug, Default)]
 pub struct Defaults {
-    /// The run.
+    /// Run of `--run`, if any.
     pub run_id: Option<String>,
-    /// The agent; empty for none.
+    /// Agent name; empty for none.
     pub agent_name: String,
-    /// The origin's number; 0 leaves it to the server.
+    /// Number of the protobuf enum; 0 leaves the choice to the server.
     pub origin: i32,
 }
 
-/// Reads a line. The payload's text stays byte for byte; an event without an id is given one, so that it is safe to send
-/// again. What the server checks is left to it. The error names the field.
+/// Parses a line. The payload's text stays byte for byte. An event without an id gets a new id, so that a retry is safe.
+/// Limits and values are checked by the server. The error names the field.
 pub fn parse(line: &str, defaults: &Defaults) -> Result<pb::PublishRequest, String> {
     let members = Members::parse(line).map_err(|error| match diagnose(line) {
         Some(_) => format!("must be a JSON object on one line; it {}", why_not_json(line)),
@@ -38,13 +38,13 @@ pub fn parse(line: &str, defaults: &Defaults) -> Result<pb::PublishRequest, Stri
         seen.push(name);
         match name {
             "payload" => event.payload = Some(json(value.get())),
-            // What `list --json` prints and a server gives anew.
+            // Members of `list --json` that the server assigns again.
             "seq" | "recorded_at" => {}
             "redacted" if value.get() == "true" => {
                 return Err("redacted: the payload is not whole; read it with --full".to_owned());
             }
             "redacted" => {}
-            // The others may be absent, which null says as well.
+            // `null` counts as absent.
             _ if value.get() == "null" && KNOWN.contains(&name) => {}
             "run_id" => run_id = Some(string(name, value)?),
             "type" => event.r#type = string(name, value)?,
@@ -73,7 +73,7 @@ pub fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
     Ok(wire(time::parse(text).map_err(|error| format!("{error}; it is {text:?}"))?))
 }
 
-/// The same as a member of a line, which may also be a number of seconds since 1970.
+/// Member `occurred_at`: ISO 8601 text, or a number of seconds since 1970.
 fn time_of(value: &RawValue) -> Result<prost_types::Timestamp, String> {
     let at = |problem: String| format!("occurred_at: {problem}");
     if !value.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
@@ -85,7 +85,7 @@ fn time_of(value: &RawValue) -> Result<prost_types::Timestamp, String> {
 }
 
 fn wire(at: Timestamp) -> prost_types::Timestamp {
-    // jiff lets both parts be negative before 1970; protobuf wants nanos to count forward.
+    // Before 1970 both parts of a jiff timestamp are negative; protobuf requires nanos from 0 to 999,999,999.
     let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
     let forward = if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) };
     prost_types::Timestamp { seconds: forward.0, nanos: forward.1 }
@@ -168,8 +168,8 @@ mod tests {
             (r#"{"type":"t","occurred_at":"9999-12-31"}"#, "occurred_at: must lie between"),
             (r#"{"type":"t","redacted":true}"#, "redacted: the payload is not whole"),
         ] {
-            let told = parse(line, &defaults()).unwrap_err();
-            assert!(told.starts_with(problem), "{line}: {told}");
+            let error = parse(line, &defaults()).unwrap_err();
+            assert!(error.starts_with(problem), "{line}: {error}");
         }
         assert!(parse(r#"{"type":"t"}"#, &Defaults::default()).unwrap_err().starts_with("run_id: is missing"));
     }

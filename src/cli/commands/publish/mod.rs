@@ -21,7 +21,7 @@ use crate::cli::output::text::{clean, shown_name};
 use crate::cli::scope::OriginArg;
 use crate::pb;
 
-/// Most bytes of a payload that is read from a file; the server's own bound is lower.
+/// Limit of a payload that is read from a file, bytes; the server's own limit is lower.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// The options of `runlog publish`.
@@ -66,25 +66,24 @@ pub struct PublishArgs {
     client: ClientArgs,
 }
 
-/// What became of one event.
+/// Result of a published event.
 #[derive(Serialize)]
 pub struct Outcome<'a> {
-    /// Its line of stdin.
+    /// Line number in stdin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// Its run.
     pub run_id: &'a str,
-    /// Its place in the run.
+    /// Sequence number in the run.
     pub seq: u64,
-    /// Its id.
+    /// Given or generated id.
     pub event_id: &'a str,
-    /// Whether it was stored before.
+    /// The event was stored before.
     pub duplicate: bool,
-    /// The run's status after it.
+    /// Status of the run after the event.
     pub run_status: &'static str,
 }
 
-/// Publishes.
+/// Publishes one event from the options, or the lines of stdin.
 pub async fn run(args: PublishArgs) -> Result<(), Failure> {
     if args.stdin || args.dash.is_some() {
         let defaults = Defaults {
@@ -131,17 +130,17 @@ async fn one(args: PublishArgs) -> Result<(), Failure> {
         run_status: status_name(answer.run_status),
     };
     let mut printer = Printer::new(args.json, Clock::Day);
-    printer.line(&if args.json { json_line::line(&outcome)? } else { told(&outcome) })?;
+    printer.line(&if args.json { json_line::line(&outcome)? } else { row(&outcome) })?;
     printer.flush()
 }
 
-fn told(outcome: &Outcome<'_>) -> String {
+fn row(outcome: &Outcome<'_>) -> String {
     let again = if outcome.duplicate { "  (stored before)" } else { "" };
     let (run_id, event_id) = (shown_name(outcome.run_id), clean(outcome.event_id));
     format!("{run_id}  #{}  {}  {event_id}{again}", outcome.seq, outcome.run_status)
 }
 
-/// The JSON text of `--payload`: as it is, or what `@FILE` holds. The server checks it.
+/// JSON text of `--payload`: the value itself, or the content of `@FILE`. The server validates the JSON.
 fn payload(option: &str) -> Result<String, Failure> {
     let Some(path) = option.strip_prefix('@') else {
         return Ok(option.to_owned());
@@ -171,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn what_became_of_an_event_is_told_in_a_line() {
+    fn the_result_of_an_event_is_one_line() {
         let outcome =
             Outcome { line: None, run_id: "r", seq: 3, event_id: "e\u{1b}", duplicate: true, run_status: "RUNNING" };
-        assert_eq!(told(&outcome), "r  #3  RUNNING  e\\u{1b}  (stored before)");
+        assert_eq!(row(&outcome), "r  #3  RUNNING  e\\u{1b}  (stored before)");
     }
 }

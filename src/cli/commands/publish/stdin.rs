@@ -1,6 +1,6 @@
-//! `runlog publish --stdin`: each line an event, over one PublishStream, many of them under way at a time.
+//! `runlog publish --stdin`: one event a line over one PublishStream, with many lines in flight.
 //!
-//! A line that got no answer is sent again over the next connection, in its order; its event id makes that safe.
+//! A line without an answer is sent again over the next connection, in the original order; event ids make the retry safe.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -18,11 +18,12 @@ use crate::cli::outcome::{Exit, Failure, TOO_LARGE};
 use crate::cli::output::progress::Progress;
 use crate::pb::{self, publish_stream_response::Result as Answer};
 
-/// Lines that are under way at a time.
+/// Limit of lines in flight.
 const WINDOW_LINES: usize = 2_048;
-/// Bytes that are under way at a time; one larger line still goes, alone.
+/// Limit of bytes in flight, checked before each line; the last line may exceed the limit.
 const WINDOW_BYTES: usize = 16 << 20;
-/// Publishes all of stdin.
+
+/// Publishes all lines of stdin.
 pub async fn run(client: &ClientArgs, defaults: Defaults, json: bool) -> Result<(), Failure> {
     let lines = input::read_stdin(defaults);
     let progress = Progress::new(input::stdin_bytes(), json);
@@ -43,14 +44,14 @@ pub async fn run(client: &ClientArgs, defaults: Defaults, json: bool) -> Result<
 struct Pipeline<'a> {
     client: &'a ClientArgs,
     lines: mpsc::Receiver<Input>,
-    /// In the order of the input; all of them are on the way.
+    /// Lines without an answer, in the order of the input.
     pending: VecDeque<Pending>,
     bytes: usize,
     end_of_input: bool,
     progress: Progress,
 }
 
-/// Why a connection is over before everything was answered.
+/// Reason of a connection that broke before the last answer.
 enum Broken {
     Final(Failure),
     Transient(Failure),
@@ -64,7 +65,7 @@ impl Broken {
 }
 
 impl Pipeline<'_> {
-    /// Connects again as long as that gets at least one answer within the time that a client waits.
+    /// Reconnects after transient errors, unless no connection succeeded yet or the last answer is older than the timeout.
     async fn run(&mut self) -> Result<(), Failure> {
         let mut last_answer = Instant::now();
         let mut connected = false;
@@ -73,7 +74,7 @@ impl Pipeline<'_> {
             let before = self.progress.answered();
             let failure = match self.connection(&mut connected).await {
                 Ok(()) => return Ok(()),
-                // It ends the stream, so it is no answer to one line; the largest that waits is surely too large.
+                // An error of the whole stream, which names no line; the largest line in flight must be too large.
                 Err(Broken::Final(failure)) if failure.reason.as_deref() == Some(TOO_LARGE) => {
                     self.refuse_largest(failure)?;
                     continue;
@@ -94,10 +95,10 @@ impl Pipeline<'_> {
         }
     }
 
-    /// One connection: sends what waits for an answer, then what comes. `Ok` when all of the input has its answer.
+    /// One connection: sends the lines without an answer again, then new lines. `Ok` when the whole input is answered.
     async fn connection(&mut self, connected: &mut bool) -> Result<(), Broken> {
         let mut events = self.client.events().await.map_err(Broken::Transient)?;
-        // As many as may be under way, so that sending never waits while answers could be read.
+        // Capacity of a full window, so that a send never blocks the reading of answers.
         let (sender, requests) = mpsc::channel(WINDOW_LINES);
         for pending in &self.pending {
             send(&sender, &pending.request)?;
@@ -106,7 +107,7 @@ impl Pipeline<'_> {
         let call = events.publish_stream(ReceiverStream::new(requests));
         let mut answers = self.client.answer(call).await.map_err(|status| Broken::of(&status))?;
         *connected = true;
-        // Lines that the server could not take now. Nothing new is sent after the first, to keep their order.
+        // Lines refused with a transient error. After the first such line no new line is sent, to keep the order.
         let mut again = VecDeque::new();
         let mut cause = None;
         while sender.is_some() || !self.pending.is_empty() {
@@ -136,7 +137,7 @@ impl Pipeline<'_> {
         cause.map_or(Ok(()), |failure| Err(Broken::Transient(failure)))
     }
 
-    /// Takes a line of the input and sends it.
+    /// Sends the next line of the input.
     fn take(
         &mut self,
         input: Option<Input>,
@@ -159,7 +160,7 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// The answer to the oldest line. A failure that waiting may lift moves the line to `again` and is returned.
+    /// Handles the answer to the oldest line. A transient error is returned, and the line moves to `again`.
     fn answered(&mut self, answer: Option<Answer>, again: &mut VecDeque<Pending>) -> Result<Option<Failure>, Failure> {
         let Some(pending) = self.pending.pop_front() else {
             return Err(Failure::new(Exit::Protocol, "the server answered more than it was asked"));
@@ -171,17 +172,17 @@ impl Pipeline<'_> {
             }
             Some(Answer::Failure(failure)) => {
                 let code = Code::from_i32(failure.code);
-                // Of a line, not of the request that it travels in.
+                // Field paths relative to the line, not to the request around the line.
                 let message = failure.message.replacen("publish.", "", 1).replacen("events[0].", "", 1);
                 let field = failure.metadata.get("field").cloned();
-                let told = Failure::of_answer(code, message, Some(failure.reason), field);
+                let error = Failure::of_answer(code, message, Some(failure.reason), field);
                 if matches!(code, Code::Unavailable | Code::ResourceExhausted) {
                     again.push_back(pending);
-                    return Ok(Some(told));
+                    return Ok(Some(error));
                 }
-                let reason = told.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-                let problem = format!("{}{reason}", told.message);
-                self.progress.refused(pending.line, pending.end, told.exit, &problem);
+                let reason = error.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                let problem = format!("{}{reason}", error.message);
+                self.progress.refused(pending.line, pending.end, error.exit, &problem);
             }
             None => {
                 return Err(Failure::new(Exit::Protocol, "the server sent an answer that this version does not know"));
@@ -211,10 +212,10 @@ impl Pipeline<'_> {
     }
 }
 
-/// The channel has room for a whole window, so it takes the request unless the connection is gone.
+/// Never blocks: the channel has the capacity of a full window.
 fn send(sender: &mpsc::Sender<pb::PublishStreamRequest>, request: &pb::PublishRequest) -> Result<(), Broken> {
     match sender.try_send(pb::PublishStreamRequest { publish: Some(request.clone()) }) {
-        // A connection that is gone says why where its answers are read.
+        // The reader of the answers gets the reason of a closed connection.
         Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         Err(mpsc::error::TrySendError::Full(_)) => {
             Err(Broken::Final(Failure::new(Exit::Other, "more lines are under way than the window holds")))

@@ -1,4 +1,4 @@
-//! `runlog import`: stores what `runlog export` wrote, as it was.
+//! `runlog import`: stores the events of an export unchanged.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -28,8 +28,8 @@ What is there already with the same content is left, so an import that was inter
 that differs from what is stored at its place, or does not follow the last one of its run, ends the import: what comes before \
 it is stored, nothing behind it. A SQLite file must not be served meanwhile; a PostgreSQL database may.
 
-Cursors of a run stay valid. Cursors of the all-runs feed of the other store are refused by name: readers of that feed begin \
-anew.")]
+Cursors of a run stay valid. Cursors of the all-runs feed of the other store are refused by name: readers of that feed start \
+from the beginning.")]
 pub struct ImportArgs {
     /// The file; - for stdin
     #[arg(value_name = "FILE")]
@@ -41,21 +41,21 @@ pub struct ImportArgs {
     store: StoreOptions,
 }
 
-/// What a check found: all of the export, or as much as there is.
+/// Result of the check pass.
 struct Checked {
     trailer: Trailer,
-    /// The last line, where the file is cut off behind it.
+    /// Number of the last complete line, if the file has no trailer.
     cut_off: Option<u64>,
 }
 
-/// Imports.
+/// Checks the whole file, then stores the events.
 pub async fn run(args: ImportArgs) -> Result<(), Failure> {
     let began = Instant::now();
     let mut input = Input::open(&args.file)?;
     let checked = check(&mut input, args.partial).await?;
     let mut importer = server::importer(&args.store).await.map_err(cannot_open)?;
     let stored = store(&mut importer, &mut input, &checked).await;
-    note(&format!("{}, {:.1} s", told(importer.done()), began.elapsed().as_secs_f64()));
+    note(&format!("{}, {:.1} s", summary(importer.done()), began.elapsed().as_secs_f64()));
     importer.close().await;
     stored?;
     if let Some(line) = checked.cut_off {
@@ -64,7 +64,7 @@ pub async fn run(args: ImportArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads all of it, and stores nothing.
+/// First pass: reads and checks the whole file, without a write to the store.
 async fn check(input: &mut Input, is_partial: bool) -> Result<Checked, Failure> {
     let mut lines = input.read()?;
     let bar = bar(input.bytes);
@@ -92,11 +92,11 @@ async fn check(input: &mut Input, is_partial: bool) -> Result<Checked, Failure> 
     checked
 }
 
-/// Stores what was checked. Its lines are compared once more, since the file may change meanwhile.
+/// Second pass: stores the events. The trailer is compared with the first pass, since the file may have changed.
 async fn store(importer: &mut Importer, input: &mut Input, checked: &Checked) -> Result<(), Failure> {
     let mut lines = input.read()?;
     let bar = bar(input.bytes);
-    // What is wrong, and with which line.
+    // Line number and error of the first failure.
     let mut failure: Option<(u64, Failure)> = None;
     let mut at = 0;
     let changed = || {
@@ -113,7 +113,7 @@ async fn store(importer: &mut Importer, input: &mut Input, checked: &Checked) ->
                 }
                 bar.set_position(end);
                 if at.is_multiple_of(64) {
-                    bar.set_message(told(importer.done()));
+                    bar.set_message(summary(importer.done()));
                 }
             }
             Some(Next::End(trailer)) if checked.cut_off.is_none() && trailer == checked.trailer => break,
@@ -128,7 +128,7 @@ async fn store(importer: &mut Importer, input: &mut Input, checked: &Checked) ->
             }
         }
     }
-    // What came before a bad line is stored all the same, unless an earlier one turns out to be bad.
+    // Events before a bad line are stored, unless an earlier line turns out to be bad.
     if let Err(error) = importer.finish().await
         && failure.as_ref().is_none_or(|(line, _)| error.line < *line)
     {
@@ -138,7 +138,7 @@ async fn store(importer: &mut Importer, input: &mut Input, checked: &Checked) ->
     failure.map_or(Ok(()), |(_, failure)| Err(failure))
 }
 
-fn told(done: Imports) -> String {
+fn summary(done: Imports) -> String {
     let Imports { stored, present, runs } = done;
     format!("{} events stored, {} stored before, {} runs", grouped(stored), grouped(present), grouped(runs))
 }

@@ -1,7 +1,7 @@
 use super::super::line::{Tally, VERSION};
 use super::*;
 
-/// An export of this many events of one run; `text` is the payload of the last one.
+/// An export of `events` events of one run; `text` is the payload of the last event.
 fn export(events: u64, text: &str) -> String {
     let mut lines = format!("{{\"runlog_export\":{VERSION},\"feed\":\"00000001\"}}\n");
     let mut tally = Tally::default();
@@ -18,14 +18,14 @@ fn export(events: u64, text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_file_that_changes_between_its_check_and_its_import_is_told() {
+async fn a_file_that_changes_between_its_check_and_its_import_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("export");
     let whole = export(3, "a");
     let cut = |text: &str, by: usize| text[..text.len() - by].to_owned();
     let one_less = export(2, "");
     for (number, (before, after, is_partial)) in [
-        // Another payload with a trailer that is right, and with the old one; fewer events; cut off later, and no more.
+        // Another payload with a matching trailer, and with the old trailer; fewer events; cut off; completed; emptied.
         (whole.clone(), export(3, "b"), false),
         (whole.clone(), whole.replace("\"a\"", "\"b\""), false),
         (whole.clone(), one_less, false),
@@ -48,7 +48,7 @@ async fn a_file_that_changes_between_its_check_and_its_import_is_told() {
         assert_eq!(failure.exit, Exit::Data);
         assert!(failure.message.contains("changed while it was imported"), "{number}: {}", failure.message);
     }
-    // And one that stays is imported.
+    // An unchanged file is imported.
     std::fs::write(&file, &whole).unwrap();
     let mut input = Input::open(&file).unwrap();
     let checked = check(&mut input, false).await.unwrap();

@@ -1,8 +1,8 @@
-//! The lines of an export: a header, an event each, a trailer.
+//! Format of an export: a header line, one line for each event, a trailer line.
 //!
-//! An event's payload stands in its line as the JSON text that was sent. Where that text has line breaks, or white space
-//! around it, which a line of NDJSON cannot keep, it stands there as a string under `payload_text`. So each event has exactly
-//! one line, and the same events make the same bytes.
+//! The line of an event contains the payload as the published JSON text. A payload with line breaks, or with white space
+//! around the JSON value, does not survive in a line of NDJSON and is written as a string under `payload_text`. So each
+//! event has exactly one line, and equal events give equal bytes.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,10 +18,10 @@ use crate::domain::{AgentName, Error, Event, EventId, EventType, Limits, Origin,
 use crate::pb;
 use crate::server::Imported;
 
-/// The format that this program writes and reads.
+/// Version of the format that this program reads and writes.
 pub const VERSION: u32 = 1;
 
-/// What any server may have let in: what is stored is not refused for being large.
+/// Limits above those of any server, so that an import does not refuse a stored payload for its size.
 const LIMITS: Limits = Limits {
     max_payload_bytes: 64 << 20,
     max_request_bytes: 0,
@@ -30,47 +30,46 @@ const LIMITS: Limits = Limits {
     max_page_size: 0,
 };
 
-/// The first line: what the file is to hold.
+/// First line: version and scope of the export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// The format.
+    /// Version of the format.
     pub runlog_export: u32,
-    /// The feed that the events come from.
+    /// Id of the exported feed, 8 hex digits.
     pub feed: String,
-    /// All runs: up to this cursor of the feed, the last one when the export began.
+    /// Export of all runs: end of the feed when the export began, as a cursor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Chosen runs, in this order.
+    /// Export of chosen runs, in this order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<Vec<Bound>>,
 }
 
-/// A chosen run.
+/// A chosen run, with the upper limit of the export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bound {
-    /// The run.
     pub run_id: String,
-    /// Its last seq when the export began.
+    /// Last seq of the run when the export began.
     pub last_seq: u64,
 }
 
-/// The last line: without it the file is cut off.
+/// Last line. A file without a trailer is incomplete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trailer {
-    /// The format.
+    /// Version of the format.
     pub runlog_export_end: u32,
-    /// How many events there are.
+    /// Number of event lines.
     pub events: u64,
-    /// How many runs.
+    /// Number of runs in the file.
     pub runs: u64,
-    /// Of the lines of the events with their line breaks, in hex.
+    /// SHA-256 of the event lines including line breaks, in hex.
     pub sha256: String,
 }
 
-/// What the trailer tells, counted line by line.
+/// Running totals for the trailer.
 #[derive(Clone, Default)]
 pub struct Tally {
     events: u64,
@@ -79,7 +78,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a line of an event, without its line break.
+    /// Counts an event line, given without the line break.
     pub fn add(&mut self, line: &[u8], is_first_of_run: bool) {
         self.events += 1;
         self.runs += u64::from(is_first_of_run);
@@ -87,17 +86,15 @@ impl Tally {
         self.hash.update(b"\n");
     }
 
-    /// How many events.
     pub fn events(&self) -> u64 {
         self.events
     }
 
-    /// How many runs.
     pub fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// The last line of these.
+    /// Trailer for the lines so far.
     pub fn trailer(&self) -> Trailer {
         let sha256 = self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Trailer { runlog_export_end: VERSION, events: self.events, runs: self.runs, sha256 }
@@ -127,7 +124,7 @@ struct EventLine<'a> {
     payload_text: Option<&'a str>,
 }
 
-/// The line of an event; `run` is its run, where it is the first of it.
+/// Line of an event. `run` is given for the first event of a run.
 pub fn event(event: &pb::Event, run: Option<&pb::Run>) -> Result<String, Failure> {
     let text = payload_text(event)?;
     let fits = !text.contains(['\n', '\r']);
@@ -149,7 +146,7 @@ pub fn event(event: &pb::Event, run: Option<&pb::Run>) -> Result<String, Failure
     })
 }
 
-/// Reads the line of an event back. The error names the field.
+/// Parses the line of an event. The error names the field.
 pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
     let members = Members::parse(text).map_err(|error| format!("is no JSON object: {error}"))?;
     let mut seen: Vec<(&str, &RawValue)> = Vec::with_capacity(12);
@@ -203,7 +200,7 @@ const KNOWN: [&str; 13] = [
     "payload_text",
 ];
 
-/// The members of a line.
+/// Members of an event line.
 struct Fields<'a>(Vec<(&'a str, &'a RawValue)>);
 
 impl Fields<'_> {
@@ -217,13 +214,13 @@ impl Fields<'_> {
 
     fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, Error>) -> Result<Option<T>, String> {
         let Some(raw) = self.get(name) else { return Ok(None) };
-        // The name of the member, which may be another than that of the value.
+        // The error names the member, for instance `run_agent_name` instead of the domain type's `agent_name`.
         parse(&string(name, raw)?).map(Some).map_err(|error| error.with_field(name).to_string())
     }
 
     fn seq(&self) -> Result<u64, String> {
         let seq = self.required("seq")?.get().parse::<u64>().ok();
-        // Both stores hold 63 bits.
+        // Both stores keep a seq as a signed 64-bit integer.
         let seq = seq.filter(|seq| (1..=i64::MAX as u64).contains(seq));
         seq.ok_or_else(|| "seq: must be a number from 1".to_owned())
     }
@@ -243,7 +240,7 @@ fn string(name: &str, value: &RawValue) -> Result<String, String> {
     serde_json::from_str(value.get()).map_err(|_| format!("{name}: must be a string"))
 }
 
-/// By Rust's own parser, which never misses the nearest double.
+/// Parses with the standard library, which always gives the nearest double.
 fn seconds(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|seconds: &f64| seconds.is_finite());
     number.ok_or_else(|| "sent_seconds: must be a number".to_owned())

@@ -52,7 +52,7 @@ fn an_event_reads_back_from_its_one_line_with_the_text_of_its_payload() {
 fn a_damaged_line_names_its_field() {
     let line = event(&stored("{}"), None).unwrap();
     assert!(parse_event(1, &line).is_ok());
-    for (good, bad, told) in [
+    for (good, bad, expected) in [
         ("\"run_id\":\"r\"", "\"run_id\":\"r\\nr\"", "run_id: must not hold control characters"),
         ("\"run_id\":\"r\",", "", "run_id: is missing"),
         ("\"seq\":7", "\"seq\":0", "seq: must be a number from 1"),
@@ -73,6 +73,6 @@ fn a_damaged_line_names_its_field() {
     ] {
         assert!(line.contains(good), "{good}");
         let problem = parse_event(1, &line.replace(good, bad)).unwrap_err();
-        assert!(problem.starts_with(told), "{bad}: {problem}");
+        assert!(problem.starts_with(expected), "{bad}: {problem}");
     }
 }
