@@ -1,4 +1,4 @@
-//! Promises 1, 2 and 7: numbered without a gap, kept as sent, whole or not at all.
+//! Promises 1, 2 and 7: seqs without a gap, payloads kept as sent, batches stored atomically.
 
 use jiff::Timestamp;
 use runlog::domain::{NewEvent, Scope};
@@ -143,7 +143,7 @@ pub async fn an_event_without_an_id_gets_one_of_its_own(fixture: impl Fixture) {
 
 pub async fn a_dropped_append_is_stored_whole_or_not_at_all(fixture: impl Fixture) {
     let store = fixture.opened().await;
-    // Polled a different number of times each, then dropped.
+    // Futures dropped after a varying number of polls.
     for polls in 0..60 {
         let batch = vec![event(&polls.to_string()); 5];
         let mut pending = Box::pin(store.append(append("r", batch)));

@@ -1,4 +1,4 @@
-//! Promise 4, the store's part: the listener hears of each commit after it is durable, once, in order, and rightly.
+//! Promise 4, the store's part: the listener is notified of each commit once, in order, after the commit is durable.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -62,7 +62,7 @@ pub async fn what_the_listener_hears_is_what_is_stored(fixture: impl Fixture) {
     }
 }
 
-/// Reads the store from inside the call, as a reader that hears of a commit would.
+/// Reads the store inside the notification, like a subscriber that reacts to a commit.
 #[derive(Default)]
 struct ReadsBack {
     store: OnceLock<Weak<dyn Store>>,
@@ -139,7 +139,7 @@ pub async fn the_feed_id_stays(fixture: impl Fixture) {
     assert_eq!(fixture.opened().await.history().feed, id);
 }
 
-/// Ends the committer as a defect would.
+/// Panics in the notification, like a defect of the listener.
 struct Panics;
 
 impl CommitListener for Panics {
@@ -155,7 +155,7 @@ pub async fn a_task_that_ends_by_a_defect_is_noticed_and_a_close_is_none(fixture
     store.close().await;
     assert!(futures_util::poll!(&mut lost).is_pending());
     let store = fixture.store(Tuning::default(), Arc::new(Panics)).await;
-    // The event may be stored; the task that announces it is gone.
+    // The event may be stored; the task that announces commits is gone.
     let _ = store.append(append("r", vec![event("x")])).await;
     let lost = tokio::time::timeout(Duration::from_secs(60), store.lost()).await;
     assert_eq!(lost.unwrap().reason(), "INTERNAL");

@@ -36,7 +36,7 @@ pub async fn the_same_json_encoded_anew_is_the_same_event_and_the_first_text_sta
             let other = other.replace("],,", "],");
             assert_eq!(reason(store.append(sent(&other)).await), "EVENT_ID_CONFLICT", "{other}");
         }
-        // In one request as well.
+        // Duplicates within one request are found too.
         let both = vec![with_id("b", typed("step", FIRST)), with_id("b", typed("step", &again))];
         assert_eq!(seqs(&store.append(append(&run_name, both)).await.unwrap()), [3, 3]);
         let error = store.append(append(&run_name, vec![with_id("c", event("x")), with_id("c", event("y"))])).await;
@@ -110,7 +110,7 @@ pub async fn ids_given_by_the_store_may_be_sent_back(fixture: impl Fixture) {
         let again = store.append(append(&run, back)).await.unwrap();
         assert_eq!((seqs(&again), duplicates(&again)), (vec![1, 2, 3], vec![true; 3]));
         assert_eq!(reason(store.append(append(&run, vec![with_id(&ids[0], event("b"))])).await), "EVENT_ID_CONFLICT");
-        // A producer's id of the same shape is no more than a text: it is found again like any other.
+        // A producer's id of the same shape is an ordinary id and is found like any other id.
         let (head, last) = ids[1].split_at(ids[1].len() - 1);
         let forged = with_id(&format!("{head}{}", if last == "0" { "1" } else { "0" }), event("forged"));
         let stored = store.append(append(&run, vec![forged.clone()])).await.unwrap();

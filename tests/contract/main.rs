@@ -1,4 +1,4 @@
-//! The contract of `Store`, as one suite that every store passes. A case is an async fn over a [`fixture::Fixture`]; a further
+//! The contract of `Store` as one suite for every store. A case is an async fn over a [`fixture::Fixture`]; a further
 //! store takes a `Fixture` and one line at the end of this file.
 
 #![allow(

@@ -1,4 +1,4 @@
-//! What a replica reads of the commits of the others: what is followed there, and no more.
+//! Following other replicas' commits: a replica reads only the runs with subscribers.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use runlog::store::{Commit, CommitListener, Interest, SharedStore};
 use crate::cluster::Database;
 use crate::fixture::*;
 
-/// Has use for some runs only.
+/// A listener with interest in some runs only.
 struct Choosy {
     recorder: Arc<Recorder>,
     interest: Mutex<Interest>,
@@ -29,7 +29,7 @@ impl Choosy {
         *self.interest.lock().unwrap() = interest;
     }
 
-    /// The seqs of a run that were told.
+    /// The announced seqs of a run.
     fn told(&self, run: &str) -> Vec<u64> {
         let commits = self.recorder.commits();
         let of_run = commits.iter().flat_map(|commit| &commit.runs).filter(|told| told.run_id == run_id(run));
@@ -37,7 +37,7 @@ impl Choosy {
     }
 }
 
-/// One that writes, and one whose listener is choosy.
+/// A writing store, and a following store with a selective listener.
 async fn two_replicas() -> Option<(Database, SharedStore, SharedStore, Arc<Choosy>)> {
     let database = Database::create().await?;
     let options = PostgresOptions { pool_size: 2, ..PostgresOptions::new(database.url()) };
@@ -75,7 +75,7 @@ async fn of_much_that_is_followed_nothing_is_left_out() {
     let Some((_database, writing, following, choosy)) = two_replicas().await else { return };
     choosy.wants(Interest::Runs(vec![run_id("x")]));
     let held = choosy.recorder.hold(&following).await;
-    // More than is read at once, by count and by bytes, with others in between.
+    // More than one read takes, by count and by bytes, with other runs in between.
     let mut last = 1;
     for (count, length) in [(5_000_u32, 10), (600, 10_000), (1, 10)] {
         for run in ["x", "y"] {

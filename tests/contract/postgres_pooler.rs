@@ -1,5 +1,5 @@
-//! Behind a pooler that gives out the server's connections for one transaction each. The contract is proven there by the
-//! cases that every store passes; here is what only a pooler can break.
+//! PostgreSQL behind a pooler in transaction mode. The contract suite runs there too; these tests cover the faults that
+//! only a pooler can cause.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ async fn an_acknowledgement_behind_a_pooler_is_durable_whatever_the_database_is_
     database.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
     database.execute(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")).await;
     let (store, _) = replica(&fixture).await;
-    // Tells what is in force when an event is stored.
+    // Records the settings in force for each insert.
     let spy = "CREATE TABLE spied (mode text); CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS \
         'BEGIN INSERT INTO spied SELECT string_agg(setting, '' '' ORDER BY name) FROM pg_settings WHERE name IN \
         (''synchronous_commit'', ''transaction_isolation'', ''statement_timeout''); RETURN NULL; END'; \
@@ -70,7 +70,7 @@ async fn nothing_is_left_on_the_connections_that_a_pooler_shares() {
     let mut direct = fixture.database.connect().await;
     let shared: Vec<i32> = sqlx::query_scalar(of_server).fetch_all(&mut direct).await.unwrap();
     assert!(shared.len() > 1, "clients came together");
-    // Transactions that are open at once have all of them.
+    // Concurrent transactions together use all server connections.
     let mut looked_at = Vec::new();
     let mut open = Vec::new();
     for _ in 0..SHARED_CONNECTIONS {

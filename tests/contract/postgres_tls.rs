@@ -1,4 +1,4 @@
-//! The way to the server, encrypted.
+//! TLS to the PostgreSQL server.
 
 use std::sync::Arc;
 

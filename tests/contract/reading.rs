@@ -1,4 +1,4 @@
-//! Promises 2 and 5: pages from every cursor, forwards and backwards, wherever the events lie.
+//! Promises 2 and 5: pages from every offset, in both directions, from the indexes and from memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,7 @@ async fn fill(store: &SharedStore, salt: usize) {
     }
 }
 
-/// Compares every page that can be asked for with what the whole scope says.
+/// Compares every possible page with the list of all events of the scope.
 async fn every_page_is_right(store: &SharedStore, scope: &Scope) {
     let whole = all(store, scope).await;
     let last = whole.len() as u64;
@@ -97,7 +97,7 @@ fn page_is_right(page: Page, range: Range, whole: &[(u64, Bytes)]) {
 }
 
 pub async fn random_logs_read_as_they_were_written<B: Fixture>(_bed: B) {
-    // (run, events, bytes of each payload) for each append, how often to seal, and a range to read.
+    // (run, events, bytes of each payload) for each append, the flush interval, and a range to read.
     let appends = prop::collection::vec((0..4_u8, 1..5_usize, 0..200_usize), 1..25);
     let range = (0..60_u64, any::<bool>(), 1..40_usize, 0..3_000_usize);
     let cases = (appends, 1..30_usize, prop::collection::vec(range, 30), any::<bool>());

@@ -1,4 +1,4 @@
-//! Promise 3 on SQLite: ids are known for ever, through seals, merges and the move from the first schema.
+//! Promise 3 on SQLite: ids stay known through flushes, compactions and the migration from the first schema.
 
 use std::path::Path;
 

@@ -1,11 +1,11 @@
-//! `deploy/runlog.service` and the options it is given. `systemd-analyze` checks the rest of it in `tests/all.sh`.
+//! `deploy/runlog.service` and its options. `tests/all.sh` checks the unit with `systemd-analyze`.
 
 use std::collections::BTreeMap;
 
 use crate::process::{Environment, Served};
 use crate::read;
 
-/// The settings of the unit by name; those that are given more than once, in their order.
+/// The settings of the unit by name; repeated settings in their order.
 fn settings() -> BTreeMap<String, Vec<String>> {
     let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let text = read("deploy/runlog.service");
@@ -15,7 +15,7 @@ fn settings() -> BTreeMap<String, Vec<String>> {
     settings
 }
 
-/// As systemd reads it: the unit's own variables, then the file's over them.
+/// The environment as systemd builds it: the variables of the unit, overridden by the file.
 fn environment(unit: &BTreeMap<String, Vec<String>>, file: &str) -> Environment {
     let own = unit["Environment"].iter().map(String::as_str);
     let lines = own.chain(file.lines().filter(|line| !line.starts_with(['#', ';']) && !line.is_empty()));
@@ -33,7 +33,7 @@ async fn the_service_starts_with_the_example_and_ends_by_its_signal() {
     server.stop(unit.get("KillSignal").map_or("SIGTERM", |signals| &signals[0])).await;
 }
 
-/// systemd restarts a service of which it hears nothing.
+/// systemd restarts a service that sends no watchdog notifications.
 #[tokio::test]
 async fn systemd_hears_of_the_start_of_every_second_and_of_the_end() {
     let unit = settings();

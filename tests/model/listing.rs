@@ -1,4 +1,4 @@
-//! Pages: every walk through them finds each event once, in order, whatever the page size and the bounds in bytes.
+//! Pages: a walk finds each event once, in order, for any page size and any limit in bytes.
 
 use runlog::codec::record;
 use runlog::domain::{Cursor, Event, EventFilter, Scope};
@@ -16,11 +16,11 @@ pub struct Walk {
     pub filter: u8,
     pub descending: bool,
     pub page_size: usize,
-    /// The cursor and its coordinate.
+    /// The cursor and its offset.
     pub from: Option<(String, u64)>,
 }
 
-/// What a walk found, and the cursors on its way.
+/// Result of a walk: the events, and the cursors of all pages.
 pub struct Found {
     pub events: Vec<Event>,
     pub cursors: Vec<Seen>,
@@ -30,7 +30,7 @@ pub fn coordinate(store: &SharedStore, scope: &Scope, cursor: &str) -> u64 {
     Cursor::parse(cursor, scope, &store.history()).expect("a cursor that the server gave").0
 }
 
-/// Reads page after page until nothing lies behind the last one.
+/// Reads page after page until the last page.
 pub async fn walk(server: &Server, walk: &Walk) -> Found {
     let scope = oracle::scope(walk.scope);
     let mut found = Found { events: Vec::new(), cursors: Vec::new() };
@@ -57,16 +57,16 @@ pub async fn walk(server: &Server, walk: &Walk) -> Found {
     }
 }
 
-/// Lists what the all-runs feed has beyond what is known of it. Promise 4: each run's events lie in it in their order,
-/// and all that was acknowledged is there.
+/// Reads the new part of the all-runs feed. Promise 4: the feed has each run's events in the order of the run, and all
+/// acknowledged events.
 pub async fn learn_feed(server: &Server, oracle: &mut Oracle) {
-    // Of a publish whose outcome was not known a first page may have been seen while it came.
+    // A page may have been read in the middle of the commit of an in-doubt publish.
     while learn_more(server, oracle).await && oracle.feed.len() < usize::try_from(oracle.end(None).0).unwrap() {}
     let (acked, handed_in) = oracle.end(None);
     assert!((acked..=handed_in).contains(&(oracle.feed.len() as u64)), "the feed has all that was acknowledged");
 }
 
-/// Returns whether there was more.
+/// Reads once; returns whether the feed has grown.
 async fn learn_more(server: &Server, oracle: &mut Oracle) -> bool {
     let known = oracle.feed.len() as u64;
     let from = Cursor(known).to_text(&Scope::Feed, &server.store.history());
@@ -85,10 +85,11 @@ async fn learn_more(server: &Server, oracle: &mut Oracle) -> bool {
     oracle.feed.len() as u64 > known
 }
 
-/// Checks a walk: exactly the events that pass, in order. `acked` is what was acknowledged in the scope before it began.
+/// Checks a walk: exactly the events that pass the filter, in order. `acked` is the acknowledged end of the scope
+/// before the walk.
 pub fn check(oracle: &Oracle, walk: &Walk, acked: u64, found: &[Event]) {
     let filter = oracle::filter(walk.filter);
-    // What was under way may be there or not, but only as a whole beginning.
+    // Events in flight may be missing, but only from the end.
     let (_, handed_in) = oracle.end(walk.scope);
     let known = if walk.scope.is_some() { handed_in } else { oracle.feed.len() as u64 };
     let fits = (acked..=known).any(|end| {

@@ -1,4 +1,4 @@
-//! The store on a disk: appends to their durable end, pages, and event streams out of it.
+//! The SQLite store on a disk: durable appends, pages, and event streams.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -16,11 +16,11 @@ use tower::ServiceExt as _;
 use crate::events;
 use crate::scratch::{Scratch, runtime};
 
-/// Runs that events are spread over.
+/// Number of runs.
 const RUNS: usize = 1_000;
-/// Events in the run that is read.
+/// Events of the run that the readers read.
 const STORED: usize = 1_000;
-/// Events in a page.
+/// Events of a page.
 const PAGE: usize = 100;
 
 criterion_group!(benches, append, page, stream);

@@ -1,4 +1,4 @@
-//! What others make of a commit in doubt, and it of them: other replicas, those who wait behind it, those who share its group.
+//! In-doubt commits beside other work: other replicas, appends in the queue, appends in the same group.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn what_others_store_meanwhile_tells_a_commit_that_took_place_from_one_tha
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn while_the_database_is_away_all_that_wait_for_it_wait_once() {
-    // Eight groups wait, or one of 64; a wait for a connection ends after 300 ms.
+    // Eight groups wait, or one of 64; the connect timeout is 300 ms.
     for (in_group, retry, loss, most) in [
         (8, 0, None, 1),
         (8, 700, None, 4),
@@ -62,7 +62,7 @@ async fn while_the_database_is_away_all_that_wait_for_it_wait_once() {
     ] {
         let place = format!("{in_group} in a group, retry {retry}, {loss:?}");
         let change = |options: &mut PostgresOptions| {
-            // Nobody else connects.
+            // Without a notification session, only the writer connects.
             options.notify = false;
             options.connect_timeout = Duration::from_millis(300);
             options.retry = Duration::from_millis(retry);

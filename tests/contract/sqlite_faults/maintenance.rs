@@ -1,5 +1,5 @@
-//! Maintenance that fails half-way, as on a full disk: SQLite ends the transaction by itself. Commits go on meanwhile, and
-//! afterwards all is as before.
+//! Maintenance that fails half-way, as on a full disk: SQLite rolls the transaction back. Commits go on meanwhile, and
+//! maintenance resumes afterwards.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use runlog::store::sqlite::SqliteOptions;
 use super::{execute, raw, try_open};
 use crate::fixture::*;
 
-/// Entries of the log's end that stay out of the indexes.
+/// Most log entries outside of the indexes.
 const UNFLUSHED: usize = 20;
 
-/// Events up to which it may grow while sealing works.
+/// Most unflushed events while maintenance works.
 const BOUND: i64 = 40;
 
-/// A store that is sealed in slices of a few entries, and one run in it.
+/// A store that flushes in slices of a few entries, with one run.
 struct Faulty {
     store: SharedStore,
     options: SqliteOptions,
@@ -45,7 +45,7 @@ impl Faulty {
         Ok(())
     }
 
-    /// Appends until the file says so.
+    /// Appends until the query's result satisfies the condition.
     async fn append_until(&mut self, what: &str, sql: &'static str, is_so: impl Fn(i64) -> bool) {
         let appends = async {
             while !is_so(number(self.path(), sql).await) {
@@ -55,7 +55,7 @@ impl Faulty {
         tokio::time::timeout(Duration::from_secs(60), appends).await.unwrap_or_else(|_| panic!("{what}"));
     }
 
-    /// All events are there, in memory, after a crash at this moment, and for a producer that sends them again.
+    /// All events are readable, after a crash at this moment too, and a retry finds all of them as duplicates.
     async fn is_whole(&self) {
         assert_eq!(events(&self.store, &run("r")).await.len() as u64, self.appended);
         assert_eq!(all(&self.store, &Scope::Feed).await.len() as u64, self.appended);
@@ -85,7 +85,7 @@ const DEAD: &str = "SELECT count(*) FROM id_segments WHERE NOT live";
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_seal_that_sqlite_broke_off_goes_on_with_the_commits_after_the_fault() {
     let mut faulty = Faulty::open().await;
-    // In the third slice.
+    // The fault strikes in the third slice.
     execute(
         faulty.path(),
         "CREATE TRIGGER fault BEFORE INSERT ON run_index WHEN new.seq >= 12 BEGIN SELECT RAISE(ROLLBACK, 'fault'); END",

@@ -1,4 +1,4 @@
-//! NATS JetStream: one stream in files, a run is a subject of it.
+//! NATS JetStream: one stream in files; a run is a subject of the stream.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::workload::run_of;
 
 const STREAM: &str = "bench";
 
-/// A server of NATS.
+/// Connections to a NATS server.
 pub struct Nats(Vec<(Client, Context)>);
 
 impl Nats {
@@ -89,7 +89,7 @@ impl System for Nats {
     async fn follow(&self, worker: usize, run: &str) -> Result<BoxStream<'static, Result<Part>>> {
         let client = &self.connection(worker).0;
         let messages = client.subscribe(subject(run)).await?;
-        // The server has read the subscription when it answers.
+        // A flush is answered after the server has processed the subscription.
         client.flush().await?;
         Ok(messages.map(|message| Ok(Part { events: 1, first: message.payload })).boxed())
     }
