@@ -1,4 +1,4 @@
-//! Promise 5: one cursor, exclusive, valid for ever or refused by name.
+//! Promise 5: one kind of cursor, exclusive, valid for ever or refused by name.
 
 use runlog::domain::FeedCursor;
 use runlog::pb;
@@ -9,7 +9,7 @@ use crate::harness::TestServer;
 use crate::reading::{after, follow_all_runs, follow_run, list_all_runs, list_run, seqs};
 use crate::refusal::{Refusal, refused};
 
-/// What a cursor meets where it is given: in a page of both directions and at the start of a subscription.
+/// The results of a cursor in all requests: a page in both directions, and the start of a subscription.
 async fn everywhere(server: &TestServer, run: Option<&str>, cursor: &str) -> Vec<Result<Vec<u64>, Status>> {
     let mut outcomes = Vec::new();
     for descending in [false, true] {

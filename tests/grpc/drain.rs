@@ -1,4 +1,4 @@
-//! Promises 1 and 4 across a stop: what was acknowledged is there, and readers go on where they were.
+//! Promises 1 and 4 across a restart: acknowledged events are stored, and readers resume from their cursors.
 
 use runlog::pb;
 use tonic::Code;
@@ -39,7 +39,7 @@ async fn a_reader_that_resumes_after_each_restart_sees_the_run_exactly_once() {
         let request = pb::SubscribeRequest { start, wait_for_run: true, max_batch: 5, ..follow_run("r") };
         let mut reader = server.subscribe(request).await;
         server.publish("r", (1..=30).map(|n| numbered(round * 30 + n)).collect()).await;
-        // Some of what is there is read before the server goes, the rest after.
+        // A part of the events is read before the drain, the rest afterwards.
         seen.extend(reader.events(10 + round).await);
         server.begin_to_drain();
         let status = loop {
@@ -90,7 +90,7 @@ async fn who_comes_during_the_drain_is_refused_at_once() {
     for _ in 0..20 {
         server.publish("r", vec![large.clone()]).await;
     }
-    // More is on its way to this reader than fits into the connection: the drain has to wait for it.
+    // More is pending for this reader than fits into the connection, so the drain must wait.
     let reader = server.subscribe(follow_run("r")).await;
     let address = server.address();
     server.begin_to_drain();

@@ -1,4 +1,4 @@
-//! PublishStream: one answer for each request, in their order, whatever becomes of each.
+//! PublishStream: one answer for each request, in order, successful or not.
 
 use runlog::pb;
 use runlog::pb::event_service_client::EventServiceClient;
@@ -125,7 +125,7 @@ async fn a_message_that_is_too_large_ends_the_stream_after_the_answers_to_those_
 async fn a_client_that_goes_away_leaves_whole_batches_only() {
     let mut server = TestServer::start().await;
     let mut reader = server.subscribe(pb::SubscribeRequest { wait_for_run: true, ..follow_run("r") }).await;
-    // A runtime of its own: when it goes, all of the client goes at once, as a killed process does.
+    // A runtime for the client alone: dropping the runtime ends the whole client at once, like a killed process.
     let client = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let address = server.address();
     client.spawn(async move {

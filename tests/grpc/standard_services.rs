@@ -1,4 +1,4 @@
-//! Health and reflection, as every gRPC tool expects them.
+//! The standard gRPC services: health and reflection.
 
 use std::collections::BTreeSet;
 
@@ -94,7 +94,7 @@ async fn an_admin_listener_takes_metrics_reflection_and_openapi_away_from_the_ot
     server.stop().await;
 }
 
-/// Asks both versions of the protocol, which differ in nothing but their package.
+/// Asks both versions of the protocol, which differ only in their package.
 macro_rules! reflection {
     ($version:ident) => {{
         use tonic_reflection::pb::$version::ServerReflectionRequest;
@@ -133,7 +133,7 @@ macro_rules! reflection {
     }};
 }
 
-/// The files that answer for the two services and for `Payload` are those that the server was built from.
+/// Asserts that the returned descriptors equal the descriptors of the build.
 fn assert_describes_all(files: &[Vec<u8>]) {
     let files: Vec<_> = files.iter().map(|file| FileDescriptorProto::decode(&file[..]).unwrap()).collect();
     let built_from = FileDescriptorSet::decode(runlog::pb::FILE_DESCRIPTOR_SET).unwrap();

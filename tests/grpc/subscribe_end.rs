@@ -1,4 +1,4 @@
-//! Promise 6: the end is told. A stream that closes without that was cut.
+//! Promise 6: the end of a run is a frame. A stream that closes without the frame was cut.
 
 use runlog::pb;
 use runlog::pb::subscribe_request::Start;

@@ -1,4 +1,4 @@
-//! Promise 4, live: no gap, no duplicate, in order, whatever the reader's speed.
+//! Promise 4, live: no gap, no duplicate, in order, at any speed of the reader.
 
 use runlog::pb;
 use tokio::task::JoinHandle;
@@ -26,7 +26,7 @@ async fn write_in_background(server: &TestServer, run_id: &'static str, count: u
     })
 }
 
-/// Asserts that these are all events of a run that [`write_in_background`] wrote.
+/// Asserts all events of [`write_in_background`].
 fn assert_whole(events: &[pb::Event], count: u64) {
     assert_eq!(seqs(events), (1..=count + 1).collect::<Vec<_>>());
     for event in &events[..events.len() - 1] {
@@ -71,7 +71,7 @@ async fn a_reader_that_falls_out_of_the_window_loses_nothing() {
     let mut slow = server.subscribe(request.clone()).await;
     let mut quick = server.subscribe(request).await;
     assert_eq!(slow.next().await, Told::CaughtUp(0));
-    // The slow one reads nothing more until all is written: the connection fills up and the window moves on.
+    // The slow reader pauses until all events are written: the connection fills up and the window moves on.
     write_in_background(&server, "r", 5_000).await.await.unwrap();
     assert_whole(&events_of(&quick.rest().await), 5_000);
     assert_whole(&events_of(&slow.rest().await), 5_000);

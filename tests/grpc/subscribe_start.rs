@@ -1,4 +1,4 @@
-//! Promise 4, the replay: where a subscription begins, and what ends the replay.
+//! Promise 4, the replay: the start positions of a subscription, and the end of the replay.
 
 use runlog::pb;
 use runlog::pb::subscribe_request::{Scope, Start};
@@ -9,7 +9,7 @@ use crate::harness::TestServer;
 use crate::reading::{Told, after, follow_all_runs, follow_run, seqs, types};
 use crate::refusal::{refused, refused_field};
 
-/// The seqs of the replay, and the last seq that its end tells.
+/// The seqs of the replay, and the last seq in the `CaughtUp` frame.
 async fn replay(server: &TestServer, start: Option<Start>, patterns: &[&str]) -> (Vec<u64>, u64) {
     let filter = types(patterns).filter(|filter| !filter.types.is_empty());
     let mut reader = server.subscribe(pb::SubscribeRequest { start, filter, ..follow_run("r") }).await;

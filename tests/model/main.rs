@@ -1,5 +1,5 @@
 //! The model test: random interleavings of publishing, reading, disconnecting, resuming, losing notifications and
-//! restarting, driven through the service over a real store, against promises 2 to 6 of the root README.
+//! restarting, driven through the service over a real store, against promises 2 to 6 of `proto/README.md`.
 //!
 //! | module | content |
 //! |---|---|

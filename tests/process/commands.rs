@@ -1,4 +1,4 @@
-//! The command line against the real server: what it prints, and the documented exit codes.
+//! The command line against the real server: output and documented exit codes.
 
 use serde_json::json;
 
@@ -44,7 +44,7 @@ async fn what_one_command_publishes_the_others_show() {
     assert!(run(&url, &["runs", "--status", "failed", "--json"]).await.json().is_empty());
     assert_eq!(run(&url, &["health"]).await.succeeds().trim(), "SERVING");
     assert_eq!(run(&url, &["health", "--service", "runlog.v1.EventService"]).await.succeeds().trim(), "SERVING");
-    // For people: one line an event, without colours where there is no terminal.
+    // The text output: one line per event, without colours outside of a terminal.
     for args in [&["list", "r"][..], &["tail", "r"], &["runs"], &["runs", "r"]] {
         let text = run(&url, args).await.succeeds();
         assert!(text.contains('r') && !text.contains('\u{1b}'), "{text:?}");

@@ -1,4 +1,4 @@
-//! Promise 1, and 2 and 3 across it: SIGKILL under load, again and again on one file.
+//! Promise 1, and promises 2 and 3 across crashes: SIGKILL under load, repeatedly on one file.
 
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use crate::rng::Rng;
 
 const ROUNDS: u64 = 20;
 
-/// What SQLite itself says about a copy of what the kill left: the database, and the log that was not yet moved into it.
+/// SQLite's integrity check on a copy of the files after the kill: the database, and the write-ahead log before its
+/// checkpoint.
 async fn check_integrity(file: &Path) -> (i64, i64, i64) {
     let copies = Data::new();
     std::fs::copy(file, copies.file()).unwrap();
@@ -34,14 +35,14 @@ async fn what_was_acknowledged_survives_kill_9_at_any_moment_and_retries_are_no_
     survives_kills("kill -9", &[]).await;
 }
 
-/// With seals and merges of a few entries and ids each, so that nearly every kill hits one half-way.
+/// With flushes and compactions of a few entries and ids each, so that most kills interrupt one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kill_9_in_the_middle_of_seals_and_merges() {
     let half_way = survives_kills("kill -9 sealing", &["--flush-entries", "64", "--flush-slice-entries", "2"]).await;
     assert!(half_way > 0, "a kill hit a segment that was being written or removed");
 }
 
-/// Twenty times, or as often as `RUNLOG_CRASH_ROUNDS` says. Returns how often a segment of ids was hit half-way.
+/// Twenty rounds, or `RUNLOG_CRASH_ROUNDS`. Returns the number of kills within the write or removal of an id segment.
 async fn survives_kills(seed: &str, options: &[&str]) -> u32 {
     let rounds = std::env::var("RUNLOG_CRASH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let mut chance = Rng::new(seed);

@@ -1,5 +1,5 @@
-//! A full disk under the running server: nothing acknowledged is lost, reading goes on, and once there is space the same
-//! process takes events again.
+//! A full disk under a running server: no acknowledged event is lost, reads work, and the same process accepts events
+//! again after space is freed.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,11 +13,12 @@ use tonic_types::StatusExt;
 use crate::client::{self, event, json_of, publish};
 use crate::harness::{Server, eventually};
 
-/// A small file system of its own, gone when dropped.
+/// A small mounted file system, unmounted when dropped.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// `None`, told past cargo's capture, where this process may not mount, which only root may; CI must be able to.
+    /// `None`, with a note past cargo's capture, without the right to mount, which only root has; CI must have the
+    /// right.
     fn mount(mebibytes: u32) -> Option<Self> {
         let disk = Self(TempDir::new().unwrap());
         let size = format!("size={mebibytes}m");
@@ -43,7 +44,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Fills what is left, to the last byte.
+/// Fills the remaining space, to the last byte.
 fn fill(path: &Path) {
     let mut ballast = std::fs::File::create(path).unwrap();
     for size in [1 << 20, 4_096, 1] {
@@ -78,7 +79,7 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_space_brings_the_same_p
     }
     let ballast = disk.path().join("ballast");
     fill(&ballast);
-    // What the files already own can still be used up.
+    // Space that the files already own can still be used.
     let refused = loop {
         match events.publish(request(acked)).await {
             Ok(_) => acked += 1,
@@ -91,7 +92,7 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_space_brings_the_same_p
         assert!(is_full(&refused), "{refused:?}");
     }
 
-    // Reading goes on: listing, the run's row, replay, and the stream that was open all the time.
+    // Reads work: list, the run's row, replay, and the open stream.
     assert_eq!(client::list(&mut events, "r").await.len(), acked);
     let row = server.runs().await.get_run(pb::GetRunRequest { run_id: "r".to_owned() }).await.unwrap().into_inner();
     assert_eq!(row.run.unwrap().last_seq, acked as u64);
@@ -135,8 +136,8 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_space_brings_the_same_p
     }
 }
 
-/// Publishes small events until a seal has met the full disk. The first to meet it may be a commit, then there is another
-/// round, from another place in the write-ahead log.
+/// Publishes small events until a flush has met the full disk. If a commit meets the full disk first, another round
+/// starts at another offset of the write-ahead log.
 async fn fill_until_a_seal_fails(server: &Server, ballast: &Path) -> (usize, usize) {
     let mut events = server.events().await;
     let mut acked = 0;
@@ -166,7 +167,7 @@ async fn publish_numbered(events: &mut client::Events, n: usize) -> Result<(), S
     events.publish(publish("r", numbered)).await.map(drop)
 }
 
-/// How many lines of the log say so of seals.
+/// Number of log lines about failed flushes with this text.
 fn says_of_seal(log: &str, text: &str) -> usize {
     log.lines().filter(|line| line.contains(text) && line.contains("\"flush\"")).count()
 }

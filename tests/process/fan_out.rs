@@ -1,5 +1,5 @@
-//! Promise 9 for readers: a thousand of them on one run, one of which never reads, cost the server a bounded memory, and
-//! nobody else anything.
+//! Promise 9 for readers: a thousand readers on one run, of which one never reads, cost bounded memory and do not slow
+//! each other down.
 
 use runlog::pb::{self, subscribe_response::Frame};
 use tokio::task::JoinSet;
@@ -9,22 +9,22 @@ use tonic::transport::Endpoint;
 use crate::client::{self, Events, event, publish};
 use crate::harness::{Data, Server, within};
 
-/// Connections of the readers that read; the server takes 1,024 streams on each.
+/// Connections of the active readers; the server takes 1,024 streams on each.
 const CONNECTIONS: usize = 10;
-/// Readers that want only the marks, so that a thousand times the bulk need not cross the loopback.
+/// Readers of the marks only, so that a thousand copies of the bulk need not cross the loopback.
 const OF_MARKS: usize = 995;
-/// Readers that want everything.
+/// Readers of all events.
 const OF_ALL: usize = 4;
-/// Bulk events, each of 256 KiB: 100 MiB; each is followed by a mark.
+/// Bulk events of 256 KiB each, 100 MiB together; a mark follows each.
 const BULK: u64 = 400;
 const BULK_BYTES: usize = 256 << 10;
-/// One event before them, and the end of the run.
+/// One event first, then bulk events and marks, then the end of the run.
 const LAST_SEQ: u64 = 1 + 2 * BULK + 1;
 
-/// What the server may grow by while it takes in 100 MiB and hands it to five readers. By design it holds SQLite's page
-/// caches (32 MiB for the writer, as much for each reading connection, here one), the hub's window (4 MiB), frames on
-/// their way to the four that read (0.5 MiB each) and the HTTP/2 buffers of a thousand streams. A queue for the reader
-/// that never reads would hold another 100 MiB.
+/// Allowed growth of the server's memory for 100 MiB and five readers. By design the server holds SQLite's page caches
+/// (32 MiB for the writer, as much for each read connection, here one), the hub's window (4 MiB), frames in flight to
+/// the four readers (0.5 MiB each) and the HTTP/2 buffers of a thousand streams. A queue for the reader that never
+/// reads would hold another 100 MiB.
 const MAX_GROWTH_BYTES: u64 = 96 << 20;
 
 fn marks(mut request: pb::SubscribeRequest) -> pb::SubscribeRequest {
@@ -32,7 +32,7 @@ fn marks(mut request: pb::SubscribeRequest) -> pb::SubscribeRequest {
     request
 }
 
-/// Reads until the run ends; returns the seqs that were told.
+/// Reads to the end of the run; returns the received seqs.
 async fn read_on(mut frames: Streaming<pb::SubscribeResponse>) -> Vec<u64> {
     let mut told = Vec::new();
     loop {
@@ -98,7 +98,7 @@ async fn one_reader_that_never_reads_costs_a_bounded_memory_and_a_thousand_other
     peak = peak.max(server.memory_bytes());
     println!("{} MiB with 1,000 readers, at most {} MiB more", before >> 20, (peak - before) >> 20);
     assert!(peak - before < MAX_GROWTH_BYTES, "{} bytes more than {before}", peak - before);
-    // It was there all the time, and may still have everything.
+    // The reader was connected all the time, and could still read all events.
     drop(never_read);
     assert_eq!(client::list_after(&mut publisher, "r", LAST_SEQ - 2).await.unwrap().len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Promises 4 and 5 across kills: a subscriber that comes back with its cursor misses nothing and sees nothing twice.
+//! Promises 4 and 5 across kills: a subscriber that resumes from its cursor misses no event and gets no event twice.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::client::{self, Events, event, publish};
 use crate::harness::{Data, Server, within};
 use crate::rng::Rng;
 
-/// Where the server is at the moment; each life has a port of its own.
+/// The address of the current server; each server has a new port.
 type Place = watch::Receiver<String>;
 
-/// A connection to the server of the moment, once there is one.
+/// A connection to the current server, after its start.
 async fn connect(place: &mut Place) -> Events {
     loop {
         let url = place.borrow_and_update().clone();
@@ -24,7 +24,7 @@ async fn connect(place: &mut Place) -> Events {
     }
 }
 
-/// Publishes the events of a run one after the other, each again until it is acknowledged.
+/// Publishes the events of a run in order, with retries until acknowledged.
 async fn publish_all(mut place: Place, run_id: String, count: u64) {
     let mut events = connect(&mut place).await;
     for n in 1..=count {
@@ -43,7 +43,7 @@ async fn publish_all(mut place: Place, run_id: String, count: u64) {
     }
 }
 
-/// Follows across all breaks until `is_done`; counts what it was told.
+/// Follows across all disconnects until `is_done`; records the received events.
 async fn follow(
     mut place: Place,
     request: impl Fn(&str) -> pb::SubscribeRequest,

@@ -1,4 +1,4 @@
-//! A server that cannot start says why, names the file or the option, and ends with the documented code.
+//! A server that cannot start names the reason and the file or option, and exits with the documented code.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ async fn a_second_server_on_the_same_file_is_refused_and_the_first_goes_on() {
     cannot_serve(&data.file(), &[], &[data.file().to_str().unwrap(), "another runlog process", "--data"]).await;
     let mut events = first.events().await;
     assert_eq!(crate::client::publish_one(&mut events, "r", "step", "{}").await, 1);
-    // The file is free again once its owner is gone, however it went.
+    // The file is free after its owner is gone, also after a kill.
     first.kill().await;
     Server::start(&data.file()).await;
 }

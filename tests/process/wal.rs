@@ -1,4 +1,4 @@
-//! The write-ahead log beside readers of other programs.
+//! The write-ahead log with a foreign reader.
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
@@ -8,7 +8,7 @@ use crate::harness::{Data, Server, eventually};
 
 const FAILURES: &str = "runlog_sqlite_maintenance_failures_total{work=\"checkpoint\"}";
 
-/// More than the log may hold.
+/// More events than the log may hold.
 const EVENTS: usize = 90;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Three replicas behind the balancer in `deploy/`, which nobody goes around.
+//! Three replicas behind the balancer in `deploy/`; all clients use the balancer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::page::Page;
 use crate::replica::Replica;
 use crate::world::{GUARD, World, event, may_be_repeated};
 
-/// Events that must be acknowledged before and after each blow.
+/// Events that must be acknowledged before and after each fault.
 const SOME: usize = 150;
 
 /// Connections of clients to the balancer.
@@ -41,7 +41,7 @@ fn door(envoy: &Envoy) -> Channel {
 /// Requests that a client streams at a time.
 const STREAMED: usize = 8;
 
-/// Publishes by PublishStream; what a broken stream left unanswered goes into the next one.
+/// Publishes by PublishStream; unanswered requests of a broken stream are sent again on the next stream.
 async fn stream(world: Arc<World>) {
     for n in 0_usize.. {
         if world.is_stopped() {
@@ -101,7 +101,7 @@ async fn every_reader_behind_the_balancer_holds_the_promises_while_replicas_die_
         envoy.sees(3).await;
         world.more(SOME).await;
     }
-    // Each replica of those that run now.
+    // Each running replica.
     for replica in &world.replicas {
         while calls(replica, "Publish").await == 0 || calls(replica, "PublishStream").await == 0 {
             world.more(1).await;
@@ -116,14 +116,14 @@ async fn every_reader_behind_the_balancer_holds_the_promises_while_replicas_die_
     }
 }
 
-/// How often a method was called on this replica.
+/// Number of successful calls of a method on this replica.
 async fn calls(replica: &Replica, method: &str) -> u64 {
     let metrics = reqwest::get(format!("http://{}/metrics", replica.address())).await.unwrap().text().await.unwrap();
     let name = format!("runlog_grpc_requests_total{{method=\"/runlog.v1.EventService/{method}\",code=\"0\"}} ");
     metrics.lines().filter_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).sum()
 }
 
-/// Publishes events that have no id, one after the other, each once; returns how many when it is told to stop.
+/// Publishes events without ids in order, each once, until stopped; returns their number.
 async fn publish_once_each(mut client: EventServiceClient<Channel>, run: String, stop: CancellationToken) -> u64 {
     let mut published = 0;
     while !stop.is_cancelled() {

@@ -1,4 +1,4 @@
-//! A reader that goes on from its cursor wherever and as often as it must, and believes nothing.
+//! A reader that resumes from its cursor after any disconnect, and checks every frame.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use tokio::time::timeout;
 
 use crate::world::{Acked, GUARD, World, may_be_repeated};
 
-/// What a reader was told.
+/// The events that a reader received.
 pub struct Told {
-    /// None: all runs.
+    /// `None`: all runs.
     pub run: Option<String>,
     pub events: Acked,
 }
 
-/// Follows a scope at one door until its end is known and reached.
+/// Follows a scope through one channel to the announced end.
 pub async fn follow(world: Arc<World>, run: Option<String>, home: usize) -> Told {
     read(world, run, move |_| home).await
 }
 
-/// Follows a scope, each time at the next door.
+/// Follows a scope, each time through the next channel.
 pub async fn wander(world: Arc<World>, run: Option<String>) -> Told {
     read(world, run, |attempt| attempt).await
 }
@@ -64,7 +64,7 @@ async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> u
             }
         };
         let mut stream = stream.into_inner();
-        // The wanderer leaves after some frames.
+        // The wandering reader disconnects after some frames.
         let mut patience = if place(0) == place(1) { usize::MAX } else { 40 };
         while patience > 0 && !is_done(&told, end(&ends.borrow_and_update())) {
             patience -= 1;
@@ -96,7 +96,7 @@ async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> u
     told
 }
 
-/// Where a cursor stands: a seq, or the position in a token of the feed.
+/// The offset of a cursor: a seq, or the position in a cursor of the feed.
 fn coordinate(cursor: &str) -> u64 {
     FeedCursor::parse(cursor).map_or_else(|_| cursor.parse().unwrap(), |cursor| cursor.position)
 }

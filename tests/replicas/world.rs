@@ -1,4 +1,4 @@
-//! Replicas, publishers and readers, and what must be true of all of them in the end.
+//! Replicas, publishers and readers, and the final checks for all of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -17,35 +17,35 @@ use crate::cluster::Database;
 use crate::reader::{self, Told};
 use crate::replica::Replica;
 
-/// Only the guard against a wait that never ends; nothing is timed by it.
+/// Guard against a test that hangs; no other timing depends on the value.
 pub const GUARD: Duration = Duration::from_secs(60);
 
-/// Runs that everybody writes to.
+/// Runs that all publishers write to.
 pub const RUNS: usize = 4;
 
-/// What was acknowledged: run, seq, id.
+/// Acknowledged events: run, seq, id.
 pub type Acked = Vec<(String, u64, String)>;
 
 pub struct World {
     pub replicas: Vec<Replica>,
-    /// The ways to the replicas that publishers and readers have.
+    /// The channels of publishers and readers: to the replicas or to a balancer.
     pub doors: Vec<Channel>,
     pub database: Database,
     acked: Mutex<Acked>,
     count: watch::Sender<usize>,
     stop: watch::Sender<bool>,
-    /// Where the scopes end, once nothing is published any more: by run, and the feed under the empty name.
+    /// The ends of the scopes after the last publish: by run, and the feed under the empty name.
     pub ends: watch::Sender<Option<HashMap<String, u64>>>,
 }
 
 impl World {
-    /// Publishers and readers on all replicas.
+    /// Starts publishers and readers on all replicas.
     pub fn begin(database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
         let doors = replicas.iter().map(Replica::channel).collect();
         Self::behind(doors, database, replicas)
     }
 
-    /// Publishers and readers at all doors, wherever these lead.
+    /// Starts publishers and readers on these channels.
     pub fn behind(doors: Vec<Channel>, database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
         let world = Arc::new(Self {
             replicas,
@@ -64,13 +64,13 @@ impl World {
             readers.spawn(reader::follow(world.clone(), None, home));
             readers.spawn(reader::follow(world.clone(), Some(format!("r{}", home % RUNS)), home));
         }
-        // One that wanders from door to door.
+        // Two readers that move from channel to channel.
         readers.spawn(reader::wander(world.clone(), None));
         readers.spawn(reader::wander(world.clone(), Some("r0".to_owned())));
         (world, Busy { publishers, readers })
     }
 
-    /// Waits until so many more events are acknowledged: the world has recovered.
+    /// Waits for this number of further acknowledged events: the system has recovered.
     pub async fn more(&self, events: usize) {
         let before = *self.count.borrow();
         let recovered = async { self.count.subscribe().wait_for(|count| *count >= before + events).await.map(drop) };
@@ -80,7 +80,7 @@ impl World {
             .unwrap();
     }
 
-    /// A client at one of the doors.
+    /// A client on one of the channels.
     pub fn events(&self, door: usize) -> EventServiceClient<Channel> {
         EventServiceClient::new(self.doors[door % self.doors.len()].clone())
     }
@@ -96,14 +96,14 @@ impl World {
     }
 }
 
-/// The tasks of a world.
+/// The tasks of publishers and readers.
 pub struct Busy {
     pub publishers: JoinSet<()>,
     readers: JoinSet<Told>,
 }
 
 impl Busy {
-    /// Stops publishing, lets the readers read to the end, and checks what they were told.
+    /// Stops publishing, lets the readers read to the end, and checks the received events.
     pub async fn check(self, world: &World) {
         world.stop.send_replace(true);
         timeout(GUARD, self.publishers.join_all()).await.expect("the publishers are answered");
@@ -136,7 +136,7 @@ impl Busy {
     }
 }
 
-/// Publishes batches of one to four events at whichever door, each until it is acknowledged.
+/// Publishes batches of one to four events on changing channels, each batch until acknowledged.
 async fn publish(world: Arc<World>, publisher: usize) {
     for n in 0_usize.. {
         if world.is_stopped() {
@@ -171,9 +171,9 @@ pub fn event(id: &str) -> NewEvent {
     }
 }
 
-/// Panics at an answer that says something else than "try again".
+/// Panics at an error that is not transient.
 pub fn may_be_repeated(status: &Status) {
-    // A transport that breaks makes statuses of its own, which have no details.
+    // An error of the transport itself has no details.
     let of_transport = status.details().is_empty();
     let passes = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded);
     assert!(passes || of_transport, "{status:?}");

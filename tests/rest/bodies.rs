@@ -1,4 +1,5 @@
-//! Bodies as clients send them: with a byte order mark, packed, and with what their languages print in the place of JSON.
+//! Request bodies of real clients: with a byte order mark, compressed, and with invalid JSON that common languages
+//! print.
 
 use std::io::Write;
 
@@ -59,7 +60,7 @@ async fn a_packed_body_and_one_with_a_byte_order_mark_are_read_at_every_door() {
             let (status, answer) = post(&gateway, path, encoding, bytes).await;
             assert!(matches!(status, 201 | 202), "{path} {encoding:?}: {answer}");
         }
-        // `{}` as brotli packs it: unpacked it is an object that lacks something.
+        // `{}` in brotli: decompressed, the object lacks a required member.
         let (status, refusal) = post(&gateway, path, Some("br"), vec![0x8b, 0x00, 0x80, b'{', b'}', 0x03]).await;
         assert!(status == 422 && refusal.to_string().contains("must be set"), "{path}: {refusal}");
     }

@@ -1,5 +1,5 @@
-//! The promise of the gateway: a run written through one door can be read through every other. Only the envelope is
-//! translated; type and payload stay what the producer sent, to the byte.
+//! A run written through one API can be read through every other. Only the envelope is translated; type and payload
+//! stay byte for byte as sent.
 
 use runlog::pb;
 use serde::Deserialize;
@@ -10,8 +10,8 @@ use crate::harness::Gateway;
 
 const WAYS: [Way; 4] = [Way::StructureRuns, Way::AgentSdk, Way::PublicRuns, Way::Grpc];
 
-/// Types of all three documents and of none, with payloads that a careless translation would change. Door B takes only
-/// objects; the last one ends the run.
+/// Types of all three references and of none, with payloads that a careless translation would change. The agent SDK API
+/// takes only objects; the last event ends the run.
 const EVENTS: [(&str, &str); 7] = [
     ("StructureRunRunning", r#"{"status":"RUNNING"}"#),
     ("step", r#"{ "node" : "plan","index":1.0, "node_name":null }"#),
@@ -30,7 +30,7 @@ enum Way {
     Grpc,
 }
 
-/// Type and payload of an event, in whatever envelope.
+/// Type and payload of an event, in any envelope.
 #[derive(Deserialize)]
 struct Read {
     #[serde(alias = "event_type")]
@@ -43,7 +43,7 @@ struct Page {
     events: Vec<Read>,
 }
 
-/// Door C's payload.
+/// A payload of the public runs API.
 #[derive(Deserialize)]
 struct Shown {
     redacted: bool,
@@ -51,7 +51,8 @@ struct Shown {
 }
 
 impl Way {
-    /// Writes a run with the events; its id. Creating one may put an event of the door's own before them.
+    /// Creates a run and publishes the events; returns the run's id. Creation may add an event of the API's own before
+    /// them.
     async fn write(self, gateway: &Gateway) -> String {
         let id = self.create(gateway).await;
         for (event_type, payload) in EVENTS {
@@ -91,7 +92,7 @@ impl Way {
         id.unwrap_or_else(|| panic!("{created:?} has an id")).to_owned()
     }
 
-    /// The path under which it shows a run.
+    /// The path of a run.
     fn path(self, id: &str) -> String {
         match self {
             Self::StructureRuns => format!("/api/structure-runs/{id}"),
@@ -124,7 +125,7 @@ impl Way {
         data.map(|data| self.told(serde_json::from_str(data).unwrap())).collect()
     }
 
-    /// Takes the envelope off.
+    /// Removes the envelope.
     fn told(self, event: Read) -> (String, String) {
         if self != Self::PublicRuns {
             return (event.r#type, event.payload.get().to_owned());
@@ -190,7 +191,7 @@ async fn a_run_written_through_one_door_is_read_through_every_other_as_it_was_se
             for read in [reader.list(&gateway, &id).await, reader.follow(&gateway, &id).await] {
                 let of_the_producer = &read[read.len().saturating_sub(sent.len())..];
                 assert_eq!(of_the_producer, sent, "written by {writer:?}, read by {reader:?}");
-                // With what the door itself put before them, all readers see the same.
+                // All readers see the same events, including the API's own event before them.
                 assert_eq!(
                     *whole.get_or_insert_with(|| read.clone()),
                     read,

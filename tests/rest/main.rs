@@ -1,4 +1,4 @@
-//! The JSON gateway over real HTTP: every route of every door, to the byte where it is documented.
+//! The REST gateway over real HTTP: every route of every API, byte for byte as documented.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
 mod agent_sdk;

@@ -1,4 +1,4 @@
-//! What is the same at every door: routes, methods, types, health, metrics.
+//! Behaviour common to all REST APIs: routes, methods, types, health, metrics.
 
 use reqwest::Method;
 use serde_json::json;
@@ -123,7 +123,7 @@ async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_ev
     }
     sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
     holder.close().await.unwrap();
-    // Taken in before, so stored by the time that this is answered.
+    // The publish was accepted before, so the event is stored before this call is answered.
     loop {
         let (status, answer) = gateway.post("/api/ingest", &event("second")).await;
         if status == 202 {
@@ -132,7 +132,7 @@ async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_ev
     }
 }
 
-/// The streams of a run at the three doors.
+/// The streams of a run in the three APIs.
 const STREAMS: [&str; 3] =
     ["/api/structure-runs/r/events/stream", "/api/runs/r/events/stream", "/v1/runs/r/events/stream"];
 
@@ -148,11 +148,11 @@ async fn the_last_event_id_may_be_a_parameter_of_every_stream() {
         assert!(from_cursor.starts_with("retry: 2000\nid: 2\n"), "{from_cursor}");
         assert_eq!(gateway.stream(&format!("{path}?lastEventId=1")).await, (200, from_cursor.clone()), "{path}");
         assert_eq!(gateway.stream(&format!("{path}?lastEventId=1&cursor=1")).await, (200, from_cursor.clone()));
-        // It wins over the header, as the cursor does.
+        // The parameter takes precedence over the header, like the cursor.
         let request = gateway.client.get(gateway.url(&format!("{path}?lastEventId=1"))).header("last-event-id", "2");
         assert_eq!(request.send().await.unwrap().text().await.unwrap(), from_cursor);
         assert_eq!(gateway.stream(&format!("{path}?lastEventId=3")).await.0, 204, "{path}");
-        // A client that began at a cursor and comes back has seen more since.
+        // A client that began at a cursor has seen newer events when the client reconnects.
         assert_eq!(gateway.stream(&format!("{path}?cursor=0&lastEventId=1")).await, (200, from_cursor.clone()));
         for bad in ["lastEventId=x", "lastEventId=1&lastEventId=1"] {
             let (status, refusal) = gateway.get(&format!("{path}?{bad}")).await;
@@ -175,7 +175,7 @@ async fn a_stream_says_in_its_last_line_that_the_run_has_ended_and_keeps_line_en
         let event: serde_json::Value = serde_json::from_str(data).unwrap();
         let shown = event["payload"].get("value").unwrap_or(&event["payload"]);
         assert_eq!(shown["n\u{85}"], "a\u{2028}b\u{2029}c\u{85}d", "{path}: the same JSON");
-        // A list has the text as it was sent.
+        // A list has the text as sent.
         let (_, page) = gateway.stream(path.trim_end_matches("/stream")).await;
         assert!(page.contains(payload), "{page}");
     }
@@ -203,7 +203,7 @@ async fn over_http_1_0_the_last_line_tells_a_stream_that_ended_from_one_that_was
         }
         open.push(response);
     }
-    // The server ends: HTTP/1.0 has no other sign of an end than the end of the connection.
+    // The server ends: in HTTP/1.0 only the end of the connection marks the end of a body.
     let restart = tokio::spawn(gateway.restart());
     for mut response in open {
         let mut text = String::new();
@@ -237,12 +237,12 @@ async fn a_heartbeat_has_the_cursor_where_a_filter_held_events_back_and_only_the
     publish("noise").await;
     let text = read_until(&mut filtered, "id: 2\n").await;
     assert!(text.ends_with(": hb\nid: 2\n"), "no blank line, which would make a message of it: {text}");
-    // Told once.
+    // Delivered once.
     assert_eq!(read_until(&mut filtered, ": hb\n").await, ": hb\n");
     read_until(&mut whole, "id: 2\ndata: ").await;
     let text = read_until(&mut whole, ": hb\n").await;
     assert!(!text.contains("id: ") && text.ends_with(": hb\n"), "nothing was held back: {text}");
-    // What comes next has its own id, and a reader that comes back with the heartbeat's misses nothing.
+    // The next event has its own id, and a reader that resumes from the heartbeat's id misses no event.
     publish("run_end").await;
     publish("wanted").await;
     assert_eq!(read_until(&mut filtered, ": end\n").await.matches("id: ").count(), 0, "the run has ended");
@@ -271,7 +271,7 @@ async fn in_an_array_a_refusal_names_the_event_whoever_finds_the_fault() {
     let (_, refusal) = gateway.post("/api/structure-runs/r/events", &format!("{{\"events\":[{bad}]}}")).await;
     assert!(refusal.to_string().contains("\"events[0].payload: must nest"), "{refusal}");
 
-    // What is found behind the door: ids that are taken, twice in one request, and the end of a run.
+    // Faults found in the store: taken ids, repeated ids within one request, and the end of a run.
     let b = |run: &str, id: &str, n: u32| {
         format!(r#"{{"event_type":"a","sdk_run_id":"{run}","event_id":"{id}","payload":{{"n":{n}}}}}"#)
     };

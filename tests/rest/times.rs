@@ -1,4 +1,4 @@
-//! Times as clients send them: in any usual form, and as doubles that come back as they were sent.
+//! Times of clients: in any usual form, and as doubles that are returned exactly.
 
 use runlog::pb;
 use runlog::pb::list_events_request::Scope;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Gateway;
 
-/// What SDKs send, and what it is. Without an offset it is UTC.
+/// Texts of common SDKs, and their instants. Without an offset the time is UTC.
 const TEXTS: [(&str, &str); 8] = [
     ("2026-04-02T10:00:00.123456", "2026-04-02T10:00:00.123Z"),
     ("2026-04-02 10:00:00", "2026-04-02T10:00:00.000Z"),
@@ -27,7 +27,7 @@ async fn publish(gateway: &Gateway, door: char, run: &str, time: &Value) -> (u16
     gateway.post(&path, &body.to_string()).await
 }
 
-/// The only event's time at the public door.
+/// The time of the only event, in the public runs API.
 async fn public_time(gateway: &Gateway, run: &str) -> Value {
     let (_, page) = gateway.get(&format!("/v1/runs/{run}/events")).await;
     page["events"][0]["timestamp"].clone()
@@ -63,13 +63,13 @@ async fn every_door_reads_iso_8601_in_its_usual_forms_and_refuses_only_what_is_n
 async fn a_double_comes_back_as_sent_at_its_own_door_and_is_the_nearest_microsecond_everywhere_else() {
     let gateway = Gateway::start().await;
     let cases: [(f64, Option<&str>); 8] = [
-        // Half of all milliseconds lie below their double.
+        // For half of all milliseconds, the nearest double lies below.
         (1_726_096_542.083, Some("2024-09-11T23:15:42.083000Z")),
         (1_726_096_554.707_17, Some("2024-09-11T23:15:54.707170Z")),
         (1_726_096_550.251_234_5, Some("2024-09-11T23:15:50.251235Z")),
         (1_726_096_542.0, Some("2024-09-11T23:15:42.000000Z")),
         (-0.5, Some("1969-12-31T23:59:59.500000Z")),
-        // Clocks that count from the start of a machine, and numbers that are no time at all.
+        // Clocks that count from the start of a machine, and numbers out of range.
         (12_345.678_901_234_5, Some("1970-01-01T03:25:45.678901Z")),
         (1.7e18, None),
         (-1e18, None),
@@ -77,7 +77,7 @@ async fn a_double_comes_back_as_sent_at_its_own_door_and_is_the_nearest_microsec
     for (index, (sent, micros)) in cases.into_iter().enumerate() {
         let run = format!("r{index}");
         assert_eq!(publish(&gateway, 'A', &run, &json!(sent)).await.0, 202, "{sent}");
-        // As text: a reader of JSON may miss the nearest double by one.
+        // As text, since JSON parsers may miss the nearest double by one.
         let (_, page) = gateway.stream(&format!("/api/structure-runs/{run}/events")).await;
         let lexeme = page.split("\"timestamp\":").nth(1).unwrap().split(',').next().unwrap();
         assert_eq!(lexeme.parse::<f64>().map(f64::to_bits), Ok(sent.to_bits()), "{lexeme}");

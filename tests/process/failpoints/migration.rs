@@ -1,4 +1,4 @@
-//! A migration: of a SQLite file with the first schema, and of an empty database.
+//! Failpoints in a migration: of a SQLite file with the first schema, and of an empty database.
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -7,7 +7,7 @@ use super::work::Work;
 use super::{ACTIONS, Action, POSTGRES_MIGRATION, Point, SQLITE_MIGRATION, environment, was_killed};
 use crate::start::CANNOT_START;
 
-/// Makes a file what it was under the first schema: the ids of what is sealed in one table.
+/// Converts a file to the first schema: the ids of the flushed events in one table.
 async fn take_back(place: &Place, work: &Work) {
     let options = SqliteConnectOptions::new().filename(place.option()[1]);
     let mut file = SqliteConnection::connect_with(&options).await.unwrap();
@@ -35,7 +35,7 @@ async fn take_back(place: &Place, work: &Work) {
     file.close().await.unwrap();
 }
 
-/// The command ends at the point, or fails there.
+/// Asserts that the command ends or fails at the failpoint.
 async fn is_cut_off(place: &Place, point: &Point, action: Action) {
     let command = ["migrate"];
     let (status, said) = place.spawn(&command, &environment(point, action, 0)).ended().await;

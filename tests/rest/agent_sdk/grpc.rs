@@ -1,4 +1,4 @@
-//! One log, several doors: what gRPC writes reads well here, and the other way round.
+//! One log, several APIs: events published over gRPC are read here, and the reverse.
 
 use runlog::pb;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ async fn what_is_ingested_here_reads_over_grpc() {
     assert_eq!((at.seconds, at.nanos), (1_775_124_000, 123_456_789));
     let payload_back = event.payload.clone().unwrap().variant;
     assert_eq!(payload_back, Some(pb::payload::Variant::Json(payload.to_owned())));
-    // And here the time is the instant that was sent.
+    // Here the time is the sent instant.
     let (_, page) = gateway.get("/api/runs/r/events").await;
     assert_eq!(page["events"][0]["occurred_at"], "2026-04-02T10:00:00.123456789Z");
 }

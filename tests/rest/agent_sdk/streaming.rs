@@ -17,7 +17,7 @@ async fn frames(response: &mut Response, count: usize) -> String {
     text
 }
 
-/// What an EventSource makes of it: ids with their events.
+/// The events of an EventSource client: ids with their events.
 fn read(text: &str) -> Vec<(u64, Value)> {
     let of_frame = |frame: &str| {
         let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).unwrap();

@@ -1,4 +1,4 @@
-//! What the public view leaves out.
+//! Redaction in the public view.
 
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Run, numbered};
 
-/// A run with two steps that was cancelled: seqs 1 to 4.
+/// A run with two steps, then cancelled: seqs 1 to 4.
 async fn ended() -> Run {
     let run = Run::with(numbered("step", 2)).await;
     assert_eq!(run.post("/cancel", "").await.0, 200);

@@ -92,7 +92,7 @@ async fn a_framework_event_is_stored_once_and_other_content_is_never_lost() {
     assert_eq!(listed(&gateway, "r").await.len(), 5);
 }
 
-/// What the published driver sends, ten at a time.
+/// A batch of the published driver, ten events at a time.
 fn driver_batch(custom_at: f64) -> String {
     let mut batch: Vec<Value> = (0..9)
         .map(|n| {

@@ -12,7 +12,7 @@ async fn resumed(gateway: &Gateway, last_event_id: &str) -> Response {
     gateway.client.get(gateway.url(PATH)).header("Last-Event-ID", last_event_id).send().await.unwrap()
 }
 
-/// What the published reader makes of a stream: each line that begins with `data:` is an event.
+/// The events as the published reader parses them: each line that begins with `data:` is an event.
 fn data(text: &str) -> Vec<Value> {
     text.lines().filter_map(|line| line.strip_prefix("data:")).map(|json| serde_json::from_str(json).unwrap()).collect()
 }
