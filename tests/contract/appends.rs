@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::fixture::*;
 
-pub async fn seqs_of_a_run_are_gapless_whoever_appends(fixture: impl Fixture) {
+pub async fn seqs_of_a_run_are_gapless_for_all_appenders(fixture: impl Fixture) {
     let store = fixture.opened().await;
     let mut tasks = JoinSet::new();
     for task in 0..32 {
@@ -88,7 +88,7 @@ pub async fn payloads_come_back_as_they_were_sent(fixture: impl Fixture) {
     ];
     for tuning in [NEVER_FLUSHED, ALWAYS_FLUSHED] {
         let store = fixture.open(tuning).await.0;
-        let runs = if tuning.flush_every == 1 { "sealed" } else { "unsealed" };
+        let runs = if tuning.flush_every == 1 { "flushed" } else { "unflushed" };
         store.append(append(runs, texts.map(|text| typed("t", text)).to_vec())).await.unwrap();
         for scope in [run(runs), Scope::Feed] {
             let stored = events(&store, &scope).await;
@@ -98,7 +98,7 @@ pub async fn payloads_come_back_as_they_were_sent(fixture: impl Fixture) {
         store.close().await;
     }
     let store = fixture.opened().await;
-    assert!(events(&store, &run("unsealed")).await.iter().map(|event| event.payload.as_str()).eq(texts));
+    assert!(events(&store, &run("unflushed")).await.iter().map(|event| event.payload.as_str()).eq(texts));
 }
 
 pub async fn the_double_of_a_time_is_kept_bit_by_bit(fixture: impl Fixture) {

@@ -15,7 +15,7 @@ pub async fn the_same_event_again_is_answered_with_its_first_seq(fixture: impl F
     assert_eq!(events(&store, &run("r")).await.len(), 3);
 }
 
-pub async fn the_same_json_encoded_anew_is_the_same_event_and_the_first_text_stays(fixture: impl Fixture) {
+pub async fn the_same_json_in_another_encoding_is_the_same_event_and_the_first_text_stays(fixture: impl Fixture) {
     const FIRST: &str = r#"{"a":1,"b":[true,"é"],"c":12345678901234567890123,"c":null}"#;
     let again = format!(
         "{{ {}\"c\":1234567890123456789012.3e1, \"b\" : [true,\"\\u00e9\"],\"c\":null,\"a\":1.0}}",
@@ -68,7 +68,7 @@ pub async fn other_content_under_an_id_is_a_conflict(fixture: impl Fixture) {
     assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 2);
 }
 
-pub async fn repeats_are_known_after_reopen_and_after_sealing(fixture: impl Fixture) {
+pub async fn duplicates_are_known_after_reopen_and_after_a_flush(fixture: impl Fixture) {
     for flush_every in [1, 3, usize::MAX] {
         let run = format!("r{flush_every}");
         let numbered = |n: u32| with_id(&format!("id-{n}"), event(&n.to_string()));
@@ -84,7 +84,7 @@ pub async fn repeats_are_known_after_reopen_and_after_sealing(fixture: impl Fixt
                 fixture.open(tuning(flush_every)).await.0
             };
             let all = store.append(append(&run, (0..20).map(numbered).collect())).await.unwrap();
-            assert_eq!((seqs(&all), all.last_seq), ((1..=20).collect(), 20), "{round}, sealed every {flush_every}");
+            assert_eq!((seqs(&all), all.last_seq), ((1..=20).collect(), 20), "{round}, flushed every {flush_every}");
             assert!(duplicates(&all).iter().all(|duplicate| *duplicate));
             for n in 0..20 {
                 let other = with_id(&format!("id-{n}"), event("other"));

@@ -157,13 +157,13 @@ pub struct Recorder {
     commits: Mutex<Vec<Commit>>,
     held: Mutex<bool>,
     released: Condvar,
-    told: watch::Sender<usize>,
+    announced: watch::Sender<usize>,
 }
 
 impl CommitListener for Recorder {
     fn committed(&self, commit: Commit) {
         self.commits.lock().unwrap().push(commit);
-        self.told.send_modify(|told| *told += 1);
+        self.announced.send_modify(|announced| *announced += 1);
         if *self.held.lock().unwrap() {
             // The runtime must know of the blocking: this worker may be the one that drives sockets and timers.
             tokio::task::block_in_place(|| {
@@ -183,17 +183,17 @@ impl Recorder {
     pub async fn hold(self: &Arc<Self>, store: &SharedStore) -> Held {
         *self.held.lock().unwrap() = true;
         let held = Held(self.clone());
-        let told = *self.told.borrow();
+        let announced = *self.announced.borrow();
         store.submit(append("plug", vec![event("plug")])).await.unwrap();
-        self.told.subscribe().wait_for(|now| *now > told).await.unwrap();
+        self.announced.subscribe().wait_for(|now| *now > announced).await.unwrap();
         held
     }
 
     /// Waits for the announcement of this position.
-    pub async fn told_up_to(&self, position: u64) {
-        let mut told = self.told.subscribe();
+    pub async fn announced_up_to(&self, position: u64) {
+        let mut announced = self.announced.subscribe();
         let is_there = |_: &usize| self.commits().last().is_some_and(|commit| commit.feed_end.last >= position);
-        tokio::time::timeout(Duration::from_secs(60), told.wait_for(is_there)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), announced.wait_for(is_there)).await.unwrap().unwrap();
     }
 }
 
@@ -263,7 +263,7 @@ pub fn ascending(from: u64, max_events: usize) -> Range {
 pub async fn all(store: &SharedStore, scope: &Scope) -> Vec<(u64, Bytes)> {
     let mut records: Vec<(u64, Bytes)> = Vec::new();
     loop {
-        let from = records.last().map_or(0, |(coordinate, _)| *coordinate);
+        let from = records.last().map_or(0, |(offset, _)| *offset);
         let page = store.read(scope, ascending(from, 500)).await.unwrap();
         if page.chunks.is_empty() {
             return records;

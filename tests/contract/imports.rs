@@ -126,16 +126,16 @@ pub async fn events_of_an_import_keep_their_order_in_the_feed_within_one_commit(
     let records = |chunks: &[runlog::codec::Chunk]| -> Vec<Event> {
         chunks.iter().flat_map(|c| c.records()).map(|r| record::decode(r.unwrap().1).unwrap()).collect()
     };
-    let told: Vec<Event> = commits.iter().flat_map(|commit| records(&commit.feed)).collect();
-    assert_eq!(told, events(&store, &Scope::Feed).await);
+    let announced: Vec<Event> = commits.iter().flat_map(|commit| records(&commit.feed)).collect();
+    assert_eq!(announced, events(&store, &Scope::Feed).await);
     for name in ["a", "b", "c"] {
         let of_run = commits.iter().flat_map(|commit| &commit.runs).filter(|of| of.run_id == run_id(name));
-        let told: Vec<Event> = of_run.flat_map(|of| records(&of.chunks)).collect();
-        assert_eq!(told, events(&store, &run(name)).await);
+        let announced: Vec<Event> = of_run.flat_map(|of| records(&of.chunks)).collect();
+        assert_eq!(announced, events(&store, &run(name)).await);
     }
     store.close().await;
     let store = fixture.open(Tuning::default()).await.0;
-    assert_eq!(events(&store, &Scope::Feed).await, told, "the end of the log is rebuilt as it was");
+    assert_eq!(events(&store, &Scope::Feed).await, announced, "the end of the log is rebuilt as it was");
     for name in ["a", "b", "c"] {
         assert_eq!(events(&store, &run(name)).await.len(), 20);
     }
@@ -160,8 +160,8 @@ pub async fn nothing_is_stored_after_the_first_append_of_an_import_that_fails(fi
     let later = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &import);
     assert_eq!(reason(store.append(later).await), "SEQ_CONFLICT", "in a later commit neither");
     assert_eq!(store.scope_end(&Scope::Feed).await.unwrap().last, 2, "the plug and the first");
-    let anew = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &Import::default());
-    store.append(anew).await.unwrap();
+    let again = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &Import::default());
+    store.append(again).await.unwrap();
 }
 
 pub async fn an_import_never_takes_an_event_for_another(fixture: impl Fixture) {

@@ -12,9 +12,9 @@ use crate::cluster::Database;
 use crate::fixture::*;
 
 /// Records the path of each insert: only the slow path has locked rows of `runs` before.
-pub const SPY: &str = "CREATE TABLE ways (n serial, way text); CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-    INSERT INTO ways (way) SELECT CASE WHEN EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() \
-    AND relation = 'runs'::regclass AND mode = 'RowShareLock') THEN 'long' ELSE 'short' END; RETURN NULL; END $$; \
+pub const SPY: &str = "CREATE TABLE paths (n serial, path text); CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+    INSERT INTO paths (path) SELECT CASE WHEN EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() \
+    AND relation = 'runs'::regclass AND mode = 'RowShareLock') THEN 'slow' ELSE 'fast' END; RETURN NULL; END $$; \
     CREATE TRIGGER spy AFTER INSERT ON events EXECUTE FUNCTION spy()";
 
 async fn replica(database: &Database, lifecycle: Lifecycle) -> SharedStore {
@@ -29,8 +29,8 @@ pub async fn two_replicas(lifecycle: Lifecycle) -> Option<(Database, SharedStore
     Some((database, replicas.0, replicas.1))
 }
 
-async fn ways(database: &Database) -> Vec<String> {
-    sqlx::query_scalar("SELECT way FROM ways ORDER BY n").fetch_all(&mut database.connect().await).await.unwrap()
+async fn paths(database: &Database) -> Vec<String> {
+    sqlx::query_scalar("SELECT path FROM paths ORDER BY n").fetch_all(&mut database.connect().await).await.unwrap()
 }
 
 async fn stored(store: &SharedStore, append: runlog::store::Append) -> Vec<u64> {
@@ -47,7 +47,7 @@ async fn a_run_that_this_replica_wrote_last_is_written_without_asking() {
     let changes = ["run_start", "human_input_requested", "human_input_received", "run_end"];
     let changes = changes.map(|event_type| typed(event_type, r#"{"prompt":"?","output":{"a":1},"total_tokens":7}"#));
     assert_eq!(stored(&one, append("r", changes.to_vec())).await, [4, 5, 6, 7]);
-    assert_eq!(ways(&database).await, ["long", "short", "short", "short"]);
+    assert_eq!(paths(&database).await, ["slow", "fast", "fast", "fast"]);
     let run = one.run(&run_id("r")).await.unwrap();
     assert_eq!((run.status, run.last_seq), (RunStatus::Succeeded, 7));
     assert_eq!(run.usage.unwrap().total_tokens, 7);
@@ -61,7 +61,7 @@ async fn what_another_replica_wrote_meanwhile_counts() {
     assert_eq!(stored(&one, append("r", vec![event("x")])).await, [2]);
     assert_eq!(stored(&other, append("r", vec![with_id("theirs", event("x"))])).await, [3]);
     assert_eq!(stored(&one, append("r", vec![event("x"), event("y")])).await, [4, 5]);
-    assert_eq!(ways(&database).await, ["long", "short", "long", "long"]);
+    assert_eq!(paths(&database).await, ["slow", "fast", "slow", "slow"]);
     // Conditions and duplicates are checked against the current run, not against the cached state.
     assert_eq!(stored(&other, append("r", vec![event("x")])).await, [6]);
     assert_eq!(reason(one.append(expecting(5, append("r", vec![event("x")]))).await), "SEQ_CONFLICT");
@@ -80,7 +80,7 @@ async fn a_repeat_is_found_without_having_asked_before() {
     one.append(append("r", vec![event("x")])).await.unwrap();
     let named = || append("r", vec![with_id("a", event("x")), event("y")]);
     assert_eq!(stored(&one, named()).await, [2, 3]);
-    assert_eq!(ways(&database).await, ["long", "short"]);
+    assert_eq!(paths(&database).await, ["slow", "fast"]);
     // A fast-path transaction with a stored id is rolled back as a whole, also the new run beside the duplicate.
     let again = one.append(append("r", vec![with_id("a", event("x")), with_id("b", event("z"))])).await.unwrap();
     assert_eq!((seqs(&again), duplicates(&again)), (vec![2, 4], vec![true, false]));
@@ -116,7 +116,7 @@ async fn a_killed_connection_costs_nothing_but_a_try() {
         assert_eq!(stored(&one, append("r", vec![event("x")])).await, [seq]);
     }
     assert_eq!(events(&other, &run("r")).await.len(), 5);
-    assert!(!ways(&database).await[1..].contains(&"short".to_owned()), "a new connection may lead elsewhere");
+    assert!(!paths(&database).await[1..].contains(&"fast".to_owned()), "a new connection may lead elsewhere");
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ async fn nobody_there_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_is_told() {
+async fn failed_logins_are_refused_by_name() {
     let Some(database) = Database::create().await else { return };
     database.execute("CREATE ROLE locked LOGIN PASSWORD 'other'").await;
     let port = database.cluster().port();
@@ -68,7 +68,7 @@ async fn who_is_not_let_in_is_told() {
 }
 
 #[tokio::test]
-async fn missing_rights_are_told() {
+async fn missing_privileges_are_refused_by_name() {
     let Some(database) = Database::create().await else { return };
     let name = format!("poor_{}", database.name);
     database.execute(&format!("CREATE ROLE {name} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")).await;
@@ -177,7 +177,7 @@ async fn many_replicas_that_start_at_once_make_one_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_replica_is_told_of_every_commit_in_feed_order() {
+async fn every_replica_announces_every_commit_in_feed_order() {
     for notify in [true, false] {
         let Some(database) = Database::create().await else { return };
         let mut replicas = Vec::new();
@@ -197,14 +197,14 @@ async fn every_replica_is_told_of_every_commit_in_feed_order() {
         let last = replicas[0].0.scope_end(&Scope::Feed).await.unwrap().last;
         assert_eq!(last, 360);
         for (store, recorder) in &replicas {
-            recorder.told_up_to(last).await;
-            let told: Vec<u64> = recorder
+            recorder.announced_up_to(last).await;
+            let announced: Vec<u64> = recorder
                 .commits()
                 .iter()
                 .flat_map(|commit| commit.feed.clone())
                 .flat_map(|chunk| chunk.first..=chunk.last())
                 .collect();
-            assert!(told.iter().copied().eq(1..=last), "every position once and in order");
+            assert!(announced.iter().copied().eq(1..=last), "every position once and in order");
             for commit in recorder.commits() {
                 for run in commit.runs {
                     assert_eq!(run.chunks.last().unwrap().last(), run.scope_end.last);

@@ -92,7 +92,7 @@ async fn nothing_is_left_on_the_connections_that_a_pooler_shares() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn replicas_behind_a_pooler_make_one_schema_and_tell_each_others_events() {
+async fn replicas_behind_a_pooler_make_one_schema_and_announce_each_others_events() {
     let Some(fixture) = PoolerFixture::new().await else { return };
     let replicas = futures_util::future::join_all((0..4).map(|_| replica(&fixture))).await;
     let writers = replicas.iter().enumerate().map(async |(writer, (store, _))| {
@@ -103,10 +103,10 @@ async fn replicas_behind_a_pooler_make_one_schema_and_tell_each_others_events() 
     });
     futures_util::future::join_all(writers).await;
     for (store, recorder) in &replicas {
-        recorder.told_up_to(240).await;
+        recorder.announced_up_to(240).await;
         let commits = recorder.commits();
-        let told = commits.iter().flat_map(|commit| &commit.feed).flat_map(|chunk| chunk.first..=chunk.last());
-        assert!(told.eq(1..=240), "every position once and in order");
+        let announced = commits.iter().flat_map(|commit| &commit.feed).flat_map(|chunk| chunk.first..=chunk.last());
+        assert!(announced.eq(1..=240), "every position once and in order");
         store.close().await;
     }
 }

@@ -102,9 +102,9 @@ impl Fixture {
         tokio::time::timeout(GUARD, is_so).await.unwrap_or_else(|_| panic!("{condition}"));
     }
 
-    /// The path of the last commit, `long` or `short`.
-    async fn last_way(&self) -> String {
-        let last = "SELECT way FROM ways ORDER BY n DESC LIMIT 1";
+    /// The path of the last commit, `fast` or `slow`.
+    async fn last_path(&self) -> String {
+        let last = "SELECT path FROM paths ORDER BY n DESC LIMIT 1";
         sqlx::query_scalar(last).fetch_one(&mut self.database.connect().await).await.unwrap()
     }
 
@@ -163,15 +163,15 @@ fn of_every_kind(last: u64) -> Vec<Append> {
         .collect()
 }
 
-async fn a_lost_answer_is_told_as_unknown(way: &str, (retry, mode): (u64, Mode), loss: AtCommit) {
-    let place = format!("{way} way, retry {retry}, {mode:?} then, {loss:?}");
+async fn a_lost_answer_is_an_unknown_outcome(connection: &str, (retry, mode): (u64, Mode), loss: AtCommit) {
+    let place = format!("{connection}, retry {retry}, {mode:?} then, {loss:?}");
     let change = |options: &mut PostgresOptions| {
         options.retry = Duration::from_millis(retry);
-        options.notify = way != "pooled";
+        options.notify = connection != "pooled";
     };
     let Some(fixture) = Fixture::new(change).await else { return };
-    let known = u64::from(way != "new");
-    if way != "new" {
+    let known = u64::from(connection != "new");
+    if connection != "new" {
         for n in 0..3 {
             fixture.store.append(append(&format!("r{n}"), vec![event("before")])).await.unwrap();
         }
@@ -181,7 +181,7 @@ async fn a_lost_answer_is_told_as_unknown(way: &str, (retry, mode): (u64, Mode),
     let is_stored = loss == AtCommit::LoseAnswer;
     if is_stored {
         fixture.until("(SELECT count(*) = 3 FROM events WHERE event_id = 'named')").await;
-        assert_eq!(fixture.last_way().await, if way == "short" { "short" } else { "long" }, "{place}");
+        assert_eq!(fixture.last_path().await, if connection == "session" { "fast" } else { "slow" }, "{place}");
     }
     fixture.proxy.set(Mode::Pass);
     // A retry with the same ids finds the outcome.
@@ -209,10 +209,10 @@ async fn a_lost_answer_is_told_as_unknown(way: &str, (retry, mode): (u64, Mode),
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_answer_that_is_lost_for_longer_than_is_waited_is_unknown_and_nothing_is_stored_twice() {
-    for way in ["short", "new", "pooled"] {
-        for patience in [(0, Mode::Pass), (0, Mode::Refuse), (200, Mode::Refuse)] {
+    for connection in ["session", "new", "pooled"] {
+        for retry in [(0, Mode::Pass), (0, Mode::Refuse), (200, Mode::Refuse)] {
             for loss in [AtCommit::LoseAnswer, AtCommit::LoseCommit] {
-                a_lost_answer_is_told_as_unknown(way, patience, loss).await;
+                a_lost_answer_is_an_unknown_outcome(connection, retry, loss).await;
             }
         }
     }
@@ -233,11 +233,12 @@ async fn an_outage_that_ends_in_time_is_not_noticed_whatever_became_of_the_commi
             drop(held);
             fixture.proxy.lost().await;
             fixture.proxy.set(Mode::Pass);
-            let told: Vec<_> = answers(receipts).await.into_iter().map(Result::unwrap).collect();
-            let told: Vec<_> = told.iter().map(|told| (seqs(told), duplicates(told).contains(&true))).collect();
+            let answered: Vec<_> = answers(receipts).await.into_iter().map(Result::unwrap).collect();
+            let answered: Vec<_> =
+                answered.iter().map(|answer| (seqs(answer), duplicates(answer).contains(&true))).collect();
             let of_run = [vec![last + 1], vec![last + 2], vec![last + 3, last + 4]].map(|seqs| (seqs, false));
-            assert_eq!(told, [of_run.clone(), of_run.clone(), of_run].concat(), "{loss:?}");
-            fixture.recorder.told_up_to(fixture.store.scope_end(&Scope::Feed).await.unwrap().last).await;
+            assert_eq!(answered, [of_run.clone(), of_run.clone(), of_run].concat(), "{loss:?}");
+            fixture.recorder.announced_up_to(fixture.store.scope_end(&Scope::Feed).await.unwrap().last).await;
             let commits = fixture.recorder.commits();
             let positions = commits.iter().flat_map(|commit| &commit.feed).flat_map(|chunk| chunk.first..=chunk.last());
             assert!(positions.eq(1..=commits.last().unwrap().feed_end.last), "each is announced once and in order");
@@ -247,7 +248,7 @@ async fn an_outage_that_ends_in_time_is_not_noticed_whatever_became_of_the_commi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_commit_that_arrives_after_it_was_told_as_unknown_is_stored_once_or_never() {
+async fn a_commit_that_arrives_after_its_outcome_was_unknown_is_stored_once_or_never() {
     for (is_known, comes_first) in [(true, true), (true, false), (false, true), (false, false)] {
         let place = format!("known: {is_known}, the late one first: {comes_first}");
         // The server ends a session that waits for its COMMIT after this timeout, and releases its locks.

@@ -74,7 +74,7 @@ async fn reading_is_tried_at_another_replica() {
 }
 
 #[tokio::test]
-async fn without_a_replica_grpc_clients_are_told_unavailable_and_others_when_to_try_again() {
+async fn without_a_replica_grpc_clients_get_unavailable_and_http_clients_a_retry_after() {
     let Some(envoy) = Envoy::start(&[]).await else { return };
     let status = EventServiceClient::new(channel(&envoy)).publish(PublishRequest::default()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "no healthy upstream"));

@@ -62,7 +62,7 @@ impl Dockerfile {
 }
 
 #[tokio::test]
-async fn the_container_refuses_to_be_open_to_all_until_it_is_told_to_and_then_serves_and_drains() {
+async fn the_container_refuses_to_be_open_to_all_without_the_option_and_serves_and_drains_with_it() {
     let file = Dockerfile::load();
     let mut environment = file.environment();
     let listens = environment["RUNLOG_LISTEN"].replace(":7800", ":0");

@@ -54,7 +54,7 @@ impl Envoy {
         let process = spawn(Path::new(&program), directory.path());
         let mut envoy =
             Self { process, directory, address: SocketAddr::from(([127, 0, 0, 1], 0)), admin: String::new() };
-        envoy.admin = envoy.eventually("its administration", async |it| it.told_admin()).await;
+        envoy.admin = envoy.eventually("its administration", async |it| it.admin_address()).await;
         envoy.address = envoy.eventually("a listener", Self::listener).await;
         envoy.sees(replicas.len()).await;
         Some(envoy)
@@ -74,7 +74,7 @@ impl Envoy {
         .await;
     }
 
-    fn told_admin(&self) -> Option<String> {
+    fn admin_address(&self) -> Option<String> {
         fs::read_to_string(self.directory.path().join("admin")).ok().filter(|address| !address.is_empty())
     }
 
@@ -98,7 +98,7 @@ impl Envoy {
             }
         };
         let found = tokio::time::timeout(GUARD, looking).await;
-        found.unwrap_or_else(|_| panic!("Envoy does not tell {what}: {}", self.log()))
+        found.unwrap_or_else(|_| panic!("Envoy does not report {what}: {}", self.log()))
     }
 
     /// Warnings and errors in the log so far.

@@ -35,7 +35,7 @@ async fn the_service_starts_with_the_example_and_ends_by_its_signal() {
 
 /// systemd restarts a service that sends no watchdog notifications.
 #[tokio::test]
-async fn systemd_hears_of_the_start_of_every_second_and_of_the_end() {
+async fn systemd_is_notified_of_the_start_then_periodically_and_of_the_end() {
     let unit = settings();
     assert_eq!((&*unit["Type"][0], &*unit["WatchdogSec"][0]), ("notify", "30s"));
     let directory = tempfile::tempdir().unwrap();
@@ -45,8 +45,8 @@ async fn systemd_hears_of_the_start_of_every_second_and_of_the_end() {
     environment.insert("NOTIFY_SOCKET".to_owned(), path.to_str().unwrap().to_owned());
     let words: Vec<String> = unit["ExecStart"][0].split_whitespace().map(str::to_owned).collect();
     let server = Served::start(&words, &environment).await;
-    let hears = async |expected: &str| {
-        let heard = async {
+    let receives = async |expected: &str| {
+        let received = async {
             let mut message = [0; 256];
             loop {
                 let length = socket.recv(&mut message).await.unwrap();
@@ -55,13 +55,13 @@ async fn systemd_hears_of_the_start_of_every_second_and_of_the_end() {
                 }
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(60), heard).await.expect(expected);
+        tokio::time::timeout(std::time::Duration::from_secs(60), received).await.expect(expected);
     };
     for expected in ["READY=1", "WATCHDOG=1", "WATCHDOG=1"] {
-        hears(expected).await;
+        receives(expected).await;
     }
     server.stop("SIGTERM").await;
-    hears("STOPPING=1").await;
+    receives("STOPPING=1").await;
 }
 
 #[test]

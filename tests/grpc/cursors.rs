@@ -78,7 +78,7 @@ async fn a_cursor_of_another_store_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_cursor_beyond_the_end_is_refused_and_the_end_is_told() {
+async fn a_cursor_beyond_the_end_is_refused_and_the_error_has_the_end() {
     let server = TestServer::start().await;
     server.publish("r", notes(3)).await;
     let end = feed_cursor(&server).await;

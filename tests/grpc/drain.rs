@@ -5,7 +5,7 @@ use tonic::Code;
 
 use crate::builders::{json_event, notes, numbered, the_end};
 use crate::harness::TestServer;
-use crate::reading::{Told, after, events_of, follow_all_runs, follow_run, seqs, types};
+use crate::reading::{Received, after, events_of, follow_all_runs, follow_run, seqs, types};
 use crate::refusal::Refusal;
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_reader_that_resumes_after_each_restart_sees_the_run_exactly_once() {
         server.begin_to_drain();
         let status = loop {
             match reader.try_next().await {
-                Ok(told) => seen.extend(events_of(&[told.unwrap()])),
+                Ok(received) => seen.extend(events_of(&[received.unwrap()])),
                 Err(status) => break status,
             }
         };
@@ -55,7 +55,7 @@ async fn a_reader_that_resumes_after_each_restart_sees_the_run_exactly_once() {
     let rest = server.subscribe(pb::SubscribeRequest { start, ..follow_run("r") }).await.rest().await;
     seen.extend(events_of(&rest));
     assert_eq!(seqs(&seen), (1..=121).collect::<Vec<_>>());
-    assert_eq!(rest.last(), Some(&Told::Ended(pb::RunStatus::Succeeded, 121)));
+    assert_eq!(rest.last(), Some(&Received::Ended(pb::RunStatus::Succeeded, 121)));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::builders::json_event;
 use crate::harness::TestServer;
-use crate::reading::{Told, follow_run, json_of, list_run};
+use crate::reading::{Received, follow_run, json_of, list_run};
 
 #[derive(Deserialize)]
 struct Example {
@@ -87,7 +87,7 @@ async fn read(server: &TestServer, run_id: &str, format: pb::PayloadFormat) -> V
     let mut reader = server.subscribe(follow).await;
     let (followed, _) = reader.replay().await;
     assert_eq!(followed, page.events, "one event is the same in a page and in a frame");
-    assert!(matches!(reader.rest().await[..], [Told::Ended(..)]));
+    assert!(matches!(reader.rest().await[..], [Received::Ended(..)]));
     followed
 }
 

@@ -18,11 +18,11 @@ use tonic::transport::{Channel, Endpoint};
 use crate::reading::Reader;
 
 /// The timeout of any operation, so that a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Awaits with the timeout.
 pub async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, awaited).await.expect("this takes too long: what the test waits for does not come")
+    tokio::time::timeout(TIMEOUT, awaited).await.expect("this takes too long: what the test waits for does not come")
 }
 
 /// A running server with its own store; dropping stops the server.
@@ -105,7 +105,7 @@ impl TestServer {
     /// A new connection to one of the server's addresses.
     pub async fn connect_to(&self, address: SocketAddr) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        in_time(endpoint.timeout(PATIENCE).connect()).await.unwrap()
+        in_time(endpoint.timeout(TIMEOUT).connect()).await.unwrap()
     }
 
     /// A client of `EventService` on a new connection.

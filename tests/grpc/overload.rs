@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::builders::{notes, numbered, publish_request, with_id};
 use crate::harness::{TestServer, in_time};
-use crate::reading::{Told, follow_run, list_run, seqs};
+use crate::reading::{Received, follow_run, list_run, seqs};
 use crate::refusal::refused;
 
 /// Blocks all commits, like a disk that does not answer, by holding SQLite's write lock.
@@ -55,7 +55,7 @@ async fn a_refused_subscription_takes_no_place() {
     }
     server.publish("r", vec![crate::builders::the_end()]).await;
     for _ in 0..5 {
-        let told = in_time(async {
+        let received = in_time(async {
             loop {
                 match server.try_subscribe(follow_run("r")).await {
                     Ok(mut reader) => return reader.rest().await,
@@ -65,7 +65,7 @@ async fn a_refused_subscription_takes_no_place() {
             }
         })
         .await;
-        assert!(matches!(told.last(), Some(Told::Ended(..))));
+        assert!(matches!(received.last(), Some(Received::Ended(..))));
     }
 }
 

@@ -76,7 +76,7 @@ async fn a_failure_is_answered_in_its_place_and_ends_nothing() {
         request("r", notes(1)),
     ];
     let stream = server.events().await.publish_stream(iter(requests)).await.unwrap().into_inner();
-    let told: Vec<_> = answers(stream)
+    let received: Vec<_> = answers(stream)
         .await
         .into_iter()
         .map(|answer| match answer {
@@ -99,7 +99,7 @@ async fn a_failure_is_answered_in_its_place_and_ends_nothing() {
         "1 true",
         "3 false",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(received, expected);
     assert_eq!(seqs(&server.everything().await), [1, 2, 3]);
 }
 

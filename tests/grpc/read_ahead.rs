@@ -60,7 +60,7 @@ async fn rest(subscription: &mut Subscription) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_replay_reads_few_long_pages_and_tells_each_event_once() {
+async fn a_replay_reads_few_long_pages_and_delivers_each_event_once() {
     let Embedded { service, store, .. } = &filled(64 << 20).await;
     for scope in [Scope::Run(RunId::parse("r").unwrap()), Scope::Feed] {
         store.pages();
@@ -84,22 +84,22 @@ async fn without_room_nothing_is_kept_beyond_a_frame_and_nothing_is_left_out() {
     let mut filtered = service.subscribe(request).await.unwrap();
     store.pages();
     assert_eq!(rest(&mut filtered).await, all());
-    assert!(store.pages() >= EVENTS / 70, "each frame was read anew");
+    assert!(store.pages() >= EVENTS / 70, "each frame was read from the store");
     store.close().await;
 }
 
 #[tokio::test]
-async fn readers_share_the_room_and_who_finds_none_reads_frame_by_frame() {
+async fn readers_share_the_read_ahead_memory_and_without_memory_read_frame_by_frame() {
     let Embedded { service, store, .. } = &filled(ONE_SHARE).await;
     let mut first = reader(service).await;
-    let mut told = seqs(&mut first).await.unwrap();
+    let mut received = seqs(&mut first).await.unwrap();
     store.pages();
     let mut second = reader(service).await;
     assert_eq!(rest(&mut second).await.len(), EVENTS);
     let pages = store.pages();
     assert!(pages >= EVENTS / 100, "the room is the first one's, but {pages} pages were enough");
-    told.append(&mut rest(&mut first).await);
-    assert_eq!(told, all());
+    received.append(&mut rest(&mut first).await);
+    assert_eq!(received, all());
     // Both readers follow the live run now and have released their read-ahead memory.
     store.pages();
     let mut third = reader(service).await;

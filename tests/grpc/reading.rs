@@ -72,7 +72,7 @@ pub struct Reader {
 
 /// A decoded frame.
 #[derive(Debug, PartialEq)]
-pub enum Told {
+pub enum Received {
     Events(Vec<pb::Event>),
     CaughtUp(u64),
     Heartbeat,
@@ -85,19 +85,19 @@ impl Reader {
     }
 
     /// The next frame; `None` after the stream closed with OK.
-    pub async fn try_next(&mut self) -> Result<Option<Told>, Status> {
+    pub async fn try_next(&mut self) -> Result<Option<Received>, Status> {
         let Some(response) = in_time(self.frames.message()).await? else { return Ok(None) };
         self.cursor = response.cursor;
         Ok(Some(match response.frame.expect("every frame says something") {
-            Frame::Events(batch) => Told::Events(batch.events().unwrap()),
-            Frame::CaughtUp(pb::CaughtUp { last_seq }) => Told::CaughtUp(last_seq),
-            Frame::Heartbeat(pb::Heartbeat {}) => Told::Heartbeat,
-            Frame::RunEnded(ended) => Told::Ended(ended.status(), ended.last_seq),
+            Frame::Events(batch) => Received::Events(batch.events().unwrap()),
+            Frame::CaughtUp(pb::CaughtUp { last_seq }) => Received::CaughtUp(last_seq),
+            Frame::Heartbeat(pb::Heartbeat {}) => Received::Heartbeat,
+            Frame::RunEnded(ended) => Received::Ended(ended.status(), ended.last_seq),
         }))
     }
 
     /// The next frame; an error or the end fails the test.
-    pub async fn next(&mut self) -> Told {
+    pub async fn next(&mut self) -> Received {
         self.try_next().await.unwrap().expect("the stream goes on")
     }
 
@@ -105,7 +105,7 @@ impl Reader {
     pub async fn events(&mut self, count: usize) -> Vec<pb::Event> {
         let mut events = Vec::new();
         while events.len() < count {
-            if let Told::Events(more) = self.next().await {
+            if let Received::Events(more) = self.next().await {
                 assert!(!more.is_empty(), "a frame of events holds at least one");
                 events.extend(more);
             }
@@ -114,14 +114,14 @@ impl Reader {
     }
 
     /// Reads all frames to the end of the stream, without heartbeats.
-    pub async fn rest(&mut self) -> Vec<Told> {
-        let mut told = Vec::new();
+    pub async fn rest(&mut self) -> Vec<Received> {
+        let mut received = Vec::new();
         while let Some(frame) = self.try_next().await.unwrap() {
-            if frame != Told::Heartbeat {
-                told.push(frame);
+            if frame != Received::Heartbeat {
+                received.push(frame);
             }
         }
-        told
+        received
     }
 
     /// The status of a broken stream; earlier frames are skipped.
@@ -140,8 +140,8 @@ impl Reader {
         let mut events = Vec::new();
         loop {
             match self.next().await {
-                Told::Events(more) => events.extend(more),
-                Told::CaughtUp(last_seq) => return (events, last_seq),
+                Received::Events(more) => events.extend(more),
+                Received::CaughtUp(last_seq) => return (events, last_seq),
                 other => panic!("in the replay came {other:?}"),
             }
         }
@@ -149,9 +149,9 @@ impl Reader {
 }
 
 /// The events of the frames.
-pub fn events_of(told: &[Told]) -> Vec<pb::Event> {
-    let events = told.iter().filter_map(|told| match told {
-        Told::Events(events) => Some(events.clone()),
+pub fn events_of(received: &[Received]) -> Vec<pb::Event> {
+    let events = received.iter().filter_map(|received| match received {
+        Received::Events(events) => Some(events.clone()),
         _ => None,
     });
     events.flatten().collect()

@@ -36,7 +36,7 @@ async fn the_server_and_each_service_are_healthy_and_others_are_not_known() {
 }
 
 #[tokio::test]
-async fn who_watches_is_told_of_the_drain_and_does_not_hold_it_up() {
+async fn health_watches_are_notified_of_the_drain_and_do_not_delay_it() {
     let mut server = TestServer::start_with(|options| options.drain_timeout_ms = 600_000).await;
     let mut health = HealthClient::new(server.connect().await);
     let mut watches = Vec::new();
@@ -140,9 +140,10 @@ fn assert_describes_all(files: &[Vec<u8>]) {
     for file in ["event_service", "run_service", "payload"] {
         let name = format!("runlog/v1/{file}.proto");
         let of_server = built_from.file.iter().find(|file| file.name() == name).unwrap();
-        let told = files.iter().find(|file| file.name() == name).unwrap_or_else(|| panic!("{name} is not told"));
-        assert_eq!(told.service, of_server.service);
-        assert_eq!(told.message_type, of_server.message_type);
+        let received =
+            files.iter().find(|file| file.name() == name).unwrap_or_else(|| panic!("{name} is not returned"));
+        assert_eq!(received.service, of_server.service);
+        assert_eq!(received.message_type, of_server.message_type);
     }
     let methods = files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
     let methods: BTreeSet<_> = methods.map(|method| method.name().to_owned()).collect();

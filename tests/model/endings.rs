@@ -24,7 +24,7 @@ impl<B: Backend> World<B> {
             }
             match guarded(live.next()).await {
                 Err(Error::ShuttingDown) => reader.cut(&self.server, &self.oracle, &live.cursor()),
-                told => panic!("a drained subscription ended with {told:?}"),
+                received => panic!("a drained subscription ended with {received:?}"),
             }
         }
         if power_loss {
@@ -59,7 +59,7 @@ impl<B: Backend> World<B> {
                     let_it_be_late().await;
                 }
                 let frame = reader.due().await;
-                self.seen.push(reader.told(&self.server, &self.oracle, &frame, 0));
+                self.seen.push(reader.received(&self.server, &self.oracle, &frame, 0));
             }
         }
         assert_eq!(self.server.signals.hub.followed_runs(), 0, "the last reader frees the run");

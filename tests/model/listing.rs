@@ -26,7 +26,7 @@ pub struct Found {
     pub cursors: Vec<Seen>,
 }
 
-pub fn coordinate(store: &SharedStore, scope: &Scope, cursor: &str) -> u64 {
+pub fn offset(store: &SharedStore, scope: &Scope, cursor: &str) -> u64 {
     Cursor::parse(cursor, scope, &store.history()).expect("a cursor that the server gave").0
 }
 
@@ -49,7 +49,7 @@ pub async fn walk(server: &Server, walk: &Walk) -> Found {
         assert!(!page.has_more || page.next_cursor != cursor, "a page that moves on");
         found.events.extend(page.records.into_iter().map(|stored| record::decode(stored.bytes).unwrap()));
         cursor = page.next_cursor;
-        let at = coordinate(&server.store, &scope, &cursor);
+        let at = offset(&server.store, &scope, &cursor);
         found.cursors.push(Seen { scope: walk.scope, cursor: cursor.clone(), at });
         if !page.has_more {
             return found;
@@ -93,7 +93,7 @@ pub fn check(oracle: &Oracle, walk: &Walk, acked: u64, found: &[Event]) {
     let (_, handed_in) = oracle.end(walk.scope);
     let known = if walk.scope.is_some() { handed_in } else { oracle.feed.len() as u64 };
     let fits = (acked..=known).any(|end| {
-        let expected = coordinates(oracle, walk, &filter, end);
+        let expected = offsets(oracle, walk, &filter, end);
         expected.len() == found.len() && expected.iter().zip(found).all(|(c, e)| is_at(oracle, walk.scope, *c, e))
     });
     let places: Vec<_> = found.iter().map(|event| (event.run_id.as_str(), event.seq)).collect();
@@ -105,7 +105,7 @@ pub fn check(oracle: &Oracle, walk: &Walk, acked: u64, found: &[Event]) {
     }
 }
 
-fn coordinates(oracle: &Oracle, walk: &Walk, filter: &EventFilter, end: u64) -> Vec<u64> {
+fn offsets(oracle: &Oracle, walk: &Walk, filter: &EventFilter, end: u64) -> Vec<u64> {
     let from = walk.from.as_ref().map(|(_, at)| *at);
     let passes = |c: &u64| oracle.passes(walk.scope, filter, *c);
     if walk.descending {
@@ -116,7 +116,7 @@ fn coordinates(oracle: &Oracle, walk: &Walk, filter: &EventFilter, end: u64) -> 
     }
 }
 
-fn is_at(oracle: &Oracle, scope: ScopeSpec, coordinate: u64, event: &Event) -> bool {
-    let (run, seq) = oracle.place(scope, coordinate);
+fn is_at(oracle: &Oracle, scope: ScopeSpec, offset: u64, event: &Event) -> bool {
+    let (run, seq) = oracle.place(scope, offset);
     event.seq == seq && event.run_id == oracle::run_id(run)
 }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `ops` | the operations and their generators |
 //! | `oracle` | the expected log as plain vectors |
-//! | `faults`, `doubts` | a store that loses answers, and the possible outcomes of such a publish |
+//! | `faults`, `in_doubt` | a store that loses answers, and the possible outcomes of such a publish |
 //! | `server` | the service over a store, with a hub whose notifications may be lost |
 //! | `world`, `endings` | server, readers and oracle, and the effect of each operation on all of them |
 //! | `reader` | a subscription and its expected frames |
@@ -18,9 +18,9 @@
 
 #[path = "../support/cluster.rs"]
 mod cluster;
-mod doubts;
 mod endings;
 mod faults;
+mod in_doubt;
 mod listing;
 mod ops;
 mod oracle;

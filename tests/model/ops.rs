@@ -14,7 +14,7 @@ pub struct Setup {
     pub threads: bool,
     pub window_events: usize,
     pub window_bytes: usize,
-    pub unsealed_entries: usize,
+    pub unflushed_entries: usize,
     pub commit_events: usize,
     pub page_bytes: usize,
     pub batch_bytes: usize,
@@ -123,13 +123,13 @@ fn setup() -> impl Strategy<Value = Setup> {
     let bytes = prop_oneof![Just(1usize), 150..1_500usize, Just(1usize << 20)];
     (any::<bool>(), any::<bool>(), sizes, bytes.clone(), bytes, 1..4u32).prop_map(
         |(strict, threads, sizes, page_bytes, batch_bytes, read_connections)| {
-            let (window_events, window_bytes, unsealed_entries, commit_events) = sizes;
+            let (window_events, window_bytes, unflushed_entries, commit_events) = sizes;
             Setup {
                 strict,
                 threads,
                 window_events,
                 window_bytes,
-                unsealed_entries,
+                unflushed_entries,
                 commit_events,
                 page_bytes,
                 batch_bytes,

@@ -8,7 +8,7 @@ use runlog::domain::{
     AgentName, Event, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId, RunStatus, Scope,
 };
 
-use crate::doubts::Doubt;
+use crate::in_doubt::Doubt;
 use crate::ops::{EventSpec, Id, RUNS, ScopeSpec};
 
 /// An event with all fields that readers must receive.
@@ -159,10 +159,10 @@ impl Oracle {
     }
 
     /// Run and seq at an offset of a scope.
-    pub fn place(&self, scope: ScopeSpec, coordinate: u64) -> (u8, u64) {
+    pub fn place(&self, scope: ScopeSpec, offset: u64) -> (u8, u64) {
         match scope {
-            Some(run) => (run, coordinate),
-            None => self.feed[usize::try_from(coordinate - 1).unwrap()],
+            Some(run) => (run, offset),
+            None => self.feed[usize::try_from(offset - 1).unwrap()],
         }
     }
 
@@ -174,15 +174,15 @@ impl Oracle {
         }
     }
 
-    pub fn passes(&self, scope: ScopeSpec, filter: &EventFilter, coordinate: u64) -> bool {
-        let (run, seq) = self.place(scope, coordinate);
+    pub fn passes(&self, scope: ScopeSpec, filter: &EventFilter, offset: u64) -> bool {
+        let (run, seq) = self.place(scope, offset);
         let new = &self.at(run, seq).new;
         filter.passes(new.event_type.as_str(), new.origin)
     }
 
     /// Promise 7 and the exact location: the event equals the published event at this offset of the scope.
-    pub fn check(&self, scope: ScopeSpec, coordinate: u64, event: &Event) {
-        let (run, seq) = self.place(scope, coordinate);
+    pub fn check(&self, scope: ScopeSpec, offset: u64, event: &Event) {
+        let (run, seq) = self.place(scope, offset);
         let stored = self.at(run, seq);
         assert_eq!((event.run_id.clone(), event.seq), (run_id(run), seq));
         if let Some(id) = &stored.id {

@@ -6,7 +6,7 @@ use runlog::domain::{EventFilter, Scope};
 use runlog::service::subscribe::{Frame, FrameKind, Start, Subscribe, Subscription};
 use tokio::time::timeout;
 
-use crate::listing::coordinate;
+use crate::listing::offset;
 use crate::ops::{ScopeSpec, SubscribeSpec};
 use crate::oracle::{self, Oracle};
 use crate::server::{GUARD, Server};
@@ -24,7 +24,7 @@ pub struct Reader {
     /// The acknowledged end at the start of the subscription.
     replay_end: u64,
     caught_up: bool,
-    end_told: bool,
+    end_announced: bool,
     /// The last due frame was a heartbeat without progress.
     was_silent: bool,
 }
@@ -41,7 +41,7 @@ impl Reader {
             at: 0,
             replay_end: acked,
             caught_up: false,
-            end_told: false,
+            end_announced: false,
             was_silent: false,
         }
     }
@@ -54,14 +54,14 @@ impl Reader {
     /// Attaches a subscription; the first subscription decides the start of the reader.
     pub fn began(&mut self, server: &Server, oracle: &Oracle, live: Subscription, acked: u64) {
         let cursor = live.cursor();
-        let at = coordinate(&server.store, &oracle::scope(self.scope), &cursor);
+        let at = offset(&server.store, &oracle::scope(self.scope), &cursor);
         if self.cursor.is_empty() {
             self.check_start(oracle, at, acked);
         } else {
             assert_eq!(cursor, self.cursor, "a resumed subscription stands at the cursor that it was given");
         }
         (self.cursor, self.at, self.replay_end) = (cursor, at, acked);
-        (self.caught_up, self.end_told) = (false, false);
+        (self.caught_up, self.end_announced) = (false, false);
         self.live = Some(live);
     }
 
@@ -81,14 +81,14 @@ impl Reader {
 
     /// Whether the end was delivered and the stream must close.
     pub fn is_over(&self) -> bool {
-        self.end_told && !self.request.keep_open
+        self.end_announced && !self.request.keep_open
     }
 
     /// Whether a frame is due, given the acknowledged events.
     pub fn is_owed(&self, oracle: &Oracle) -> bool {
         let (acked, _) = oracle.end(self.scope);
         let has_ended = |run: u8| oracle.runs[usize::from(run)].ended.is_some_and(|(seq, _)| seq <= acked);
-        let ends = self.scope.is_some_and(has_ended) && !self.end_told;
+        let ends = self.scope.is_some_and(has_ended) && !self.end_announced;
         self.live.is_some()
             && !self.is_over()
             && (!self.caught_up || ends || (self.at + 1..=acked).any(|c| oracle.passes(self.scope, &self.filter, c)))
@@ -108,11 +108,11 @@ impl Reader {
     }
 
     /// Checks a frame. `acked` is the end that was acknowledged, and announced to the hub, before the read.
-    pub fn told(&mut self, server: &Server, oracle: &Oracle, frame: &Frame, acked: u64) -> Seen {
+    pub fn received(&mut self, server: &Server, oracle: &Oracle, frame: &Frame, acked: u64) -> Seen {
         assert!(!self.is_over(), "nothing comes after the end: {frame:?}");
         let before = self.at;
         let scope = oracle::scope(self.scope);
-        self.at = coordinate(&server.store, &scope, &frame.cursor);
+        self.at = offset(&server.store, &scope, &frame.cursor);
         self.cursor.clone_from(&frame.cursor);
         let live = self.live.as_ref().unwrap();
         assert_eq!(live.cursor(), frame.cursor);
@@ -129,20 +129,20 @@ impl Reader {
                 assert!(!events.is_empty() && events.len() <= asked, "{} events of {asked}", events.len());
                 self.check_silence(oracle, before, events.len());
                 let due = (before + 1..=self.at).filter(|c| oracle.passes(self.scope, &self.filter, *c));
-                for (coordinate, event) in due.zip(&events) {
-                    oracle.check(self.scope, coordinate, event);
+                for (offset, event) in due.zip(&events) {
+                    oracle.check(self.scope, offset, event);
                 }
             }
             FrameKind::CaughtUp { last_seq } => {
                 self.check_silence(oracle, before, 0);
-                assert!(!std::mem::replace(&mut self.caught_up, true), "caught up is told once");
-                assert!(self.at >= self.replay_end, "all that was stored at the beginning is told before");
+                assert!(!std::mem::replace(&mut self.caught_up, true), "caught up is received once");
+                assert!(self.at >= self.replay_end, "all that was stored at the beginning is received before");
                 assert_eq!(*last_seq, if matches!(scope, Scope::Run(_)) { self.at } else { 0 });
             }
             FrameKind::Heartbeat => self.check_silence(oracle, before, 0),
             FrameKind::Ended { status, last_seq } => {
                 self.check_silence(oracle, before, 0);
-                assert!(!std::mem::replace(&mut self.end_told, true), "the end is told once");
+                assert!(!std::mem::replace(&mut self.end_announced, true), "the end is received once");
                 assert!(self.caught_up, "the end comes after the replay");
                 let run = &oracle.runs[usize::from(self.scope.expect("the feed has no end"))];
                 let (final_seq, final_status) = run.ended.expect("the run has ended");
@@ -156,15 +156,15 @@ impl Reader {
     /// Handles the end of the server: the resume cursor may lie beyond events that the filter holds back.
     pub fn cut(&mut self, server: &Server, oracle: &Oracle, cursor: &str) {
         let before = self.at;
-        self.at = coordinate(&server.store, &oracle::scope(self.scope), cursor);
+        self.at = offset(&server.store, &oracle::scope(self.scope), cursor);
         self.cursor = cursor.to_owned();
         self.check_silence(oracle, before, 0);
     }
 
     /// The number of delivered events equals the number of events between the two cursors: no gap, no duplicate.
-    fn check_silence(&self, oracle: &Oracle, before: u64, told: usize) {
+    fn check_silence(&self, oracle: &Oracle, before: u64, received: usize) {
         assert!(self.at >= before, "a cursor never goes back: {before} to {}", self.at);
         let due = (before + 1..=self.at).filter(|c| oracle.passes(self.scope, &self.filter, *c)).count();
-        assert_eq!(told, due, "{told} of the {due} events after {before} and up to {} were told", self.at);
+        assert_eq!(received, due, "{received} of the {due} events after {before} and up to {} were received", self.at);
     }
 }

@@ -72,7 +72,7 @@ impl Backend for SqliteFiles {
         let options = SqliteOptions {
             lifecycle: lifecycle(setup),
             queue: queue(setup),
-            max_unflushed_entries: setup.unsealed_entries,
+            max_unflushed_entries: setup.unflushed_entries,
             read_connections: setup.read_connections,
             ..SqliteOptions::new(self.path())
         };

@@ -206,7 +206,7 @@ impl<B: Backend> World<B> {
             let acked = if self.in_the_dark { 0 } else { self.oracle.end(reader.scope).0 };
             let frame = reader.due().await;
             listing::learn_feed(&self.server, &mut self.oracle).await;
-            self.seen.push(reader.told(&self.server, &self.oracle, &frame, acked));
+            self.seen.push(reader.received(&self.server, &self.oracle, &frame, acked));
         }
         if reader.is_over() && reader.live.is_some() {
             assert!(guarded(reader.live.as_mut().unwrap().next()).await.unwrap().is_none(), "the end closes");
@@ -223,7 +223,7 @@ impl<B: Backend> World<B> {
         if let Some(frame) = live.next().now_or_never() {
             let frame = frame.expect("a frame").expect("no end yet");
             listing::learn_feed(&self.server, &mut self.oracle).await;
-            self.seen.push(reader.told(&self.server, &self.oracle, &frame, acked));
+            self.seen.push(reader.received(&self.server, &self.oracle, &frame, acked));
         }
     }
 

@@ -61,7 +61,7 @@ async fn every_workload_reports_rates_times_and_what_the_server_used() {
 }
 
 #[tokio::test]
-async fn subscribers_that_the_server_refuses_are_told_and_the_others_measured() {
+async fn subscribers_that_the_server_refuses_are_reported_and_the_others_measured() {
     let data = Data::new();
     let server = Server::with(&data.file(), &["--max-subscriptions", "20"]).await;
     let ran = run(&server.url(), &[&["bench", "idle", "--json"], &SMALL[..]].concat()).await;

@@ -52,11 +52,11 @@ pub async fn frame(frames: &mut Streaming<pb::SubscribeResponse>) -> Result<pb::
 
 /// Reads to the end of the replay; returns its events.
 pub async fn caught_up(frames: &mut Streaming<pb::SubscribeResponse>) -> Vec<pb::Event> {
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     loop {
         match frame(frames).await.expect("a frame").frame.unwrap() {
-            Frame::Events(batch) => told.extend(batch.events().unwrap()),
-            Frame::CaughtUp(_) => return told,
+            Frame::Events(batch) => received.extend(batch.events().unwrap()),
+            Frame::CaughtUp(_) => return received,
             Frame::Heartbeat(_) => {}
             Frame::RunEnded(end) => panic!("ended: {end:?}"),
         }

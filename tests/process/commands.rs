@@ -12,9 +12,9 @@ async fn what_one_command_publishes_the_others_show() {
     let url = server.url();
     let payload = r#"{ "b":12345678901234567890123, "a":[1.0, "é"], "input":"kept back" }"#;
     let publish = ["publish", "--run", "r", "--type", "run_start", "--payload", payload, "--agent", "a", "--json"];
-    let told = run(&url, &publish).await.json();
-    assert_eq!((&told[0]["seq"], &told[0]["duplicate"]), (&json!(1), &json!(false)));
-    let id = told[0]["event_id"].as_str().unwrap().to_owned();
+    let printed = run(&url, &publish).await.json();
+    assert_eq!((&printed[0]["seq"], &printed[0]["duplicate"]), (&json!(1), &json!(false)));
+    let id = printed[0]["event_id"].as_str().unwrap().to_owned();
     let again = run(&url, &[&publish[..], &["--event-id", &id]].concat()).await.json();
     assert_eq!((&again[0]["seq"], &again[0]["duplicate"]), (&json!(1), &json!(true)));
     run(&url, &["publish", "--run", "r", "--type", "step"]).await.succeeds();

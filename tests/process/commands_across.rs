@@ -48,8 +48,8 @@ async fn publish_takes_thousands_of_lines_and_names_those_that_are_bad() {
     let ran = run_with(&server.url(), &["publish", "--stdin"], &input).await;
     assert_eq!(ran.code, Some(65), "{ran:?}");
     for (number, word) in [(11, "JSON"), (2_001, "type"), (3_001, "run_id")] {
-        let told = ran.stderr.lines().find(|told| told.contains(&format!("line {number}:")));
-        assert!(told.is_some_and(|told| told.contains(word)), "line {number}: {}", ran.stderr);
+        let message = ran.stderr.lines().find(|message| message.contains(&format!("line {number}:")));
+        assert!(message.is_some_and(|message| message.contains(word)), "line {number}: {}", ran.stderr);
     }
     assert!(ran.stderr.contains("3 of 4,000 lines were not stored"), "{}", ran.stderr);
     holds_all_lines(&server, &[10, 2_000, 3_000]).await;

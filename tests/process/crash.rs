@@ -31,13 +31,13 @@ async fn check_integrity(file: &Path) -> (i64, i64, i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_kill_9_at_any_moment_and_retries_are_no_copies() {
+async fn acknowledged_events_survive_kill_9_at_any_moment_and_retries_are_no_copies() {
     survives_kills("kill -9", &[]).await;
 }
 
 /// With flushes and compactions of a few entries and ids each, so that most kills interrupt one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_kill_9_in_the_middle_of_seals_and_merges() {
+async fn acknowledged_events_survive_kill_9_in_the_middle_of_flushes_and_compactions() {
     let half_way = survives_kills("kill -9 sealing", &["--flush-entries", "64", "--flush-slice-entries", "2"]).await;
     assert!(half_way > 0, "a kill hit a segment that was being written or removed");
 }
@@ -48,7 +48,7 @@ async fn survives_kills(seed: &str, options: &[&str]) -> u32 {
     let mut chance = Rng::new(seed);
     let data = Data::new();
     let mut load = Load::new();
-    let (mut seals, mut sealed, mut half_way) = (0, 0, 0);
+    let (mut flushes, mut flushed, mut half_way) = (0, 0, 0);
     for round in 0..=rounds {
         let server = Server::with(&data.file(), options).await;
         let is_last = round == rounds;
@@ -58,14 +58,14 @@ async fn survives_kills(seed: &str, options: &[&str]) -> u32 {
         }
         let moment = chance.within(1..6_000);
         load.publish(server, async |server, acked| kill_after(moment, server, acked).await).await;
-        let (sealed_now, last, unfinished) = check_integrity(&data.file()).await;
+        let (flushed_now, last, unfinished) = check_integrity(&data.file()).await;
         half_way += u32::from(unfinished > 0);
-        seals += u32::from(sealed_now != sealed);
-        sealed = sealed_now;
-        println!("round {round}: killed after {moment} acknowledgements, sealed {sealed} of {last}");
+        flushes += u32::from(flushed_now != flushed);
+        flushed = flushed_now;
+        println!("round {round}: killed after {moment} acknowledgements, flushed {flushed} of {last}");
     }
     let sent = load.sent();
-    println!("{sent} events, {seals} rounds with a seal, {half_way} kills while ids were written or removed");
-    assert!(rounds < ROUNDS || seals > 0, "the log's end was sealed at least once");
+    println!("{sent} events, {flushes} rounds with a flush, {half_way} kills while ids were written or removed");
+    assert!(rounds < ROUNDS || flushes > 0, "the log's end was flushed at least once");
     half_way
 }

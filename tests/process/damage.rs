@@ -136,7 +136,7 @@ async fn only_the_damage_is_refused(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_a_sqlite_file_harms_its_event_only_at_every_door_and_check_finds_it() {
+async fn a_flipped_bit_in_a_sqlite_file_harms_its_event_only_in_every_api_and_check_finds_it() {
     let data = Data::new();
     for options in [&["--flush-entries", "1000000"][..], &["--flush-entries", "1"]] {
         let _ = fs::remove_file(data.file());
@@ -163,7 +163,7 @@ async fn a_flipped_bit_in_a_sqlite_file_harms_its_event_only_at_every_door_and_c
 }
 
 #[tokio::test]
-async fn a_changed_row_in_postgresql_harms_its_event_only_at_every_door_and_check_finds_it() {
+async fn a_changed_row_in_postgresql_harms_its_event_only_in_every_api_and_check_finds_it() {
     let Some(database) = Database::create().await else { return };
     let server = Server::on(&database.url()).await;
     fill(&server).await;

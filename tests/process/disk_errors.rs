@@ -130,16 +130,16 @@ async fn the_command_line_says_that_the_outcome_is_unknown_and_how_to_find_out()
     let line = |n: usize| format!("{{\"run_id\":\"many\",\"type\":\"step\",\"payload\":{n}}}\n");
     stdin.write_all((0..20).map(line).collect::<String>().as_bytes()).await.unwrap();
     drop(stdin);
-    let mut told = BufReader::new(many.stderr.take().unwrap()).lines();
-    while !told.next_line().await.unwrap().unwrap().contains("is not known") {}
+    let mut printed = BufReader::new(many.stderr.take().unwrap()).lines();
+    while !printed.next_line().await.unwrap().unwrap().contains("is not known") {}
     disk.recover();
-    let rest = tokio::spawn(async move { while let Ok(Some(_)) = told.next_line().await {} });
+    let rest = tokio::spawn(async move { while let Ok(Some(_)) = printed.next_line().await {} });
     let answers = end("publish --stdin", many).await.json();
     rest.await.unwrap();
     let seqs: Vec<_> = answers.iter().map(|answer| answer["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (1..=20).collect::<Vec<_>>());
     assert_eq!(list(&mut server.events().await, "many").await.len(), 20);
-    let told = run(&url, &[&one[..], &["--event-id", &id, "--json"]].concat()).await.json();
-    assert_eq!((&told[0]["seq"], &told[0]["duplicate"]), (&1.into(), &false.into()));
+    let printed = run(&url, &[&one[..], &["--event-id", &id, "--json"]].concat()).await.json();
+    assert_eq!((&printed[0]["seq"], &printed[0]["duplicate"]), (&1.into(), &false.into()));
     eventually("the run", async || ids(&server).await == [id.as_str()]).await;
 }

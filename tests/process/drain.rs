@@ -50,7 +50,11 @@ async fn after_sigterm_every_publish_that_was_taken_in_is_answered_and_streams_e
     let (mut events, mut runs) = (server.events().await, server.runs().await);
     for mut run in publishers.into_iter().flat_map(|publisher| publisher.runs) {
         run.verify(&mut events, &mut runs, true).await;
-        assert_eq!(run.stored_at_start, run.acked, "run {} holds what its publisher was told, and no more", run.id);
+        assert_eq!(
+            run.stored_at_start, run.acked,
+            "run {} holds the events acknowledged to its publisher, and no more",
+            run.id
+        );
     }
     publish_one(&mut events, "r", "run_end", "{}").await;
     let mut frames = events.subscribe(client::follow_from("r", "3")).await.unwrap().into_inner();

@@ -34,13 +34,13 @@ fn marks(mut request: pb::SubscribeRequest) -> pb::SubscribeRequest {
 
 /// Reads to the end of the run; returns the received seqs.
 async fn read_on(mut frames: Streaming<pb::SubscribeResponse>) -> Vec<u64> {
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     loop {
         match within("the next frame", frames.message()).await.unwrap().expect("no cut").frame.unwrap() {
-            Frame::Events(batch) => told.extend(batch.events().unwrap().iter().map(|event| event.seq)),
+            Frame::Events(batch) => received.extend(batch.events().unwrap().iter().map(|event| event.seq)),
             Frame::RunEnded(end) => {
                 assert_eq!(end.last_seq, LAST_SEQ);
-                return told;
+                return received;
             }
             Frame::CaughtUp(_) | Frame::Heartbeat(_) => {}
         }
@@ -72,12 +72,12 @@ async fn one_reader_that_never_reads_costs_a_bounded_memory_and_a_thousand_other
     client::caught_up(&mut never_read).await;
 
     let before = server.memory_bytes();
-    let (mut marks_told, mut all_told) = (JoinSet::new(), JoinSet::new());
+    let (mut marks_received, mut all_received) = (JoinSet::new(), JoinSet::new());
     for frames in of_marks {
-        marks_told.spawn(read_on(frames));
+        marks_received.spawn(read_on(frames));
     }
     for frames in of_all {
-        all_told.spawn(read_on(frames));
+        all_received.spawn(read_on(frames));
     }
     let bulk = format!("\"{}\"", "x".repeat(BULK_BYTES));
     let (mut expected_marks, mut peak) = (Vec::new(), before);
@@ -88,12 +88,12 @@ async fn one_reader_that_never_reads_costs_a_bounded_memory_and_a_thousand_other
         peak = peak.max(server.memory_bytes());
     }
     client::publish_one(&mut publisher, "r", "run_end", "{}").await;
-    for told in marks_told.join_all().await {
-        assert_eq!(told, expected_marks);
+    for received in marks_received.join_all().await {
+        assert_eq!(received, expected_marks);
     }
     let everything: Vec<u64> = (2..=LAST_SEQ).collect();
-    for told in all_told.join_all().await {
-        assert_eq!(told, everything);
+    for received in all_received.join_all().await {
+        assert_eq!(received, everything);
     }
     peak = peak.max(server.memory_bytes());
     println!("{} MiB with 1,000 readers, at most {} MiB more", before >> 20, (peak - before) >> 20);

@@ -101,8 +101,8 @@ async fn loses(name: &Path, fault: impl FnOnce(), problem: &str) -> (Server, usi
 
     fault();
     let fault_ended = Instant::now();
-    let told = within("health", watch.message()).await.unwrap().unwrap();
-    assert_eq!(told.status(), ServingStatus::NotServing);
+    let received = within("health", watch.message()).await.unwrap().unwrap();
+    assert_eq!(received.status(), ServingStatus::NotServing);
     assert!(is_in(&server, ServingStatus::NotServing).await, "the server and each service");
     let (status, body) = ready(&server).await;
     assert_eq!(status, 503);

@@ -18,6 +18,7 @@ mod publishers;
 mod rng;
 
 mod bench;
+mod check_and_migrate;
 mod commands;
 mod commands_across;
 mod crash;
@@ -39,5 +40,4 @@ mod start;
 mod transfer;
 mod transfer_foreign;
 mod transfer_refusals;
-mod upkeep;
 mod wal;

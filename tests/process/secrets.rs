@@ -87,7 +87,7 @@ async fn no_payload_and_no_key_reaches_the_log_at_any_level() {
         let log = log_at(level).await;
         assert!(log.contains("drained"), "the log was read to its end at {level}");
         println!("{level}: {} lines", log.lines().count());
-        let told: Vec<_> = log.lines().filter(|line| line.contains(SECRET)).take(3).collect();
-        assert!(told.is_empty(), "at {level}: {told:#?}");
+        let leaks: Vec<_> = log.lines().filter(|line| line.contains(SECRET)).take(3).collect();
+        assert!(leaks.is_empty(), "at {level}: {leaks:#?}");
     }
 }

@@ -13,11 +13,11 @@ pub const CANNOT_START: i32 = 78;
 async fn is_refused(process: Process, code: i32, words: &[&str]) {
     let (status, log) = process.ended().await;
     assert_eq!(status.code(), Some(code), "{log}");
-    let told = log.lines().collect::<Vec<_>>().join(" ");
+    let message = log.lines().collect::<Vec<_>>().join(" ");
     for word in words {
-        assert!(told.contains(word), "{word:?} in {told:?}");
+        assert!(message.contains(word), "{word:?} in {message:?}");
     }
-    assert!(told.contains("error:") && !told.contains("panicked"), "{told}");
+    assert!(message.contains("error:") && !message.contains("panicked"), "{message}");
 }
 
 pub async fn cannot_serve(data: &Path, options: &[&str], words: &[&str]) {

@@ -219,8 +219,8 @@ async fn chosen_runs_are_exported_in_the_order_asked_for_and_imported_beside_oth
     assert!(ran.stderr.contains("4 events stored, 0 stored before, 1 runs"), "{ran:?}");
     ran.succeeds();
     let ran = import(&file, &into).await;
-    let told = format!("{} events stored, 4 stored before, 2 runs", events.len() - 4);
-    assert!(ran.stderr.contains(&told), "{told}: {ran:?}");
+    let summary = format!("{} events stored, 4 stored before, 2 runs", events.len() - 4);
+    assert!(ran.stderr.contains(&summary), "{summary}: {ran:?}");
     ran.succeeds();
     let target = Server::start(&other.file()).await;
     let (theirs, ours) = (all_runs(&source).await, all_runs(&target).await);
@@ -370,11 +370,11 @@ async fn an_export_that_is_killed_or_cut_anywhere_is_gone_on_with() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_serve_and_tell_of_an_import_into_their_database() {
+async fn replicas_serve_and_announce_an_import_into_their_database() {
     let Some(database) = Database::create().await else { return };
     let data = Data::new();
     let source = Server::start(&data.file()).await;
-    fill(&source, &mut Rng::new("replicas_serve_and_tell")).await;
+    fill(&source, &mut Rng::new("replicas_serve_and_announce")).await;
     let file = data.directory().join("file");
     run(&source.url(), &["export", "-o", file.to_str().unwrap()]).await.succeeds();
     let expected = Place::all(&body(&file));
@@ -384,12 +384,12 @@ async fn replicas_serve_and_tell_of_an_import_into_their_database() {
     let mut frames = events.subscribe(client::follow_all("")).await.unwrap().into_inner();
     assert_eq!(client::caught_up(&mut frames).await.len(), 1);
     import(&file, &["--store", &database.url()]).await.succeeds();
-    let mut told = Vec::new();
-    while told.len() < expected.len() {
+    let mut received = Vec::new();
+    while received.len() < expected.len() {
         if let Some(pb::subscribe_response::Frame::Events(batch)) = client::frame(&mut frames).await.unwrap().frame {
-            told.extend(batch.events().unwrap().iter().map(Place::of));
+            received.extend(batch.events().unwrap().iter().map(Place::of));
         }
     }
-    assert_eq!(told, expected, "in the order of the source's feed");
+    assert_eq!(received, expected, "in the order of the source's feed");
     assert_eq!(client::publish_one(&mut events, "own", "step", "{}").await, 2);
 }

@@ -27,7 +27,7 @@ pub async fn exported(data: &Data) -> (PathBuf, Vec<String>) {
 }
 
 /// The lines with a matching trailer: a changed file with a valid checksum.
-pub fn sealed(lines: &[String]) -> Vec<String> {
+pub fn with_trailer(lines: &[String]) -> Vec<String> {
     let events = &lines[1..lines.len() - 1];
     let hash = events.iter().fold(Sha256::new(), |hash, line| hash.chain_update(line).chain_update("\n"));
     let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -90,7 +90,7 @@ async fn a_damaged_line_is_named_with_its_field_and_nothing_of_the_file_is_impor
 }
 
 #[tokio::test]
-async fn a_file_that_is_cut_off_is_imported_as_far_as_it_goes_and_told() {
+async fn a_truncated_file_is_imported_up_to_the_cut_and_reported() {
     let data = Data::new();
     let (_, lines) = exported(&data).await;
     let (ran, stored) = imported(&lines[..9]).await;
@@ -135,29 +135,29 @@ async fn an_event_that_differs_from_the_stored_one_ends_the_import_and_is_named(
         let mut changed = lines.clone();
         assert!(changed[5].contains(good), "{good}");
         changed[5] = changed[5].replace(good, bad);
-        let ran = run_with(NOWHERE, &into, &text(&sealed(&changed))).await;
+        let ran = run_with(NOWHERE, &into, &text(&with_trailer(&changed))).await;
         ran.fails(73, &["line 6: run \"r1\", seq 2", &format!("{field} differs"), "0 events stored, 4 stored before"]);
     }
     // Another order: the second event of a run before the first.
     let mut swapped = lines.clone();
     swapped.swap(1, 4);
-    imported(&sealed(&swapped)).await.0.fails(73, &["line 2: run \"r0\", seq 2", "ends at seq 0"]);
+    imported(&with_trailer(&swapped)).await.0.fails(73, &["line 2: run \"r0\", seq 2", "ends at seq 0"]);
     // A gap: an event of the run is missing. The events before the gap are stored.
     let mut missing = lines.clone();
     missing[5] = missing[5].replace("\"seq\":2", "\"seq\":3");
-    let (ran, stored) = imported(&sealed(&missing)).await;
+    let (ran, stored) = imported(&with_trailer(&missing)).await;
     ran.fails(73, &["line 6: run \"r1\", seq 3", "the run ends at seq 1"]);
     assert_eq!(stored, 4);
     // The same id at another seq of its run.
     let mut repeated = lines.clone();
     repeated[7] = repeated[7].replace("\"e6\"", "\"e0\"");
-    let (ran, stored) = imported(&sealed(&repeated)).await;
+    let (ran, stored) = imported(&with_trailer(&repeated)).await;
     ran.fails(73, &["line 8: run \"r0\", seq 3", "\"e0\""]);
     assert_eq!(stored, 6);
     // A clock that runs backwards in a run.
     let mut backwards = lines.clone();
     backwards[4] = backwards[4].replace("\"recorded_at\":\"2", "\"recorded_at\":\"1");
-    imported(&sealed(&backwards)).await.0.fails(65, &["line 5: run \"r0\", seq 2", "recorded_at"]);
+    imported(&with_trailer(&backwards)).await.0.fails(65, &["line 5: run \"r0\", seq 2", "recorded_at"]);
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn an_export_overwrites_nothing_and_goes_on_only_with_its_own() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_exported_or_imported_is_told_and_leaves_nothing_behind() {
+async fn a_failed_export_or_import_is_reported_and_leaves_nothing_behind() {
     let data = Data::new();
     let (file, _) = exported(&data).await;
     let path = data.file();

@@ -22,7 +22,7 @@ use crate::world::{GUARD, World, event, may_be_repeated};
 const SOME: usize = 150;
 
 /// Connections of clients to the balancer.
-const DOORS: usize = 3;
+const CHANNELS: usize = 3;
 
 async fn three_replicas(database: &Database) -> Option<(Vec<Replica>, Envoy)> {
     let mut replicas = Vec::new();
@@ -34,7 +34,7 @@ async fn three_replicas(database: &Database) -> Option<(Vec<Replica>, Envoy)> {
     Some((replicas, envoy))
 }
 
-fn door(envoy: &Envoy) -> Channel {
+fn channel(envoy: &Envoy) -> Channel {
     Endpoint::from_shared(envoy.url()).unwrap().connect_lazy()
 }
 
@@ -84,8 +84,8 @@ async fn stream(world: Arc<World>) {
 async fn every_reader_behind_the_balancer_holds_the_promises_while_replicas_die_and_drain() {
     let Some(database) = Database::create().await else { return };
     let Some((replicas, envoy)) = three_replicas(&database).await else { return };
-    let doors = (0..DOORS).map(|_| door(&envoy)).collect();
-    let (world, mut busy) = World::behind(doors, database, replicas);
+    let channels = (0..CHANNELS).map(|_| channel(&envoy)).collect();
+    let (world, mut busy) = World::behind(channels, database, replicas);
     busy.publishers.spawn(stream(world.clone()));
     world.more(SOME).await;
     let page = Page::open(&envoy.url(), "r0");
@@ -143,7 +143,7 @@ async fn publishers_behind_the_balancer_notice_nothing_of_replicas_that_drain() 
     let Some((replicas, envoy)) = three_replicas(&database).await else { return };
     let (stop, mut publishers) = (CancellationToken::new(), JoinSet::new());
     for n in 0..12 {
-        let client = EventServiceClient::new(door(&envoy));
+        let client = EventServiceClient::new(channel(&envoy));
         publishers.spawn(publish_once_each(client, format!("r{n}"), stop.clone()));
     }
     for replica in replicas.iter().chain(&replicas) {

@@ -29,14 +29,14 @@ impl Page {
     pub async fn check(self, last_seq: u64) {
         let output = timeout(GUARD, self.0).await.expect("the clients stop at the end of the run").unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let received: Value = serde_json::from_slice(&output.stdout).unwrap();
         let all: Vec<String> = (1..=last_seq).map(|seq| seq.to_string()).collect();
-        for door in ["a", "b", "c"] {
+        for api in ["a", "b", "c"] {
             assert!(
-                told[door] == json!(all),
-                "door {door}: {} of {last_seq}: {}",
-                told[door].as_array().map_or(0, Vec::len),
-                told[door]
+                received[api] == json!(all),
+                "API {api}: {} of {last_seq}: {}",
+                received[api].as_array().map_or(0, Vec::len),
+                received[api]
             );
         }
     }

@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::cluster::Database;
-use crate::reader::{self, Told};
+use crate::reader::{self, Received};
 use crate::replica::Replica;
 
 /// Guard against a test that hangs; no other timing depends on the value.
@@ -29,7 +29,7 @@ pub type Acked = Vec<(String, u64, String)>;
 pub struct World {
     pub replicas: Vec<Replica>,
     /// The channels of publishers and readers: to the replicas or to a balancer.
-    pub doors: Vec<Channel>,
+    pub channels: Vec<Channel>,
     pub database: Database,
     acked: Mutex<Acked>,
     count: watch::Sender<usize>,
@@ -41,15 +41,15 @@ pub struct World {
 impl World {
     /// Starts publishers and readers on all replicas.
     pub fn begin(database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
-        let doors = replicas.iter().map(Replica::channel).collect();
-        Self::behind(doors, database, replicas)
+        let channels = replicas.iter().map(Replica::channel).collect();
+        Self::behind(channels, database, replicas)
     }
 
     /// Starts publishers and readers on these channels.
-    pub fn behind(doors: Vec<Channel>, database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
+    pub fn behind(channels: Vec<Channel>, database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
         let world = Arc::new(Self {
             replicas,
-            doors,
+            channels,
             database,
             acked: Mutex::default(),
             count: watch::Sender::new(0),
@@ -60,7 +60,7 @@ impl World {
         for publisher in 0..6 {
             publishers.spawn(publish(world.clone(), publisher));
         }
-        for home in 0..world.doors.len() {
+        for home in 0..world.channels.len() {
             readers.spawn(reader::follow(world.clone(), None, home));
             readers.spawn(reader::follow(world.clone(), Some(format!("r{}", home % RUNS)), home));
         }
@@ -81,8 +81,8 @@ impl World {
     }
 
     /// A client on one of the channels.
-    pub fn events(&self, door: usize) -> EventServiceClient<Channel> {
-        EventServiceClient::new(self.doors[door % self.doors.len()].clone())
+    pub fn events(&self, channel: usize) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.channels[channel % self.channels.len()].clone())
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -99,7 +99,7 @@ impl World {
 /// The tasks of publishers and readers.
 pub struct Busy {
     pub publishers: JoinSet<()>,
-    readers: JoinSet<Told>,
+    readers: JoinSet<Received>,
 }
 
 impl Busy {
@@ -115,24 +115,24 @@ impl Busy {
         let mut ends: HashMap<String, u64> = runs.into_iter().map(|(run, last)| (run, last.unsigned_abs())).collect();
         ends.insert(String::new(), scope_end.unsigned_abs());
         world.ends.send_replace(Some(ends.clone()));
-        let told = timeout(GUARD, self.readers.join_all()).await.expect("the readers are told all");
-        let feeds: Vec<&Told> = told.iter().filter(|told| told.run.is_none()).collect();
+        let received = timeout(GUARD, self.readers.join_all()).await.expect("the readers receive all events");
+        let feeds: Vec<&Received> = received.iter().filter(|received| received.run.is_none()).collect();
         let feed = &feeds[0].events;
-        assert_eq!(feed.len() as u64, ends[""], "the feed is told whole");
+        assert_eq!(feed.len() as u64, ends[""], "the feed is received as a whole");
         for other in &feeds {
             assert!(other.events == *feed, "the order is the same for every reader");
         }
         let places: HashSet<_> = feed.iter().map(|(run, seq, _)| (run, seq)).collect();
         let ids: HashSet<_> = feed.iter().map(|(run, _, id)| (run, id)).collect();
         assert_eq!((places.len(), ids.len()), (feed.len(), feed.len()), "every event once");
-        for of_run in told.iter().filter(|told| told.run.is_some()) {
+        for of_run in received.iter().filter(|received| received.run.is_some()) {
             let in_feed = feed.iter().filter(|(run, _, _)| Some(run) == of_run.run.as_ref());
-            assert!(in_feed.eq(&of_run.events), "a run is told as in the feed");
+            assert!(in_feed.eq(&of_run.events), "a run is received in the order of the feed");
         }
         let stored: HashSet<_> = feed.iter().collect();
         let acked = world.acked.lock().unwrap();
         assert!(acked.iter().all(|event| stored.contains(event)), "what was acknowledged is there, in its place");
-        eprintln!("{} events acknowledged, {} stored, {} readers", acked.len(), feed.len(), told.len());
+        eprintln!("{} events acknowledged, {} stored, {} readers", acked.len(), feed.len(), received.len());
     }
 }
 

@@ -91,7 +91,7 @@ async fn a_commit_whose_answer_is_lost_is_stored_once_and_answered_rightly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_outage_longer_than_the_retries_is_told_as_an_unknown_outcome_and_stores_nothing_twice() {
+async fn an_outage_longer_than_the_retries_is_an_unknown_outcome_and_stores_nothing_twice() {
     let Some(database) = Database::create().await else { return };
     let proxy = Proxy::start(database.cluster().port()).await;
     let replica = Replica::start(&database.tcp_url("postgres", proxy.port), &["--pg-retry-ms=0"]).await;
@@ -140,9 +140,9 @@ async fn an_outage_longer_than_the_retries_is_told_as_an_unknown_outcome_and_sto
             timeout(GUARD, is_there).await.expect("what was handed over is stored");
         }
         proxy.set(Mode::Pass);
-        let told = published(&id).await;
+        let answered = published(&id).await;
         last += if is_stored { 2 } else { 1 };
-        assert_eq!((told.seq, told.duplicate), (last, is_stored), "round {round}");
+        assert_eq!((answered.seq, answered.duplicate), (last, is_stored), "round {round}");
     }
     assert_eq!(stored().await, last);
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{Gateway, json};
 
-const DOORS: [(&str, &str); 3] = [
+const APIS: [(&str, &str); 3] = [
     ("/api/structure-runs/r/events", r#"{"type":"note","payload":{"é":1}}"#),
     ("/api/ingest", r#"{"event_type":"note","sdk_run_id":"r","payload":{"é":1}}"#),
     ("/v1/runs/r/events", r#"{"type":"note","payload":{"é":1}}"#),
@@ -40,9 +40,9 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_packed_body_and_one_with_a_byte_order_mark_are_read_at_every_door() {
+async fn a_packed_body_and_one_with_a_byte_order_mark_are_read_by_every_api() {
     let gateway = Gateway::start().await;
-    for (path, body) in DOORS {
+    for (path, body) in APIS {
         let with_mark = format!("\u{feff}{body}").into_bytes();
         let zstd = zstd::stream::encode_all(body.as_bytes(), 3).unwrap();
         for (encoding, bytes) in [
@@ -73,7 +73,7 @@ async fn a_packed_body_and_one_with_a_byte_order_mark_are_read_at_every_door() {
 async fn what_does_not_unpack_or_unpacks_to_too_much_is_refused_and_nothing_of_it_is_stored() {
     let gateway = Gateway::start().await;
     let bomb = format!("[{}", " ".repeat(64 << 20));
-    for (path, body) in DOORS {
+    for (path, body) in APIS {
         for (encoding, bytes, status, word) in [
             ("compress", body.as_bytes().to_vec(), 415, "gzip, deflate, br, zstd"),
             ("gzip, gzip", gzip(&gzip(body.as_bytes())), 415, "Content-Encoding"),
@@ -97,7 +97,7 @@ async fn what_does_not_unpack_or_unpacks_to_too_much_is_refused_and_nothing_of_i
 #[tokio::test]
 async fn what_other_languages_print_is_refused_by_its_path_with_what_to_send_instead() {
     let gateway = Gateway::start().await;
-    for (path, good) in DOORS {
+    for (path, good) in APIS {
         for (value, advice) in [
             ("NaN", "NaN is none; send null or a string"),
             ("-Infinity", "-Infinity is none; send null or a string"),

@@ -23,7 +23,7 @@ async fn keyed(gateway: &Gateway, path: &str, key: &str, body: &str) -> (u16, Va
 }
 
 #[tokio::test]
-async fn producers_cannot_use_the_ids_of_the_server_at_any_door_or_over_grpc() {
+async fn producers_cannot_use_the_ids_of_the_server_in_any_rest_api_or_over_grpc() {
     let gateway = Gateway::start().await;
     for id in ["runlog:cancel", "runlog:", "runlog:control:0"] {
         for (path, body, field) in [
@@ -57,7 +57,7 @@ async fn producers_cannot_use_the_ids_of_the_server_at_any_door_or_over_grpc() {
         assert!(status == 422 && refusal.to_string().contains("32 hexadecimal digits"), "{refusal}");
     }
     assert_eq!(ingest(&gateway, "r", "note", &id, json!({})).await.0, 202);
-    // The first run of the array is stored, as the error reports.
+    // No event of the refused array is stored: its second run does not exist.
     assert_eq!(gateway.get("/api/runs/s").await.0, 404);
 }
 

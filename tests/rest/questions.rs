@@ -88,7 +88,7 @@ async fn every_question_of_a_busy_run_can_be_answered() {
 }
 
 #[tokio::test]
-async fn of_many_answers_to_one_question_one_is_taken_and_the_others_are_told_that_none_is_awaited_any_more() {
+async fn of_many_answers_to_one_question_one_is_taken_and_the_others_are_a_conflict() {
     let gateway = Gateway::start().await;
     publish(&gateway, "human_input_requested", json!({"question": "Deploy?"})).await;
     let answers = futures_util::future::join_all((0..8).map(|_| signal(&gateway, json!({"action": "reject"})))).await;

@@ -44,7 +44,7 @@ fn publish(id: &str, event_type: &str) -> pb::PublishRequest {
 }
 
 #[tokio::test]
-async fn a_run_of_any_id_is_written_through_each_door_and_read_through_all() {
+async fn a_run_of_any_id_is_written_over_each_api_and_read_over_all() {
     let gateway = Gateway::start().await;
     let (mut events, mut runs) = (gateway.events().await, gateway.runs().await);
     for id in ids() {

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection};
 use crate::harness::{Gateway, json as read};
 
 #[tokio::test]
-async fn what_is_nobodys_is_refused_in_the_shape_of_its_door() {
+async fn unmatched_routes_are_refused_in_the_error_format_of_their_api() {
     let gateway = Gateway::start().await;
     let (status, body) = gateway.get("/api/structure-runs/x/nothing").await;
     assert_eq!((status, &body["errors"][0]["type"]), (404, &"no_such_route".into()));
@@ -85,14 +85,14 @@ async fn a_stream_that_is_cut_breaks_off_and_does_not_end() {
     let stream = gateway.send(Method::GET, "/api/runs/cut/events/stream", None).await;
     let body = tokio::spawn(stream.text());
     let gateway = gateway.restart().await;
-    assert!(body.await.unwrap().is_err(), "the reader sees that it was not told all");
+    assert!(body.await.unwrap().is_err(), "the reader sees that its stream was cut");
     gateway.post("/api/ingest", r#"{"event_type":"run_end","sdk_run_id":"cut","payload":{}}"#).await;
     let (status, whole) = gateway.stream("/api/runs/cut/events/stream").await;
     assert_eq!((status, whole.matches("data: ").count()), (200, 2));
 }
 
 #[tokio::test]
-async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_every_door() {
+async fn a_write_that_is_not_answered_in_time_is_an_unknown_outcome_in_every_api() {
     let gateway = Gateway::start_with(|options| {
         options.publish_wait_ms = 100;
         options.request_timeout_ms = 100;
@@ -104,14 +104,14 @@ async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_ev
     let mut holder = SqliteConnectOptions::new().filename(gateway.data()).connect().await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
     let posted = json!({"type": "StructureRunCustomEvent", "payload": {}}).to_string();
-    let of_c = json!({"type": "step", "payload": {}}).to_string();
+    let public_event = json!({"type": "step", "payload": {}}).to_string();
     for (path, body, reason) in [
         ("/api/structures/s/runs", "{}", "/errors/0/type"),
         ("/api/structure-runs/r/events", &*posted, "/errors/0/type"),
         ("/api/structure-runs/r/cancel", "{}", "/errors/0/type"),
         ("/api/ingest", &*event("second"), "/error/code"),
         ("/v1/runs", "{}", "/reason_code"),
-        ("/v1/runs/r/events", &*of_c, "/reason_code"),
+        ("/v1/runs/r/events", &*public_event, "/reason_code"),
         ("/v1/runs/r/cancel", "{}", "/reason_code"),
     ] {
         let response = gateway.send(Method::POST, path, Some(body)).await;
@@ -182,7 +182,7 @@ async fn a_stream_says_in_its_last_line_that_the_run_has_ended_and_keeps_line_en
 }
 
 #[tokio::test]
-async fn over_http_1_0_the_last_line_tells_a_stream_that_ended_from_one_that_was_cut() {
+async fn over_http_1_0_the_last_line_distinguishes_a_stream_that_ended_from_one_that_was_cut() {
     let gateway = Gateway::start().await;
     let get = |path: &str| gateway.client.get(gateway.url(path)).version(reqwest::Version::HTTP_10).send();
     for (run, event_type) in [("ended", "run_end"), ("open", "run_start")] {
@@ -251,7 +251,7 @@ async fn a_heartbeat_has_the_cursor_where_a_filter_held_events_back_and_only_the
 }
 
 #[tokio::test]
-async fn in_an_array_a_refusal_names_the_event_whoever_finds_the_fault() {
+async fn in_an_array_an_error_names_the_event_whichever_layer_finds_the_fault() {
     let gateway = Gateway::start_with(|options| options.lifecycle = runlog::config::LifecycleOption::Strict).await;
     let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
     let event = |payload: &str| {
@@ -272,20 +272,20 @@ async fn in_an_array_a_refusal_names_the_event_whoever_finds_the_fault() {
     assert!(refusal.to_string().contains("\"events[0].payload: must nest"), "{refusal}");
 
     // Faults found in the store: taken ids, repeated ids within one request, and the end of a run.
-    let b = |run: &str, id: &str, n: u32| {
+    let ingested = |run: &str, id: &str, n: u32| {
         format!(r#"{{"event_type":"a","sdk_run_id":"{run}","event_id":"{id}","payload":{{"n":{n}}}}}"#)
     };
-    assert_eq!(gateway.post("/api/ingest", &b("r", "x", 1)).await.0, 202);
-    let (status, refusal) = gateway.post("/api/ingest", &b("r", "x", 2)).await;
+    assert_eq!(gateway.post("/api/ingest", &ingested("r", "x", 1)).await.0, 202);
+    let (status, refusal) = gateway.post("/api/ingest", &ingested("r", "x", 2)).await;
     assert_eq!((status, &refusal["error"]["details"]["field"]), (409, &"event_id".into()));
-    let across = format!("[{},{},{}]", b("s", "x", 1), b("r", "y", 1), b("r", "x", 2));
+    let across = format!("[{},{},{}]", ingested("s", "x", 1), ingested("r", "y", 1), ingested("r", "x", 2));
     let (status, refusal) = gateway.post("/api/ingest", &across).await;
     assert_eq!(
         (status, &refusal["error"]["details"]["field"]),
         (409, &"[2].event_id".into()),
         "its place in the array"
     );
-    let twice = format!("[{},{}]", b("r", "z", 1), b("r", "z", 2));
+    let twice = format!("[{},{}]", ingested("r", "z", 1), ingested("r", "z", 2));
     let (status, refusal) = gateway.post("/api/ingest", &twice).await;
     assert_eq!((status, &refusal["error"]["details"]["field"]), (409, &"[1].event_id".into()));
     assert!(refusal["error"]["message"].as_str().unwrap().starts_with("two events of this request"), "{refusal}");
@@ -304,7 +304,7 @@ async fn a_type_that_holds_a_comma_is_asked_for_by_repeating_the_parameter() {
         let event = format!(r#"{{"event_type":"{event_type}","sdk_run_id":"r"}}"#);
         assert_eq!(gateway.post("/api/ingest", &event).await.0, 202);
     }
-    for door in ["/api/runs/r", "/v1/runs/r"] {
+    for api in ["/api/runs/r", "/v1/runs/r"] {
         for (query, expected) in [
             ("types=a,b", &["a", "b"][..]),
             ("types=a%2Cb", &["a", "b"]),
@@ -312,16 +312,16 @@ async fn a_type_that_holds_a_comma_is_asked_for_by_repeating_the_parameter() {
             ("types=a,b&types=run_end", &["a,b", "run_end"]),
             ("types=a&types=b", &["a", "b"]),
         ] {
-            let (_, page) = gateway.get(&format!("{door}/events?{query}")).await;
+            let (_, page) = gateway.get(&format!("{api}/events?{query}")).await;
             let types: Vec<_> = page["events"]
                 .as_array()
                 .unwrap()
                 .iter()
                 .map(|event| event.get("type").or(event.get("event_type")).unwrap().as_str().unwrap())
                 .collect();
-            assert_eq!(types, expected, "{door} {query}");
-            let (_, stream) = gateway.stream(&format!("{door}/events/stream?{query}")).await;
-            assert_eq!(stream.matches("data: ").count(), expected.len(), "{door} {query}");
+            assert_eq!(types, expected, "{api} {query}");
+            let (_, stream) = gateway.stream(&format!("{api}/events/stream?{query}")).await;
+            assert_eq!(stream.matches("data: ").count(), expected.len(), "{api} {query}");
         }
     }
 }

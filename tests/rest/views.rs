@@ -88,7 +88,7 @@ async fn listed_over_grpc(gateway: &Gateway, view: pb::EventView) -> Vec<(Value,
 }
 
 #[tokio::test]
-async fn every_door_and_grpc_show_the_same_public_view_and_keep_all_that_was_sent() {
+async fn every_rest_api_and_grpc_show_the_same_public_view_and_keep_all_that_was_sent() {
     let gateway = Gateway::start().await;
     publish(&gateway).await;
     let (sent, public): (Vec<_>, Vec<_>) = cases().into_iter().map(|(_, sent, public)| (sent, public)).unzip();

@@ -308,9 +308,9 @@ fn find_bin() -> Option<PathBuf> {
         bins.sort();
         bins.pop()
     };
-    let told = || {
+    let reported = || {
         let output = Command::new("pg_config").arg("--bindir").output().ok()?;
         Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim())).filter(has_initdb)
     };
-    named.or_else(in_path).or_else(of_debian).or_else(told)
+    named.or_else(in_path).or_else(of_debian).or_else(reported)
 }

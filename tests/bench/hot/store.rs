@@ -77,7 +77,7 @@ fn stream(c: &mut Criterion) {
     let gateway = rest::router(Gateway::new(service, options, telemetry::recorder()), Offer::All);
     let mut group = c.benchmark_group("event stream");
     group.throughput(Throughput::Elements(STORED as u64));
-    group.bench_function("of a run through door B", |b| {
+    group.bench_function("of a run over the agent SDK API", |b| {
         b.to_async(&runtime).iter(async || {
             let request = Request::get("/api/runs/run-0/events/stream").body(Body::empty()).unwrap();
             let response = gateway.clone().oneshot(request).await.unwrap();

@@ -77,7 +77,7 @@ async fn damage_in_an_event_harms_that_event_only() {
     for healthy in ["r0", "r2", "r3"] {
         assert!(all(&store, &run(healthy)).await.len() >= 10, "other data is served");
     }
-    assert!(broken > 0, "damage is told");
+    assert!(broken > 0, "damage is reported");
     store.close().await;
 }
 
@@ -86,7 +86,7 @@ async fn damage_anywhere_is_an_error_and_no_panic() {
     let fixture = SqliteFixture::here();
     let path = filled(&fixture).await;
     let whole = fs::read(&path).unwrap();
-    let (size, mut refused, mut told) = (page_bytes(&whole), 0, 0);
+    let (size, mut refused, mut reported) = (page_bytes(&whole), 0, 0);
     for page in 0..whole.len() / size {
         let mut bytes = whole.clone();
         bytes[page * size..(page + 1) * size].fill(if page % 2 == 0 { 0 } else { 0xd7 });
@@ -96,18 +96,18 @@ async fn damage_anywhere_is_an_error_and_no_panic() {
         }
         match try_open(fixture.options(NEVER_FLUSHED)).await {
             Ok(store) => {
-                told += usize::from(survives(&store).await > 0);
+                reported += usize::from(survives(&store).await > 0);
                 store.close().await;
             }
             Err(OpenError::Damaged { .. } | OpenError::NotADatabase { .. } | OpenError::Foreign { .. }) => refused += 1,
             Err(other) => panic!("page {page}: {other}"),
         }
     }
-    assert!(refused > 0 && told > 10, "{refused} refused, {told} told");
+    assert!(refused > 0 && reported > 10, "{refused} refused, {reported} reported");
 }
 
 #[tokio::test]
-async fn an_empty_header_is_refused_and_not_made_anew() {
+async fn an_empty_header_is_refused_and_not_recreated() {
     let fixture = SqliteFixture::here();
     let path = filled(&fixture).await;
     let mut bytes = fs::read(&path).unwrap();

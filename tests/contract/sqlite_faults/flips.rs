@@ -61,9 +61,9 @@ impl Truth {
     async fn of(store: &SharedStore) -> Self {
         let (mut runs, mut events, mut last) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for scope in scopes() {
-            for (coordinate, record) in all(store, &scope).await {
-                last.insert(scope.to_string(), coordinate);
-                events.insert((scope.to_string(), coordinate), record);
+            for (offset, record) in all(store, &scope).await {
+                last.insert(scope.to_string(), offset);
+                events.insert((scope.to_string(), offset), record);
             }
         }
         for n in 0..RUNS {
@@ -188,9 +188,9 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flipped_bits_and_lost_ends_of_any_file_are_served_right_or_refused_and_never_wrong() {
     let mut chance = Rng::new("flips");
-    let sealing = tuning(60);
+    let flushing = tuning(60);
     let (fixture, killed) = (SqliteFixture::here(), tempfile::tempdir().unwrap());
-    let store = fixture.open(sealing).await.0;
+    let store = fixture.open(flushing).await.0;
     fill(&store).await;
     let truth = Truth::of(&store).await;
     // The files after a kill, and after a clean stop.

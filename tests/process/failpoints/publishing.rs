@@ -89,7 +89,7 @@ async fn the_promises_hold_at_each_point_of_what_follows_on_a_failed_commit_on_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_promises_hold_at_each_point_of_a_seal() {
+async fn the_promises_hold_at_each_point_of_a_flush() {
     hold_on_sqlite(SQLITE_FLUSH).await;
 }
 

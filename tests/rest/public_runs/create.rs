@@ -85,7 +85,7 @@ async fn the_first_event_of_a_run_creates_it_unless_the_request_asks_for_one_tha
 }
 
 #[tokio::test]
-async fn what_the_server_depends_on_is_told_with_its_state() {
+async fn the_dependencies_of_the_server_are_listed_with_their_state() {
     let gateway = Gateway::start().await;
     let (status, health) = gateway.get("/health/deps").await;
     let store = &health["dependencies"][0];

@@ -90,7 +90,7 @@ async fn what_came_after_the_end_is_replayed_too() {
 }
 
 #[tokio::test]
-async fn one_stream_more_than_allowed_is_told_when_to_come_back() {
+async fn one_stream_more_than_allowed_gets_a_retry_after() {
     let gateway = Gateway::start_with(|options| options.max_subscriptions = 1).await;
     posted(&gateway, "r", r#"{"type":"a"}"#).await;
     let mut first = gateway.send(Method::GET, PATH, None).await;

@@ -35,26 +35,26 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Serves until the process is killed.
 pub async fn serve(address: SocketAddr) -> Result<()> {
-    let (told, _) = broadcast::channel(LAG);
+    let (published, _) = broadcast::channel(LAG);
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .add_service(Empty { told, replay: replay_frame() });
+        .add_service(Empty { published, replay: replay_frame() });
     Ok(server.serve(address).await?)
 }
 
 #[derive(Clone)]
 struct Empty {
-    told: broadcast::Sender<Bytes>,
+    published: broadcast::Sender<Bytes>,
     /// The frame that a replay repeats.
     replay: Bytes,
 }
 
 impl Empty {
     fn publish(&self, request: &PublishRequest) -> PublishResponse {
-        if self.told.receiver_count() > 0 {
+        if self.published.receiver_count() > 0 {
             // Fails only without subscribers.
-            let _ = self.told.send(batch(&request.events));
+            let _ = self.published.send(batch(&request.events));
         }
         let event = |seq: usize| PublishedEvent {
             seq: seq as u64,
@@ -66,9 +66,9 @@ impl Empty {
     fn subscribe(&self, request: &SubscribeRequest) -> BoxStream<'static, Result<SubscribeResponse, Status>> {
         let frame = |events: Bytes| SubscribeResponse { cursor: "1000".to_owned(), events };
         if request.latest {
-            let told = BroadcastStream::new(self.told.subscribe());
+            let published = BroadcastStream::new(self.published.subscribe());
             // A subscriber that lags loses events and goes on.
-            let live = told.filter_map(move |events| ready(events.ok().map(|events| Ok(frame(events)))));
+            let live = published.filter_map(move |events| ready(events.ok().map(|events| Ok(frame(events)))));
             return iter([Ok(frame(Bytes::new()))]).chain(live).boxed();
         }
         let replay = self.replay.clone();

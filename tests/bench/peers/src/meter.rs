@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_has_the_size_of_all_and_tells_its_age() {
+    fn a_payload_has_the_fixed_size_and_contains_its_age() {
         let payload = payload();
         assert_eq!(payload.len(), PAYLOAD_BYTES);
         assert!(age(&payload).is_some_and(|age| age < Duration::from_secs(60)));

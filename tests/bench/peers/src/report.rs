@@ -71,8 +71,8 @@ impl Report {
                     None => text.push_str(" – |"),
                 }
             }
-            let told: Vec<String> = goals(workload).iter().filter_map(|goal| self.told(workload, *goal)).collect();
-            let _ = writeln!(text, " {} |", told.join("; "));
+            let results: Vec<String> = goals(workload).iter().filter_map(|goal| self.result(workload, *goal)).collect();
+            let _ = writeln!(text, " {} |", results.join("; "));
         }
         let _ = writeln!(
             text,
@@ -86,7 +86,7 @@ impl Report {
     }
 
     /// A goal with its result; `None` without a measurement of the peer.
-    fn told(&self, workload: Workload, goal: Goal) -> Option<String> {
+    fn result(&self, workload: Workload, goal: Goal) -> Option<String> {
         let ours = self.medians(workload, Name::Runlog)?;
         let ratio = |system: Name, quantity: fn(&Figures) -> f64| self.ratio(workload, system, quantity);
         let word = |is_met: bool| if is_met { "met" } else { "missed" };

@@ -11,7 +11,7 @@ use crate::cluster::Database;
 use crate::command::{Ran, json_lines, run};
 use crate::harness::{Data, Server};
 use crate::transfer::NOWHERE;
-use crate::transfer_refusals::sealed;
+use crate::transfer_refusals::with_trailer;
 
 async fn sqlite(path: &Path, sql: &str) {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
@@ -163,7 +163,7 @@ async fn check_finds_damage_and_a_clock_that_is_behind() {
     let text = std::fs::read_to_string(&later).unwrap();
     let (head, last) = text.trim_end().rsplit_once("\"recorded_at\":\"2").unwrap();
     let changed: Vec<String> = format!("{head}\"recorded_at\":\"3{last}").lines().map(str::to_owned).collect();
-    std::fs::write(&later, sealed(&changed).iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    std::fs::write(&later, with_trailer(&changed).iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     let future = data.directory().join("future.db");
     let into = ["--data", future.to_str().unwrap()];
     run(NOWHERE, &["import", later.to_str().unwrap(), into[0], into[1]]).await.succeeds();
@@ -235,10 +235,14 @@ async fn a_postgresql_database_is_migrated_and_checked_while_replicas_serve() {
     // Concurrent migrations: one of them migrates.
     let migrate = ["migrate", store[0], store[1]];
     let migrations = (0..4).map(|_| run(NOWHERE, &migrate));
-    let told = futures_util::future::join_all(migrations).await;
-    let told: Vec<String> = told.into_iter().map(Ran::succeeds).collect();
-    assert_eq!(told.iter().filter(|text| text.contains("applied  1")).count(), 1, "{told:?}");
-    assert_eq!(told.iter().filter(|text| text.as_str() == "schema version 5, up to date\n").count(), 3, "{told:?}");
+    let printed = futures_util::future::join_all(migrations).await;
+    let printed: Vec<String> = printed.into_iter().map(Ran::succeeds).collect();
+    assert_eq!(printed.iter().filter(|text| text.contains("applied  1")).count(), 1, "{printed:?}");
+    assert_eq!(
+        printed.iter().filter(|text| text.as_str() == "schema version 5, up to date\n").count(),
+        3,
+        "{printed:?}"
+    );
 
     let (one, two) = (Server::on(&url).await, Server::on(&url).await);
     assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 5, up to date\n");

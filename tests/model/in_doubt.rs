@@ -49,8 +49,8 @@ impl Predicted {
     pub fn is(&self, answer: &Result<Appended>) -> bool {
         match (answer, &self.answer) {
             (Ok(appended), Ok(expected)) => {
-                let told = appended.events.iter().map(|event| (event.seq, event.duplicate));
-                told.eq(expected.iter().copied())
+                let answered = appended.events.iter().map(|event| (event.seq, event.duplicate));
+                answered.eq(expected.iter().copied())
                     && (appended.status, appended.last_seq) == (self.status, self.last_seq)
             }
             (Err(error), Err(reason)) => error.reason() == *reason,
@@ -123,7 +123,7 @@ impl<B: Backend> World<B> {
             }
             // The delayed publish may still arrive.
             (false, true) => {}
-            (true, true) => assert!(!if_not.stores(), "the seqs tell"),
+            (true, true) => assert!(!if_not.stores(), "the seqs decide"),
             (false, false) => panic!("run {run} answered {answer:?}, expected was {if_stored:?} or {if_not:?}"),
         }
         self.settle().await;
@@ -149,6 +149,6 @@ impl<B: Backend> World<B> {
             let publish = self.publish(&PublishSpec { run, events: vec![step], expect: Expect::Nothing });
             self.submit_to_doubtful(run, publish).await;
         }
-        assert!(self.oracle.in_doubt().is_empty(), "an answer to something new tells");
+        assert!(self.oracle.in_doubt().is_empty(), "an answer to a new event decides");
     }
 }
