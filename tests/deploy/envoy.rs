@@ -54,7 +54,7 @@ impl Envoy {
         let process = spawn(Path::new(&program), directory.path());
         let mut envoy =
             Self { process, directory, address: SocketAddr::from(([127, 0, 0, 1], 0)), admin: String::new() };
-        envoy.admin = envoy.eventually("its administration", async |it| it.admin_address()).await;
+        envoy.admin = envoy.eventually("the admin address", async |it| it.admin_address()).await;
         envoy.address = envoy.eventually("a listener", Self::listener).await;
         envoy.sees(replicas.len()).await;
         Some(envoy)

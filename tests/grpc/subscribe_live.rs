@@ -126,7 +126,7 @@ async fn a_heartbeat_moves_the_cursor_on_where_the_filter_lets_nothing_through()
 }
 
 #[tokio::test]
-async fn a_reader_that_waits_for_a_run_hears_heartbeats() {
+async fn a_reader_that_waits_for_a_run_receives_heartbeats() {
     let server = TestServer::start().await;
     let request = pb::SubscribeRequest { wait_for_run: true, heartbeat_interval: SECOND, ..follow_run("r") };
     let mut reader = server.subscribe(request).await;

@@ -7,3 +7,4 @@ mod dependencies;
 mod layers;
 mod readme;
 mod replicas;
+mod words;

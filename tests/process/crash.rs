@@ -38,7 +38,7 @@ async fn acknowledged_events_survive_kill_9_at_any_moment_and_retries_are_no_cop
 /// With flushes and compactions of a few entries and ids each, so that most kills interrupt one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_events_survive_kill_9_in_the_middle_of_flushes_and_compactions() {
-    let half_way = survives_kills("kill -9 sealing", &["--flush-entries", "64", "--flush-slice-entries", "2"]).await;
+    let half_way = survives_kills("kill -9 flushing", &["--flush-entries", "64", "--flush-slice-entries", "2"]).await;
     assert!(half_way > 0, "a kill hit a segment that was being written or removed");
 }
 
