@@ -16,12 +16,12 @@ const BEGINS_WITHIN: usize = 1_024;
 
 /// The measured period of a workload, after the warm-up.
 #[derive(Clone, Copy)]
-pub struct RecentEvents {
+pub struct Period {
     begin: Instant,
     end: Instant,
 }
 
-impl RecentEvents {
+impl Period {
     /// Starts the warm-up, a quarter of the time.
     pub fn start(time: Duration) -> Self {
         let begin = Instant::now() + time / 4;
@@ -53,7 +53,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts events that completed now after this latency; ignored during the warm-up.
-    pub fn add(&mut self, window: &RecentEvents, events: u64, took: Duration) {
+    pub fn add(&mut self, window: &Period, events: u64, took: Duration) {
         let now = Instant::now();
         if now >= window.begin && now < window.end {
             self.events += events;

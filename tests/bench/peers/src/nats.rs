@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
 
-use crate::meter::{Tally, RecentEvents, payload};
+use crate::meter::{Period, Tally, payload};
 use crate::system::{CONNECTIONS, Part, STREAM_WINDOW, System};
 use crate::workload::run_of;
 
@@ -57,7 +57,7 @@ impl System for Nats {
         Ok(())
     }
 
-    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>> {
+    async fn stream(self: Arc<Self>, worker: usize, window: Period) -> Result<Option<Tally>> {
         let context = &self.connection(worker).1;
         let (payload, mut next, mut tally) = (payload(), worker * 7_919, Tally::default());
         let mut sent = VecDeque::with_capacity(STREAM_WINDOW);

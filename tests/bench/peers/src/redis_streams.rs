@@ -10,7 +10,7 @@ use futures_util::stream::{BoxStream, FuturesUnordered, StreamExt as _, try_unfo
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Value};
 
-use crate::meter::{Tally, RecentEvents, payload};
+use crate::meter::{Period, Tally, payload};
 use crate::system::{CONNECTIONS, Part, STREAM_WINDOW, System};
 use crate::workload::run_of;
 
@@ -65,7 +65,7 @@ impl System for Redis {
         Ok(pipe.query_async(&mut connection).await?)
     }
 
-    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>> {
+    async fn stream(self: Arc<Self>, worker: usize, window: Period) -> Result<Option<Tally>> {
         let connection = self.connection(worker);
         let (payload, mut next, mut tally) = (payload(), worker * 7_919, Tally::default());
         let mut sent = FuturesUnordered::new();

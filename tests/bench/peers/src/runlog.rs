@@ -10,7 +10,7 @@ use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _, unfold}
 use tokio::sync::mpsc;
 
 use crate::grpc::{Connections, count};
-use crate::meter::{Tally, RecentEvents, payload};
+use crate::meter::{Period, Tally, payload};
 use crate::system::{Part, STREAM_WINDOW, System};
 use crate::workload::run_of;
 
@@ -118,7 +118,7 @@ impl System for Runlog {
         Ok(())
     }
 
-    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>> {
+    async fn stream(self: Arc<Self>, worker: usize, window: Period) -> Result<Option<Tally>> {
         // The send times of the messages in flight; the capacity of the channel is the window.
         let (sent, mut times) = mpsc::channel(STREAM_WINDOW);
         let payload = [payload()];

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::meter::{Tally, RecentEvents};
+use crate::meter::{Period, Tally};
 
 /// Connections for publishers.
 pub const CONNECTIONS: usize = 4;
@@ -64,7 +64,7 @@ pub trait System: Send + Sync {
     async fn publish(&self, worker: usize, run: &str, payloads: &[Bytes]) -> Result<()>;
 
     /// Publishes one event per message, pipelined, until the period ends; `None` for a system without publish streams.
-    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>>;
+    async fn stream(self: Arc<Self>, worker: usize, window: Period) -> Result<Option<Tally>>;
 
     /// Reads a run from its first event; returns the number of events.
     async fn replay(&self, run: &str, events: usize) -> Result<u64>;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
 
 use crate::grpc::Connections;
-use crate::meter::{Tally, RecentEvents};
+use crate::meter::{Period, Tally};
 use crate::system::{Part, System};
 
 /// The fields of `umadb.v1` that the workloads use.
@@ -95,7 +95,7 @@ impl System for UmaDb {
         Ok(())
     }
 
-    async fn stream(self: Arc<Self>, _worker: usize, _window: RecentEvents) -> Result<Option<Tally>> {
+    async fn stream(self: Arc<Self>, _worker: usize, _window: Period) -> Result<Option<Tally>> {
         // UmaDB has no publish stream.
         Ok(None)
     }

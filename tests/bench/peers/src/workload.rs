@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout_at};
 
-use crate::meter::{Figures, Tally, RecentEvents, age, payload};
+use crate::meter::{Figures, Period, Tally, age, payload};
 use crate::system::{RUNS, System};
 
 /// The run of the replay workload.
@@ -83,7 +83,7 @@ pub fn run_of(next: usize) -> String {
 }
 
 async fn calls(system: &Arc<dyn System>, time: Duration, workers: usize, batch: usize) -> Result<Figures> {
-    let window = RecentEvents::start(time);
+    let window = Period::start(time);
     let mut tasks = JoinSet::new();
     for worker in 0..workers {
         let system = Arc::clone(system);
@@ -103,7 +103,7 @@ async fn calls(system: &Arc<dyn System>, time: Duration, workers: usize, batch: 
 }
 
 async fn streams(system: &Arc<dyn System>, time: Duration, streams: usize) -> Result<Option<Figures>> {
-    let window = RecentEvents::start(time);
+    let window = Period::start(time);
     let mut tasks = JoinSet::new();
     for worker in 0..streams {
         tasks.spawn(Arc::clone(system).stream(worker, window));
@@ -160,7 +160,7 @@ async fn fan_out(
     for worker in 0..subscribers {
         streams.push(system.follow(worker, run).await?);
     }
-    let window = RecentEvents::start(time);
+    let window = Period::start(time);
     let mut tasks = JoinSet::new();
     for mut stream in streams {
         tasks.spawn(async move {
@@ -192,7 +192,7 @@ async fn fan_out(
     collect(tasks, window).await
 }
 
-async fn collect(mut tasks: JoinSet<Result<Tally>>, window: RecentEvents) -> Result<Figures> {
+async fn collect(mut tasks: JoinSet<Result<Tally>>, window: Period) -> Result<Figures> {
     let mut all = Tally::default();
     while let Some(done) = tasks.join_next().await {
         all.merge(done??);
