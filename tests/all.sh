@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# All checks and tests. Installs what it needs: run it on a bare machine that has Rust.
+# All checks and tests, with installation of the required tools: runs on a bare machine with Rust.
 #
-# A step that cannot run here says so in a line that begins with SKIPPED; under CI=true it fails instead.
+# A step that cannot run on this machine prints a line that begins with SKIPPED; under CI=true the step fails instead.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Tools that only the tests need stay inside target/, so that nothing is left on the machine but Debian's own packages.
+# Tools for the tests are installed in target/; only Debian packages are installed on the machine itself.
 tools="$PWD/target/tools"
 buf_version=1.75.0
-# Version 0.1.0, as it was before the next one began.
+# The last commit of version 0.1.0.
 previous=8adbaa8221d68bd96157f3bcdab10fc7b0f9207f
 mkdir -p "$tools"
 passed=0 failed=0 skipped=0
 
-step() { # NAME COMMAND...: runs one step and goes on after a failure
+step() { # NAME COMMAND...: runs one step and continues after a failure
     local name=$1 began=$SECONDS
     shift
     printf '\n=== %s\n' "$name"
@@ -26,7 +26,7 @@ step() { # NAME COMMAND...: runs one step and goes on after a failure
     fi
 }
 
-cannot() { # WHAT WHY: a step that cannot run on this machine
+cannot() { # STEP REASON: skips a step that cannot run on this machine, which fails on CI
     printf '\nSKIPPED: %s: %s\n' "$1" "$2" >&2
     if [ "${CI:-}" = true ]; then
         failed=$((failed + 1)) failures+=("$1")
@@ -36,20 +36,20 @@ cannot() { # WHAT WHY: a step that cannot run on this machine
 }
 failures=()
 
-install() { # COMMAND PACKAGE...: Debian packages, where the command is missing and we may
+install() { # COMMAND PACKAGE...: installs Debian packages if the command is missing
     local command=$1
     shift
     command -v "$command" >/dev/null || { apt_get "$@" && command -v "$command" >/dev/null; }
 }
 
-apt_get() { # PACKAGE...: needs root
+apt_get() { # PACKAGE...: installs Debian packages; needs root
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
     export DEBIAN_FRONTEND=noninteractive
     { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$tools/apt.log" 2>&1 ||
         { tail -n 20 "$tools/apt.log" >&2; return 1; }
 }
 
-component() { # CARGO-COMMAND COMPONENT: a part of the Rust toolchain
+component() { # CARGO-COMMAND COMPONENT: installs a component of the Rust toolchain if missing
     cargo "$1" --version >/dev/null 2>&1 || rustup component add "$2" >/dev/null 2>&1
 }
 
@@ -60,23 +60,23 @@ get_buf() {
         { tail -n 20 "$tools/npm.log" >&2; return 1; }
 }
 
-get_node_clients() { # the published event stream clients
+get_node_clients() { # installs the published event stream clients
     install npm nodejs npm || return 1
-    # The lock file pins what the packages themselves need; the modules lie where Node looks for them.
+    # The lock file pins transitive dependencies; node_modules lies beside the clients, in Node's search path.
     npm ci --no-audit --no-fund --prefix tests/clients/node >"$tools/npm-clients.log" 2>&1 ||
         { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
 }
 
-missing() { # WHAT WHY: a step that not every machine can have, so that CI does not fail for it
+missing() { # STEP REASON: skips an optional step, which does not fail on CI
     printf '\nSKIPPED: %s: %s\n' "$1" "$2" >&2
     skipped=$((skipped + 1))
 }
 
-python_with() { # DIRECTORY REQUIREMENTS [PYTHON]: an environment of its own, since the tools disagree about their libraries
+python_with() { # DIRECTORY REQUIREMENTS [PYTHON]: a virtual environment for each tool, since their dependencies conflict
     local python=${3:-python3}
     install python3 python3 python3-venv || return 1
     if ! [ -x "$tools/$1/bin/pip" ]; then
-        # Debian ships python3 without the means to make an environment.
+        # Debian's python3 lacks venv.
         "$python" -m venv "$tools/$1" >/dev/null 2>&1 ||
             { apt_get python3-venv && "$python" -m venv "$tools/$1"; } || return 1
     fi
@@ -84,7 +84,7 @@ python_with() { # DIRECTORY REQUIREMENTS [PYTHON]: an environment of its own, si
         >"$tools/$1.log" 2>&1 || { tail -n 20 "$tools/$1.log" >&2; return 1; }
 }
 
-new_python() { # a Python of 3.12 or newer, by whatever name; one that pyenv only stands in for does not start
+new_python() { # prints a Python of version 3.12 or newer; a pyenv shim without a version does not start
     local python
     for python in python3 python3.14 python3.13 python3.12 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-9].*/bin/python; do
         "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && echo "$python" && return
@@ -92,7 +92,7 @@ new_python() { # a Python of 3.12 or newer, by whatever name; one that pyenv onl
     return 1
 }
 
-get_postgres() { # the tests start clusters of their own with it
+get_postgres() { # installs PostgreSQL; the tests start their own clusters
     local bin
     find_postgres() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1; }
     bin=$(find_postgres)
@@ -100,7 +100,7 @@ get_postgres() { # the tests start clusters of their own with it
     [ -x "$bin/initdb" ] && export RUNLOG_TEST_PG_BIN="$bin"
 }
 
-get_previous() { # the program of the version before, built once; nothing measures it, so it is not optimized
+get_previous() { # builds the previous version once, without optimization, since no test measures it
     local at="$tools/previous"
     [ -x "$at/$previous" ] && return
     rm -rf "$at" && mkdir -p "$at/source" && git archive "$previous" | tar -x -C "$at/source" || return 1
@@ -109,22 +109,22 @@ get_previous() { # the program of the version before, built once; nothing measur
     mv "$at/target/debug/runlog" "$at/$previous" && rm -rf "$at/source" "$at/target"
 }
 
-quietly() { # COMMAND...: fails where there is any output, which is a complaint
+quietly() { # COMMAND...: fails on any output, since all output is a complaint
     local said
     said=$("$@" 2>&1) && [ -z "$said" ] || { printf '%s\n' "$said"; return 1; }
 }
 
-check_unit() { # the service, with the program where it is here
+check_unit() { # checks the systemd unit, with the path of the built program
     local copy="$tools/unit/runlog.service"
     mkdir -p "$tools/unit" && { [ -x target/debug/runlog ] || cargo build --locked --quiet; } || return 1
     sed "s,/usr/local/bin/runlog,$PWD/target/debug/runlog," deploy/runlog.service >"$copy"
     quietly systemd-analyze verify "$copy" || return 1
-    # Exposure of at most 1.2: what is left is the network, which a server needs.
+    # Exposure of at most 1.2: the rest is the network, which a server needs.
     systemd-analyze --no-pager --offline=true --threshold=12 security "$copy" >"$tools/unit/security.log" 2>&1 ||
         { grep -v '^✓' "$tools/unit/security.log"; return 1; }
 }
 
-check_balancer() { # its only words are that the configuration is good
+check_balancer() { # a valid configuration prints only OK
     "$RUNLOG_TEST_ENVOY" --mode validate --log-level warn --config-path deploy/envoy.yaml 2>&1 | tee "$tools/envoy.log"
     [ "$(cat "$tools/envoy.log")" = "configuration 'deploy/envoy.yaml' OK" ]
 }
@@ -134,7 +134,7 @@ if ! install cc gcc libc6-dev; then
     cannot "C compiler" "no cc, and it cannot be installed here"
 fi
 
-# What the README's commands need.
+# The README's commands need curl.
 if ! install curl curl ca-certificates; then
     cannot "README commands" "no curl, and it cannot be installed here"
 fi
@@ -204,7 +204,7 @@ else
 fi
 step "tests" cargo test --locked --no-fail-fast
 step "benches, each once" cargo test --locked --bench hot
-# Says itself which peers cannot be had here.
+# Prints the peers that are not available on this machine.
 step "peers, each for a moment" bash tests/bench/peers/run.sh --smoke
 if install systemd-analyze systemd; then
     step "systemd unit" check_unit

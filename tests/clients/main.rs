@@ -1,5 +1,5 @@
-//! Clients in other languages, with stubs generated from `proto/` and libraries as they come from their registries,
-//! against the real server. `tests/all.sh` installs them.
+//! Clients in other languages against the real server: stubs generated from `proto/`, and published client libraries.
+//! `tests/all.sh` installs them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
 use std::process::Command;
@@ -8,7 +8,7 @@ use runlog::config::ServeOptions;
 use runlog::server::Server;
 use tokio_util::sync::CancellationToken;
 
-/// Runs `script` with the interpreter that `variable` names, against a server of its own.
+/// Runs `script` with the interpreter named by the environment variable `variable`, against a new server.
 async fn client_succeeds(variable: &str, script: &str) {
     let Ok(interpreter) = std::env::var(variable) else {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{variable} is not set; run tests/all.sh");
@@ -22,15 +22,15 @@ async fn succeeds(interpreter: String, script: &str) {
     let directory = tempfile::tempdir().unwrap();
     let mut options = ServeOptions::default();
     options.listen.set_port(0);
-    // The shortest: a client waits for heartbeats.
-    options.reading.sse_heartbeat = std::time::Duration::from_millis(1_000);
+    // The shortest interval: a client waits for heartbeats.
+    options.reading.sse_heartbeat = std::time::Duration::from_secs(1);
     options.store.data = directory.path().join("runlog.db");
     let server = Server::bind(&options).await.unwrap();
     let (address, stop) = (server.local_addr().to_string(), CancellationToken::new());
     let serving = tokio::spawn(server.run(stop.clone()));
     let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
     let scratch = directory.path().to_owned();
-    // Scratch files of the client stay out of the tree.
+    // Scratch files of the client go to a temporary directory.
     let client = move || Command::new(interpreter).arg(script).arg(address).current_dir(scratch).output().unwrap();
     let output = tokio::task::spawn_blocking(client).await.unwrap();
     stop.cancel();
@@ -56,7 +56,7 @@ async fn the_published_observability_driver_loses_no_span() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_vendors_generated_client_creates_lists_gets_cancels_reads_logs_and_follows() {
-    // It needs Python 3.12, which not every machine has: then this is said, and is no failure.
+    // The client needs Python 3.12; without a new Python the test prints a note and passes.
     match std::env::var("RUNLOG_TEST_NEW_PYTHON") {
         Ok(interpreter) => succeeds(interpreter, "python/generated_client.py").await,
         Err(_) => {

@@ -1,4 +1,4 @@
-//! Promises 1, 2 and 7: numbered without a gap, kept as sent, whole or not at all.
+//! Promises 1, 2 and 7: seqs without a gap, payloads kept as sent, batches stored atomically.
 
 use jiff::Timestamp;
 use runlog::domain::{NewEvent, Scope};
@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::fixture::*;
 
-pub async fn seqs_of_a_run_are_gapless_whoever_appends(fixture: impl Fixture) {
+pub async fn seqs_of_a_run_are_gapless_for_all_appenders(fixture: impl Fixture) {
     let store = fixture.opened().await;
     let mut tasks = JoinSet::new();
     for task in 0..32 {
@@ -88,7 +88,7 @@ pub async fn payloads_come_back_as_they_were_sent(fixture: impl Fixture) {
     ];
     for tuning in [NEVER_FLUSHED, ALWAYS_FLUSHED] {
         let store = fixture.open(tuning).await.0;
-        let runs = if tuning.flush_every == 1 { "sealed" } else { "unsealed" };
+        let runs = if tuning.flush_every == 1 { "flushed" } else { "unflushed" };
         store.append(append(runs, texts.map(|text| typed("t", text)).to_vec())).await.unwrap();
         for scope in [run(runs), Scope::Feed] {
             let stored = events(&store, &scope).await;
@@ -98,7 +98,7 @@ pub async fn payloads_come_back_as_they_were_sent(fixture: impl Fixture) {
         store.close().await;
     }
     let store = fixture.opened().await;
-    assert!(events(&store, &run("unsealed")).await.iter().map(|event| event.payload.as_str()).eq(texts));
+    assert!(events(&store, &run("unflushed")).await.iter().map(|event| event.payload.as_str()).eq(texts));
 }
 
 pub async fn the_double_of_a_time_is_kept_bit_by_bit(fixture: impl Fixture) {
@@ -143,7 +143,7 @@ pub async fn an_event_without_an_id_gets_one_of_its_own(fixture: impl Fixture) {
 
 pub async fn a_dropped_append_is_stored_whole_or_not_at_all(fixture: impl Fixture) {
     let store = fixture.opened().await;
-    // Polled a different number of times each, then dropped.
+    // Futures dropped after a varying number of polls.
     for polls in 0..60 {
         let batch = vec![event(&polls.to_string()); 5];
         let mut pending = Box::pin(store.append(append("r", batch)));

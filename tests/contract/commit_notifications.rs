@@ -1,4 +1,4 @@
-//! Promise 4, the store's part: the listener hears of each commit after it is durable, once, in order, and rightly.
+//! Promise 4, the store's part: the listener is notified of each commit once, in order, after the commit is durable.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -26,35 +26,35 @@ async fn busy(store: &SharedStore) {
     tasks.join_all().await;
 }
 
-fn told(chunks: &[runlog::codec::Chunk]) -> Vec<(u64, Event)> {
+fn decoded(chunks: &[runlog::codec::Chunk]) -> Vec<(u64, Event)> {
     let records = chunks.iter().flat_map(|chunk| chunk.records().map(Result::unwrap));
     records.map(|(at, bytes)| (at, record::decode(bytes).unwrap())).collect()
 }
 
-pub async fn what_the_listener_hears_is_what_is_stored(fixture: impl Fixture) {
+pub async fn the_announced_events_are_the_stored_events(fixture: impl Fixture) {
     let (store, recorder) = fixture.open(tuning(60)).await;
     busy(&store).await;
     let stored = events(&store, &Scope::Feed).await;
-    let mut heard = Vec::new();
+    let mut announced = Vec::new();
     let mut of_runs: Vec<Event> = Vec::new();
     for commit in recorder.commits() {
-        let feed = told(&commit.feed);
+        let feed = decoded(&commit.feed);
         assert_eq!(feed.last().unwrap().0, commit.feed_end.last);
         let mut in_commit = HashSet::new();
         let mut count = 0;
         for run in &commit.runs {
             assert!(in_commit.insert(run.run_id.clone()), "each run once");
-            let events = told(&run.chunks);
+            let events = decoded(&run.chunks);
             assert!(events.iter().all(|(seq, event)| event.seq == *seq && event.run_id == run.run_id));
             assert_eq!((events.last().unwrap().0, run.scope_end.status), (run.scope_end.last, RunStatus::Running));
             count += events.len();
             of_runs.extend(events.into_iter().map(|(_, event)| event));
         }
         assert_eq!(count, feed.len(), "the same events by run and in the feed");
-        heard.extend(feed);
+        announced.extend(feed);
     }
-    assert!(heard.iter().map(|(at, _)| *at).eq(1..=stored.len() as u64), "positions are gapless");
-    assert!(heard.iter().map(|(_, event)| event).eq(&stored));
+    assert!(announced.iter().map(|(at, _)| *at).eq(1..=stored.len() as u64), "positions are gapless");
+    assert!(announced.iter().map(|(_, event)| event).eq(&stored));
     for n in 0..5 {
         let name = run_id(&format!("r{n}"));
         let stored = events(&store, &Scope::Run(name.clone())).await;
@@ -62,22 +62,22 @@ pub async fn what_the_listener_hears_is_what_is_stored(fixture: impl Fixture) {
     }
 }
 
-/// Reads the store from inside the call, as a reader that hears of a commit would.
+/// Reads the store inside the notification, like a subscriber that reacts to a commit.
 #[derive(Default)]
 struct ReadsBack {
     store: OnceLock<Weak<dyn Store>>,
-    heard: Mutex<Vec<u64>>,
+    announced: Mutex<Vec<u64>>,
 }
 
 impl CommitListener for ReadsBack {
     fn committed(&self, commit: Commit) {
-        self.heard.lock().unwrap().push(commit.feed_end.last);
+        self.announced.lock().unwrap().push(commit.feed_end.last);
         let Some(store) = self.store.get().and_then(Weak::upgrade) else { return };
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 for run in commit.runs {
                     let scope_end = store.scope_end(&Scope::Run(run.run_id)).await.unwrap();
-                    assert_eq!(scope_end, run.scope_end, "what is told is durable");
+                    assert_eq!(scope_end, run.scope_end, "an announced commit is durable");
                 }
                 assert_eq!(store.scope_end(&Scope::Feed).await.unwrap(), commit.feed_end);
             });
@@ -85,16 +85,16 @@ impl CommitListener for ReadsBack {
     }
 }
 
-pub async fn the_listener_hears_before_the_producer_and_in_order(fixture: impl Fixture) {
+pub async fn the_listener_is_notified_before_the_producer_and_in_order(fixture: impl Fixture) {
     let listener = Arc::new(ReadsBack::default());
     let store = fixture.store(tuning(10), listener.clone()).await;
     listener.store.set(Arc::downgrade(&store)).unwrap_or_else(|_| panic!("set once"));
     for n in 1..=40 {
         store.append(append("r", vec![event("x")])).await.unwrap();
-        assert_eq!(listener.heard.lock().unwrap().last(), Some(&n), "told before the answer");
+        assert_eq!(listener.announced.lock().unwrap().last(), Some(&n), "announced before the answer");
     }
     busy(&store).await;
-    assert!(listener.heard.lock().unwrap().is_sorted_by(|a, b| a < b));
+    assert!(listener.announced.lock().unwrap().is_sorted_by(|a, b| a < b));
 }
 
 pub async fn the_feed_has_every_event_once_in_commit_order(fixture: impl Fixture) {
@@ -123,7 +123,7 @@ pub async fn positions_go_on_after_reopen(fixture: impl Fixture) {
     }
 }
 
-pub async fn nothing_is_told_where_nothing_is_new(fixture: impl Fixture) {
+pub async fn nothing_is_announced_without_a_new_event(fixture: impl Fixture) {
     let (store, recorder) = fixture.open(Tuning::default()).await;
     for _ in 0..3 {
         store.append(append("r", vec![with_id("a", event("x"))])).await.unwrap();
@@ -139,7 +139,7 @@ pub async fn the_feed_id_stays(fixture: impl Fixture) {
     assert_eq!(fixture.opened().await.history().feed, id);
 }
 
-/// Ends the committer as a defect would.
+/// Panics in the notification, like a defect of the listener.
 struct Panics;
 
 impl CommitListener for Panics {
@@ -155,7 +155,7 @@ pub async fn a_task_that_ends_by_a_defect_is_noticed_and_a_close_is_none(fixture
     store.close().await;
     assert!(futures_util::poll!(&mut lost).is_pending());
     let store = fixture.store(Tuning::default(), Arc::new(Panics)).await;
-    // The event may be stored; the task that announces it is gone.
+    // The event may be stored; the task that announces commits is gone.
     let _ = store.append(append("r", vec![event("x")])).await;
     let lost = tokio::time::timeout(Duration::from_secs(60), store.lost()).await;
     assert_eq!(lost.unwrap().reason(), "INTERNAL");

@@ -15,7 +15,7 @@ pub async fn the_same_event_again_is_answered_with_its_first_seq(fixture: impl F
     assert_eq!(events(&store, &run("r")).await.len(), 3);
 }
 
-pub async fn the_same_json_encoded_anew_is_the_same_event_and_the_first_text_stays(fixture: impl Fixture) {
+pub async fn the_same_json_in_another_encoding_is_the_same_event_and_the_first_text_stays(fixture: impl Fixture) {
     const FIRST: &str = r#"{"a":1,"b":[true,"é"],"c":12345678901234567890123,"c":null}"#;
     let again = format!(
         "{{ {}\"c\":1234567890123456789012.3e1, \"b\" : [true,\"\\u00e9\"],\"c\":null,\"a\":1.0}}",
@@ -36,7 +36,7 @@ pub async fn the_same_json_encoded_anew_is_the_same_event_and_the_first_text_sta
             let other = other.replace("],,", "],");
             assert_eq!(reason(store.append(sent(&other)).await), "EVENT_ID_CONFLICT", "{other}");
         }
-        // In one request as well.
+        // Duplicates within one request are found too.
         let both = vec![with_id("b", typed("step", FIRST)), with_id("b", typed("step", &again))];
         assert_eq!(seqs(&store.append(append(&run_name, both)).await.unwrap()), [3, 3]);
         let error = store.append(append(&run_name, vec![with_id("c", event("x")), with_id("c", event("y"))])).await;
@@ -68,7 +68,7 @@ pub async fn other_content_under_an_id_is_a_conflict(fixture: impl Fixture) {
     assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 2);
 }
 
-pub async fn repeats_are_known_after_reopen_and_after_sealing(fixture: impl Fixture) {
+pub async fn duplicates_are_known_after_reopen_and_after_a_flush(fixture: impl Fixture) {
     for flush_every in [1, 3, usize::MAX] {
         let run = format!("r{flush_every}");
         let numbered = |n: u32| with_id(&format!("id-{n}"), event(&n.to_string()));
@@ -84,7 +84,7 @@ pub async fn repeats_are_known_after_reopen_and_after_sealing(fixture: impl Fixt
                 fixture.open(tuning(flush_every)).await.0
             };
             let all = store.append(append(&run, (0..20).map(numbered).collect())).await.unwrap();
-            assert_eq!((seqs(&all), all.last_seq), ((1..=20).collect(), 20), "{round}, sealed every {flush_every}");
+            assert_eq!((seqs(&all), all.last_seq), ((1..=20).collect(), 20), "{round}, flushed every {flush_every}");
             assert!(duplicates(&all).iter().all(|duplicate| *duplicate));
             for n in 0..20 {
                 let other = with_id(&format!("id-{n}"), event("other"));
@@ -110,7 +110,7 @@ pub async fn ids_given_by_the_store_may_be_sent_back(fixture: impl Fixture) {
         let again = store.append(append(&run, back)).await.unwrap();
         assert_eq!((seqs(&again), duplicates(&again)), (vec![1, 2, 3], vec![true; 3]));
         assert_eq!(reason(store.append(append(&run, vec![with_id(&ids[0], event("b"))])).await), "EVENT_ID_CONFLICT");
-        // A producer's id of the same shape is no more than a text: it is found again like any other.
+        // A producer's id of the same shape is an ordinary id and is found like any other id.
         let (head, last) = ids[1].split_at(ids[1].len() - 1);
         let forged = with_id(&format!("{head}{}", if last == "0" { "1" } else { "0" }), event("forged"));
         let stored = store.append(append(&run, vec![forged.clone()])).await.unwrap();

@@ -55,7 +55,7 @@ pub async fn of_two_writers_exactly_one_wins_each_seq(fixture: impl Fixture) {
     }
     let mut wins = tasks.join_all().await.concat();
     wins.sort_unstable();
-    // Whoever loses knows that the other one was there, so the run never stands still.
+    // The loser of a conflict knows that another append won, so the run always makes progress.
     assert_eq!(wins, (1..=100).collect::<Vec<_>>());
 }
 
@@ -74,7 +74,7 @@ pub async fn a_condition_is_judged_by_the_run_as_it_is_then_and_not_by_its_last_
     store.append(append("r", vec![typed("run_end", "{}")])).await.unwrap();
     assert_eq!(reason(store.append(given(Condition::NotEnded, note("c"))).await), "RUN_CHANGED");
     assert_eq!(reason(store.append(given(Condition::OnlyRepeat, note("c"))).await), "RUN_CHANGED");
-    // A repeat needs no condition.
+    // A duplicate is accepted without checking the condition.
     for condition in [Condition::OnlyRepeat, Condition::NotEnded, Condition::QuestionOpen(1)] {
         assert_eq!(seqs(&store.append(given(condition, note("b"))).await.unwrap()), [5]);
     }

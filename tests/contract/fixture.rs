@@ -1,4 +1,5 @@
-//! What the cases share: a place that a store is opened in and opened again, a listener that can be held, and words.
+//! The fixture of the contract: a store's data that outlives the store, a listener that can block the commit path, and
+//! builders.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -16,11 +17,11 @@ use tokio::sync::watch;
 use crate::cluster::Database;
 use crate::pooler::{self, Pooler};
 
-/// What the cases turn.
+/// Options that the cases vary.
 #[derive(Clone, Copy)]
 pub struct Tuning {
     pub lifecycle: Lifecycle,
-    /// Move the end of the log into the indexes after about this many appends.
+    /// Flush the unindexed end of the log after about this number of appends.
     pub flush_every: usize,
     pub queue_events: usize,
     pub queue_bytes: usize,
@@ -60,11 +61,11 @@ pub const fn tuning(flush_every: usize) -> Tuning {
     }
 }
 
-/// A place for one store's data, removed when dropped.
+/// The data of one store, removed when dropped.
 pub trait Fixture: Send + Sync + Sized + 'static {
-    /// `None`: this kind of store is not on this machine, and that has been said.
+    /// `None` without this kind of database on the machine; the reason is printed.
     fn new() -> impl Future<Output = Option<Self>> + Send;
-    /// Opens the store that lives here; the data of the one before is found again.
+    /// Opens a store over the data; the previous store's data is kept.
     fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> impl Future<Output = SharedStore> + Send;
 
     fn open(&self, tuning: Tuning) -> impl Future<Output = (SharedStore, Arc<Recorder>)> + Send {
@@ -79,7 +80,7 @@ pub trait Fixture: Send + Sync + Sized + 'static {
     }
 }
 
-/// A SQLite file in a directory of its own.
+/// A SQLite file in its own directory.
 pub struct SqliteFixture(pub tempfile::TempDir);
 
 impl SqliteFixture {
@@ -109,7 +110,7 @@ impl Fixture for SqliteFixture {
     }
 }
 
-/// A database of its own in the cluster of this test program.
+/// A database in the shared cluster of the test program.
 pub struct PostgresFixture(pub Database);
 
 impl Fixture for PostgresFixture {
@@ -119,13 +120,13 @@ impl Fixture for PostgresFixture {
 
     async fn store(&self, tuning: Tuning, listener: Arc<dyn CommitListener>) -> SharedStore {
         let (lifecycle, queue) = (tuning.lifecycle, tuning.queue());
-        // Few connections: many tests run at a time.
+        // Few connections, since many tests run at a time.
         let options = PostgresOptions { lifecycle, queue, pool_size: 4, ..PostgresOptions::new(self.0.url()) };
         Arc::new(PostgresStore::open(options, listener).await.unwrap())
     }
 }
 
-/// The same, behind a pooler.
+/// A database behind a pooler.
 pub struct PoolerFixture {
     pub database: Database,
     pooler: &'static Pooler,
@@ -150,21 +151,21 @@ impl Fixture for PoolerFixture {
     }
 }
 
-/// Remembers commits. While it is held, the commit path stands still, so that what is submitted meanwhile forms a group.
+/// Records commits. A hold blocks the commit path, so that the appends submitted meanwhile form one group.
 #[derive(Default)]
 pub struct Recorder {
     commits: Mutex<Vec<Commit>>,
     held: Mutex<bool>,
     released: Condvar,
-    told: watch::Sender<usize>,
+    announced: watch::Sender<usize>,
 }
 
 impl CommitListener for Recorder {
     fn committed(&self, commit: Commit) {
         self.commits.lock().unwrap().push(commit);
-        self.told.send_modify(|told| *told += 1);
+        self.announced.send_modify(|announced| *announced += 1);
         if *self.held.lock().unwrap() {
-            // Said to the runtime: a worker that just stood still might be the one that looks after sockets and timers.
+            // The runtime must know of the blocking: this worker may be the one that drives sockets and timers.
             tokio::task::block_in_place(|| {
                 drop(self.released.wait_while(self.held.lock().unwrap(), |held| *held).unwrap());
             });
@@ -177,22 +178,22 @@ impl Recorder {
         self.commits.lock().unwrap().clone()
     }
 
-    /// Stops the commit path right after the commit of an event of run `plug`, until what comes back is dropped: a case
-    /// that fails meanwhile must end, too.
+    /// Blocks the commit path after the commit of an event of run `plug`, until the returned guard is dropped: a case
+    /// that fails meanwhile must end too.
     pub async fn hold(self: &Arc<Self>, store: &SharedStore) -> Held {
         *self.held.lock().unwrap() = true;
         let held = Held(self.clone());
-        let told = *self.told.borrow();
+        let announced = *self.announced.borrow();
         store.submit(append("plug", vec![event("plug")])).await.unwrap();
-        self.told.subscribe().wait_for(|now| *now > told).await.unwrap();
+        self.announced.subscribe().wait_for(|now| *now > announced).await.unwrap();
         held
     }
 
-    /// Waits until the feed was told up to this position.
-    pub async fn told_up_to(&self, position: u64) {
-        let mut told = self.told.subscribe();
+    /// Waits for the announcement of this position.
+    pub async fn announced_up_to(&self, position: u64) {
+        let mut announced = self.announced.subscribe();
         let is_there = |_: &usize| self.commits().last().is_some_and(|commit| commit.feed_end.last >= position);
-        tokio::time::timeout(Duration::from_secs(60), told.wait_for(is_there)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), announced.wait_for(is_there)).await.unwrap().unwrap();
     }
 }
 
@@ -217,7 +218,7 @@ pub fn payload(event_type: &EventType, text: impl Into<Box<str>>) -> Payload {
     Payload::parse(event_type, text, &Limits::default()).unwrap()
 }
 
-/// An event of a type that changes no status.
+/// An event of a type that does not change the status.
 pub fn event(text: &str) -> NewEvent {
     typed("step", &serde_json::json!({ "text": text }).to_string())
 }
@@ -258,11 +259,11 @@ pub fn ascending(from: u64, max_events: usize) -> Range {
     Range { from, descending: false, max_events, max_bytes: 1 << 20 }
 }
 
-/// All of a scope, page by page, with the coordinates.
+/// All records of a scope with their offsets, page by page.
 pub async fn all(store: &SharedStore, scope: &Scope) -> Vec<(u64, Bytes)> {
     let mut records: Vec<(u64, Bytes)> = Vec::new();
     loop {
-        let from = records.last().map_or(0, |(coordinate, _)| *coordinate);
+        let from = records.last().map_or(0, |(offset, _)| *offset);
         let page = store.read(scope, ascending(from, 500)).await.unwrap();
         if page.chunks.is_empty() {
             return records;

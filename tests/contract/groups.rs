@@ -1,4 +1,4 @@
-//! Promise 9 and the path of a publish: groups, queues, and the end of a store.
+//! Promise 9 and the write path: groups of appends, the commit queue, and closing a store.
 
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ pub async fn close_may_be_called_twice_and_at_once(fixture: impl Fixture) {
     let (store, recorder) = fixture.open(Tuning::default()).await;
     let held = recorder.hold(&store).await;
     {
-        // One that is given up half-way.
+        // A close that is cancelled half-way.
         let mut closing = Box::pin(store.close());
         tokio::select! { biased; () = &mut closing => {}, () = std::future::ready(()) => {} }
     }

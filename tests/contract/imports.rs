@@ -1,4 +1,4 @@
-//! Events that another store recorded: stored as they are, in their order, up to the first that does not fit.
+//! Imports: recorded events of another store, stored as recorded and in order, up to the first event that does not fit.
 
 use jiff::{Timestamp, ToSpan};
 use runlog::codec::record;
@@ -12,7 +12,7 @@ fn at(microseconds: i64) -> Timestamp {
     Timestamp::from_microsecond(1_700_000_000_000_000 + microseconds).unwrap()
 }
 
-/// What another store says of this event.
+/// The recorded event as an event to import.
 fn as_new(event: &Event) -> NewEvent {
     NewEvent {
         event_id: Some(event.event_id.clone()),
@@ -29,7 +29,8 @@ fn imported(run: &str, events: Vec<NewEvent>, times: Vec<Timestamp>, after: u64,
     Append { recorded: Some(Recorded { at: times, import: import.clone() }), ..expecting(after, append(run, events)) }
 }
 
-/// Submits an import of the whole feed of `source`, an append for each neighbouring events of a run, and waits for all.
+/// Imports the whole feed of `source`: one append for each sequence of neighbouring events of a run; waits for all of
+/// them.
 async fn copy(source: &SharedStore, target: &SharedStore) {
     let import = Import::default();
     let all = events(source, &Scope::Feed).await;
@@ -51,7 +52,7 @@ async fn run_of(store: &SharedStore, name: &str) -> Run {
     store.run(&run_id(name)).await.unwrap()
 }
 
-/// Runs of every kind, their events interleaved in the feed.
+/// Runs of every kind, with interleaved events.
 async fn fill(store: &SharedStore) -> Vec<&'static str> {
     let created = Append {
         agent_name: Some(AgentName::parse("founder").unwrap()),
@@ -92,7 +93,7 @@ pub async fn an_import_is_the_same_log_with_the_same_runs_in_the_same_order(fixt
     let target = fixture.open(strict).await.0;
     copy(&source, &target).await;
     target.close().await;
-    // As it lies there, not as it is remembered.
+    // Reopened, so that the events come from the file and not from memory.
     let target = fixture.open(strict).await.0;
     assert_eq!(events(&target, &Scope::Feed).await, events(&source, &Scope::Feed).await);
     for name in names {
@@ -121,20 +122,20 @@ pub async fn events_of_an_import_keep_their_order_in_the_feed_within_one_commit(
     assert_eq!(ids[1..], expected, "behind the event that held the committer");
     let commits = recorder.commits();
     assert!(commits.len() < 30, "several appends shared a commit: {}", commits.len());
-    // What was told is what is stored, also where a run comes back within a commit.
+    // The announced events equal the stored events, also for a run that comes back within a commit.
     let records = |chunks: &[runlog::codec::Chunk]| -> Vec<Event> {
         chunks.iter().flat_map(|c| c.records()).map(|r| record::decode(r.unwrap().1).unwrap()).collect()
     };
-    let told: Vec<Event> = commits.iter().flat_map(|commit| records(&commit.feed)).collect();
-    assert_eq!(told, events(&store, &Scope::Feed).await);
+    let announced: Vec<Event> = commits.iter().flat_map(|commit| records(&commit.feed)).collect();
+    assert_eq!(announced, events(&store, &Scope::Feed).await);
     for name in ["a", "b", "c"] {
         let of_run = commits.iter().flat_map(|commit| &commit.runs).filter(|of| of.run_id == run_id(name));
-        let told: Vec<Event> = of_run.flat_map(|of| records(&of.chunks)).collect();
-        assert_eq!(told, events(&store, &run(name)).await);
+        let announced: Vec<Event> = of_run.flat_map(|of| records(&of.chunks)).collect();
+        assert_eq!(announced, events(&store, &run(name)).await);
     }
     store.close().await;
     let store = fixture.open(Tuning::default()).await.0;
-    assert_eq!(events(&store, &Scope::Feed).await, told, "the end of the log is rebuilt as it was");
+    assert_eq!(events(&store, &Scope::Feed).await, announced, "the end of the log is rebuilt as it was");
     for name in ["a", "b", "c"] {
         assert_eq!(events(&store, &run(name)).await.len(), 20);
     }
@@ -159,8 +160,8 @@ pub async fn nothing_is_stored_after_the_first_append_of_an_import_that_fails(fi
     let later = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &import);
     assert_eq!(reason(store.append(later).await), "SEQ_CONFLICT", "in a later commit neither");
     assert_eq!(store.scope_end(&Scope::Feed).await.unwrap().last, 2, "the plug and the first");
-    let anew = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &Import::default());
-    store.append(anew).await.unwrap();
+    let again = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &Import::default());
+    store.append(again).await.unwrap();
 }
 
 pub async fn an_import_never_takes_an_event_for_another(fixture: impl Fixture) {
@@ -170,7 +171,7 @@ pub async fn an_import_never_takes_an_event_for_another(fixture: impl Fixture) {
     let refused = async |events: Vec<NewEvent>, times: Vec<Timestamp>| {
         reason(store.append(imported("r", events, times, 2, &Import::default())).await)
     };
-    // The same event at another place, the same id twice, and a clock that runs backwards.
+    // The same event at another seq, the same id twice, and a clock that runs backwards.
     assert_eq!(refused(vec![with_id("1", event("x"))], vec![at(7)]).await, "EVENT_ID_CONFLICT");
     assert_eq!(refused(vec![with_id("3", event("x")), first[0].clone()], vec![at(7); 2]).await, "EVENT_ID_CONFLICT");
     assert_eq!(refused(vec![with_id("3", event("x")); 2], vec![at(7); 2]).await, "EVENT_ID_CONFLICT");
@@ -178,7 +179,7 @@ pub async fn an_import_never_takes_an_event_for_another(fixture: impl Fixture) {
     let backwards = vec![with_id("3", event("x")), with_id("4", event("x"))];
     assert_eq!(refused(backwards, vec![at(8), at(7)]).await, "INVALID_FIELD");
     assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 2);
-    // A publish goes on behind an import, with its own clock.
+    // A publish after an import uses the store's clock.
     store.append(append("r", vec![event("z")])).await.unwrap();
     let stored = events(&store, &run("r")).await;
     assert_eq!((stored[0].recorded_at, stored[1].recorded_at), (at(5), at(6)));
@@ -188,7 +189,8 @@ pub async fn an_import_never_takes_an_event_for_another(fixture: impl Fixture) {
 pub async fn ids_that_another_store_gave_are_found_and_known_again(fixture: impl Fixture) {
     let elsewhere = SqliteFixture::here();
     let elsewhere = elsewhere.opened().await;
-    // Other numbers of the runs here and there: an id tells a place that is not its own, or that of another event.
+    // The runs have other numbers in each store: an id given by one store encodes a location that is free or another
+    // event's in the other store.
     for name in ["other", "r", "third"] {
         elsewhere.append(append(name, (0..5).map(|n| event(&n.to_string())).collect())).await.unwrap();
     }

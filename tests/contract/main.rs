@@ -1,4 +1,4 @@
-//! The contract of `Store`, as one suite that every store passes. A case is an async fn over a [`fixture::Fixture`]; a further
+//! The contract of `Store` as one suite for every store. A case is an async fn over a [`fixture::Fixture`]; a further
 //! store takes a `Fixture` and one line at the end of this file.
 
 #![allow(
@@ -41,7 +41,7 @@ macro_rules! contract {
     ($fixture:ty) => {
         contract! { $fixture:
             appends {
-                seqs_of_a_run_are_gapless_whoever_appends, appends_to_many_runs_at_once_are_each_gapless,
+                seqs_of_a_run_are_gapless_for_all_appenders, appends_to_many_runs_at_once_are_each_gapless,
                 recorded_at_never_decreases_in_a_run, payloads_come_back_as_they_were_sent,
                 times_of_the_years_1_and_9999_are_kept, the_double_of_a_time_is_kept_bit_by_bit,
                 an_event_without_an_id_gets_one_of_its_own,
@@ -56,8 +56,8 @@ macro_rules! contract {
             }
             duplicates {
                 the_same_event_again_is_answered_with_its_first_seq, other_content_under_an_id_is_a_conflict,
-                the_same_json_encoded_anew_is_the_same_event_and_the_first_text_stays,
-                repeats_are_known_after_reopen_and_after_sealing, ids_given_by_the_store_may_be_sent_back,
+                the_same_json_in_another_encoding_is_the_same_event_and_the_first_text_stays,
+                duplicates_are_known_after_reopen_and_after_a_flush, ids_given_by_the_store_may_be_sent_back,
                 an_id_repeated_within_a_request_is_stored_once, a_batch_with_a_conflict_leaves_nothing,
                 the_same_id_in_another_run_is_another_event, a_batch_of_a_thousand_repeats_at_once,
                 repeats_of_large_events_by_small_ones_are_conflicts, a_retry_with_fresh_clocks_is_a_duplicate,
@@ -81,19 +81,19 @@ macro_rules! contract {
                 costs_read_back_exactly, text_with_every_odd_character_reads_back,
                 runs_are_listed_newest_first_by_page_and_filter, a_listing_looks_at_a_bounded_number_of_runs,
                 a_listing_of_large_outputs_comes_in_parts, an_unknown_run_is_not_found,
-                ids_of_any_text_are_told_apart_by_their_bytes,
+                ids_of_any_text_are_distinguished_by_their_bytes,
             }
             reading {
-                every_page_of_a_sealed_run_is_right, every_page_of_an_unsealed_run_is_right,
-                every_page_of_a_half_sealed_run_is_right, every_page_of_the_feed_is_right,
-                random_logs_read_as_they_were_written, a_page_reaches_the_tip_it_tells,
-                large_events_are_read_one_by_one, coordinates_past_every_end_are_empty_pages,
-                readers_see_no_gap_while_the_writer_seals,
+                every_page_of_a_flushed_run_is_right, every_page_of_an_unflushed_run_is_right,
+                every_page_of_a_half_flushed_run_is_right, every_page_of_the_feed_is_right,
+                random_logs_read_as_they_were_written, a_page_reaches_the_scope_end_that_it_reports,
+                large_events_are_read_one_by_one, offsets_past_every_end_are_empty_pages,
+                readers_see_no_gap_while_the_writer_flushes,
             }
             commit_notifications {
-                what_the_listener_hears_is_what_is_stored, the_listener_hears_before_the_producer_and_in_order,
+                the_announced_events_are_the_stored_events, the_listener_is_notified_before_the_producer_and_in_order,
                 the_feed_has_every_event_once_in_commit_order, positions_go_on_after_reopen,
-                nothing_is_told_where_nothing_is_new, the_feed_id_stays,
+                nothing_is_announced_without_a_new_event, the_feed_id_stays,
                 a_task_that_ends_by_a_defect_is_noticed_and_a_close_is_none,
             }
         }

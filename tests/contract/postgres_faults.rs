@@ -1,4 +1,4 @@
-//! What an operator is told when a database cannot be used, and what two stores on one database make of each other.
+//! The errors for a database that cannot be used, and several stores on one database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn impatient(url: impl Into<String>) -> PostgresOptions {
     PostgresOptions { connect_timeout: short, retry: short, pool_size: 2, ..PostgresOptions::new(url) }
 }
 
-/// Why a store does not open there. Whatever it is, no password is in it.
+/// The error of a failed open. No error may contain the password.
 async fn refusal(url: &str) -> OpenError {
     let error = PostgresStore::open(impatient(url), Arc::new(Deaf)).await.err().expect("a refusal");
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
@@ -47,7 +47,7 @@ async fn nobody_there_is_refused_by_name() {
     let error = refusal(&format!("postgres://u:secret@127.0.0.1:{port}/d")).await;
     assert!(matches!(error, OpenError::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
-    // One who accepts and says nothing.
+    // A server that accepts connections and does not answer.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     let error = refusal(&format!("postgres://u:secret@127.0.0.1:{port}/d")).await;
@@ -55,7 +55,7 @@ async fn nobody_there_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_is_told() {
+async fn failed_logins_are_refused_by_name() {
     let Some(database) = Database::create().await else { return };
     database.execute("CREATE ROLE locked LOGIN PASSWORD 'other'").await;
     let port = database.cluster().port();
@@ -68,7 +68,7 @@ async fn who_is_not_let_in_is_told() {
 }
 
 #[tokio::test]
-async fn missing_rights_are_told() {
+async fn missing_privileges_are_refused_by_name() {
     let Some(database) = Database::create().await else { return };
     let name = format!("poor_{}", database.name);
     database.execute(&format!("CREATE ROLE {name} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")).await;
@@ -79,7 +79,7 @@ async fn missing_rights_are_told() {
     database.execute(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")).await;
     let error = refusal(&url).await;
     assert!(error.to_string().contains("INSERT on events") && error.to_string().contains(&name), "{error}");
-    // Whoever made the tables need not be who uses them.
+    // The owner of the tables and the user of the store may be different roles.
     let enough =
         format!("GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {name}; GRANT USAGE ON run_numbers TO {name}");
     database.execute(&enough.replace("USAGE ON", "USAGE ON SEQUENCE")).await;
@@ -121,7 +121,7 @@ async fn a_changed_migration_is_refused_by_name_and_nothing_is_changed() {
     database.execute("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 2").await;
     let error = refusal(&database.url()).await;
     assert!(matches!(error, OpenError::ChangedMigration { version: 2, .. }), "{error}");
-    // Also where there is more to apply.
+    // The check comes first also with pending migrations.
     database.execute("DELETE FROM _sqlx_migrations WHERE version > 3").await;
     let error = refusal(&database.url()).await;
     assert!(matches!(error, OpenError::ChangedMigration { version: 2, .. }), "{error}");
@@ -146,7 +146,7 @@ async fn an_acknowledgement_is_durable_whatever_the_database_is_set_to() {
     let name = &database.name;
     database.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
     database.execute(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")).await;
-    // Tells what was in force when an event was stored.
+    // Records the settings in force for each insert.
     let spy = "CREATE TABLE spied (mode text); CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS \
         'BEGIN INSERT INTO spied VALUES (current_setting(''synchronous_commit'') || '' '' || current_setting(''transaction_isolation'')); RETURN NULL; END'; \
         CREATE TRIGGER spy AFTER INSERT ON events EXECUTE FUNCTION spy()";
@@ -177,7 +177,7 @@ async fn many_replicas_that_start_at_once_make_one_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_replica_is_told_of_every_commit_in_feed_order() {
+async fn every_replica_announces_every_commit_in_feed_order() {
     for notify in [true, false] {
         let Some(database) = Database::create().await else { return };
         let mut replicas = Vec::new();
@@ -197,14 +197,14 @@ async fn every_replica_is_told_of_every_commit_in_feed_order() {
         let last = replicas[0].0.scope_end(&Scope::Feed).await.unwrap().last;
         assert_eq!(last, 360);
         for (store, recorder) in &replicas {
-            recorder.told_up_to(last).await;
-            let told: Vec<u64> = recorder
+            recorder.announced_up_to(last).await;
+            let announced: Vec<u64> = recorder
                 .commits()
                 .iter()
                 .flat_map(|commit| commit.feed.clone())
                 .flat_map(|chunk| chunk.first..=chunk.last())
                 .collect();
-            assert!(told.iter().copied().eq(1..=last), "every position once and in order");
+            assert!(announced.iter().copied().eq(1..=last), "every position once and in order");
             for commit in recorder.commits() {
                 for run in commit.runs {
                     assert_eq!(run.chunks.last().unwrap().last(), run.scope_end.last);

@@ -1,4 +1,4 @@
-//! What a replica reads of the commits of the others: what is followed there, and no more.
+//! Following other replicas' commits: a replica reads only the runs with subscribers.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use runlog::store::{Commit, CommitListener, Interest, SharedStore};
 use crate::cluster::Database;
 use crate::fixture::*;
 
-/// Has use for some runs only.
+/// A listener with interest in some runs only.
 struct Choosy {
     recorder: Arc<Recorder>,
     interest: Mutex<Interest>,
@@ -29,15 +29,15 @@ impl Choosy {
         *self.interest.lock().unwrap() = interest;
     }
 
-    /// The seqs of a run that were told.
-    fn told(&self, run: &str) -> Vec<u64> {
+    /// The announced seqs of a run.
+    fn announced(&self, run: &str) -> Vec<u64> {
         let commits = self.recorder.commits();
-        let of_run = commits.iter().flat_map(|commit| &commit.runs).filter(|told| told.run_id == run_id(run));
-        of_run.flat_map(|told| &told.chunks).flat_map(|chunk| chunk.first..=chunk.last()).collect()
+        let of_run = commits.iter().flat_map(|commit| &commit.runs).filter(|announced| announced.run_id == run_id(run));
+        of_run.flat_map(|announced| &announced.chunks).flat_map(|chunk| chunk.first..=chunk.last()).collect()
     }
 }
 
-/// One that writes, and one whose listener is choosy.
+/// A writing store, and a following store with a selective listener.
 async fn two_replicas() -> Option<(Database, SharedStore, SharedStore, Arc<Choosy>)> {
     let database = Database::create().await?;
     let options = PostgresOptions { pool_size: 2, ..PostgresOptions::new(database.url()) };
@@ -48,24 +48,24 @@ async fn two_replicas() -> Option<(Database, SharedStore, SharedStore, Arc<Choos
 }
 
 #[tokio::test]
-async fn a_replica_is_told_of_what_is_followed_there_and_how_far_the_feed_goes() {
+async fn a_replica_announces_the_followed_runs_and_the_end_of_the_feed() {
     let Some((_database, writing, _following, choosy)) = two_replicas().await else { return };
     for run in ["x", "y"] {
         writing.append(append(run, vec![event("nobody follows it")])).await.unwrap();
     }
-    choosy.recorder.told_up_to(2).await;
+    choosy.recorder.announced_up_to(2).await;
     assert!(choosy.recorder.commits().iter().all(|commit| commit.runs.is_empty() && commit.feed.is_empty()));
     choosy.wants(Interest::Runs(vec![run_id("x"), run_id("not-there")]));
     for run in ["x", "y", "x"] {
         writing.append(append(run, vec![event("a"), event("b")])).await.unwrap();
     }
-    choosy.recorder.told_up_to(8).await;
-    assert_eq!((choosy.told("x"), choosy.told("y")), ((2..=5).collect(), Vec::new()));
+    choosy.recorder.announced_up_to(8).await;
+    assert_eq!((choosy.announced("x"), choosy.announced("y")), ((2..=5).collect(), Vec::new()));
     assert!(choosy.recorder.commits().iter().all(|commit| commit.feed.is_empty()), "a part of the feed has gaps");
     choosy.wants(Interest::All);
     writing.append(append("y", vec![event("c")])).await.unwrap();
-    choosy.recorder.told_up_to(9).await;
-    assert_eq!(choosy.told("y"), [4]);
+    choosy.recorder.announced_up_to(9).await;
+    assert_eq!(choosy.announced("y"), [4]);
     let last = choosy.recorder.commits().pop().unwrap();
     assert_eq!((last.feed[0].first, last.feed_end.last), (9, 9));
 }
@@ -75,7 +75,7 @@ async fn of_much_that_is_followed_nothing_is_left_out() {
     let Some((_database, writing, following, choosy)) = two_replicas().await else { return };
     choosy.wants(Interest::Runs(vec![run_id("x")]));
     let held = choosy.recorder.hold(&following).await;
-    // More than is read at once, by count and by bytes, with others in between.
+    // More than one read takes, by count and by bytes, with other runs in between.
     let mut last = 1;
     for (count, length) in [(5_000_u32, 10), (600, 10_000), (1, 10)] {
         for run in ["x", "y"] {
@@ -85,8 +85,8 @@ async fn of_much_that_is_followed_nothing_is_left_out() {
         }
     }
     drop(held);
-    choosy.recorder.told_up_to(last).await;
-    assert_eq!(choosy.told("x"), (1..=5_601).collect::<Vec<_>>());
+    choosy.recorder.announced_up_to(last).await;
+    assert_eq!(choosy.announced("x"), (1..=5_601).collect::<Vec<_>>());
     assert!(choosy.recorder.commits().len() > 3, "it came in parts");
-    assert!(choosy.told("y").is_empty());
+    assert!(choosy.announced("y").is_empty());
 }

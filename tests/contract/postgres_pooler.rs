@@ -1,5 +1,5 @@
-//! Behind a pooler that gives out the server's connections for one transaction each. The contract is proven there by the
-//! cases that every store passes; here is what only a pooler can break.
+//! PostgreSQL behind a pooler in transaction mode. The contract suite runs there too; these tests cover the faults that
+//! only a pooler can cause.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ async fn an_acknowledgement_behind_a_pooler_is_durable_whatever_the_database_is_
     database.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
     database.execute(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")).await;
     let (store, _) = replica(&fixture).await;
-    // Tells what is in force when an event is stored.
+    // Records the settings in force for each insert.
     let spy = "CREATE TABLE spied (mode text); CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS \
         'BEGIN INSERT INTO spied SELECT string_agg(setting, '' '' ORDER BY name) FROM pg_settings WHERE name IN \
         (''synchronous_commit'', ''transaction_isolation'', ''statement_timeout''); RETURN NULL; END'; \
@@ -70,7 +70,7 @@ async fn nothing_is_left_on_the_connections_that_a_pooler_shares() {
     let mut direct = fixture.database.connect().await;
     let shared: Vec<i32> = sqlx::query_scalar(of_server).fetch_all(&mut direct).await.unwrap();
     assert!(shared.len() > 1, "clients came together");
-    // Transactions that are open at once have all of them.
+    // Concurrent transactions together use all server connections.
     let mut looked_at = Vec::new();
     let mut open = Vec::new();
     for _ in 0..SHARED_CONNECTIONS {
@@ -92,7 +92,7 @@ async fn nothing_is_left_on_the_connections_that_a_pooler_shares() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn replicas_behind_a_pooler_make_one_schema_and_tell_each_others_events() {
+async fn replicas_behind_a_pooler_make_one_schema_and_announce_each_others_events() {
     let Some(fixture) = PoolerFixture::new().await else { return };
     let replicas = futures_util::future::join_all((0..4).map(|_| replica(&fixture))).await;
     let writers = replicas.iter().enumerate().map(async |(writer, (store, _))| {
@@ -103,10 +103,10 @@ async fn replicas_behind_a_pooler_make_one_schema_and_tell_each_others_events() 
     });
     futures_util::future::join_all(writers).await;
     for (store, recorder) in &replicas {
-        recorder.told_up_to(240).await;
+        recorder.announced_up_to(240).await;
         let commits = recorder.commits();
-        let told = commits.iter().flat_map(|commit| &commit.feed).flat_map(|chunk| chunk.first..=chunk.last());
-        assert!(told.eq(1..=240), "every position once and in order");
+        let announced = commits.iter().flat_map(|commit| &commit.feed).flat_map(|chunk| chunk.first..=chunk.last());
+        assert!(announced.eq(1..=240), "every position once and in order");
         store.close().await;
     }
 }

@@ -1,5 +1,5 @@
-//! Questions of one run, asked and answered at two replicas at the same time. A transaction that holds the row of the run decides
-//! their order.
+//! Questions of one run, asked and answered at two replicas at the same time. A transaction that holds the row lock of
+//! the run decides the order.
 
 use runlog::domain::RunStatus;
 use runlog::domain::projection::Lifecycle;
@@ -13,7 +13,7 @@ use crate::postgres_fast_path::two_replicas;
 
 type Outcome = JoinHandle<Result<runlog::domain::event::Appended, runlog::domain::Error>>;
 
-/// Submits one append after the other, all of which wait for the row of the run, and lets go of it when they do.
+/// Submits the appends in order while a lock on the run's row blocks them, then releases the lock.
 async fn behind_a_lock(database: &Database, appends: Vec<(&SharedStore, Append)>) -> Vec<Outcome> {
     const WAITING: &str =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";

@@ -1,4 +1,4 @@
-//! The way to the server, encrypted.
+//! TLS to the PostgreSQL server.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ async fn open(url: &str) -> Result<PostgresStore, OpenError> {
 }
 
 #[tokio::test]
-async fn a_server_that_demands_tls_is_verified_and_whoever_it_is_not_is_told() {
+async fn a_server_that_demands_tls_is_verified_and_an_impostor_is_refused_by_name() {
     let Some(cluster) = Cluster::start() else { return };
     let (ours, other) = cluster.demand_tls();
     let url =

@@ -1,5 +1,5 @@
-//! Promises 3 and 8 where a commit is not answered: what cannot be learnt in time is said to be unknown, nothing of it is tried
-//! again, and the same ids find out.
+//! Promises 3 and 8 for in-doubt commits: an unresolved commit is answered with `OUTCOME_UNKNOWN`, is not retried by
+//! the store, and a retry with the same ids finds the outcome.
 
 mod others;
 
@@ -17,10 +17,10 @@ use crate::fixture::*;
 use crate::postgres_fast_path::SPY;
 use crate::proxy::{AtCommit, Mode, Proxy};
 
-/// Only the guard against a wait that never ends.
+/// Guard against a test that hangs.
 const GUARD: Duration = Duration::from_secs(60);
 
-/// A store behind a proxy, and the database itself.
+/// A store behind a proxy, with direct access to the database.
 struct Fixture {
     database: Database,
     proxy: Proxy,
@@ -35,7 +35,7 @@ impl Fixture {
         let mut options = PostgresOptions {
             retry: Duration::ZERO,
             pool_size: 1,
-            // The follower asks when it is told to, so that its connections do not mix with the writer's.
+            // The follower polls rarely, so that its connections do not mix with the writer's.
             poll: Duration::from_secs(3_600),
             ..PostgresOptions::new(database.tcp_url("postgres", proxy.port))
         };
@@ -44,7 +44,7 @@ impl Fixture {
         let store: SharedStore = loop {
             match PostgresStore::open(options.clone(), recorder.clone()).await {
                 Ok(store) => break Arc::new(store),
-                // A short wait for a connection may be too short on a busy machine.
+                // The short connect timeout may be too short on a busy machine.
                 Err(error) => assert!(matches!(error, OpenError::Unreachable { .. }), "{error}"),
             }
         };
@@ -52,13 +52,13 @@ impl Fixture {
         Some(Self { database, proxy, store, recorder })
     }
 
-    /// Another replica, which the proxy does not harm.
+    /// Another replica, connected without the proxy.
     async fn other(&self) -> SharedStore {
         let options = PostgresOptions { pool_size: 1, ..PostgresOptions::new(self.database.url()) };
         Arc::new(PostgresStore::open(options, Arc::new(Recorder::default())).await.unwrap())
     }
 
-    /// Events by run, as the database has them: seq, id, payload.
+    /// The stored events by run: seq, id, payload.
     async fn stored(&self) -> Vec<(String, i64, String, String)> {
         const EVENTS: &str = "SELECT r.run_id, e.seq, e.event_id, e.payload::text FROM events e JOIN runs r ON r.run = e.run \
             WHERE r.run_id <> 'plug' ORDER BY r.run_id, e.seq";
@@ -68,7 +68,7 @@ impl Fixture {
         stored
     }
 
-    /// Texts of a run's events; their seqs have no gap.
+    /// Texts of a run's events; asserts gapless seqs.
     async fn texts(&self, run: &str) -> Vec<String> {
         let of_run = self.stored().await.into_iter().filter(|(run_id, ..)| run_id == run);
         let (seqs, texts): (Vec<i64>, Vec<String>) = of_run.map(|(_, seq, _, text)| (seq, text)).unzip();
@@ -76,7 +76,7 @@ impl Fixture {
         texts.iter().map(|text| text.replace(r#"{"text":""#, "").replace("\"}", "")).collect()
     }
 
-    /// Appends as soon as the database can be reached: until then nothing is stored, and that is said.
+    /// Appends, and retries while the database is unreachable, which stores nothing.
     async fn append(&self, append: Append) -> Result<Appended, Error> {
         loop {
             match self.store.append(append.clone()).await {
@@ -86,7 +86,7 @@ impl Fixture {
         }
     }
 
-    /// Waits until the database says so.
+    /// Waits until the condition is true in the database.
     async fn until(&self, condition: &str) {
         let condition = format!("SELECT {condition}");
         let mut connection = self.database.connect().await;
@@ -102,18 +102,18 @@ impl Fixture {
         tokio::time::timeout(GUARD, is_so).await.unwrap_or_else(|_| panic!("{condition}"));
     }
 
-    /// How the last commit was made.
-    async fn last_way(&self) -> String {
-        let last = "SELECT way FROM ways ORDER BY n DESC LIMIT 1";
+    /// The path of the last commit, `fast` or `slow`.
+    async fn last_path(&self) -> String {
+        let last = "SELECT path FROM paths ORDER BY n DESC LIMIT 1";
         sqlx::query_scalar(last).fetch_one(&mut self.database.connect().await).await.unwrap()
     }
 
-    /// Waits until the session that appended last is over, and its process with it.
+    /// Waits until the marked session and its server process have ended.
     async fn until_writer_is_gone(&self) {
         self.until("NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = (SELECT pid FROM writer))").await;
     }
 
-    /// Remembers the process of the session that appended last.
+    /// Marks the server process of the session that appended last.
     async fn mark_writer(&self) {
         let mark = "DROP TABLE IF EXISTS writer; CREATE TABLE writer AS SELECT pid FROM pg_stat_activity \
             WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ 'append_events|COMMIT' \
@@ -136,7 +136,7 @@ async fn answers(receipts: Vec<Receipt>) -> Vec<Result<Appended, Error>> {
         .unwrap()
 }
 
-/// Submits them as one group.
+/// Submits the appends as one group.
 async fn group(fixture: &Fixture, appends: Vec<Append>, harm: impl FnOnce(&Proxy)) -> Vec<Result<Appended, Error>> {
     let held = fixture.recorder.hold(&fixture.store).await;
     let receipts = submitted(&fixture.store, appends).await;
@@ -149,7 +149,7 @@ fn reasons(answers: &[Result<Appended, Error>]) -> Vec<&'static str> {
     answers.iter().map(|answer| answer.as_ref().map_or_else(Error::reason, |_| "OK")).collect()
 }
 
-/// Appends of every kind to three runs that end at `last`: without an id, with one, on a condition.
+/// Appends of every kind to three runs that end at `last`: without an id, with an id, with a condition.
 fn of_every_kind(last: u64) -> Vec<Append> {
     (0..3)
         .flat_map(|n| {
@@ -163,15 +163,15 @@ fn of_every_kind(last: u64) -> Vec<Append> {
         .collect()
 }
 
-async fn a_lost_answer_is_told_as_unknown(way: &str, (retry, mode): (u64, Mode), loss: AtCommit) {
-    let place = format!("{way} way, retry {retry}, {mode:?} then, {loss:?}");
+async fn a_lost_answer_is_an_unknown_outcome(connection: &str, (retry, mode): (u64, Mode), loss: AtCommit) {
+    let place = format!("{connection}, retry {retry}, {mode:?} then, {loss:?}");
     let change = |options: &mut PostgresOptions| {
         options.retry = Duration::from_millis(retry);
-        options.notify = way != "pooled";
+        options.notify = connection != "pooled";
     };
     let Some(fixture) = Fixture::new(change).await else { return };
-    let known = u64::from(way != "new");
-    if way != "new" {
+    let known = u64::from(connection != "new");
+    if connection != "new" {
         for n in 0..3 {
             fixture.store.append(append(&format!("r{n}"), vec![event("before")])).await.unwrap();
         }
@@ -181,10 +181,10 @@ async fn a_lost_answer_is_told_as_unknown(way: &str, (retry, mode): (u64, Mode),
     let is_stored = loss == AtCommit::LoseAnswer;
     if is_stored {
         fixture.until("(SELECT count(*) = 3 FROM events WHERE event_id = 'named')").await;
-        assert_eq!(fixture.last_way().await, if way == "short" { "short" } else { "long" }, "{place}");
+        assert_eq!(fixture.last_path().await, if connection == "session" { "fast" } else { "slow" }, "{place}");
     }
     fixture.proxy.set(Mode::Pass);
-    // Who sends it again with the same ids learns what happened.
+    // A retry with the same ids finds the outcome.
     for n in 0..3 {
         let run = format!("r{n}");
         let named = || append(&run, vec![with_id("named", event("named"))]);
@@ -196,7 +196,7 @@ async fn a_lost_answer_is_told_as_unknown(way: &str, (retry, mode): (u64, Mode),
             let texts: Vec<_> = before.chain(["nameless", "named", "with another", "second"]).collect();
             assert_eq!(fixture.texts(&run).await, texts, "{place}");
         } else {
-            // The one before it was not stored either.
+            // The append before `named` was not stored either.
             assert_eq!(reason(again), "SEQ_CONFLICT", "{place}");
             let again = fixture.append(expecting(known, named())).await.unwrap();
             assert_eq!((seqs(&again), duplicates(&again)), (vec![known + 1], vec![false]), "{place}");
@@ -209,10 +209,10 @@ async fn a_lost_answer_is_told_as_unknown(way: &str, (retry, mode): (u64, Mode),
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_answer_that_is_lost_for_longer_than_is_waited_is_unknown_and_nothing_is_stored_twice() {
-    for way in ["short", "new", "pooled"] {
-        for patience in [(0, Mode::Pass), (0, Mode::Refuse), (200, Mode::Refuse)] {
+    for connection in ["session", "new", "pooled"] {
+        for retry in [(0, Mode::Pass), (0, Mode::Refuse), (200, Mode::Refuse)] {
             for loss in [AtCommit::LoseAnswer, AtCommit::LoseCommit] {
-                a_lost_answer_is_told_as_unknown(way, patience, loss).await;
+                a_lost_answer_is_an_unknown_outcome(connection, retry, loss).await;
             }
         }
     }
@@ -233,11 +233,12 @@ async fn an_outage_that_ends_in_time_is_not_noticed_whatever_became_of_the_commi
             drop(held);
             fixture.proxy.lost().await;
             fixture.proxy.set(Mode::Pass);
-            let told: Vec<_> = answers(receipts).await.into_iter().map(Result::unwrap).collect();
-            let told: Vec<_> = told.iter().map(|told| (seqs(told), duplicates(told).contains(&true))).collect();
+            let answered: Vec<_> = answers(receipts).await.into_iter().map(Result::unwrap).collect();
+            let answered: Vec<_> =
+                answered.iter().map(|answer| (seqs(answer), duplicates(answer).contains(&true))).collect();
             let of_run = [vec![last + 1], vec![last + 2], vec![last + 3, last + 4]].map(|seqs| (seqs, false));
-            assert_eq!(told, [of_run.clone(), of_run.clone(), of_run].concat(), "{loss:?}");
-            fixture.recorder.told_up_to(fixture.store.scope_end(&Scope::Feed).await.unwrap().last).await;
+            assert_eq!(answered, [of_run.clone(), of_run.clone(), of_run].concat(), "{loss:?}");
+            fixture.recorder.announced_up_to(fixture.store.scope_end(&Scope::Feed).await.unwrap().last).await;
             let commits = fixture.recorder.commits();
             let positions = commits.iter().flat_map(|commit| &commit.feed).flat_map(|chunk| chunk.first..=chunk.last());
             assert!(positions.eq(1..=commits.last().unwrap().feed_end.last), "each is announced once and in order");
@@ -247,10 +248,10 @@ async fn an_outage_that_ends_in_time_is_not_noticed_whatever_became_of_the_commi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_commit_that_arrives_after_it_was_told_as_unknown_is_stored_once_or_never() {
+async fn a_commit_that_arrives_after_its_outcome_was_unknown_is_stored_once_or_never() {
     for (is_known, comes_first) in [(true, true), (true, false), (false, true), (false, false)] {
         let place = format!("known: {is_known}, the late one first: {comes_first}");
-        // A session that waits for its COMMIT is ended by the server after this, with its locks.
+        // The server ends a session that waits for its COMMIT after this timeout, and releases its locks.
         let change = |options: &mut PostgresOptions| options.statement_timeout = Duration::from_secs(1);
         let Some(fixture) = Fixture::new(change).await else { return };
         if is_known {
@@ -266,7 +267,7 @@ async fn a_commit_that_arrives_after_it_was_told_as_unknown_is_stored_once_or_ne
             fixture.proxy.deliver();
             fixture.until_writer_is_gone().await;
         }
-        // The locks of the late one may have to go first.
+        // The append may wait for the locks of the late commit.
         let again = fixture.append(late()).await.unwrap();
         assert_eq!(duplicates(&again).contains(&true), comes_first, "{place}");
         fixture.proxy.deliver();

@@ -1,4 +1,4 @@
-//! Promises 2 and 5: pages from every cursor, forwards and backwards, wherever the events lie.
+//! Promises 2 and 5: pages from every offset, in both directions, from the indexes and from memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,19 +12,19 @@ use runlog::store::{Page, Range, SharedStore};
 
 use crate::fixture::*;
 
-pub async fn every_page_of_a_sealed_run_is_right(fixture: impl Fixture) {
+pub async fn every_page_of_a_flushed_run_is_right(fixture: impl Fixture) {
     let store = fixture.open(ALWAYS_FLUSHED).await.0;
     fill(&store, 0).await;
     every_page_is_right(&store, &run("r")).await;
 }
 
-pub async fn every_page_of_an_unsealed_run_is_right(fixture: impl Fixture) {
+pub async fn every_page_of_an_unflushed_run_is_right(fixture: impl Fixture) {
     let store = fixture.open(NEVER_FLUSHED).await.0;
     fill(&store, 0).await;
     every_page_is_right(&store, &run("r")).await;
 }
 
-pub async fn every_page_of_a_half_sealed_run_is_right(fixture: impl Fixture) {
+pub async fn every_page_of_a_half_flushed_run_is_right(fixture: impl Fixture) {
     let store = fixture.open(ALWAYS_FLUSHED).await.0;
     fill(&store, 0).await;
     store.close().await;
@@ -50,11 +50,11 @@ async fn fill(store: &SharedStore, salt: usize) {
     }
 }
 
-/// Compares every page that can be asked for with what the whole scope says.
+/// Compares every possible page with the list of all events of the scope.
 async fn every_page_is_right(store: &SharedStore, scope: &Scope) {
     let whole = all(store, scope).await;
     let last = whole.len() as u64;
-    assert!(whole.iter().map(|(coordinate, _)| *coordinate).eq(1..=last));
+    assert!(whole.iter().map(|(offset, _)| *offset).eq(1..=last));
     for descending in [false, true] {
         for from in (0..=last + 2).chain([i64::MAX as u64, u64::MAX]) {
             for max_events in (1..=whole.len() + 1).chain([usize::MAX]) {
@@ -96,8 +96,8 @@ fn page_is_right(page: Page, range: Range, whole: &[(u64, Bytes)]) {
     }
 }
 
-pub async fn random_logs_read_as_they_were_written<B: Fixture>(_bed: B) {
-    // (run, events, bytes of each payload) for each append, how often to seal, and a range to read.
+pub async fn random_logs_read_as_they_were_written<B: Fixture>(_fixture: B) {
+    // (run, events, bytes of each payload) for each append, the flush interval, and a range to read.
     let appends = prop::collection::vec((0..4_u8, 1..5_usize, 0..200_usize), 1..25);
     let range = (0..60_u64, any::<bool>(), 1..40_usize, 0..3_000_usize);
     let cases = (appends, 1..30_usize, prop::collection::vec(range, 30), any::<bool>());
@@ -120,8 +120,8 @@ pub async fn random_logs_read_as_they_were_written<B: Fixture>(_bed: B) {
                     store = fixture.open(tuning(flush_every)).await.0;
                 }
                 let feed = events(&store, &Scope::Feed).await;
-                let told = feed.iter().map(|event| (event.run_id.as_str(), event.payload.as_str().to_owned()));
-                assert!(told.eq(written.iter().map(|(run, text)| (["0", "1", "2", "3"][*run as usize], text.clone()))));
+                let read = feed.iter().map(|event| (event.run_id.as_str(), event.payload.as_str().to_owned()));
+                assert!(read.eq(written.iter().map(|(run, text)| (["0", "1", "2", "3"][*run as usize], text.clone()))));
                 for (from, descending, max_events, max_bytes) in ranges {
                     let range = Range { from, descending, max_events, max_bytes };
                     let run_of_range = format!("{}", from % 4);
@@ -152,7 +152,7 @@ pub async fn random_logs_read_as_they_were_written<B: Fixture>(_bed: B) {
     tokio::task::spawn_blocking(test).await.unwrap().unwrap();
 }
 
-pub async fn a_page_reaches_the_tip_it_tells(fixture: impl Fixture) {
+pub async fn a_page_reaches_the_scope_end_that_it_reports(fixture: impl Fixture) {
     let store = fixture.open(tuning(40)).await.0;
     store.append(append("r", vec![event("x")])).await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
@@ -200,7 +200,7 @@ pub async fn large_events_are_read_one_by_one(fixture: impl Fixture) {
     }
 }
 
-pub async fn coordinates_past_every_end_are_empty_pages<B: Fixture>(fixture: B) {
+pub async fn offsets_past_every_end_are_empty_pages<B: Fixture>(fixture: B) {
     for tuning in [NEVER_FLUSHED, ALWAYS_FLUSHED] {
         let store = fixture.open(tuning).await.0;
         store.append(append("r", vec![event("x")])).await.unwrap();
@@ -220,7 +220,7 @@ pub async fn coordinates_past_every_end_are_empty_pages<B: Fixture>(fixture: B) 
     assert_eq!((page.chunks.len(), page.scope_end.last), (0, 0));
 }
 
-pub async fn readers_see_no_gap_while_the_writer_seals(fixture: impl Fixture) {
+pub async fn readers_see_no_gap_while_the_writer_flushes(fixture: impl Fixture) {
     let store = fixture.open(tuning(3)).await.0;
     let mut followers = tokio::task::JoinSet::new();
     for follower in 0..4 {

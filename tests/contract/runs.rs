@@ -1,4 +1,4 @@
-//! The rows of runs: what the events add up to, in the transaction that stores them; and their listing.
+//! Rows of runs: the projection of the events, updated in the same transaction; and the list of runs.
 
 use runlog::domain::projection::Lifecycle;
 use runlog::domain::{AgentName, RunStatus, StructureId};
@@ -129,22 +129,22 @@ pub async fn costs_read_back_exactly(fixture: impl Fixture) {
     let cost_of = async |store: &SharedStore, n: u64| {
         store.run(&run_id(&format!("r{n}"))).await.unwrap().usage.unwrap().cost_usd.to_bits()
     };
-    let mut told = Vec::new();
+    let mut costs = Vec::new();
     for n in 0..100 {
-        // Mantissas of all kinds, whose decimal form has 16 or 17 digits.
+        // Mantissas of all kinds, with 16 or 17 digits in decimal form.
         let cost = f64::from_bits(0x3f00_0000_0000_0000 + n * 0x0000_9e37_79b9_7f4a);
         store
             .append(append(&format!("r{n}"), vec![typed("run_end", &format!("{{\"cost_usd\":{cost:?}}}"))]))
             .await
             .unwrap();
-        told.push(cost_of(&store, n).await);
+        costs.push(cost_of(&store, n).await);
     }
     for _ in 0..2 {
         store.close().await;
         let store = fixture.opened().await;
-        for (n, told) in (0..).zip(&told) {
+        for (n, cost) in (0..).zip(&costs) {
             store.append(append(&format!("r{n}"), vec![event("x")])).await.unwrap();
-            assert_eq!(cost_of(&store, n).await, *told, "a cost stays as it is");
+            assert_eq!(cost_of(&store, n).await, *cost, "a cost stays as it is");
         }
         store.close().await;
     }
@@ -255,14 +255,14 @@ async fn listed(store: &SharedStore, query: &RunQuery) -> Vec<String> {
     }
 }
 
-pub async fn ids_of_any_text_are_told_apart_by_their_bytes(fixture: impl Fixture) {
+pub async fn ids_of_any_text_are_distinguished_by_their_bytes(fixture: impl Fixture) {
     let (long, short) = ("🦀".repeat(200), "🦀".repeat(199));
     let mut ids =
         vec!["a b", "a  b", " a b", "a b ", "A B", "é", "e\u{301}", "E\u{301}", "ﬁ", "fi", "straße", "STRASSE"];
     ids.extend(["i", "ı", "שלום", "\u{202e}a", "a", "a\u{2028}", "%", "_", "a%", "'", "\\", "\"", "\u{10ffff}"]);
     ids.extend(["\u{feff}", &long, &short]);
     let store = fixture.opened().await;
-    // At once in one order and in the other: neither waits for the other for ever.
+    // Two appends with the ids in opposite order must not deadlock.
     let write = async |ids: Vec<&str>| {
         let appends = ids.into_iter().map(|id| store.append(append(id, vec![event("x")])));
         futures_util::future::join_all(appends).await.into_iter().for_each(|appended| drop(appended.unwrap()));

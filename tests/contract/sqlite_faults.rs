@@ -1,4 +1,4 @@
-//! What only a SQLite store meets: other owners, other files, damage, a full disk, a crash. Promises 1 and 8.
+//! Faults of a SQLite store: other owners, other files, damage, a full disk, a crash. Promises 1 and 8.
 
 mod damage;
 mod flips;
@@ -165,7 +165,7 @@ async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() 
     };
     assert_eq!(refused.reason(), "STORE_FULL");
     for _ in 0..5 {
-        // Many at once, so that groups of several rows fail too.
+        // Many concurrent appends, so that groups of several rows fail too.
         let large = || store.append(append("other", numbered(acked)));
         for outcome in <[_; 4]>::from(tokio::join!(large(), large(), large(), large())) {
             assert!(matches!(outcome, Err(Error::StoreFull)), "{outcome:?}");
@@ -191,7 +191,7 @@ async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_planned_behind_a_commit_that_failed_is_refused_and_leaves_no_trace() {
     let fixture = SqliteFixture::here();
-    // One append a commit, and each so large that the next one is planned beside it.
+    // One append per commit, each large enough that the next append is planned meanwhile.
     let queue = QueueOptions { max_commit_events: 1, ..QueueOptions::default() };
     let options = SqliteOptions { queue, ..fixture.options(Tuning::default()) };
     let recorder = Arc::new(Recorder::default());
@@ -263,7 +263,7 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
             store.append(append(&format!("r{}", n % 3), events)).await.unwrap();
         }
         let acked = store.scope_end(&Scope::Feed).await.unwrap().last;
-        // What a power cut leaves: the database as it is and a log that may be longer than what was acknowledged.
+        // The files after a power loss: the unchanged database and a log that may be longer than the acknowledged part.
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join("log.db");
         fs::copy(&options.path, &copy).unwrap();
@@ -305,7 +305,7 @@ async fn a_write_ahead_log_made_longer_ahead_of_commits_keeps_all_of_them_in_a_c
     let store = try_open(options.clone()).await.unwrap();
     let large = event(&"x".repeat(100_000));
     let (mut ahead, mut written) = (0, 0);
-    // Long enough for the log to be moved and begun anew, so that old frames and zeros lie behind the new ones.
+    // Long enough for a checkpoint and a restart of the log, so that old frames and zeros lie behind the new frames.
     for round in 0..12 {
         for _ in 0..round * 4 + 1 {
             store.append(append("r", vec![large.clone()])).await.unwrap();
@@ -334,7 +334,7 @@ async fn readers_without_a_pause_do_not_let_the_write_ahead_log_grow_for_ever() 
     let store = fixture.open(tuning(20)).await.0;
     let mut readers = [raw(&path).await, raw(&path).await];
     let overlapping = tokio::spawn(async move {
-        // One read transaction begins before the other ends, always, and each lasts for a look at as much as a page may hold.
+        // Read transactions overlap without a pause; each lasts as long as the read of a full page.
         for turn in 0.. {
             let (young, old) = (turn % 2, (turn + 1) % 2);
             sqlx::raw_sql("BEGIN; SELECT max(pos) FROM log").execute(&mut readers[young]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Promise 3 on SQLite: ids are known for ever, through seals, merges and the move from the first schema.
+//! Promise 3 on SQLite: ids stay known through flushes, compactions and the migration from the first schema.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ async fn numbers(path: &Path, sql: &'static str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn ids_are_known_through_seals_and_merges_and_restarts_and_segments_stay_few() {
+async fn ids_are_known_through_flushes_compactions_and_restarts_and_segments_stay_few() {
     let fixture = SqliteFixture::here();
     let path = fixture.options(Tuning::default()).path;
     for part in 0..4 {
@@ -52,9 +52,9 @@ async fn ids_are_known_through_seals_and_merges_and_restarts_and_segments_stay_f
         publish(&store, part * 1_200..(part + 1) * 1_200).await;
         are_known(&store, 0..(part + 1) * 1_200).await;
         store.close().await;
-        let seals = numbers(&path, "SELECT sealed_pos / 120 FROM store").await;
+        let flushes = numbers(&path, "SELECT sealed_pos / 120 FROM store").await;
         let segments = numbers(&path, "SELECT count(*) FROM id_segments WHERE live").await;
-        assert!(seals >= 9 && segments <= 4, "{seals} seals, {segments} segments");
+        assert!(flushes >= 9 && segments <= 4, "{flushes} flushes, {segments} segments");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What version 0.1.0 left in a store: questions without their ids, and questions of runs that have ended.
+//! Data of version 0.1.0: open questions without ids, and open questions of ended runs.
 
 use runlog::domain::projection::Lifecycle;
 use runlog::store::{Append, Condition, SharedStore};
@@ -12,13 +12,13 @@ fn asking() -> Append {
     append("r", vec![typed("human_input_requested", "{}"), typed("human_input_requested", r#"{"id":"b"}"#)])
 }
 
-/// Seqs and ids of what it waits on.
+/// Seqs and ids of the run's open questions.
 async fn open(store: &SharedStore) -> Vec<(u64, Option<String>)> {
     let run = store.run(&run_id("r")).await.unwrap();
     run.pending_inputs.into_iter().map(|question| (question.requested_seq, question.question_id)).collect()
 }
 
-/// The first question has the form of that version in `before`.
+/// Checks a store whose first question has the form of version 0.1.0, without an id.
 async fn is_answered_by_any_name(before: &SharedStore) {
     let second = || (2, Some("b".to_owned()));
     assert_eq!(open(before).await, [(1, None), second()]);
@@ -28,7 +28,7 @@ async fn is_answered_by_any_name(before: &SharedStore) {
     assert_eq!(open(before).await, [second()], "its id is known, and is another one");
 }
 
-/// The run has ended in `before`, though not by a program that knows the second question.
+/// Checks a store whose run was ended by version 0.1.0, which does not know the second question.
 async fn awaits_nothing(before: &SharedStore) {
     assert_eq!(open(before).await, []);
     let late = append("r", vec![typed("run.signal_applied", "{}")]);

@@ -1,5 +1,5 @@
-//! `deploy/envoy.yaml`: what the balancer repeats and what it does not, what it passes on, and what it says where there
-//! is no replica. `tests/replicas` puts it in front of real ones.
+//! `deploy/envoy.yaml`: the requests that the balancer retries, the requests that pass unchanged, and the answers
+//! without a healthy replica. `tests/replicas` runs the balancer in front of real replicas.
 
 use std::process::Command;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::envoy::{Envoy, deployed};
 use crate::replica::{Does, Replica};
 
-/// Only the guard against a wait that never ends.
+/// Guard against a test that hangs.
 const GUARD: Duration = Duration::from_secs(60);
 
 async fn behind(does: Does, count: usize) -> Option<(Envoy, Vec<Replica>)> {
@@ -44,7 +44,7 @@ async fn what_may_be_stored_already_is_not_sent_to_another_replica() {
     envoy.sees(3).await;
     let status = runs.create_run(CreateRunRequest::default()).await.unwrap_err();
     assert_eq!((status.code(), seen(&replicas)), (Code::Unavailable, 2), "{status:?}");
-    // An order to the balancer is taken from nobody.
+    // The balancer ignores retry headers of clients.
     let event = reqwest::Client::new().post(format!("{}/api/ingest", envoy.url()));
     let answer = event.header("x-envoy-retry-on", "5xx,reset").body("{}").send().await.unwrap();
     assert_eq!((answer.status().as_u16(), seen(&replicas)), (503, 3));
@@ -74,7 +74,7 @@ async fn reading_is_tried_at_another_replica() {
 }
 
 #[tokio::test]
-async fn without_a_replica_grpc_clients_are_told_unavailable_and_others_when_to_try_again() {
+async fn without_a_replica_grpc_clients_get_unavailable_and_http_clients_a_retry_after() {
     let Some(envoy) = Envoy::start(&[]).await else { return };
     let status = EventServiceClient::new(channel(&envoy)).publish(PublishRequest::default()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "no healthy upstream"));
@@ -87,7 +87,7 @@ async fn without_a_replica_grpc_clients_are_told_unavailable_and_others_when_to_
 #[tokio::test]
 async fn paths_headers_and_large_bodies_reach_the_replica_as_they_were_sent() {
     let Some((envoy, replicas)) = behind(Does::Measure, 1).await else { return };
-    // Larger than what the balancer keeps of a request.
+    // Larger than the balancer's buffer for a request.
     let body = "x".repeat(8 << 20);
     let sent = [
         ("authorization", "Bearer key"),
@@ -98,7 +98,7 @@ async fn paths_headers_and_large_bodies_reach_the_replica_as_they_were_sent() {
         ("x-request-id", "mine"),
         ("with_underscore", "1"),
     ];
-    // Not through a library that would tidy the path.
+    // curl, since an HTTP library would normalize the path.
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--path-as-is", "--data-binary", "@-", "-H", "host: runlog.example.com"]);
     curl.args(sent.iter().flat_map(|(name, value)| ["-H".to_owned(), format!("{name}: {value}")]));
@@ -129,7 +129,7 @@ async fn an_event_stream_is_passed_on_as_it_comes() {
     assert_eq!(first.unwrap(), "first");
 }
 
-/// The configuration with the block that is there for TLS, and this directory for its certificate.
+/// The configuration with the commented TLS block enabled, and certificates in this directory.
 fn with_tls(config: &str, directory: &str) -> String {
     let (before, block) = config.split_once("      # transport_socket:\n").unwrap();
     let end = block.find("\n\n").unwrap();
@@ -161,7 +161,7 @@ async fn with_its_tls_block_it_speaks_grpc_and_http_over_tls() {
     for version in ["--http1.1", "--http2"] {
         assert_eq!(curl(&[version, &format!("{server}/api/ingest")], "12345").await.unwrap(), "5", "{version}");
     }
-    // An empty message, and the answer that the replica serves, as gRPC frames them.
+    // An empty message, and the answer `SERVING`, in gRPC framing.
     let health = format!("{server}/grpc.health.v1.Health/Check");
     let args = ["--http2", "-H", "content-type: application/grpc", "-H", "te: trailers", &health];
     assert_eq!(curl(&args, "\0\0\0\0\0").await.unwrap(), "\0\0\0\0\u{2}\u{8}\u{1}");

@@ -1,4 +1,4 @@
-//! `deploy/compose.yaml`: its services as processes, PostgreSQL, replicas and balancer.
+//! `deploy/compose.yaml`: the commands of its services run as processes: PostgreSQL, replicas and balancer.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ fn words(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
 }
 
-/// The variables of a service over those of its image, the password put in.
+/// The variables of the service over the variables of the image, with a password.
 fn environment(service: &Value, image: Environment) -> Environment {
     let own = service["environment"].as_object().unwrap().iter().map(|(name, value)| {
         let value = value.as_str().expect("text, as a shell has it");
@@ -32,7 +32,7 @@ async fn the_services_start_find_each_other_and_become_healthy() {
     let (postgres, replica) = (&compose["services"]["postgres"], &compose["services"]["runlog"]);
     let image = Dockerfile::load();
     let mut variables = environment(replica, image.environment());
-    // What PostgreSQL is told to make is what the replicas connect to.
+    // The replicas connect to the database that the PostgreSQL image creates.
     let made = environment(postgres, Environment::new());
     let url = format!(
         "postgres://{}:{}@postgres:5432/{}",

@@ -1,4 +1,4 @@
-//! `deploy/Dockerfile`, read as Docker reads it.
+//! `deploy/Dockerfile`, parsed like Docker does.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::process::{Environment, Served, command};
 use crate::read;
 
-/// One instruction: its keyword and what follows, continued lines joined.
+/// The instructions: keyword and arguments, with continued lines joined.
 pub struct Dockerfile(Vec<(String, String)>);
 
 impl Dockerfile {
@@ -29,12 +29,12 @@ impl Dockerfile {
         self.all(keyword).last().unwrap_or_else(|| panic!("no {keyword}"))
     }
 
-    /// The words of an instruction in its form without a shell.
+    /// The words of an instruction in exec form.
     fn words(text: &str) -> Vec<String> {
         serde_json::from_str(text).unwrap()
     }
 
-    /// What a container runs that is given these words, or none.
+    /// The command of a container with these arguments, or with the default arguments.
     pub fn command(&self, words: Option<Vec<String>>) -> Vec<String> {
         let mut command = Self::words(self.last("ENTRYPOINT"));
         command.extend(words.unwrap_or_else(|| Self::words(self.last("CMD"))));
@@ -54,7 +54,7 @@ impl Dockerfile {
         self.last("USER")
     }
 
-    /// What is copied out of the repository, by instruction.
+    /// The paths that each `COPY` takes from the repository.
     fn copied(&self) -> Vec<Vec<&str>> {
         let copies = self.all("COPY").filter(|rest| !rest.starts_with("--from"));
         copies.map(|rest| rest.split_whitespace().collect()).collect()
@@ -62,7 +62,7 @@ impl Dockerfile {
 }
 
 #[tokio::test]
-async fn the_container_refuses_to_be_open_to_all_until_it_is_told_to_and_then_serves_and_drains() {
+async fn the_container_refuses_to_be_open_to_all_without_the_option_and_serves_and_drains_with_it() {
     let file = Dockerfile::load();
     let mut environment = file.environment();
     let listens = environment["RUNLOG_LISTEN"].replace(":7800", ":0");
@@ -108,8 +108,8 @@ fn the_build_context_is_what_the_dockerfile_copies_and_nothing_else() {
     assert_eq!(allowed, copied.map(str::to_owned).collect());
 }
 
-/// The steps of the build stage in their order, on a copy of what they copy. The compiler checks, it does not generate
-/// code: whether the sources and the steps are complete is the question here.
+/// The steps of the build stage in order, on a copy of the files that the stage copies. The steps run `cargo check`
+/// instead of a build: the test proves that sources and steps are complete.
 #[test]
 fn the_steps_of_the_build_run_on_what_was_copied() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -119,7 +119,7 @@ fn the_steps_of_the_build_run_on_what_was_copied() {
     let file = Dockerfile::load();
     let sh = |script: &str| {
         let mut shell = Command::new("sh");
-        // What is checked already is not checked again.
+        // Reuses the target directory, so that dependencies are not checked again.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         shell.args(["-euc", script]).current_dir(&context).env("CARGO_TARGET_DIR", target);
         let output = shell.output().unwrap();

@@ -1,6 +1,6 @@
-//! Envoy with the configuration in `deploy/`, in front of replicas of a test: only addresses are put into it.
+//! Envoy with the configuration in `deploy/`, in front of the replicas of a test. Only the addresses are changed.
 //!
-//! `RUNLOG_TEST_ENVOY` names the program. Without it the tests say SKIPPED, and fail under `CI=true`.
+//! `RUNLOG_TEST_ENVOY` names the program. Without the program the tests print SKIPPED, and fail under `CI=true`.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -16,14 +16,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Only the guard against a wait that never ends.
+/// Guard against a test that hangs.
 const GUARD: Duration = Duration::from_secs(60);
 
-/// A running balancer. It ends with the test.
+/// A running balancer, stopped when dropped.
 pub struct Envoy {
     process: Child,
     directory: TempDir,
-    /// Where clients connect.
+    /// The address for clients.
     pub address: SocketAddr,
     admin: String,
 }
@@ -34,15 +34,15 @@ pub fn deployed() -> String {
 }
 
 impl Envoy {
-    /// The configuration as it is deployed. `None` where there is no Envoy, which has been said.
+    /// Starts the deployed configuration; `None` without Envoy, after SKIPPED was printed.
     pub async fn start(replicas: &[SocketAddr]) -> Option<Self> {
         Self::start_with(&deployed(), replicas).await
     }
 
-    /// This configuration, with free ports of the loopback interface in place of its own, and these replicas.
+    /// Starts this configuration, with free loopback ports and these replicas.
     pub async fn start_with(config: &str, replicas: &[SocketAddr]) -> Option<Self> {
         let Some(program) = std::env::var_os("RUNLOG_TEST_ENVOY") else {
-            // Past what captures the output of tests that pass.
+            // Directly to stderr, since the test harness captures the output of a passing test.
             let mut stderr = std::io::stderr();
             writeln!(stderr, "SKIPPED: Envoy: RUNLOG_TEST_ENVOY is not set; tests/all.sh sets it").unwrap();
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI runs the tests behind Envoy");
@@ -54,18 +54,18 @@ impl Envoy {
         let process = spawn(Path::new(&program), directory.path());
         let mut envoy =
             Self { process, directory, address: SocketAddr::from(([127, 0, 0, 1], 0)), admin: String::new() };
-        envoy.admin = envoy.eventually("its administration", async |it| it.told_admin()).await;
+        envoy.admin = envoy.eventually("the admin address", async |it| it.admin_address()).await;
         envoy.address = envoy.eventually("a listener", Self::listener).await;
         envoy.sees(replicas.len()).await;
         Some(envoy)
     }
 
-    /// Where clients connect.
+    /// The URL for clients.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Waits until so many replicas get calls.
+    /// Waits until this number of replicas is healthy.
     pub async fn sees(&self, healthy: usize) {
         let line = format!("cluster.runlog.membership_healthy: {healthy}\n");
         self.eventually("the health of the replicas", async |it| {
@@ -74,7 +74,7 @@ impl Envoy {
         .await;
     }
 
-    fn told_admin(&self) -> Option<String> {
+    fn admin_address(&self) -> Option<String> {
         fs::read_to_string(self.directory.path().join("admin")).ok().filter(|address| !address.is_empty())
     }
 
@@ -98,10 +98,10 @@ impl Envoy {
             }
         };
         let found = tokio::time::timeout(GUARD, looking).await;
-        found.unwrap_or_else(|_| panic!("Envoy does not tell {what}: {}", self.log()))
+        found.unwrap_or_else(|_| panic!("Envoy does not report {what}: {}", self.log()))
     }
 
-    /// What it wrote so far: warnings and errors.
+    /// Warnings and errors in the log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -114,7 +114,7 @@ impl Drop for Envoy {
     }
 }
 
-/// The only changes: where it listens, and where the replicas are.
+/// Replaces the addresses to listen on and the addresses of the replicas.
 fn with_addresses(config: &str, replicas: &[SocketAddr]) -> Value {
     let mut config: Value = serde_saphyr::from_str(config).unwrap();
     let socket =
@@ -128,7 +128,8 @@ fn with_addresses(config: &str, replicas: &[SocketAddr]) -> Value {
     config
 }
 
-/// As an unprivileged user also where the tests are root. That user may not reach the program where it lies.
+/// Runs as an unprivileged user also if the tests run as root. The unprivileged user may have no access to the
+/// program's directory.
 fn spawn(program: &Path, directory: &Path) -> Child {
     let mut own: PathBuf = program.to_owned();
     let user = crate::cluster::unprivileged();

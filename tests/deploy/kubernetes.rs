@@ -1,5 +1,5 @@
-//! `deploy/kubernetes.yaml`: its container as a process, asked as the kubelet asks it. Schemas are checked in
-//! `tests/all.sh`.
+//! `deploy/kubernetes.yaml`: the container's command runs as a process, with the probes of the kubelet. `tests/all.sh`
+//! checks the schemas.
 
 use serde_json::Value;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -21,7 +21,7 @@ fn container(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]
 }
 
-/// The variables of the container: of its image, of its ConfigMap, and the secret.
+/// The variables of the container: from the image, the ConfigMap and the secret.
 fn environment(objects: &[Value], secret: &str) -> Environment {
     let container = container(the(objects, "Deployment"));
     let config = the(objects, "ConfigMap");
@@ -49,7 +49,7 @@ async fn the_container_starts_and_passes_each_probe() {
     let ready = &container["readinessProbe"]["grpc"];
     assert_eq!(&ready["port"], port);
     assert_eq!(server.health(ready["service"].as_str().unwrap()).await, ServingStatus::Serving);
-    // Not by gRPC health, which is about the store: while the database is away no pod may be killed for it.
+    // Not gRPC health, which includes the store: an outage of the database must not kill pods.
     for probe in ["startupProbe", "livenessProbe"] {
         let alive = &container[probe]["httpGet"];
         assert_eq!(&alive["port"], port, "{probe}");

@@ -1,5 +1,5 @@
-//! What is in `deploy/`: the commands in its files are taken out of them and run as plain processes, the balancer is run
-//! with its own configuration, and what two files say of one thing is the same.
+//! The files in `deploy/`: the commands run as plain processes, the balancer runs with the deployed configuration, and
+//! settings that two files share are equal.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ mod unit;
 
 use std::path::Path;
 
-/// A file of the repository.
+/// The text of a file of the repository.
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }

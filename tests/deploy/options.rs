@@ -1,4 +1,4 @@
-//! `deploy/runlog.env`: every option of `runlog serve`, out of the definitions of the options themselves.
+//! `deploy/runlog.env`: every option of `runlog serve`, generated from the definitions of the options.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use runlog::config::ServeOptions;
 
 use crate::read;
 
-/// How wide a comment is.
+/// Width of a comment.
 const WIDTH: usize = 118;
 
 const HEAD: &str = "\
@@ -47,7 +47,7 @@ fn comment(into: &mut String, text: &str) {
     into.push('\n');
 }
 
-/// The options as the help lists them: under their headings, those without one first.
+/// The options in the order of the help: under their headings, options without a heading first.
 fn expected() -> String {
     let command = command();
     let mut headings = vec![None];
@@ -90,7 +90,7 @@ fn the_example_names_every_option_with_its_words_and_its_default_and_nothing_els
     let (expected, text) = (expected(), read("deploy/runlog.env"));
     let differs = expected.lines().zip(text.lines()).find(|(expected, text)| expected != text);
     if expected != text {
-        // To be copied into its place once it reads well.
+        // Written to a file for review, to be copied to `deploy/runlog.env`.
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("runlog.env");
         std::fs::write(&path, &expected).unwrap();
         panic!("deploy/runlog.env differs from {}: {differs:?}", path.display());

@@ -1,4 +1,4 @@
-//! A command out of a file, run as a process of its own.
+//! A command from a file in `deploy/`, run as a process.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,14 +14,14 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-/// Only the guard against a wait that never ends.
+/// Guard against a test that hangs.
 const GUARD: Duration = Duration::from_secs(60);
 
 /// Variables of a process, by name.
 pub type Environment = BTreeMap<String, String>;
 
-/// The command in an empty environment but for these variables, in a directory of its own. The program is the one under
-/// test, wherever the file has it; it must be called runlog there.
+/// The command with only these environment variables, in its own directory. The program under test replaces the path in
+/// the file, which must be named `runlog`.
 pub fn command(words: &[String], environment: &Environment, directory: &TempDir) -> Command {
     let (program, args) = words.split_first().expect("a command");
     assert_eq!(program.rsplit('/').next(), Some("runlog"), "{words:?}");
@@ -31,7 +31,7 @@ pub fn command(words: &[String], environment: &Environment, directory: &TempDir)
     command
 }
 
-/// A server that serves.
+/// A running server.
 pub struct Served {
     process: Child,
     pub address: SocketAddr,
@@ -39,8 +39,8 @@ pub struct Served {
 }
 
 impl Served {
-    /// Runs the command until it serves. The host of its address stays, the port becomes a free one; what it stores lies
-    /// in its own directory.
+    /// Runs the command until the server listens. The host of the address stays, the port is a free one; the database
+    /// lies in the server's own directory.
     pub async fn start(words: &[String], environment: &Environment) -> Self {
         let directory = TempDir::new().unwrap();
         let mut environment = environment.clone();
@@ -57,7 +57,7 @@ impl Served {
         let address = loop {
             let line = timeout(GUARD, lines.next_line()).await.expect("it starts").unwrap();
             let line = line.unwrap_or_else(|| panic!("{words:?} does not start: {said:#?}"));
-            // In either format of the log.
+            // Finds the address in both log formats.
             let address = line.split(['"', '=', ' ']).find_map(|word| word.parse::<SocketAddr>().ok());
             said.push(line);
             if let Some(address) = address {
@@ -68,12 +68,12 @@ impl Served {
         Self { process, address, _directory: directory }
     }
 
-    /// On loopback, whatever address it listens on.
+    /// A loopback URL, also for a server that listens on all addresses.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.address.port())
     }
 
-    /// What the standard health service says.
+    /// The status in the standard gRPC health service.
     pub async fn health(&self, service: &str) -> ServingStatus {
         let channel = Endpoint::from_shared(self.url()).unwrap().connect().await.unwrap();
         let request = HealthCheckRequest { service: service.to_owned() };
@@ -81,7 +81,7 @@ impl Served {
         answer.status()
     }
 
-    /// Runs a health command of a file against it.
+    /// Runs a health command from a file against the server.
     pub async fn is_healthy_by(&self, words: &[String]) {
         let environment = Environment::from([("RUNLOG_SERVER".to_owned(), self.url())]);
         let directory = TempDir::new().unwrap();
@@ -90,7 +90,7 @@ impl Served {
         assert!(output.status.success() && output.stdout == b"SERVING\n", "{words:?}: {output:?}");
     }
 
-    /// Ends by the signal that asks for a drain.
+    /// Sends the signal for a drain and waits for a successful exit.
     pub async fn stop(mut self, signal: &str) {
         let pid = self.process.id().unwrap().to_string();
         let signal = signal.strip_prefix("SIG").unwrap();

@@ -1,4 +1,4 @@
-//! A replica that is none: it says that it serves, remembers what it is asked, and answers as a test wants.
+//! A stand-in for a replica: healthy, records the requests, and answers as the test chooses.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,14 +13,14 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
-/// What the replica does with a request whose body it has read.
+/// The answer to a request after its body was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Does {
     /// Answers with the size of the body.
     Measure,
-    /// Dies without an answer: the connection breaks.
+    /// Closes the connection without an answer.
     Die,
-    /// Begins an answer and goes on for ever.
+    /// Begins an answer that never ends.
     Begin,
 }
 
@@ -43,7 +43,7 @@ impl Replica {
                 seen.lock().unwrap().push(parts);
                 match does {
                     Does::Measure => Response::new(Body::from(size.to_string())),
-                    // Takes the task of the connection with it, and says nothing about it.
+                    // Ends the task of the connection without printing a panic message.
                     Does::Die => std::panic::resume_unwind(Box::new("dies")),
                     Does::Begin => {
                         let first = futures_util::stream::iter([Ok::<_, std::io::Error>("first")]);
@@ -61,7 +61,7 @@ impl Replica {
         Self { address, seen }
     }
 
-    /// The heads of the requests so far.
+    /// The heads of the received requests.
     pub fn seen(&self) -> Vec<Parts> {
         self.seen.lock().unwrap().clone()
     }

@@ -1,11 +1,11 @@
-//! `deploy/runlog.service` and the options it is given. `systemd-analyze` checks the rest of it in `tests/all.sh`.
+//! `deploy/runlog.service` and its options. `tests/all.sh` checks the unit with `systemd-analyze`.
 
 use std::collections::BTreeMap;
 
 use crate::process::{Environment, Served};
 use crate::read;
 
-/// The settings of the unit by name; those that are given more than once, in their order.
+/// The settings of the unit by name; repeated settings in their order.
 fn settings() -> BTreeMap<String, Vec<String>> {
     let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let text = read("deploy/runlog.service");
@@ -15,7 +15,7 @@ fn settings() -> BTreeMap<String, Vec<String>> {
     settings
 }
 
-/// As systemd reads it: the unit's own variables, then the file's over them.
+/// The environment as systemd builds it: the variables of the unit, overridden by the file.
 fn environment(unit: &BTreeMap<String, Vec<String>>, file: &str) -> Environment {
     let own = unit["Environment"].iter().map(String::as_str);
     let lines = own.chain(file.lines().filter(|line| !line.starts_with(['#', ';']) && !line.is_empty()));
@@ -33,9 +33,9 @@ async fn the_service_starts_with_the_example_and_ends_by_its_signal() {
     server.stop(unit.get("KillSignal").map_or("SIGTERM", |signals| &signals[0])).await;
 }
 
-/// systemd restarts a service of which it hears nothing.
+/// systemd restarts a service that sends no watchdog notifications.
 #[tokio::test]
-async fn systemd_hears_of_the_start_of_every_second_and_of_the_end() {
+async fn systemd_is_notified_of_the_start_then_periodically_and_of_the_end() {
     let unit = settings();
     assert_eq!((&*unit["Type"][0], &*unit["WatchdogSec"][0]), ("notify", "30s"));
     let directory = tempfile::tempdir().unwrap();
@@ -45,8 +45,8 @@ async fn systemd_hears_of_the_start_of_every_second_and_of_the_end() {
     environment.insert("NOTIFY_SOCKET".to_owned(), path.to_str().unwrap().to_owned());
     let words: Vec<String> = unit["ExecStart"][0].split_whitespace().map(str::to_owned).collect();
     let server = Served::start(&words, &environment).await;
-    let hears = async |expected: &str| {
-        let heard = async {
+    let receives = async |expected: &str| {
+        let received = async {
             let mut message = [0; 256];
             loop {
                 let length = socket.recv(&mut message).await.unwrap();
@@ -55,13 +55,13 @@ async fn systemd_hears_of_the_start_of_every_second_and_of_the_end() {
                 }
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(60), heard).await.expect(expected);
+        tokio::time::timeout(std::time::Duration::from_secs(60), received).await.expect(expected);
     };
     for expected in ["READY=1", "WATCHDOG=1", "WATCHDOG=1"] {
-        hears(expected).await;
+        receives(expected).await;
     }
     server.stop("SIGTERM").await;
-    hears("STOPPING=1").await;
+    receives("STOPPING=1").await;
 }
 
 #[test]
@@ -78,6 +78,6 @@ fn a_stop_leaves_time_for_the_drain_and_files_are_as_many_as_connections() {
     let unit = settings();
     let defaults = runlog::config::ServeOptions::default();
     let seconds: u64 = unit["TimeoutStopSec"][0].strip_suffix('s').unwrap().parse().unwrap();
-    assert!(seconds * 1_000 > defaults.drain_timeout_ms);
-    assert!(unit["LimitNOFILE"][0].parse::<usize>().unwrap() > 2 * defaults.max_connections);
+    assert!(seconds * 1_000 > u64::try_from(defaults.connections.drain_timeout.as_millis()).unwrap());
+    assert!(unit["LimitNOFILE"][0].parse::<usize>().unwrap() > 2 * defaults.connections.max_connections);
 }

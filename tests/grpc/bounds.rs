@@ -1,4 +1,4 @@
-//! Promises 8 and 9: every bound is refused by the field's name, and nothing of the request is stored.
+//! Promises 8 and 9: each limit is refused with the field's name, and nothing of the request is stored.
 
 use runlog::pb;
 use runlog::pb::payload::Variant;
@@ -31,7 +31,7 @@ async fn a_run_id_is_1_to_200_characters_without_control_characters() {
     {
         server.publish(good, notes(1)).await;
         assert_eq!(server.list(list_run(good)).await.unwrap().events[0].run_id, good);
-        // An error that names it survives its way through the trailers.
+        // Any text in the error must survive the encoding of the trailers.
         let other = format!("{}Z", good.chars().skip(1).collect::<String>());
         let status = server.list(list_run(&other)).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::NotFound);

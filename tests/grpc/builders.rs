@@ -1,4 +1,4 @@
-//! Events to publish.
+//! Builders of events.
 
 use runlog::pb;
 use runlog::pb::payload::Variant;
@@ -9,28 +9,28 @@ pub fn json_event(event_type: &str, json: &str) -> pb::NewEvent {
     pb::NewEvent { r#type: event_type.to_owned(), payload: Some(payload), ..Default::default() }
 }
 
-/// An event with a payload as a typed variant, its type left to the server.
+/// An event with a typed payload; the server derives the type.
 pub fn typed_event(variant: Variant) -> pb::NewEvent {
     let payload = pb::Payload { extra_json: String::new(), variant: Some(variant) };
     pb::NewEvent { payload: Some(payload), ..Default::default() }
 }
 
-/// An event that says its number.
+/// An event with a number in the payload.
 pub fn numbered(number: usize) -> pb::NewEvent {
     json_event("note", &format!("{{\"n\":{number}}}"))
 }
 
-/// So many of them: 1, 2, 3 …
+/// This number of events: 1, 2, 3 …
 pub fn notes(count: usize) -> Vec<pb::NewEvent> {
     (1..=count).map(numbered).collect()
 }
 
-/// The event under an id.
+/// The event with an id.
 pub fn with_id(event_id: &str, event: pb::NewEvent) -> pb::NewEvent {
     pb::NewEvent { event_id: event_id.to_owned(), ..event }
 }
 
-/// What ends a run well.
+/// The event that ends a run successfully.
 pub fn the_end() -> pb::NewEvent {
     json_event("run_end", "{}")
 }

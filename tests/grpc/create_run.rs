@@ -1,4 +1,4 @@
-//! CreateRun: a run once, however often it is asked for under one key.
+//! CreateRun: one run for all requests with the same key.
 
 use runlog::pb;
 use tonic::{Code, Status};
@@ -12,7 +12,7 @@ fn create(run_id: &str, key: &str) -> pb::CreateRunRequest {
     pb::CreateRunRequest { run_id: run_id.to_owned(), idempotency_key: key.to_owned(), ..Default::default() }
 }
 
-/// The run's id and whether it was there already.
+/// The run's id, and whether the run existed already.
 async fn created(server: &TestServer, request: pb::CreateRunRequest) -> Result<(String, bool), Status> {
     let response = server.runs().await.create_run(request).await?.into_inner();
     Ok((response.run.unwrap().run_id, response.already_existed))

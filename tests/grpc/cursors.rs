@@ -1,4 +1,4 @@
-//! Promise 5: one cursor, exclusive, valid for ever or refused by name.
+//! Promise 5: one kind of cursor, exclusive, valid for ever or refused by name.
 
 use runlog::domain::FeedCursor;
 use runlog::pb;
@@ -9,7 +9,7 @@ use crate::harness::TestServer;
 use crate::reading::{after, follow_all_runs, follow_run, list_all_runs, list_run, seqs};
 use crate::refusal::{Refusal, refused};
 
-/// What a cursor meets where it is given: in a page of both directions and at the start of a subscription.
+/// The results of a cursor in all requests: a page in both directions, and the start of a subscription.
 async fn everywhere(server: &TestServer, run: Option<&str>, cursor: &str) -> Vec<Result<Vec<u64>, Status>> {
     let mut outcomes = Vec::new();
     for descending in [false, true] {
@@ -78,7 +78,7 @@ async fn a_cursor_of_another_store_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_cursor_beyond_the_end_is_refused_and_the_end_is_told() {
+async fn a_cursor_beyond_the_end_is_refused_and_the_error_has_the_end() {
     let server = TestServer::start().await;
     server.publish("r", notes(3)).await;
     let end = feed_cursor(&server).await;

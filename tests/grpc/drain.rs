@@ -1,11 +1,11 @@
-//! Promises 1 and 4 across a stop: what was acknowledged is there, and readers go on where they were.
+//! Promises 1 and 4 across a restart: acknowledged events are stored, and readers resume from their cursors.
 
 use runlog::pb;
 use tonic::Code;
 
 use crate::builders::{json_event, notes, numbered, the_end};
 use crate::harness::TestServer;
-use crate::reading::{Told, after, events_of, follow_all_runs, follow_run, seqs, types};
+use crate::reading::{Received, after, events_of, follow_all_runs, follow_run, seqs, types};
 use crate::refusal::Refusal;
 
 #[tokio::test]
@@ -39,12 +39,12 @@ async fn a_reader_that_resumes_after_each_restart_sees_the_run_exactly_once() {
         let request = pb::SubscribeRequest { start, wait_for_run: true, max_batch: 5, ..follow_run("r") };
         let mut reader = server.subscribe(request).await;
         server.publish("r", (1..=30).map(|n| numbered(round * 30 + n)).collect()).await;
-        // Some of what is there is read before the server goes, the rest after.
+        // A part of the events is read before the drain, the rest afterwards.
         seen.extend(reader.events(10 + round).await);
         server.begin_to_drain();
         let status = loop {
             match reader.try_next().await {
-                Ok(told) => seen.extend(events_of(&[told.unwrap()])),
+                Ok(received) => seen.extend(events_of(&[received.unwrap()])),
                 Err(status) => break status,
             }
         };
@@ -55,7 +55,7 @@ async fn a_reader_that_resumes_after_each_restart_sees_the_run_exactly_once() {
     let rest = server.subscribe(pb::SubscribeRequest { start, ..follow_run("r") }).await.rest().await;
     seen.extend(events_of(&rest));
     assert_eq!(seqs(&seen), (1..=121).collect::<Vec<_>>());
-    assert_eq!(rest.last(), Some(&Told::Ended(pb::RunStatus::Succeeded, 121)));
+    assert_eq!(rest.last(), Some(&Received::Ended(pb::RunStatus::Succeeded, 121)));
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn who_comes_during_the_drain_is_refused_at_once() {
     for _ in 0..20 {
         server.publish("r", vec![large.clone()]).await;
     }
-    // More is on its way to this reader than fits into the connection: the drain has to wait for it.
+    // More is pending for this reader than fits into the connection, so the drain must wait.
     let reader = server.subscribe(follow_run("r")).await;
     let address = server.address();
     server.begin_to_drain();

@@ -17,7 +17,7 @@ use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, 
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// A service in the process of the test.
+/// A service without a transport.
 pub struct Embedded {
     pub service: Service,
     pub store: Arc<Counting>,
@@ -37,7 +37,7 @@ impl Embedded {
     }
 }
 
-/// A real store whose reads are counted, and fail where a test says so.
+/// A SQLite store that counts reads, and fails a chosen read.
 pub struct Counting {
     store: SqliteStore,
     pages: AtomicUsize,
@@ -45,12 +45,12 @@ pub struct Counting {
 }
 
 impl Counting {
-    /// How many pages were read since the last time that this was asked.
+    /// Number of pages read since the last call.
     pub fn pages(&self) -> usize {
         self.pages.swap(0, Ordering::SeqCst)
     }
 
-    /// The page with this number, counted from 1 and from now, is not read.
+    /// Fails the read of the page with this number, counted from 1 and from now.
     pub fn fail(&self, page: usize) {
         self.pages();
         self.failing.store(page, Ordering::SeqCst);
@@ -132,7 +132,7 @@ impl Store for Counting {
     }
 }
 
-/// Publishes so many steps to the run `r`.
+/// Publishes this number of steps to the run `r`.
 pub async fn publish(service: &Service, count: usize) {
     let event = |n: usize| NewEvent {
         event_id: None,
@@ -148,7 +148,7 @@ pub async fn publish(service: &Service, count: usize) {
     service.publish(publish).await.unwrap();
 }
 
-/// To all events of a scope, with the server's defaults.
+/// A subscription to all events of a scope, with the server's defaults.
 pub fn request(scope: &Scope, start: Start) -> Subscribe {
     Subscribe {
         epoch: String::new(),

@@ -1,5 +1,5 @@
-//! Promise 7 for every example of the three reference pages: nothing that a producer sent is lost or changed, whichever
-//! way it came in, goes out, and however often the server restarts.
+//! Promise 7 for every example of the three API references: payloads are neither lost nor changed, whichever API takes
+//! them in or returns them, and across restarts of the server.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::builders::json_event;
 use crate::harness::TestServer;
-use crate::reading::{Told, follow_run, json_of, list_run};
+use crate::reading::{Received, follow_run, json_of, list_run};
 
 #[derive(Deserialize)]
 struct Example {
@@ -23,7 +23,7 @@ struct Example {
     timestamp: Option<Value>,
 }
 
-/// The fixtures in the order of their names.
+/// The fixtures in alphabetical order.
 fn examples() -> Vec<Example> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/examples");
     let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -58,7 +58,7 @@ fn as_typed(at: usize, example: &Example) -> pb::NewEvent {
     pb::NewEvent { payload: Some(to_typed(&example.r#type, example.payload.get())), ..as_json(at, example) }
 }
 
-/// The payload apart from key order and white space between tokens.
+/// The payload without key order and white space between tokens.
 fn meaning(payload: &pb::Payload) -> Value {
     match &payload.variant {
         Some(Variant::Json(json)) => serde_json::from_str(json).unwrap(),
@@ -66,7 +66,7 @@ fn meaning(payload: &pb::Payload) -> Value {
     }
 }
 
-/// What all examples have to come back as, apart from `recorded_at`.
+/// Compares an event with the sent event, apart from `recorded_at`.
 fn assert_is(event: &pb::Event, at: usize, sent: &pb::NewEvent, run_id: &str) {
     assert_eq!((event.run_id.as_str(), event.seq), (run_id, at as u64 + 1));
     assert_eq!((&event.event_id, &event.r#type), (&sent.event_id, &sent.r#type));
@@ -87,7 +87,7 @@ async fn read(server: &TestServer, run_id: &str, format: pb::PayloadFormat) -> V
     let mut reader = server.subscribe(follow).await;
     let (followed, _) = reader.replay().await;
     assert_eq!(followed, page.events, "one event is the same in a page and in a frame");
-    assert!(matches!(reader.rest().await[..], [Told::Ended(..)]));
+    assert!(matches!(reader.rest().await[..], [Received::Ended(..)]));
     followed
 }
 
@@ -131,7 +131,7 @@ async fn every_documented_event_is_a_duplicate_when_it_is_sent_again_in_the_othe
     let server = TestServer::start().await;
     for (at, example) in examples.iter().enumerate() {
         let run_id = format!("run-{at}");
-        // What the typed form is stored as is what is sent as JSON afterwards.
+        // The stored form of the typed payloads is sent as JSON afterwards.
         server.publish(&run_id, vec![as_typed(at, example)]).await;
         let page = server.list(list_run(&run_id)).await.unwrap();
         let again = pb::NewEvent { payload: page.events[0].payload.clone(), ..as_json(at, example) };

@@ -1,4 +1,4 @@
-//! What arrives after the end of a run: recorded by default, refused under `--lifecycle=strict`.
+//! Events after the end of a run: recorded by default, refused under `--lifecycle=strict`.
 
 use runlog::config::LifecycleOption;
 use runlog::pb;

@@ -1,4 +1,4 @@
-//! Promise 5 for ListEvents: pages in both directions, and a cursor that goes on for ever.
+//! Promise 5 for ListEvents: pages in both directions, and cursors that stay valid.
 
 use runlog::pb;
 use runlog::pb::list_events_request::Scope;
@@ -9,7 +9,7 @@ use crate::harness::TestServer;
 use crate::reading::{list_all_runs, list_run, seqs};
 use crate::refusal::{refused, refused_field};
 
-/// Reads page after page until there is no more; returns the sizes, the events and the last cursor.
+/// Reads page after page until the last; returns the sizes, the events and the last cursor.
 async fn read_all(server: &TestServer, mut request: pb::ListEventsRequest) -> (Vec<usize>, Vec<pb::Event>, String) {
     let (mut sizes, mut events) = (Vec::new(), Vec::new());
     loop {

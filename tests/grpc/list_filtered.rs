@@ -1,4 +1,4 @@
-//! Filters of ListEvents: what is left keeps its numbers, and looking for little costs little.
+//! Filters of ListEvents: filtered events keep their seqs, and selective filters are cheap.
 
 use runlog::pb;
 

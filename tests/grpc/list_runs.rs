@@ -1,4 +1,4 @@
-//! ListRuns: the latest created first, filtered, page by page.
+//! ListRuns: latest created first, filtered, page by page.
 
 use runlog::pb;
 use runlog::pb::RunStatus;
@@ -26,7 +26,7 @@ async fn with_runs() -> TestServer {
     server
 }
 
-/// All pages: the numbers of the runs, and how many each page held.
+/// All pages: the numbers of the runs, and the size of each page.
 async fn list(server: &TestServer, mut request: pb::ListRunsRequest) -> (Vec<usize>, Vec<usize>) {
     let mut runs = server.runs().await;
     let (mut numbers, mut sizes) = (Vec::new(), Vec::new());

@@ -1,5 +1,5 @@
-//! The promises of DESIGN.md, proved against the real server over TCP: each test starts its own on a free port with a
-//! store in a directory of its own. Nothing sleeps: a test waits for an answer or a frame.
+//! The promises of `proto/README.md`, proved against the real server over TCP: each test starts a server on a free port
+//! with a store in a temporary directory. No test sleeps: a test waits for an answer or a frame.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 

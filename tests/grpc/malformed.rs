@@ -1,4 +1,4 @@
-//! Requests that the wire layer itself refuses: they carry a reason as all others do.
+//! Requests that the gRPC layer refuses before the service: their errors have a reason like all others.
 
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -11,7 +11,7 @@ use crate::builders::{json_event, publish_request};
 use crate::harness::{TestServer, in_time};
 use crate::refusal::{Refusal, refused};
 
-/// `PublishRequest` with bytes in the place of text.
+/// `PublishRequest` with bytes instead of text.
 #[derive(Clone, PartialEq, Message)]
 struct RawPublish {
     #[prost(bytes = "vec", tag = "1")]
@@ -20,7 +20,7 @@ struct RawPublish {
     events: Vec<RawEvent>,
 }
 
-/// `NewEvent` in the same way.
+/// `NewEvent` with bytes instead of text.
 #[derive(Clone, PartialEq, Message)]
 struct RawEvent {
     #[prost(bytes = "vec", tag = "1")]
@@ -43,7 +43,7 @@ struct NumberFirst {
     first: u64,
 }
 
-/// Makes a call that our own client could not make.
+/// Makes a call that the generated client cannot make.
 async fn call<M: Message + Default + 'static>(server: &TestServer, method: &'static str, request: M) -> Status {
     let mut client = Grpc::new(server.connect().await);
     client.ready().await.unwrap();

@@ -1,4 +1,4 @@
-//! Promise 9: where a bound is hit the caller is told so, and when to come again.
+//! Promise 9: a refusal at a limit names the reason and the time to retry.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tonic::Code;
 
 use crate::builders::{notes, numbered, publish_request, with_id};
 use crate::harness::{TestServer, in_time};
-use crate::reading::{Told, follow_run, list_run, seqs};
+use crate::reading::{Received, follow_run, list_run, seqs};
 use crate::refusal::refused;
 
-/// A disk that does not answer: whoever holds SQLite's write lock keeps the server from committing.
+/// Blocks all commits, like a disk that does not answer, by holding SQLite's write lock.
 async fn hold_the_disk(server: &TestServer) -> SqliteConnection {
     let mut holder = SqliteConnectOptions::new().filename(&server.options().store.data).connect().await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
@@ -55,17 +55,17 @@ async fn a_refused_subscription_takes_no_place() {
     }
     server.publish("r", vec![crate::builders::the_end()]).await;
     for _ in 0..5 {
-        let told = in_time(async {
+        let received = in_time(async {
             loop {
                 match server.try_subscribe(follow_run("r")).await {
                     Ok(mut reader) => return reader.rest().await,
-                    // The place of the one before is given back when the server has seen its end.
+                    // The previous subscription counts until the server has seen its end.
                     Err(status) => assert_eq!(status.code(), Code::ResourceExhausted),
                 }
             }
         })
         .await;
-        assert!(matches!(told.last(), Some(Told::Ended(..))));
+        assert!(matches!(received.last(), Some(Received::Ended(..))));
     }
 }
 
@@ -97,7 +97,7 @@ async fn an_address_has_its_part_of_the_connections_and_the_others_have_the_rest
         socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
         let mut socket = socket.connect(server.address()).await.unwrap();
         let get = "GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
-        // A connection that is closed at once may not even take the request.
+        // A connection closed at once may refuse the write.
         let _ = socket.write_all(get.as_bytes()).await;
         let mut answer = [0; 12];
         let is_served = in_time(socket.read_exact(&mut answer)).await.is_ok();

@@ -1,4 +1,4 @@
-//! Promise 7 for payloads that no page documents: they are kept as the text that was sent.
+//! Promise 7 for undocumented payloads: the stored text equals the sent text.
 
 use runlog::pb;
 use runlog::pb::payload::Variant;
@@ -9,7 +9,7 @@ use crate::harness::TestServer;
 use crate::reading::{follow_run, json_of, list_run};
 use crate::refusal::refused_field;
 
-/// JSON texts that a parser in between would change.
+/// JSON texts that a parser and a serializer would change.
 const TEXTS: [&str; 14] = [
     "null",
     "true",
@@ -38,7 +38,7 @@ async fn texts(server: &TestServer, run_id: &str) -> Vec<String> {
 #[tokio::test]
 async fn any_json_is_kept_byte_for_byte_whatever_its_type() {
     let mut server = TestServer::start().await;
-    // A type of one's own, and documented ones whose variant has to give way.
+    // A custom type, and documented types whose typed payload cannot hold such a text.
     let types = ["my.own", "run_end", "run.tool.invoked", "run.worker.started", "StructureRunCompleted", "error"];
     for event_type in types {
         server.publish(event_type, TEXTS.map(|text| json_event(event_type, text)).into()).await;

@@ -1,4 +1,4 @@
-//! What the events of a run add up to, in each of the three vocabularies. The table is DESIGN.md's "Status of a run".
+//! The projection of a run's events in each of the three vocabularies, by the table "Status of a run" of the reference.
 
 use runlog::pb;
 use runlog::pb::RunStatus::{self, AwaitingInput, Cancelled, Failed, Queued, Running, Stalled, Starting, Succeeded};
@@ -10,7 +10,7 @@ fn at(seconds: i64) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds, nanos: 5_000 }
 }
 
-/// Publishes each event at its second 1, 2, 3 … and checks the status after it, as answered and as read.
+/// Publishes each event at the seconds 1, 2, 3 … and checks the status after each, in the answer and in the run.
 async fn statuses(server: &TestServer, run_id: &str, events: &[(&str, &str, RunStatus)]) -> pb::Run {
     for (second, (event_type, json, status)) in (1..).zip(events) {
         let event = pb::NewEvent { occurred_at: Some(at(second)), ..json_event(event_type, json) };

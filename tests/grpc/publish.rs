@@ -149,7 +149,7 @@ async fn type_and_origin_have_defaults_and_a_given_origin_stands() {
         given(pb::Origin::System, the_end()),
     ];
     server.publish("r", events).await;
-    let told: Vec<_> = server.everything().await.iter().map(|e| (e.r#type.clone(), e.origin())).collect();
+    let received: Vec<_> = server.everything().await.iter().map(|e| (e.r#type.clone(), e.origin())).collect();
     let (system, user) = (pb::Origin::System, pb::Origin::User);
     let expected = [
         ("run_start", user),
@@ -160,7 +160,7 @@ async fn type_and_origin_have_defaults_and_a_given_origin_stands() {
         ("run.mine", user),
         ("run_end", system),
     ];
-    assert_eq!(told, expected.map(|(name, origin)| (name.to_owned(), origin)));
+    assert_eq!(received, expected.map(|(name, origin)| (name.to_owned(), origin)));
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn a_variant_under_a_type_that_is_not_its_own_is_refused() {
 }
 
 #[tokio::test]
-async fn the_answer_tells_the_status_of_the_run() {
+async fn the_answer_has_the_status_of_the_run() {
     let server = TestServer::start().await;
     assert_eq!(server.publish("r", notes(1)).await.run_status(), pb::RunStatus::Unspecified);
     assert_eq!(server.publish("r", vec![json_event("run_start", "{}")]).await.run_status(), pb::RunStatus::Running);

@@ -1,4 +1,4 @@
-//! PublishStream: one answer for each request, in their order, whatever becomes of each.
+//! PublishStream: one answer for each request, in order, successful or not.
 
 use runlog::pb;
 use runlog::pb::event_service_client::EventServiceClient;
@@ -76,7 +76,7 @@ async fn a_failure_is_answered_in_its_place_and_ends_nothing() {
         request("r", notes(1)),
     ];
     let stream = server.events().await.publish_stream(iter(requests)).await.unwrap().into_inner();
-    let told: Vec<_> = answers(stream)
+    let received: Vec<_> = answers(stream)
         .await
         .into_iter()
         .map(|answer| match answer {
@@ -99,7 +99,7 @@ async fn a_failure_is_answered_in_its_place_and_ends_nothing() {
         "1 true",
         "3 false",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(received, expected);
     assert_eq!(seqs(&server.everything().await), [1, 2, 3]);
 }
 
@@ -125,7 +125,7 @@ async fn a_message_that_is_too_large_ends_the_stream_after_the_answers_to_those_
 async fn a_client_that_goes_away_leaves_whole_batches_only() {
     let mut server = TestServer::start().await;
     let mut reader = server.subscribe(pb::SubscribeRequest { wait_for_run: true, ..follow_run("r") }).await;
-    // A runtime of its own: when it goes, all of the client goes at once, as a killed process does.
+    // A runtime for the client alone: dropping the runtime ends the whole client at once, like a killed process.
     let client = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let address = server.address();
     client.spawn(async move {

@@ -1,4 +1,5 @@
-//! A replay reads the store ahead of its reader, within a bound for all readers together, and tells what it would tell without.
+//! Read-ahead: a replay reads the store ahead of its reader, within a memory limit shared by all readers, and delivers
+//! the same frames as without read-ahead.
 
 use runlog::codec::record;
 use runlog::domain::{EventFilter, RunId, Scope};
@@ -9,10 +10,10 @@ use runlog::store::Store;
 use crate::embedded::{Embedded, publish, request};
 use crate::harness::in_time;
 
-/// Events of the run; a frame holds 100 where the reader does not say.
+/// Events of the run; a frame holds 100 by default.
 const EVENTS: usize = 3_000;
 
-/// Room for one reader.
+/// Read-ahead memory for one reader.
 const ONE_SHARE: usize = 4 << 20;
 
 async fn filled(read_ahead_bytes: usize) -> Embedded {
@@ -23,7 +24,7 @@ async fn filled(read_ahead_bytes: usize) -> Embedded {
     embedded
 }
 
-/// The seqs of all.
+/// All seqs of the run.
 fn all() -> Vec<u64> {
     (1..=EVENTS as u64).collect()
 }
@@ -36,7 +37,7 @@ async fn reader(service: &Service) -> Subscription {
     service.subscribe(all_of_the_run()).await.unwrap()
 }
 
-/// Tells one frame; the seqs in it.
+/// The seqs of the next frame; `None` at the end of the replay.
 async fn seqs(subscription: &mut Subscription) -> Option<Vec<u64>> {
     let FrameKind::Events(batches) = in_time(subscription.next()).await.unwrap().unwrap().kind else { return None };
     let mut seqs = Vec::new();
@@ -49,7 +50,7 @@ async fn seqs(subscription: &mut Subscription) -> Option<Vec<u64>> {
     Some(seqs)
 }
 
-/// Reads on until all that is stored is told.
+/// Reads to the end of the replay.
 async fn rest(subscription: &mut Subscription) -> Vec<u64> {
     let mut all = Vec::new();
     while let Some(mut seqs) = seqs(subscription).await {
@@ -59,7 +60,7 @@ async fn rest(subscription: &mut Subscription) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_replay_reads_few_long_pages_and_tells_each_event_once() {
+async fn a_replay_reads_few_long_pages_and_delivers_each_event_once() {
     let Embedded { service, store, .. } = &filled(64 << 20).await;
     for scope in [Scope::Run(RunId::parse("r").unwrap()), Scope::Feed] {
         store.pages();
@@ -67,7 +68,7 @@ async fn a_replay_reads_few_long_pages_and_tells_each_event_once() {
         assert_eq!(rest(&mut subscription).await, all());
         assert!(store.pages() <= 4, "the first frame, and what was read ahead");
     }
-    // A frame that is full before all that was looked at is told.
+    // Full frames end within a page of the store.
     let filter = EventFilter::parse(&["step".to_owned()], Vec::new()).unwrap();
     let request = Subscribe { filter, max_batch: 7, ..all_of_the_run() };
     let mut filtered = service.subscribe(request).await.unwrap();
@@ -83,28 +84,28 @@ async fn without_room_nothing_is_kept_beyond_a_frame_and_nothing_is_left_out() {
     let mut filtered = service.subscribe(request).await.unwrap();
     store.pages();
     assert_eq!(rest(&mut filtered).await, all());
-    assert!(store.pages() >= EVENTS / 70, "each frame was read anew");
+    assert!(store.pages() >= EVENTS / 70, "each frame was read from the store");
     store.close().await;
 }
 
 #[tokio::test]
-async fn readers_share_the_room_and_who_finds_none_reads_frame_by_frame() {
+async fn readers_share_the_read_ahead_memory_and_without_memory_read_frame_by_frame() {
     let Embedded { service, store, .. } = &filled(ONE_SHARE).await;
     let mut first = reader(service).await;
-    let mut told = seqs(&mut first).await.unwrap();
+    let mut received = seqs(&mut first).await.unwrap();
     store.pages();
     let mut second = reader(service).await;
     assert_eq!(rest(&mut second).await.len(), EVENTS);
     let pages = store.pages();
     assert!(pages >= EVENTS / 100, "the room is the first one's, but {pages} pages were enough");
-    told.append(&mut rest(&mut first).await);
-    assert_eq!(told, all());
-    // Both are still there, and follow the run; what they had read is not.
+    received.append(&mut rest(&mut first).await);
+    assert_eq!(received, all());
+    // Both readers follow the live run now and have released their read-ahead memory.
     store.pages();
     let mut third = reader(service).await;
     assert_eq!(rest(&mut third).await.len(), EVENTS);
     assert!(store.pages() <= 4, "the room was given back");
-    // A reader that leaves half-way gives its room back as well.
+    // A dropped reader releases its memory too.
     let mut fourth = reader(service).await;
     seqs(&mut fourth).await.unwrap();
     drop(fourth);

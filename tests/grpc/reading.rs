@@ -1,4 +1,4 @@
-//! Requests of readers, and a subscription that is read frame by frame.
+//! Requests of readers, and a subscription read frame by frame.
 
 use runlog::pb;
 use runlog::pb::list_events_request::Scope as ListScope;
@@ -9,12 +9,12 @@ use tonic::{Status, Streaming};
 
 use crate::harness::in_time;
 
-/// Lists a run: JSON, in full, 100 a page.
+/// Lists a run: JSON, full view, 100 events a page.
 pub fn list_run(run_id: &str) -> pb::ListEventsRequest {
     pb::ListEventsRequest { scope: Some(ListScope::RunId(run_id.to_owned())), ..list_all_runs() }
 }
 
-/// Lists all runs: JSON, in full, 100 a page.
+/// Lists all runs: JSON, full view, 100 events a page.
 pub fn list_all_runs() -> pb::ListEventsRequest {
     pb::ListEventsRequest {
         scope: Some(ListScope::AllRuns(pb::AllRuns {})),
@@ -24,12 +24,12 @@ pub fn list_all_runs() -> pb::ListEventsRequest {
     }
 }
 
-/// Follows a run from its first event: JSON, in full.
+/// Follows a run from its first event: JSON, full view.
 pub fn follow_run(run_id: &str) -> pb::SubscribeRequest {
     pb::SubscribeRequest { scope: Some(Scope::RunId(run_id.to_owned())), ..follow_all_runs() }
 }
 
-/// Follows all runs from the first event: JSON, in full.
+/// Follows all runs from the first event: JSON, full view.
 pub fn follow_all_runs() -> pb::SubscribeRequest {
     pb::SubscribeRequest {
         scope: Some(Scope::AllRuns(pb::AllRuns {})),
@@ -44,7 +44,7 @@ pub fn after(cursor: &str) -> Option<Start> {
     Some(Start::Cursor(cursor.to_owned()))
 }
 
-/// Lets these types through.
+/// A filter with these types.
 pub fn types(patterns: &[&str]) -> Option<pb::EventFilter> {
     Some(pb::EventFilter { types: patterns.iter().map(|text| (*text).to_owned()).collect(), origins: vec![] })
 }
@@ -54,7 +54,7 @@ pub fn seqs(events: &[pb::Event]) -> Vec<u64> {
     events.iter().map(|event| event.seq).collect()
 }
 
-/// The JSON text of an event that was asked for as JSON.
+/// The payload of an event requested as JSON.
 pub fn json_of(event: &pb::Event) -> &str {
     match event.payload.as_ref().and_then(|payload| payload.variant.as_ref()) {
         Some(Variant::Json(json)) => json,
@@ -62,7 +62,7 @@ pub fn json_of(event: &pb::Event) -> &str {
     }
 }
 
-/// A subscription.
+/// A subscription with the cursor of its last frame.
 #[derive(Debug)]
 pub struct Reader {
     frames: Streaming<pb::SubscribeResponse>,
@@ -70,9 +70,9 @@ pub struct Reader {
     pub cursor: String,
 }
 
-/// What a frame says, decoded.
+/// A decoded frame.
 #[derive(Debug, PartialEq)]
-pub enum Told {
+pub enum Received {
     Events(Vec<pb::Event>),
     CaughtUp(u64),
     Heartbeat,
@@ -84,28 +84,28 @@ impl Reader {
         Self { frames, cursor: String::new() }
     }
 
-    /// The next frame; `None` when the stream closed with OK.
-    pub async fn try_next(&mut self) -> Result<Option<Told>, Status> {
+    /// The next frame; `None` after the stream closed with OK.
+    pub async fn try_next(&mut self) -> Result<Option<Received>, Status> {
         let Some(response) = in_time(self.frames.message()).await? else { return Ok(None) };
         self.cursor = response.cursor;
         Ok(Some(match response.frame.expect("every frame says something") {
-            Frame::Events(batch) => Told::Events(batch.events().unwrap()),
-            Frame::CaughtUp(pb::CaughtUp { last_seq }) => Told::CaughtUp(last_seq),
-            Frame::Heartbeat(pb::Heartbeat {}) => Told::Heartbeat,
-            Frame::RunEnded(ended) => Told::Ended(ended.status(), ended.last_seq),
+            Frame::Events(batch) => Received::Events(batch.events().unwrap()),
+            Frame::CaughtUp(pb::CaughtUp { last_seq }) => Received::CaughtUp(last_seq),
+            Frame::Heartbeat(pb::Heartbeat {}) => Received::Heartbeat,
+            Frame::RunEnded(ended) => Received::Ended(ended.status(), ended.last_seq),
         }))
     }
 
-    /// The next frame of a stream that goes on.
-    pub async fn next(&mut self) -> Told {
+    /// The next frame; an error or the end fails the test.
+    pub async fn next(&mut self) -> Received {
         self.try_next().await.unwrap().expect("the stream goes on")
     }
 
-    /// The next so many events or more, whatever comes between them.
+    /// Reads at least this number of events, and skips other frames.
     pub async fn events(&mut self, count: usize) -> Vec<pb::Event> {
         let mut events = Vec::new();
         while events.len() < count {
-            if let Told::Events(more) = self.next().await {
+            if let Received::Events(more) = self.next().await {
                 assert!(!more.is_empty(), "a frame of events holds at least one");
                 events.extend(more);
             }
@@ -113,18 +113,18 @@ impl Reader {
         events
     }
 
-    /// All that is told up to the end of the stream, heartbeats left out.
-    pub async fn rest(&mut self) -> Vec<Told> {
-        let mut told = Vec::new();
+    /// Reads all frames to the end of the stream, without heartbeats.
+    pub async fn rest(&mut self) -> Vec<Received> {
+        let mut received = Vec::new();
         while let Some(frame) = self.try_next().await.unwrap() {
-            if frame != Told::Heartbeat {
-                told.push(frame);
+            if frame != Received::Heartbeat {
+                received.push(frame);
             }
         }
-        told
+        received
     }
 
-    /// The status with which the stream broke off; frames before it are passed over.
+    /// The status of a broken stream; earlier frames are skipped.
     pub async fn broken(&mut self) -> Status {
         loop {
             match self.try_next().await {
@@ -135,23 +135,23 @@ impl Reader {
         }
     }
 
-    /// Reads until the replay is over; returns its events and the seq that was told.
+    /// Reads to the end of the replay; returns the events and the `last_seq` of the `CaughtUp` frame.
     pub async fn replay(&mut self) -> (Vec<pb::Event>, u64) {
         let mut events = Vec::new();
         loop {
             match self.next().await {
-                Told::Events(more) => events.extend(more),
-                Told::CaughtUp(last_seq) => return (events, last_seq),
+                Received::Events(more) => events.extend(more),
+                Received::CaughtUp(last_seq) => return (events, last_seq),
                 other => panic!("in the replay came {other:?}"),
             }
         }
     }
 }
 
-/// The events among what was told.
-pub fn events_of(told: &[Told]) -> Vec<pb::Event> {
-    let events = told.iter().filter_map(|told| match told {
-        Told::Events(events) => Some(events.clone()),
+/// The events of the frames.
+pub fn events_of(received: &[Received]) -> Vec<pb::Event> {
+    let events = received.iter().filter_map(|received| match received {
+        Received::Events(events) => Some(events.clone()),
         _ => None,
     });
     events.flatten().collect()

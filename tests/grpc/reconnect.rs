@@ -1,4 +1,4 @@
-//! The hot window: a reader whose connection broke comes back, and what it missed is still in memory.
+//! Recent events: a reader reconnects soon and gets the missed events from memory.
 
 use runlog::domain::{RunId, Scope};
 use runlog::service::ServiceOptions;
@@ -8,7 +8,7 @@ use runlog::store::Store;
 use crate::embedded::{Embedded, publish, request};
 use crate::harness::in_time;
 
-/// Reads until it is told that the replay is over; returns the cursor and how many frames of events there were.
+/// Reads to the end of the replay; returns the cursor and the number of event frames.
 async fn caught_up(subscription: &mut Subscription) -> (String, usize) {
     let mut frames = 0;
     loop {

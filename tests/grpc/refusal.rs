@@ -1,4 +1,4 @@
-//! What a refusal says, in the parts that a client reacts to.
+//! The parts of an error that clients react to.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// The parts of a refused call's status.
+/// The parts of a failed call's status.
 #[derive(Debug)]
 pub struct Refusal {
     pub code: Code,
@@ -37,14 +37,14 @@ impl Refusal {
         }
     }
 
-    /// That the call was refused with this code and reason.
+    /// Asserts the code and the reason.
     #[track_caller]
     pub fn is(self, code: Code, reason: &str) -> Self {
         assert_eq!((self.code, self.reason.as_str()), (code, reason), "{self:?}");
         self
     }
 
-    /// That this field was at fault, named in all three places.
+    /// Asserts the field at fault, named in all three places.
     #[track_caller]
     pub fn names(self, field: &str) -> Self {
         assert_eq!(self.field.as_deref(), Some(field), "{self:?}");
@@ -52,7 +52,7 @@ impl Refusal {
     }
 }
 
-/// The refusal of a call that must not succeed.
+/// The error of a call that must fail.
 #[track_caller]
 pub fn refused<T: Debug>(outcome: Result<T, Status>) -> Refusal {
     match outcome {
@@ -61,7 +61,7 @@ pub fn refused<T: Debug>(outcome: Result<T, Status>) -> Refusal {
     }
 }
 
-/// That a field was refused by its name.
+/// Asserts an `INVALID_FIELD` error for the field.
 #[track_caller]
 pub fn refused_field<T: Debug>(outcome: Result<T, Status>, field: &str) -> Refusal {
     let refusal = refused(outcome).is(Code::InvalidArgument, "INVALID_FIELD").names(field);

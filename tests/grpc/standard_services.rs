@@ -1,4 +1,4 @@
-//! Health and reflection, as every gRPC tool expects them.
+//! The standard gRPC services: health and reflection.
 
 use std::collections::BTreeSet;
 
@@ -36,10 +36,9 @@ async fn the_server_and_each_service_are_healthy_and_others_are_not_known() {
 }
 
 #[tokio::test]
-async fn who_watches_is_told_of_the_drain_and_does_not_hold_it_up() {
+async fn health_watches_are_notified_of_the_drain_and_do_not_delay_it() {
     let mut server =
-        TestServer::start_with(|options| options.connections.drain_timeout = std::time::Duration::from_millis(600_000))
-            .await;
+        TestServer::start_with(|options| options.connections.drain_timeout = std::time::Duration::from_secs(600)).await;
     let mut health = HealthClient::new(server.connect().await);
     let mut watches = Vec::new();
     for service in SERVICES {
@@ -96,7 +95,7 @@ async fn an_admin_listener_takes_metrics_reflection_and_openapi_away_from_the_ot
     server.stop().await;
 }
 
-/// Asks both versions of the protocol, which differ in nothing but their package.
+/// Asks both versions of the protocol, which differ only in their package.
 macro_rules! reflection {
     ($version:ident) => {{
         use tonic_reflection::pb::$version::ServerReflectionRequest;
@@ -135,16 +134,17 @@ macro_rules! reflection {
     }};
 }
 
-/// The files that answer for the two services and for `Payload` are those that the server was built from.
+/// Asserts that the returned descriptors equal the descriptors of the build.
 fn assert_describes_all(files: &[Vec<u8>]) {
     let files: Vec<_> = files.iter().map(|file| FileDescriptorProto::decode(&file[..]).unwrap()).collect();
     let built_from = FileDescriptorSet::decode(runlog::pb::FILE_DESCRIPTOR_SET).unwrap();
     for file in ["event_service", "run_service", "payload"] {
         let name = format!("runlog/v1/{file}.proto");
         let of_server = built_from.file.iter().find(|file| file.name() == name).unwrap();
-        let told = files.iter().find(|file| file.name() == name).unwrap_or_else(|| panic!("{name} is not told"));
-        assert_eq!(told.service, of_server.service);
-        assert_eq!(told.message_type, of_server.message_type);
+        let received =
+            files.iter().find(|file| file.name() == name).unwrap_or_else(|| panic!("{name} is not returned"));
+        assert_eq!(received.service, of_server.service);
+        assert_eq!(received.message_type, of_server.message_type);
     }
     let methods = files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
     let methods: BTreeSet<_> = methods.map(|method| method.name().to_owned()).collect();

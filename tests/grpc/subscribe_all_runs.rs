@@ -6,7 +6,7 @@ use runlog::pb;
 
 use crate::builders::{json_event, notes, numbered, publish_request, the_end};
 use crate::harness::{TestServer, in_time};
-use crate::reading::{Told, after, follow_all_runs, types};
+use crate::reading::{Received, after, follow_all_runs, types};
 
 const RUNS: usize = 8;
 const BATCHES: usize = 60;
@@ -79,11 +79,11 @@ async fn reading_all_runs_goes_on_from_the_cursor_of_every_frame_also_after_a_re
 async fn the_end_of_a_run_does_not_end_the_feed_of_all() {
     let server = TestServer::start().await;
     let mut reader = server.subscribe(follow_all_runs()).await;
-    assert_eq!(reader.next().await, Told::CaughtUp(0));
+    assert_eq!(reader.next().await, Received::CaughtUp(0));
     server.publish("a", vec![the_end()]).await;
     assert_eq!(places(&reader.events(1).await), [("a".to_owned(), 1)]);
     server.publish("b", vec![the_end()]).await;
-    let Told::Events(events) = reader.next().await else { panic!("nothing but events comes") };
+    let Received::Events(events) = reader.next().await else { panic!("nothing but events comes") };
     assert_eq!(places(&events), [("b".to_owned(), 1)]);
 }
 
@@ -94,11 +94,11 @@ async fn a_heartbeat_over_all_runs_moves_the_cursor_past_what_the_filter_holds_b
     let filter = types(&["nothing"]);
     let request = pb::SubscribeRequest { heartbeat_interval, filter, ..follow_all_runs() };
     let mut reader = server.subscribe(request).await;
-    assert_eq!(reader.next().await, Told::CaughtUp(0));
+    assert_eq!(reader.next().await, Received::CaughtUp(0));
     let before = reader.cursor.clone();
     server.publish("r", notes(5)).await;
     while reader.cursor == before {
-        assert_eq!(reader.next().await, Told::Heartbeat);
+        assert_eq!(reader.next().await, Received::Heartbeat);
     }
     server.publish("r", vec![json_event("nothing", "{}")]).await;
     let start = after(&reader.cursor);

@@ -1,4 +1,4 @@
-//! Promise 4, the replay: where a subscription begins, and what ends the replay.
+//! Promise 4, the replay: the start positions of a subscription, and the end of the replay.
 
 use runlog::pb;
 use runlog::pb::subscribe_request::{Scope, Start};
@@ -6,10 +6,10 @@ use tonic::Code;
 
 use crate::builders::{json_event, notes, numbered};
 use crate::harness::TestServer;
-use crate::reading::{Told, after, follow_all_runs, follow_run, seqs, types};
+use crate::reading::{Received, after, follow_all_runs, follow_run, seqs, types};
 use crate::refusal::{refused, refused_field};
 
-/// The seqs of the replay, and the last seq that its end tells.
+/// The seqs of the replay, and the last seq in the `CaughtUp` frame.
 async fn replay(server: &TestServer, start: Option<Start>, patterns: &[&str]) -> (Vec<u64>, u64) {
     let filter = types(patterns).filter(|filter| !filter.types.is_empty());
     let mut reader = server.subscribe(pb::SubscribeRequest { start, filter, ..follow_run("r") }).await;
@@ -71,7 +71,7 @@ async fn all_runs_start_in_the_same_ways() {
     }
     let mut first = server.subscribe(follow_all_runs()).await;
     let frame = first.next().await;
-    assert!(matches!(&frame, Told::Events(events) if events.len() == 10), "{frame:?}");
+    assert!(matches!(&frame, Received::Events(events) if events.len() == 10), "{frame:?}");
     let end = first.cursor.clone();
     for (start, count) in [
         (None, 10),
@@ -90,7 +90,7 @@ async fn all_runs_start_in_the_same_ways() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_replay_is_told_once_and_what_follows_is_live() {
+async fn the_end_of_the_replay_is_announced_once_and_later_events_are_live() {
     let server = TestServer::start().await;
     server.publish("r", notes(3)).await;
     let mut reader = server.subscribe(follow_run("r")).await;
@@ -99,7 +99,7 @@ async fn the_end_of_the_replay_is_told_once_and_what_follows_is_live() {
     assert_eq!(seqs(&reader.events(2).await), [4, 5]);
     server.publish("r", vec![crate::builders::the_end()]).await;
     let rest = reader.rest().await;
-    assert!(!rest.iter().any(|told| matches!(told, Told::CaughtUp(_))), "{rest:?}");
+    assert!(!rest.iter().any(|received| matches!(received, Received::CaughtUp(_))), "{rest:?}");
 }
 
 #[tokio::test]
@@ -110,13 +110,13 @@ async fn frames_hold_at_most_max_batch_events() {
         let mut reader = server.subscribe(pb::SubscribeRequest { max_batch, ..follow_run("r") }).await;
         let (mut sizes, mut seen) = (Vec::new(), 0);
         while seen < 250 {
-            let Told::Events(events) = reader.next().await else { panic!("the replay is not over") };
+            let Received::Events(events) = reader.next().await else { panic!("the replay is not over") };
             sizes.push(events.len());
             seen += events.len();
             assert_eq!(reader.cursor, seen.to_string());
         }
         assert_eq!(sizes.iter().max(), Some(&largest));
-        assert_eq!(reader.next().await, Told::CaughtUp(250));
+        assert_eq!(reader.next().await, Received::CaughtUp(250));
     }
     for max_batch in [1_001, u32::MAX] {
         let refusal = server.try_subscribe(pb::SubscribeRequest { max_batch, ..follow_run("r") }).await;
@@ -135,14 +135,14 @@ async fn frames_of_a_filtered_reader_are_full_of_what_passes() {
         let mut reader = server.subscribe(pb::SubscribeRequest { max_batch, filter, ..follow_run("r") }).await;
         let (mut sizes, mut seen) = (Vec::new(), Vec::new());
         while seen.len() < 500 {
-            let Told::Events(events) = reader.next().await else { panic!("the replay is not over") };
+            let Received::Events(events) = reader.next().await else { panic!("the replay is not over") };
             sizes.push(events.len());
             seen.extend(seqs(&events));
-            assert_eq!(reader.cursor, seen[seen.len() - 1].to_string(), "no further than what was told");
+            assert_eq!(reader.cursor, seen[seen.len() - 1].to_string(), "no further than what was received");
         }
         assert_eq!(seen, (1..=500).map(|n| n * 2).collect::<Vec<u64>>());
         assert!(sizes.iter().all(|size| *size <= most), "{sizes:?}");
-        assert_eq!(reader.next().await, Told::CaughtUp(1_000));
+        assert_eq!(reader.next().await, Received::CaughtUp(1_000));
     }
 }
 
@@ -174,12 +174,12 @@ async fn a_run_without_events_is_not_found_unless_it_is_waited_for() {
         let run_id = format!("run-{}", start.is_some()) + &format!("{start:?}").len().to_string();
         let request = pb::SubscribeRequest { wait_for_run: true, start, ..follow_run(&run_id) };
         let mut reader = server.subscribe(request).await;
-        assert_eq!(reader.next().await, Told::CaughtUp(0), "nothing was stored when it began");
+        assert_eq!(reader.next().await, Received::CaughtUp(0), "nothing was stored when it began");
         server.publish(&run_id, notes(2)).await;
         assert_eq!(seqs(&reader.events(2).await), [1, 2]);
         server.publish(&run_id, vec![crate::builders::the_end()]).await;
         let rest = reader.rest().await;
-        assert_eq!(rest.last(), Some(&Told::Ended(pb::RunStatus::Succeeded, 3)));
+        assert_eq!(rest.last(), Some(&Received::Ended(pb::RunStatus::Succeeded, 3)));
     }
     let waiting = pb::SubscribeRequest { wait_for_run: true, start: after("5"), ..follow_run("none") };
     refused(server.try_subscribe(waiting).await).is(Code::OutOfRange, "CURSOR_BEYOND_END");

@@ -1,4 +1,4 @@
-//! What tools were given and gave back: bounded, and without secrets.
+//! Input and output of tools in the public view: shortened, and without secrets.
 
 use runlog::pb;
 use runlog::pb::payload::Variant;
@@ -14,7 +14,7 @@ async fn stored(server: &TestServer, event: pb::NewEvent) -> Value {
     serde_json::from_str(json_of(server.everything().await.last().unwrap())).unwrap()
 }
 
-/// The public view of the event, and whether it says that it differs.
+/// The public view of the event, and the flag for a changed payload.
 async fn shown(server: &TestServer, event: pb::NewEvent) -> (Value, bool) {
     server.publish("r", vec![event]).await;
     let request =

@@ -1,4 +1,4 @@
-//! Times: the producer's as given, the server's never decreasing.
+//! Times: `occurred_at` as the producer sent, `recorded_at` never decreasing.
 
 use runlog::pb;
 
@@ -10,7 +10,7 @@ const fn at(seconds: i64, nanos: i32) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds, nanos }
 }
 
-/// The first second of the year 1, and the last that every time zone can write with four digits of the year.
+/// The first second of the year 1, and the last second that every time zone can write with a year of four digits.
 const FIRST: i64 = -62_135_596_800;
 const LAST: i64 = 253_402_207_200 - 1;
 

@@ -1,4 +1,4 @@
-//! Views: PUBLIC leaves out what clients supplied, at the top level only; FULL gives everything.
+//! Views: PUBLIC leaves out data of clients, at the top level only; FULL has all data.
 
 use runlog::pb;
 use runlog::pb::payload::Variant;
@@ -9,7 +9,7 @@ use crate::builders::json_event;
 use crate::harness::TestServer;
 use crate::reading::{follow_all_runs, follow_run, json_of, list_all_runs, list_run};
 
-/// Type, what was sent, what the public sees; the same where nothing is left out.
+/// Type, sent payload, and public payload.
 const CASES: [(&str, &str, &str); 9] = [
     ("run_start", r#"{"framework":"x","input":{"q":1}}"#, r#"{"framework":"x"}"#),
     ("note", r#"{"a":1}"#, r#"{"a":1}"#),
@@ -30,7 +30,7 @@ const CASES: [(&str, &str, &str); 9] = [
     ("step", r#"{"phase":"end","input":[1],"output":{"input":1}}"#, r#"{"phase":"end","output":{"input":1}}"#),
 ];
 
-/// The events by list and by subscription, of the run and of all runs: always the same.
+/// The events by list and by subscription, of the run and of all runs; all four must be equal.
 async fn read(server: &TestServer, view: EventView, format: PayloadFormat) -> Vec<pb::Event> {
     let (view, payload_format) = (view.into(), format.into());
     let mut answers = Vec::new();

@@ -1,4 +1,4 @@
-//! What a page of another origin, or a name that an attacker made lead to loopback, can reach: nothing.
+//! Requests from a page of another origin, or through a name that resolves to loopback (DNS rebinding), reach nothing.
 
 use runlog::pb;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::harness::{Data, Server};
 const PUBLISH: &str = "/runlog.v1.EventService/Publish";
 const CREATE_RUN: &str = "/runlog.v1.RunService/CreateRun";
 
-/// How many runs are stored.
+/// Number of stored runs.
 async fn runs(server: &Server) -> u64 {
     let listed = server.runs().await.list_runs(pb::ListRunsRequest::default()).await.unwrap();
     listed.into_inner().runs.len() as u64
@@ -138,7 +138,7 @@ async fn a_deadline_that_is_malformed_is_refused_by_name_and_one_that_passed_say
         assert_eq!(status.code(), Code::InvalidArgument, "{timeout}");
         assert!(status.message().starts_with("grpc-timeout: must be"), "{status}");
     }
-    // A message that never ends: nothing of it is stored.
+    // A message that never ends: no part of the message is stored.
     for (path, expected) in [(PUBLISH, "OUTCOME_UNKNOWN"), ("/runlog.v1.EventService/ListEvents", "REQUEST_TIMEOUT")] {
         let status =
             client.call(path, &[("grpc-timeout", "10m")], Sent::endless(framed(&publish("r")).slice(..7))).await;

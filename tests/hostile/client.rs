@@ -1,4 +1,4 @@
-//! Clients that send what no library would: raw bytes, and HTTP/2 requests with any headers and bodies.
+//! Clients that send invalid input: raw bytes, and HTTP/2 requests with any headers and bodies.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tonic::Status;
 
 use crate::harness::within;
 
-/// A message with its head, as gRPC sends it.
+/// A message in gRPC framing.
 pub fn framed(message: &impl Message) -> Bytes {
     let message = message.encode_to_vec();
     let mut framed = vec![0];
@@ -35,7 +35,7 @@ pub fn publish(run_id: &str) -> pb::PublishRequest {
     pb::PublishRequest { run_id: run_id.to_owned(), events: vec![event], ..Default::default() }
 }
 
-/// A publish of so many events, each with a payload of so many bytes.
+/// A publish of this number of events, each with a payload of this size.
 pub fn large_publish(run_id: &str, events: usize, payload_bytes: usize) -> pb::PublishRequest {
     let mut publish = publish(run_id);
     let payload = pb::payload::Variant::Json(format!("\"{}\"", "x".repeat(payload_bytes)));
@@ -44,7 +44,7 @@ pub fn large_publish(run_id: &str, events: usize, payload_bytes: usize) -> pb::P
     publish
 }
 
-/// Sends these bytes and reads until the server closes.
+/// Sends the bytes and reads until the server closes the connection.
 pub async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(request).await.unwrap();
@@ -53,7 +53,7 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// A body of one frame, which ends or never does.
+/// A body of one frame, with an end or without.
 pub struct Sent {
     data: Option<Bytes>,
     ends: bool,
@@ -97,7 +97,7 @@ impl Http2 {
         Self { address, sender }
     }
 
-    /// Sends a gRPC request; the headers replace or complete the usual ones, `:authority` among them.
+    /// Sends a gRPC request; the headers replace or extend the usual headers, including `:authority`.
     pub async fn send(&self, path: &str, headers: &[(&str, &str)], body: Sent) -> Response<Incoming> {
         let own = self.address.to_string();
         let authority = headers.iter().find(|(name, _)| *name == ":authority").map_or(own.as_str(), |(_, value)| value);
@@ -107,7 +107,7 @@ impl Http2 {
         set.insert("te", "trailers".parse().unwrap());
         for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(':')) {
             let name: http::HeaderName = name.parse().unwrap();
-            // A header that is given twice is sent twice.
+            // A repeated header is sent twice.
             match name.as_str() {
                 "content-type" => drop(set.insert(name, value.parse().unwrap())),
                 _ => drop(set.append(name, value.parse().unwrap())),
@@ -131,7 +131,7 @@ impl Http2 {
     }
 }
 
-/// The reason of a refusal.
+/// The reason of an error.
 pub fn reason(status: &Status) -> String {
     use tonic_types::StatusExt;
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()

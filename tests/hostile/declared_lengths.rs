@@ -1,4 +1,4 @@
-//! The head of a gRPC message says how long it will be. What is said costs nothing; what is sent does.
+//! The length prefix of a gRPC message: memory is used for received bytes, not for declared lengths.
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -10,7 +10,7 @@ use crate::harness::{Data, Server};
 const CONNECTIONS: usize = 5;
 const STREAMS: usize = 1_000;
 
-/// The head of a message of nearly 4 MiB, and nothing of it.
+/// The prefix of a message of nearly 4 MiB, without the message.
 const HEAD: [u8; 5] = [0, 0, 0x3f, 0xff, 0xff];
 
 #[tokio::test]
@@ -27,13 +27,13 @@ async fn five_thousand_calls_that_declare_four_mebibytes_and_send_none_cost_what
             let (client, path) = (client.clone(), path.clone());
             calls.spawn(async move { drop(client.send(&path, &[], Sent::endless(Bytes::from_static(&HEAD))).await) });
         }
-        // Frames of one connection come in their order: when this is answered, all before it have come.
+        // Frames of a connection arrive in order: an answer to this call proves that all earlier frames have arrived.
         let own = format!("honest-{number}");
         let status = client.call("/runlog.v1.EventService/Publish", &[], Sent::whole(framed(&publish(&own)))).await;
         assert_eq!(status.code(), Code::Ok, "{status}");
     }
     let cost = server.memory_bytes().saturating_sub(before);
-    // 5,000 streams of HTTP/2 and calls, a few KiB each.
+    // 5,000 HTTP/2 streams and calls, a few KiB each.
     assert!(cost < 100 << 20, "{} MiB", cost >> 20);
     calls.shutdown().await;
 }
@@ -49,7 +49,7 @@ async fn a_message_in_pieces_is_read_and_one_that_declares_too_much_is_refused_b
     let cut = framed(&publish("r")).slice(..7);
     let status = client.call("/runlog.v1.EventService/Publish", &[], Sent::whole(cut)).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "MALFORMED_REQUEST"), "{status}");
-    // Many frames, and more than one window.
+    // Many frames, and more than one flow-control window.
     let large = large_publish("r", 3, 1_000_000);
     let status = client.call("/runlog.v1.EventService/Publish", &[], Sent::whole(framed(&large))).await;
     assert_eq!(status.code(), Code::Ok, "{status}");

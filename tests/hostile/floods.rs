@@ -1,4 +1,4 @@
-//! Frames of HTTP/2 that no client sends in such numbers.
+//! Floods of HTTP/2 frames.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::honest::{SMALL, beside};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Frames that are sent at once, and so many times before it begins again.
+/// Frames of one write, and writes before the stream numbers repeat.
 const PART: u32 = 128;
 const PARTS: u32 = 256;
 
@@ -29,7 +29,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&[a, b, c, kind, flags][..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The headers of a POST, without indexing: `:method`, `:scheme`, `:path`, `:authority`, the type.
+/// The headers of a POST, without indexing: `:method`, `:scheme`, `:path`, `:authority`, `content-type`.
 fn headers() -> Vec<u8> {
     let mut block = vec![0x83, 0x86];
     for (index, value) in [(0x04, "/runlog.v1.EventService/Publish"), (0x01, "localhost")] {
@@ -42,7 +42,7 @@ fn headers() -> Vec<u8> {
     block
 }
 
-/// Sends this again and again on some connections until each of them is cut, beside honest clients.
+/// Sends the frames repeatedly on some connections until the server cuts each of them, beside honest clients.
 async fn are_cut(attack: &str, frames: impl Fn(u32) -> Vec<u8> + Send + Sync + Clone + 'static) {
     let data = Data::new();
     let server = Server::with(&data.file(), &SMALL).await;
@@ -55,7 +55,7 @@ async fn are_cut(attack: &str, frames: impl Fn(u32) -> Vec<u8> + Send + Sync + C
                 socket.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
                 let (mut read, mut write) = socket.into_split();
                 let sends = async {
-                    // Streams do not begin twice, so that what is sent again is refused at the latest.
+                    // Stream numbers must not repeat, so the server refuses the second cycle at the latest.
                     for part in (0..PARTS).cycle() {
                         let part: Vec<u8> = (0..PART).flat_map(|n| frames(1 + 2 * (PART * part + n))).collect();
                         if write.write_all(&part).await.is_err() {
@@ -115,7 +115,7 @@ async fn headers_without_end_are_cut() {
     .await;
 }
 
-/// One large header is put into the table, and then named many times in one byte each.
+/// One large header goes into the HPACK table, and one-byte references repeat it many times.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_grow_when_they_are_read_are_refused() {
     let mut first = headers();

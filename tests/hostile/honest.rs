@@ -1,4 +1,4 @@
-//! An honest publisher and an honest subscriber, who notice nothing of what the others do.
+//! An honest publisher and an honest subscriber, not affected by the attacks beside them.
 
 use std::time::Duration;
 
@@ -12,29 +12,29 @@ use tonic::transport::Channel;
 use crate::client::large_publish;
 use crate::harness::{Server, within};
 
-/// What the server may take, and what the program itself takes beside it.
+/// The server's memory limit, and the memory of the program beside the limit.
 const MEMORY_BYTES: u64 = 256 << 20;
 const PROGRAM_BYTES: u64 = 64 << 20;
 
-/// Options of a server that has little memory.
+/// Options of a server with little memory.
 pub const SMALL: [&str; 6] =
     ["--max-memory-bytes", "268435456", "--publish-queue-bytes", "33554432", "--read-ahead-bytes", "33554432"];
 
-/// An event of the honest publisher.
+/// Payload size of the honest publisher.
 const PAYLOAD_BYTES: usize = 200;
 
 /// Time from one publish to the next.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// See the module. Ends with an error as soon as a call of theirs fails.
+/// The honest clients. Any failed call ends the test.
 struct Honest {
-    /// From the publish to the event at the subscriber.
+    /// Latencies from the publish to the subscriber.
     delivered: mpsc::UnboundedReceiver<Duration>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Honest {
-    /// Each has a connection.
+    /// Each client has its own connection.
     async fn begin(server: &Server, run_id: &str) -> Self {
         let (times, delivered) = mpsc::unbounded_channel();
         let (published, expected) = mpsc::unbounded_channel();
@@ -56,7 +56,7 @@ impl Honest {
         Self { delivered, tasks: vec![followed, publishing] }
     }
 
-    /// The 99th percentile of the next so many events, from the publish to the subscriber.
+    /// The 99th percentile of the latency from the publish to the subscriber, over this number of events.
     async fn p99(&mut self, events: usize) -> Duration {
         while self.delivered.try_recv().is_ok() {}
         let mut times = Vec::new();
@@ -105,8 +105,8 @@ async fn follow(
     }
 }
 
-/// What honest clients see of an attack, from `begin` to `end`: no call of theirs fails, see [`Honest::p99`], and the server stays
-/// under its bound. How long they took is printed and not judged, since a machine that does other work as well would fail it.
+/// The limits for an attack from `begin` to `end`: no call of the honest clients fails, and the server stays under its
+/// memory limit. Latencies are printed and not judged, since a busy machine would fail a judgement.
 pub async fn beside<T>(server: &Server, attack: &str, begin: impl AsyncFnOnce() -> T, end: impl AsyncFnOnce(T)) {
     let mut honest = Honest::begin(server, "honest").await;
     let alone = honest.p99(200).await;

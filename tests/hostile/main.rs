@@ -1,5 +1,5 @@
-//! Clients that mean harm, against the real program: what they send is refused, what it costs is bounded, and honest clients
-//! beside them notice nothing.
+//! Hostile clients against the real program: their requests are refused, their cost is bounded, and honest clients
+//! beside them are not affected.
 
 #![allow(
     clippy::unwrap_used,

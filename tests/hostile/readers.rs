@@ -1,4 +1,4 @@
-//! Readers who ask for much and take nothing.
+//! Readers that request much and read nothing.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::client::{framed, large_publish, publish};
 use crate::harness::{Data, Server, eventually, within};
 use crate::honest::{SMALL, beside};
 
-/// Events of the run that is read, each of this size.
+/// Number and size of the events in the large run.
 const EVENTS: usize = 40;
 const PAYLOAD_BYTES: usize = 100 << 10;
 
@@ -33,7 +33,7 @@ async fn with_a_large_run(options: &[&str]) -> (Data, Server) {
     (data, server)
 }
 
-/// A connection whose calls may be answered with this much before they are read.
+/// A connection whose calls have this flow-control window.
 async fn connect(
     server: &Server,
     window: u32,
@@ -47,7 +47,7 @@ async fn connect(
     sender
 }
 
-/// Calls that are never read.
+/// Calls without a reader of the answers.
 async fn stalled(
     server: &Server,
     connections: usize,
@@ -79,14 +79,14 @@ async fn stalled(
     tasks
 }
 
-/// Sockets that send this and read nothing; what the system takes for them is little.
+/// Sockets that send the request and read nothing; the receive buffers are small.
 async fn deaf(server: &Server, count: usize, request: &str) -> Vec<TcpStream> {
     let mut sockets = Vec::new();
     for _ in 0..count {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
         let mut socket = socket.connect(server.address).await.unwrap();
-        // The server may have cut it by then.
+        // The server may have closed the connection already.
         let _ = socket.write_all(request.as_bytes()).await;
         sockets.push(socket);
     }
@@ -136,7 +136,7 @@ async fn who_takes_nothing_is_cut_and_who_takes_a_little_is_not() {
     let cut = "runlog_cut_connections_total{reason=\"no_progress\"}";
     let mut buffer = [0; 64 << 10];
     eventually("the end of both that take nothing", async || {
-        // Reads, and so goes on.
+        // A read opens the flow-control window.
         assert!(within("a part of the stream", polite.read(&mut buffer)).await.unwrap() > 0);
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.metric(cut).await >= 2.0
@@ -168,7 +168,7 @@ async fn subscribers_whose_filter_lets_nothing_more_through_leave_room_to_the_ca
     let server = Server::with(&data.file(), &SMALL).await;
     let mut client = server.events().await;
     client.publish(publish("filtered")).await.unwrap();
-    // The filter looks at 500 events for one frame. The rest takes another step, which has nothing for the reader.
+    // A filtered page looks at 500 events. The rest needs another step, which has no events for the reader.
     let mut rest = publish("filtered");
     rest.events = vec![rest.events[0].clone(); 600];
     rest.events[0].r#type = "wanted".to_owned();

@@ -1,4 +1,4 @@
-//! Requests that begin and do not go on, and more of them than there is memory for.
+//! Requests that begin and never end, and more requests than memory allows.
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +10,7 @@ use crate::client::{Http2, Sent, large_publish, reason};
 use crate::harness::{Data, Server, eventually, within};
 use crate::honest::{SMALL, beside};
 
-/// A body of nearly 4 MiB, of which all but the end is sent.
+/// A body of nearly 4 MiB without its last bytes.
 fn unfinished() -> Vec<u8> {
     let length = 4 << 20;
     let mut request =
@@ -88,7 +88,7 @@ async fn a_request_that_stands_still_is_refused_by_name_and_an_idle_stream_is_no
     let read = within("the refusal", socket.read(&mut answer)).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..read]);
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
-    // A stream between two messages waits as long as it likes.
+    // A stream between two messages has no timeout.
     let mut events = server.events().await;
     let (requests, stream) = tokio::sync::mpsc::channel(1);
     let answers = events.publish_stream(tokio_stream::wrappers::ReceiverStream::new(stream));
@@ -112,7 +112,7 @@ async fn what_was_sent_on_a_stream_that_is_idle_now_takes_no_room() {
     let publish = large_publish("r", 1, 500_000);
     requests.send(pb::PublishStreamRequest { publish: Some(publish) }).await.unwrap();
     within("an answer", answers.message()).await.unwrap().unwrap();
-    // Calls that begin now are shown together with what the stream holds now.
+    // New calls count together with the memory that the stream holds.
     let mut others = Vec::new();
     for _ in 0..8 {
         let scope = Some(pb::subscribe_request::Scope::RunId("r".to_owned()));

@@ -1,4 +1,4 @@
-//! Restarts, and the end of a case: what was acknowledged and what was told outlives the server.
+//! Restarts, and the end of a case: acknowledged and delivered events survive the server.
 
 use runlog::domain::Error;
 
@@ -10,7 +10,7 @@ use crate::stores::Backend;
 use crate::world::World;
 
 impl<B: Backend> World<B> {
-    /// Ends this life of the server and begins the next one over what is stored.
+    /// Stops the server and starts a new server on the same data.
     pub async fn restart(mut self, power_loss: bool) -> Self {
         if power_loss {
             self.settle().await;
@@ -24,7 +24,7 @@ impl<B: Backend> World<B> {
             }
             match guarded(live.next()).await {
                 Err(Error::ShuttingDown) => reader.cut(&self.server, &self.oracle, &live.cursor()),
-                told => panic!("a drained subscription ended with {told:?}"),
+                received => panic!("a drained subscription ended with {received:?}"),
             }
         }
         if power_loss {
@@ -35,12 +35,12 @@ impl<B: Backend> World<B> {
         drop(server);
         let server = Server::start(&backend, &setup).await;
         let mut next = Self { setup, backend, server, oracle, readers, pending, seen, in_the_dark: false };
-        // What was accepted before the end was stored before it.
+        // Publishes accepted before the stop were stored before the stop.
         next.settle().await;
         next
     }
 
-    /// All comes to rest: every reader comes back and gets all that it lacks, and the store holds all of it.
+    /// Every reader resumes and reads to the end, and the store holds all events.
     pub async fn finish(mut self) {
         self.step(Op::LoseSignals(false)).await;
         self.settle().await;
@@ -59,7 +59,7 @@ impl<B: Backend> World<B> {
                     let_it_be_late().await;
                 }
                 let frame = reader.due().await;
-                self.seen.push(reader.told(&self.server, &self.oracle, &frame, 0));
+                self.seen.push(reader.received(&self.server, &self.oracle, &frame, 0));
             }
         }
         assert_eq!(self.server.signals.hub.followed_runs(), 0, "the last reader frees the run");

@@ -1,4 +1,4 @@
-//! A store whose answers get lost: the publish was stored, or it never came there, or it comes there later.
+//! A store that loses answers: the publish is stored, is lost, or is stored later.
 
 use std::sync::Mutex;
 
@@ -9,18 +9,18 @@ use runlog::domain::history::History;
 use runlog::domain::{Error, Event, EventId, Result, Run, RunId, Scope};
 use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store};
 
-/// What becomes of a publish whose outcome is told to be unknown.
+/// The hidden result of a publish whose outcome is unknown to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// It is stored.
+    /// The publish is stored; the answer is lost.
     Answer,
-    /// It is not stored.
+    /// The publish is not stored.
     Commit,
-    /// It is stored later, if nothing else came to its run until then.
+    /// The publish is stored later, unless another publish to the run comes first.
     Delay,
 }
 
-/// See the module.
+/// A store that loses the answer to the next publish.
 pub struct Unreliable {
     inner: SharedStore,
     next: Mutex<Option<Loss>>,
@@ -32,17 +32,17 @@ impl Unreliable {
         Self { inner, next: Mutex::default(), delayed: Mutex::default() }
     }
 
-    /// The next publish is lost so.
+    /// Loses the next publish in this manner.
     pub fn lose_next(&self, loss: Loss) {
         *self.next.lock().unwrap() = Some(loss);
     }
 
-    /// What was delayed arrives. A store takes it only while the run is as it was planned for.
+    /// Submits the delayed publishes. A store accepts a delayed commit only for a run without newer events.
     pub async fn deliver(&self) {
         let delayed = std::mem::take(&mut *self.delayed.lock().unwrap());
         for (append, last) in delayed {
             if self.last(&append.run_id).await == last {
-                // Who sent it was told long ago that nobody knows.
+                // The client already has the answer `OUTCOME_UNKNOWN`.
                 let _ = self.inner.append(append).await;
             }
         }

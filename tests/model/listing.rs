@@ -1,4 +1,4 @@
-//! Pages: every walk through them finds each event once, in order, whatever the page size and the bounds in bytes.
+//! Pages: a walk finds each event once, in order, for any page size and any limit in bytes.
 
 use runlog::codec::record;
 use runlog::domain::{Cursor, Event, EventFilter, Scope};
@@ -16,21 +16,21 @@ pub struct Walk {
     pub filter: u8,
     pub descending: bool,
     pub page_size: usize,
-    /// The cursor and its coordinate.
+    /// The cursor and its offset.
     pub from: Option<(String, u64)>,
 }
 
-/// What a walk found, and the cursors on its way.
+/// Result of a walk: the events, and the cursors of all pages.
 pub struct Found {
     pub events: Vec<Event>,
     pub cursors: Vec<Seen>,
 }
 
-pub fn coordinate(store: &SharedStore, scope: &Scope, cursor: &str) -> u64 {
+pub fn offset(store: &SharedStore, scope: &Scope, cursor: &str) -> u64 {
     Cursor::parse(cursor, scope, &store.history()).expect("a cursor that the server gave").0
 }
 
-/// Reads page after page until nothing lies behind the last one.
+/// Reads page after page until the last page.
 pub async fn walk(server: &Server, walk: &Walk) -> Found {
     let scope = oracle::scope(walk.scope);
     let mut found = Found { events: Vec::new(), cursors: Vec::new() };
@@ -49,7 +49,7 @@ pub async fn walk(server: &Server, walk: &Walk) -> Found {
         assert!(!page.has_more || page.next_cursor != cursor, "a page that moves on");
         found.events.extend(page.records.into_iter().map(|stored| record::decode(stored.bytes).unwrap()));
         cursor = page.next_cursor;
-        let at = coordinate(&server.store, &scope, &cursor);
+        let at = offset(&server.store, &scope, &cursor);
         found.cursors.push(Seen { scope: walk.scope, cursor: cursor.clone(), at });
         if !page.has_more {
             return found;
@@ -57,16 +57,16 @@ pub async fn walk(server: &Server, walk: &Walk) -> Found {
     }
 }
 
-/// Lists what the all-runs feed has beyond what is known of it. Promise 4: each run's events lie in it in their order,
-/// and all that was acknowledged is there.
+/// Reads the new part of the all-runs feed. Promise 4: the feed has each run's events in the order of the run, and all
+/// acknowledged events.
 pub async fn learn_feed(server: &Server, oracle: &mut Oracle) {
-    // Of a publish whose outcome was not known a first page may have been seen while it came.
+    // A page may have been read in the middle of the commit of an in-doubt publish.
     while learn_more(server, oracle).await && oracle.feed.len() < usize::try_from(oracle.end(None).0).unwrap() {}
     let (acked, handed_in) = oracle.end(None);
     assert!((acked..=handed_in).contains(&(oracle.feed.len() as u64)), "the feed has all that was acknowledged");
 }
 
-/// Returns whether there was more.
+/// Reads once; returns whether the feed has grown.
 async fn learn_more(server: &Server, oracle: &mut Oracle) -> bool {
     let known = oracle.feed.len() as u64;
     let from = Cursor(known).to_text(&Scope::Feed, &server.store.history());
@@ -85,14 +85,15 @@ async fn learn_more(server: &Server, oracle: &mut Oracle) -> bool {
     oracle.feed.len() as u64 > known
 }
 
-/// Checks a walk: exactly the events that pass, in order. `acked` is what was acknowledged in the scope before it began.
+/// Checks a walk: exactly the events that pass the filter, in order. `acked` is the acknowledged end of the scope
+/// before the walk.
 pub fn check(oracle: &Oracle, walk: &Walk, acked: u64, found: &[Event]) {
     let filter = oracle::filter(walk.filter);
-    // What was under way may be there or not, but only as a whole beginning.
+    // Events in flight may be missing, but only from the end.
     let (_, handed_in) = oracle.end(walk.scope);
     let known = if walk.scope.is_some() { handed_in } else { oracle.feed.len() as u64 };
     let fits = (acked..=known).any(|end| {
-        let expected = coordinates(oracle, walk, &filter, end);
+        let expected = offsets(oracle, walk, &filter, end);
         expected.len() == found.len() && expected.iter().zip(found).all(|(c, e)| is_at(oracle, walk.scope, *c, e))
     });
     let places: Vec<_> = found.iter().map(|event| (event.run_id.as_str(), event.seq)).collect();
@@ -104,7 +105,7 @@ pub fn check(oracle: &Oracle, walk: &Walk, acked: u64, found: &[Event]) {
     }
 }
 
-fn coordinates(oracle: &Oracle, walk: &Walk, filter: &EventFilter, end: u64) -> Vec<u64> {
+fn offsets(oracle: &Oracle, walk: &Walk, filter: &EventFilter, end: u64) -> Vec<u64> {
     let from = walk.from.as_ref().map(|(_, at)| *at);
     let passes = |c: &u64| oracle.passes(walk.scope, filter, *c);
     if walk.descending {
@@ -115,7 +116,7 @@ fn coordinates(oracle: &Oracle, walk: &Walk, filter: &EventFilter, end: u64) -> 
     }
 }
 
-fn is_at(oracle: &Oracle, scope: ScopeSpec, coordinate: u64, event: &Event) -> bool {
-    let (run, seq) = oracle.place(scope, coordinate);
+fn is_at(oracle: &Oracle, scope: ScopeSpec, offset: u64, event: &Event) -> bool {
+    let (run, seq) = oracle.place(scope, offset);
     event.seq == seq && event.run_id == oracle::run_id(run)
 }

@@ -1,26 +1,26 @@
-//! The model test: random interleavings of publishing, reading, breaking off, resuming, losing signals and restarting,
-//! driven through the service over a real store, against promises 2 to 6 of `DESIGN.md`.
+//! The model test: random interleavings of publishing, reading, disconnecting, resuming, losing notifications and
+//! restarting, driven through the service over a real store, against promises 2 to 6 of `proto/README.md`.
 //!
-//! | module | what |
+//! | module | content |
 //! |---|---|
-//! | `ops` | what may happen, and how it is generated |
-//! | `oracle` | what must come of it: the log as plain vectors |
-//! | `faults`, `doubts` | a store whose answers get lost, and what may come of such a publish |
-//! | `server` | the service over a store, with a hub that may be cut off from it |
-//! | `world`, `endings` | server, readers and oracle, and what each operation does to all of them |
-//! | `reader` | a subscription and what it may be told |
+//! | `ops` | the operations and their generators |
+//! | `oracle` | the expected log as plain vectors |
+//! | `faults`, `in_doubt` | a store that loses answers, and the possible outcomes of such a publish |
+//! | `server` | the service over a store, with a hub whose notifications may be lost |
+//! | `world`, `endings` | server, readers and oracle, and the effect of each operation on all of them |
+//! | `reader` | a subscription and its expected frames |
 //! | `listing` | pages, and the order of the all-runs feed |
-//! | `stores` | where a store comes from |
+//! | `stores` | the stores under test |
 //!
-//! `PROPTEST_CASES` raises the number of cases. What failed once is kept in `regressions.txt` and tried first.
+//! `PROPTEST_CASES` raises the number of cases. Failed cases are kept in `regressions.txt` and run first.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it means by failing")]
 
 #[path = "../support/cluster.rs"]
 mod cluster;
-mod doubts;
 mod endings;
 mod faults;
+mod in_doubt;
 mod listing;
 mod ops;
 mod oracle;
@@ -45,7 +45,7 @@ fn config<B: stores::Backend>() -> ProptestConfig {
     }
 }
 
-/// One line a store: the name of the test, and the [`stores::Backend`] that opens it.
+/// Makes a test for each store, with its [`stores::Backend`].
 macro_rules! the_promises_hold {
     ($($name:ident: $backend:ty),+ $(,)?) => {
         $(proptest! {

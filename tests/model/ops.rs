@@ -1,19 +1,20 @@
-//! What may happen, small enough to collide often: four runs, a dozen ids, windows and seals of a few events.
+//! The operations, with small values that collide often: four runs, a dozen ids, windows and flush intervals of a few
+//! events.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::faults::Loss;
 
-/// How the server of one case is set up. Nothing here may change what readers see.
+/// Options of the server of one case. Readers must see no difference between the options.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub strict: bool,
-    /// Worker threads, for races; else one thread with a clock of its own, for lost signals.
+    /// Worker threads, for races; otherwise one thread with a paused clock, for lost notifications.
     pub threads: bool,
     pub window_events: usize,
     pub window_bytes: usize,
-    pub unsealed_entries: usize,
+    pub unflushed_entries: usize,
     pub commit_events: usize,
     pub page_bytes: usize,
     pub batch_bytes: usize,
@@ -25,11 +26,11 @@ pub struct Setup {
 pub enum Id {
     None,
     Own(u8),
-    /// One that the server gave to an earlier event of any run.
+    /// An id that the server gave to an earlier event of any run.
     Assigned(Index),
 }
 
-/// An event. With an id, `other` 0 is the content that belongs to the id; anything else is other content.
+/// An event. For an event with an id, `other` 0 is the original content; other values are different content.
 #[derive(Clone, Debug)]
 pub struct EventSpec {
     pub id: Id,
@@ -52,7 +53,7 @@ pub struct PublishSpec {
     pub expect: Expect,
 }
 
-/// A run, or all of them.
+/// A run, or all runs.
 pub type ScopeSpec = Option<u8>;
 
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ pub enum StartSpec {
     Beginning,
     Latest,
     Tail(u32),
-    /// Any cursor that was ever given out for the scope.
+    /// Any earlier cursor of the scope.
     Seen(Index),
 }
 
@@ -76,24 +77,24 @@ pub struct SubscribeSpec {
 
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// Hands a publish in and does not wait for it.
+    /// Submits a publish without waiting for the answer.
     Submit(PublishSpec),
-    /// Publishes and is told that nobody knows what became of it.
+    /// Publishes and loses the answer.
     SubmitInVain(PublishSpec, Loss),
-    /// Sends again what may be stored.
+    /// Retries an in-doubt publish.
     Retry(Index),
-    /// What was delayed arrives.
+    /// Stores the delayed publishes.
     Deliver,
-    /// Waits for all that was handed in.
+    /// Waits for the answers of all submitted publishes.
     Settle,
     Subscribe(SubscribeSpec),
-    /// A slow reader reads on: so many frames, if they are due.
+    /// A slow reader reads this number of frames, as far as frames are due.
     Read(Index, u8),
-    /// A reader asks and goes away before the answer.
+    /// A reader polls once and drops the future.
     Poll(Index),
     CatchUp(Index),
     Drop(Index),
-    /// A dropped reader comes back with its cursor.
+    /// A dropped reader resumes from its cursor.
     Resume(Index),
     List {
         scope: ScopeSpec,
@@ -102,9 +103,9 @@ pub enum Op {
         page_size: usize,
         from: Option<Index>,
     },
-    /// From now on the hub does not hear of commits, or does so again.
+    /// Loses the notifications of commits from now on, or delivers them again.
     LoseSignals(bool),
-    /// A cursor that this store never gave for the scope.
+    /// An invalid cursor for the scope.
     BadCursor(ScopeSpec, u8),
     Restart {
         power_loss: bool,
@@ -122,13 +123,13 @@ fn setup() -> impl Strategy<Value = Setup> {
     let bytes = prop_oneof![Just(1usize), 150..1_500usize, Just(1usize << 20)];
     (any::<bool>(), any::<bool>(), sizes, bytes.clone(), bytes, 1..4u32).prop_map(
         |(strict, threads, sizes, page_bytes, batch_bytes, read_connections)| {
-            let (window_events, window_bytes, unsealed_entries, commit_events) = sizes;
+            let (window_events, window_bytes, unflushed_entries, commit_events) = sizes;
             Setup {
                 strict,
                 threads,
                 window_events,
                 window_bytes,
-                unsealed_entries,
+                unflushed_entries,
                 commit_events,
                 page_bytes,
                 batch_bytes,

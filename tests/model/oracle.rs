@@ -1,5 +1,5 @@
-//! What must come of it: the log as plain vectors. A publish is predicted when it is handed in, since publishes are
-//! stored in that order; until it is answered its events may be seen, afterwards they must be.
+//! The expected log as plain vectors. The answer to a publish is predicted at submission, since publishes are stored in
+//! the order of submission; events may be visible before the answer, and must be visible afterwards.
 
 use std::collections::HashMap;
 
@@ -8,34 +8,34 @@ use runlog::domain::{
     AgentName, Event, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId, RunStatus, Scope,
 };
 
-use crate::doubts::Doubt;
+use crate::in_doubt::Doubt;
 use crate::ops::{EventSpec, Id, RUNS, ScopeSpec};
 
-/// An event as it must be read.
+/// An event with all fields that readers must receive.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub new: NewEvent,
-    /// `None` until the server has told the id that it gave.
+    /// `None` until the server has returned the id of the event.
     pub id: Option<EventId>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct RunModel {
     pub events: Vec<Stored>,
-    /// The last seq that was acknowledged.
+    /// The last acknowledged seq.
     pub acked: u64,
     pub ended: Option<(u64, RunStatus)>,
     pub status: Option<RunStatus>,
-    /// The last publish may be stored or not.
+    /// The state before the last publish, for a publish in doubt.
     pub doubt: Option<Box<Doubt>>,
     ids: HashMap<EventId, usize>,
 }
 
-/// How a publish must be answered.
+/// The expected answer to a publish.
 #[derive(Debug)]
 pub struct Predicted {
     pub run: u8,
-    /// (seq, whether it is a repetition), or the reason of the refusal.
+    /// (seq, is a duplicate) for each event, or the reason of the error.
     pub answer: Result<Vec<(u64, bool)>, &'static str>,
     pub status: RunStatus,
     pub last_seq: u64,
@@ -44,9 +44,9 @@ pub struct Predicted {
 #[derive(Debug)]
 pub struct Oracle {
     pub runs: Vec<RunModel>,
-    /// The all-runs order, as far as it was seen: index `i` is position `i + 1`.
+    /// The known part of the all-runs feed: index `i` is position `i + 1`.
     pub feed: Vec<(u8, u64)>,
-    /// Ids that the server gave, with where.
+    /// Run and seq of the events with an id given by the server.
     pub assigned: Vec<(u8, u64)>,
     strict: bool,
 }
@@ -57,7 +57,7 @@ impl Oracle {
         Self { runs, feed: Vec::new(), assigned: Vec::new(), strict }
     }
 
-    /// The event that a specification means now.
+    /// The event for a specification, in the current state.
     pub fn event(&self, spec: &EventSpec) -> NewEvent {
         let mut seed = spec.seed;
         let mut event_id = None;
@@ -82,7 +82,7 @@ impl Oracle {
         NewEvent { event_id, occurred_at, ..content }
     }
 
-    /// Says how a publish will be answered, and stores it.
+    /// Predicts the answer to a publish, and applies the publish to the model.
     pub fn predict(&mut self, run: u8, events: &[NewEvent], expected: Option<u64>) -> Predicted {
         let model = &mut self.runs[usize::from(run)];
         let refused = |model: &RunModel, reason| Predicted {
@@ -91,7 +91,7 @@ impl Oracle {
             status: model.status.unwrap_or(RunStatus::Unspecified),
             last_seq: model.last(),
         };
-        // Which are new? Ids of this request count too.
+        // The new events; ids within the request count too.
         let (mut answer, mut fresh) = (Vec::new(), Vec::<&NewEvent>::new());
         for event in events {
             let same = |earlier: &NewEvent| event.event_id.is_some() && earlier.event_id == event.event_id;
@@ -137,7 +137,7 @@ impl Oracle {
         Predicted { run, answer: Ok(answer), status: status.unwrap_or(RunStatus::Unspecified), last_seq: model.last() }
     }
 
-    /// The server told the id of an event.
+    /// Records the id of an acknowledged event.
     pub fn acknowledge(&mut self, run: u8, seq: u64, id: &EventId) {
         let model = &mut self.runs[usize::from(run)];
         model.acked = model.acked.max(seq);
@@ -158,15 +158,15 @@ impl Oracle {
         &self.runs[usize::from(run)].events[usize::try_from(seq - 1).unwrap()]
     }
 
-    /// Run and seq at a coordinate of a scope.
-    pub fn place(&self, scope: ScopeSpec, coordinate: u64) -> (u8, u64) {
+    /// Run and seq at an offset of a scope.
+    pub fn place(&self, scope: ScopeSpec, offset: u64) -> (u8, u64) {
         match scope {
-            Some(run) => (run, coordinate),
-            None => self.feed[usize::try_from(coordinate - 1).unwrap()],
+            Some(run) => (run, offset),
+            None => self.feed[usize::try_from(offset - 1).unwrap()],
         }
     }
 
-    /// The last coordinate that must be seen, and the last one that may be.
+    /// The acknowledged end of a scope, and the submitted end.
     pub fn end(&self, scope: ScopeSpec) -> (u64, u64) {
         match scope {
             Some(run) => (self.runs[usize::from(run)].acked, self.runs[usize::from(run)].last()),
@@ -174,15 +174,15 @@ impl Oracle {
         }
     }
 
-    pub fn passes(&self, scope: ScopeSpec, filter: &EventFilter, coordinate: u64) -> bool {
-        let (run, seq) = self.place(scope, coordinate);
+    pub fn passes(&self, scope: ScopeSpec, filter: &EventFilter, offset: u64) -> bool {
+        let (run, seq) = self.place(scope, offset);
         let new = &self.at(run, seq).new;
         filter.passes(new.event_type.as_str(), new.origin)
     }
 
-    /// Promise 7 and the exact place: the event is what was published as the `coordinate`th of the scope.
-    pub fn check(&self, scope: ScopeSpec, coordinate: u64, event: &Event) {
-        let (run, seq) = self.place(scope, coordinate);
+    /// Promise 7 and the exact location: the event equals the published event at this offset of the scope.
+    pub fn check(&self, scope: ScopeSpec, offset: u64, event: &Event) {
+        let (run, seq) = self.place(scope, offset);
         let stored = self.at(run, seq);
         assert_eq!((event.run_id.clone(), event.seq), (run_id(run), seq));
         if let Some(id) = &stored.id {
@@ -226,7 +226,7 @@ fn same_content(a: &NewEvent, b: &NewEvent) -> bool {
     a.event_type == b.event_type && a.origin == b.origin && a.agent_name == b.agent_name && a.payload == b.payload
 }
 
-/// The table "Status of a run", for the types that [`content_of`] uses.
+/// The table "Status of a run" of the reference, for the types of [`content_of`].
 fn target(event_type: &EventType) -> Option<RunStatus> {
     Some(match event_type.as_str() {
         "run_start" => RunStatus::Running,
@@ -238,7 +238,7 @@ fn target(event_type: &EventType) -> Option<RunStatus> {
     })
 }
 
-/// A type and a payload; ends are rare, so that runs get long enough.
+/// A type and a payload; ends are rare, so that runs become long enough.
 fn content_of(seed: u16) -> NewEvent {
     const TYPES: [&str; 5] = ["step", "my.note", "run_start", "tool_call", "human_input_requested"];
     const ENDS: [&str; 3] = ["run_end", "error", "run.cancelled"];

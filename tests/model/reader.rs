@@ -1,36 +1,36 @@
-//! A subscription and what it may be told: from its cursor on every event that passes, once, in order (promise 4), the
-//! end when it is there and not before (promise 6), and with each frame the cursor to go on from (promise 5).
+//! The expected frames of a subscription: from its cursor on every event that passes the filter, once, in order
+//! (promise 4), the end of the run not too early (promise 6), and a valid cursor with each frame (promise 5).
 
 use runlog::codec::record;
 use runlog::domain::{EventFilter, Scope};
 use runlog::service::subscribe::{Frame, FrameKind, Start, Subscribe, Subscription};
 use tokio::time::timeout;
 
-use crate::listing::coordinate;
+use crate::listing::offset;
 use crate::ops::{ScopeSpec, SubscribeSpec};
 use crate::oracle::{self, Oracle};
 use crate::server::{GUARD, Server};
 use crate::world::Seen;
 
-/// A reader. It outlives its subscriptions: what it was told stays told.
+/// A reader, across several subscriptions.
 pub struct Reader {
     pub live: Option<Subscription>,
     pub cursor: String,
     pub scope: ScopeSpec,
     filter: EventFilter,
     request: Subscribe,
-    /// The coordinate that `cursor` stands for.
+    /// The offset of `cursor`.
     at: u64,
-    /// What was acknowledged when this subscription began.
+    /// The acknowledged end at the start of the subscription.
     replay_end: u64,
     caught_up: bool,
-    end_told: bool,
-    /// The last frame that was due was a heartbeat.
+    end_announced: bool,
+    /// The last due frame was a heartbeat without progress.
     was_silent: bool,
 }
 
 impl Reader {
-    /// A reader that just began. `started_between` are the ends of the scope around its beginning.
+    /// A new reader. `acked` is the acknowledged end of the scope before the start.
     pub fn new(spec: &SubscribeSpec, request: Subscribe, acked: u64) -> Self {
         Self {
             live: None,
@@ -41,27 +41,27 @@ impl Reader {
             at: 0,
             replay_end: acked,
             caught_up: false,
-            end_told: false,
+            end_announced: false,
             was_silent: false,
         }
     }
 
-    /// The request that goes on where this reader stands.
+    /// The request that resumes from the reader's cursor.
     pub fn resumption(&self) -> Subscribe {
         Subscribe { start: Start::After(self.cursor.clone()), ..self.request.clone() }
     }
 
-    /// A subscription began; the first one decides where the reader stands.
+    /// Attaches a subscription; the first subscription decides the start of the reader.
     pub fn began(&mut self, server: &Server, oracle: &Oracle, live: Subscription, acked: u64) {
         let cursor = live.cursor();
-        let at = coordinate(&server.store, &oracle::scope(self.scope), &cursor);
+        let at = offset(&server.store, &oracle::scope(self.scope), &cursor);
         if self.cursor.is_empty() {
             self.check_start(oracle, at, acked);
         } else {
             assert_eq!(cursor, self.cursor, "a resumed subscription stands at the cursor that it was given");
         }
         (self.cursor, self.at, self.replay_end) = (cursor, at, acked);
-        (self.caught_up, self.end_told) = (false, false);
+        (self.caught_up, self.end_announced) = (false, false);
         self.live = Some(live);
     }
 
@@ -79,40 +79,40 @@ impl Reader {
         assert!((acked..=known).any(fits), "{:?} began at {at}, the end being {acked} to {known}", self.request.start);
     }
 
-    /// Whether the end was told and nothing comes behind it.
+    /// Whether the end was delivered and the stream must close.
     pub fn is_over(&self) -> bool {
-        self.end_told && !self.request.keep_open
+        self.end_announced && !self.request.keep_open
     }
 
-    /// Whether the reader must be told something, by what is acknowledged.
+    /// Whether a frame is due, given the acknowledged events.
     pub fn is_owed(&self, oracle: &Oracle) -> bool {
         let (acked, _) = oracle.end(self.scope);
         let has_ended = |run: u8| oracle.runs[usize::from(run)].ended.is_some_and(|(seq, _)| seq <= acked);
-        let ends = self.scope.is_some_and(has_ended) && !self.end_told;
+        let ends = self.scope.is_some_and(has_ended) && !self.end_announced;
         self.live.is_some()
             && !self.is_over()
             && (!self.caught_up || ends || (self.at + 1..=acked).any(|c| oracle.passes(self.scope, &self.filter, c)))
     }
 
-    /// The next frame, which is due.
+    /// Waits for a frame that is due.
     pub async fn due(&mut self) -> Frame {
         let place = format!("{:?} after {:?}, caught up: {}", self.request, self.cursor, self.caught_up);
         let next = timeout(GUARD, self.live.as_mut().unwrap().next()).await;
         let next = next.unwrap_or_else(|_| panic!("what is due does not come: {place}"));
         let frame = next.expect("a frame").expect("no end yet");
         let is_silence = matches!(frame.kind, FrameKind::Heartbeat) && frame.cursor == self.cursor;
-        // The heartbeat that looked for itself comes first where all that it found is the end.
+        // A heartbeat that finds only the end may come before the end.
         assert!(!(is_silence && self.was_silent), "nothing but heartbeats in place of what is due: {place}");
         self.was_silent = is_silence;
         frame
     }
 
-    /// Checks a frame. `acked` is what was acknowledged before it was asked for and has surely reached the hub.
-    pub fn told(&mut self, server: &Server, oracle: &Oracle, frame: &Frame, acked: u64) -> Seen {
+    /// Checks a frame. `acked` is the end that was acknowledged, and announced to the hub, before the read.
+    pub fn received(&mut self, server: &Server, oracle: &Oracle, frame: &Frame, acked: u64) -> Seen {
         assert!(!self.is_over(), "nothing comes after the end: {frame:?}");
         let before = self.at;
         let scope = oracle::scope(self.scope);
-        self.at = coordinate(&server.store, &scope, &frame.cursor);
+        self.at = offset(&server.store, &scope, &frame.cursor);
         self.cursor.clone_from(&frame.cursor);
         let live = self.live.as_ref().unwrap();
         assert_eq!(live.cursor(), frame.cursor);
@@ -129,20 +129,20 @@ impl Reader {
                 assert!(!events.is_empty() && events.len() <= asked, "{} events of {asked}", events.len());
                 self.check_silence(oracle, before, events.len());
                 let due = (before + 1..=self.at).filter(|c| oracle.passes(self.scope, &self.filter, *c));
-                for (coordinate, event) in due.zip(&events) {
-                    oracle.check(self.scope, coordinate, event);
+                for (offset, event) in due.zip(&events) {
+                    oracle.check(self.scope, offset, event);
                 }
             }
             FrameKind::CaughtUp { last_seq } => {
                 self.check_silence(oracle, before, 0);
-                assert!(!std::mem::replace(&mut self.caught_up, true), "caught up is told once");
-                assert!(self.at >= self.replay_end, "all that was stored at the beginning is told before");
+                assert!(!std::mem::replace(&mut self.caught_up, true), "caught up is received once");
+                assert!(self.at >= self.replay_end, "all that was stored at the beginning is received before");
                 assert_eq!(*last_seq, if matches!(scope, Scope::Run(_)) { self.at } else { 0 });
             }
             FrameKind::Heartbeat => self.check_silence(oracle, before, 0),
             FrameKind::Ended { status, last_seq } => {
                 self.check_silence(oracle, before, 0);
-                assert!(!std::mem::replace(&mut self.end_told, true), "the end is told once");
+                assert!(!std::mem::replace(&mut self.end_announced, true), "the end is received once");
                 assert!(self.caught_up, "the end comes after the replay");
                 let run = &oracle.runs[usize::from(self.scope.expect("the feed has no end"))];
                 let (final_seq, final_status) = run.ended.expect("the run has ended");
@@ -153,18 +153,18 @@ impl Reader {
         Seen { scope: self.scope, cursor: frame.cursor.clone(), at: self.at }
     }
 
-    /// The server ends and tells where to go on: maybe past events that the filter holds back.
+    /// Handles the end of the server: the resume cursor may lie beyond events that the filter holds back.
     pub fn cut(&mut self, server: &Server, oracle: &Oracle, cursor: &str) {
         let before = self.at;
-        self.at = coordinate(&server.store, &oracle::scope(self.scope), cursor);
+        self.at = offset(&server.store, &oracle::scope(self.scope), cursor);
         self.cursor = cursor.to_owned();
         self.check_silence(oracle, before, 0);
     }
 
-    /// Between two cursors lie exactly the events that were told: no gap, no duplicate.
-    fn check_silence(&self, oracle: &Oracle, before: u64, told: usize) {
+    /// The number of delivered events equals the number of events between the two cursors: no gap, no duplicate.
+    fn check_silence(&self, oracle: &Oracle, before: u64, received: usize) {
         assert!(self.at >= before, "a cursor never goes back: {before} to {}", self.at);
         let due = (before + 1..=self.at).filter(|c| oracle.passes(self.scope, &self.filter, *c)).count();
-        assert_eq!(told, due, "{told} of the {due} events after {before} and up to {} were told", self.at);
+        assert_eq!(received, due, "{received} of the {due} events after {before} and up to {} were received", self.at);
     }
 }

@@ -1,4 +1,4 @@
-//! One life of the server: the service over a store, with a hub that may be cut off from it.
+//! The server of a case until the next restart: the service over a store, with a hub whose notifications may be lost.
 
 use std::future::Future;
 use std::panic::Location;
@@ -15,12 +15,12 @@ use crate::faults::Unreliable;
 use crate::ops::Setup;
 use crate::stores::Backend;
 
-/// Only the guard against a wait that never ends; nothing is timed by it.
+/// Guard against a test that hangs; no other timing depends on the value.
 pub const GUARD: Duration = Duration::from_secs(20);
-/// Longer than a case takes on its own clock, so that heartbeats come when they are asked for.
+/// Longer than a case takes on its own clock, so that heartbeats come only on request.
 const HEARTBEAT: Duration = Duration::from_secs(300);
 
-/// One life of the server.
+/// A server until the next restart.
 pub struct Server {
     pub service: Service,
     pub store: SharedStore,
@@ -29,7 +29,7 @@ pub struct Server {
     pub draining: CancellationToken,
 }
 
-/// The way from the store to the hub, which may lose everything.
+/// The commit listener between the store and the hub, which may lose notifications.
 pub struct Signals {
     pub hub: Arc<Hub>,
     pub lost: AtomicBool,
@@ -67,7 +67,7 @@ impl Server {
     }
 }
 
-/// Waits for what must come.
+/// Waits with the guard's timeout.
 #[track_caller]
 pub fn guarded<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = Location::caller();
@@ -77,7 +77,7 @@ pub fn guarded<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     }
 }
 
-/// Moves the clock of a quiet world past a heartbeat, so that readers look for themselves.
+/// Advances the clock past a heartbeat, so that readers poll the store.
 pub async fn let_it_be_late() {
     tokio::time::pause();
     tokio::time::advance(HEARTBEAT + Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! Where a store comes from. Another kind of store is another [`Backend`] and a line in `main.rs`.
+//! The stores under test. A further store takes a [`Backend`] and a line in `main.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,32 +14,32 @@ use crate::faults::Loss;
 use crate::ops::Setup;
 use crate::proxy::{AtCommit, Proxy};
 
-/// Keeps the data of one case while stores over it come and go.
+/// The data of one case, across restarts of the store.
 pub trait Backend: Sized {
-    /// Most cases: a store that takes longer gets fewer.
+    /// Number of cases; slower stores run fewer cases.
     const CASES: u32 = 400;
 
-    /// Whether this kind of store is on this machine; that it is not has been said.
+    /// Whether this kind of store is available on the machine; SKIPPED is printed otherwise.
     fn is_here() -> bool {
         true
     }
 
-    /// With no data yet.
+    /// Creates an empty data directory or schema.
     async fn new() -> Self;
 
-    /// Opens the store over the data that is there.
+    /// Opens the store over the existing data.
     async fn open(&self, setup: &Setup, listener: Arc<dyn CommitListener>) -> SharedStore;
 
-    /// The answer to the next commit is lost, and the commit too where the loss says so. False: this kind of store has no way
-    /// on which it could be lost so.
+    /// Loses the answer to the next commit, and the commit as well for [`Loss::Commit`]. False: the store has no
+    /// network connection to lose.
     fn lose_next(&self, _: Loss) -> bool {
         false
     }
 
-    /// Nothing is lost any more.
+    /// Ends the loss of answers.
     fn lose_nothing(&self) {}
 
-    /// From now on the data is what a power loss at this moment would leave. The open store is closed afterwards.
+    /// Replaces the data by a copy as after a power loss at this moment. The open store is closed afterwards.
     async fn lose_power(&mut self) {}
 }
 
@@ -51,7 +51,7 @@ fn queue(setup: &Setup) -> QueueOptions {
     QueueOptions { max_commit_events: setup.commit_events, ..QueueOptions::default() }
 }
 
-/// A SQLite file in a directory of its own.
+/// A SQLite file in its own directory.
 pub struct SqliteFiles {
     directory: TempDir,
     generation: u32,
@@ -72,14 +72,14 @@ impl Backend for SqliteFiles {
         let options = SqliteOptions {
             lifecycle: lifecycle(setup),
             queue: queue(setup),
-            max_unflushed_entries: setup.unsealed_entries,
+            max_unflushed_entries: setup.unflushed_entries,
             read_connections: setup.read_connections,
             ..SqliteOptions::new(self.path())
         };
         Arc::new(SqliteStore::open(options, listener).await.expect("the data opens again"))
     }
 
-    /// Copies the database and its write-ahead log, in this order: what the log has more is replayed.
+    /// Copies the database and then its write-ahead log: frames of the log beyond the database are replayed.
     async fn lose_power(&mut self) {
         let before = self.path();
         self.generation += 1;
@@ -91,7 +91,7 @@ impl Backend for SqliteFiles {
     }
 }
 
-/// A PostgreSQL schema of its own, behind a proxy that loses commits. What a lost replica or server leaves is the matter of `tests/replicas`.
+/// A PostgreSQL schema behind a proxy that loses commits. `tests/replicas` covers lost replicas and servers.
 pub struct PostgresSchema {
     database: Database,
     proxy: Proxy,
@@ -115,7 +115,7 @@ impl Backend for PostgresSchema {
             lifecycle: lifecycle(setup),
             queue: queue(setup),
             pool_size: setup.read_connections,
-            // What is lost stays unknown, and this replica hears of it as of the commits of others.
+            // In-doubt commits stay unresolved, and this replica learns of them like of other replicas' commits.
             retry: Duration::ZERO,
             poll: Duration::from_millis(50),
             ..PostgresOptions::new(self.database.tcp_url("postgres", self.proxy.port))
@@ -127,7 +127,7 @@ impl Backend for PostgresSchema {
         match loss {
             Loss::Answer => self.proxy.at_commit(AtCommit::LoseAnswer),
             Loss::Commit => self.proxy.at_commit(AtCommit::LoseCommit),
-            // The locks of a transaction that waits for its COMMIT would make everybody wait.
+            // A delayed commit keeps its locks and would block all others.
             Loss::Delay => return false,
         }
         true

@@ -1,4 +1,4 @@
-//! The service over a store, with its readers, beside the oracle; each operation is done to both.
+//! The service with its readers, beside the oracle; each operation is applied to both.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ use crate::stores::Backend;
 
 const MAX_READERS: usize = 12;
 
-/// A cursor that was given out.
+/// A cursor that the server returned.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub scope: ScopeSpec,
@@ -28,7 +28,7 @@ pub struct Seen {
     pub at: u64,
 }
 
-/// All of it.
+/// The state of a case.
 pub struct World<B> {
     pub setup: Setup,
     pub backend: B,
@@ -37,11 +37,11 @@ pub struct World<B> {
     pub readers: Vec<Reader>,
     pub pending: VecDeque<(Receipt, Predicted)>,
     pub seen: Vec<Seen>,
-    /// Signals may have been lost, so readers are woken by the clock.
+    /// Notifications may have been lost, so readers are woken by the clock.
     pub in_the_dark: bool,
 }
 
-/// Plays one case.
+/// Runs one case.
 pub fn play<B: Backend>(setup: Setup, ops: Vec<Op>) {
     let mut runtime = match setup.threads {
         true => tokio::runtime::Builder::new_multi_thread(),
@@ -93,7 +93,7 @@ impl<B: Backend> World<B> {
                 self.list(Walk { scope, filter, descending, page_size, from }).await;
             }
             Op::LoseSignals(lost) => {
-                // Waking readers by the clock takes a clock that the test moves.
+                // Waking readers by the clock needs a paused clock.
                 let lost = lost && !self.setup.threads;
                 self.server.signals.lost.store(lost, Ordering::SeqCst);
                 self.in_the_dark |= lost;
@@ -103,7 +103,7 @@ impl<B: Backend> World<B> {
         }
     }
 
-    /// What a specification means now.
+    /// The publish for a specification, in the current state.
     pub fn publish(&self, spec: &PublishSpec) -> Publish {
         let events: Vec<_> = spec.events.iter().map(|event| self.oracle.event(event)).collect();
         let last = self.oracle.runs[usize::from(spec.run)].last();
@@ -125,7 +125,7 @@ impl<B: Backend> World<B> {
         self.pending.push_back((receipt, predicted));
     }
 
-    /// Promises 2 and 3: each answer is the one that was predicted.
+    /// Waits for the submitted publishes. Promises 2 and 3: each answer matches its prediction.
     pub async fn settle(&mut self) {
         while let Some((receipt, predicted)) = self.pending.pop_front() {
             let answer = guarded(receipt.stored()).await;
@@ -136,7 +136,7 @@ impl<B: Backend> World<B> {
         assert_eq!(self.oracle.feed.len() as u64, acked);
     }
 
-    /// An answer, which is the one that was predicted.
+    /// Checks an answer against the prediction.
     pub fn answered(&mut self, predicted: &Predicted, answer: Result<Appended>) {
         let run = predicted.run;
         assert!(predicted.is(&answer), "run {run} answered {answer:?}, expected was {predicted:?}");
@@ -190,7 +190,7 @@ impl<B: Backend> World<B> {
         reader.began(&self.server, &self.oracle, live.expect("a cursor stays valid"), acked);
     }
 
-    /// Reads frames that are due.
+    /// Reads frames as long as frames are due.
     async fn read(&mut self, index: Index, frames: usize) {
         if self.in_the_dark {
             self.settle().await;
@@ -206,7 +206,7 @@ impl<B: Backend> World<B> {
             let acked = if self.in_the_dark { 0 } else { self.oracle.end(reader.scope).0 };
             let frame = reader.due().await;
             listing::learn_feed(&self.server, &mut self.oracle).await;
-            self.seen.push(reader.told(&self.server, &self.oracle, &frame, acked));
+            self.seen.push(reader.received(&self.server, &self.oracle, &frame, acked));
         }
         if reader.is_over() && reader.live.is_some() {
             assert!(guarded(reader.live.as_mut().unwrap().next()).await.unwrap().is_none(), "the end closes");
@@ -214,7 +214,7 @@ impl<B: Backend> World<B> {
         }
     }
 
-    /// Asks once and drops the question; a frame that comes all the same must be right.
+    /// Polls once and drops the future; a frame that is ready must be right.
     async fn poll(&mut self, index: Index) {
         let Some(reader) = pick(index, &mut self.readers) else { return };
         let is_over = reader.is_over();
@@ -223,7 +223,7 @@ impl<B: Backend> World<B> {
         if let Some(frame) = live.next().now_or_never() {
             let frame = frame.expect("a frame").expect("no end yet");
             listing::learn_feed(&self.server, &mut self.oracle).await;
-            self.seen.push(reader.told(&self.server, &self.oracle, &frame, acked));
+            self.seen.push(reader.received(&self.server, &self.oracle, &frame, acked));
         }
     }
 
@@ -273,7 +273,7 @@ impl<B: Backend> World<B> {
         assert_eq!((refused.reason(), refused.field().as_deref()), (reason, Some("cursor")));
     }
 
-    /// A cursor that was given out for this scope.
+    /// An earlier cursor of this scope.
     fn seen_in(&self, scope: ScopeSpec, index: Index) -> Option<Seen> {
         let of_scope: Vec<_> = self.seen.iter().filter(|seen| seen.scope == scope).collect();
         (!of_scope.is_empty()).then(|| of_scope[index.index(of_scope.len())].clone())

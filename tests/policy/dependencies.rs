@@ -1,4 +1,4 @@
-//! What the program is built of: packages with licences that let one binary be shipped, all from the one registry.
+//! The dependencies of the program: licences that allow one binary to be shipped, all from one registry.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use spdx::{Expression, ParseMode};
 
-/// Permissive licences only, since everything is linked into one binary.
+/// Permissive licences only, since all packages are linked into one binary.
 const ALLOWED: [&str; 10] = [
     "Apache-2.0",
     "BSD-2-Clause",
@@ -21,7 +21,7 @@ const ALLOWED: [&str; 10] = [
     "Zlib",
 ];
 
-/// All packages that the lock file names, as Cargo describes them.
+/// All packages of the lock file, as Cargo describes them.
 fn packages() -> Vec<Value> {
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--locked", "--format-version", "1"])
@@ -33,7 +33,7 @@ fn packages() -> Vec<Value> {
     serde_json::from_value(metadata["packages"].take()).unwrap()
 }
 
-/// Whether the licence of a package can be met with allowed ones alone.
+/// Whether allowed licences alone satisfy the licence expression.
 fn is_allowed(license: &str) -> bool {
     // `MIT/Apache-2.0` is how old packages write OR.
     let expression = Expression::parse_mode(license, ParseMode::LAX).unwrap();

@@ -1,9 +1,9 @@
-//! Reads the `use crate::` paths of every source file and checks who may import whom.
+//! Reads the `use crate::` paths of every source file and checks the imports against the layers.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// What a part of `src/` may import besides itself. `None`: everything.
+/// The allowed imports of a part of `src/` besides the part itself. `None`: no restriction.
 fn allowed(part: &str) -> Option<&'static [&'static str]> {
     Some(match part {
         "domain" | "pb" | "telemetry" => &[],
@@ -11,7 +11,7 @@ fn allowed(part: &str) -> Option<&'static [&'static str]> {
         "store" => &["codec", "domain", "telemetry"],
         "service" => &["codec", "domain", "store", "telemetry"],
         "transport" => &["codec", "service", "domain", "pb", "telemetry"],
-        // The command line is a client; `serve` asks the composition root, and both sides share ids and records.
+        // The command line is a client; `serve` calls the composition root, and both sides share ids and records.
         "cli" => &["server", "codec", "config", "domain", "pb"],
         "server" | "main" | "lib" => return None,
         other => panic!("src/{other} has no line in the table of layers"),

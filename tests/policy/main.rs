@@ -1,4 +1,4 @@
-//! The house itself: layers as the design says, documents whose commands run, and nothing in the tree that should not be.
+//! Rules of the repository: layers, documents whose commands run, licences of dependencies, and words.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
 #[path = "../support/cluster.rs"]
@@ -7,3 +7,4 @@ mod dependencies;
 mod layers;
 mod readme;
 mod replicas;
+mod words;

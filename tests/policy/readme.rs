@@ -1,19 +1,19 @@
-//! The documents are a promise: their shell commands run as they stand, against a server that was started as the README
-//! says. A block that is not marked `sh` is not run.
+//! The documents are tested: their shell commands run unchanged, against a server started with the README's first
+//! command. Only blocks marked `sh` run.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The two commands that set everything up. One is run here with the program that is under test; the other runs us.
+/// The two commands that set everything up. The first runs here with the program under test; the second runs this test.
 const FIRST: &str = "cargo run --release -- serve --demo";
 const SECOND: &str = "bash tests/all.sh";
 
-/// The documents whose commands run, in this order: a later one reads what the earlier ones have stored.
+/// The documents in order: a later document reads events that the earlier documents have stored.
 const DOCUMENTS: [&str; 4] = ["README.md", "deploy/README.md", "tests/README.md", "tests/bench/README.md"];
 
-/// What needs a database has a test of its own.
+/// A section with a test of its own, since its commands need a database.
 pub const REPLICAS: &str = "## More than one machine\n";
 
 pub fn root() -> &'static Path {
@@ -28,7 +28,7 @@ pub fn parts() -> (String, String) {
     (format!("{before}\n## {after}"), section.to_owned())
 }
 
-/// The contents of all blocks that are marked `sh`.
+/// The contents of all blocks marked `sh`.
 pub fn shell_blocks(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
@@ -56,7 +56,7 @@ impl Drop for Demo {
     }
 }
 
-/// Starts what the first command starts, on a port of its own; returns the address and the lines it prints.
+/// Starts the first command on a free port; returns the address and the printed lines.
 fn start_demo(directory: &Path) -> (Demo, String, impl Iterator<Item = String> + use<>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_runlog"))
         .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "json"])
@@ -72,7 +72,7 @@ fn start_demo(directory: &Path) -> (Demo, String, impl Iterator<Item = String> +
         let line = serde_json::from_str::<serde_json::Value>(&line).ok()?;
         line["address"].as_str().map(ToOwned::to_owned)
     });
-    // Whoever writes a log must find a reader.
+    // The log must be read, or the server blocks on a full pipe.
     std::thread::spawn(move || log.for_each(drop));
     (demo, address.unwrap(), BufReader::new(stdout).lines().map_while(Result::ok))
 }
@@ -113,7 +113,7 @@ fn every_other_command_runs_as_it_stands() {
             eprintln!("SKIPPED: {block}: buf is missing; tests/all.sh installs it");
             continue;
         }
-        // The documents speak of the default address; here the port is a free one.
+        // The documents use the default address; the test uses a free port.
         let script = block.replace("127.0.0.1:7800", &address).replace("target/release/runlog", "runlog");
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &script])

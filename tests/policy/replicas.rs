@@ -1,4 +1,4 @@
-//! "More than one machine" of deploy/README.md: its commands as they stand, with a database and a balancer.
+//! "More than one machine" of `deploy/README.md`: its commands unchanged, with a database and a balancer.
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 use crate::cluster::Cluster;
 use crate::readme::{parts, path_with, root, shell_blocks};
 
-/// Ends what the commands leave running, however they end.
+/// Ends the processes that the commands leave running, also after a failure.
 const CLEAN_UP: &str = "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n";
 
-/// The ports that the section speaks of: the balancer's and those of three replicas.
+/// The ports in the section: the balancer's and those of three replicas.
 const PORTS: [&str; 4] = ["7800", "7801", "7802", "7803"];
 
-/// A free port whose number is no part of this text, in which it is going to be replaced.
+/// A free port whose number does not occur in the text, since the text's ports are replaced.
 fn free_port(text: &str) -> String {
     loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
@@ -35,7 +35,7 @@ fn three_replicas_behind_the_balancer_do_what_the_readme_says() {
     let directory = tempfile::tempdir().unwrap();
     let (_, section) = parts();
     let mut script = shell_blocks(&section).concat();
-    // The balancer's own port of administration may be taken.
+    // The balancer's admin port may be taken.
     let mut config = fs::read_to_string(root().join("deploy/envoy.yaml")).unwrap().replace("9901", "0");
     for port in PORTS {
         assert!(script.contains(port), "{port}");
@@ -66,7 +66,7 @@ fn three_replicas_behind_the_balancer_do_what_the_readme_says() {
     assert!(said.contains("id: 1\n") && said.contains("id: 2\n"), "{said}");
 }
 
-/// Where the script's own client goes: the balancer.
+/// The URL that the script's client uses: the balancer's.
 fn shell_url(script: &str) -> String {
     let (_, rest) = script.split_once("http://").unwrap();
     format!("http://{}", rest.split('/').next().unwrap())

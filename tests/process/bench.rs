@@ -1,4 +1,4 @@
-//! `runlog bench` with workloads so small that they end at once: what it reports, not how fast the machine is.
+//! `runlog bench` with minimal workloads: the report is tested, not the speed of the machine.
 
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ async fn every_workload_reports_rates_times_and_what_the_server_used() {
         }
     }
     let row = |name: &str| rows.iter().find(|row| row["workload"] == name).unwrap();
-    // The run is read at least once, whatever the time.
+    // The run is read at least once, even with a short time.
     assert!(row("replay")["events_per_second"].as_u64().unwrap() > 0);
     assert!(row("door-b")["rate_of_unary_64"].is_number());
     assert_eq!((&row("idle")["subscribers"], &row("idle")["connections_of_subscribers"]), (&40.0.into(), &4.0.into()));
@@ -61,7 +61,7 @@ async fn every_workload_reports_rates_times_and_what_the_server_used() {
 }
 
 #[tokio::test]
-async fn subscribers_that_the_server_refuses_are_told_and_the_others_measured() {
+async fn subscribers_that_the_server_refuses_are_reported_and_the_others_measured() {
     let data = Data::new();
     let server = Server::with(&data.file(), &["--max-subscriptions", "20"]).await;
     let ran = run(&server.url(), &[&["bench", "idle", "--json"], &SMALL[..]].concat()).await;

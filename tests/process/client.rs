@@ -1,4 +1,4 @@
-//! What a client of the API does, in the words of the tests.
+//! Calls of an API client.
 
 use runlog::pb::{
     self, event_service_client::EventServiceClient, list_events_request, payload::Variant, subscribe_request,
@@ -41,7 +41,7 @@ pub fn follow(run_id: &str) -> pb::SubscribeRequest {
     }
 }
 
-/// The same from a cursor.
+/// A subscription to one run from a cursor.
 pub fn follow_from(run_id: &str, cursor: &str) -> pb::SubscribeRequest {
     pb::SubscribeRequest { start: Some(subscribe_request::Start::Cursor(cursor.to_owned())), ..follow(run_id) }
 }
@@ -50,13 +50,13 @@ pub async fn frame(frames: &mut Streaming<pb::SubscribeResponse>) -> Result<pb::
     within("a frame", frames.message()).await.map(|frame| frame.expect("the stream goes on"))
 }
 
-/// Reads until the subscription has caught up; returns the events before that.
+/// Reads to the end of the replay; returns its events.
 pub async fn caught_up(frames: &mut Streaming<pb::SubscribeResponse>) -> Vec<pb::Event> {
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     loop {
         match frame(frames).await.expect("a frame").frame.unwrap() {
-            Frame::Events(batch) => told.extend(batch.events().unwrap()),
-            Frame::CaughtUp(_) => return told,
+            Frame::Events(batch) => received.extend(batch.events().unwrap()),
+            Frame::CaughtUp(_) => return received,
             Frame::Heartbeat(_) => {}
             Frame::RunEnded(end) => panic!("ended: {end:?}"),
         }
@@ -69,7 +69,7 @@ pub fn follow_all(cursor: &str) -> pb::SubscribeRequest {
     pb::SubscribeRequest { scope, ..follow_from("", cursor) }
 }
 
-/// All events of a run, payloads as sent, after the first `after`.
+/// All events of a run after the seq `after`, payloads as sent.
 pub async fn list_after(events: &mut Events, run_id: &str, after: u64) -> Result<Vec<pb::Event>, Status> {
     let mut found = Vec::new();
     let mut cursor = after.to_string();
@@ -107,7 +107,7 @@ pub fn refusal(status: &Status) -> (Code, String) {
     (status.code(), status.get_details_error_info().map(|info| info.reason).unwrap_or_default())
 }
 
-/// Whether this is a connection that broke, and no answer.
+/// Whether the error is a broken connection and not an answer.
 pub fn is_broken(status: &Status) -> bool {
     std::error::Error::source(status).is_some() || (status.details().is_empty() && status.code() == Code::Unavailable)
 }

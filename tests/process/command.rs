@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{program, within};
 
-/// How a command ended and what it printed.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -22,12 +22,12 @@ impl Ran {
         self.stdout
     }
 
-    /// Each line as the JSON that `--json` promises.
+    /// Each line of stdout as JSON, for `--json`.
     pub fn json(self) -> Vec<Value> {
         json_lines(&self.succeeds())
     }
 
-    /// Nothing on stdout, and an error in these words.
+    /// Asserts the exit code, an empty stdout, and an error with these words.
     pub fn fails(self, code: i32, words: &[&str]) {
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
         assert!(self.stderr.contains("error:"), "{self:?}");
@@ -48,7 +48,7 @@ fn command(server: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Starts a command and leaves it running; stdin, stdout and stderr are pipes.
+/// Starts a command in the background; stdin, stdout and stderr are pipes.
 pub fn begin(server: &str, args: &[&str]) -> Child {
     command(server, args).stdin(Stdio::piped()).spawn().unwrap()
 }
@@ -63,14 +63,14 @@ pub async fn run(server: &str, args: &[&str]) -> Ran {
     end(args[0], command(server, args).spawn().unwrap()).await
 }
 
-/// With this text on stdin.
+/// Runs a command with this text on stdin.
 pub async fn run_with(server: &str, args: &[&str], input: &str) -> Ran {
     let mut child = begin(server, args);
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
     let feeding = tokio::spawn(async move { stdin.write_all(input.as_bytes()).await });
     let ran = end(args[0], child).await;
-    // A command that did not want all of it said so by its exit code.
+    // A command that stopped reading reports the reason by its exit code.
     let _ = feeding.await.unwrap();
     ran
 }

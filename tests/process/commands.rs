@@ -1,4 +1,4 @@
-//! The command line against the real server: what it prints, and the documented exit codes.
+//! The command line against the real server: output and documented exit codes.
 
 use serde_json::json;
 
@@ -12,9 +12,9 @@ async fn what_one_command_publishes_the_others_show() {
     let url = server.url();
     let payload = r#"{ "b":12345678901234567890123, "a":[1.0, "é"], "input":"kept back" }"#;
     let publish = ["publish", "--run", "r", "--type", "run_start", "--payload", payload, "--agent", "a", "--json"];
-    let told = run(&url, &publish).await.json();
-    assert_eq!((&told[0]["seq"], &told[0]["duplicate"]), (&json!(1), &json!(false)));
-    let id = told[0]["event_id"].as_str().unwrap().to_owned();
+    let printed = run(&url, &publish).await.json();
+    assert_eq!((&printed[0]["seq"], &printed[0]["duplicate"]), (&json!(1), &json!(false)));
+    let id = printed[0]["event_id"].as_str().unwrap().to_owned();
     let again = run(&url, &[&publish[..], &["--event-id", &id]].concat()).await.json();
     assert_eq!((&again[0]["seq"], &again[0]["duplicate"]), (&json!(1), &json!(true)));
     run(&url, &["publish", "--run", "r", "--type", "step"]).await.succeeds();
@@ -44,7 +44,7 @@ async fn what_one_command_publishes_the_others_show() {
     assert!(run(&url, &["runs", "--status", "failed", "--json"]).await.json().is_empty());
     assert_eq!(run(&url, &["health"]).await.succeeds().trim(), "SERVING");
     assert_eq!(run(&url, &["health", "--service", "runlog.v1.EventService"]).await.succeeds().trim(), "SERVING");
-    // For people: one line an event, without colours where there is no terminal.
+    // The text output: one line per event, without colours outside of a terminal.
     for args in [&["list", "r"][..], &["tail", "r"], &["runs"], &["runs", "r"]] {
         let text = run(&url, args).await.succeeds();
         assert!(text.contains('r') && !text.contains('\u{1b}'), "{text:?}");

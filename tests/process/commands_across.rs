@@ -1,4 +1,4 @@
-//! The commands that work through many events: all of stdin, and a tail that outlives the server.
+//! Commands with many events: publishing all of stdin, and a tail that outlives the server.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ fn line(n: usize) -> String {
     )
 }
 
-/// The events of each run are those of its lines, in their order, without those at `missing`.
+/// Asserts that each run has the events of its lines in order, without the lines at `missing`.
 async fn holds_all_lines(server: &Server, missing: &[usize]) {
     let mut events = server.events().await;
     for run in 0..RUNS {
@@ -48,20 +48,20 @@ async fn publish_takes_thousands_of_lines_and_names_those_that_are_bad() {
     let ran = run_with(&server.url(), &["publish", "--stdin"], &input).await;
     assert_eq!(ran.code, Some(65), "{ran:?}");
     for (number, word) in [(11, "JSON"), (2_001, "type"), (3_001, "run_id")] {
-        let told = ran.stderr.lines().find(|told| told.contains(&format!("line {number}:")));
-        assert!(told.is_some_and(|told| told.contains(word)), "line {number}: {}", ran.stderr);
+        let message = ran.stderr.lines().find(|message| message.contains(&format!("line {number}:")));
+        assert!(message.is_some_and(|message| message.contains(word)), "line {number}: {}", ran.stderr);
     }
     assert!(ran.stderr.contains("3 of 4,000 lines were not stored"), "{}", ran.stderr);
     holds_all_lines(&server, &[10, 2_000, 3_000]).await;
 
-    // Again: all of it is there already.
+    // Again: all events are stored already.
     let again = run_with(&server.url(), &["publish", "--stdin", "--json"], &input).await;
     let answers = crate::command::json_lines(&again.stdout);
     assert_eq!(answers.len(), LINES - 3);
     assert!(answers.iter().all(|answer| answer["duplicate"] == Value::Bool(true)));
     holds_all_lines(&server, &[10, 2_000, 3_000]).await;
 
-    // What list prints, another server takes.
+    // Another server accepts the output of `list`.
     let everything = run(&server.url(), &["list", "--all", "--full", "--json", "-n", "0"]).await.succeeds();
     let other_data = Data::new();
     let other = Server::start(&other_data.file()).await;
@@ -111,7 +111,7 @@ async fn tail_goes_on_after_the_server_was_restarted_and_prints_no_event_twice()
     let mut all_lines = BufReader::new(of_all.stdout.take().unwrap()).lines();
     let mut printed = String::new();
     for round in 0..3 {
-        // Both print all that there is, then the server goes: killed, or by a drain that cuts the streams.
+        // Both print all stored events; then the server ends, killed or by a drain that cuts the streams.
         while let Some(line) = within("a line", lines.next_line()).await.unwrap() {
             writeln!(printed, "{line}").unwrap();
             let other = within("a line", all_lines.next_line()).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Promise 1, and 2 and 3 across it: SIGKILL under load, again and again on one file.
+//! Promise 1, and promises 2 and 3 across crashes: SIGKILL under load, repeatedly on one file.
 
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use crate::rng::Rng;
 
 const ROUNDS: u64 = 20;
 
-/// What SQLite itself says about a copy of what the kill left: the database, and the log that was not yet moved into it.
+/// SQLite's integrity check on a copy of the files after the kill: the database, and the write-ahead log before its
+/// checkpoint.
 async fn check_integrity(file: &Path) -> (i64, i64, i64) {
     let copies = Data::new();
     std::fs::copy(file, copies.file()).unwrap();
@@ -30,24 +31,24 @@ async fn check_integrity(file: &Path) -> (i64, i64, i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_kill_9_at_any_moment_and_retries_are_no_copies() {
+async fn acknowledged_events_survive_kill_9_at_any_moment_and_retries_are_no_copies() {
     survives_kills("kill -9", &[]).await;
 }
 
-/// With seals and merges of a few entries and ids each, so that nearly every kill hits one half-way.
+/// With flushes and compactions of a few entries and ids each, so that most kills interrupt one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_kill_9_in_the_middle_of_seals_and_merges() {
-    let half_way = survives_kills("kill -9 sealing", &["--flush-entries", "64", "--flush-slice-entries", "2"]).await;
+async fn acknowledged_events_survive_kill_9_in_the_middle_of_flushes_and_compactions() {
+    let half_way = survives_kills("kill -9 flushing", &["--flush-entries", "64", "--flush-slice-entries", "2"]).await;
     assert!(half_way > 0, "a kill hit a segment that was being written or removed");
 }
 
-/// Twenty times, or as often as `RUNLOG_CRASH_ROUNDS` says. Returns how often a segment of ids was hit half-way.
+/// Twenty rounds, or `RUNLOG_CRASH_ROUNDS`. Returns the number of kills within the write or removal of an id segment.
 async fn survives_kills(seed: &str, options: &[&str]) -> u32 {
     let rounds = std::env::var("RUNLOG_CRASH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let mut chance = Rng::new(seed);
     let data = Data::new();
     let mut load = Load::new();
-    let (mut seals, mut sealed, mut half_way) = (0, 0, 0);
+    let (mut flushes, mut flushed, mut half_way) = (0, 0, 0);
     for round in 0..=rounds {
         let server = Server::with(&data.file(), options).await;
         let is_last = round == rounds;
@@ -57,14 +58,14 @@ async fn survives_kills(seed: &str, options: &[&str]) -> u32 {
         }
         let moment = chance.within(1..6_000);
         load.publish(server, async |server, acked| kill_after(moment, server, acked).await).await;
-        let (sealed_now, last, unfinished) = check_integrity(&data.file()).await;
+        let (flushed_now, last, unfinished) = check_integrity(&data.file()).await;
         half_way += u32::from(unfinished > 0);
-        seals += u32::from(sealed_now != sealed);
-        sealed = sealed_now;
-        println!("round {round}: killed after {moment} acknowledgements, sealed {sealed} of {last}");
+        flushes += u32::from(flushed_now != flushed);
+        flushed = flushed_now;
+        println!("round {round}: killed after {moment} acknowledgements, flushed {flushed} of {last}");
     }
     let sent = load.sent();
-    println!("{sent} events, {seals} rounds with a seal, {half_way} kills while ids were written or removed");
-    assert!(rounds < ROUNDS || seals > 0, "the log's end was sealed at least once");
+    println!("{sent} events, {flushes} rounds with a flush, {half_way} kills while ids were written or removed");
+    assert!(rounds < ROUNDS || flushes > 0, "the log's end was flushed at least once");
     half_way
 }

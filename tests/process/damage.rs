@@ -1,5 +1,5 @@
-//! A flipped bit in a stored event: it is served to nobody, who asks for it learns that it is damaged, and nothing else is
-//! concerned. Promises 7 and 8.
+//! A flipped bit in a stored event: the event is never served, a request for the event reports the damage, and other
+//! events are not affected. Promises 7 and 8.
 
 use std::fs;
 
@@ -15,11 +15,11 @@ use crate::cluster::Database;
 use crate::command::{self, Ran};
 use crate::harness::{Data, Server, eventually, within};
 
-/// Three runs with as many events, each in a commit of its own. Their ids are `RUN-SEQ`.
+/// Three runs of equal length, each event in its own commit. The ids are `RUN-SEQ`.
 const RUNS: [&str; 3] = ["bad", "good", "late"];
 const EVENTS: u64 = 6;
 
-/// The event whose payload is changed.
+/// The event with the damaged payload.
 const DAMAGED: u64 = 4;
 
 async fn fill(server: &Server) {
@@ -32,7 +32,7 @@ async fn fill(server: &Server) {
     }
 }
 
-/// The reason of a refusal for damage, its run and its seq.
+/// The code, the reason, the run and the seq of an error for damage.
 fn damage(status: &tonic::Status) -> (Code, String, String, String) {
     let info = status.get_details_error_info().expect("an ErrorInfo");
     let fact = |name: &str| info.metadata.get(name).cloned().unwrap_or_default();
@@ -79,7 +79,7 @@ async fn grpc_serves_all_but_the_damage(events: &mut Events) {
     };
     assert_eq!((status.code(), damage(&status).1.as_str()), (Code::DataLoss, "EVENT_DAMAGED"), "the feed");
 
-    // A repeat of what is damaged cannot be compared with it; anything else is published.
+    // A retry of a damaged event cannot be compared with the stored event; any other publish works.
     let repeat = client::event(&format!("bad-{DAMAGED}"), "step", &format!(r#"{{"text":"mark-bad-{DAMAGED}"}}"#));
     let refused = events.publish(client::publish("bad", vec![repeat])).await.unwrap_err();
     assert_eq!((refused.code(), damage(&refused).1.as_str()), (Code::DataLoss, "EVENT_DAMAGED"));
@@ -105,7 +105,7 @@ async fn rest_serves_all_but_the_damage(server: &Server) {
     for path in ["/v1/runs/good/events", "/api/runs/good/events", "/api/structure-runs/good/events"] {
         assert_eq!(get(path).await.0, 200, "{path}");
     }
-    // An event stream says so when it begins there, and is cut where it comes to it.
+    // An event stream that starts at the damage fails at once; other streams are cut there.
     assert_eq!(get("/api/runs/bad/events/stream?cursor=3").await.0, 500);
     let (status, body) = get("/api/runs/bad/events/stream").await;
     assert!(status == 200 && body.is_err(), "{status} {body:?}");
@@ -124,7 +124,7 @@ fn names_it(checked: Ran) {
     assert!(line.starts_with("failed") && line.contains("1 damaged") && line.contains("\"bad\""), "{line}");
 }
 
-/// All that is promised of a server whose run `bad` has a damaged event.
+/// Asserts all promises for a server whose run `bad` has a damaged event.
 async fn only_the_damage_is_refused(server: &Server) {
     let mut events = server.events().await;
     grpc_serves_all_but_the_damage(&mut events).await;
@@ -136,7 +136,7 @@ async fn only_the_damage_is_refused(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_a_sqlite_file_harms_its_event_only_at_every_door_and_check_finds_it() {
+async fn a_flipped_bit_in_a_sqlite_file_harms_its_event_only_in_every_api_and_check_finds_it() {
     let data = Data::new();
     for options in [&["--flush-entries", "1000000"][..], &["--flush-entries", "1"]] {
         let _ = fs::remove_file(data.file());
@@ -163,7 +163,7 @@ async fn a_flipped_bit_in_a_sqlite_file_harms_its_event_only_at_every_door_and_c
 }
 
 #[tokio::test]
-async fn a_changed_row_in_postgresql_harms_its_event_only_at_every_door_and_check_finds_it() {
+async fn a_changed_row_in_postgresql_harms_its_event_only_in_every_api_and_check_finds_it() {
     let Some(database) = Database::create().await else { return };
     let server = Server::on(&database.url()).await;
     fill(&server).await;
@@ -173,7 +173,7 @@ async fn a_changed_row_in_postgresql_harms_its_event_only_at_every_door_and_chec
     names_it(command::run("", &["check", "--deep", "--store", &database.url()]).await);
     only_the_damage_is_refused(&server).await;
 
-    // Any column of the row, and each is put back.
+    // Changes any column of the row, and restores each.
     for (column, changed) in [
         ("seq", "seq + 64"),
         ("event_type", "'stop'"),
@@ -257,7 +257,8 @@ async fn programs_of_the_schemas_before_go_on_storing_beside_this_one() {
     let Some(database) = Database::create().await else { return };
     let server = Server::on(&database.url()).await;
     fill(&server).await;
-    // What version 0.1.0 calls, and what the schema after it had: without checksums, or also without the doubles of times.
+    // The calls of version 0.1.0 and of the schema after 0.1.0: without checksums, or also without the doubles of
+    // times.
     for (seq, doubles) in [(EVENTS + 1, ""), (EVENTS + 2, "NULL::double precision[], ")] {
         let append = format!(
             "SELECT append_events(ARRAY[run], ARRAY[last_seq], ARRAY[updated_at], ARRAY[last_seq + 1], ARRAY[updated_at], \

@@ -1,5 +1,5 @@
-//! A disk that fails a commit half-way: what was written and not confirmed may come back after a kill, so nobody is told that
-//! it was not stored, nor that it was. Promises 1, 3 and 8.
+//! A disk that fails in the middle of a commit: written but unconfirmed data may reappear after a kill, so the answer
+//! is `OUTCOME_UNKNOWN`. Promises 1, 3 and 8.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::command::{begin, end, run};
 use crate::harness::{Data, Server, eventually};
 use crate::preload::Library;
 
-/// Fails to bring the write-ahead log to the disk for as long as there is a file `FAILING_SYNCS`.
+/// Fails the sync of the write-ahead log while a file `FAILING_SYNCS` exists.
 const SHIM: &str = r#"
 #include <errno.h>
 #include <stdio.h>
@@ -40,7 +40,7 @@ int fdatasync(int file) {
 }
 "#;
 
-/// The library, and where the file lies that makes it fail.
+/// The preloaded library, and the path of the file that makes syncs fail.
 struct Disk {
     library: Library,
     directory: TempDir,
@@ -69,7 +69,7 @@ impl Disk {
     }
 }
 
-/// Publishes one event and returns its seq and whether it is a duplicate, or the refusal.
+/// Publishes one event; returns its seq and the duplicate flag, or the error.
 async fn send(server: &Server, id: &str) -> Result<(u64, bool), (Code, String)> {
     let request = publish("r", vec![event(id, "step", "{}")]);
     match server.events().await.publish(request).await {
@@ -93,11 +93,11 @@ async fn a_commit_that_the_disk_did_not_confirm_is_unknown_and_may_be_there_afte
     assert_eq!(ids(&server).await, ["first"], "nobody sees what may go");
     server.kill().await;
     disk.recover();
-    // All of it was in the log, and so it is found there.
+    // The whole commit was in the log, so the event is found there.
     let server = disk.server(&data).await;
     assert_eq!(ids(&server).await, ["first", "second"]);
     assert_eq!(send(&server, "second").await, Ok((2, true)));
-    // Without a kill, the next commit takes its place.
+    // Without a kill, the next commit overwrites the failed commit.
     disk.fail();
     assert_eq!(send(&server, "third").await, unknown);
     assert_eq!(send(&server, "fourth").await, unknown);
@@ -124,22 +124,22 @@ async fn the_command_line_says_that_the_outcome_is_unknown_and_how_to_find_out()
     run(&url, &[&one[..], &["--event-id", "mine"]].concat())
         .await
         .fails(69, &["OUTCOME_UNKNOWN", "send it again with the same --event-id"]);
-    // Many lines go on by themselves, each with the id that it had before.
+    // `publish --stdin` retries by itself, each line with the same id.
     let mut many = begin(&url, &["publish", "--stdin", "--json"]);
     let mut stdin = many.stdin.take().unwrap();
     let line = |n: usize| format!("{{\"run_id\":\"many\",\"type\":\"step\",\"payload\":{n}}}\n");
     stdin.write_all((0..20).map(line).collect::<String>().as_bytes()).await.unwrap();
     drop(stdin);
-    let mut told = BufReader::new(many.stderr.take().unwrap()).lines();
-    while !told.next_line().await.unwrap().unwrap().contains("is not known") {}
+    let mut printed = BufReader::new(many.stderr.take().unwrap()).lines();
+    while !printed.next_line().await.unwrap().unwrap().contains("is not known") {}
     disk.recover();
-    let rest = tokio::spawn(async move { while let Ok(Some(_)) = told.next_line().await {} });
+    let rest = tokio::spawn(async move { while let Ok(Some(_)) = printed.next_line().await {} });
     let answers = end("publish --stdin", many).await.json();
     rest.await.unwrap();
     let seqs: Vec<_> = answers.iter().map(|answer| answer["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (1..=20).collect::<Vec<_>>());
     assert_eq!(list(&mut server.events().await, "many").await.len(), 20);
-    let told = run(&url, &[&one[..], &["--event-id", &id, "--json"]].concat()).await.json();
-    assert_eq!((&told[0]["seq"], &told[0]["duplicate"]), (&1.into(), &false.into()));
+    let printed = run(&url, &[&one[..], &["--event-id", &id, "--json"]].concat()).await.json();
+    assert_eq!((&printed[0]["seq"], &printed[0]["duplicate"]), (&1.into(), &false.into()));
     eventually("the run", async || ids(&server).await == [id.as_str()]).await;
 }

@@ -1,5 +1,5 @@
-//! A full disk under the running server: nothing acknowledged is lost, reading goes on, and once there is space the same
-//! process takes events again.
+//! A full disk under a running server: no acknowledged event is lost, reads work, and the same process accepts events
+//! again after space is freed.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,11 +13,12 @@ use tonic_types::StatusExt;
 use crate::client::{self, event, json_of, publish};
 use crate::harness::{Server, eventually};
 
-/// A small file system of its own, gone when dropped.
+/// A small mounted file system, unmounted when dropped.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// `None`, told past cargo's capture, where this process may not mount, which only root may; CI must be able to.
+    /// `None`, with a note past cargo's capture, without the right to mount, which only root has; CI must have the
+    /// right.
     fn mount(mebibytes: u32) -> Option<Self> {
         let disk = Self(TempDir::new().unwrap());
         let size = format!("size={mebibytes}m");
@@ -43,7 +44,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Fills what is left, to the last byte.
+/// Fills the remaining space, to the last byte.
 fn fill(path: &Path) {
     let mut ballast = std::fs::File::create(path).unwrap();
     for size in [1 << 20, 4_096, 1] {
@@ -78,7 +79,7 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_space_brings_the_same_p
     }
     let ballast = disk.path().join("ballast");
     fill(&ballast);
-    // What the files already own can still be used up.
+    // Space that the files already own can still be used.
     let refused = loop {
         match events.publish(request(acked)).await {
             Ok(_) => acked += 1,
@@ -91,16 +92,16 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_space_brings_the_same_p
         assert!(is_full(&refused), "{refused:?}");
     }
 
-    // Reading goes on: listing, the run's row, replay, and the stream that was open all the time.
+    // Reads work: list, the run's row, replay, and the open stream.
     assert_eq!(client::list(&mut events, "r").await.len(), acked);
     let row = server.runs().await.get_run(pb::GetRunRequest { run_id: "r".to_owned() }).await.unwrap().into_inner();
     assert_eq!(row.run.unwrap().last_seq, acked as u64);
     let mut replay = events.subscribe(client::follow("r")).await.unwrap().into_inner();
     assert_eq!(client::caught_up(&mut replay).await.len(), acked);
-    let mut told = 0;
-    while told < acked {
+    let mut received = 0;
+    while received < acked {
         if let Some(pb::subscribe_response::Frame::Events(batch)) = client::frame(follower).await.unwrap().frame {
-            told += batch.events().unwrap().len();
+            received += batch.events().unwrap().len();
         }
     }
 
@@ -135,9 +136,9 @@ async fn on_a_full_disk_nothing_acknowledged_is_lost_and_space_brings_the_same_p
     }
 }
 
-/// Publishes small events until a seal has met the full disk. The first to meet it may be a commit, then there is another
-/// round, from another place in the write-ahead log.
-async fn fill_until_a_seal_fails(server: &Server, ballast: &Path) -> (usize, usize) {
+/// Publishes small events until a flush has met the full disk. If a commit meets the full disk first, another round
+/// starts at another offset of the write-ahead log.
+async fn fill_until_a_flush_fails(server: &Server, ballast: &Path) -> (usize, usize) {
     let mut events = server.events().await;
     let mut acked = 0;
     for round in 1..=50 {
@@ -158,7 +159,7 @@ async fn fill_until_a_seal_fails(server: &Server, ballast: &Path) -> (usize, usi
             acked += 1;
         }
     }
-    panic!("no seal failed");
+    panic!("no flush failed");
 }
 
 async fn publish_numbered(events: &mut client::Events, n: usize) -> Result<(), Status> {
@@ -166,37 +167,37 @@ async fn publish_numbered(events: &mut client::Events, n: usize) -> Result<(), S
     events.publish(publish("r", numbered)).await.map(drop)
 }
 
-/// How many lines of the log say so of seals.
-fn says_of_seal(log: &str, text: &str) -> usize {
+/// Number of log lines about flushes with this text.
+fn log_lines_of_flush(log: &str, text: &str) -> usize {
     log.lines().filter(|line| line.contains(text) && line.contains("\"flush\"")).count()
 }
 
 const FLUSH_FAILURES: &str = "runlog_sqlite_maintenance_failures_total{work=\"flush\"}";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_seal_that_met_a_full_disk_goes_on_once_there_is_space_and_no_commit_reads_the_log_again() {
+async fn a_flush_that_met_a_full_disk_resumes_once_there_is_space_and_no_commit_rereads_the_log() {
     let Some(disk) = SmallDisk::mount(64) else { return };
     let (file, ballast) = (disk.path().join("runlog.db"), disk.path().join("ballast"));
     let server = Server::with(&file, &["--flush-entries", "1"]).await;
-    let (mut acked, outages) = fill_until_a_seal_fails(&server, &ballast).await;
+    let (mut acked, outages) = fill_until_a_flush_fails(&server, &ballast).await;
     std::fs::remove_file(&ballast).unwrap();
     let mut events = server.events().await;
-    eventually("the end of the log is sealed again", async || {
+    eventually("the end of the log is flushed again", async || {
         let is_stored = publish_numbered(&mut events, acked).await.is_ok();
         acked += usize::from(is_stored);
-        is_stored && says_of_seal(&server.log(), "maintenance of the store works again") > 0
+        is_stored && log_lines_of_flush(&server.log(), "maintenance of the store works again") > 0
     })
     .await;
     let failures = server.metric(FLUSH_FAILURES).await;
     for _ in 0..100 {
         publish_numbered(&mut events, acked).await.unwrap();
         acked += 1;
-        assert!(server.metric("runlog_sqlite_unindexed_entries").await <= 2.0, "the unsealed end stays short");
+        assert!(server.metric("runlog_sqlite_unindexed_entries").await <= 2.0, "the unflushed end stays short");
     }
-    assert_eq!(server.metric(FLUSH_FAILURES).await.to_bits(), failures.to_bits(), "no further seal fails");
+    assert_eq!(server.metric(FLUSH_FAILURES).await.to_bits(), failures.to_bits(), "no further flush fails");
     assert_eq!(server.metric("runlog_sqlite_log_rereads_total").await.to_bits(), 0f64.to_bits());
     let log = server.log();
-    assert!(says_of_seal(&log, "maintenance of the store failed") <= outages, "once for each outage: {log}");
+    assert!(log_lines_of_flush(&log, "maintenance of the store failed") <= outages, "once for each outage: {log}");
 
     server.kill().await;
     let server = Server::start(&file).await;

@@ -1,4 +1,4 @@
-//! SIGTERM: what is under way is finished, streams end with a cursor, and what never ends is cut.
+//! SIGTERM: requests in flight are finished, streams end with a cursor, and endless streams are cut.
 
 use runlog::pb::{self, subscribe_response::Frame};
 use tokio::sync::watch;
@@ -50,14 +50,18 @@ async fn after_sigterm_every_publish_that_was_taken_in_is_answered_and_streams_e
     let (mut events, mut runs) = (server.events().await, server.runs().await);
     for mut run in publishers.into_iter().flat_map(|publisher| publisher.runs) {
         run.verify(&mut events, &mut runs, true).await;
-        assert_eq!(run.stored_at_start, run.acked, "run {} holds what its publisher was told, and no more", run.id);
+        assert_eq!(
+            run.stored_at_start, run.acked,
+            "run {} holds the events acknowledged to its publisher, and no more",
+            run.id
+        );
     }
     publish_one(&mut events, "r", "run_end", "{}").await;
     let mut frames = events.subscribe(client::follow_from("r", "3")).await.unwrap().into_inner();
     assert_eq!(client::caught_up(&mut frames).await.len(), 1);
 }
 
-/// A subscription that nobody reads, to far more than its window takes.
+/// A subscription without a reader, with much more data than its window takes.
 async fn unread(server: &Server) -> (Events, Streaming<pb::SubscribeResponse>) {
     let mut events = server.events().await;
     for n in 0..32 {

@@ -1,4 +1,5 @@
-//! Each step of a store fails, or the process ends, before, inside and after it; then promises 1, 2, 3, 4 and 8 are looked at.
+//! Each step of a store fails, or the process ends before, inside and after the step; then promises 1, 2, 3, 4 and 8
+//! are checked.
 
 mod import;
 mod migration;
@@ -15,19 +16,19 @@ use runlog::store::failpoints::POINTS;
 
 use crate::rng::Rng;
 
-/// A point, and what a failure there means.
+/// A failpoint, and the expected effect of its failure.
 struct Point {
     name: &'static str,
-    /// Failures without which it is not reached.
+    /// Failpoints that must fail first, so that this failpoint is reached.
     way: &'static str,
-    /// The reasons that producers get, each at least once and no other.
+    /// The expected reasons of errors at producers, each at least once and no other.
     reasons: &'static [&'static str],
-    /// It is tried again behind later commits.
+    /// A step of maintenance, retried after later commits.
     is_maintenance: bool,
 }
 
 impl Point {
-    /// A failure that no producer sees.
+    /// A failure without an error at a producer.
     const fn unseen(name: &'static str) -> Self {
         Self { name, way: "", reasons: &[], is_maintenance: false }
     }
@@ -53,7 +54,7 @@ const SQLITE_COMMIT: &[Point] = &[
     Point::seen("sqlite-commit-after", UNKNOWN),
 ];
 
-/// What follows on a commit that failed.
+/// The steps after a failed commit.
 const SQLITE_REFRESH: &[Point] = &[
     Point::behind(
         "sqlite-commit-before=1*return(error);",
@@ -120,7 +121,7 @@ const ALL: [&[Point]; 8] = [
     POSTGRES_MIGRATION,
 ];
 
-/// What happens at a point.
+/// The action at a failpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Kill,
@@ -129,7 +130,7 @@ enum Action {
 
 const ACTIONS: [Action; 2] = [Action::Kill, Action::Fail];
 
-/// The environment in which it happens, after so many times at which the point is passed.
+/// The environment for the action, after this number of passes through the failpoint.
 fn environment(point: &Point, action: Action, passed: u64) -> [(&'static str, PathBuf); 1] {
     let Point { name, way, .. } = point;
     let passed = if passed == 0 { String::new() } else { format!("{passed}*off->") };
@@ -141,12 +142,12 @@ fn environment(point: &Point, action: Action, passed: u64) -> [(&'static str, Pa
     [("FAILPOINTS", format!("{way}{name}={passed}{action}").into())]
 }
 
-/// How often a point is passed before, where work comes by many times.
+/// Passes through the failpoint before the action, for a step that is passed repeatedly.
 fn passed(chance: &mut Rng, point: &Point) -> u64 {
     if point.way.is_empty() { chance.within(0..2) } else { 0 }
 }
 
-/// Whether it died at a point, and not otherwise.
+/// Whether the process ended at a failpoint, and for no other reason.
 fn was_killed(status: ExitStatus) -> bool {
     const SIGABRT: i32 = 6;
     status.signal() == Some(SIGABRT)

@@ -1,5 +1,5 @@
-//! Promise 9 for readers: a thousand of them on one run, one of which never reads, cost the server a bounded memory, and
-//! nobody else anything.
+//! Promise 9 for readers: a thousand readers on one run, of which one never reads, cost bounded memory and do not slow
+//! each other down.
 
 use runlog::pb::{self, subscribe_response::Frame};
 use tokio::task::JoinSet;
@@ -9,22 +9,22 @@ use tonic::transport::Endpoint;
 use crate::client::{self, Events, event, publish};
 use crate::harness::{Data, Server, within};
 
-/// Connections of the readers that read; the server takes 1,024 streams on each.
+/// Connections of the active readers; the server takes 1,024 streams on each.
 const CONNECTIONS: usize = 10;
-/// Readers that want only the marks, so that a thousand times the bulk need not cross the loopback.
+/// Readers of the marks only, so that a thousand copies of the bulk need not cross the loopback.
 const OF_MARKS: usize = 995;
-/// Readers that want everything.
+/// Readers of all events.
 const OF_ALL: usize = 4;
-/// Bulk events, each of 256 KiB: 100 MiB; each is followed by a mark.
+/// Bulk events of 256 KiB each, 100 MiB together; a mark follows each.
 const BULK: u64 = 400;
 const BULK_BYTES: usize = 256 << 10;
-/// One event before them, and the end of the run.
+/// One event first, then bulk events and marks, then the end of the run.
 const LAST_SEQ: u64 = 1 + 2 * BULK + 1;
 
-/// What the server may grow by while it takes in 100 MiB and hands it to five readers. By design it holds SQLite's page
-/// caches (32 MiB for the writer, as much for each reading connection, here one), the hub's window (4 MiB), frames on
-/// their way to the four that read (0.5 MiB each) and the HTTP/2 buffers of a thousand streams. A queue for the reader
-/// that never reads would hold another 100 MiB.
+/// Allowed growth of the server's memory for 100 MiB and five readers. By design the server holds SQLite's page caches
+/// (32 MiB for the writer, as much for each read connection, here one), the hub's window (4 MiB), frames in flight to
+/// the four readers (0.5 MiB each) and the HTTP/2 buffers of a thousand streams. A queue for the reader that never
+/// reads would hold another 100 MiB.
 const MAX_GROWTH_BYTES: u64 = 96 << 20;
 
 fn marks(mut request: pb::SubscribeRequest) -> pb::SubscribeRequest {
@@ -32,15 +32,15 @@ fn marks(mut request: pb::SubscribeRequest) -> pb::SubscribeRequest {
     request
 }
 
-/// Reads until the run ends; returns the seqs that were told.
+/// Reads to the end of the run; returns the received seqs.
 async fn read_on(mut frames: Streaming<pb::SubscribeResponse>) -> Vec<u64> {
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     loop {
         match within("the next frame", frames.message()).await.unwrap().expect("no cut").frame.unwrap() {
-            Frame::Events(batch) => told.extend(batch.events().unwrap().iter().map(|event| event.seq)),
+            Frame::Events(batch) => received.extend(batch.events().unwrap().iter().map(|event| event.seq)),
             Frame::RunEnded(end) => {
                 assert_eq!(end.last_seq, LAST_SEQ);
-                return told;
+                return received;
             }
             Frame::CaughtUp(_) | Frame::Heartbeat(_) => {}
         }
@@ -72,12 +72,12 @@ async fn one_reader_that_never_reads_costs_a_bounded_memory_and_a_thousand_other
     client::caught_up(&mut never_read).await;
 
     let before = server.memory_bytes();
-    let (mut marks_told, mut all_told) = (JoinSet::new(), JoinSet::new());
+    let (mut marks_received, mut all_received) = (JoinSet::new(), JoinSet::new());
     for frames in of_marks {
-        marks_told.spawn(read_on(frames));
+        marks_received.spawn(read_on(frames));
     }
     for frames in of_all {
-        all_told.spawn(read_on(frames));
+        all_received.spawn(read_on(frames));
     }
     let bulk = format!("\"{}\"", "x".repeat(BULK_BYTES));
     let (mut expected_marks, mut peak) = (Vec::new(), before);
@@ -88,17 +88,17 @@ async fn one_reader_that_never_reads_costs_a_bounded_memory_and_a_thousand_other
         peak = peak.max(server.memory_bytes());
     }
     client::publish_one(&mut publisher, "r", "run_end", "{}").await;
-    for told in marks_told.join_all().await {
-        assert_eq!(told, expected_marks);
+    for received in marks_received.join_all().await {
+        assert_eq!(received, expected_marks);
     }
     let everything: Vec<u64> = (2..=LAST_SEQ).collect();
-    for told in all_told.join_all().await {
-        assert_eq!(told, everything);
+    for received in all_received.join_all().await {
+        assert_eq!(received, everything);
     }
     peak = peak.max(server.memory_bytes());
     println!("{} MiB with 1,000 readers, at most {} MiB more", before >> 20, (peak - before) >> 20);
     assert!(peak - before < MAX_GROWTH_BYTES, "{} bytes more than {before}", peak - before);
-    // It was there all the time, and may still have everything.
+    // The reader was connected all the time, and could still read all events.
     drop(never_read);
     assert_eq!(client::list_after(&mut publisher, "r", LAST_SEQ - 2).await.unwrap().len(), 2);
 }

@@ -1,4 +1,4 @@
-//! gRPC health and `/health/ready` say whether the store takes what is published, and say so again once it does.
+//! gRPC health and `/health/ready` report whether the store accepts publishes, and recover with the store.
 
 use sqlx::Connection;
 use tonic_health::pb::HealthCheckRequest;
@@ -9,7 +9,7 @@ use crate::client;
 use crate::cluster::{Cluster, Database, Stop};
 use crate::harness::{Server, eventually};
 
-/// Waits until health says this of the server and of each service, and readiness agrees.
+/// Waits until health has this status for the server and each service, and readiness agrees.
 async fn becomes(server: &Server, status: ServingStatus) {
     let is_ready = status == ServingStatus::Serving;
     for service in ["", "runlog.v1.EventService", "runlog.v1.RunService"] {

@@ -1,5 +1,5 @@
-//! A store that went back to an older state: what was read of the lost part is known for it, and nothing is served as if it
-//! followed on that. Promise 5.
+//! A store restored to an older state: cursors of the lost part are refused, and no event is served as if it followed
+//! the lost part. Promise 5.
 
 use std::fs;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ async fn publish(events: &mut Events, run: &str, text: &str, count: usize) -> u6
     events.publish(request).await.expect("an acknowledgement").into_inner().events.last().unwrap().seq
 }
 
-/// Of one run, or of all.
+/// Lists one run, or all runs.
 fn list(run: Option<&str>, cursor: &str, epoch: &str) -> pb::ListEventsRequest {
     let scope = match run {
         Some(run) => list_events_request::Scope::RunId(run.to_owned()),
@@ -45,14 +45,14 @@ async fn end(events: &mut Events, run: Option<&str>) -> (String, String) {
     (page.next_cursor, page.epoch)
 }
 
-/// The cursor up to which both histories agree, of a refusal for lost history.
+/// The last cursor common to both histories, from a `HISTORY_LOST` error.
 fn agreed(status: &Status) -> String {
     let info = status.get_details_error_info().expect("an ErrorInfo");
     assert_eq!((status.code(), info.reason.as_str()), (Code::OutOfRange, "HISTORY_LOST"), "{status:?}");
     info.metadata.get("agreed_cursor").cloned().expect("where both agree")
 }
 
-/// Neither listing nor following goes on from there. Returns where both agree.
+/// Asserts that neither listing nor subscribing accepts the cursor. Returns the last common cursor.
 async fn is_lost(events: &mut Events, run: Option<&str>, (cursor, epoch): &(String, String)) -> String {
     let listed = agreed(&events.list_events(list(run, cursor, epoch)).await.unwrap_err());
     let follow = match run {
@@ -85,7 +85,7 @@ async fn an_older_sqlite_file_put_back_refuses_cursors_of_what_it_lacks_with_whe
     };
     let (kept_in_run, kept_in_feed) = publish_in("kept").await;
     fs::copy(data.file(), copy.file()).unwrap();
-    // Over two starts.
+    // Across two starts.
     publish_in("lost").await;
     let (lost_in_run, lost_in_feed) = publish_in("lost-too").await;
     fs::copy(copy.file(), data.file()).unwrap();
@@ -96,18 +96,18 @@ async fn an_older_sqlite_file_put_back_refuses_cursors_of_what_it_lacks_with_whe
     assert_eq!(is_lost(&mut events, Some("r"), &lost_in_run).await, "3");
     let agreed = is_lost(&mut events, None, &lost_in_feed).await;
     assert_eq!(texts(&mut events, None, &agreed, "").await.len(), 5, "what is new");
-    // What both have, and what came since, is served.
+    // The common part and newer events are served.
     for (cursor, epoch) in [&kept_in_run, &("3".to_owned(), lost_in_run.1.clone())] {
         assert!(texts(&mut events, Some("r"), cursor, epoch).await[0].contains("new-0"));
     }
     assert_eq!(texts(&mut events, None, &kept_in_feed.0, &kept_in_feed.1).await.len(), 5);
     assert_eq!(texts(&mut events, Some("r"), &new_in_run.0, &new_in_run.1).await.len(), 0);
     assert_eq!(texts(&mut events, None, &new_in_feed.0, "").await.len(), 0);
-    // The seq alone says nothing of its history.
+    // A cursor without an epoch is not checked against the history.
     assert_eq!(texts(&mut events, Some("r"), "6", "").await.len(), 0);
 }
 
-/// Forwards to a port that may become another.
+/// A TCP forwarder whose target can be changed.
 struct Forwarder {
     port: u16,
     to: Arc<AtomicU16>,
@@ -137,7 +137,7 @@ impl Forwarder {
     }
 }
 
-/// The texts of the next frames until so many came, or why the stream was cut.
+/// The texts of the next frames up to this number, or the error of a cut stream.
 async fn sent(frames: &mut Streaming<pb::SubscribeResponse>, count: usize) -> Result<Vec<String>, Status> {
     let mut sent = Vec::new();
     while sent.len() < count {
@@ -212,7 +212,7 @@ async fn a_promoted_standby_that_lacks_commits_cuts_who_has_read_them_and_refuse
     publish(&mut stores.events, "other", "new", 1).await;
     assert!(sent(&mut of_other, 1).await.unwrap()[0].contains("new"), "who has read nothing of it goes on");
 
-    // A replica that starts now knows it too.
+    // A new replica knows the new history too.
     let late = Server::on(&stores.forwarder.url()).await;
     for mut events in [stores.server.events().await, late.events().await] {
         assert_eq!(is_lost(&mut events, Some("r"), &lost[0]).await, "5");

@@ -1,16 +1,16 @@
-//! What publishers sent and what was acknowledged, run by run, so that any later state of the server can be held to it.
+//! The sent and the acknowledged events of the publishers by run, to compare with any later state of the server.
 //!
-//! Each run has one publisher, which sends its events in order and repeats what was not acknowledged. So the stored run
-//! is always a beginning of what was sent, at least as long as what was acknowledged.
+//! Each run has one publisher, which sends the events in order and retries unacknowledged events. So the stored run is
+//! always a prefix of the sent events, and contains all acknowledged events.
 
 use runlog::pb::{self, RunStatus};
 
 use crate::client::{self, Events, json_of};
 
-/// Events after which a run ends; one more comes late.
+/// Events before the end of a run; one more event comes late.
 const LENGTH: usize = 30;
 
-/// The seq of the event with which it ends.
+/// The seq of the event that ends the run.
 pub const END: u64 = LENGTH as u64 + 1;
 
 /// One run of one publisher.
@@ -19,14 +19,14 @@ pub struct Run {
     pub id: String,
     pub sent: Vec<pb::NewEvent>,
     pub acked: usize,
-    /// How many were stored when the server began; what was sent before and is not acknowledged must be told as a
-    /// duplicate up to here and as new from here on.
+    /// Number of stored events at the start of the server: unacknowledged events up to here must be duplicates, later
+    /// events new.
     pub stored_at_start: usize,
-    /// All up to here was compared already.
+    /// Events up to here are compared already.
     pub verified: usize,
-    /// What has no answer was sent in one request, so all of it is stored or none.
+    /// Unanswered events were sent in one request, so all of them are stored or none.
     pub is_batched: bool,
-    /// What has no answer may have been stored since the server began.
+    /// Unanswered events may have been stored since the start of the server.
     pub is_unknown: bool,
 }
 
@@ -35,7 +35,7 @@ impl Run {
         Self { id, sent: Vec::new(), acked: 0, stored_at_start: 0, verified: 0, is_batched, is_unknown: false }
     }
 
-    /// Makes the next event, with an id of its own and a payload that no other event has.
+    /// Makes the next event, with a new id and a unique payload.
     pub fn next_event(&mut self) -> pb::NewEvent {
         let n = self.sent.len();
         let event_type = match n {
@@ -43,7 +43,7 @@ impl Run {
             LENGTH => "run_end",
             _ => "step",
         };
-        // Mostly small, now and then more than a page of the database.
+        // Mostly small, sometimes larger than a page of the database.
         let filler = "x".repeat(if n % 17 == 16 { 9_000 } else { n * 7 % 400 });
         let payload = format!("{{ \"run\":\"{}\", \"n\":{n},  \"text\":\"{filler}\" }}", self.id);
         let event = client::event(&format!("{}-{n}", self.id), event_type, &payload);
@@ -55,8 +55,8 @@ impl Run {
         self.sent.len() > LENGTH + 1
     }
 
-    /// Promises 1 to 3 for an answer: the events have the places in which they were sent, and were stored before exactly
-    /// if they were there when the server began.
+    /// Promises 1 to 3 for an answer: the events have the expected seqs, and are duplicates exactly if stored before
+    /// the start of the server.
     pub fn acknowledge(&mut self, answer: &pb::PublishResponse) {
         for event in &answer.events {
             assert_eq!(event.seq, self.acked as u64 + 1, "run {}", self.id);
@@ -66,7 +66,7 @@ impl Run {
         }
     }
 
-    /// Holds the server to what was sent. Looks at `everything` again or only at what is new.
+    /// Compares the server with the sent events: all events with `everything`, otherwise only new ones.
     pub async fn verify(&mut self, events: &mut Events, runs: &mut Runs, everything: bool) {
         let after = if everything { 0 } else { self.verified };
         let stored = match client::list_after(events, &self.id, after as u64).await {

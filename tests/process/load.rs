@@ -1,4 +1,4 @@
-//! All kinds of publishers at once against one server after the other, each over what the one before left.
+//! All kinds of publishers at once, against a series of servers on the same data.
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -9,7 +9,7 @@ use crate::publishers::{Publisher, Way};
 /// The publishers between two servers.
 pub struct Load(Vec<Publisher>);
 
-/// How many events were acknowledged since the server began.
+/// Number of events acknowledged since the start of the server.
 pub type Acked = watch::Receiver<u64>;
 
 impl Load {
@@ -20,13 +20,14 @@ impl Load {
             Publisher::new("batch-a", Way::Batches, 2),
             Publisher::new("batch-b", Way::Batches, 20),
             Publisher::new("stream-a", Way::Stream, 1),
-            // Hundreds of runs in turn: each event is an entry of its own, so the log's end is sealed every few rounds.
+            // Hundreds of interleaved runs: each event is a log entry of its own, so flushes are frequent.
             Publisher::new("stream-b", Way::Stream, 400),
             Publisher::new("stream-c", Way::Stream, 400),
         ])
     }
 
-    /// Holds the server to what was sent and acknowledged. Runs that were complete are looked at again only with `everything`.
+    /// Compares the server with the sent and acknowledged events. Runs that were complete are compared again only with
+    /// `everything`.
     pub async fn verify(&mut self, server: &Server, everything: bool) {
         let (mut events, mut runs) = (server.events().await, server.runs().await);
         for run in self.0.iter_mut().flat_map(|publisher| &mut publisher.runs) {
@@ -47,18 +48,18 @@ impl Load {
         self.0 = within("the end of the publishers", working.join_all()).await;
     }
 
-    /// Runs, and how many of their events were acknowledged.
+    /// Runs, and the number of their acknowledged events.
     pub fn acked(&self) -> impl Iterator<Item = (&str, usize)> {
         self.0.iter().flat_map(|publisher| &publisher.runs).map(|run| (run.id.as_str(), run.acked))
     }
 
-    /// How many events were sent.
+    /// Number of sent events.
     pub fn sent(&self) -> usize {
         self.0.iter().flat_map(|publisher| &publisher.runs).map(|run| run.sent.len()).sum()
     }
 }
 
-/// What no process survives, once so many events are acknowledged.
+/// Kills the server with SIGKILL after this number of acknowledged events.
 pub async fn kill_after(moment: u64, server: Server, mut acked: Acked) {
     within("that many acknowledgements", acked.wait_for(|acked| *acked >= moment)).await.unwrap();
     server.kill().await;

@@ -1,5 +1,5 @@
-//! The files of a running server are deleted, replaced or cut off: it acknowledges nothing from then on, says why, and is not
-//! ready any more.
+//! The files of a running server are deleted, replaced or truncated: the server acknowledges no further event, names
+//! the reason, and is not ready any more.
 
 mod log;
 
@@ -21,7 +21,7 @@ use crate::harness::{Data, Server, eventually, within};
 
 const SERVICES: [&str; 3] = ["", "runlog.v1.EventService", "runlog.v1.RunService"];
 
-/// Publishes one event after the other, without a pause, until it is told to stop.
+/// Publishes one event after the other, without a pause, until stopped.
 struct Publisher {
     stop: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Published>,
@@ -29,7 +29,7 @@ struct Publisher {
 
 #[derive(Default)]
 struct Published {
-    /// Number of the event, and when its request was begun.
+    /// Number of the event, and the start of its request.
     acked: Vec<(usize, Instant)>,
     refused: Vec<(Instant, (Code, String))>,
 }
@@ -83,11 +83,11 @@ async fn ready(server: &Server) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
-/// How long events may be acknowledged after a loss.
+/// Longest time of acknowledgements after a loss.
 const BOUND: Duration = Duration::from_secs(1);
 
-/// Takes away the files of a server while somebody publishes, and looks at all that is promised then. Returns the server, and
-/// how many events were acknowledged.
+/// Removes the files of a server under load and checks the promises. Returns the server, and the number of acknowledged
+/// events.
 async fn loses(name: &Path, fault: impl FnOnce(), problem: &str) -> (Server, usize) {
     let server = Server::start(name).await;
     let mut health = HealthClient::new(server.channel().await);
@@ -101,8 +101,8 @@ async fn loses(name: &Path, fault: impl FnOnce(), problem: &str) -> (Server, usi
 
     fault();
     let fault_ended = Instant::now();
-    let told = within("health", watch.message()).await.unwrap().unwrap();
-    assert_eq!(told.status(), ServingStatus::NotServing);
+    let received = within("health", watch.message()).await.unwrap().unwrap();
+    assert_eq!(received.status(), ServingStatus::NotServing);
     assert!(is_in(&server, ServingStatus::NotServing).await, "the server and each service");
     let (status, body) = ready(&server).await;
     assert_eq!(status, 503);
@@ -115,7 +115,7 @@ async fn loses(name: &Path, fault: impl FnOnce(), problem: &str) -> (Server, usi
 
     let late = published.acked.iter().filter(|(_, began)| *began > fault_ended + BOUND).count();
     assert_eq!(late, 0, "nothing that was sent a second after the loss is acknowledged");
-    // What was on its way to the disk meanwhile.
+    // Writes in flight at the moment of the loss.
     let is_open = |(_, (_, reason)): &&(Instant, (Code, String))| reason == "OUTCOME_UNKNOWN";
     assert!(published.refused.iter().filter(is_open).count() <= 1);
     for (_, refusal) in published.refused.iter().filter(|refused| !is_open(refused)) {
@@ -127,7 +127,7 @@ async fn loses(name: &Path, fault: impl FnOnce(), problem: &str) -> (Server, usi
     (server, acked)
 }
 
-/// Nothing is written and nothing is read, over gRPC and over REST.
+/// Asserts that writes and reads are refused, over gRPC and over REST.
 async fn is_refused(server: &Server, problem: &str) {
     let mut events = server.events().await;
     let refusals = [
@@ -147,7 +147,7 @@ async fn is_refused(server: &Server, problem: &str) {
     }
 }
 
-/// All that was acknowledged is found by the next server.
+/// Asserts that the next server has all acknowledged events.
 async fn has_all(name: &Path, acked: usize) {
     let server = Server::start(name).await;
     let stored = client::list(&mut server.events().await, "r").await;

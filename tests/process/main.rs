@@ -1,5 +1,5 @@
-//! The real program as a process: killed under load, drained, started where it cannot start, on a full disk, with slow
-//! readers; its command line; and what is done with a store beside serving it.
+//! The real program as a process: killed under load, drained, failing to start, on a full disk, with slow readers; its
+//! command line; and the commands on a store beside `serve`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "what a test measured and drew; cargo shows it where the test fails")]
@@ -18,6 +18,7 @@ mod publishers;
 mod rng;
 
 mod bench;
+mod check_and_migrate;
 mod commands;
 mod commands_across;
 mod crash;
@@ -39,5 +40,4 @@ mod start;
 mod transfer;
 mod transfer_foreign;
 mod transfer_refusals;
-mod upkeep;
 mod wal;

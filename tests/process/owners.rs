@@ -1,4 +1,4 @@
-//! One process owns a database file, by whatever name another one finds it.
+//! One process owns a database file, under any name of the file.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use crate::start::{CANNOT_START, cannot_serve};
 
 const IN_USE: &str = "another runlog process serves this file";
 
-/// Names of the file of this directory besides its own.
+/// Other names of the file in this directory.
 fn other_names(data: &Data) -> Vec<PathBuf> {
     let at = |name: &str| data.directory().join(name);
     fs::create_dir(at("elsewhere")).unwrap();
@@ -34,14 +34,14 @@ async fn a_second_server_is_refused_by_whatever_name_it_opens_the_file() {
     }
     first.kill().await;
     let names = other_names_again(&data);
-    // By any of them it may be opened once its owner is gone, and that is an owner for all others.
+    // After the owner is gone, any of the names can be opened, and the new owner locks out all others.
     let next = Server::start(&names[0]).await;
     cannot_serve(&data.file(), &[], &[IN_USE]).await;
     cannot_serve(&names[1], &[], &[IN_USE]).await;
     assert_eq!(crate::client::list(&mut next.events().await, "r").await.len(), 5);
 }
 
-/// A symbolic and a hard link of those that are there.
+/// A symbolic and a hard link to the existing names.
 fn other_names_again(data: &Data) -> [PathBuf; 2] {
     ["link.db", "elsewhere/hard.db"].map(|name| data.directory().join(name))
 }
@@ -84,7 +84,7 @@ async fn a_bind_mount_of_the_file_is_the_same_file() {
     assert_eq!(crate::client::publish_one(&mut first.events().await, "r", "step", "{}").await, 1);
 }
 
-/// An older program locks the lock file alone, beside the name that it was given.
+/// An older program locks only the lock file beside the given name.
 #[tokio::test]
 async fn a_server_keeps_out_of_a_file_that_an_older_program_serves() {
     let data = Data::new();
@@ -99,7 +99,7 @@ async fn a_server_keeps_out_of_a_file_that_an_older_program_serves() {
         cannot_serve(&newer, &[], &[IN_USE]).await;
         drop(lock);
     }
-    // And the other way round.
+    // And in the opposite order.
     let _server = Server::start(&data.file()).await;
     assert!(lock_of(&data.file()).unwrap().try_lock().is_err());
 }

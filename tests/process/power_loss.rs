@@ -1,4 +1,4 @@
-//! Promise 1 across power losses: what was not synced is gone, or half of it is, and what was acknowledged is there.
+//! Promise 1 across power losses: unsynced data is lost in part or as a whole, and acknowledged events are kept.
 
 mod disk;
 
@@ -13,7 +13,7 @@ use disk::{Behaviour, Disk};
 
 const ROUNDS: u64 = 5;
 
-/// How many of a hundred sectors reach the disk before they are synced: none, few, half, most, all.
+/// Percentage of sectors that reach the disk before a sync: none, few, half, most, all.
 const WRITE_BACK: [u64; 5] = [0, 5, 50, 90, 100];
 
 /// More syncs than a start needs.
@@ -24,7 +24,7 @@ impl Disk {
         Server::over(["--data", self.file().to_str().unwrap()], options, &self.environment(behaviour)).await
     }
 
-    /// What `runlog check` says of it.
+    /// Asserts the result of `runlog check`.
     async fn is_sound(&self) {
         let file = self.file();
         let checked = ["check", "--deep", "--listen", "127.0.0.1:0", "--data", file.to_str().unwrap()];
@@ -44,10 +44,10 @@ async fn what_was_acknowledged_survives_power_losses_that_keep_any_part_of_what_
     for round in 0..=rounds {
         disk.is_sound().await;
         let write_back = WRITE_BACK[(round % 5) as usize];
-        // In every other round the power is lost in the middle of a sync, of whatever file.
+        // In every other round the power is lost in the middle of a sync, of any file.
         let at_sync = if round % 2 == 1 { chance.within(AFTER_START..600) } else { 0 };
         let behaviour = Behaviour { write_back, at_sync, syncs_lie: false, seed: seed(&mut chance) };
-        // Seals and merges of a few entries and ids each, so that the power is lost in the middle of many.
+        // Flushes and compactions of a few entries and ids each, so that the power loss interrupts many.
         let options: &[&str] =
             if round % 4 == 2 { &[] } else { &["--flush-entries", "64", "--flush-slice-entries", "2"] };
         let server = disk.start(options, behaviour).await;
@@ -67,7 +67,7 @@ async fn what_was_acknowledged_survives_power_losses_that_keep_any_part_of_what_
     }
 }
 
-/// The control: where syncs keep nothing, this test finds the loss.
+/// The control: with syncs that keep nothing, the test finds the loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_syncs_are_a_lie_acknowledged_events_are_lost() {
     for syncs_lie in [false, true] {
@@ -88,7 +88,7 @@ async fn where_syncs_are_a_lie_acknowledged_events_are_lost() {
     }
 }
 
-/// Whatever of a new file is on the disk, the next start makes a store of it.
+/// With any part of a new file on the disk, the next start creates a store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_loss_in_any_sync_of_the_first_start_leaves_a_file_that_serves() {
     let mut chance = Rng::new("power loss at the first start");

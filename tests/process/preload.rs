@@ -1,15 +1,15 @@
-//! A library that the server's process loads before the system's own: the faults of a disk, without a device and without root.
+//! A library preloaded into the server's process to simulate disk faults, without a device and without root.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Removed when dropped.
+/// A compiled library, removed when dropped.
 pub struct Library(TempDir);
 
 impl Library {
-    /// Of this C source, by the compiler that builds SQLite too.
+    /// Compiles C source with the compiler that builds SQLite.
     pub fn new(source: &str) -> Self {
         let library = Self(TempDir::new().unwrap());
         let file = library.0.path().join("library.c");
@@ -21,7 +21,7 @@ impl Library {
         library
     }
 
-    /// For `LD_PRELOAD`.
+    /// The value for `LD_PRELOAD`.
     pub fn path(&self) -> PathBuf {
         self.0.path().join("library.so")
     }

@@ -1,4 +1,4 @@
-//! Publishers that go on until the server goes away, in the three ways that there are to publish.
+//! Publishers that publish until the server is gone, with each of the three methods.
 
 use std::collections::VecDeque;
 
@@ -15,24 +15,24 @@ pub enum Way {
     Unary,
     /// Several events a call; all or none.
     Batches,
-    /// One event a request, hundreds of requests under way.
+    /// One event a request, hundreds of requests in flight.
     Stream,
 }
 
-/// One publisher with the runs that it alone writes to.
+/// One publisher with its own runs.
 pub struct Publisher {
     name: String,
     way: Way,
     pub runs: Vec<Run>,
-    /// The runs that it writes to at the moment, by index, in turn.
+    /// Indexes of the runs in progress, in turn.
     current: VecDeque<usize>,
 }
 
-/// Counts acknowledged events for whoever waits for a number of them.
+/// Number of acknowledged events, for tests that wait for a number.
 pub type Acks = watch::Sender<u64>;
 
 impl Publisher {
-    /// `width` runs at a time.
+    /// Publishes to `width` runs in turn.
     pub fn new(name: &str, way: Way, width: usize) -> Self {
         let mut publisher = Self { name: name.to_owned(), way, runs: Vec::new(), current: VecDeque::new() };
         for _ in 0..width {
@@ -47,7 +47,7 @@ impl Publisher {
         self.runs.push(Run::new(id, matches!(self.way, Way::Batches)));
     }
 
-    /// The run whose turn it is. A full one makes room for a new one.
+    /// The next run in turn; a full run is replaced by a new run.
     fn turn(&mut self) -> usize {
         let run = self.current.pop_front().expect("a publisher has a run");
         if self.runs[run].is_full() {
@@ -58,7 +58,7 @@ impl Publisher {
         run
     }
 
-    /// What has no answer yet, as it was sent: in the order of the events of each run.
+    /// The unanswered events as sent, in the order of each run.
     fn unanswered(&self) -> Vec<(usize, pb::PublishRequest)> {
         let mut requests = Vec::new();
         for (index, run) in self.runs.iter().enumerate().filter(|(_, run)| run.acked < run.sent.len()) {
@@ -79,7 +79,7 @@ impl Publisher {
         (index, client::publish(&run.id, events))
     }
 
-    /// Publishes until the server is gone; first what had no answer.
+    /// Publishes until the server is gone; unanswered events first.
     pub async fn publish(mut self, mut events: Events, acks: Acks) -> Self {
         match self.way {
             Way::Unary | Way::Batches => self.call_by_call(&mut events, &acks).await,
@@ -114,7 +114,7 @@ impl Publisher {
             while under_way.len() < UNDER_WAY && !drains && !sender.is_closed() {
                 let (index, request) = again.pop_front().unwrap_or_else(|| self.next_request());
                 under_way.push_back(index);
-                // Closed: what was answered before is still to be read.
+                // A closed stream: earlier answers are still to be read.
                 let _ = sender.send(pb::PublishStreamRequest { publish: Some(request) }).await;
             }
             match answers.message().await {

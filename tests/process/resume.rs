@@ -1,4 +1,4 @@
-//! Promises 4 and 5 across kills: a subscriber that comes back with its cursor misses nothing and sees nothing twice.
+//! Promises 4 and 5 across kills: a subscriber that resumes from its cursor misses no event and gets no event twice.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::client::{self, Events, event, publish};
 use crate::harness::{Data, Server, within};
 use crate::rng::Rng;
 
-/// Where the server is at the moment; each life has a port of its own.
+/// The address of the current server; each server has a new port.
 type Place = watch::Receiver<String>;
 
-/// A connection to the server of the moment, once there is one.
+/// A connection to the current server, after its start.
 async fn connect(place: &mut Place) -> Events {
     loop {
         let url = place.borrow_and_update().clone();
@@ -24,7 +24,7 @@ async fn connect(place: &mut Place) -> Events {
     }
 }
 
-/// Publishes the events of a run one after the other, each again until it is acknowledged.
+/// Publishes the events of a run in order, with retries until acknowledged.
 async fn publish_all(mut place: Place, run_id: String, count: u64) {
     let mut events = connect(&mut place).await;
     for n in 1..=count {
@@ -43,11 +43,11 @@ async fn publish_all(mut place: Place, run_id: String, count: u64) {
     }
 }
 
-/// Follows across all breaks until `is_done`; counts what it was told.
+/// Follows across all disconnects until `is_done`; records the received events.
 async fn follow(
     mut place: Place,
     request: impl Fn(&str) -> pb::SubscribeRequest,
-    told: watch::Sender<Vec<(String, u64)>>,
+    received: watch::Sender<Vec<(String, u64)>>,
     is_done: impl Fn(&Frame, &[(String, u64)]) -> bool,
 ) {
     let mut cursor = String::new();
@@ -62,10 +62,11 @@ async fn follow(
             let kind = frame.frame.unwrap();
             if let Frame::Events(batch) = &kind {
                 let batch = batch.events().unwrap();
-                told.send_modify(|told| told.extend(batch.into_iter().map(|event| (event.run_id, event.seq))));
+                received
+                    .send_modify(|received| received.extend(batch.into_iter().map(|event| (event.run_id, event.seq))));
             }
             cursor = frame.cursor;
-            if is_done(&kind, &told.borrow()) {
+            if is_done(&kind, &received.borrow()) {
                 return;
             }
         }
@@ -84,8 +85,8 @@ async fn a_subscriber_that_resumes_across_kills_misses_nothing_and_sees_nothing_
     for run in 0..RUNS {
         tokio::spawn(publish_all(place.clone(), format!("run-{run}"), LENGTH));
     }
-    let (of_run, mut run_told) = watch::channel(Vec::new());
-    let (of_all, all_told) = watch::channel(Vec::new());
+    let (of_run, mut run_received) = watch::channel(Vec::new());
+    let (of_all, all_received) = watch::channel(Vec::new());
     let wait_for_run =
         |cursor: &str| pb::SubscribeRequest { wait_for_run: true, ..client::follow_from("run-0", cursor) };
     let ends = |frame: &Frame, _: &[_]| match frame {
@@ -95,13 +96,13 @@ async fn a_subscriber_that_resumes_across_kills_misses_nothing_and_sees_nothing_
         }
         _ => false,
     };
-    let has_all = |_: &Frame, told: &[_]| told.len() as u64 == RUNS * LENGTH;
+    let has_all = |_: &Frame, received: &[_]| received.len() as u64 == RUNS * LENGTH;
     let one = tokio::spawn(follow(place.clone(), wait_for_run, of_run, ends));
     let all = tokio::spawn(follow(place, client::follow_all, of_all, has_all));
     for kill in 0..KILLS {
-        let told = run_told.borrow_and_update().len() as u64;
-        let moment = told + chance.within(1..(LENGTH - told) / (KILLS - kill));
-        within("the next events", run_told.wait_for(|told| told.len() as u64 >= moment)).await.unwrap();
+        let received = run_received.borrow_and_update().len() as u64;
+        let moment = received + chance.within(1..(LENGTH - received) / (KILLS - kill));
+        within("the next events", run_received.wait_for(|received| received.len() as u64 >= moment)).await.unwrap();
         server.kill().await;
         server = Server::start(&data.file()).await;
         moved.send_replace(server.url());
@@ -109,10 +110,10 @@ async fn a_subscriber_that_resumes_across_kills_misses_nothing_and_sees_nothing_
     within("the end of the run", one).await.unwrap();
     within("all events", all).await.unwrap();
     let expected: Vec<_> = (1..=LENGTH).map(|seq| ("run-0".to_owned(), seq)).collect();
-    assert_eq!(*run_told.borrow(), expected);
+    assert_eq!(*run_received.borrow(), expected);
     let mut last: HashMap<&str, u64> = HashMap::new();
-    let all_told = all_told.borrow();
-    for (run_id, seq) in all_told.iter() {
+    let all_received = all_received.borrow();
+    for (run_id, seq) in all_received.iter() {
         let last = last.entry(run_id).or_default();
         assert_eq!(*seq, *last + 1, "the next event of {run_id}");
         *last = *seq;

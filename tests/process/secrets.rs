@@ -1,4 +1,4 @@
-//! Payloads never reach the log, whatever is logged and whatever goes wrong with them.
+//! Payloads never reach the log, at any log level and with any error.
 
 use runlog::pb::{self, payload::Variant};
 use tokio_stream::StreamExt;
@@ -6,10 +6,10 @@ use tokio_stream::StreamExt;
 use crate::client::{self, event, publish};
 use crate::harness::{Data, Server};
 
-/// No log may hold it.
+/// Must not occur in any log.
 const SECRET: &str = "Hunter2SECRETmarker";
 
-/// Sends the secret in every place where a payload may stand, in good requests and in bad ones.
+/// Sends the secret wherever a payload may stand, in valid and invalid requests.
 async fn workload(server: &Server) {
     let mut events = server.events().await;
     let secret = format!("{{\"input\":\"{SECRET}\",\"{SECRET}\":1}}");
@@ -22,7 +22,7 @@ async fn workload(server: &Server) {
     let payload = Some(pb::Payload { extra_json: String::new(), variant: Some(Variant::RunEnd(typed.into())) });
     events.publish(publish("typed", vec![pb::NewEvent { payload, ..Default::default() }])).await.unwrap();
 
-    // Refused: no JSON, too deep, another content under the same id, too large, wrong in a typed member.
+    // Errors: no JSON, too deep, different content under the same id, too large, wrong in a typed member.
     let deep = format!("{}\"{SECRET}\"{}", "[".repeat(100), "]".repeat(100));
     let large = format!("\"{}\"", SECRET.repeat(100_000));
     for bad in [
@@ -45,17 +45,17 @@ async fn workload(server: &Server) {
         let answers = events.publish_stream(tokio_stream::iter([request])).await.unwrap().into_inner();
         answers.collect::<Vec<_>>().await;
     }
-    // The path of a value is told to who sent it, and to nobody else.
+    // The path of a value is returned to the sender only, never logged.
     let not_json = event("", "step", &format!("{{\"{SECRET}\":NaN}}"));
     let refused = events.publish(publish("r", vec![not_json])).await.unwrap_err();
     assert!(refused.message().contains("NaN is none"), "{refused:?}");
-    // A body that is no protobuf, and one over the size limit.
+    // A body that is no protobuf, and a body over the size limit.
     let mut body = SECRET.as_bytes().to_vec();
     body.resize(5 << 20, b'x');
     let larger = event("", "step", &String::from_utf8(body).unwrap());
     events.publish(publish("r", vec![larger])).await.unwrap_err();
 
-    // Read in every way, with the credentials of a client that believes in keys.
+    // All kinds of reads, with credentials in the request.
     let mut request = tonic::Request::new(client::follow("r"));
     request.metadata_mut().insert("authorization", format!("Bearer {SECRET}").parse().unwrap());
     let mut frames = events.subscribe(request).await.unwrap().into_inner();
@@ -87,7 +87,7 @@ async fn no_payload_and_no_key_reaches_the_log_at_any_level() {
         let log = log_at(level).await;
         assert!(log.contains("drained"), "the log was read to its end at {level}");
         println!("{level}: {} lines", log.lines().count());
-        let told: Vec<_> = log.lines().filter(|line| line.contains(SECRET)).take(3).collect();
-        assert!(told.is_empty(), "at {level}: {told:#?}");
+        let leaks: Vec<_> = log.lines().filter(|line| line.contains(SECRET)).take(3).collect();
+        assert!(leaks.is_empty(), "at {level}: {leaks:#?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A server that cannot start says why, names the file or the option, and ends with the documented code.
+//! A server that cannot start names the reason and the file or option, and exits with the documented code.
 
 use std::path::Path;
 
@@ -13,11 +13,11 @@ pub const CANNOT_START: i32 = 78;
 async fn is_refused(process: Process, code: i32, words: &[&str]) {
     let (status, log) = process.ended().await;
     assert_eq!(status.code(), Some(code), "{log}");
-    let told = log.lines().collect::<Vec<_>>().join(" ");
+    let message = log.lines().collect::<Vec<_>>().join(" ");
     for word in words {
-        assert!(told.contains(word), "{word:?} in {told:?}");
+        assert!(message.contains(word), "{word:?} in {message:?}");
     }
-    assert!(told.contains("error:") && !told.contains("panicked"), "{told}");
+    assert!(message.contains("error:") && !message.contains("panicked"), "{message}");
 }
 
 pub async fn cannot_serve(data: &Path, options: &[&str], words: &[&str]) {
@@ -36,7 +36,7 @@ async fn a_second_server_on_the_same_file_is_refused_and_the_first_goes_on() {
     cannot_serve(&data.file(), &[], &[data.file().to_str().unwrap(), "another runlog process", "--data"]).await;
     let mut events = first.events().await;
     assert_eq!(crate::client::publish_one(&mut events, "r", "step", "{}").await, 1);
-    // The file is free again once its owner is gone, however it went.
+    // The file is free after its owner is gone, also after a kill.
     first.kill().await;
     Server::start(&data.file()).await;
 }

@@ -1,5 +1,5 @@
-//! A log that is exported and imported is the same log: between both stores, from a server that is written to, and across
-//! SIGKILL in the middle.
+//! An exported and imported log is the same log: between both stores, from a server under load, and across SIGKILL in
+//! the middle.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ use crate::command::{Ran, run};
 use crate::harness::{Data, Process, Server, eventually};
 use crate::rng::Rng;
 
-/// Where no server is.
+/// An address without a server.
 pub const NOWHERE: &str = "http://127.0.0.1:1";
 
-/// The lines of an export but the first, which names the store.
+/// The lines of an export without the first, which names the store.
 pub fn body(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     let (header, body) = text.split_once('\n').unwrap();
@@ -23,7 +23,7 @@ pub fn body(path: &Path) -> String {
     body.to_owned()
 }
 
-/// Where an event lies, and its id.
+/// Location and id of an event.
 #[derive(Debug, PartialEq, Eq, serde::Deserialize)]
 struct Place {
     run_id: String,
@@ -36,7 +36,7 @@ impl Place {
         Self { run_id: event.run_id.clone(), seq: event.seq, event_id: event.event_id.clone() }
     }
 
-    /// Of all lines but the trailer. Payloads are not looked at: not each is a number that a reader can hold.
+    /// All lines without the trailer. Payloads are skipped: some hold numbers that no reader can represent.
     fn all(body: &str) -> Vec<Self> {
         let (events, _trailer) = body.trim_end().rsplit_once('\n').unwrap();
         events.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -51,7 +51,7 @@ pub async fn import(file: &Path, into: &[&str]) -> Ran {
     run(NOWHERE, &[&["import", file.to_str().unwrap()], into].concat()).await
 }
 
-/// A payload that something on its way might change.
+/// A payload that a careless program might change.
 fn odd_payload(chance: &mut Rng) -> String {
     const ODD: [&str; 12] = [
         "{\"b\":1 , \"a\":12345678901234567890123, \"b\":2}",
@@ -70,7 +70,7 @@ fn odd_payload(chance: &mut Rng) -> String {
     ODD[usize::try_from(chance.within(0..ODD.len() as u64)).unwrap()].to_owned()
 }
 
-/// Runs of every kind, interleaved, with every kind of id and payload. Returns their number.
+/// Interleaved runs of every kind, with every kind of id and payload. Returns their number.
 async fn fill(server: &Server, chance: &mut Rng) -> usize {
     let (mut events, mut runs) = (server.events().await, server.runs().await);
     let create = pb::CreateRunRequest {
@@ -109,7 +109,7 @@ async fn fill(server: &Server, chance: &mut Rng) -> usize {
             let mut batch: Vec<pb::NewEvent> =
                 life.get(round).map(|(kind, payload)| client::event("", kind, payload)).into_iter().collect();
             for n in 0..chance.within(0..4) {
-                // Ids of the producer, also such as the store gives, and in each run the same.
+                // Ids of the producer, some of the same shape as the store's, and the same ids in each run.
                 let id = match chance.within(0..4) {
                     0 => format!("given-{round}-{n}"),
                     1 => format!("00000000-0001-8000-8000-0000{round:04x}{n:04x}"),
@@ -151,7 +151,7 @@ async fn a_log_goes_to_postgresql_and_back_without_a_difference() {
     let runs = all_runs(&source).await;
     assert_eq!(runs.len(), count);
     let assigned = client::list(&mut source.events().await, "waits").await.remove(0);
-    // From the server, and from the file that it leaves.
+    // From the server, and from its file after the stop.
     run(&source.url(), &["export", "-o", file("served").to_str().unwrap()]).await.succeeds();
     stop(source).await;
     export(&["--data", data.file().to_str().unwrap()], &file("first")).await.succeeds();
@@ -172,12 +172,12 @@ async fn a_log_goes_to_postgresql_and_back_without_a_difference() {
         let mut found = all_runs(&server).await;
         assert_eq!(names(&found), names(&runs), "in the order of their creation");
         assert_eq!(found, runs, "with all that their events add up to");
-        // What the first store gave an id is known by it in the others.
+        // Ids given by the first store are known in the others.
         let mut events = server.events().await;
         let again = client::event(&assigned.event_id, &assigned.r#type, client::json_of(&assigned));
         let answer = events.publish(client::publish("waits", vec![again])).await.unwrap().into_inner();
         assert!(answer.events[0].duplicate && answer.events[0].seq == assigned.seq);
-        // And the run created under a key is known by that.
+        // A run created under a key is found by the key.
         let create = pb::CreateRunRequest {
             run_id: "created".into(),
             idempotency_key: "order-17".into(),
@@ -207,7 +207,7 @@ async fn chosen_runs_are_exported_in_the_order_asked_for_and_imported_beside_oth
     let mut expected = client::list(&mut source.events().await, "waits").await;
     expected.extend(client::list(&mut source.events().await, "ends").await);
     assert_eq!(events, expected.iter().map(Place::of).collect::<Vec<_>>());
-    // Into a store that has runs, and a beginning of one of these.
+    // Into a store that has other runs, and the first events of one of these runs.
     let target = Server::start(&other.file()).await;
     client::publish_one(&mut target.events().await, "own", "step", "{}").await;
     stop(target).await;
@@ -219,8 +219,8 @@ async fn chosen_runs_are_exported_in_the_order_asked_for_and_imported_beside_oth
     assert!(ran.stderr.contains("4 events stored, 0 stored before, 1 runs"), "{ran:?}");
     ran.succeeds();
     let ran = import(&file, &into).await;
-    let told = format!("{} events stored, 4 stored before, 2 runs", events.len() - 4);
-    assert!(ran.stderr.contains(&told), "{told}: {ran:?}");
+    let summary = format!("{} events stored, 4 stored before, 2 runs", events.len() - 4);
+    assert!(ran.stderr.contains(&summary), "{summary}: {ran:?}");
     ran.succeeds();
     let target = Server::start(&other.file()).await;
     let (theirs, ours) = (all_runs(&source).await, all_runs(&target).await);
@@ -278,7 +278,7 @@ async fn an_export_while_publishers_write_is_the_log_up_to_its_beginning() {
     }
 }
 
-/// A log that takes a while to copy; the events, and where it is exported to.
+/// A large log; returns the number of events and the path of its export.
 async fn large_log(data: &Data) -> (u64, PathBuf) {
     let server = Server::start(&data.file()).await;
     let mut events = server.events().await;
@@ -308,7 +308,7 @@ async fn an_import_that_is_killed_is_run_again_and_stores_each_event_once() {
     for more in 1..4u64 {
         let began = size(&log) + size(&path);
         let process = Process::spawn(&["import", whole.to_str().unwrap(), into[0], into[1]]);
-        // In the middle: something is stored, and much is not.
+        // In the middle: a part is stored, and much is not.
         let is_under_way = async || size(&log) + size(&path) > began + more * 100_000 || process.has_ended();
         eventually("a part of the import", is_under_way).await;
         process.kill().await;
@@ -320,7 +320,7 @@ async fn an_import_that_is_killed_is_run_again_and_stores_each_event_once() {
     export(&into, &copy).await.succeeds();
     assert!(body(&copy) == body(&whole), "the same log");
     assert_eq!(body(&copy).lines().count() as u64, count + 1);
-    // Once more: all of it is there.
+    // Once more: all events are stored.
     let again = import(&whole, &into).await;
     assert!(again.stderr.contains("0 events stored, 30,000 stored before, 9 runs"), "{again:?}");
 }
@@ -340,7 +340,7 @@ async fn an_export_that_is_killed_or_cut_anywhere_is_gone_on_with() {
     let resume = async || run(NOWHERE, &["export", "-o", path, "--resume", from[0], from[1]]).await;
     resume().await.succeeds();
     assert!(std::fs::read(&file).unwrap() == expected);
-    // What comes later is not in it, since the header says where it ends.
+    // Later events are not exported, since the header has the end of the export.
     let server = Server::start(&data.file()).await;
     client::publish_one(&mut server.events().await, "later", "step", "{}").await;
     stop(server).await;
@@ -355,7 +355,7 @@ async fn an_export_that_is_killed_or_cut_anywhere_is_gone_on_with() {
         resume().await.succeeds();
         assert!(std::fs::read(&file).unwrap() == expected, "cut at {cut} of {}", expected.len());
     }
-    // Within the header nothing is known yet: it is a new export, which has the later event.
+    // An export cut within the header starts over, and includes the later event.
     std::fs::write(&file, &expected[..10]).unwrap();
     resume().await.succeeds();
     assert_eq!(body(&file).lines().count(), 30_002);
@@ -370,11 +370,11 @@ async fn an_export_that_is_killed_or_cut_anywhere_is_gone_on_with() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_serve_and_tell_of_an_import_into_their_database() {
+async fn replicas_serve_and_announce_an_import_into_their_database() {
     let Some(database) = Database::create().await else { return };
     let data = Data::new();
     let source = Server::start(&data.file()).await;
-    fill(&source, &mut Rng::new("replicas_serve_and_tell")).await;
+    fill(&source, &mut Rng::new("replicas_serve_and_announce")).await;
     let file = data.directory().join("file");
     run(&source.url(), &["export", "-o", file.to_str().unwrap()]).await.succeeds();
     let expected = Place::all(&body(&file));
@@ -384,12 +384,12 @@ async fn replicas_serve_and_tell_of_an_import_into_their_database() {
     let mut frames = events.subscribe(client::follow_all("")).await.unwrap().into_inner();
     assert_eq!(client::caught_up(&mut frames).await.len(), 1);
     import(&file, &["--store", &database.url()]).await.succeeds();
-    let mut told = Vec::new();
-    while told.len() < expected.len() {
+    let mut received = Vec::new();
+    while received.len() < expected.len() {
         if let Some(pb::subscribe_response::Frame::Events(batch)) = client::frame(&mut frames).await.unwrap().frame {
-            told.extend(batch.events().unwrap().iter().map(Place::of));
+            received.extend(batch.events().unwrap().iter().map(Place::of));
         }
     }
-    assert_eq!(told, expected, "in the order of the source's feed");
+    assert_eq!(received, expected, "in the order of the source's feed");
     assert_eq!(client::publish_one(&mut events, "own", "step", "{}").await, 2);
 }

@@ -1,4 +1,4 @@
-//! What `export --resume` does not touch.
+//! Files that `export --resume` leaves unchanged.
 
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::harness::{Data, Server};
 use crate::transfer::{NOWHERE, export};
 use crate::transfer_refusals::exported;
 
-/// Asks a server that is not there, which must not be needed to leave a file alone.
+/// Resumes against an address without a server: a foreign file is refused without a server.
 async fn resume_from_nowhere(file: &Path) -> crate::command::Ran {
     export(&["--resume", "--reconnect-for", "0s"], file).await
 }
@@ -49,7 +49,7 @@ async fn a_file_that_is_no_export_is_left_as_it_is_with_a_server_and_without() {
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     }
-    // What is no file at all.
+    // Not a regular file.
     let pipe = data.directory().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for path in [data.directory(), pipe.as_path()] {
@@ -69,7 +69,7 @@ async fn an_export_that_was_cut_off_is_not_touched_before_its_own_store_answered
     let own_path = data.file();
     let file = data.directory().join("cut");
     let (header, first) = (lines[0].len(), lines[1].len());
-    // Within the header, before and behind its line break, within an event, and within the trailer.
+    // Cuts within the header, before and after its line break, within an event, and within the trailer.
     for cut in [10, header, header + 1, header + 30, header + 1 + first, expected.len() - 10] {
         std::fs::write(&file, &expected[..cut]).unwrap();
         resume_from_nowhere(&file).await.fails(69, &["cannot connect"]);
@@ -79,7 +79,7 @@ async fn an_export_that_was_cut_off_is_not_touched_before_its_own_store_answered
             export(&of_other, &file).await.fails(73, &["feed differs"]);
             assert_eq!(std::fs::read_to_string(&file).unwrap(), expected[..cut], "cut at {cut}, another store");
         }
-        // Another export writes it.
+        // Another export is writing the file.
         let held = std::fs::File::open(&file).unwrap();
         held.lock().unwrap();
         let own = ["--resume", "--data", own_path.to_str().unwrap()];
@@ -88,7 +88,7 @@ async fn an_export_that_was_cut_off_is_not_touched_before_its_own_store_answered
         export(&own, &file).await.succeeds();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), expected, "cut at {cut}");
     }
-    // Through a link, which stays one; and an empty file is begun.
+    // Through a link, which is kept; an empty file is a new export.
     let link = data.directory().join("link");
     symlink(&file, &link).unwrap();
     for cut in [0, expected.len() - 10] {
@@ -97,7 +97,7 @@ async fn an_export_that_was_cut_off_is_not_touched_before_its_own_store_answered
         assert!(link.symlink_metadata().unwrap().is_symlink());
         assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
     }
-    // More events than the header allows are not those of this export.
+    // More events than the header allows: not an export with this header.
     let beyond = format!("{}{}\n", &expected[..expected.len() - lines[13].len() - 1], lines[1]);
     std::fs::write(&file, &beyond).unwrap();
     export(&["--resume", "--data", own_path.to_str().unwrap()], &file).await.fails(73, &["until differs"]);

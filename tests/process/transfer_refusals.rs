@@ -1,4 +1,4 @@
-//! What an export or an import does not do, and how it says so.
+//! Refused exports and imports, and their errors.
 
 use std::path::PathBuf;
 
@@ -26,8 +26,8 @@ pub async fn exported(data: &Data) -> (PathBuf, Vec<String>) {
     (file, lines)
 }
 
-/// These lines with the trailer that goes with them: changed, and not to be told by it.
-pub fn sealed(lines: &[String]) -> Vec<String> {
+/// The lines with a matching trailer: a changed file with a valid checksum.
+pub fn with_trailer(lines: &[String]) -> Vec<String> {
     let events = &lines[1..lines.len() - 1];
     let hash = events.iter().fold(Sha256::new(), |hash, line| hash.chain_update(line).chain_update("\n"));
     let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -37,7 +37,7 @@ pub fn sealed(lines: &[String]) -> Vec<String> {
     [&lines[..lines.len() - 1], &[end]].concat()
 }
 
-/// A new store; what an import of these lines into it says, and how many events it has then.
+/// Imports the lines into a new store; returns the result and the number of stored events.
 async fn imported(lines: &[String]) -> (crate::command::Ran, usize) {
     let target = Data::new();
     let file = target.directory().join("lines");
@@ -62,7 +62,7 @@ async fn a_damaged_line_is_named_with_its_field_and_nothing_of_the_file_is_impor
         (6, "\"type\":\"step\",", "", ["line 6:", "type: is missing"]),
         (6, "\"seq\":2", "\"seq\":true", ["line 6:", "seq"]),
         (6, "\"payload\":{", "\"payload\":{{", ["line 6:", "JSON"]),
-        // What the trailer says does not go with it.
+        // The trailer does not match the lines.
         (6, "\"payload\":{\"n\":4}", "\"payload\":{\"n\":5}", ["line 14:", "sha256"]),
         (14, "\"events\":12", "\"events\":13", ["line 14:", "events"]),
         (1, "\"runlog_export\":1", "\"runlog_export\":2", ["line 1:", "version 1"]),
@@ -75,7 +75,7 @@ async fn a_damaged_line_is_named_with_its_field_and_nothing_of_the_file_is_impor
         ran.fails(65, &[words[0], words[1], "nothing was stored"]);
         assert_eq!(stored, 0, "{bad}");
     }
-    // One export behind another.
+    // Two exports concatenated.
     let (ran, stored) = imported(&[&lines[..], &lines[..]].concat()).await;
     ran.fails(65, &["line 15: lies behind the end", "nothing was stored"]);
     assert_eq!(stored, 0);
@@ -90,7 +90,7 @@ async fn a_damaged_line_is_named_with_its_field_and_nothing_of_the_file_is_impor
 }
 
 #[tokio::test]
-async fn a_file_that_is_cut_off_is_imported_as_far_as_it_goes_and_told() {
+async fn a_truncated_file_is_imported_up_to_the_cut_and_reported() {
     let data = Data::new();
     let (_, lines) = exported(&data).await;
     let (ran, stored) = imported(&lines[..9]).await;
@@ -100,14 +100,14 @@ async fn a_file_that_is_cut_off_is_imported_as_far_as_it_goes_and_told() {
     let path = target.file();
     let into = ["import", "-", "--data", path.to_str().unwrap()];
     let text = lines.join("\n");
-    // Within a line, from stdin.
+    // Cut within a line, from stdin.
     let half = &text[..text.find("\"e5\"").unwrap()];
     run_with(NOWHERE, &into, half).await.fails(65, &["cut off behind line 6"]);
     assert!(!path.exists());
     let partial = run_with(NOWHERE, &[&into[..], &["--partial"]].concat(), half).await;
     assert!(partial.stderr.contains("5 events stored, 0 stored before, 3 runs"), "{partial:?}");
     partial.succeeds();
-    // The whole file later goes on from there; its last line may lack its end.
+    // A later import of the whole file continues; the last line may lack its line break.
     let whole = run_with(NOWHERE, &into, &text).await;
     assert!(whole.stderr.contains("7 events stored, 5 stored before"), "{whole:?}");
     whole.succeeds();
@@ -135,29 +135,29 @@ async fn an_event_that_differs_from_the_stored_one_ends_the_import_and_is_named(
         let mut changed = lines.clone();
         assert!(changed[5].contains(good), "{good}");
         changed[5] = changed[5].replace(good, bad);
-        let ran = run_with(NOWHERE, &into, &text(&sealed(&changed))).await;
+        let ran = run_with(NOWHERE, &into, &text(&with_trailer(&changed))).await;
         ran.fails(73, &["line 6: run \"r1\", seq 2", &format!("{field} differs"), "0 events stored, 4 stored before"]);
     }
-    // Another order: the second event of a run in the place of the first.
+    // Another order: the second event of a run before the first.
     let mut swapped = lines.clone();
     swapped.swap(1, 4);
-    imported(&sealed(&swapped)).await.0.fails(73, &["line 2: run \"r0\", seq 2", "ends at seq 0"]);
-    // It follows nothing: an event of its run is missing. What comes before it is stored.
+    imported(&with_trailer(&swapped)).await.0.fails(73, &["line 2: run \"r0\", seq 2", "ends at seq 0"]);
+    // A gap: an event of the run is missing. The events before the gap are stored.
     let mut missing = lines.clone();
     missing[5] = missing[5].replace("\"seq\":2", "\"seq\":3");
-    let (ran, stored) = imported(&sealed(&missing)).await;
+    let (ran, stored) = imported(&with_trailer(&missing)).await;
     ran.fails(73, &["line 6: run \"r1\", seq 3", "the run ends at seq 1"]);
     assert_eq!(stored, 4);
-    // The same id at another place of its run.
+    // The same id at another seq of its run.
     let mut repeated = lines.clone();
     repeated[7] = repeated[7].replace("\"e6\"", "\"e0\"");
-    let (ran, stored) = imported(&sealed(&repeated)).await;
+    let (ran, stored) = imported(&with_trailer(&repeated)).await;
     ran.fails(73, &["line 8: run \"r0\", seq 3", "\"e0\""]);
     assert_eq!(stored, 6);
     // A clock that runs backwards in a run.
     let mut backwards = lines.clone();
     backwards[4] = backwards[4].replace("\"recorded_at\":\"2", "\"recorded_at\":\"1");
-    imported(&sealed(&backwards)).await.0.fails(65, &["line 5: run \"r0\", seq 2", "recorded_at"]);
+    imported(&with_trailer(&backwards)).await.0.fails(65, &["line 5: run \"r0\", seq 2", "recorded_at"]);
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn an_export_overwrites_nothing_and_goes_on_only_with_its_own() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_exported_or_imported_is_told_and_leaves_nothing_behind() {
+async fn a_failed_export_or_import_is_reported_and_leaves_nothing_behind() {
     let data = Data::new();
     let (file, _) = exported(&data).await;
     let path = data.file();
@@ -205,7 +205,7 @@ async fn what_cannot_be_exported_or_imported_is_told_and_leaves_nothing_behind()
     let into = ["--data", path.to_str().unwrap()];
     import(&file, &into).await.fails(78, &["another runlog process serves this file"]);
     export(&into, &out).await.fails(78, &["another runlog process serves this file"]);
-    // A server that gives small pages only.
+    // A server with small pages only.
     server.terminate().await;
     server.ended().await;
     let server = Server::with(&path, &["--max-page-size", "5"]).await;
@@ -232,7 +232,7 @@ async fn what_comes_from_a_pipe_is_checked_before_any_of_it_is_stored_and_leaves
         let mut child = command.spawn().unwrap();
         let (mut stdin, text) = (child.stdin.take().unwrap(), lines.join("\n"));
         async move {
-            // A command that did not want all of it says so by its exit code.
+            // A command that stopped reading reports the reason by its exit code.
             let _ = stdin.write_all(text.as_bytes()).await;
             drop(stdin);
             crate::command::end("import", child).await

@@ -1,4 +1,4 @@
-//! The write-ahead log beside readers of other programs.
+//! The write-ahead log with a foreign reader.
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
@@ -8,7 +8,7 @@ use crate::harness::{Data, Server, eventually};
 
 const FAILURES: &str = "runlog_sqlite_maintenance_failures_total{work=\"checkpoint\"}";
 
-/// More than the log may hold.
+/// Events of 1 MB, together more than the limit of the log.
 const EVENTS: usize = 90;
 
 #[tokio::test]
@@ -24,13 +24,13 @@ async fn a_foreign_reader_that_stays_makes_the_log_grow_and_stops_nobody_and_it_
     for n in 0..EVENTS {
         events.publish(client::publish("r", vec![client::event(&n.to_string(), "step", &payload)])).await.unwrap();
     }
-    assert!(server.metric(FAILURES).await >= 1.0, "a log that cannot begin anew counts as a failure");
+    assert!(server.metric(FAILURES).await >= 1.0, "a log that cannot restart counts as a failure");
     let log = server.says("another program has had a read transaction open").await;
     assert_eq!(log.matches("another program has had a read transaction open").count(), 1, "{log}");
     reading.rollback().await.unwrap();
     foreign.close().await.unwrap();
     let mut n = EVENTS;
-    eventually("the log to begin anew", async || {
+    eventually("the log to restart", async || {
         n += 1;
         events.publish(client::publish("r", vec![client::event(&n.to_string(), "step", "{}")])).await.unwrap();
         server.log().contains("maintenance of the store works again")

@@ -1,4 +1,4 @@
-//! Three replicas behind the balancer in `deploy/`, which nobody goes around.
+//! Three replicas behind the balancer in `deploy/`; all clients use the balancer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::page::Page;
 use crate::replica::Replica;
 use crate::world::{GUARD, World, event, may_be_repeated};
 
-/// Events that must be acknowledged before and after each blow.
+/// Events that must be acknowledged before and after each fault.
 const SOME: usize = 150;
 
 /// Connections of clients to the balancer.
-const DOORS: usize = 3;
+const CHANNELS: usize = 3;
 
 async fn three_replicas(database: &Database) -> Option<(Vec<Replica>, Envoy)> {
     let mut replicas = Vec::new();
@@ -34,14 +34,14 @@ async fn three_replicas(database: &Database) -> Option<(Vec<Replica>, Envoy)> {
     Some((replicas, envoy))
 }
 
-fn door(envoy: &Envoy) -> Channel {
+fn channel(envoy: &Envoy) -> Channel {
     Endpoint::from_shared(envoy.url()).unwrap().connect_lazy()
 }
 
 /// Requests that a client streams at a time.
 const STREAMED: usize = 8;
 
-/// Publishes by PublishStream; what a broken stream left unanswered goes into the next one.
+/// Publishes by PublishStream; unanswered requests of a broken stream are sent again on the next stream.
 async fn stream(world: Arc<World>) {
     for n in 0_usize.. {
         if world.is_stopped() {
@@ -84,8 +84,8 @@ async fn stream(world: Arc<World>) {
 async fn every_reader_behind_the_balancer_holds_the_promises_while_replicas_die_and_drain() {
     let Some(database) = Database::create().await else { return };
     let Some((replicas, envoy)) = three_replicas(&database).await else { return };
-    let doors = (0..DOORS).map(|_| door(&envoy)).collect();
-    let (world, mut busy) = World::behind(doors, database, replicas);
+    let channels = (0..CHANNELS).map(|_| channel(&envoy)).collect();
+    let (world, mut busy) = World::behind(channels, database, replicas);
     busy.publishers.spawn(stream(world.clone()));
     world.more(SOME).await;
     let page = Page::open(&envoy.url(), "r0");
@@ -101,7 +101,7 @@ async fn every_reader_behind_the_balancer_holds_the_promises_while_replicas_die_
         envoy.sees(3).await;
         world.more(SOME).await;
     }
-    // Each replica of those that run now.
+    // Each running replica.
     for replica in &world.replicas {
         while calls(replica, "Publish").await == 0 || calls(replica, "PublishStream").await == 0 {
             world.more(1).await;
@@ -116,14 +116,14 @@ async fn every_reader_behind_the_balancer_holds_the_promises_while_replicas_die_
     }
 }
 
-/// How often a method was called on this replica.
+/// Number of successful calls of a method on this replica.
 async fn calls(replica: &Replica, method: &str) -> u64 {
     let metrics = reqwest::get(format!("http://{}/metrics", replica.address())).await.unwrap().text().await.unwrap();
     let name = format!("runlog_grpc_requests_total{{method=\"/runlog.v1.EventService/{method}\",code=\"0\"}} ");
     metrics.lines().filter_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).sum()
 }
 
-/// Publishes events that have no id, one after the other, each once; returns how many when it is told to stop.
+/// Publishes events without ids in order, each once, until stopped; returns their number.
 async fn publish_once_each(mut client: EventServiceClient<Channel>, run: String, stop: CancellationToken) -> u64 {
     let mut published = 0;
     while !stop.is_cancelled() {
@@ -143,7 +143,7 @@ async fn publishers_behind_the_balancer_notice_nothing_of_replicas_that_drain() 
     let Some((replicas, envoy)) = three_replicas(&database).await else { return };
     let (stop, mut publishers) = (CancellationToken::new(), JoinSet::new());
     for n in 0..12 {
-        let client = EventServiceClient::new(door(&envoy));
+        let client = EventServiceClient::new(channel(&envoy));
         publishers.spawn(publish_once_each(client, format!("r{n}"), stop.clone()));
     }
     for replica in replicas.iter().chain(&replicas) {

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use crate::cluster::Database;
 use crate::replica::Replica;
 
-/// What door C answers.
+/// Posts to the public runs API; returns status and body.
 async fn post(address: &str, path: &str, key: Option<&str>, body: Value) -> (u16, Value) {
     let mut request = reqwest::Client::new().post(format!("http://{address}{path}")).body(body.to_string());
     request = request.header("content-type", "application/json");
@@ -27,14 +27,14 @@ async fn a_question_is_answered_once_and_a_run_cancelled_once_whichever_replica_
     let Some(database) = Database::create().await else { return };
     let replicas = [Replica::start(&database.url(), &[]).await, Replica::start(&database.url(), &[]).await];
     let at = |n: usize| replicas[n % 2].address().to_owned();
-    // The server's ids are out of reach; what looks like an old one is an event like any other.
+    // Producers cannot use the server's ids; an event with an id of the old form is an ordinary event.
     assert_eq!(publish(&at(0), "note", "runlog:cancel").await, 422);
     assert_eq!(publish(&at(0), "note", "control-cancel").await, 201);
     for n in 0..3 {
         assert_eq!(publish(&at(n), "run.awaiting_input", &format!("question-{n}")).await, 201);
     }
 
-    // Every answer is sent to both replicas under one key, while others publish.
+    // Every answer is sent to both replicas under one key, beside other publishers.
     let mut answers = JoinSet::new();
     for n in 0..6 {
         let address = at(n);

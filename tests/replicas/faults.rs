@@ -1,17 +1,17 @@
-//! What is done to a busy world, and that it comes out whole.
+//! Faults under load; all promises hold afterwards.
 
 use crate::cluster::{Cluster, Database, Stop};
 use crate::proxy::{Harm, Mode, Proxy};
 use crate::replica::Replica;
 use crate::world::World;
 
-/// Events that must be acknowledged before and after each blow.
+/// Events that must be acknowledged before and after each fault.
 const SOME: usize = 150;
 
 async fn replicas(url: &str, count: usize) -> Vec<Replica> {
     let mut replicas = Vec::new();
     for n in 0..count {
-        // One of three only polls.
+        // The third replica only polls.
         replicas.push(Replica::start(url, if n == 2 { &["--notify=off", "--poll-ms=50"] } else { &[] }).await);
     }
     replicas
@@ -86,8 +86,8 @@ async fn the_network_cuts_delays_and_half_closes() {
         proxy.harm(harm);
         proxy.set(Mode::Pass);
     }
-    // Nothing comes through, until the locks of the replica behind it are taken from it and longer. Every other try of a
-    // publisher goes there and waits.
+    // The proxy stalls, for longer than the server keeps the locks of the replica behind the proxy. Every other retry
+    // of a publisher goes to that replica and waits.
     proxy.set(Mode::Stall);
     world.more(SOME / 2).await;
     proxy.set(Mode::Pass);

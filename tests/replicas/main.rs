@@ -1,6 +1,5 @@
-//! Promises 1 to 6 with several real server processes on one PostgreSQL database: whatever is killed, cut off or
-//! restarted between them, every reader on every replica is told every event once and in order, and what was acknowledged
-//! is there.
+//! Promises 1 to 6 with several real server processes on one PostgreSQL database: across kills, disconnects and
+//! restarts, every reader on every replica gets every event once and in order, and acknowledged events are stored.
 
 #![allow(
     clippy::unwrap_used,

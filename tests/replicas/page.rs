@@ -1,4 +1,4 @@
-//! Published event stream clients that follow a run at all three doors.
+//! Published event stream clients that follow a run over all three REST APIs.
 
 use std::process::{Command, Output, Stdio};
 
@@ -11,7 +11,7 @@ use crate::world::GUARD;
 pub struct Page(JoinHandle<Output>);
 
 impl Page {
-    /// Follows this run through the server at `base`. `None` where there is no Node.js, which has been said.
+    /// Follows the run through the server at `base`. `None` without Node.js, after SKIPPED was printed.
     pub fn open(base: &str, run: &str) -> Option<Self> {
         let Ok(node) = std::env::var("RUNLOG_TEST_NODE") else {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "RUNLOG_TEST_NODE is not set; run tests/all.sh");
@@ -25,19 +25,18 @@ impl Page {
         Some(Self(tokio::task::spawn_blocking(move || client.wait_with_output().unwrap())))
     }
 
-    /// Waits until each client has stopped by itself at the end of the run, and checks that it was told each event once,
-    /// in order.
+    /// Waits until each client has stopped at the end of the run, and checks that each event arrived once, in order.
     pub async fn check(self, last_seq: u64) {
         let output = timeout(GUARD, self.0).await.expect("the clients stop at the end of the run").unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let received: Value = serde_json::from_slice(&output.stdout).unwrap();
         let all: Vec<String> = (1..=last_seq).map(|seq| seq.to_string()).collect();
-        for door in ["a", "b", "c"] {
+        for api in ["a", "b", "c"] {
             assert!(
-                told[door] == json!(all),
-                "door {door}: {} of {last_seq}: {}",
-                told[door].as_array().map_or(0, Vec::len),
-                told[door]
+                received[api] == json!(all),
+                "API {api}: {} of {last_seq}: {}",
+                received[api].as_array().map_or(0, Vec::len),
+                received[api]
             );
         }
     }

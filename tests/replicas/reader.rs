@@ -1,4 +1,4 @@
-//! A reader that goes on from its cursor wherever and as often as it must, and believes nothing.
+//! A reader that resumes from its cursor after any disconnect, and checks every frame.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,33 +11,34 @@ use tokio::time::timeout;
 
 use crate::world::{Acked, GUARD, World, may_be_repeated};
 
-/// What a reader was told.
-pub struct Told {
-    /// None: all runs.
+/// The events that a reader received.
+pub struct Received {
+    /// `None`: all runs.
     pub run: Option<String>,
     pub events: Acked,
 }
 
-/// Follows a scope at one door until its end is known and reached.
-pub async fn follow(world: Arc<World>, run: Option<String>, home: usize) -> Told {
+/// Follows a scope through one channel to the announced end.
+pub async fn follow(world: Arc<World>, run: Option<String>, home: usize) -> Received {
     read(world, run, move |_| home).await
 }
 
-/// Follows a scope, each time at the next door.
-pub async fn wander(world: Arc<World>, run: Option<String>) -> Told {
+/// Follows a scope, each time through the next channel.
+pub async fn wander(world: Arc<World>, run: Option<String>) -> Received {
     read(world, run, |attempt| attempt).await
 }
 
-async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> usize) -> Told {
-    let mut told = Told { run: run.clone(), events: Vec::new() };
+async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> usize) -> Received {
+    let mut received = Received { run: run.clone(), events: Vec::new() };
     let mut cursor = String::new();
     let mut ends = world.ends.subscribe();
     for attempt in 0_usize.. {
         let end = |ends: &Option<std::collections::HashMap<String, u64>>| {
             ends.as_ref().map(|ends| ends.get(run.as_deref().unwrap_or_default()).copied().unwrap_or(0))
         };
-        let is_done = |told: &Told, end: Option<u64>| end.is_some_and(|end| told.events.len() as u64 >= end);
-        if is_done(&told, end(&ends.borrow())) {
+        let is_done =
+            |received: &Received, end: Option<u64>| end.is_some_and(|end| received.events.len() as u64 >= end);
+        if is_done(&received, end(&ends.borrow())) {
             break;
         }
         let scope = match &run {
@@ -64,10 +65,10 @@ async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> u
             }
         };
         let mut stream = stream.into_inner();
-        // The wanderer leaves after some frames.
-        let mut patience = if place(0) == place(1) { usize::MAX } else { 40 };
-        while patience > 0 && !is_done(&told, end(&ends.borrow_and_update())) {
-            patience -= 1;
+        // The wandering reader disconnects after some frames.
+        let mut frames_left = if place(0) == place(1) { usize::MAX } else { 40 };
+        while frames_left > 0 && !is_done(&received, end(&ends.borrow_and_update())) {
+            frames_left -= 1;
             let frame = tokio::select! {
                 frame = timeout(GUARD / 6, stream.message()) => frame.expect("heartbeats come"),
                 _ = ends.changed() => continue,
@@ -80,23 +81,24 @@ async fn read(world: Arc<World>, run: Option<String>, place: impl Fn(usize) -> u
                     break;
                 }
             };
-            let before = told.events.len() as u64;
+            let before = received.events.len() as u64;
             if let Some(Frame::Events(batch)) = frame.frame {
-                told.events
+                received
+                    .events
                     .extend(batch.events().unwrap().into_iter().map(|event| (event.run_id, event.seq, event.event_id)));
             }
-            let at = coordinate(&frame.cursor);
-            assert_eq!(told.events.len() as u64, at, "no gap and no duplicate in {run:?} after {before}");
-            if let (Some(_), Some((_, seq, _))) = (&run, told.events.last()) {
+            let at = offset(&frame.cursor);
+            assert_eq!(received.events.len() as u64, at, "no gap and no duplicate in {run:?} after {before}");
+            if let (Some(_), Some((_, seq, _))) = (&run, received.events.last()) {
                 assert_eq!(*seq, at, "seqs are gapless");
             }
             cursor = frame.cursor;
         }
     }
-    told
+    received
 }
 
-/// Where a cursor stands: a seq, or the position in a token of the feed.
-fn coordinate(cursor: &str) -> u64 {
+/// The offset of a cursor: a seq, or the position in a cursor of the feed.
+fn offset(cursor: &str) -> u64 {
     FeedCursor::parse(cursor).map_or_else(|_| cursor.parse().unwrap(), |cursor| cursor.position)
 }

@@ -10,7 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::world::GUARD;
 
-/// A replica: its place stays the same while its process comes and goes.
+/// A replica with a fixed address; its process may end and restart.
 pub struct Replica {
     program: PathBuf,
     store: String,
@@ -44,7 +44,7 @@ impl Replica {
         }
     }
 
-    /// Asks the process to drain with SIGTERM; returns when it has ended by itself.
+    /// Asks the process to drain with SIGTERM; returns after its successful exit.
     pub async fn drain(&self) {
         let mut process = self.process.lock().unwrap().take().unwrap();
         let ended = tokio::task::spawn_blocking(move || {
@@ -54,24 +54,24 @@ impl Replica {
         assert!(ended.await.unwrap().success(), "the drain is an orderly end");
     }
 
-    /// Starts a process in the place of the one that has ended.
+    /// Starts a new process at the address of the ended process.
     pub async fn restart(&self) {
         let (process, _) =
             spawn(self.program.clone(), self.store.clone(), self.address.clone(), self.more.clone()).await;
         *self.process.lock().unwrap() = Some(process);
     }
 
-    /// The way to it.
+    /// The channel to the replica.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// Where it listens.
+    /// The address of the replica.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// A client of it.
+    /// A client of the replica.
     pub fn events(&self) -> EventServiceClient<Channel> {
         EventServiceClient::new(self.channel.clone())
     }
@@ -83,7 +83,7 @@ impl Drop for Replica {
     }
 }
 
-/// Returns when it serves, with its address.
+/// Starts a server; returns the process and its address as soon as the server listens.
 async fn spawn(program: PathBuf, store: String, listen: String, more: Vec<String>) -> (Child, String) {
     const ARGS: [&str; 8] = [
         "serve",
@@ -101,7 +101,7 @@ async fn spawn(program: PathBuf, store: String, listen: String, more: Vec<String
             .args(["--listen", &listen])
             .args(more)
             .env("RUNLOG_STORE", store)
-            // What a test adds on the command line counts more.
+            // Command-line arguments of the test take precedence.
             .env("RUNLOG_POLL_MS", "500")
             .env("RUNLOG_PG_CONNECT_TIMEOUT_MS", "3000")
             .env("RUNLOG_PG_RETRY_MS", "4000")
@@ -120,7 +120,7 @@ async fn spawn(program: PathBuf, store: String, listen: String, more: Vec<String
             }
             said.push(line);
         };
-        // Read on, or the process would stand still once the pipe is full.
+        // The log must be read, or the process blocks on a full pipe.
         std::thread::spawn(move || {
             for line in lines {
                 if std::env::var_os("RUNLOG_TEST_LOG").is_some() || line.contains("panicked") {

@@ -1,4 +1,4 @@
-//! A replica of the version before beside replicas of this one, as while they are replaced one by one.
+//! A replica of the previous version beside replicas of the current version, as in a rolling upgrade.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use crate::cluster::Database;
 use crate::replica::Replica;
 use crate::world::{RUNS, World, event};
 
-/// The program of the version before; `None`, with a word about it, where `tests/all.sh` could not build it.
+/// The program of the previous version; `None` with a note if `tests/all.sh` could not build the program.
 fn previous() -> Option<PathBuf> {
     let program = std::env::var_os("RUNLOG_TEST_PREVIOUS").map(PathBuf::from);
     if program.is_none() {
-        // Past what captures the output of tests that pass.
+        // Directly to stderr, since the test harness captures the output of a passing test.
         let mut stderr = std::io::stderr();
         writeln!(stderr, "SKIPPED: the version before: RUNLOG_TEST_PREVIOUS is not set; tests/all.sh sets it").unwrap();
     }
@@ -37,11 +37,11 @@ async fn a_replica_of_the_version_before_serves_beside_this_one_until_it_is_repl
         let (run_id, events) = (format!("r{}", n % RUNS), vec![event(&format!("before-{n}"))]);
         before.events().publish(PublishRequest { run_id, events, expected_last_seq: None }).await.unwrap();
     }
-    // The first replica of this version migrates the schema while the other one serves.
+    // The first replica of this version migrates the schema while the previous version serves.
     let replicas = vec![before, Replica::start(&store, &[]).await, Replica::start(&store, &[]).await];
     let (world, busy) = World::begin(database, replicas);
     world.more(300).await;
-    // Repeats are known at each version, whichever stored the event.
+    // Duplicates are known at each version, whichever version stored the event.
     for (n, replica) in (0..40).flat_map(|n| world.replicas.iter().map(move |replica| (n, replica))) {
         let (run_id, events) = (format!("r{}", n % RUNS), vec![event(&format!("before-{n}"))]);
         let again = replica.events().publish(PublishRequest { run_id, events, expected_last_seq: None }).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_replica_of_the_version_before_serves_beside_this_one_until_it_is_repl
     world.replicas[1].restart().await;
     world.more(150).await;
     busy.check(&world).await;
-    // Once it is gone it cannot come back.
+    // The previous version cannot start again on the new schema.
     world.replicas[0].drain().await;
     let refused = serve_in_vain(&program, &store).await;
     let said = String::from_utf8_lossy(&refused.stderr);

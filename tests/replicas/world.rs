@@ -1,4 +1,4 @@
-//! Replicas, publishers and readers, and what must be true of all of them in the end.
+//! Replicas, publishers and readers, and the final checks for all of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -14,42 +14,42 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::cluster::Database;
-use crate::reader::{self, Told};
+use crate::reader::{self, Received};
 use crate::replica::Replica;
 
-/// Only the guard against a wait that never ends; nothing is timed by it.
+/// Guard against a test that hangs; no other timing depends on the value.
 pub const GUARD: Duration = Duration::from_secs(60);
 
-/// Runs that everybody writes to.
+/// Runs that all publishers write to.
 pub const RUNS: usize = 4;
 
-/// What was acknowledged: run, seq, id.
+/// Acknowledged events: run, seq, id.
 pub type Acked = Vec<(String, u64, String)>;
 
 pub struct World {
     pub replicas: Vec<Replica>,
-    /// The ways to the replicas that publishers and readers have.
-    pub doors: Vec<Channel>,
+    /// The channels of publishers and readers: to the replicas or to a balancer.
+    pub channels: Vec<Channel>,
     pub database: Database,
     acked: Mutex<Acked>,
     count: watch::Sender<usize>,
     stop: watch::Sender<bool>,
-    /// Where the scopes end, once nothing is published any more: by run, and the feed under the empty name.
+    /// The ends of the scopes after the last publish: by run, and the feed under the empty name.
     pub ends: watch::Sender<Option<HashMap<String, u64>>>,
 }
 
 impl World {
-    /// Publishers and readers on all replicas.
+    /// Starts publishers and readers on all replicas.
     pub fn begin(database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
-        let doors = replicas.iter().map(Replica::channel).collect();
-        Self::behind(doors, database, replicas)
+        let channels = replicas.iter().map(Replica::channel).collect();
+        Self::behind(channels, database, replicas)
     }
 
-    /// Publishers and readers at all doors, wherever these lead.
-    pub fn behind(doors: Vec<Channel>, database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
+    /// Starts publishers and readers on these channels.
+    pub fn behind(channels: Vec<Channel>, database: Database, replicas: Vec<Replica>) -> (Arc<Self>, Busy) {
         let world = Arc::new(Self {
             replicas,
-            doors,
+            channels,
             database,
             acked: Mutex::default(),
             count: watch::Sender::new(0),
@@ -60,17 +60,17 @@ impl World {
         for publisher in 0..6 {
             publishers.spawn(publish(world.clone(), publisher));
         }
-        for home in 0..world.doors.len() {
+        for home in 0..world.channels.len() {
             readers.spawn(reader::follow(world.clone(), None, home));
             readers.spawn(reader::follow(world.clone(), Some(format!("r{}", home % RUNS)), home));
         }
-        // One that wanders from door to door.
+        // Two readers that move from channel to channel.
         readers.spawn(reader::wander(world.clone(), None));
         readers.spawn(reader::wander(world.clone(), Some("r0".to_owned())));
         (world, Busy { publishers, readers })
     }
 
-    /// Waits until so many more events are acknowledged: the world has recovered.
+    /// Waits for this number of further acknowledged events: the system has recovered.
     pub async fn more(&self, events: usize) {
         let before = *self.count.borrow();
         let recovered = async { self.count.subscribe().wait_for(|count| *count >= before + events).await.map(drop) };
@@ -80,9 +80,9 @@ impl World {
             .unwrap();
     }
 
-    /// A client at one of the doors.
-    pub fn events(&self, door: usize) -> EventServiceClient<Channel> {
-        EventServiceClient::new(self.doors[door % self.doors.len()].clone())
+    /// A client on one of the channels.
+    pub fn events(&self, channel: usize) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.channels[channel % self.channels.len()].clone())
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -96,14 +96,14 @@ impl World {
     }
 }
 
-/// The tasks of a world.
+/// The tasks of publishers and readers.
 pub struct Busy {
     pub publishers: JoinSet<()>,
-    readers: JoinSet<Told>,
+    readers: JoinSet<Received>,
 }
 
 impl Busy {
-    /// Stops publishing, lets the readers read to the end, and checks what they were told.
+    /// Stops publishing, lets the readers read to the end, and checks the received events.
     pub async fn check(self, world: &World) {
         world.stop.send_replace(true);
         timeout(GUARD, self.publishers.join_all()).await.expect("the publishers are answered");
@@ -115,28 +115,28 @@ impl Busy {
         let mut ends: HashMap<String, u64> = runs.into_iter().map(|(run, last)| (run, last.unsigned_abs())).collect();
         ends.insert(String::new(), scope_end.unsigned_abs());
         world.ends.send_replace(Some(ends.clone()));
-        let told = timeout(GUARD, self.readers.join_all()).await.expect("the readers are told all");
-        let feeds: Vec<&Told> = told.iter().filter(|told| told.run.is_none()).collect();
+        let received = timeout(GUARD, self.readers.join_all()).await.expect("the readers receive all events");
+        let feeds: Vec<&Received> = received.iter().filter(|received| received.run.is_none()).collect();
         let feed = &feeds[0].events;
-        assert_eq!(feed.len() as u64, ends[""], "the feed is told whole");
+        assert_eq!(feed.len() as u64, ends[""], "the feed is received as a whole");
         for other in &feeds {
             assert!(other.events == *feed, "the order is the same for every reader");
         }
         let places: HashSet<_> = feed.iter().map(|(run, seq, _)| (run, seq)).collect();
         let ids: HashSet<_> = feed.iter().map(|(run, _, id)| (run, id)).collect();
         assert_eq!((places.len(), ids.len()), (feed.len(), feed.len()), "every event once");
-        for of_run in told.iter().filter(|told| told.run.is_some()) {
+        for of_run in received.iter().filter(|received| received.run.is_some()) {
             let in_feed = feed.iter().filter(|(run, _, _)| Some(run) == of_run.run.as_ref());
-            assert!(in_feed.eq(&of_run.events), "a run is told as in the feed");
+            assert!(in_feed.eq(&of_run.events), "a run is received in the order of the feed");
         }
         let stored: HashSet<_> = feed.iter().collect();
         let acked = world.acked.lock().unwrap();
         assert!(acked.iter().all(|event| stored.contains(event)), "what was acknowledged is there, in its place");
-        eprintln!("{} events acknowledged, {} stored, {} readers", acked.len(), feed.len(), told.len());
+        eprintln!("{} events acknowledged, {} stored, {} readers", acked.len(), feed.len(), received.len());
     }
 }
 
-/// Publishes batches of one to four events at whichever door, each until it is acknowledged.
+/// Publishes batches of one to four events on changing channels, each batch until acknowledged.
 async fn publish(world: Arc<World>, publisher: usize) {
     for n in 0_usize.. {
         if world.is_stopped() {
@@ -171,9 +171,9 @@ pub fn event(id: &str) -> NewEvent {
     }
 }
 
-/// Panics at an answer that says something else than "try again".
+/// Panics at an error that is not transient.
 pub fn may_be_repeated(status: &Status) {
-    // A transport that breaks makes statuses of its own, which have no details.
+    // An error of the transport itself has no details.
     let of_transport = status.details().is_empty();
     let passes = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded);
     assert!(passes || of_transport, "{status:?}");

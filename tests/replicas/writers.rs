@@ -1,4 +1,4 @@
-//! What writers and readers on different replicas may rely on.
+//! Guarantees for writers and readers on different replicas.
 
 use runlog::pb::publish_stream_response::Result as Answer;
 use runlog::pb::subscribe_request::{Scope, Start};
@@ -75,7 +75,7 @@ async fn a_commit_whose_answer_is_lost_is_stored_once_and_answered_rightly() {
     let Some(database) = Database::create().await else { return };
     let proxy = Proxy::start(database.cluster().port()).await;
     let replica = Replica::start(&database.tcp_url("postgres", proxy.port), &[]).await;
-    // Nothing but the look-up in the log can tell what became of events that have no id.
+    // For events without ids, only a look into the log reveals the outcome.
     let nameless = || runlog::pb::NewEvent { event_id: String::new(), ..event("x") };
     for round in 0..20 {
         proxy.at_commit(if round % 2 == 0 { AtCommit::LoseAnswer } else { AtCommit::LoseCommit });
@@ -91,7 +91,7 @@ async fn a_commit_whose_answer_is_lost_is_stored_once_and_answered_rightly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_outage_longer_than_the_retries_is_told_as_an_unknown_outcome_and_stores_nothing_twice() {
+async fn an_outage_longer_than_the_retries_is_an_unknown_outcome_and_stores_nothing_twice() {
     let Some(database) = Database::create().await else { return };
     let proxy = Proxy::start(database.cluster().port()).await;
     let replica = Replica::start(&database.tcp_url("postgres", proxy.port), &["--pg-retry-ms=0"]).await;
@@ -102,7 +102,7 @@ async fn an_outage_longer_than_the_retries_is_told_as_an_unknown_outcome_and_sto
     };
     let published = async |id: &str| {
         let request = PublishRequest { run_id: "r".to_owned(), events: vec![event(id)], expected_last_seq: None };
-        // The way to the database may not be back yet, which says that nothing was stored.
+        // The network to the database may not be restored yet; such a publish stores nothing.
         loop {
             match replica.events().publish(request.clone()).await {
                 Ok(answer) => break answer.into_inner().events.remove(0),
@@ -135,14 +135,14 @@ async fn an_outage_longer_than_the_retries_is_told_as_an_unknown_outcome_and_sto
         assert_eq!((code, &*reason), (Code::Unavailable, "OUTCOME_UNKNOWN"), "round {round}");
         let is_stored = loss == AtCommit::LoseAnswer;
         if is_stored {
-            // A busy server may not have come to it, and the replica ends its former session as soon as it is back.
+            // A busy server may still be at work, and the replica terminates its former session after reconnecting.
             let is_there = async { while stored().await < last + 2 {} };
             timeout(GUARD, is_there).await.expect("what was handed over is stored");
         }
         proxy.set(Mode::Pass);
-        let told = published(&id).await;
+        let answered = published(&id).await;
         last += if is_stored { 2 } else { 1 };
-        assert_eq!((told.seq, told.duplicate), (last, is_stored), "round {round}");
+        assert_eq!((answered.seq, answered.duplicate), (last, is_stored), "round {round}");
     }
     assert_eq!(stored().await, last);
 }

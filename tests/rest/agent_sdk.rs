@@ -1,4 +1,4 @@
-//! Door B: what an agent SDK sends, and how it reads back.
+//! The agent SDK API: ingest and reads.
 
 mod arrays;
 mod golden;
@@ -13,7 +13,7 @@ use crate::harness::Gateway;
 
 const INGEST: &str = "/api/ingest";
 
-/// Sends one event, which must be stored.
+/// Ingests one event; a failure fails the test.
 async fn ingest(gateway: &Gateway, event: &Value) -> Value {
     let (status, answer) = gateway.post(INGEST, &event.to_string()).await;
     assert_eq!(status, 202, "{answer}");

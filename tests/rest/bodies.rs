@@ -1,4 +1,5 @@
-//! Bodies as clients send them: with a byte order mark, packed, and with what their languages print in the place of JSON.
+//! Request bodies of real clients: with a byte order mark, compressed, and with invalid JSON that common languages
+//! print.
 
 use std::io::Write;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{Gateway, json};
 
-const DOORS: [(&str, &str); 3] = [
+const APIS: [(&str, &str); 3] = [
     ("/api/structure-runs/r/events", r#"{"type":"note","payload":{"é":1}}"#),
     ("/api/ingest", r#"{"event_type":"note","sdk_run_id":"r","payload":{"é":1}}"#),
     ("/v1/runs/r/events", r#"{"type":"note","payload":{"é":1}}"#),
@@ -39,9 +40,9 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_packed_body_and_one_with_a_byte_order_mark_are_read_at_every_door() {
+async fn a_packed_body_and_one_with_a_byte_order_mark_are_read_by_every_api() {
     let gateway = Gateway::start().await;
-    for (path, body) in DOORS {
+    for (path, body) in APIS {
         let with_mark = format!("\u{feff}{body}").into_bytes();
         let zstd = zstd::stream::encode_all(body.as_bytes(), 3).unwrap();
         for (encoding, bytes) in [
@@ -59,7 +60,7 @@ async fn a_packed_body_and_one_with_a_byte_order_mark_are_read_at_every_door() {
             let (status, answer) = post(&gateway, path, encoding, bytes).await;
             assert!(matches!(status, 201 | 202), "{path} {encoding:?}: {answer}");
         }
-        // `{}` as brotli packs it: unpacked it is an object that lacks something.
+        // `{}` in brotli: decompressed, the object lacks a required member.
         let (status, refusal) = post(&gateway, path, Some("br"), vec![0x8b, 0x00, 0x80, b'{', b'}', 0x03]).await;
         assert!(status == 422 && refusal.to_string().contains("must be set"), "{path}: {refusal}");
     }
@@ -72,7 +73,7 @@ async fn a_packed_body_and_one_with_a_byte_order_mark_are_read_at_every_door() {
 async fn what_does_not_unpack_or_unpacks_to_too_much_is_refused_and_nothing_of_it_is_stored() {
     let gateway = Gateway::start().await;
     let bomb = format!("[{}", " ".repeat(64 << 20));
-    for (path, body) in DOORS {
+    for (path, body) in APIS {
         for (encoding, bytes, status, word) in [
             ("compress", body.as_bytes().to_vec(), 415, "gzip, deflate, br, zstd"),
             ("gzip, gzip", gzip(&gzip(body.as_bytes())), 415, "Content-Encoding"),
@@ -96,7 +97,7 @@ async fn what_does_not_unpack_or_unpacks_to_too_much_is_refused_and_nothing_of_i
 #[tokio::test]
 async fn what_other_languages_print_is_refused_by_its_path_with_what_to_send_instead() {
     let gateway = Gateway::start().await;
-    for (path, good) in DOORS {
+    for (path, good) in APIS {
         for (value, advice) in [
             ("NaN", "NaN is none; send null or a string"),
             ("-Infinity", "-Infinity is none; send null or a string"),

@@ -1,4 +1,4 @@
-//! Ids of events that the server makes itself: out of the reach of producers, and known again after an upgrade.
+//! Ids of events made by the server: not available to producers, and still known after an upgrade.
 
 use runlog::pb;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::harness::{Gateway, json as answer};
 
-/// What version 0.1.0 made of an idempotency key.
+/// The hash of an idempotency key in version 0.1.0.
 fn hash(key: &str) -> String {
     format!("{:032x}", xxh3_128(key.as_bytes()))
 }
@@ -23,7 +23,7 @@ async fn keyed(gateway: &Gateway, path: &str, key: &str, body: &str) -> (u16, Va
 }
 
 #[tokio::test]
-async fn producers_cannot_use_the_ids_of_the_server_at_any_door_or_over_grpc() {
+async fn producers_cannot_use_the_ids_of_the_server_in_any_rest_api_or_over_grpc() {
     let gateway = Gateway::start().await;
     for id in ["runlog:cancel", "runlog:", "runlog:control:0"] {
         for (path, body, field) in [
@@ -50,14 +50,14 @@ async fn producers_cannot_use_the_ids_of_the_server_at_any_door_or_over_grpc() {
         let refusal = gateway.runs().await.create_run(create).await.unwrap_err();
         assert!(refusal.message().starts_with("first_event.event_id: must not begin"), "{refusal}");
     }
-    // What would pass for an answer that version 0.1.0 stored under a key.
+    // An event with the id under which version 0.1.0 stored an answer with a key.
     let id = format!("control-{}", hash("k"));
     for event_type in ["run.resumed", "run.signal_applied", "run.input_received"] {
         let (status, refusal) = ingest(&gateway, "r", event_type, &id, json!({})).await;
         assert!(status == 422 && refusal.to_string().contains("32 hexadecimal digits"), "{refusal}");
     }
     assert_eq!(ingest(&gateway, "r", "note", &id, json!({})).await.0, 202);
-    // The first run of the array is stored, as the refusal says.
+    // No event of the refused array is stored: its second run does not exist.
     assert_eq!(gateway.get("/api/runs/s").await.0, 404);
 }
 

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-/// A server of its own for each test, on a file in a directory of its own.
+/// A server on a file in a temporary directory.
 pub struct Gateway {
     /// An HTTP/1.1 client.
     pub client: reqwest::Client,
@@ -39,13 +39,13 @@ impl Gateway {
         Self::start_in(tempfile::tempdir().unwrap(), change).await
     }
 
-    /// On a file in which these events are already, whatever their ids: as an earlier program or an import left it. Each is a
-    /// run, a type, an id and a payload.
+    /// On a file with these events, with any ids, as an earlier version or an import may have stored. Each is a run, a
+    /// type, an id and a payload.
     pub async fn start_on(events: &[(&str, &str, &str, &str)]) -> Self {
         Self::start_on_changed(events, "").await
     }
 
-    /// The same, after this SQL has changed the file.
+    /// With these events, after this SQL has changed the file.
     pub async fn start_on_changed(events: &[(&str, &str, &str, &str)], sql: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(directory.path().join("runlog.db"));
@@ -98,12 +98,12 @@ impl Gateway {
         self.directory.path().join("runlog.db")
     }
 
-    /// The address of a path.
+    /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Sends a request, its body as JSON text.
+    /// Sends a request with a body of JSON text.
     pub async fn send(&self, method: Method, path: &str, body: Option<&str>) -> Response {
         let request = self.client.request(method, self.url(path));
         let with_body = |request: RequestBuilder, body: &str| {
@@ -115,28 +115,28 @@ impl Gateway {
         }
     }
 
-    /// GETs JSON: status and body (null when empty).
+    /// GETs JSON: status and body (null for an empty body).
     pub async fn get(&self, path: &str) -> (u16, Value) {
         json(self.send(Method::GET, path, None).await).await
     }
 
-    /// POSTs JSON text: status and body (null when empty).
+    /// POSTs JSON text: status and body (null for an empty body).
     pub async fn post(&self, path: &str, body: &str) -> (u16, Value) {
         json(self.send(Method::POST, path, Some(body)).await).await
     }
 
-    /// The text of a whole event stream that the server closes.
+    /// The status and the text of an event stream, read to its end.
     pub async fn stream(&self, path: &str) -> (u16, String) {
         let response = self.send(Method::GET, path, None).await;
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// A gRPC client of the same server.
+    /// A gRPC client of `EventService`.
     pub async fn events(&self) -> EventServiceClient<Channel> {
         EventServiceClient::connect(self.url("")).await.unwrap()
     }
 
-    /// A gRPC client of the same server.
+    /// A gRPC client of `RunService`.
     pub async fn runs(&self) -> RunServiceClient<Channel> {
         RunServiceClient::connect(self.url("")).await.unwrap()
     }

@@ -1,9 +1,9 @@
-//! The JSON gateway over real HTTP: every route of every door, to the byte where it is documented.
+//! The REST gateway over real HTTP: every route of every API, byte for byte as documented.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
+mod across_apis;
 mod agent_sdk;
 mod bodies;
-mod cross_door;
 mod event_ids;
 mod harness;
 mod public_runs;

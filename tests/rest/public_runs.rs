@@ -1,4 +1,4 @@
-//! Door C: public run events, as in `reference/public-run-events.md`.
+//! The public runs API.
 
 mod control;
 mod create;
@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{self, Gateway};
 
-/// A run of its own for each test.
+/// A run on its own server.
 struct Run {
     gateway: Gateway,
     id: String,
 }
 
 impl Run {
-    /// Created through this door; nothing but `run.created` is there.
+    /// Created over this API; its only event is `run.created`.
     async fn create() -> Self {
         let gateway = Gateway::start().await;
         let (status, run) = gateway.post("/v1/runs", "{}").await;
@@ -31,14 +31,14 @@ impl Run {
         Self { gateway, id: text(&run["id"]) }
     }
 
-    /// Created, with these events; the first gets seq 2.
+    /// Created, with these events; the first has seq 2.
     async fn with(events: Value) -> Self {
         let run = Self::create().await;
         run.publish(events).await;
         run
     }
 
-    /// One that awaits an answer.
+    /// A run that awaits an answer.
     async fn waiting() -> Self {
         let question = json!({"reason_code": "AWAITING_APPROVAL", "input_kind": "approval"});
         Self::with(json!({"type": "run.awaiting_input", "payload": question})).await
@@ -61,7 +61,7 @@ impl Run {
         harness::json(self.send(Method::POST, rest, ("idempotency-key", key), body).await).await
     }
 
-    /// A request with a header.
+    /// Sends a request with a header.
     async fn send(&self, method: Method, rest: &str, header: (&str, &str), body: &str) -> Response {
         let request = self.gateway.client.request(method, self.gateway.url(&self.path(rest)));
         request.header(header.0, header.1).body(body.to_owned()).send().await.unwrap()

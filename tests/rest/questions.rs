@@ -1,4 +1,4 @@
-//! Questions that a run waits on: several at a time, of a run that is busy, answered by name or in their order.
+//! Open questions of a run: several at a time, of a busy run, answered by name or in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +17,7 @@ async fn signal(gateway: &Gateway, body: Value) -> (u16, Value) {
     gateway.post("/v1/runs/r/signal", &body.to_string()).await
 }
 
-/// The ids of the open questions, as each door and gRPC shows them.
+/// The ids of the open questions, as each REST API and gRPC show them.
 async fn open(gateway: &Gateway) -> Vec<String> {
     let (_, public) = gateway.get("/v1/runs/r").await;
     let (_, agent) = gateway.get("/api/runs/r").await;
@@ -88,7 +88,7 @@ async fn every_question_of_a_busy_run_can_be_answered() {
 }
 
 #[tokio::test]
-async fn of_many_answers_to_one_question_one_is_taken_and_the_others_are_told_that_none_is_awaited_any_more() {
+async fn of_many_answers_to_one_question_one_is_taken_and_the_others_are_a_conflict() {
     let gateway = Gateway::start().await;
     publish(&gateway, "human_input_requested", json!({"question": "Deploy?"})).await;
     let answers = futures_util::future::join_all((0..8).map(|_| signal(&gateway, json!({"action": "reject"})))).await;
@@ -120,7 +120,7 @@ async fn a_keyed_answer_that_is_sent_again_is_carried_out_once_though_another_qu
     assert_eq!(open(&gateway).await, ["b"]);
 }
 
-/// Version 0.1.0 kept no ids of questions; the events have them.
+/// Version 0.1.0 stored no ids of questions; the events have them.
 #[tokio::test]
 async fn an_answer_to_a_question_of_the_version_before_names_it_by_the_id_of_its_event() {
     let forget = r#"UPDATE run_documents SET kind = substr(kind, 1, 34) || '?', json = '{"requested_seq":1}', checksum = NULL

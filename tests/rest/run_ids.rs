@@ -1,5 +1,5 @@
-//! A run may have any text without control characters for its id; every door takes it and gives it back, in paths
-//! percent-encoded.
+//! A run id may be any text without control characters; every API accepts and returns such ids, percent-encoded in
+//! paths.
 
 use reqwest::Method;
 use runlog::pb;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Gateway;
 
-/// Ids that something on their way might change, or take for something else.
+/// Ids that careless code might change or misinterpret.
 fn ids() -> Vec<String> {
     let odd = [
         "a b",
@@ -32,7 +32,7 @@ fn ids() -> Vec<String> {
     odd.into_iter().map(ToOwned::to_owned).chain(["🦀".repeat(200)]).collect()
 }
 
-/// As a client encodes a segment of a path.
+/// Encodes a path segment as clients do.
 fn encoded(id: &str) -> String {
     id.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
@@ -44,7 +44,7 @@ fn publish(id: &str, event_type: &str) -> pb::PublishRequest {
 }
 
 #[tokio::test]
-async fn a_run_of_any_id_is_written_through_each_door_and_read_through_all() {
+async fn a_run_of_any_id_is_written_over_each_api_and_read_over_all() {
     let gateway = Gateway::start().await;
     let (mut events, mut runs) = (gateway.events().await, gateway.runs().await);
     for id in ids() {

@@ -1,4 +1,4 @@
-//! What is the same at every door: routes, methods, types, health, metrics.
+//! Behaviour common to all REST APIs: routes, methods, types, health, metrics.
 
 use reqwest::Method;
 use serde_json::json;
@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection};
 use crate::harness::{Gateway, json as read};
 
 #[tokio::test]
-async fn what_is_nobodys_is_refused_in_the_shape_of_its_door() {
+async fn unmatched_routes_are_refused_in_the_error_format_of_their_api() {
     let gateway = Gateway::start().await;
     let (status, body) = gateway.get("/api/structure-runs/x/nothing").await;
     assert_eq!((status, &body["errors"][0]["type"]), (404, &"no_such_route".into()));
@@ -86,14 +86,14 @@ async fn a_stream_that_is_cut_breaks_off_and_does_not_end() {
     let stream = gateway.send(Method::GET, "/api/runs/cut/events/stream", None).await;
     let body = tokio::spawn(stream.text());
     let gateway = gateway.restart().await;
-    assert!(body.await.unwrap().is_err(), "the reader sees that it was not told all");
+    assert!(body.await.unwrap().is_err(), "the reader sees that its stream was cut");
     gateway.post("/api/ingest", r#"{"event_type":"run_end","sdk_run_id":"cut","payload":{}}"#).await;
     let (status, whole) = gateway.stream("/api/runs/cut/events/stream").await;
     assert_eq!((status, whole.matches("data: ").count()), (200, 2));
 }
 
 #[tokio::test]
-async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_every_door() {
+async fn a_write_that_is_not_answered_in_time_is_an_unknown_outcome_in_every_api() {
     let gateway = Gateway::start_with(|options| {
         options.writing.publish_wait = std::time::Duration::from_millis(100);
         options.connections.request_timeout = std::time::Duration::from_millis(100);
@@ -105,14 +105,14 @@ async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_ev
     let mut holder = SqliteConnectOptions::new().filename(gateway.data()).connect().await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
     let posted = json!({"type": "StructureRunCustomEvent", "payload": {}}).to_string();
-    let of_c = json!({"type": "step", "payload": {}}).to_string();
+    let public_event = json!({"type": "step", "payload": {}}).to_string();
     for (path, body, reason) in [
         ("/api/structures/s/runs", "{}", "/errors/0/type"),
         ("/api/structure-runs/r/events", &*posted, "/errors/0/type"),
         ("/api/structure-runs/r/cancel", "{}", "/errors/0/type"),
         ("/api/ingest", &*event("second"), "/error/code"),
         ("/v1/runs", "{}", "/reason_code"),
-        ("/v1/runs/r/events", &*of_c, "/reason_code"),
+        ("/v1/runs/r/events", &*public_event, "/reason_code"),
         ("/v1/runs/r/cancel", "{}", "/reason_code"),
     ] {
         let response = gateway.send(Method::POST, path, Some(body)).await;
@@ -124,7 +124,7 @@ async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_ev
     }
     sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
     holder.close().await.unwrap();
-    // Taken in before, so stored by the time that this is answered.
+    // The publish was accepted before, so the event is stored before this call is answered.
     loop {
         let (status, answer) = gateway.post("/api/ingest", &event("second")).await;
         if status == 202 {
@@ -133,7 +133,7 @@ async fn what_may_be_stored_and_is_not_answered_in_time_is_told_as_unknown_at_ev
     }
 }
 
-/// The streams of a run at the three doors.
+/// The streams of a run in the three APIs.
 const STREAMS: [&str; 3] =
     ["/api/structure-runs/r/events/stream", "/api/runs/r/events/stream", "/v1/runs/r/events/stream"];
 
@@ -149,11 +149,11 @@ async fn the_last_event_id_may_be_a_parameter_of_every_stream() {
         assert!(from_cursor.starts_with("retry: 2000\nid: 2\n"), "{from_cursor}");
         assert_eq!(gateway.stream(&format!("{path}?lastEventId=1")).await, (200, from_cursor.clone()), "{path}");
         assert_eq!(gateway.stream(&format!("{path}?lastEventId=1&cursor=1")).await, (200, from_cursor.clone()));
-        // It wins over the header, as the cursor does.
+        // The parameter takes precedence over the header, like the cursor.
         let request = gateway.client.get(gateway.url(&format!("{path}?lastEventId=1"))).header("last-event-id", "2");
         assert_eq!(request.send().await.unwrap().text().await.unwrap(), from_cursor);
         assert_eq!(gateway.stream(&format!("{path}?lastEventId=3")).await.0, 204, "{path}");
-        // A client that began at a cursor and comes back has seen more since.
+        // A client that began at a cursor has seen newer events when the client reconnects.
         assert_eq!(gateway.stream(&format!("{path}?cursor=0&lastEventId=1")).await, (200, from_cursor.clone()));
         for bad in ["lastEventId=x", "lastEventId=1&lastEventId=1"] {
             let (status, refusal) = gateway.get(&format!("{path}?{bad}")).await;
@@ -176,14 +176,14 @@ async fn a_stream_says_in_its_last_line_that_the_run_has_ended_and_keeps_line_en
         let event: serde_json::Value = serde_json::from_str(data).unwrap();
         let shown = event["payload"].get("value").unwrap_or(&event["payload"]);
         assert_eq!(shown["n\u{85}"], "a\u{2028}b\u{2029}c\u{85}d", "{path}: the same JSON");
-        // A list has the text as it was sent.
+        // A list has the text as sent.
         let (_, page) = gateway.stream(path.trim_end_matches("/stream")).await;
         assert!(page.contains(payload), "{page}");
     }
 }
 
 #[tokio::test]
-async fn over_http_1_0_the_last_line_tells_a_stream_that_ended_from_one_that_was_cut() {
+async fn over_http_1_0_the_last_line_distinguishes_a_stream_that_ended_from_one_that_was_cut() {
     let gateway = Gateway::start().await;
     let get = |path: &str| gateway.client.get(gateway.url(path)).version(reqwest::Version::HTTP_10).send();
     for (run, event_type) in [("ended", "run_end"), ("open", "run_start")] {
@@ -204,7 +204,7 @@ async fn over_http_1_0_the_last_line_tells_a_stream_that_ended_from_one_that_was
         }
         open.push(response);
     }
-    // The server ends: HTTP/1.0 has no other sign of an end than the end of the connection.
+    // The server ends: in HTTP/1.0 only the end of the connection marks the end of a body.
     let restart = tokio::spawn(gateway.restart());
     for mut response in open {
         let mut text = String::new();
@@ -239,12 +239,12 @@ async fn a_heartbeat_has_the_cursor_where_a_filter_held_events_back_and_only_the
     publish("noise").await;
     let text = read_until(&mut filtered, "id: 2\n").await;
     assert!(text.ends_with(": hb\nid: 2\n"), "no blank line, which would make a message of it: {text}");
-    // Told once.
+    // Delivered once.
     assert_eq!(read_until(&mut filtered, ": hb\n").await, ": hb\n");
     read_until(&mut whole, "id: 2\ndata: ").await;
     let text = read_until(&mut whole, ": hb\n").await;
     assert!(!text.contains("id: ") && text.ends_with(": hb\n"), "nothing was held back: {text}");
-    // What comes next has its own id, and a reader that comes back with the heartbeat's misses nothing.
+    // The next event has its own id, and a reader that resumes from the heartbeat's id misses no event.
     publish("run_end").await;
     publish("wanted").await;
     assert_eq!(read_until(&mut filtered, ": end\n").await.matches("id: ").count(), 0, "the run has ended");
@@ -253,7 +253,7 @@ async fn a_heartbeat_has_the_cursor_where_a_filter_held_events_back_and_only_the
 }
 
 #[tokio::test]
-async fn in_an_array_a_refusal_names_the_event_whoever_finds_the_fault() {
+async fn in_an_array_an_error_names_the_event_whichever_layer_finds_the_fault() {
     let gateway = Gateway::start_with(|options| options.lifecycle = runlog::config::LifecycleOption::Strict).await;
     let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
     let event = |payload: &str| {
@@ -273,21 +273,21 @@ async fn in_an_array_a_refusal_names_the_event_whoever_finds_the_fault() {
     let (_, refusal) = gateway.post("/api/structure-runs/r/events", &format!("{{\"events\":[{bad}]}}")).await;
     assert!(refusal.to_string().contains("\"events[0].payload: must nest"), "{refusal}");
 
-    // What is found behind the door: ids that are taken, twice in one request, and the end of a run.
-    let b = |run: &str, id: &str, n: u32| {
+    // Faults found in the store: taken ids, repeated ids within one request, and the end of a run.
+    let ingested = |run: &str, id: &str, n: u32| {
         format!(r#"{{"event_type":"a","sdk_run_id":"{run}","event_id":"{id}","payload":{{"n":{n}}}}}"#)
     };
-    assert_eq!(gateway.post("/api/ingest", &b("r", "x", 1)).await.0, 202);
-    let (status, refusal) = gateway.post("/api/ingest", &b("r", "x", 2)).await;
+    assert_eq!(gateway.post("/api/ingest", &ingested("r", "x", 1)).await.0, 202);
+    let (status, refusal) = gateway.post("/api/ingest", &ingested("r", "x", 2)).await;
     assert_eq!((status, &refusal["error"]["details"]["field"]), (409, &"event_id".into()));
-    let across = format!("[{},{},{}]", b("s", "x", 1), b("r", "y", 1), b("r", "x", 2));
+    let across = format!("[{},{},{}]", ingested("s", "x", 1), ingested("r", "y", 1), ingested("r", "x", 2));
     let (status, refusal) = gateway.post("/api/ingest", &across).await;
     assert_eq!(
         (status, &refusal["error"]["details"]["field"]),
         (409, &"[2].event_id".into()),
         "its place in the array"
     );
-    let twice = format!("[{},{}]", b("r", "z", 1), b("r", "z", 2));
+    let twice = format!("[{},{}]", ingested("r", "z", 1), ingested("r", "z", 2));
     let (status, refusal) = gateway.post("/api/ingest", &twice).await;
     assert_eq!((status, &refusal["error"]["details"]["field"]), (409, &"[1].event_id".into()));
     assert!(refusal["error"]["message"].as_str().unwrap().starts_with("two events of this request"), "{refusal}");
@@ -306,7 +306,7 @@ async fn a_type_that_holds_a_comma_is_asked_for_by_repeating_the_parameter() {
         let event = format!(r#"{{"event_type":"{event_type}","sdk_run_id":"r"}}"#);
         assert_eq!(gateway.post("/api/ingest", &event).await.0, 202);
     }
-    for door in ["/api/runs/r", "/v1/runs/r"] {
+    for api in ["/api/runs/r", "/v1/runs/r"] {
         for (query, expected) in [
             ("types=a,b", &["a", "b"][..]),
             ("types=a%2Cb", &["a", "b"]),
@@ -314,16 +314,16 @@ async fn a_type_that_holds_a_comma_is_asked_for_by_repeating_the_parameter() {
             ("types=a,b&types=run_end", &["a,b", "run_end"]),
             ("types=a&types=b", &["a", "b"]),
         ] {
-            let (_, page) = gateway.get(&format!("{door}/events?{query}")).await;
+            let (_, page) = gateway.get(&format!("{api}/events?{query}")).await;
             let types: Vec<_> = page["events"]
                 .as_array()
                 .unwrap()
                 .iter()
                 .map(|event| event.get("type").or(event.get("event_type")).unwrap().as_str().unwrap())
                 .collect();
-            assert_eq!(types, expected, "{door} {query}");
-            let (_, stream) = gateway.stream(&format!("{door}/events/stream?{query}")).await;
-            assert_eq!(stream.matches("data: ").count(), expected.len(), "{door} {query}");
+            assert_eq!(types, expected, "{api} {query}");
+            let (_, stream) = gateway.stream(&format!("{api}/events/stream?{query}")).await;
+            assert_eq!(stream.matches("data: ").count(), expected.len(), "{api} {query}");
         }
     }
 }

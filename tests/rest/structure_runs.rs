@@ -1,4 +1,4 @@
-//! Door A: structure runs, as the reference page documents them and the published clients speak them.
+//! The structure runs API, compatible with Griptape Cloud's reference and published clients.
 
 mod events;
 mod golden;
@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use crate::harness::Gateway;
 
-/// The events of a run, all of them, as this door lists them.
+/// All events of a run, as this API lists them.
 async fn listed(gateway: &Gateway, run: &str) -> Vec<Value> {
     let (status, page) = gateway.get(&format!("/api/structure-runs/{run}/events?limit=1000")).await;
     assert_eq!(status, 200, "{page}");
     page["events"].as_array().unwrap().clone()
 }
 
-/// Posts events that are taken.
+/// Posts events; a failure fails the test.
 async fn posted(gateway: &Gateway, run: &str, body: &str) {
     let (status, answer) = gateway.post(&format!("/api/structure-runs/{run}/events"), body).await;
     assert_eq!((status, &answer), (202, &Value::Null), "{body}");

@@ -1,4 +1,4 @@
-//! Times as clients send them: in any usual form, and as doubles that come back as they were sent.
+//! Times of clients: in any usual form, and as doubles that are returned exactly.
 
 use runlog::pb;
 use runlog::pb::list_events_request::Scope;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Gateway;
 
-/// What SDKs send, and what it is. Without an offset it is UTC.
+/// Texts of common SDKs, and their instants. Without an offset the time is UTC.
 const TEXTS: [(&str, &str); 8] = [
     ("2026-04-02T10:00:00.123456", "2026-04-02T10:00:00.123Z"),
     ("2026-04-02 10:00:00", "2026-04-02T10:00:00.000Z"),
@@ -18,66 +18,70 @@ const TEXTS: [(&str, &str); 8] = [
     ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000Z"),
 ];
 
-async fn publish(gateway: &Gateway, door: char, run: &str, time: &Value) -> (u16, Value) {
-    let (path, body) = match door {
-        'A' => (format!("/api/structure-runs/{run}/events"), json!({"type": "note", "timestamp": time})),
-        'B' => ("/api/ingest".to_owned(), json!({"event_type": "note", "sdk_run_id": run, "occurred_at": time})),
+const APIS: [&str; 3] = ["structure_runs", "agent_sdk", "public_runs"];
+
+async fn publish(gateway: &Gateway, api: &str, run: &str, time: &Value) -> (u16, Value) {
+    let (path, body) = match api {
+        "structure_runs" => (format!("/api/structure-runs/{run}/events"), json!({"type": "note", "timestamp": time})),
+        "agent_sdk" => {
+            ("/api/ingest".to_owned(), json!({"event_type": "note", "sdk_run_id": run, "occurred_at": time}))
+        }
         _ => (format!("/v1/runs/{run}/events"), json!({"type": "note", "timestamp": time, "payload": {}})),
     };
     gateway.post(&path, &body.to_string()).await
 }
 
-/// The only event's time at the public door.
+/// The time of the only event, in the public runs API.
 async fn public_time(gateway: &Gateway, run: &str) -> Value {
     let (_, page) = gateway.get(&format!("/v1/runs/{run}/events")).await;
     page["events"][0]["timestamp"].clone()
 }
 
 #[tokio::test]
-async fn every_door_reads_iso_8601_in_its_usual_forms_and_refuses_only_what_is_no_time() {
+async fn every_api_reads_iso_8601_in_its_usual_forms_and_refuses_only_what_is_no_time() {
     let gateway = Gateway::start().await;
-    for door in ['A', 'B', 'C'] {
+    for api in APIS {
         for (index, (sent, shown)) in TEXTS.iter().enumerate() {
-            let run = format!("{door}{index}");
-            let (status, answer) = publish(&gateway, door, &run, &json!(sent)).await;
-            assert!(matches!(status, 201 | 202), "{door} {sent}: {answer}");
-            assert_eq!(public_time(&gateway, &run).await, json!(shown), "{door} {sent}");
+            let run = format!("{api}{index}");
+            let (status, answer) = publish(&gateway, api, &run, &json!(sent)).await;
+            assert!(matches!(status, 201 | 202), "{api} {sent}: {answer}");
+            assert_eq!(public_time(&gateway, &run).await, json!(shown), "{api} {sent}");
         }
         for no_time in [json!("yesterday"), json!("2026-13-01"), json!(true), json!({"at": 1}), json!("")] {
-            let (status, refusal) = publish(&gateway, door, "none", &no_time).await;
-            let field = if door == 'B' { "occurred_at" } else { "timestamp" };
-            assert!(status == 422 && refusal.to_string().contains(field), "{door} {no_time}: {refusal}");
+            let (status, refusal) = publish(&gateway, api, "none", &no_time).await;
+            let field = if api == "agent_sdk" { "occurred_at" } else { "timestamp" };
+            assert!(status == 422 && refusal.to_string().contains(field), "{api} {no_time}: {refusal}");
         }
     }
-    for door in ['A', 'B', 'C'] {
+    for api in APIS {
         for out_of_range in ["9999-12-31T00:00:00Z", "0000-12-31", "+010000-01-01"] {
-            let (status, refusal) = publish(&gateway, door, "none", &json!(out_of_range)).await;
+            let (status, refusal) = publish(&gateway, api, "none", &json!(out_of_range)).await;
             let is_named = refusal.to_string().contains("must lie between 0001-01-01T00:00:00Z");
-            assert!(status == 422 && is_named, "{door} {out_of_range}: {refusal}");
+            assert!(status == 422 && is_named, "{api} {out_of_range}: {refusal}");
         }
     }
     assert_eq!(gateway.get("/v1/runs/none").await.0, 404, "nothing of it was stored");
 }
 
 #[tokio::test]
-async fn a_double_comes_back_as_sent_at_its_own_door_and_is_the_nearest_microsecond_everywhere_else() {
+async fn a_double_comes_back_as_sent_in_its_own_api_and_is_the_nearest_microsecond_everywhere_else() {
     let gateway = Gateway::start().await;
     let cases: [(f64, Option<&str>); 8] = [
-        // Half of all milliseconds lie below their double.
+        // For half of all milliseconds, the nearest double lies below.
         (1_726_096_542.083, Some("2024-09-11T23:15:42.083000Z")),
         (1_726_096_554.707_17, Some("2024-09-11T23:15:54.707170Z")),
         (1_726_096_550.251_234_5, Some("2024-09-11T23:15:50.251235Z")),
         (1_726_096_542.0, Some("2024-09-11T23:15:42.000000Z")),
         (-0.5, Some("1969-12-31T23:59:59.500000Z")),
-        // Clocks that count from the start of a machine, and numbers that are no time at all.
+        // Clocks that count from the start of a machine, and numbers out of range.
         (12_345.678_901_234_5, Some("1970-01-01T03:25:45.678901Z")),
         (1.7e18, None),
         (-1e18, None),
     ];
     for (index, (sent, micros)) in cases.into_iter().enumerate() {
         let run = format!("r{index}");
-        assert_eq!(publish(&gateway, 'A', &run, &json!(sent)).await.0, 202, "{sent}");
-        // As text: a reader of JSON may miss the nearest double by one.
+        assert_eq!(publish(&gateway, "structure_runs", &run, &json!(sent)).await.0, 202, "{sent}");
+        // As text, since JSON parsers may miss the nearest double by one.
         let (_, page) = gateway.stream(&format!("/api/structure-runs/{run}/events")).await;
         let lexeme = page.split("\"timestamp\":").nth(1).unwrap().split(',').next().unwrap();
         assert_eq!(lexeme.parse::<f64>().map(f64::to_bits), Ok(sent.to_bits()), "{lexeme}");

@@ -1,5 +1,5 @@
-//! What readers see of tool input and output and of what clients supplied: at every door and over gRPC the same public view,
-//! and all of it where they may ask for that.
+//! The public view of tool input and output and of client data: equal in every REST API and over gRPC, and the full
+//! view on request.
 
 use runlog::config::ViewOption;
 use runlog::pb;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Gateway;
 
-/// Reads that show payloads, at each door: lists, streams, one event, logs.
+/// Reads that show payloads, in each API: lists, streams, one event, logs.
 const READS: [&str; 7] = [
     "/api/structure-runs/r/events",
     "/api/structure-runs/r/events/stream",
@@ -19,7 +19,7 @@ const READS: [&str; 7] = [
     "/v1/runs/r/events/stream",
 ];
 
-/// Types and payloads with secrets and long texts, and what the public sees.
+/// Types, payloads with secrets and long texts, and the public payloads.
 fn cases() -> Vec<(&'static str, Value, Value)> {
     let long = "é".repeat(600);
     vec![
@@ -52,7 +52,7 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
 }
 
 async fn publish(gateway: &Gateway) {
-    // Each door in turn takes the events in.
+    // The APIs publish the events in turn.
     for (index, (event_type, payload, _)) in cases().into_iter().enumerate() {
         let (path, body) = match index % 3 {
             0 => ("/api/ingest", json!({"event_type": event_type, "sdk_run_id": "r", "payload": payload})),
@@ -88,7 +88,7 @@ async fn listed_over_grpc(gateway: &Gateway, view: pb::EventView) -> Vec<(Value,
 }
 
 #[tokio::test]
-async fn every_door_and_grpc_show_the_same_public_view_and_keep_all_that_was_sent() {
+async fn every_rest_api_and_grpc_show_the_same_public_view_and_keep_all_that_was_sent() {
     let gateway = Gateway::start().await;
     publish(&gateway).await;
     let (sent, public): (Vec<_>, Vec<_>) = cases().into_iter().map(|(_, sent, public)| (sent, public)).unzip();

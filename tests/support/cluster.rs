@@ -1,8 +1,8 @@
-//! A temporary PostgreSQL cluster for a test program: made at first use, on its own port and socket, run as an
-//! unprivileged user also where the tests are root, stopped and removed when the program ends, however it ends.
+//! A temporary PostgreSQL cluster for a test program: created at first use, on its own port and socket, run as an
+//! unprivileged user also if the tests run as root, stopped and removed when the program ends or dies.
 //!
-//! `RUNLOG_TEST_PG_BIN` names the directory of the server's programs. Without PostgreSQL the tests say SKIPPED, and fail
-//! under `CI=true`.
+//! `RUNLOG_TEST_PG_BIN` names the directory of the server's programs. Without PostgreSQL the tests print SKIPPED, and
+//! fail under `CI=true`.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -21,18 +21,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{Connection, PgConnection};
 
-/// Connections are local and trusted; user `locked` needs a password, so that tests can lack it.
+/// Local connections are trusted; user `locked` needs a password, for tests of a missing password.
 const HBA: &str = "local all all trust\nlocal replication all trust\n\
     host all locked 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
 
-/// How PostgreSQL is told to stop.
+/// The modes of stopping PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Sessions are ended, then it shuts down.
+    /// Fast shutdown: sessions are terminated.
     Fast,
-    /// It quits at once and recovers at the next start.
+    /// Immediate shutdown: recovery at the next start.
     Immediate,
-    /// SIGKILL to the postmaster: not even the sessions are told.
+    /// SIGKILL to the postmaster, without a signal to the sessions.
     Kill,
 }
 
@@ -42,32 +42,32 @@ pub struct Cluster {
     bin: PathBuf,
     directory: PathBuf,
     port: u16,
-    /// User and group to run as, where the tests are root.
+    /// User and group of the server, if the tests run as root.
     user: Option<(u32, u32)>,
-    /// Removes the cluster when its input closes, which the death of the program does too.
+    /// Removes the cluster when its stdin closes, also after the death of the program.
     _guard: Child,
 }
 
-/// A database of its own.
+/// A database or a schema of a test.
 #[derive(Debug)]
 pub struct Database {
     cluster: &'static Cluster,
-    /// Its name.
+    /// Name of the database or schema.
     pub name: String,
     schema: Option<String>,
 }
 
-/// The cluster that the tests of this program share; `None` where there is no PostgreSQL, which has been said.
+/// The cluster shared by the tests of this program; `None` without PostgreSQL, after SKIPPED was printed.
 pub fn shared() -> Option<&'static Cluster> {
     static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
     SHARED.get_or_init(Cluster::start).as_ref()
 }
 
 impl Cluster {
-    /// A cluster of one's own.
+    /// Starts a separate cluster.
     pub fn start() -> Option<Self> {
         let Some(bin) = find_bin() else {
-            // Past what captures the output of tests that pass.
+            // Directly to stderr, since the test harness captures the output of a passing test.
             let mut stderr = std::io::stderr();
             writeln!(stderr, "SKIPPED: PostgreSQL: no initdb in RUNLOG_TEST_PG_BIN, PATH or /usr/lib/postgresql")
                 .unwrap();
@@ -97,8 +97,8 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// Demands TLS of whoever comes over TCP, with a certificate that an authority of its own signed for 127.0.0.1.
-    /// Returns the certificates of that authority and of another one.
+    /// Requires TLS for TCP connections, with a certificate for 127.0.0.1 signed by a new authority. Returns the
+    /// certificates of that authority and of another one.
     pub fn demand_tls(&self) -> (PathBuf, PathBuf) {
         const MAKE: &str = "set -e
             ca() { openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$1 -keyout $1.key -out $1.pem \
@@ -123,24 +123,24 @@ impl Cluster {
         (self.directory.join("ours.pem"), self.directory.join("other.pem"))
     }
 
-    /// The port on 127.0.0.1.
+    /// The TCP port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where its socket is.
+    /// The directory of the socket.
     pub fn socket_directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Where a program of PostgreSQL lies.
+    /// The path of a PostgreSQL program.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
 
-    /// Starts it again.
+    /// Starts a stopped cluster.
     pub fn resume(&self) {
-        // After a SIGKILL the old sessions may still be on their way out, and a start is refused until they are gone.
+        // After a SIGKILL the old sessions may take a moment to end, and a start fails until then.
         for _ in 0..100 {
             if self.try_run("pg_ctl", &["start", "-D", "data", "-l", "log", "-w", "-t", "60"]) {
                 return;
@@ -149,7 +149,7 @@ impl Cluster {
         panic!("{}", fs::read_to_string(self.directory.join("log")).unwrap_or_default());
     }
 
-    /// Stops it; returns when it is down.
+    /// Stops the cluster; returns after the shutdown.
     pub fn stop(&self, how: Stop) {
         match how {
             Stop::Fast => self.run("pg_ctl", &["stop", "-D", "data", "-m", "fast", "-w"]),
@@ -172,7 +172,7 @@ impl Cluster {
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
-        // The server keeps what it inherits open, and whoever reads our output would wait for its end.
+        // The server inherits the output file; a pipe would never close for a reader of the output.
         let output = fs::File::options().create(true).append(true).open(self.directory.join("tools.log")).unwrap();
         if let Some((uid, gid)) = self.user {
             chown(self.directory.join("tools.log"), Some(uid), Some(gid)).unwrap();
@@ -180,7 +180,7 @@ impl Cluster {
         command.stdout(output.try_clone().unwrap()).stderr(output).process_group(0).status().unwrap().success()
     }
 
-    /// The URL of a database of this cluster, through the socket.
+    /// The URL of a database of this cluster, over the socket.
     pub fn url(&self, database: &str) -> String {
         let socket = self.directory.display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{socket}:{}/{database}", self.port)
@@ -188,12 +188,12 @@ impl Cluster {
 }
 
 impl Database {
-    /// A new one in the shared cluster.
+    /// A new database in the shared cluster.
     pub async fn create() -> Option<Self> {
         shared()?.create_database().await
     }
 
-    /// A new schema in a database that all who ask here share: quicker to make than a database.
+    /// A new schema in a shared database: faster to create than a database.
     pub async fn create_schema() -> Option<Self> {
         static SHARED: tokio::sync::OnceCell<Option<String>> = tokio::sync::OnceCell::const_new();
         let name = SHARED.get_or_init(async || Some(Self::create().await?.name.clone())).await.clone()?;
@@ -203,17 +203,17 @@ impl Database {
         Some(Self { cluster, name, schema: Some(schema) })
     }
 
-    /// Where it is, through the socket.
+    /// The URL over the socket.
     pub fn url(&self) -> String {
         self.cluster.url(&self.name) + &self.parameters()
     }
 
-    /// Where it is, for this user, on this port of 127.0.0.1.
+    /// The URL for this user, on this port of 127.0.0.1.
     pub fn tcp_url(&self, user: &str, port: u16) -> String {
         format!("postgres://{user}@127.0.0.1:{port}/{}{}", self.name, self.parameters())
     }
 
-    /// The cluster that it is in.
+    /// The cluster of the database.
     pub fn cluster(&self) -> &'static Cluster {
         self.cluster
     }
@@ -222,17 +222,17 @@ impl Database {
         self.schema.as_ref().map(|schema| format!("?options=-csearch_path%3D{schema}")).unwrap_or_default()
     }
 
-    /// Executes statements in it.
+    /// Executes statements.
     pub async fn execute(&self, sql: &str) {
         execute(&self.url(), sql).await;
     }
 
-    /// A connection to it.
+    /// A new connection.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url()).await.unwrap()
     }
 
-    /// Removes it, where it is a schema.
+    /// Drops the schema; databases stay until the cluster is removed.
     pub async fn remove(&self) {
         if let Some(schema) = &self.schema {
             execute(&self.cluster.url(&self.name), &format!("DROP SCHEMA {schema} CASCADE")).await;
@@ -246,7 +246,7 @@ impl Cluster {
         execute(&self.url("postgres"), sql).await;
     }
 
-    /// A new database; the cluster is never given back.
+    /// A new database; the cluster stays for the whole program.
     pub async fn create_database(&'static self) -> Option<Database> {
         let name = format!("t{}", number());
         self.execute(&format!("CREATE DATABASE {name}")).await;
@@ -265,7 +265,7 @@ async fn execute(url: &str, sql: &str) {
     connection.close().await.unwrap();
 }
 
-/// A process that outlives this one and cleans up behind it.
+/// A process that outlives this program and removes the cluster.
 fn guard(bin: &Path, directory: &Path, user: Option<(u32, u32)>) -> Child {
     const CLEAN_UP: &str =
         r#"trap '' INT TERM HUP; read -r _; "$1/pg_ctl" stop -D "$2/data" -m immediate -w; rm -rf "$2""#;
@@ -277,7 +277,7 @@ fn guard(bin: &Path, directory: &Path, user: Option<(u32, u32)>) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// PostgreSQL refuses to run as root.
+/// User and group for the server if the tests run as root, since PostgreSQL refuses to run as root.
 pub fn unprivileged() -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
     if fs::metadata("/proc/self").map(|me| me.uid()).unwrap_or(1) != 0 {
@@ -308,9 +308,9 @@ fn find_bin() -> Option<PathBuf> {
         bins.sort();
         bins.pop()
     };
-    let told = || {
+    let reported = || {
         let output = Command::new("pg_config").arg("--bindir").output().ok()?;
         Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim())).filter(has_initdb)
     };
-    named.or_else(in_path).or_else(of_debian).or_else(told)
+    named.or_else(in_path).or_else(of_debian).or_else(reported)
 }

@@ -1,8 +1,8 @@
-//! PgBouncer in front of the cluster of this test program. It gives out three of the server's connections a database, for
-//! one transaction each, so that clients share them. Stopped and removed when the program ends, however it ends.
+//! PgBouncer in front of the shared cluster of this test program. Clients share three server connections per database,
+//! each for one transaction at a time. Stopped and removed when the program ends or dies.
 //!
-//! `RUNLOG_TEST_PGBOUNCER` names the program, otherwise it is where Debian puts it. Without it the tests say SKIPPED, and
-//! fail under `CI=true`.
+//! `RUNLOG_TEST_PGBOUNCER` names the program; the default is Debian's path. Without the program the tests print
+//! SKIPPED, and fail under `CI=true`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -14,21 +14,21 @@ use std::sync::OnceLock;
 
 use crate::cluster::{self, Cluster};
 
-/// Connections to the server for one database.
+/// Server connections for one database.
 pub const SHARED_CONNECTIONS: usize = 3;
 
-/// It listens on its socket alone, so this is part of a name and of nothing else.
+/// Only part of the socket's name, since PgBouncer listens on a socket alone.
 const PORT: u16 = 6432;
 
 /// A running PgBouncer.
 #[derive(Debug)]
 pub struct Pooler {
     directory: PathBuf,
-    /// Ends it when its input closes, which the death of the program does too.
+    /// Ends PgBouncer when its stdin closes, also after the death of the program.
     _guard: Child,
 }
 
-/// The one in front of the shared cluster; `None` where either is missing, which has been said.
+/// The pooler of the shared cluster; `None` without PgBouncer or PostgreSQL, after SKIPPED was printed.
 pub fn shared() -> Option<&'static Pooler> {
     static SHARED: OnceLock<Option<Pooler>> = OnceLock::new();
     SHARED.get_or_init(|| Pooler::start(cluster::shared()?)).as_ref()
@@ -39,7 +39,7 @@ impl Pooler {
         let named = std::env::var_os("RUNLOG_TEST_PGBOUNCER").map(PathBuf::from);
         let program = named.unwrap_or_else(|| PathBuf::from("/usr/sbin/pgbouncer"));
         if !program.exists() {
-            // Past what captures the output of tests that pass.
+            // Directly to stderr, since the test harness captures the output of a passing test.
             let mut stderr = std::io::stderr();
             writeln!(stderr, "SKIPPED: PgBouncer: no {}; tests/all.sh installs it", program.display()).unwrap();
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI runs the tests behind a pooler");
@@ -47,7 +47,8 @@ impl Pooler {
         }
         let directory = tempfile::Builder::new().prefix("runlog-pooler-").tempdir().unwrap().keep();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-        // As a server has it that nobody told of us. Anybody is let in, as the cluster's own user.
+        // Default settings, as an administrator unaware of runlog would leave them. All users are let in as the
+        // cluster's own user.
         let settings = format!(
             "[databases]\n* = host={} port={} user=postgres\n[pgbouncer]\nlisten_addr =\nlisten_port = {PORT}\n\
              unix_socket_dir = {}\nlogfile = {}\nauth_type = any\npool_mode = transaction\n\
@@ -63,7 +64,7 @@ impl Pooler {
             echo; read -r _; kill -9 $!; wait; rm -rf "$2""#;
         let mut command = Command::new("sh");
         command.args(["-c", RUN, "sh"]).arg(program).arg(&directory).current_dir("/").process_group(0);
-        // It refuses to run as root, too.
+        // PgBouncer refuses to run as root, too.
         if let Some((uid, gid)) = cluster::unprivileged() {
             chown(&directory, Some(uid), Some(gid)).unwrap();
             command.uid(uid).gid(gid);

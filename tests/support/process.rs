@@ -1,5 +1,5 @@
-//! The real program as a child process: started on a free port, watched through its log, ended by signal, killed when
-//! the test lets go of it.
+//! The real program as a child process: started on a free port, observed through its log, ended by signals, killed when
+//! dropped.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-/// Only the guard against a wait that never ends; nothing is timed by it.
+/// Guard against a test that hangs; no other timing depends on the value.
 const GUARD: Duration = Duration::from_secs(120);
 
-/// The program, without the options that this process may have in its environment.
+/// The program, without the options in the environment of this process.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runlog"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RUNLOG_")) {
@@ -28,12 +28,12 @@ pub fn program() -> Command {
     command
 }
 
-/// Waits for what must come.
+/// Waits with the guard's timeout.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(GUARD, future).await.unwrap_or_else(|_| panic!("{what} does not come"))
 }
 
-/// Looks again and again until it is so.
+/// Polls until the condition is true.
 pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     within(what, async {
         while !is_so().await {
@@ -60,13 +60,13 @@ impl Data {
     }
 }
 
-/// A server that serves.
+/// A running server.
 pub struct Server {
     process: Process,
     pub address: SocketAddr,
 }
 
-/// A process that may serve or refuse to.
+/// A process that may serve or fail to start.
 pub struct Process {
     child: Child,
     log: watch::Receiver<String>,
@@ -84,7 +84,7 @@ impl Process {
         Self::spawn(&[&["serve", "--listen", listen, "--data", data, "--log-format", "json"], options].concat())
     }
 
-    /// `runlog serve` over the store that an option names, with more options, and with this in its environment.
+    /// `runlog serve` over the store of an option, with more options and environment variables.
     pub fn over(store: [&str; 2], options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let args = ["serve", "--listen", "127.0.0.1:0", store[0], store[1], "--log-format", "json"];
         Self::spawn_in(&[&args, options].concat(), environment)
@@ -94,7 +94,7 @@ impl Process {
         Self::spawn_in(args, &[])
     }
 
-    /// With this in its environment.
+    /// Spawns the program with these environment variables.
     pub fn spawn_in(args: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let mut command = program();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -113,7 +113,7 @@ impl Process {
         Self { child, log, reader }
     }
 
-    /// How it ended, and all that it wrote.
+    /// The exit status and the whole log.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let status = within("the end of the process", self.child.wait()).await.unwrap();
         within("the end of the log", self.reader).await.unwrap();
@@ -121,24 +121,24 @@ impl Process {
         (status, log)
     }
 
-    /// Whether it closed its log, which it does at its end.
+    /// Whether the process has closed its log, as at its end.
     pub fn has_ended(&self) -> bool {
         self.reader.is_finished()
     }
 
-    /// What no process survives. Returns when it is gone.
+    /// Kills the process with SIGKILL; returns after its end.
     pub async fn kill(mut self) {
         within("the death of the process", self.child.kill()).await.unwrap();
     }
 
-    /// Waits until the log holds this text.
+    /// Waits until the log contains this text.
     pub async fn says(&self, text: &str) -> String {
         let mut log = self.log.clone();
         let said = within(&format!("{text:?} in the log"), log.wait_for(|log| log.contains(text))).await;
         said.unwrap_or_else(|_| panic!("the process ended without {text:?}: {}", self.log.borrow().as_str())).clone()
     }
 
-    /// Whether it serves; false: it ended before that.
+    /// Waits until the server listens; false after an early end.
     pub async fn serves_or_ends(&self) -> bool {
         self.log.clone().wait_for(|log| log.contains("\"message\":\"serving")).await.is_ok()
     }
@@ -148,7 +148,7 @@ impl Process {
     }
 
     pub async fn signal(&self, name: &str) {
-        // The shell's own, since not every machine has the program.
+        // The shell's built-in, since not every machine has the program.
         let sent = Command::new("sh").args(["-c".to_owned(), format!("kill -{name} {}", self.pid())]).status().await;
         assert!(sent.unwrap().success());
     }
@@ -163,12 +163,12 @@ impl Server {
         Self::of(Process::serve(data, options)).await
     }
 
-    /// At this address.
+    /// A server at this address.
     pub async fn at(listen: &str, data: &Path, options: &[&str]) -> Self {
         Self::of(Process::serve_at(listen, data, options)).await
     }
 
-    /// Where another one was before, for clients that look for it there.
+    /// A server at the address of a previous server, for clients that reconnect there.
     pub async fn again_at(address: SocketAddr, data: &Path) -> Self {
         Self::at(&address.to_string(), data, &[]).await
     }
@@ -206,7 +206,7 @@ impl Server {
         RunServiceClient::new(self.channel().await)
     }
 
-    /// What no process survives. Returns when it is gone.
+    /// Kills the process with SIGKILL; returns after its end.
     pub async fn kill(self) {
         self.process.kill().await;
     }
@@ -227,12 +227,12 @@ impl Server {
         self.process.ended().await
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.process.log.borrow().clone()
     }
 
-    /// What `/metrics` says of this series; 0 where it is not there.
+    /// The value of this series in `/metrics`; 0 for a missing series.
     pub async fn metric(&self, series: &str) -> f64 {
         let answer = within("the metrics", reqwest::get(format!("{}/metrics", self.url()))).await.unwrap();
         let text = answer.text().await.unwrap();
@@ -245,7 +245,7 @@ impl Server {
         self.status_bytes("VmRSS:")
     }
 
-    /// The most resident memory that it has had, bytes.
+    /// Peak resident memory, bytes.
     #[allow(dead_code, reason = "the tests of hostile clients use it")]
     pub fn peak_memory_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")

@@ -1,5 +1,5 @@
-//! A TCP proxy in front of PostgreSQL that does what networks do. It knows as much of the protocol as it takes to find the
-//! message that commits.
+//! A TCP proxy in front of PostgreSQL that simulates network faults. The proxy parses only as much of the protocol as
+//! needed to find the message that commits.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -18,43 +18,43 @@ use tokio_util::sync::CancellationToken;
 
 use requests::Requests;
 
-/// What becomes of the bytes.
+/// Treatment of the forwarded bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// Each piece comes late.
+    /// Each chunk is delayed.
     Slow,
-    /// Nothing comes through, and nobody is told.
+    /// No bytes are forwarded; the connections stay open.
     Stall,
-    /// Who connects is sent away.
+    /// New connections are closed.
     Refuse,
 }
 
-/// What becomes of the connections that are open.
+/// A fault of the open connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Harm {
-    /// Both sides are closed.
+    /// Both directions are closed.
     Cut,
-    /// What the replica sends ends; what the server sends goes on.
+    /// The direction from the replica to the server is closed; the other stays open.
     CloseToServer,
-    /// What the server sends ends; what the replica sends goes on.
+    /// The direction from the server to the replica is closed; the other stays open.
     CloseToReplica,
 }
 
-/// What becomes of the next commit: of a COMMIT, or of a statement that is a whole transaction. The replica loses its
-/// connection with it.
+/// A fault of the next commit: of a COMMIT, or of a statement that is a whole transaction. The replica's connection
+/// breaks too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtCommit {
     Nothing,
-    /// The server gets it, the replica no answer.
+    /// The server receives the commit; the answer is lost.
     LoseAnswer,
-    /// The server does not even get it.
+    /// The commit is lost before the server.
     LoseCommit,
-    /// The server gets it when [`Proxy::deliver`] says so.
+    /// The server receives the commit at [`Proxy::deliver`].
     Delay,
 }
 
-/// What lies in wait for the next commit, and the mode from then on.
+/// The fault of the next commit, and the mode afterwards.
 type Trap = (AtCommit, Option<Mode>);
 
 pub struct Proxy {
@@ -92,7 +92,7 @@ impl Proxy {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
-                // Messages are carried one by one; none waits for the answer to the one before.
+                // Messages are forwarded one by one, without waiting for an answer in between.
                 replica.set_nodelay(true).unwrap();
                 server.set_nodelay(true).unwrap();
                 let cut = CancellationToken::new();
@@ -109,12 +109,12 @@ impl Proxy {
         self.shared.mode.send_replace(mode);
     }
 
-    /// Lies in wait for the next commit.
+    /// Sets the fault of the next commit.
     pub fn at_commit(&self, loss: AtCommit) {
         self.set_trap((loss, None));
     }
 
-    /// The same, and from that moment on this is the mode.
+    /// Sets the fault of the next commit, and the mode from then on.
     pub fn at_commit_then(&self, loss: AtCommit, mode: Mode) {
         self.set_trap((loss, Some(mode)));
     }
@@ -124,29 +124,29 @@ impl Proxy {
         self.shared.trap.send_replace(trap);
     }
 
-    /// Waits until the trap has snapped.
+    /// Waits until a commit was lost.
     pub async fn lost(&self) {
         self.shared.has_snapped.subscribe().wait_for(|has_snapped| *has_snapped).await.unwrap();
     }
 
-    /// Hands the server all commits that were delayed.
+    /// Forwards all delayed commits.
     pub fn deliver(&self) {
         self.shared.delivery.send_modify(|deliveries| *deliveries += 1);
     }
 
     pub fn harm(&self, harm: Harm) {
-        // Nobody may be connected.
+        // Fails only without connections.
         let _ = self.shared.harm.send(harm);
     }
 
-    /// Connections that replicas have opened so far, or tried to.
+    /// Number of connections that replicas have opened or tried to open.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 }
 
 impl Shared {
-    /// Holds a piece up as the mode says. False: never again.
+    /// Delays a chunk according to the mode. False: the chunk is never forwarded.
     async fn pass(&self) -> bool {
         let mut mode = self.mode.subscribe();
         if *mode.borrow() == Mode::Slow {
@@ -155,7 +155,7 @@ impl Shared {
         mode.wait_for(|mode| *mode != Mode::Stall).await.is_ok()
     }
 
-    /// Returns when the line that ends with this harm is harmed.
+    /// Returns when the direction is closed by a fault.
     async fn harmed(mut harm: broadcast::Receiver<Harm>, end: Harm) {
         loop {
             match harm.recv().await {
@@ -184,6 +184,6 @@ async fn carry_answers(shared: Shared, cut: CancellationToken, mut from: OwnedRe
         () = harmed => {}
         () = carry => {}
     }
-    // Dropping this half sends the end; the other direction lives on until it ends by itself.
+    // Dropping this half shuts the direction down; the other direction lives on until its own end.
     let _ = to.shutdown().await;
 }

@@ -1,4 +1,5 @@
-//! What a replica sends through the proxy, message by message: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+//! The messages from a replica through the proxy:
+//! <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 
 use std::collections::HashSet;
 
@@ -8,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AtCommit, Harm, Shared, Trap};
 
-/// What a replica sends on one connection.
+/// The messages of a replica on one connection.
 pub struct Requests {
     shared: Shared,
-    /// Ends what the server sends.
+    /// Ends the direction from the server to the replica.
     cut: CancellationToken,
-    /// Read and not carried yet.
+    /// Bytes read and not forwarded yet.
     rest: Vec<u8>,
-    /// Messages have types only after the first one that opens a session.
+    /// Whether a session is open: earlier messages have no type.
     is_open: bool,
     in_transaction: bool,
     /// Names of the prepared statements that append events.
@@ -56,12 +57,12 @@ impl Requests {
         }
     }
 
-    /// Does this to a commit that begins with this message.
+    /// Applies the fault to a commit that begins with this message.
     async fn lose(&mut self, message: Vec<u8>, trap: Trap, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) {
         let (loss, mode) = trap;
         let is_statement = message[0] == b'B';
         let mut all = message;
-        // A statement is executed and ended by the messages behind its values.
+        // The messages after the parameters execute and end a statement.
         while is_statement && let Some(next) = self.read(from).await {
             all.extend_from_slice(&next);
             if next[0] == b'S' {
@@ -94,7 +95,7 @@ impl Requests {
         }
     }
 
-    /// The next message, if all of it is there.
+    /// The next complete message in the buffer.
     fn next(&mut self) -> Option<Vec<u8>> {
         let before = usize::from(self.is_open);
         let length = self.rest.get(before..before + 4)?;
@@ -104,12 +105,12 @@ impl Requests {
         }
         let after = self.rest.split_off(length);
         let message = std::mem::replace(&mut self.rest, after);
-        // Protocol 3; anything else asks for encryption, or for another session's end.
+        // Protocol 3; other codes request encryption, or cancel another session.
         self.is_open |= before == 0 && message.get(4..6) == Some(&[0, 3]);
         Some(message)
     }
 
-    /// Whether the server commits when it gets this message.
+    /// Whether this message makes the server commit.
     fn commits(&mut self, message: &[u8]) -> bool {
         let (kind, body) = (message[0], message.get(5..).unwrap_or_default());
         let mut texts = body.split(|byte| *byte == 0);

@@ -1,4 +1,4 @@
-//! Rng that can be repeated: a failing test prints its seed, and `RUNLOG_TEST_SEED` plays it again.
+//! Repeatable random numbers: a failing test prints its seed, and `RUNLOG_TEST_SEED` replays it.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;

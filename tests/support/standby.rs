@@ -1,4 +1,4 @@
-//! A standby of a cluster, which can be left behind and promoted.
+//! A standby of a cluster, which can be disconnected and promoted.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use super::{Cluster, guard};
 
 impl Cluster {
-    /// A cluster that follows this one. It confirms each commit where `synchronous_standby_names` asks for it.
+    /// A standby of this cluster. With `synchronous_standby_names`, commits wait for the standby's confirmation.
     pub fn standby(&self) -> Self {
         let directory = tempfile::Builder::new().prefix("runlog-pg-").tempdir().unwrap().keep();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
@@ -30,7 +30,7 @@ impl Cluster {
         standby
     }
 
-    /// Waits until it has all that `primary` has.
+    /// Waits until the standby has all data of `primary`.
     pub async fn has_all_of(&self, primary: &Self) {
         const WRITTEN: &str = "SELECT pg_current_wal_lsn()::text";
         let mut there = PgConnection::connect(&primary.url("postgres")).await.unwrap();
@@ -47,7 +47,7 @@ impl Cluster {
         panic!("the standby does not follow");
     }
 
-    /// It follows no longer.
+    /// Disconnects the standby from its primary.
     pub async fn leave_behind(&self) {
         self.execute("ALTER SYSTEM SET primary_conninfo = ''").await;
         self.execute("SELECT pg_reload_conf()").await;
@@ -63,7 +63,7 @@ impl Cluster {
         panic!("the standby goes on following");
     }
 
-    /// Makes it the primary.
+    /// Promotes the standby to primary.
     pub fn promote(&self) {
         self.run("pg_ctl", &["promote", "-D", "data", "-w"]);
     }

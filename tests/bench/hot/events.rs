@@ -1,4 +1,4 @@
-//! Events as agents send them.
+//! Sample events.
 
 use jiff::Timestamp;
 use runlog::domain::{Event, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
@@ -11,13 +11,13 @@ pub fn json() -> String {
     format!("{head}{}\"]}}}}", "x".repeat(176))
 }
 
-/// The same on the wire.
+/// The event of [`json`] as a `NewEvent` with a JSON payload.
 pub fn on_the_wire() -> pb::NewEvent {
     let payload = pb::Payload { extra_json: String::new(), variant: Some(pb::payload::Variant::Json(json())) };
     pb::NewEvent { r#type: "step".to_owned(), payload: Some(payload), ..pb::NewEvent::default() }
 }
 
-/// A tool call in its typed variant.
+/// A tool call with a typed payload.
 pub fn typed_on_the_wire() -> pb::NewEvent {
     let tool_call = pb::ToolCall {
         tool_name: Some("web_search".to_owned()),
@@ -53,7 +53,7 @@ pub fn append(run: usize, events: usize) -> Append {
     Append { run_id: run_id(run), events, condition: None, agent_name: None, structure_id: None, recorded: None }
 }
 
-/// As it is stored.
+/// The stored record of a step.
 pub fn stored(seq: u64) -> Event {
     let NewEvent { event_type, origin, payload, .. } = new_event("step");
     let now = Timestamp::now();

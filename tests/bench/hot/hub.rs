@@ -1,4 +1,4 @@
-//! A commit to those who follow its run.
+//! Announcing a commit to the subscribers of a run.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use runlog::store::{Commit, CommitListener as _, RunCommit, ScopeEnd};
 
 use crate::events;
 
-/// Events that are taken at a time.
+/// Most events of one read.
 const MAX_EVENTS: usize = 100;
 const MAX_BYTES: usize = 512 << 10;
 
@@ -38,7 +38,7 @@ fn announce(c: &mut Criterion) {
     }
 }
 
-/// One event.
+/// A commit of one event.
 fn commit(seq: u64) -> Commit {
     let mut data = Vec::new();
     record::append_entry(&events::stored(seq), &mut data);

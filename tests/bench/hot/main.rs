@@ -1,7 +1,7 @@
-//! The hot functions by themselves: `cargo bench`, or `cargo bench -- append` for some of them. What a whole server does
-//! is measured by `runlog bench`.
+//! Micro-benchmarks of the hot functions: `cargo bench`, or `cargo bench -- append` for a part of them. `runlog bench`
+//! measures a whole server.
 //!
-//! `cargo test --bench hot` runs each once, to see that it works.
+//! `cargo test --bench hot` runs each function once.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a bench that cannot go on fails")]
 
 mod events;

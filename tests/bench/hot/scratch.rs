@@ -1,4 +1,4 @@
-//! A store on a scratch file.
+//! A SQLite store in a scratch directory.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Removed when dropped. It lies under `target/`, since the system's directory for such files may be in memory.
+/// A scratch directory, removed when dropped. The directory lies under `target/`, since the system's temporary
+/// directory may be in memory.
 pub struct Scratch {
     pub store: SharedStore,
     pub hub: Arc<Hub>,

@@ -1,4 +1,4 @@
-//! The store on a disk: appends to their durable end, pages, and event streams out of it.
+//! The SQLite store on a disk: durable appends, pages, and event streams.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -16,11 +16,11 @@ use tower::ServiceExt as _;
 use crate::events;
 use crate::scratch::{Scratch, runtime};
 
-/// Runs that events are spread over.
+/// Number of runs.
 const RUNS: usize = 1_000;
-/// Events in the run that is read.
+/// Events of the run that the readers read.
 const STORED: usize = 1_000;
-/// Events in a page.
+/// Events of a page.
 const PAGE: usize = 100;
 
 criterion_group!(benches, append, page, stream);
@@ -77,7 +77,7 @@ fn stream(c: &mut Criterion) {
     let gateway = rest::router(Gateway::new(service, options, telemetry::recorder()), Offer::All);
     let mut group = c.benchmark_group("event stream");
     group.throughput(Throughput::Elements(STORED as u64));
-    group.bench_function("of a run through door B", |b| {
+    group.bench_function("of a run over the agent SDK API", |b| {
         b.to_async(&runtime).iter(async || {
             let request = Request::get("/api/runs/run-0/events/stream").body(Body::empty()).unwrap();
             let response = gateway.clone().oneshot(request).await.unwrap();

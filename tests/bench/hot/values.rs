@@ -1,4 +1,4 @@
-//! From the wire to a domain value, to the stored form, and to what readers get. No I/O.
+//! Decoding and encoding: from the protocol to domain values, to the stored form, and to subscribers. No I/O.
 
 use std::hint::black_box;
 
@@ -12,7 +12,7 @@ use runlog::transport::view::Presentation;
 
 use crate::events;
 
-/// Events in a chunk.
+/// Events of a chunk.
 const CHUNK: u64 = 100;
 
 criterion_group!(benches, validate, convert, encode);
@@ -63,7 +63,7 @@ fn encode(c: &mut Criterion) {
     for (name, typed) in [("batch as json", false), ("batch as typed", true)] {
         let presentation = Presentation { typed, view: View::Full };
         group.bench_function(name, |b| {
-            // A new batch each time: it keeps what was encoded.
+            // A new batch for each iteration: a batch caches its encoded form.
             b.iter_batched(
                 || EncodedEvents::new(false, chunk.clone()),
                 |batch| presentation.chunk(&batch).unwrap(),

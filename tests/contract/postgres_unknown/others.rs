@@ -1,4 +1,4 @@
-//! What others make of a commit in doubt, and it of them: other replicas, those who wait behind it, those who share its group.
+//! In-doubt commits beside other work: other replicas, appends in the queue, appends in the same group.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::fixture::*;
 use crate::proxy::{AtCommit, Harm, Mode};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_others_store_meanwhile_tells_a_commit_that_took_place_from_one_that_never_will() {
+async fn later_commits_of_others_reveal_whether_an_in_doubt_commit_took_place() {
     for (loss, expected) in [
         (AtCommit::LoseAnswer, ["before", "nameless", "named", "theirs"].as_slice()),
         (AtCommit::Delay, ["before", "theirs", "nameless"].as_slice()),
@@ -33,14 +33,14 @@ async fn what_others_store_meanwhile_tells_a_commit_that_took_place_from_one_tha
         }
         other.append(append("r", vec![event("theirs")])).await.unwrap();
         fixture.proxy.set(Mode::Pass);
-        let told = answers(receipts).await;
+        let answered = answers(receipts).await;
         if loss == AtCommit::LoseAnswer {
-            assert_eq!(seqs(told[0].as_ref().unwrap()), [2]);
-            let named = told[1].as_ref().unwrap();
+            assert_eq!(seqs(answered[0].as_ref().unwrap()), [2]);
+            let named = answered[1].as_ref().unwrap();
             assert_eq!((seqs(named), duplicates(named)), (vec![3], vec![false]));
         } else {
-            assert_eq!(seqs(told[0].as_ref().unwrap()), [3]);
-            assert_eq!(reasons(&told), ["OK", "SEQ_CONFLICT"]);
+            assert_eq!(seqs(answered[0].as_ref().unwrap()), [3]);
+            assert_eq!(reasons(&answered), ["OK", "SEQ_CONFLICT"]);
         }
         fixture.proxy.deliver();
         fixture.until_writer_is_gone().await;
@@ -52,7 +52,7 @@ async fn what_others_store_meanwhile_tells_a_commit_that_took_place_from_one_tha
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn while_the_database_is_away_all_that_wait_for_it_wait_once() {
-    // Eight groups wait, or one of 64; a wait for a connection ends after 300 ms.
+    // Eight groups wait, or one of 64; the connect timeout is 300 ms.
     for (in_group, retry, loss, most) in [
         (8, 0, None, 1),
         (8, 700, None, 4),
@@ -62,7 +62,7 @@ async fn while_the_database_is_away_all_that_wait_for_it_wait_once() {
     ] {
         let place = format!("{in_group} in a group, retry {retry}, {loss:?}");
         let change = |options: &mut PostgresOptions| {
-            // Nobody else connects.
+            // Without a notification session, only the writer connects.
             options.notify = false;
             options.connect_timeout = Duration::from_millis(300);
             options.retry = Duration::from_millis(retry);
@@ -90,7 +90,7 @@ async fn while_the_database_is_away_all_that_wait_for_it_wait_once() {
         }
         fixture.append(append("after", vec![event("x")])).await.unwrap();
         let stored = if loss == Some(AtCommit::LoseAnswer) { in_group } else { 0 };
-        assert_eq!(fixture.stored().await.len(), stored + 1, "what was told to be not stored is not: {place}");
+        assert_eq!(fixture.stored().await.len(), stored + 1, "a publish answered as not stored is not stored: {place}");
         fixture.store.close().await;
     }
 }

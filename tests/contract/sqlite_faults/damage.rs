@@ -1,4 +1,4 @@
-//! Damaged files: told by name, and what is whole is still served.
+//! Damaged files: reported with a documented error, and the intact events are still served.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use runlog::store::{Range, RunQuery, SharedStore};
 use super::{execute, refusal, try_open};
 use crate::fixture::*;
 
-/// Bytes of a page, as the header of a file says.
+/// Page size in bytes, from the header of the file.
 fn page_bytes(file: &[u8]) -> usize {
     u16::from_be_bytes([file[16], file[17]]).into()
 }
 
-/// Where a byte pattern stands in the file.
+/// Offset of a byte pattern in the file.
 fn find(haystack: &[u8], needle: &[u8]) -> usize {
     haystack.windows(needle.len()).position(|window| window == needle).unwrap()
 }
@@ -30,7 +30,7 @@ async fn filled(fixture: &SqliteFixture) -> PathBuf {
     fixture.options(Tuning::default()).path
 }
 
-/// Whatever is damaged: an error by name and never a panic. Returns how many calls told of it.
+/// Calls every method: damage is an error and never a panic. Returns the number of errors.
 async fn survives(store: &SharedStore) -> usize {
     let mut broken = 0;
     let mut note = |result: Result<(), Error>| match result {
@@ -66,7 +66,7 @@ async fn damage_in_an_event_harms_that_event_only() {
     let fixture = SqliteFixture::here();
     let path = filled(&fixture).await;
     let mut bytes = fs::read(&path).unwrap();
-    // A page in the middle of the row of r1's third event: it no longer leads to the next.
+    // A page in the middle of the row of r1's third event: its link to the next page is lost.
     let size = page_bytes(&bytes);
     let page = find(&bytes, b"-mark-09-") / size * size;
     let inside = bytes[page..page + size].iter().position(|byte| *byte == b'x').unwrap();
@@ -77,7 +77,7 @@ async fn damage_in_an_event_harms_that_event_only() {
     for healthy in ["r0", "r2", "r3"] {
         assert!(all(&store, &run(healthy)).await.len() >= 10, "other data is served");
     }
-    assert!(broken > 0, "damage is told");
+    assert!(broken > 0, "damage is reported");
     store.close().await;
 }
 
@@ -86,7 +86,7 @@ async fn damage_anywhere_is_an_error_and_no_panic() {
     let fixture = SqliteFixture::here();
     let path = filled(&fixture).await;
     let whole = fs::read(&path).unwrap();
-    let (size, mut refused, mut told) = (page_bytes(&whole), 0, 0);
+    let (size, mut refused, mut reported) = (page_bytes(&whole), 0, 0);
     for page in 0..whole.len() / size {
         let mut bytes = whole.clone();
         bytes[page * size..(page + 1) * size].fill(if page % 2 == 0 { 0 } else { 0xd7 });
@@ -96,18 +96,18 @@ async fn damage_anywhere_is_an_error_and_no_panic() {
         }
         match try_open(fixture.options(NEVER_FLUSHED)).await {
             Ok(store) => {
-                told += usize::from(survives(&store).await > 0);
+                reported += usize::from(survives(&store).await > 0);
                 store.close().await;
             }
             Err(OpenError::Damaged { .. } | OpenError::NotADatabase { .. } | OpenError::Foreign { .. }) => refused += 1,
             Err(other) => panic!("page {page}: {other}"),
         }
     }
-    assert!(refused > 0 && told > 10, "{refused} refused, {told} told");
+    assert!(refused > 0 && reported > 10, "{refused} refused, {reported} reported");
 }
 
 #[tokio::test]
-async fn an_empty_header_is_refused_and_not_made_anew() {
+async fn an_empty_header_is_refused_and_not_recreated() {
     let fixture = SqliteFixture::here();
     let path = filled(&fixture).await;
     let mut bytes = fs::read(&path).unwrap();
@@ -146,7 +146,7 @@ async fn a_damaged_block_of_ids_refuses_the_ids_that_it_may_hold_and_all_else_go
         store.append(append("r", vec![with_id(&format!("id-{n}"), event("x"))])).await.unwrap();
     }
     store.close().await;
-    // The hash of an id: what is looked for is not found.
+    // A damaged id hash: the lookup of the id finds no event.
     execute(
         &path,
         "UPDATE id_blocks SET data = CAST(x'00' || substr(data, 2) AS BLOB) WHERE block = (SELECT min(block) FROM id_blocks)",
@@ -158,7 +158,7 @@ async fn a_damaged_block_of_ids_refuses_the_ids_that_it_may_hold_and_all_else_go
     for n in 1..3 {
         assert_eq!(duplicates(&store.append(repeat(n)).await.unwrap()), [true]);
     }
-    // Enough segments for merges, which leave the damaged one out.
+    // Enough segments for compactions, which leave the damaged segment out.
     for n in 3..40 {
         store.append(append("r", vec![with_id(&format!("id-{n}"), event("x"))])).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Flipped bits and lost ends of each file of a store, at 200 places: what is served then is right, or it is refused.
+//! Flipped bits and truncations of each file of a store, at 200 places: reads return the right data or an error.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ const ROUNDS: usize = 200;
 const RUNS: u64 = 12;
 const EVENTS: u64 = 40;
 
-/// What the store said before: each run as text, and each event by scope and coordinate.
+/// The data before the damage: each run as text, and each event by scope and offset.
 struct Truth {
     runs: BTreeMap<String, String>,
     events: BTreeMap<(String, u64), Bytes>,
@@ -33,7 +33,8 @@ fn name(n: u64) -> String {
     format!("run-{n}")
 }
 
-/// Some of it sealed, with ids in segments and in memory, questions, outputs, and a write-ahead log that holds a part.
+/// A log with a flushed part, ids in segments and in memory, questions, outputs, and a part only in the write-ahead
+/// log.
 async fn fill(store: &SharedStore) {
     for seq in 1..=EVENTS {
         for n in 0..RUNS {
@@ -60,9 +61,9 @@ impl Truth {
     async fn of(store: &SharedStore) -> Self {
         let (mut runs, mut events, mut last) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for scope in scopes() {
-            for (coordinate, record) in all(store, &scope).await {
-                last.insert(scope.to_string(), coordinate);
-                events.insert((scope.to_string(), coordinate), record);
+            for (offset, record) in all(store, &scope).await {
+                last.insert(scope.to_string(), offset);
+                events.insert((scope.to_string(), offset), record);
             }
         }
         for n in 0..RUNS {
@@ -71,14 +72,14 @@ impl Truth {
         Self { runs, events, last }
     }
 
-    /// Fails where anything is served that is not so. Returns how many calls were refused.
+    /// Fails at any wrong data. Returns the number of refused calls.
     async fn holds(&self, store: &SharedStore, what: &str) -> usize {
         self.holds_of_events(store, what, false).await
             + self.holds_of_runs(store, what).await
             + self.repeats(store, what).await
     }
 
-    /// `may_end_early`: the last of what was stored may be gone.
+    /// `may_end_early`: the last stored events may be missing.
     async fn holds_of_events(&self, store: &SharedStore, what: &str, may_end_early: bool) -> usize {
         let mut refused = 0;
         for scope in scopes() {
@@ -106,7 +107,7 @@ impl Truth {
                         Err(error) => {
                             is_refusal(&error, what);
                             refused += 1;
-                            // Behind the damage.
+                            // Go on after the damage.
                             from = if descending { from - 1 } else { from + 1 };
                         }
                     }
@@ -138,7 +139,7 @@ impl Truth {
         refused
     }
 
-    /// An event that is stored is not stored again.
+    /// A retry of a stored event is a duplicate.
     async fn repeats(&self, store: &SharedStore, what: &str) -> usize {
         let mut refused = 0;
         for n in 0..RUNS {
@@ -187,12 +188,12 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flipped_bits_and_lost_ends_of_any_file_are_served_right_or_refused_and_never_wrong() {
     let mut chance = Rng::new("flips");
-    let sealing = tuning(60);
+    let flushing = tuning(60);
     let (fixture, killed) = (SqliteFixture::here(), tempfile::tempdir().unwrap());
-    let store = fixture.open(sealing).await.0;
+    let store = fixture.open(flushing).await.0;
     fill(&store).await;
     let truth = Truth::of(&store).await;
-    // As a kill would leave it, and as a stop does.
+    // The files after a kill, and after a clean stop.
     copy(fixture.0.path(), killed.path());
     store.close().await;
     let (mut refusals, mut right, mut harmed) = (0, 0, 0);
@@ -215,7 +216,7 @@ async fn flipped_bits_and_lost_ends_of_any_file_are_served_right_or_refused_and_
         };
         fs::write(file, bytes).unwrap();
         let options = SqliteOptions { max_unflushed_entries: 60, ..SqliteOptions::new(dir.path().join("log.db")) };
-        // What a write-ahead log lacks is like what was never written to it, but for cursors, which are refused.
+        // A write-ahead log may have lost its end unnoticed, as if never written; only cursors reveal the loss.
         let is_wal = file.extension().is_some_and(|extension| extension == "db-wal");
         match try_open(options).await {
             Ok(store) => {

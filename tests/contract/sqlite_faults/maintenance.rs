@@ -1,5 +1,5 @@
-//! Maintenance that fails half-way, as on a full disk: SQLite ends the transaction by itself. Commits go on meanwhile, and
-//! afterwards all is as before.
+//! Maintenance that fails half-way, as on a full disk: SQLite rolls the transaction back. Commits go on meanwhile, and
+//! maintenance resumes afterwards.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use runlog::store::sqlite::SqliteOptions;
 use super::{execute, raw, try_open};
 use crate::fixture::*;
 
-/// Entries of the log's end that stay out of the indexes.
+/// Most log entries outside of the indexes.
 const UNFLUSHED: usize = 20;
 
-/// Events up to which it may grow while sealing works.
+/// Most unflushed events while maintenance works.
 const BOUND: i64 = 40;
 
-/// A store that is sealed in slices of a few entries, and one run in it.
+/// A store that flushes in slices of a few entries, with one run.
 struct Faulty {
     store: SharedStore,
     options: SqliteOptions,
     appended: u64,
-    _bed: SqliteFixture,
+    _fixture: SqliteFixture,
 }
 
 impl Faulty {
@@ -30,7 +30,7 @@ impl Faulty {
         let fixture = SqliteFixture::here();
         let options =
             SqliteOptions { max_unflushed_entries: UNFLUSHED, slice_entries: 5, ..fixture.options(Tuning::default()) };
-        Self { store: try_open(options.clone()).await.unwrap(), options, appended: 0, _bed: fixture }
+        Self { store: try_open(options.clone()).await.unwrap(), options, appended: 0, _fixture: fixture }
     }
 
     fn path(&self) -> &PathBuf {
@@ -45,7 +45,7 @@ impl Faulty {
         Ok(())
     }
 
-    /// Appends until the file says so.
+    /// Appends until the query's result satisfies the condition.
     async fn append_until(&mut self, what: &str, sql: &'static str, is_so: impl Fn(i64) -> bool) {
         let appends = async {
             while !is_so(number(self.path(), sql).await) {
@@ -55,7 +55,7 @@ impl Faulty {
         tokio::time::timeout(Duration::from_secs(60), appends).await.unwrap_or_else(|_| panic!("{what}"));
     }
 
-    /// All events are there, in memory, after a crash at this moment, and for a producer that sends them again.
+    /// All events are readable, after a crash at this moment too, and a retry finds all of them as duplicates.
     async fn is_whole(&self) {
         assert_eq!(events(&self.store, &run("r")).await.len() as u64, self.appended);
         assert_eq!(all(&self.store, &Scope::Feed).await.len() as u64, self.appended);
@@ -83,9 +83,9 @@ const LIVE: &str = "SELECT count(*) FROM id_segments WHERE live";
 const DEAD: &str = "SELECT count(*) FROM id_segments WHERE NOT live";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_seal_that_sqlite_broke_off_goes_on_with_the_commits_after_the_fault() {
+async fn a_flush_that_sqlite_rolled_back_resumes_with_the_commits_after_the_fault() {
     let mut faulty = Faulty::open().await;
-    // In the third slice.
+    // The fault strikes in the third slice.
     execute(
         faulty.path(),
         "CREATE TRIGGER fault BEFORE INSERT ON run_index WHEN new.seq >= 12 BEGIN SELECT RAISE(ROLLBACK, 'fault'); END",
@@ -94,15 +94,15 @@ async fn a_seal_that_sqlite_broke_off_goes_on_with_the_commits_after_the_fault()
     for _ in 0..100 {
         faulty.append().await.unwrap();
     }
-    assert_eq!(number(faulty.path(), UNFLUSHED_EVENTS).await, 100, "nothing is sealed");
+    assert_eq!(number(faulty.path(), UNFLUSHED_EVENTS).await, 100, "nothing is flushed");
     assert_eq!(number(faulty.path(), "SELECT max(seq) FROM run_index").await, 10, "two slices are written");
     faulty.is_whole().await;
     execute(faulty.path(), "DROP TRIGGER fault").await;
-    let is_bounded = |unsealed| unsealed <= BOUND;
-    faulty.append_until("sealing goes on", UNFLUSHED_EVENTS, is_bounded).await;
+    let is_bounded = |unflushed| unflushed <= BOUND;
+    faulty.append_until("flushes go on", UNFLUSHED_EVENTS, is_bounded).await;
     for _ in 0..100 {
         faulty.append().await.unwrap();
-        assert!(is_bounded(number(faulty.path(), UNFLUSHED_EVENTS).await), "the unsealed end is as short as before");
+        assert!(is_bounded(number(faulty.path(), UNFLUSHED_EVENTS).await), "the unflushed end is as short as before");
     }
     faulty.is_whole().await;
     faulty.store.close().await;
@@ -127,24 +127,24 @@ async fn a_block_of_ids_that_could_not_be_written_is_written_after_the_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_merge_that_sqlite_broke_off_goes_on_after_the_fault_and_holds_up_no_seal() {
+async fn a_compaction_that_sqlite_rolled_back_resumes_after_the_fault_and_delays_no_flush() {
     let mut faulty = Faulty::open().await;
     execute(
         faulty.path(),
         "CREATE TRIGGER fault BEFORE UPDATE ON id_segments WHEN NOT new.live BEGIN SELECT RAISE(ROLLBACK, 'fault'); END",
     )
     .await;
-    faulty.append_until("seals go on", LIVE, |live| live >= 8).await;
+    faulty.append_until("flushes go on", LIVE, |live| live >= 8).await;
     assert!(number(faulty.path(), UNFLUSHED_EVENTS).await <= BOUND);
     faulty.is_whole().await;
     execute(faulty.path(), "DROP TRIGGER fault").await;
-    faulty.append_until("merges go on", LIVE, |live| live <= 4).await;
+    faulty.append_until("compactions go on", LIVE, |live| live <= 4).await;
     faulty.is_whole().await;
     faulty.store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_removal_that_sqlite_broke_off_goes_on_after_the_fault() {
+async fn a_removal_that_sqlite_rolled_back_resumes_after_the_fault() {
     let mut faulty = Faulty::open().await;
     execute(
         faulty.path(),
@@ -163,7 +163,7 @@ async fn a_removal_that_sqlite_broke_off_goes_on_after_the_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn while_seals_fail_for_good_the_unsealed_end_has_a_bound_and_reading_goes_on() {
+async fn while_flushes_fail_for_good_the_unflushed_end_is_bounded_and_reads_work() {
     let mut faulty = Faulty::open().await;
     execute(
         faulty.path(),

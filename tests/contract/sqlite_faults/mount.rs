@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
-/// A file system of its own, gone when dropped.
+/// A mounted file system, unmounted when dropped.
 pub struct Mount(tempfile::TempDir);
 
 impl Mount {
-    /// None where it cannot be made, which only root can; there the test says so, and fails on CI.
+    /// `None` without the right to mount, which only root has; the test then prints SKIPPED, and fails on CI.
     pub fn tmpfs(options: &str) -> Option<Self> {
         let mount = Self(tempfile::tempdir().unwrap());
         let path = mount.0.path();
@@ -15,7 +15,7 @@ impl Mount {
             return Some(mount);
         }
         assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must be able to mount a tmpfs");
-        // Not `println`: the test harness keeps what a passing test prints to itself.
+        // Not `println`: the test harness captures the output of a passing test.
         std::io::stderr().write_all(b"SKIPPED: a tmpfs cannot be mounted here; run as root\n").unwrap();
         None
     }

@@ -1,4 +1,4 @@
-//! An import, whose steps are commits.
+//! Failpoints in an import, whose steps are commits.
 
 use super::place::Place;
 use super::{ACTIONS, Action, POSTGRES_COMMIT, Point, SQLITE_COMMIT, environment, was_killed};
@@ -9,7 +9,7 @@ use crate::transfer::{body, export, import};
 /// More events than one commit takes.
 const EVENTS: usize = 10_000;
 
-/// Exports a log of many runs in turn to this file.
+/// Exports a log with many interleaved runs to this file.
 async fn exported(to: &std::path::Path) {
     let source = Data::new();
     let server = Server::start(&source.file()).await;
@@ -22,7 +22,7 @@ async fn exported(to: &std::path::Path) {
     server.kill().await;
 }
 
-/// What is stored after an import was cut off is a beginning of what was exported.
+/// Asserts that the events after an interrupted import are a prefix of the export.
 async fn is_beginning(place: &Place, whole: &str) {
     let part = Data::new();
     let file = part.directory().join("part");
@@ -43,7 +43,7 @@ async fn hold_at(points: &[Point], place: impl AsyncFn() -> Option<Place>) {
         let (status, said) = place.spawn(&command, &environment(point, action, 1)).ended().await;
         match action {
             Action::Kill => assert!(was_killed(status), "{status}: {said}"),
-            // A store that tries again by itself may succeed.
+            // A store that retries by itself may succeed.
             Action::Fail => assert_eq!(status.success(), point.reasons.is_empty(), "{status}: {said}"),
         }
         is_beginning(&place, &whole).await;

@@ -1,4 +1,4 @@
-//! A migration: of a SQLite file with the first schema, and of an empty database.
+//! Failpoints in a migration: of a SQLite file with the first schema, and of an empty database.
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -7,7 +7,7 @@ use super::work::Work;
 use super::{ACTIONS, Action, POSTGRES_MIGRATION, Point, SQLITE_MIGRATION, environment, was_killed};
 use crate::start::CANNOT_START;
 
-/// Makes a file what it was under the first schema: the ids of what is sealed in one table.
+/// Converts a file to the first schema: the ids of the flushed events in one table.
 async fn take_back(place: &Place, work: &Work) {
     let options = SqliteConnectOptions::new().filename(place.option()[1]);
     let mut file = SqliteConnection::connect_with(&options).await.unwrap();
@@ -19,12 +19,12 @@ async fn take_back(place: &Place, work: &Work) {
         CREATE TABLE event_ids (hash INTEGER NOT NULL, run INTEGER NOT NULL, seq INTEGER NOT NULL,
             PRIMARY KEY (hash, run, seq)) STRICT, WITHOUT ROWID";
     sqlx::raw_sql(FORMER).execute(&mut file).await.unwrap();
-    const SEALED: &str = "SELECT run, coalesce((SELECT max(seq + count - 1) FROM run_index i, store s \
+    const FLUSHED: &str = "SELECT run, coalesce((SELECT max(seq + count - 1) FROM run_index i, store s \
         WHERE i.run = r.run AND i.pos <= s.sealed_pos), 0) FROM runs r WHERE run_id = ?";
     let mut moved = 0;
     for run in work.runs() {
-        let (number, sealed): (i64, i64) = sqlx::query_as(SEALED).bind(&run.id).fetch_one(&mut file).await.unwrap();
-        for (seq, event) in (1..=sealed).zip(&run.sent) {
+        let (number, flushed): (i64, i64) = sqlx::query_as(FLUSHED).bind(&run.id).fetch_one(&mut file).await.unwrap();
+        for (seq, event) in (1..=flushed).zip(&run.sent) {
             let hash = xxhash_rust::xxh3::xxh3_64(event.event_id.as_bytes()).cast_signed();
             let row = sqlx::query("INSERT INTO event_ids VALUES (?, ?, ?)").bind(hash).bind(number).bind(seq);
             row.execute(&mut file).await.unwrap();
@@ -35,7 +35,7 @@ async fn take_back(place: &Place, work: &Work) {
     file.close().await.unwrap();
 }
 
-/// The command ends at the point, or fails there.
+/// Asserts that the command ends or fails at the failpoint.
 async fn is_cut_off(place: &Place, point: &Point, action: Action) {
     let command = ["migrate"];
     let (status, said) = place.spawn(&command, &environment(point, action, 0)).ended().await;

@@ -1,4 +1,4 @@
-//! Where the store of a test lives.
+//! The stores under test.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::cluster::Database;
 use crate::command::run;
 use crate::harness::{Data, Process, Server};
 
-/// Removed when dropped.
+/// A SQLite file or a PostgreSQL database, removed when dropped.
 pub enum Place {
     File { _data: Data, path: String },
     Database { _database: Database, url: String },
@@ -19,14 +19,14 @@ impl Place {
         Self::File { _data: data, path }
     }
 
-    /// `None`: there is no PostgreSQL on this machine, and that has been said.
+    /// `None` without PostgreSQL on the machine, after SKIPPED was printed.
     pub async fn database() -> Option<Self> {
         let database = Database::create().await?;
         let url = database.url();
         Some(Self::Database { _database: database, url })
     }
 
-    /// The option that names it.
+    /// The option for the store.
     pub fn option(&self) -> [&str; 2] {
         match self {
             Self::File { path, .. } => ["--data", path],
@@ -34,19 +34,19 @@ impl Place {
         }
     }
 
-    /// A server over it. Its log's end is moved into the indexes after a few entries, and in small slices, but may grow to all
-    /// that a test publishes.
+    /// A server over the store. Flushes start after a few entries, in small slices; the unflushed end may hold all
+    /// events of a test.
     pub async fn serve(&self, environment: &[(&str, PathBuf)]) -> Server {
         let options = ["--flush-entries", "12", "--flush-slice-entries", "2", "--heartbeat-ms", "1000"];
         Server::over(self.option(), &options, environment).await
     }
 
-    /// Another command over it.
+    /// Starts another command over the store.
     pub fn spawn(&self, command: &[&str], environment: &[(&str, PathBuf)]) -> Process {
         Process::spawn_in(&[command, &self.option()].concat(), environment)
     }
 
-    /// `runlog check` finds nothing.
+    /// Asserts that `runlog check` finds no fault.
     pub async fn is_sound(&self) {
         let command = ["check", "--deep", "--listen", "127.0.0.1:0", "--max-connections", "10"];
         run("http://127.0.0.1:1", &[&command, &self.option()[..]].concat()).await.succeeds();

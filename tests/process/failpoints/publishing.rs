@@ -1,4 +1,4 @@
-//! Publishing, and the maintenance between commits.
+//! Failpoints in publishing, and in the maintenance between commits.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::harness::{Server, eventually, within};
 use crate::ledger::END;
 use crate::rng::Rng;
 
-/// The process ends at the point; the next one takes up the work.
+/// The process ends at the failpoint; a new process continues the work.
 async fn is_killed(place: &Place, point: &Point, passed: u64) -> (Work, Server) {
     let mut work = Work::new();
     let server = place.serve(&environment(point, Action::Kill, passed)).await;
@@ -39,7 +39,7 @@ async fn fails(place: &Place, point: &Point, passed: u64) -> (Work, Server) {
     if point.is_maintenance {
         let mut events = server.events().await;
         eventually("maintenance behind a later commit", async || {
-            // Until then the end of the log may grow to its bound, and what comes is refused.
+            // The unflushed end of the log may grow to its limit; later publishes are refused meanwhile.
             match events.publish(publish("later", vec![event("", "step", "{}")])).await {
                 Ok(_) => {}
                 Err(refused) => assert_eq!(refused.code(), Code::Unavailable, "{refused:?}"),
@@ -89,7 +89,7 @@ async fn the_promises_hold_at_each_point_of_what_follows_on_a_failed_commit_on_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_promises_hold_at_each_point_of_a_seal() {
+async fn the_promises_hold_at_each_point_of_a_flush() {
     hold_on_sqlite(SQLITE_FLUSH).await;
 }
 

@@ -1,4 +1,4 @@
-//! Publishers that repeat what was not acknowledged until their runs are complete or the server is gone, and a reader.
+//! Publishers that retry unacknowledged events until their runs are complete or the server is gone, and a reader.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::client::{self, Events, frame, is_broken, refusal};
 use crate::harness::{Server, within};
 use crate::ledger::Run;
 
-/// Events of one request: that of each publisher.
+/// Events of one request of each publisher.
 const SIZES: [usize; 3] = [1, 2, 3];
 
 /// Runs of each publisher, one after the other.
@@ -23,7 +23,7 @@ pub struct Work {
 struct Publisher {
     size: usize,
     runs: Vec<Run>,
-    /// Of all answers that were no acknowledgements.
+    /// The reasons of all failed answers.
     reasons: BTreeSet<String>,
     is_gone: bool,
 }
@@ -44,7 +44,7 @@ impl Work {
         self.publishers.iter().flat_map(|publisher| &publisher.runs)
     }
 
-    /// Publishes until all runs are complete; returns the reasons of what was refused. `None`: the server is gone.
+    /// Publishes until all runs are complete; returns the reasons of failed answers. `None`: the server is gone.
     pub async fn publish(&mut self, server: &Server) -> Option<BTreeSet<String>> {
         let mut working = JoinSet::new();
         for publisher in self.publishers.drain(..) {
@@ -55,7 +55,7 @@ impl Work {
         (!self.publishers.iter().any(|publisher| publisher.is_gone)).then_some(reasons)
     }
 
-    /// Promises 1 to 3: the runs are what was sent and acknowledged, and each event has its seq.
+    /// Promises 1 to 3: the runs equal the sent and acknowledged events, and each event has its seq.
     pub async fn verify(&mut self, server: &Server) {
         let (mut events, mut runs) = (server.events().await, server.runs().await);
         for run in self.publishers.iter_mut().flat_map(|publisher| &mut publisher.runs) {
@@ -63,7 +63,7 @@ impl Work {
         }
     }
 
-    /// Promise 3: what is stored is known when it comes again.
+    /// Promise 3: retries of stored events are duplicates.
     pub async fn repeat(&self, server: &Server) {
         let mut events = server.events().await;
         for run in self.runs() {
@@ -87,7 +87,7 @@ impl Publisher {
                 match events.publish(request).await {
                     Ok(answer) => {
                         let answer = answer.into_inner();
-                        // Of what was not known only this answer says whether it is stored.
+                        // For an unknown outcome, only this answer reveals the result.
                         if run.is_unknown {
                             let is_stored = answer.events.iter().any(|event| event.duplicate);
                             run.stored_at_start = if is_stored { run.sent.len() } else { run.acked };
@@ -112,7 +112,7 @@ impl Publisher {
     }
 }
 
-/// Follows the first run until it has ended; returns the last seq. Promise 4: there is no gap and no duplicate.
+/// Follows the first run to its end; returns the last seq. Promise 4: there is no gap and no duplicate.
 pub async fn follow(server: &Server) -> JoinHandle<u64> {
     let mut events = server.events().await;
     let first = pb::SubscribeRequest { wait_for_run: true, ..client::follow(&format!("{}-0", SIZES[0])) };

@@ -1,4 +1,4 @@
-//! The write-ahead log alone is taken away.
+//! Only the write-ahead log is removed.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ async fn a_write_ahead_log_that_was_emptied_is_noticed_within_a_second() {
     eventually("health", async || is_in(&server, ServingStatus::NotServing).await).await;
 }
 
-/// As a program for backups does it.
+/// Backup programs run such a checkpoint.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_by_another_program_is_no_loss() {
     let data = Data::new();

@@ -1,4 +1,4 @@
-//! See `disk.c`.
+//! The simulated disk of `disk.c`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,20 +8,20 @@ use tempfile::TempDir;
 
 use crate::preload::Library;
 
-/// What the disk does during one life of the server.
+/// Behaviour of the disk until the next power loss.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Behaviour {
-    /// How many of a hundred sectors, lengths and names reach the disk before a sync.
+    /// Percentage of sectors, lengths and names that reach the disk before a sync.
     pub write_back: u64,
     /// The server dies in the middle of this sync; 0: in none.
     pub at_sync: u64,
     /// Syncs succeed and keep nothing.
     pub syncs_lie: bool,
-    /// Of the chance in it.
+    /// Seed of the random choices.
     pub seed: u64,
 }
 
-/// The directory of a database on a disk that loses power. Each life of the server has a copy of its own.
+/// The directory of a database on a disk that loses power. Each server process has its own copy.
 pub struct Disk {
     directory: TempDir,
     library: Library,
@@ -35,9 +35,9 @@ impl Disk {
         disk
     }
 
-    /// Of this life.
+    /// A path in the current copy.
     fn path(&self, name: &str) -> PathBuf {
-        // The library compares names that the system has resolved.
+        // The library compares resolved paths.
         self.directory.path().canonicalize().unwrap().join(self.life.to_string()).join(name)
     }
 
@@ -51,7 +51,7 @@ impl Disk {
         self.path("data/runlog.db")
     }
 
-    /// For the server of this life.
+    /// The environment for a server on the current copy.
     pub fn environment(&self, behaviour: Behaviour) -> [(&'static str, PathBuf); 7] {
         let Behaviour { write_back, at_sync, syncs_lie, seed } = behaviour;
         let number = |number: u64| PathBuf::from(number.to_string());
@@ -66,7 +66,7 @@ impl Disk {
         ]
     }
 
-    /// After the death of the server: its next life begins with what the disk holds.
+    /// After the death of the server: the next copy holds the contents of the disk.
     pub fn lose_power(&mut self) {
         let before = self.path("");
         let held = self.path("image/names");

@@ -1,4 +1,4 @@
-//! Arrays: checked as a whole, stored by run.
+//! Arrays of events: checked as a whole, stored by run.
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ async fn a_run_that_fails_takes_no_other_run_with_it_and_both_are_named() {
     for (run, last_seq) in [("good", 1), ("bad", 1), ("fine", 1)] {
         assert_eq!(gateway.get(&format!("/api/runs/{run}")).await.1["last_seq"], last_seq, "{run}");
     }
-    // The rest of it, sent again, is told as what it is.
+    // A retry of the rest reports duplicates as such.
     let (status, answers) = gateway.post(INGEST, &json!([body[0], body[3]]).to_string()).await;
     assert_eq!((status, &answers[0]["duplicate"], &answers[1]["duplicate"]), (202, &json!(true), &json!(true)));
 }

@@ -1,8 +1,8 @@
-//! Conversations that are held to the byte: `tests/fixtures/golden/agent_sdk/*.http`.
+//! Conversations compared byte by byte: `tests/fixtures/golden/agent_sdk/*.http`.
 //!
-//! A file is a list of steps on a fresh server: `### title`, a request with its headers and body as it is sent, and
-//! from the line `HTTP <status>` on the answer. Only ids and times that the server made are replaced. To write the
-//! answers anew, run with `GOLDEN=write` and read the difference.
+//! A file is a list of steps on a new server: `### title`, a request with its headers and body, and from the line `HTTP
+//! <status>` on the answer. Only ids and times of the server are replaced. Run with `GOLDEN=write` to rewrite the
+//! answers, and review the difference.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ async fn every_documented_request_is_answered_to_the_byte() {
     }
 }
 
-/// Sends the requests of a conversation and returns it with the answers that came.
+/// Sends the requests of a conversation and returns the conversation with the actual answers.
 async fn hold(conversation: &str) -> String {
     let gateway = Gateway::start().await;
     let (_, api) = gateway.get("/openapi.json").await;
@@ -49,7 +49,7 @@ async fn hold(conversation: &str) -> String {
     format!("{}\n", held.trim_end())
 }
 
-/// Whether the description of the route knows this status; what has no route has none.
+/// Whether the OpenAPI description of the route has this status; unknown routes have no description.
 fn is_documented(api: &Value, request: &str, status: u16) -> bool {
     let (method, target) = request.lines().nth(1).unwrap().split_once(' ').unwrap();
     let path: Vec<_> = target.split('?').next().unwrap().split('/').collect();
@@ -79,7 +79,7 @@ async fn send(gateway: &Gateway, request: &str) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-/// Replaces what the server made: ids and the time of this test.
+/// Replaces ids of the server and times of this test.
 fn normalized(answer: &str) -> String {
     let is_now = |text: &str| {
         let at = text.parse::<Timestamp>();

@@ -1,4 +1,4 @@
-//! One log, several doors: what gRPC writes reads well here, and the other way round.
+//! One log, several APIs: events published over gRPC are read here, and the reverse.
 
 use runlog::pb;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn what_grpc_publishes_reads_here_with_any_payload() {
 }
 
 #[tokio::test]
-async fn a_run_of_another_system_is_told_in_the_words_of_this_door() {
+async fn a_run_of_another_system_is_shown_in_the_terms_of_this_api() {
     let gateway = Gateway::start().await;
     let steps = [
         ("note", "{}", "pending"),
@@ -79,13 +79,13 @@ async fn what_is_ingested_here_reads_over_grpc() {
     assert_eq!((at.seconds, at.nanos), (1_775_124_000, 123_456_789));
     let payload_back = event.payload.clone().unwrap().variant;
     assert_eq!(payload_back, Some(pb::payload::Variant::Json(payload.to_owned())));
-    // And here the time is the instant that was sent.
+    // Here the time is the sent instant.
     let (_, page) = gateway.get("/api/runs/r/events").await;
     assert_eq!(page["events"][0]["occurred_at"], "2026-04-02T10:00:00.123456789Z");
 }
 
 #[tokio::test]
-async fn a_run_that_is_told_here_is_the_same_run_over_grpc() {
+async fn a_run_that_is_ingested_here_is_the_same_run_over_grpc() {
     let gateway = Gateway::start().await;
     let usage = json!({ "output": { "a": 1 }, "prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5,
         "cost_usd": 0.25, "model": "m" });
@@ -108,7 +108,7 @@ async fn a_run_that_is_told_here_is_the_same_run_over_grpc() {
 }
 
 #[tokio::test]
-async fn the_same_event_through_both_doors_is_stored_once() {
+async fn the_same_event_over_both_apis_is_stored_once() {
     let gateway = Gateway::start().await;
     let text = format!(r#"{{"input_preview":"{}"}}"#, "x".repeat(501));
     let event = pb::NewEvent { event_id: "e".to_owned(), ..json_event("tool_call", &text) };

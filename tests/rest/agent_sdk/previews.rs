@@ -1,4 +1,5 @@
-//! `input_preview` and `output_preview` are shown up to 500 characters, on a character boundary; what was sent is kept.
+//! `input_preview` and `output_preview` are shown up to 500 characters, cut at a character boundary; the sent text is
+//! stored.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What the conversations cannot hold: bounds, methods, types, and that nothing of it is stored.
+//! Errors beyond the golden conversations: limits, methods, types, and that nothing is stored.
 
 use reqwest::Method;
 use serde_json::json;

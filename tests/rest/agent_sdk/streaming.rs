@@ -17,7 +17,7 @@ async fn frames(response: &mut Response, count: usize) -> String {
     text
 }
 
-/// What an EventSource makes of it: ids with their events.
+/// The events of an EventSource client: ids with their events.
 fn read(text: &str) -> Vec<(u64, Value)> {
     let of_frame = |frame: &str| {
         let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -87,7 +87,7 @@ async fn a_reconnect_goes_on_after_the_last_event_with_the_same_filter() {
 }
 
 #[tokio::test]
-async fn a_finished_run_with_nothing_left_to_tell_answers_204() {
+async fn a_finished_run_with_nothing_left_to_send_answers_204() {
     let gateway = Gateway::start().await;
     for name in ["run_start", "run_end"] {
         ingest(&gateway, &event(name)).await;

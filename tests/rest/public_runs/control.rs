@@ -9,7 +9,7 @@ async fn last(run: &Run) -> Value {
 }
 
 /// The payload of the last event, without the id of its request.
-async fn told(run: &Run) -> Value {
+async fn last_payload(run: &Run) -> Value {
     let mut value = last(run).await["payload"]["value"].take();
     assert!(text(&value["request_id"]).starts_with("req_"), "{value}");
     value.as_object_mut().unwrap().remove("request_id");
@@ -32,7 +32,7 @@ async fn a_question_is_shown_until_it_is_answered() {
     assert!(text(&refusal["error"]).contains("awaits no answer any more"), "{refusal}");
     let (status, shown) = run.post("/resume", "").await;
     assert_eq!((status, &shown["status"]), (200, &json!("running")));
-    assert_eq!(told(&run).await, json!({"from_status": "awaiting_input", "to_status": "running"}));
+    assert_eq!(last_payload(&run).await, json!({"from_status": "awaiting_input", "to_status": "running"}));
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn each_signal_is_the_documented_event_with_what_came_with_it() {
         let run = Run::waiting().await;
         assert_eq!(run.post("/signal", &json!({"action": action}).to_string()).await.0, 200);
         assert_eq!(last(&run).await["type"], json!(event_type));
-        assert_eq!(told(&run).await, json!({"action": action, "requested_seq": 2}));
+        assert_eq!(last_payload(&run).await, json!({"action": action, "requested_seq": 2}));
 
         let run = Run::waiting().await;
         let body = format!(r#"{{"payload":{{ "z":1,"a":12345678901234567890123}},"action":"{action}"}}"#);
@@ -79,7 +79,7 @@ async fn cancel_ends_every_run_that_has_not_ended() {
         let (status, shown) = run.post("/cancel", "").await;
         assert_eq!((status, &shown["status"]), (200, &json!("cancelled")), "{from}");
         assert!(shown["completed_at"].is_string() && shown.get("pending_input").is_none());
-        assert_eq!(told(&run).await, json!({"from_status": from, "to_status": "cancelled"}));
+        assert_eq!(last_payload(&run).await, json!({"from_status": from, "to_status": "cancelled"}));
         let last_seq = shown["last_seq"].clone();
         let (status, shown) = run.post("/cancel", "{}").await;
         assert_eq!((status, &shown["last_seq"]), (200, &last_seq), "cancelled stays cancelled");
@@ -109,5 +109,5 @@ async fn a_stalled_run_is_queued_again_and_others_cannot_be_resumed() {
     run.publish(json!({"type": "run.worker.stalled", "payload": {}})).await;
     let (status, shown) = run.post("/resume", "").await;
     assert_eq!((status, &shown["status"]), (200, &json!("queued")));
-    assert_eq!(told(&run).await, json!({"from_status": "stalled", "to_status": "queued"}));
+    assert_eq!(last_payload(&run).await, json!({"from_status": "stalled", "to_status": "queued"}));
 }

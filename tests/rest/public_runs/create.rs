@@ -52,7 +52,7 @@ async fn a_run_may_have_an_id_of_the_callers_own_and_say_whose_it_is() {
     assert_eq!((&value["routing"], value.get("id")), (&json!({"region": "eu"}), None));
     let (status, refusal) = gateway.post("/v1/runs", body).await;
     assert_eq!((status, &refusal["reason_code"]), (409, &json!("run_exists")));
-    // A key makes the repeat of it the same run.
+    // A retry with the same key returns the same run.
     let keyed = r#"{"id":"keyed"}"#;
     assert_eq!(create(&gateway, "k", keyed).await.0, 201);
     assert_eq!(create(&gateway, "k", keyed).await.0, 200);
@@ -85,7 +85,7 @@ async fn the_first_event_of_a_run_creates_it_unless_the_request_asks_for_one_tha
 }
 
 #[tokio::test]
-async fn what_the_server_depends_on_is_told_with_its_state() {
+async fn the_dependencies_of_the_server_are_listed_with_their_state() {
     let gateway = Gateway::start().await;
     let (status, health) = gateway.get("/health/deps").await;
     let store = &health["dependencies"][0];
@@ -109,7 +109,7 @@ async fn the_same_key_answers_with_the_same_run() {
     let (status, first) = create(&gateway, "k", r#"{"input":{"a":1},"streaming":true}"#).await;
     assert_eq!(status, 201);
     let path = format!("/v1/runs/{}", text(&first["id"]));
-    // The order of the members is not part of what is asked.
+    // The order of the members does not matter for a retry.
     assert_eq!(create(&gateway, "k", r#"{"streaming":true,"input":{"a":1}}"#).await, (200, first));
     gateway.post(&format!("{path}/cancel"), "").await;
     let (status, again) = create(&gateway, "k", r#"{"input":{"a":1},"streaming":true}"#).await;

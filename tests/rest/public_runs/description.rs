@@ -1,4 +1,4 @@
-//! What `/openapi.json` says of this door.
+//! The description of the public runs API in `/openapi.json`.
 
 use serde_json::Value;
 

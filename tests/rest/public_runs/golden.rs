@@ -1,4 +1,4 @@
-//! Every example of the page, published and read back: equal to the page. Only the seq is the server's.
+//! Every example of the reference, published and read back: equal to the reference. Only the seq is the server's.
 
 use runlog::pb;
 use runlog::transport::payload::to_typed;
@@ -12,7 +12,7 @@ macro_rules! pages {
     };
 }
 
-/// The examples as the page shows them.
+/// The examples of the reference.
 const PAGES: &[(&str, &str)] = pages![
     "run.created",
     "run.worker.started",
@@ -27,7 +27,7 @@ const PAGES: &[(&str, &str)] = pages![
     "run.input_received",
 ];
 
-/// The payload that the page's example was made from: what it left out is put back.
+/// The payload behind the example: the redacted members are restored.
 fn as_sent(page: &Value) -> Value {
     let mut payload = page["payload"]["value"].clone();
     if page["payload"]["redacted"] == json!(true) {
@@ -43,7 +43,7 @@ fn as_sent(page: &Value) -> Value {
 async fn read_back(run: &Run) -> [Value; 2] {
     let (status, mut page) = run.get("/events?cursor=1").await;
     assert_eq!(status, 200);
-    // The run must end for its stream to end.
+    // The stream closes after the end of the run.
     run.gateway.post(&run.path("/cancel"), "").await;
     let (status, stream) = run.gateway.stream(&run.path("/events/stream?cursor=1")).await;
     assert_eq!(status, 200);

@@ -1,4 +1,4 @@
-//! What the public view leaves out.
+//! Redaction in the public view.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ async fn the_full_view_leaves_nothing_out() {
 }
 
 #[tokio::test]
-async fn both_views_of_a_live_stream_are_told_apart() {
+async fn both_views_of_a_live_stream_are_distinguished() {
     let run = Run::create().await;
     let (public, full) = (run.path("/events/stream?cursor=1"), run.path("/events/stream?cursor=1&view=full"));
     let open = |path: String| run.gateway.client.get(run.gateway.url(&path)).send();

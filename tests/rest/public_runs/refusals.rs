@@ -1,4 +1,4 @@
-//! What is refused, how, and that nothing of it is stored.
+//! Errors: refused requests, their bodies, and that nothing is stored.
 
 use reqwest::Method;
 use runlog::config::ServeOptions;
@@ -8,7 +8,7 @@ use crate::harness::{self, Gateway};
 
 use super::{Run, text};
 
-/// The three members, and the field at fault at the beginning of the text.
+/// Asserts the three members, and the field at fault at the beginning of the text.
 fn check(refusal: &Value, reason: &str, begins: &str) {
     let members: Vec<_> = refusal.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(members, ["error", "reason_code", "request_id"], "{refusal}");

@@ -1,4 +1,4 @@
-//! Controls sent again and at once.
+//! Controls retried and sent concurrently.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -100,7 +100,7 @@ async fn of_many_answers_at_once_one_counts() {
 async fn a_run_that_never_pauses_can_be_cancelled() {
     let run = Run::create().await;
     let busy = async {
-        // Publishers that go on for as long as the run does.
+        // Publishers that publish as long as the run accepts events.
         let publisher = |worker: usize| {
             let run = &run;
             async move {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Run, numbered};
 
-/// A run with two steps that was cancelled: seqs 1 to 4.
+/// A run with two steps, then cancelled: seqs 1 to 4.
 async fn ended() -> Run {
     let run = Run::with(numbered("step", 2)).await;
     assert_eq!(run.post("/cancel", "").await.0, 200);
@@ -22,7 +22,7 @@ async fn resumed(run: &Run, rest: &str, last_event_id: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_stream_tells_the_whole_run_and_ends_with_it() {
+async fn a_stream_delivers_the_whole_run_and_ends_with_it() {
     let run = ended().await;
     let response = run.send(Method::GET, "/events/stream", ("accept", "text/event-stream"), "").await;
     let headers = response.headers().clone();
@@ -39,7 +39,7 @@ async fn a_stream_tells_the_whole_run_and_ends_with_it() {
         let (id, data) = frame.split_once('\n').unwrap();
         assert_eq!(id, format!("id: {}", index + 1));
         let event: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-        assert_eq!(event, listed["events"][index], "a stream tells what a list shows");
+        assert_eq!(event, listed["events"][index], "a stream delivers the events of a list");
     }
 }
 
@@ -53,7 +53,7 @@ async fn a_reader_goes_on_where_it_stood() {
 }
 
 #[tokio::test]
-async fn a_reader_at_the_end_of_a_finished_run_is_told_to_stay_away() {
+async fn a_reader_at_the_end_of_a_finished_run_gets_204_and_does_not_reconnect() {
     let run = ended().await;
     assert_eq!(resumed(&run, "/events/stream", "4").await, (204, String::new()));
     assert_eq!(run.gateway.stream(&run.path("/events/stream?cursor=4")).await, (204, String::new()));
@@ -70,7 +70,7 @@ async fn a_cursor_that_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn types_select_what_is_told() {
+async fn types_select_the_delivered_events() {
     let run = ended().await;
     let types = |query: &'static str| {
         let run = &run;
@@ -97,7 +97,7 @@ async fn a_payload_of_many_lines_is_one_line() {
 }
 
 #[tokio::test]
-async fn what_comes_is_told_live_to_everybody_without_gap_or_twin() {
+async fn new_events_are_delivered_live_to_every_reader_without_gap_or_duplicate() {
     let run = Run::create().await;
     let open = || run.gateway.client.get(run.gateway.url(&run.path("/events/stream"))).send();
     let (one, other) = (open().await.unwrap(), open().await.unwrap());

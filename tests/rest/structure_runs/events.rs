@@ -92,7 +92,7 @@ async fn a_framework_event_is_stored_once_and_other_content_is_never_lost() {
     assert_eq!(listed(&gateway, "r").await.len(), 5);
 }
 
-/// What the published driver sends, ten at a time.
+/// A batch of the published driver, ten events at a time.
 fn driver_batch(custom_at: f64) -> String {
     let mut batch: Vec<Value> = (0..9)
         .map(|n| {
@@ -142,7 +142,7 @@ async fn offsets_are_fed_back_until_and_after_the_end() {
 }
 
 #[tokio::test]
-async fn an_event_is_found_by_its_id_whoever_gave_it() {
+async fn an_event_is_found_by_an_id_of_the_producer_or_of_the_server() {
     let gateway = Gateway::start().await;
     posted(&gateway, "r", r#"[{"type":"a"},{"type":"b","payload":{"id":"x"}}]"#).await;
     for event in listed(&gateway, "r").await {

@@ -1,7 +1,7 @@
-//! Every documented example as an exchange of HTTP texts, compared to the byte. `RUNLOG_BLESS=1` writes them anew.
+//! Every documented example as an exchange of HTTP texts, compared byte by byte. `RUNLOG_BLESS=1` rewrites the files.
 //!
-//! A file holds exchanges: a request line, headers, a blank line, the body; `---`; the status and the body of the answer;
-//! `===`. Only what the server makes is normalized: ids of version 8 and times of its own clock.
+//! A file holds exchanges: a request line, headers, a blank line, the body; `---`; the status and the body of the
+//! answer; `===`. Only values of the server are normalized: ids of version 8 and times of its own clock.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ async fn answered(gateway: &Gateway, text: &str) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-/// Ids that the server gave, and times of its clock, which is past 2024: the year of the examples.
+/// Replaces ids of the server, and times after 2024, the year of the examples.
 fn normalized(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -73,7 +73,7 @@ fn normalized(text: &str) -> String {
     out
 }
 
-/// A time of the server's clock as a number.
+/// The member with a time of the server's clock as a number.
 const OUTPUT_TIMESTAMP: &str = "\"output_timestamp\":";
 
 fn is_time(text: &str) -> bool {
@@ -84,7 +84,7 @@ fn is_assigned_id(text: &str) -> bool {
     has_shape(text, "xxxxxxxx-xxxx-8xxx-xxxx-xxxxxxxxxxxx")
 }
 
-/// 0: a digit, x: a hexadecimal digit, all else: itself.
+/// 0: a digit, x: a hexadecimal digit, all other characters: equal.
 fn has_shape(text: &str, shape: &str) -> bool {
     text.len() >= shape.len()
         && text.bytes().zip(shape.bytes()).all(|(byte, shape)| match shape {

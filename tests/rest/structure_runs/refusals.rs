@@ -1,4 +1,4 @@
-//! What is refused, how, and that nothing of it is stored.
+//! Errors: refused requests, their bodies, and that nothing is stored.
 
 use reqwest::Method;
 use runlog::pb;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::posted;
 use crate::harness::{Gateway, json};
 
-/// How many runs there are.
+/// Number of runs.
 async fn runs(gateway: &Gateway) -> usize {
     gateway.runs().await.list_runs(pb::ListRunsRequest::default()).await.unwrap().into_inner().runs.len()
 }

@@ -112,7 +112,7 @@ async fn every_status_has_a_name_here_and_the_filter_finds_it() {
 }
 
 #[tokio::test]
-async fn a_run_that_another_door_wrote_reads_well_here() {
+async fn a_run_written_over_another_api_reads_well_here() {
     let gateway = Gateway::start().await;
     published(&gateway, "g", &[("custom", "[1]")]).await;
     let (_, run) = gateway.get("/api/structure-runs/g").await;

@@ -1,4 +1,4 @@
-//! Spans: posted as the vendor's observability driver posts them, kept as events, given back as they were sent.
+//! Spans: posted in the form of Griptape's observability driver, stored as events, returned as sent.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::harness::Gateway;
 
 const PATH: &str = "/api/structure-runs/r/spans";
 
-/// A span in the shape of the published driver; another number is another span.
+/// A span in the shape of the published driver; each number gives a different span.
 fn span(n: u32) -> Value {
     json!({
         "trace_id": "00000000-0000-0000-0000-000000000001", "span_id": format!("00000000-0000-0000-0000-{n:012}"),
@@ -37,7 +37,7 @@ async fn spans_are_stored_once_however_often_they_are_posted_and_come_back_as_se
     assert_eq!(post(&gateway, &span(3).to_string()).await, 200);
     assert_eq!(post(&gateway, &json!({"spans": [span(2), span(4)]}).to_string()).await, 200);
     assert_eq!(spans(&gateway, "").await, [1, 2, 3, 4].map(span));
-    // The same id with other content is another span, never a lost one.
+    // The same id with different content is a different span, and is not dropped.
     let mut other = span(1);
     other["status"] = json!("ERROR");
     assert_eq!(post(&gateway, &other.to_string()).await, 200);
@@ -66,7 +66,7 @@ async fn spans_are_listed_by_pages_among_other_events() {
         assert_eq!(post(&gateway, &span(n).to_string()).await, 200);
     }
     assert_eq!(spans(&gateway, "page=1&page_size=3").await, [1, 2, 3].map(span));
-    // A client that counts in doubles.
+    // A client that writes whole numbers as doubles.
     assert_eq!(spans(&gateway, "page=2.0&page_size=3.0").await, [4, 5, 6].map(span));
     assert_eq!(spans(&gateway, "page=3&page_size=3").await, [span(7)]);
     assert_eq!(spans(&gateway, "page=4&page_size=3").await, [] as [Value; 0]);

@@ -12,7 +12,7 @@ async fn resumed(gateway: &Gateway, last_event_id: &str) -> Response {
     gateway.client.get(gateway.url(PATH)).header("Last-Event-ID", last_event_id).send().await.unwrap()
 }
 
-/// What the published reader makes of a stream: each line that begins with `data:` is an event.
+/// The events as the published reader parses them: each line that begins with `data:` is an event.
 fn data(text: &str) -> Vec<Value> {
     text.lines().filter_map(|line| line.strip_prefix("data:")).map(|json| serde_json::from_str(json).unwrap()).collect()
 }
@@ -90,7 +90,7 @@ async fn what_came_after_the_end_is_replayed_too() {
 }
 
 #[tokio::test]
-async fn one_stream_more_than_allowed_is_told_when_to_come_back() {
+async fn one_stream_more_than_allowed_gets_a_retry_after() {
     let gateway = Gateway::start_with(|options| options.reading.max_subscriptions = 1).await;
     posted(&gateway, "r", r#"{"type":"a"}"#).await;
     let mut first = gateway.send(Method::GET, PATH, None).await;

@@ -1,5 +1,5 @@
-//! The limit of gRPC on this machine: a tonic service that decodes the requests of `runlog.v1`, answers them, hands
-//! published events on to subscribers in memory, and stores nothing.
+//! The limit of gRPC on this machine: a tonic service that decodes the requests of `runlog.v1`, answers them, forwards
+//! published events to subscribers in memory, and stores nothing.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -25,36 +25,36 @@ use crate::runlog::wire::{
 };
 use crate::runlog::{PUBLISH, PUBLISH_STREAM, SUBSCRIBE};
 
-/// Publishes that a subscriber may lag behind.
+/// Publishes that a subscriber may lag behind before the channel drops the oldest.
 const LAG: usize = 4_096;
-/// Events in a frame of a replay.
+/// Events of a frame of a replay.
 const FRAME_EVENTS: usize = 1_000;
-/// HTTP/2 windows as runlog has them, bytes.
+/// HTTP/2 windows of runlog, bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Serves until the process is killed.
 pub async fn serve(address: SocketAddr) -> Result<()> {
-    let (told, _) = broadcast::channel(LAG);
+    let (published, _) = broadcast::channel(LAG);
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .add_service(Empty { told, replay: replay_frame() });
+        .add_service(Empty { published, replay: replay_frame() });
     Ok(server.serve(address).await?)
 }
 
 #[derive(Clone)]
 struct Empty {
-    told: broadcast::Sender<Bytes>,
-    /// One frame, again and again for a replay.
+    published: broadcast::Sender<Bytes>,
+    /// The frame that a replay repeats.
     replay: Bytes,
 }
 
 impl Empty {
     fn publish(&self, request: &PublishRequest) -> PublishResponse {
-        if self.told.receiver_count() > 0 {
-            // Nobody may listen any more.
-            let _ = self.told.send(batch(&request.events));
+        if self.published.receiver_count() > 0 {
+            // Fails only without subscribers.
+            let _ = self.published.send(batch(&request.events));
         }
         let event = |seq: usize| PublishedEvent {
             seq: seq as u64,
@@ -66,9 +66,9 @@ impl Empty {
     fn subscribe(&self, request: &SubscribeRequest) -> BoxStream<'static, Result<SubscribeResponse, Status>> {
         let frame = |events: Bytes| SubscribeResponse { cursor: "1000".to_owned(), events };
         if request.latest {
-            let told = BroadcastStream::new(self.told.subscribe());
-            // Whoever lags goes on with what there is.
-            let live = told.filter_map(move |events| ready(events.ok().map(|events| Ok(frame(events)))));
+            let published = BroadcastStream::new(self.published.subscribe());
+            // A subscriber that lags loses events and goes on.
+            let live = published.filter_map(move |events| ready(events.ok().map(|events| Ok(frame(events)))));
             return iter([Ok(frame(Bytes::new()))]).chain(live).boxed();
         }
         let replay = self.replay.clone();
@@ -76,12 +76,12 @@ impl Empty {
     }
 }
 
-/// Events as an `EventBatch` on the wire.
+/// The events as a serialized `EventBatch`.
 fn batch(events: &[NewEvent]) -> Bytes {
     let mut batch = BytesMut::new();
     for event in events {
         batch.put_u8(0x0a);
-        // `encode` cannot run out of room in a buffer that grows.
+        // `encode` fails only for a buffer of a fixed size.
         let _ = event.encode_length_delimited(&mut batch);
     }
     batch.freeze()

@@ -1,26 +1,26 @@
-//! The goals, as ratios of one run.
+//! The goals, as ratios between the figures of one benchmark run.
 
 use crate::system::Name;
 use crate::workload::Workload;
 
-/// A quantity of runlog, and what it is held against.
+/// A goal for a figure of runlog, absolute or relative to a peer.
 #[derive(Clone, Copy)]
 pub enum Goal {
-    /// Rate of at least this share of that system's.
+    /// A rate of at least this share of the peer's rate.
     Rate(f64, Name),
-    /// At least so many events a second.
+    /// A rate in events per second.
     RateOf(f64),
-    /// Median time of at most this share of that system's.
+    /// A median latency of at most this share of the peer's.
     P50(f64, Name),
-    /// Median time of at most so many ms.
+    /// A median latency in ms.
     P50Of(f64),
-    /// 99th percentile of at most this share of that system's.
+    /// A 99th percentile of at most this share of the peer's.
     P99(f64, Name),
-    /// 99th percentile of at most so many ms.
+    /// A 99th percentile in ms.
     P99Of(f64),
 }
 
-/// What is wanted of a workload.
+/// The goals of a workload.
 pub fn goals(workload: Workload) -> &'static [Goal] {
     use Goal::{P50, P50Of, P99, P99Of, Rate, RateOf};
     match workload {

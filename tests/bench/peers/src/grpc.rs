@@ -1,5 +1,5 @@
-//! One gRPC client for all systems that speak gRPC. Messages are written by prost; of what arrives only what is counted
-//! is looked at, so that the client is not the limit.
+//! One gRPC client for all systems with a gRPC API. Requests are encoded by prost. Responses are decoded only as far as
+//! counting needs, so that the client is not the bottleneck.
 
 use anyhow::Result;
 use bytes::{Buf as _, Bytes};
@@ -14,10 +14,10 @@ use tonic_prost::ProstCodec;
 
 use crate::system::CONNECTIONS;
 
-/// Largest message that is taken, bytes.
+/// Largest accepted message, bytes.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
-/// Connections to one server.
+/// Connections to one server, chosen by worker.
 pub struct Connections(Vec<Broadcast>);
 
 impl Connections {
@@ -76,7 +76,7 @@ impl Connections {
     }
 }
 
-/// How many messages lie in a list on the wire: `repeated Event events = 1` without its decoding.
+/// Number of messages of a serialized list `repeated Event events = 1`, counted without decoding the messages.
 pub fn count(mut list: Bytes) -> Result<u64> {
     let mut events = 0;
     while list.has_remaining() {

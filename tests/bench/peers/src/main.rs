@@ -1,7 +1,8 @@
-//! Measures runlog beside its peers: the same workloads against each in turn, on one machine, in one run.
+//! Measures runlog beside other systems: the same workloads against each system in turn, on one machine, in one
+//! benchmark run.
 //!
-//! `run.sh` builds everything, and says what each peer's call is made of. The load is made here for all of them: gRPC
-//! systems by one client that does not decode the events it counts, the others by their own Rust clients.
+//! `run.sh` builds everything and documents the requests for each system. The load comes from this process: gRPC
+//! systems share one client that does not decode the events, the others have the Rust clients of their projects.
 
 mod empty;
 mod goals;
@@ -46,10 +47,10 @@ struct Args {
     /// Redis
     #[arg(long, value_name = "FILE")]
     redis: Option<PathBuf>,
-    /// Where the data lie: the disk that is measured
+    /// Directory for the data, on the disk to measure
     #[arg(long, value_name = "DIRECTORY")]
     scratch: PathBuf,
-    /// How often each workload is run against each system
+    /// Rounds of each workload against each system
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Seconds of each measurement, after a quarter of that as warm-up
@@ -61,7 +62,7 @@ struct Args {
     /// Only these workloads
     #[arg(long, value_enum, value_name = "WORKLOAD", num_args = 1.., value_delimiter = ',')]
     workloads: Vec<Workload>,
-    /// Where the figures go as JSON
+    /// File for the figures as JSON
     #[arg(long, value_name = "FILE")]
     json: PathBuf,
 }
@@ -69,7 +70,7 @@ struct Args {
 #[derive(clap::Parser)]
 #[command(name = "empty", about = "Serves the empty service")]
 struct EmptyArgs {
-    /// Where it listens
+    /// Address to listen on
     address: std::net::SocketAddr,
 }
 
@@ -96,7 +97,7 @@ async fn main() -> Result<()> {
     for round in 1..=args.rounds {
         report.fdatasync_ms.push(probe::fdatasync_ms(servers.directory())?);
         for workload in &workloads {
-            // In turn, so that a drift of the machine meets all alike.
+            // Systems take turns, so that a drift of the machine affects all of them equally.
             for (name, system) in &systems {
                 let time = Duration::from_secs_f64(args.time);
                 let figures = workload.measure(system, time, round, args.replay_events).await;
@@ -113,5 +114,5 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Each under its name.
+/// The systems under load by name.
 type Systems = Vec<(Name, Arc<dyn System>)>;

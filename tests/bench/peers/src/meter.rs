@@ -5,46 +5,46 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-/// Bytes of a payload.
+/// Size of a payload, bytes.
 const PAYLOAD_BYTES: usize = 260;
-/// What a payload begins with; the time follows, in nanoseconds.
+/// Beginning of a payload. The timestamp in nanoseconds follows.
 const HEAD: &[u8] = br#"{"at":"#;
-/// Digits of a time until the year 2286.
+/// Digits of a timestamp, enough until the year 2286.
 const DIGITS: usize = 19;
-/// Within how many bytes of what arrived the first payload begins.
+/// Bytes of a received frame in which the first payload must begin.
 const BEGINS_WITHIN: usize = 1_024;
 
-/// When a workload counts: after the warm-up, until the end.
+/// The measured period of a workload, after the warm-up.
 #[derive(Clone, Copy)]
-pub struct RecentEvents {
+pub struct Period {
     begin: Instant,
     end: Instant,
 }
 
-impl RecentEvents {
+impl Period {
     /// Starts the warm-up, a quarter of the time.
     pub fn start(time: Duration) -> Self {
         let begin = Instant::now() + time / 4;
         Self { begin, end: begin + time }
     }
 
-    /// Whether the workload goes on.
+    /// Whether the period has not ended yet.
     pub fn is_open(&self) -> bool {
         Instant::now() < self.end
     }
 
-    /// When it ends.
+    /// The end of the period.
     pub fn end(&self) -> tokio::time::Instant {
         self.end.into()
     }
 
-    /// The time that counts.
+    /// Length of the period, without the warm-up.
     pub fn length(&self) -> Duration {
         self.end - self.begin
     }
 }
 
-/// What one worker saw.
+/// The figures of one worker.
 #[derive(Default)]
 pub struct Tally {
     pub events: u64,
@@ -52,8 +52,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts events that are done now and took this long.
-    pub fn add(&mut self, window: &RecentEvents, events: u64, took: Duration) {
+    /// Counts events that completed now after this latency; ignored during the warm-up.
+    pub fn add(&mut self, window: &Period, events: u64, took: Duration) {
         let now = Instant::now();
         if now >= window.begin && now < window.end {
             self.events += events;
@@ -93,14 +93,14 @@ impl fmt::Display for Figures {
     }
 }
 
-/// A payload that says when it was made.
+/// A payload with the current time.
 pub fn payload() -> Bytes {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let filler = PAYLOAD_BYTES - HEAD.len() - DIGITS - r#","fill":""}"#.len();
     format!(r#"{{"at":{now},"fill":"{}"}}"#, "x".repeat(filler)).into()
 }
 
-/// How long ago the first payload in these bytes was made.
+/// Age of the first payload in these bytes.
 pub fn age(bytes: &[u8]) -> Option<Duration> {
     let bytes = &bytes[..bytes.len().min(BEGINS_WITHIN)];
     let begin = bytes.windows(HEAD.len()).position(|window| window == HEAD)? + HEAD.len();
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_has_the_size_of_all_and_tells_its_age() {
+    fn a_payload_has_the_fixed_size_and_contains_its_age() {
         let payload = payload();
         assert_eq!(payload.len(), PAYLOAD_BYTES);
         assert!(age(&payload).is_some_and(|age| age < Duration::from_secs(60)));

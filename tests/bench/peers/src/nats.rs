@@ -1,4 +1,4 @@
-//! NATS JetStream: one stream in files, a run is a subject of it.
+//! NATS JetStream: one stream in files; a run is a subject of the stream.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
 
-use crate::meter::{Tally, RecentEvents, payload};
+use crate::meter::{Period, Tally, payload};
 use crate::system::{CONNECTIONS, Part, STREAM_WINDOW, System};
 use crate::workload::run_of;
 
 const STREAM: &str = "bench";
 
-/// A server of NATS.
+/// Connections to a NATS server.
 pub struct Nats(Vec<(Client, Context)>);
 
 impl Nats {
@@ -57,7 +57,7 @@ impl System for Nats {
         Ok(())
     }
 
-    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>> {
+    async fn stream(self: Arc<Self>, worker: usize, window: Period) -> Result<Option<Tally>> {
         let context = &self.connection(worker).1;
         let (payload, mut next, mut tally) = (payload(), worker * 7_919, Tally::default());
         let mut sent = VecDeque::with_capacity(STREAM_WINDOW);
@@ -89,7 +89,7 @@ impl System for Nats {
     async fn follow(&self, worker: usize, run: &str) -> Result<BoxStream<'static, Result<Part>>> {
         let client = &self.connection(worker).0;
         let messages = client.subscribe(subject(run)).await?;
-        // The server has read the subscription when it answers.
+        // A flush is answered after the server has processed the subscription.
         client.flush().await?;
         Ok(messages.map(|message| Ok(Part { events: 1, first: message.payload })).boxed())
     }

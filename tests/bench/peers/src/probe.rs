@@ -1,4 +1,4 @@
-//! The disk alone: what a durable answer cannot be faster than.
+//! The latency of the disk alone: the lower limit for a durable acknowledgement.
 
 use std::fs::OpenOptions;
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-/// Bytes of a write.
+/// Content of a write.
 const WRITE: [u8; 4_096] = [7; 4_096];
-/// Writes.
+/// Number of writes.
 const WRITES: usize = 300;
 
-/// The median time of a write of 4 KiB and its fdatasync, in a file that has its size already.
+/// Median time of a write of 4 KiB with fdatasync, in a file of preallocated size.
 pub fn fdatasync_ms(directory: &Path) -> Result<f64> {
     let path = directory.join("probe");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;

@@ -10,14 +10,14 @@ use futures_util::stream::{BoxStream, FuturesUnordered, StreamExt as _, try_unfo
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Value};
 
-use crate::meter::{Tally, RecentEvents, payload};
+use crate::meter::{Period, Tally, payload};
 use crate::system::{CONNECTIONS, Part, STREAM_WINDOW, System};
 use crate::workload::run_of;
 
-/// Entries in a page of a read.
+/// Entries of a page.
 const PAGE: usize = 1_000;
 
-/// A server of Redis.
+/// Connections to a Redis server.
 pub struct Redis {
     client: Client,
     connections: Vec<MultiplexedConnection>,
@@ -39,7 +39,7 @@ impl Redis {
 }
 
 async fn connect(client: &Client) -> Result<MultiplexedConnection> {
-    // A reader that blocks waits as long as nothing happens.
+    // A blocking read waits without a timeout.
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
 }
@@ -65,7 +65,7 @@ impl System for Redis {
         Ok(pipe.query_async(&mut connection).await?)
     }
 
-    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>> {
+    async fn stream(self: Arc<Self>, worker: usize, window: Period) -> Result<Option<Tally>> {
         let connection = self.connection(worker);
         let (payload, mut next, mut tally) = (payload(), worker * 7_919, Tally::default());
         let mut sent = FuturesUnordered::new();
@@ -96,7 +96,7 @@ impl System for Redis {
     }
 
     async fn follow(&self, _worker: usize, run: &str) -> Result<BoxStream<'static, Result<Part>>> {
-        // A blocking read keeps its connection to itself.
+        // A blocking read needs a connection of its own.
         let mut connection = connect(&self.client).await?;
         let mut newest = redis::cmd("XREVRANGE");
         newest.arg(run).arg("+").arg("-").arg("COUNT").arg(1);
@@ -118,7 +118,7 @@ impl System for Redis {
     }
 }
 
-/// The entries of the one stream that an XREAD asked for.
+/// The entries of the stream in the answer of an XREAD for one stream.
 fn entries(answer: Value) -> Option<Vec<Value>> {
     let Value::Array(mut streams) = answer else { return None };
     let Value::Array(mut stream) = streams.pop()? else { return None };

@@ -1,4 +1,4 @@
-//! Medians over the rounds, and the table.
+//! Medians over the rounds, and the report.
 
 use std::fmt::Write as _;
 
@@ -10,14 +10,14 @@ use crate::meter::Figures;
 use crate::system::Name;
 use crate::workload::Workload;
 
-/// One measurement.
+/// The figures of one workload against one system in one round.
 pub struct Cell {
     pub workload: Workload,
     pub system: Name,
     pub figures: Figures,
 }
 
-/// All that was measured.
+/// All figures of a benchmark run.
 #[derive(Default)]
 pub struct Report {
     pub versions: Vec<String>,
@@ -26,21 +26,21 @@ pub struct Report {
 }
 
 impl Report {
-    /// What was measured of one workload against one system, round by round.
+    /// The figures of one workload against one system, round by round.
     fn rounds(&self, workload: Workload, system: Name) -> impl Iterator<Item = &Figures> {
         let cells = self.cells.iter().filter(move |cell| cell.workload == workload && cell.system == system);
         cells.map(|cell| &cell.figures)
     }
 
-    /// The medians of one workload against one system, each quantity by itself; `None` where it was not measured.
+    /// The median of each quantity for one workload against one system; `None` without a measurement.
     fn medians(&self, workload: Workload, system: Name) -> Option<Figures> {
         self.rounds(workload, system).next()?;
         let of = |quantity: fn(&Figures) -> f64| median(self.rounds(workload, system).map(quantity).collect());
         Some(Figures { per_second: of(|f| f.per_second), p50_ms: of(|f| f.p50_ms), p99_ms: of(|f| f.p99_ms) })
     }
 
-    /// What runlog is beside another, round by round: how fast the machine is changes from one round to the next, and hardly
-    /// within one. The median of that.
+    /// The median of the ratio of runlog to a peer, round by round: the speed of the machine differs between rounds
+    /// more than within a round.
     fn ratio(&self, workload: Workload, other: Name, quantity: fn(&Figures) -> f64) -> Option<f64> {
         let of = |system: Name| self.rounds(workload, system).map(quantity);
         let ratios: Vec<f64> = of(Name::Runlog).zip(of(other)).map(|(ours, theirs)| ours / theirs).collect();
@@ -52,7 +52,7 @@ impl Report {
         Workload::value_variants().iter().copied().filter(measured)
     }
 
-    /// For a page: a row a workload, a column a system, and how runlog stands against each goal.
+    /// A Markdown table: a row for each workload, a column for each system, and the result of each goal.
     pub fn markdown(&self) -> String {
         let mut text = String::from("| workload |");
         let systems = Name::ALL.map(|name| (name, self.cells.iter().any(|cell| cell.system == name)));
@@ -71,8 +71,8 @@ impl Report {
                     None => text.push_str(" – |"),
                 }
             }
-            let told: Vec<String> = goals(workload).iter().filter_map(|goal| self.told(workload, *goal)).collect();
-            let _ = writeln!(text, " {} |", told.join("; "));
+            let results: Vec<String> = goals(workload).iter().filter_map(|goal| self.result(workload, *goal)).collect();
+            let _ = writeln!(text, " {} |", results.join("; "));
         }
         let _ = writeln!(
             text,
@@ -85,8 +85,8 @@ impl Report {
         text
     }
 
-    /// A goal with where runlog stands; `None` where the other was not measured.
-    fn told(&self, workload: Workload, goal: Goal) -> Option<String> {
+    /// A goal with its result; `None` without a measurement of the peer.
+    fn result(&self, workload: Workload, goal: Goal) -> Option<String> {
         let ours = self.medians(workload, Name::Runlog)?;
         let ratio = |system: Name, quantity: fn(&Figures) -> f64| self.ratio(workload, system, quantity);
         let word = |is_met: bool| if is_met { "met" } else { "missed" };
@@ -112,7 +112,7 @@ impl Report {
         })
     }
 
-    /// For a program: every round, and the medians.
+    /// Every round and the medians, as JSON.
     pub fn json(&self) -> String {
         let figures = |figures: &Figures| json!({ "per_second": figures.per_second, "p50_ms": figures.p50_ms, "p99_ms": figures.p99_ms });
         let cell = |workload: Workload, system: Name, of: &Figures| json!({ "workload": workload.as_str(), "system": system.as_str(), "figures": figures(of) });
@@ -129,7 +129,7 @@ impl Report {
 fn shown(figures: &Figures, workload: Workload) -> String {
     let rate = grouped(figures.per_second);
     match workload {
-        // The time of a whole replay says no more than the rate.
+        // The latency of a whole replay is implied by the rate.
         Workload::Replay => rate,
         _ => format!("{rate} · {:.2} · {:.2}", figures.p50_ms, figures.p99_ms),
     }
@@ -145,7 +145,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// `1,234,567`.
+/// Formats as `1,234,567`.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();
@@ -170,7 +170,7 @@ mod tests {
             figures: Figures { per_second, p50_ms: 1.0, p99_ms: 2.0 },
         };
         let of = |system, rates: [f64; 3]| rates.map(|rate| cell(system, rate));
-        // The machine was not the same in any two rounds.
+        // The speed of the machine differs between the rounds.
         let ours = of(Name::Runlog, [9_000.0, 800.0, 18_000.0]);
         let theirs = of(Name::Empty, [12_000.0, 1_000.0, 20_000.0]);
         let cells = ours.into_iter().chain(theirs).collect();

@@ -1,4 +1,4 @@
-//! runlog, and the empty service that speaks its messages.
+//! runlog, and the empty service with the same API.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,11 +10,11 @@ use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _, unfold}
 use tokio::sync::mpsc;
 
 use crate::grpc::{Connections, count};
-use crate::meter::{Tally, RecentEvents, payload};
+use crate::meter::{Period, Tally, payload};
 use crate::system::{Part, STREAM_WINDOW, System};
 use crate::workload::run_of;
 
-/// The fields of `runlog.v1` that the workloads use; the full ones are in `proto/`.
+/// The fields of `runlog.v1` that the workloads use; `proto/` has all of them.
 pub mod wire {
     use prost::bytes::Bytes;
 
@@ -84,13 +84,13 @@ pub mod wire {
     pub struct SubscribeResponse {
         #[prost(string, tag = "1")]
         pub cursor: String,
-        /// An `EventBatch`, as it is on the wire.
+        /// A serialized `EventBatch`.
         #[prost(bytes = "bytes", tag = "2")]
         pub events: Bytes,
     }
 }
 
-/// The methods.
+/// Paths of the methods.
 pub const PUBLISH: &str = "/runlog.v1.EventService/Publish";
 pub const PUBLISH_STREAM: &str = "/runlog.v1.EventService/PublishStream";
 pub const SUBSCRIBE: &str = "/runlog.v1.EventService/Subscribe";
@@ -118,8 +118,8 @@ impl System for Runlog {
         Ok(())
     }
 
-    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>> {
-        // The times at which the messages on their way were sent; its bound is the window.
+    async fn stream(self: Arc<Self>, worker: usize, window: Period) -> Result<Option<Tally>> {
+        // The send times of the messages in flight; the capacity of the channel is the window.
         let (sent, mut times) = mpsc::channel(STREAM_WINDOW);
         let payload = [payload()];
         let requests = unfold((sent, worker * 7_919), move |(sent, next)| {
@@ -153,7 +153,7 @@ impl System for Runlog {
     async fn follow(&self, worker: usize, run: &str) -> Result<BoxStream<'static, Result<Part>>> {
         let request = wire::SubscribeRequest { latest: true, ..subscribe(run) };
         let mut frames = self.0.server_streaming::<_, wire::SubscribeResponse>(worker, SUBSCRIBE, request).await?;
-        // The first frame says that the subscriber is there.
+        // The first frame confirms the subscription.
         anyhow::ensure!(frames.message().await?.is_some_and(|frame| frame.events.is_empty()), "caught up");
         let part = |frame: wire::SubscribeResponse| async move {
             if frame.events.is_empty() {

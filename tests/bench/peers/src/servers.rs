@@ -1,4 +1,4 @@
-//! The servers: each a process of its own on loopback, with its data on the same disk.
+//! The servers: a process for each on loopback, with the data on the same disk.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -19,12 +19,12 @@ use crate::system::{Name, System};
 use crate::umadb::UmaDb;
 use crate::{Args, Systems};
 
-/// How long a server may take to listen.
+/// Longest wait for a server to listen.
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
-/// How often it is looked at.
+/// Interval of the polls for a listening server.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Processes that are killed, and data that are removed, when this is dropped.
+/// The server processes and the data directory. Dropping kills the processes and removes the data.
 pub struct Servers {
     running: Vec<(Name, String, Child)>,
     versions: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts all that are there.
+    /// Starts the servers that the options name.
     pub async fn start(args: &Args) -> Result<Self> {
         std::fs::create_dir_all(&args.scratch)?;
         let directory = TempDir::new_in(&args.scratch)?;
@@ -53,7 +53,7 @@ impl Servers {
     }
 
     async fn start_one(&mut self, name: Name, program: &Path) -> Result<()> {
-        // A port that is free now; nobody else starts servers here meanwhile.
+        // A free port; no other process starts servers here at the same time.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let data = self.directory.path().join(name.as_str());
         std::fs::create_dir(&data)?;
@@ -94,7 +94,7 @@ impl Servers {
         Ok(())
     }
 
-    /// Connects to all.
+    /// Connects to all servers.
     pub async fn systems(&self) -> Result<Systems> {
         let mut systems = Systems::new();
         for (name, address, _) in &self.running {
@@ -109,12 +109,12 @@ impl Servers {
         Ok(systems)
     }
 
-    /// What each says of itself.
+    /// The versions that the servers report.
     pub fn versions(&self) -> &[String] {
         &self.versions
     }
 
-    /// Where the data lie.
+    /// The data directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }

@@ -1,4 +1,4 @@
-//! What is asked of every system.
+//! The interface of a system under load.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::meter::{Tally, RecentEvents};
+use crate::meter::{Period, Tally};
 
-/// Connections that publishes are spread over.
+/// Connections for publishers.
 pub const CONNECTIONS: usize = 4;
 
-/// Messages of one publish stream that wait for their answer.
+/// Unanswered messages of one publish stream.
 pub const STREAM_WINDOW: usize = 1_000;
 
-/// Runs, streams, subjects or tags that events are spread over.
+/// Runs, streams, subjects or tags of a workload.
 pub const RUNS: usize = 1_000;
 
-/// Who is measured. The order is that of the table.
+/// The systems, in the order of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// This program.
+    /// The runlog server.
     Runlog,
     /// The limit: a tonic service with the same messages that stores nothing.
     Empty,
@@ -34,10 +34,10 @@ pub enum Name {
 }
 
 impl Name {
-    /// All.
+    /// All systems.
     pub const ALL: [Self; 5] = [Self::Runlog, Self::Empty, Self::UmaDb, Self::Nats, Self::Redis];
 
-    /// For the table.
+    /// The name in the table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Runlog => "runlog",
@@ -49,26 +49,26 @@ impl Name {
     }
 }
 
-/// Events that arrived together.
+/// Events that arrived in one message.
 pub struct Part {
-    /// How many.
+    /// Number of events.
     pub events: u64,
-    /// Bytes that the first of them lies in.
+    /// Bytes that contain the first event.
     pub first: Bytes,
 }
 
 /// A system under load.
 #[async_trait]
 pub trait System: Send + Sync {
-    /// Publishes to one run and returns after the answer. `worker` chooses the connection.
+    /// Publishes to one run and waits for the acknowledgement. `worker` chooses the connection.
     async fn publish(&self, worker: usize, run: &str, payloads: &[Bytes]) -> Result<()>;
 
-    /// Publishes one event a message, pipelined, until the window closes; `None` where there is no such way.
-    async fn stream(self: Arc<Self>, worker: usize, window: RecentEvents) -> Result<Option<Tally>>;
+    /// Publishes one event per message, pipelined, until the period ends; `None` for a system without publish streams.
+    async fn stream(self: Arc<Self>, worker: usize, window: Period) -> Result<Option<Tally>>;
 
-    /// Reads a run from its first event; returns how many events came.
+    /// Reads a run from its first event; returns the number of events.
     async fn replay(&self, run: &str, events: usize) -> Result<u64>;
 
-    /// Follows a run from now on.
+    /// Subscribes to the new events of a run.
     async fn follow(&self, worker: usize, run: &str) -> Result<BoxStream<'static, Result<Part>>>;
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
 
 use crate::grpc::Connections;
-use crate::meter::{Tally, RecentEvents};
+use crate::meter::{Period, Tally};
 use crate::system::{Part, System};
 
 /// The fields of `umadb.v1` that the workloads use.
@@ -68,7 +68,7 @@ mod wire {
         pub after: Option<u64>,
     }
 
-    /// A `ReadResponse` or a `SubscribeResponse`: its events as they are on the wire.
+    /// The serialized events of a `ReadResponse` or a `SubscribeResponse`.
     #[derive(Clone, PartialEq, prost::Message)]
     pub struct Events {
         #[prost(bytes = "bytes", repeated, tag = "1")]
@@ -76,10 +76,10 @@ mod wire {
     }
 }
 
-/// Events in one message of a read.
+/// Events of one message of a read.
 const BATCH: u32 = 1_000;
 
-/// A server of UmaDB.
+/// Connections to a UmaDB server.
 pub struct UmaDb(pub Connections);
 
 #[async_trait]
@@ -95,8 +95,8 @@ impl System for UmaDb {
         Ok(())
     }
 
-    async fn stream(self: Arc<Self>, _worker: usize, _window: RecentEvents) -> Result<Option<Tally>> {
-        // There is no publish stream.
+    async fn stream(self: Arc<Self>, _worker: usize, _window: Period) -> Result<Option<Tally>> {
+        // UmaDB has no publish stream.
         Ok(None)
     }
 
@@ -111,7 +111,7 @@ impl System for UmaDb {
     }
 
     async fn follow(&self, worker: usize, run: &str) -> Result<BoxStream<'static, Result<Part>>> {
-        // From here on: what is committed later is told.
+        // The subscription delivers the events after the current head.
         let head: wire::Position = self.0.unary(worker, "/umadb.v1.DCB/Head", wire::HeadRequest {}).await?;
         let request = wire::SubscribeRequest { query: Some(query(run)), after: head.position };
         let frames = self.0.server_streaming::<_, wire::Events>(worker, "/umadb.v1.DCB/Subscribe", request).await?;

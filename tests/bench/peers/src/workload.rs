@@ -10,17 +10,17 @@ use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout_at};
 
-use crate::meter::{Figures, Tally, RecentEvents, age, payload};
+use crate::meter::{Figures, Period, Tally, age, payload};
 use crate::system::{RUNS, System};
 
-/// The run that is replayed.
+/// The run of the replay workload.
 const REPLAYED: &str = "replayed";
-/// Events in a publish that fills it.
+/// Events of a publish that fills the run.
 const FILL_BATCH: usize = 1_000;
-/// Events in a publish of `fanout`.
+/// Events of a publish of `fanout`.
 const FAN_OUT_BATCH: usize = 50;
 
-/// What is measured; each is told in `run.sh`.
+/// The workloads; `run.sh` documents each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
     #[value(name = "unary-1")]
@@ -40,7 +40,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// As on the command line.
+    /// The name on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unary1 => "unary-1",
@@ -55,7 +55,7 @@ impl Workload {
         }
     }
 
-    /// Measures it once; `None` where the system has no such way.
+    /// Measures the workload once; `None` for a system that does not support the workload.
     pub async fn measure(
         self,
         system: &Arc<dyn System>,
@@ -77,13 +77,13 @@ impl Workload {
     }
 }
 
-/// Names of the runs of one worker, the next of all for each.
+/// The name of a run; the index wraps at the number of runs.
 pub fn run_of(next: usize) -> String {
     format!("run-{}", next % RUNS)
 }
 
 async fn calls(system: &Arc<dyn System>, time: Duration, workers: usize, batch: usize) -> Result<Figures> {
-    let window = RecentEvents::start(time);
+    let window = Period::start(time);
     let mut tasks = JoinSet::new();
     for worker in 0..workers {
         let system = Arc::clone(system);
@@ -103,7 +103,7 @@ async fn calls(system: &Arc<dyn System>, time: Duration, workers: usize, batch: 
 }
 
 async fn streams(system: &Arc<dyn System>, time: Duration, streams: usize) -> Result<Option<Figures>> {
-    let window = RecentEvents::start(time);
+    let window = Period::start(time);
     let mut tasks = JoinSet::new();
     for worker in 0..streams {
         tasks.spawn(Arc::clone(system).stream(worker, window));
@@ -116,7 +116,7 @@ async fn streams(system: &Arc<dyn System>, time: Duration, streams: usize) -> Re
     Ok(Some(Figures::new(all, window.length())))
 }
 
-/// Fills the run that `replay` reads.
+/// Fills the run of the replay workload.
 pub async fn fill(system: &Arc<dyn System>, events: usize) -> Result<()> {
     let payloads = vec![payload(); FILL_BATCH];
     let mut left = events;
@@ -129,7 +129,7 @@ pub async fn fill(system: &Arc<dyn System>, events: usize) -> Result<()> {
 }
 
 async fn replay(system: &Arc<dyn System>, time: Duration, events: usize) -> Result<Figures> {
-    // The first reading is the warm-up.
+    // The first replay is the warm-up.
     let mut began = None;
     let mut tally = Tally::default();
     loop {
@@ -160,14 +160,14 @@ async fn fan_out(
     for worker in 0..subscribers {
         streams.push(system.follow(worker, run).await?);
     }
-    let window = RecentEvents::start(time);
+    let window = Period::start(time);
     let mut tasks = JoinSet::new();
     for mut stream in streams {
         tasks.spawn(async move {
             let mut tally = Tally::default();
             while let Ok(Some(part)) = timeout_at(window.end(), stream.next()).await {
                 let part = part?;
-                // One time for what came together, that of the first event, which waited longest.
+                // One latency for the events of a message: the first event waited longest.
                 tally.add(&window, part.events, age(&part.first).unwrap_or_default());
             }
             Ok(tally)
@@ -192,7 +192,7 @@ async fn fan_out(
     collect(tasks, window).await
 }
 
-async fn collect(mut tasks: JoinSet<Result<Tally>>, window: RecentEvents) -> Result<Figures> {
+async fn collect(mut tasks: JoinSet<Result<Tally>>, window: Period) -> Result<Figures> {
     let mut all = Tally::default();
     while let Some(done) = tasks.join_next().await {
         all.merge(done??);

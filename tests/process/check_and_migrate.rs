@@ -1,4 +1,4 @@
-//! `check` and `migrate`: what a store is, told before a server starts, and made what it should be.
+//! `check` and `migrate`: the state of a store before a server starts, and migrations.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::cluster::Database;
 use crate::command::{Ran, json_lines, run};
 use crate::harness::{Data, Server};
 use crate::transfer::NOWHERE;
-use crate::transfer_refusals::sealed;
+use crate::transfer_refusals::with_trailer;
 
 async fn sqlite(path: &Path, sql: &str) {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
@@ -24,7 +24,7 @@ async fn check(args: &[&str]) -> Ran {
     run(NOWHERE, &[&["check", "--json", "--listen", "127.0.0.1:0", "--max-connections", "10"], args].concat()).await
 }
 
-/// What was found, by check, and that the exit code goes with it.
+/// The findings of `check` by name; asserts the matching exit code.
 async fn findings(args: &[&str]) -> BTreeMap<String, (String, String)> {
     let ran = check(args).await;
     let lines = json_lines(&ran.stdout);
@@ -37,7 +37,7 @@ async fn findings(args: &[&str]) -> BTreeMap<String, (String, String)> {
     found
 }
 
-/// This check came out so, with these words; all others are ok.
+/// Asserts this result of one check, with these words; all others are ok.
 async fn only(args: &[&str], name: &str, result: &str, words: &[&str]) {
     let found = findings(args).await;
     for (check, (got, detail)) in &found {
@@ -77,19 +77,19 @@ async fn check_finds_a_sound_store_in_order_and_changes_nothing() {
     only(&[&file[..], &["--deep"]].concat(), "integrity", "ok", &["2 events", "all of it"]).await;
     run(NOWHERE, &["migrate", "--dry-run", file[0], file[1]]).await.succeeds();
     assert_eq!(contents(data.directory()), before, "nothing was changed");
-    // Also where a server was killed, and its log is still beside the file.
+    // Also after a kill, with the write-ahead log beside the file.
     let server = Server::start(&path).await;
     client::publish_one(&mut server.events().await, "r", "step", "{}").await;
     server.kill().await;
     let without_index = |mut all: BTreeMap<String, Vec<u8>>| {
-        // SQLite's own scratch space, which it makes anew after a crash.
+        // SQLite's own shared memory file, recreated after a crash.
         all.retain(|name, _| !name.ends_with("-shm"));
         all
     };
     let before = without_index(contents(data.directory()));
     only(&[&file[..], &["--deep"]].concat(), "integrity", "ok", &["3 events"]).await;
     assert_eq!(without_index(contents(data.directory())), before);
-    // For people, without --json.
+    // The text output, without `--json`.
     let text = run(NOWHERE, &["check", "--listen", "127.0.0.1:0", file[0], file[1]]).await.succeeds();
     assert!(text.lines().any(|line| line.starts_with("ok       schema         version 5")), "{text}");
 }
@@ -152,7 +152,7 @@ async fn check_finds_damage_and_a_clock_that_is_behind() {
     let gap = copy("gap.db");
     sqlite(&gap, "DELETE FROM log WHERE pos = 1").await;
     only(&["--data", gap.to_str().unwrap()], "integrity", "failed", &["damaged"]).await;
-    // What lies in the sealed part is seen by who reads all.
+    // Damage in the flushed part is found only by a full read.
     let index = copy("index.db");
     sqlite(&index, "UPDATE store SET sealed_pos = 2, checksum = NULL").await;
     only(&["--data", index.to_str().unwrap()], "integrity", "ok", &[]).await;
@@ -163,7 +163,7 @@ async fn check_finds_damage_and_a_clock_that_is_behind() {
     let text = std::fs::read_to_string(&later).unwrap();
     let (head, last) = text.trim_end().rsplit_once("\"recorded_at\":\"2").unwrap();
     let changed: Vec<String> = format!("{head}\"recorded_at\":\"3{last}").lines().map(str::to_owned).collect();
-    std::fs::write(&later, sealed(&changed).iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    std::fs::write(&later, with_trailer(&changed).iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     let future = data.directory().join("future.db");
     let into = ["--data", future.to_str().unwrap()];
     run(NOWHERE, &["import", later.to_str().unwrap(), into[0], into[1]]).await.succeeds();
@@ -208,7 +208,7 @@ async fn check_and_migrate_know_older_and_newer_files() {
     for args in [&["migrate", file[0], file[1]][..], &dry] {
         run(NOWHERE, args).await.fails(78, &["9999", "newer"]);
     }
-    // A crash in the first start left no more than the migrations' own table.
+    // A crash in the first start left only the table of the migrations.
     let early = data.directory().join("early.db");
     sqlite(
         &early,
@@ -232,13 +232,17 @@ async fn a_postgresql_database_is_migrated_and_checked_while_replicas_serve() {
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
     let count: i64 = sqlx::query_scalar(tables).fetch_one(&mut database.connect().await).await.unwrap();
     assert_eq!(count, 0, "nothing was made");
-    // Many at once: one of them does it.
+    // Concurrent migrations: one of them migrates.
     let migrate = ["migrate", store[0], store[1]];
     let migrations = (0..4).map(|_| run(NOWHERE, &migrate));
-    let told = futures_util::future::join_all(migrations).await;
-    let told: Vec<String> = told.into_iter().map(Ran::succeeds).collect();
-    assert_eq!(told.iter().filter(|text| text.contains("applied  1")).count(), 1, "{told:?}");
-    assert_eq!(told.iter().filter(|text| text.as_str() == "schema version 5, up to date\n").count(), 3, "{told:?}");
+    let printed = futures_util::future::join_all(migrations).await;
+    let printed: Vec<String> = printed.into_iter().map(Ran::succeeds).collect();
+    assert_eq!(printed.iter().filter(|text| text.contains("applied  1")).count(), 1, "{printed:?}");
+    assert_eq!(
+        printed.iter().filter(|text| text.as_str() == "schema version 5, up to date\n").count(),
+        3,
+        "{printed:?}"
+    );
 
     let (one, two) = (Server::on(&url).await, Server::on(&url).await);
     assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 5, up to date\n");
@@ -246,7 +250,7 @@ async fn a_postgresql_database_is_migrated_and_checked_while_replicas_serve() {
     client::publish_one(&mut two.events().await, "r", "step", "{}").await;
     only(&store, "integrity", "ok", &["2 events"]).await;
     only(&[&store[..], &["--deep"]].concat(), "integrity", "ok", &["2 events", "counted"]).await;
-    // A server whose clock is an hour late, as this session sees it.
+    // A server whose clock is an hour late, as seen by this session.
     let late = "CREATE SCHEMA late; CREATE FUNCTION late.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS \
         'SELECT pg_catalog.clock_timestamp() - interval ''1 hour'''";
     database.execute(late).await;

@@ -1,5 +1,5 @@
-//! Publishes whose outcome is told to be unknown. Such a publish may be stored or not, as a whole, until somebody sees it, or
-//! until the answer to another publish to its run tells. The oracle keeps both: the run with it, and the run without.
+//! In-doubt publishes. Such a publish is stored as a whole or not at all; a reader, or the answer to a later publish to
+//! the same run, reveals the outcome. The oracle keeps both states: the run with the publish, and the run without.
 
 use proptest::sample::Index;
 use runlog::domain::event::Appended;
@@ -13,17 +13,17 @@ use crate::server::guarded;
 use crate::stores::Backend;
 use crate::world::World;
 
-/// A publish that may be stored.
+/// A publish with an unknown outcome.
 #[derive(Clone, Debug)]
 pub struct Doubt {
-    /// The run without it.
+    /// The run without the publish.
     pub without: RunModel,
     events: Vec<NewEvent>,
     expected_last_seq: Option<u64>,
 }
 
 impl Oracle {
-    /// The publish in doubt is stored.
+    /// Resolves the doubt: the publish is stored.
     pub fn is_stored(&mut self, run: u8) {
         let model = &mut self.runs[usize::from(run)];
         if model.doubt.take().is_some() {
@@ -31,7 +31,7 @@ impl Oracle {
         }
     }
 
-    /// How a publish would be answered if the run were this, and what it would be then.
+    /// The predicted answer to a publish to a run in this state, and the state afterwards.
     fn predict_in(&mut self, model: RunModel, run: u8, publish: &Publish) -> (Predicted, RunModel) {
         let before = std::mem::replace(&mut self.runs[usize::from(run)], model);
         let predicted = self.predict(run, &publish.events, publish.expected_last_seq);
@@ -45,12 +45,12 @@ impl Oracle {
 }
 
 impl Predicted {
-    /// Whether this is the answer that was predicted.
+    /// Whether the answer matches the prediction.
     pub fn is(&self, answer: &Result<Appended>) -> bool {
         match (answer, &self.answer) {
             (Ok(appended), Ok(expected)) => {
-                let told = appended.events.iter().map(|event| (event.seq, event.duplicate));
-                told.eq(expected.iter().copied())
+                let answered = appended.events.iter().map(|event| (event.seq, event.duplicate));
+                answered.eq(expected.iter().copied())
                     && (appended.status, appended.last_seq) == (self.status, self.last_seq)
             }
             (Err(error), Err(reason)) => error.reason() == *reason,
@@ -58,7 +58,7 @@ impl Predicted {
         }
     }
 
-    /// Whether it stores anything.
+    /// Whether the publish stores events.
     fn stores(&self) -> bool {
         self.answer.as_ref().is_ok_and(|events| events.iter().any(|(_, is_duplicate)| !is_duplicate))
     }
@@ -90,8 +90,8 @@ impl<B: Backend> World<B> {
         self.settle().await;
     }
 
-    /// Publishes to a run that may have an event more than is known, and learns from the answer. Promise 3: it is right for
-    /// one of the two runs, and what was stored is never taken for what was not.
+    /// Publishes to a run in doubt and learns the outcome from the answer. Promise 3: the answer is right for one of
+    /// the two states, and a lost publish is never reported as a duplicate.
     pub async fn submit_to_doubtful(&mut self, run: u8, publish: Publish) {
         self.settle().await;
         let place = usize::from(run);
@@ -107,7 +107,7 @@ impl<B: Backend> World<B> {
         let (if_not, not_stored) = self.oracle.predict_in(doubt.without, run, &publish);
         let answer = loop {
             match guarded(self.server.service.publish(publish.clone())).await {
-                // Nothing of it was stored: the connection is new, or the one before it is not quite over.
+                // Nothing is stored: the connection is new, or the session before has not quite ended.
                 Err(Error::StoreUnavailable) => {}
                 answer => break answer,
             }
@@ -121,15 +121,15 @@ impl<B: Backend> World<B> {
                 self.oracle.runs[place] = not_stored;
                 self.answered(&if_not, answer);
             }
-            // It may still come.
+            // The delayed publish may still arrive.
             (false, true) => {}
-            (true, true) => assert!(!if_not.stores(), "the seqs tell"),
+            (true, true) => assert!(!if_not.stores(), "the seqs decide"),
             (false, false) => panic!("run {run} answered {answer:?}, expected was {if_stored:?} or {if_not:?}"),
         }
         self.settle().await;
     }
 
-    /// A client whose publish may be stored sends it again as it was.
+    /// A client retries an in-doubt publish unchanged.
     pub async fn retry(&mut self, index: Index) {
         let runs = self.oracle.in_doubt();
         if runs.is_empty() {
@@ -142,13 +142,13 @@ impl<B: Backend> World<B> {
         self.submit_to_doubtful(run, publish).await;
     }
 
-    /// Finds out about all of them: whatever comes to a run settles what may have come before it.
+    /// Resolves all doubts: a publish to a run settles an earlier publish in doubt.
     pub async fn settle_doubts(&mut self) {
         for run in self.oracle.in_doubt() {
             let step = EventSpec { id: Id::None, seed: 0, other: 0, occurred_at: None };
             let publish = self.publish(&PublishSpec { run, events: vec![step], expect: Expect::Nothing });
             self.submit_to_doubtful(run, publish).await;
         }
-        assert!(self.oracle.in_doubt().is_empty(), "an answer to something new tells");
+        assert!(self.oracle.in_doubt().is_empty(), "an answer to a new event decides");
     }
 }

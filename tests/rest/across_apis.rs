@@ -1,5 +1,5 @@
-//! The promise of the gateway: a run written through one door can be read through every other. Only the envelope is
-//! translated; type and payload stay what the producer sent, to the byte.
+//! A run written through one API can be read through every other. Only the envelope is translated; type and payload
+//! stay byte for byte as sent.
 
 use runlog::pb;
 use serde::Deserialize;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::harness::Gateway;
 
-const WAYS: [Way; 4] = [Way::StructureRuns, Way::AgentSdk, Way::PublicRuns, Way::Grpc];
+const APIS: [Api; 4] = [Api::StructureRuns, Api::AgentSdk, Api::PublicRuns, Api::Grpc];
 
-/// Types of all three documents and of none, with payloads that a careless translation would change. Door B takes only
-/// objects; the last one ends the run.
+/// Types of all three references and of none, with payloads that a careless translation would change. The agent SDK API
+/// takes only objects; the last event ends the run.
 const EVENTS: [(&str, &str); 7] = [
     ("StructureRunRunning", r#"{"status":"RUNNING"}"#),
     ("step", r#"{ "node" : "plan","index":1.0, "node_name":null }"#),
@@ -23,14 +23,14 @@ const EVENTS: [(&str, &str); 7] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
+enum Api {
     StructureRuns,
     AgentSdk,
     PublicRuns,
     Grpc,
 }
 
-/// Type and payload of an event, in whatever envelope.
+/// Type and payload of an event, in any envelope.
 #[derive(Deserialize)]
 struct Read {
     #[serde(alias = "event_type")]
@@ -43,15 +43,16 @@ struct Page {
     events: Vec<Read>,
 }
 
-/// Door C's payload.
+/// A payload of the public runs API.
 #[derive(Deserialize)]
 struct Shown {
     redacted: bool,
     value: Box<RawValue>,
 }
 
-impl Way {
-    /// Writes a run with the events; its id. Creating one may put an event of the door's own before them.
+impl Api {
+    /// Creates a run and publishes the events; returns the run's id. Creation may add an event of the API's own before
+    /// them.
     async fn write(self, gateway: &Gateway) -> String {
         let id = self.create(gateway).await;
         for (event_type, payload) in EVENTS {
@@ -91,7 +92,7 @@ impl Way {
         id.unwrap_or_else(|| panic!("{created:?} has an id")).to_owned()
     }
 
-    /// The path under which it shows a run.
+    /// The path of a run.
     fn path(self, id: &str) -> String {
         match self {
             Self::StructureRuns => format!("/api/structure-runs/{id}"),
@@ -110,7 +111,7 @@ impl Way {
         let (status, text) = (response.status(), response.text().await.unwrap());
         assert_eq!(status, 200, "{self:?}: {text}");
         let page: Page = serde_json::from_str(&text).unwrap();
-        page.events.into_iter().map(|event| self.told(event)).collect()
+        page.events.into_iter().map(|event| self.without_envelope(event)).collect()
     }
 
     /// The run's events by stream.
@@ -121,11 +122,11 @@ impl Way {
         let (status, stream) = gateway.stream(&format!("{}/events/stream", self.path(id))).await;
         assert_eq!(status, 200, "{self:?}: {stream}");
         let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
-        data.map(|data| self.told(serde_json::from_str(data).unwrap())).collect()
+        data.map(|data| self.without_envelope(serde_json::from_str(data).unwrap())).collect()
     }
 
-    /// Takes the envelope off.
-    fn told(self, event: Read) -> (String, String) {
+    /// Removes the envelope.
+    fn without_envelope(self, event: Read) -> (String, String) {
         if self != Self::PublicRuns {
             return (event.r#type, event.payload.get().to_owned());
         }
@@ -170,27 +171,27 @@ async fn follow_over_grpc(gateway: &Gateway, id: &str) -> Vec<(String, String)> 
         ..Default::default()
     };
     let mut frames = gateway.events().await.subscribe(subscribe).await.unwrap().into_inner();
-    let mut told = Vec::new();
+    let mut events = Vec::new();
     while let Some(frame) = frames.message().await.unwrap() {
         if let Some(pb::subscribe_response::Frame::Events(batch)) = frame.frame {
-            told.extend(batch.events().unwrap().into_iter().map(from_grpc));
+            events.extend(batch.events().unwrap().into_iter().map(from_grpc));
         }
     }
-    told
+    events
 }
 
 #[tokio::test]
-async fn a_run_written_through_one_door_is_read_through_every_other_as_it_was_sent() {
+async fn a_run_written_over_one_api_is_read_over_every_other_as_it_was_sent() {
     let sent: Vec<_> = EVENTS.iter().map(|(name, payload)| ((*name).to_owned(), (*payload).to_owned())).collect();
-    for writer in WAYS {
+    for writer in APIS {
         let gateway = Gateway::start().await;
         let id = writer.write(&gateway).await;
         let mut whole = None;
-        for reader in WAYS {
+        for reader in APIS {
             for read in [reader.list(&gateway, &id).await, reader.follow(&gateway, &id).await] {
                 let of_the_producer = &read[read.len().saturating_sub(sent.len())..];
                 assert_eq!(of_the_producer, sent, "written by {writer:?}, read by {reader:?}");
-                // With what the door itself put before them, all readers see the same.
+                // All readers see the same events, including the API's own event before them.
                 assert_eq!(
                     *whole.get_or_insert_with(|| read.clone()),
                     read,
@@ -202,12 +203,12 @@ async fn a_run_written_through_one_door_is_read_through_every_other_as_it_was_se
 }
 
 #[tokio::test]
-async fn a_run_has_one_status_at_every_door() {
-    for writer in WAYS {
+async fn a_run_has_one_status_in_every_api() {
+    for writer in APIS {
         let gateway = Gateway::start().await;
         let id = writer.write(&gateway).await;
         for (reader, status) in
-            [(Way::StructureRuns, "SUCCEEDED"), (Way::AgentSdk, "success"), (Way::PublicRuns, "succeeded")]
+            [(Api::StructureRuns, "SUCCEEDED"), (Api::AgentSdk, "success"), (Api::PublicRuns, "succeeded")]
         {
             let (code, run) = gateway.get(&reader.path(&id)).await;
             assert_eq!(
