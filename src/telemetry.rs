@@ -1,10 +1,10 @@
-//! The metrics of this process. All modules count with the macros of the `metrics` crate; this module holds the recorder, the
-//! buckets and the help texts of `/metrics`.
+//! The metrics of this process: one constant for each metric, with its name, unit and help text, and the recorder behind
+//! `/metrics`.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::Unit;
+use metrics::{IntoLabels, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Interval at which raw histogram samples are moved into buckets.
@@ -50,73 +50,261 @@ fn install() -> PrometheusHandle {
 }
 
 fn describe() {
-    metrics::describe_counter!("runlog_http_requests_total", "Requests to the JSON gateway, by route and status");
-    metrics::describe_histogram!(
-        "runlog_http_request_seconds",
-        Unit::Seconds,
-        "Time to the head of the answer, by route"
-    );
-    metrics::describe_counter!(
-        "runlog_grpc_requests_total",
-        "gRPC calls, by method and code of the head of the answer"
-    );
-    metrics::describe_counter!(
-        "runlog_refused_requests_total",
-        "Requests refused before any handler, for their Host, Origin or protocol or for lack of room in memory, by reason"
-    );
-    metrics::describe_counter!(
-        "runlog_refused_connections_total",
-        "Connections that were closed since their address had --max-connections-per-address of them"
-    );
-    metrics::describe_gauge!(
-        "runlog_memory_bytes",
-        Unit::Bytes,
-        "What a part of --max-memory-bytes holds: queue, read_ahead, receive, send, windows, connections, calls"
-    );
-    metrics::describe_gauge!("runlog_memory_limit_bytes", Unit::Bytes, "What that part may hold");
-    metrics::describe_counter!(
-        "runlog_cut_connections_total",
-        "Connections that were cut: no_progress (--stall-timeout-ms), memory (others need what it holds), flood (of control frames)"
-    );
-    metrics::describe_gauge!("runlog_ready", "1 while the server is ready, as /health/ready says, else 0");
-    metrics::describe_counter!(
-        "runlog_store_errors_total",
-        "Errors of the store that callers were answered, by reason"
-    );
-    metrics::describe_counter!("runlog_published_events_total", "Events that were stored");
-    metrics::describe_gauge!("runlog_subscriptions", "Open subscriptions");
-    metrics::describe_histogram!("runlog_commit_events", Unit::Count, "Events in one commit");
-    metrics::describe_histogram!("runlog_commit_seconds", Unit::Seconds, "Time of one commit, to the disk");
-    metrics::describe_counter!(
-        "runlog_damaged_reads_total",
-        "Times that events were asked for which do not agree with their checksum"
-    );
-    metrics::describe_counter!("runlog_scrubbed_rows_total", "Rows of the log that the scrub has read");
-    metrics::describe_gauge!("runlog_scrub_damaged_rows", "Damaged rows that the scrub found since its pass began");
-    metrics::describe_gauge!(
-        "runlog_postgres_unannounced_events",
-        "Events of the feed that this replica has not announced to its subscribers yet, as of the last poll"
-    );
-    metrics::describe_gauge!(
-        "runlog_sqlite_file_bytes",
-        Unit::Bytes,
-        "Length of a file of the store: database or wal (its write-ahead log)"
-    );
-    metrics::describe_gauge!(
-        "runlog_sqlite_disk_free_bytes",
-        Unit::Bytes,
-        "How much more the disk of the database takes"
-    );
-    metrics::describe_gauge!(
-        "runlog_sqlite_unindexed_entries",
-        "Entries at the end of the log that no index covers yet, as of the last step of maintenance"
-    );
-    metrics::describe_counter!(
-        "runlog_sqlite_maintenance_failures_total",
-        "Steps of maintenance that failed and are tried again, by work: flush, merge (and removal), checkpoint"
-    );
-    metrics::describe_counter!(
-        "runlog_sqlite_log_rereads_total",
-        "Failed commits after which the end of the log had to be read from the file again"
-    );
+    for Counter(metric) in [
+        HTTP_REQUESTS,
+        GRPC_REQUESTS,
+        REFUSED_REQUESTS,
+        REFUSED_CONNECTIONS,
+        CUT_CONNECTIONS,
+        STORE_ERRORS,
+        PUBLISHED_EVENTS,
+        DAMAGED_READS,
+        SCRUBBED_ROWS,
+        SQLITE_MAINTENANCE_FAILURES,
+        SQLITE_LOG_REREADS,
+    ] {
+        match metric.unit {
+            Some(unit) => metrics::describe_counter!(metric.name, unit, metric.help),
+            None => metrics::describe_counter!(metric.name, metric.help),
+        }
+    }
+    for Gauge(metric) in [
+        MEMORY_BYTES,
+        MEMORY_LIMIT_BYTES,
+        READY,
+        SUBSCRIPTIONS,
+        SCRUB_DAMAGED_ROWS,
+        POSTGRES_UNANNOUNCED_EVENTS,
+        SQLITE_FILE_BYTES,
+        SQLITE_DISK_FREE_BYTES,
+        SQLITE_UNINDEXED_ENTRIES,
+    ] {
+        match metric.unit {
+            Some(unit) => metrics::describe_gauge!(metric.name, unit, metric.help),
+            None => metrics::describe_gauge!(metric.name, metric.help),
+        }
+    }
+    for Histogram(metric) in [HTTP_REQUEST_SECONDS, COMMIT_EVENTS, COMMIT_SECONDS] {
+        match metric.unit {
+            Some(unit) => metrics::describe_histogram!(metric.name, unit, metric.help),
+            None => metrics::describe_histogram!(metric.name, metric.help),
+        }
+    }
 }
+
+/// Name, unit and help text of a metric.
+struct Metric {
+    name: &'static str,
+    unit: Option<Unit>,
+    help: &'static str,
+}
+
+/// A counter.
+pub struct Counter(Metric);
+
+impl Counter {
+    /// Adds to the counter.
+    pub fn add(&self, count: u64) {
+        metrics::counter!(self.0.name).increment(count);
+    }
+
+    /// Adds 1 to the series with these labels.
+    pub fn add_one<L: IntoLabels>(&self, labels: L) {
+        self.series(labels).increment(1);
+    }
+
+    /// The series with these labels, for callers that keep it.
+    pub fn series<L: IntoLabels>(&self, labels: L) -> metrics::Counter {
+        metrics::counter!(self.0.name, labels)
+    }
+}
+
+/// A value that rises and falls.
+pub struct Gauge(Metric);
+
+impl Gauge {
+    /// The series without labels.
+    pub fn handle(&self) -> metrics::Gauge {
+        metrics::gauge!(self.0.name)
+    }
+
+    /// Sets the value to a whole number.
+    pub fn set(&self, value: u64) {
+        self.handle().set(as_float(value));
+    }
+
+    /// Sets the value of the series with these labels to a whole number.
+    pub fn set_of<L: IntoLabels>(&self, labels: L, value: u64) {
+        metrics::gauge!(self.0.name, labels).set(as_float(value));
+    }
+}
+
+/// A distribution.
+pub struct Histogram(Metric);
+
+impl Histogram {
+    /// Records a duration, in seconds.
+    pub fn record(&self, took: Duration) {
+        metrics::histogram!(self.0.name).record(took.as_secs_f64());
+    }
+
+    /// Records a duration in the series with these labels, in seconds.
+    pub fn record_of<L: IntoLabels>(&self, labels: L, took: Duration) {
+        metrics::histogram!(self.0.name, labels).record(took.as_secs_f64());
+    }
+
+    /// Records a count.
+    pub fn record_count(&self, count: u32) {
+        metrics::histogram!(self.0.name).record(f64::from(count));
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "the values of gauges are floats")]
+fn as_float(value: u64) -> f64 {
+    value as f64
+}
+
+/// Requests to the JSON gateway, by route and status.
+pub const HTTP_REQUESTS: Counter = Counter(Metric {
+    name: "runlog_http_requests_total",
+    unit: None,
+    help: "Requests to the JSON gateway, by route and status",
+});
+
+/// Time to the head of the answer, by route.
+pub const HTTP_REQUEST_SECONDS: Histogram = Histogram(Metric {
+    name: "runlog_http_request_seconds",
+    unit: Some(Unit::Seconds),
+    help: "Time to the head of the answer, by route",
+});
+
+/// gRPC calls, by method and code of the head of the answer.
+pub const GRPC_REQUESTS: Counter = Counter(Metric {
+    name: "runlog_grpc_requests_total",
+    unit: None,
+    help: "gRPC calls, by method and code of the head of the answer",
+});
+
+/// Requests refused before any handler, for their Host, Origin or protocol or for lack of room in memory, by reason.
+pub const REFUSED_REQUESTS: Counter = Counter(Metric {
+    name: "runlog_refused_requests_total",
+    unit: None,
+    help: "Requests refused before any handler, for their Host, Origin or protocol or for lack of room in memory, by reason",
+});
+
+/// Connections that were closed since their address had --max-connections-per-address of them.
+pub const REFUSED_CONNECTIONS: Counter = Counter(Metric {
+    name: "runlog_refused_connections_total",
+    unit: None,
+    help: "Connections that were closed since their address had --max-connections-per-address of them",
+});
+
+/// What a part of --max-memory-bytes holds: queue, read_ahead, receive, send, windows, connections, calls.
+pub const MEMORY_BYTES: Gauge = Gauge(Metric {
+    name: "runlog_memory_bytes",
+    unit: Some(Unit::Bytes),
+    help: "What a part of --max-memory-bytes holds: queue, read_ahead, receive, send, windows, connections, calls",
+});
+
+/// What that part may hold.
+pub const MEMORY_LIMIT_BYTES: Gauge =
+    Gauge(Metric { name: "runlog_memory_limit_bytes", unit: Some(Unit::Bytes), help: "What that part may hold" });
+
+/// Connections that were cut: no_progress (--stall-timeout-ms), memory (others need what it holds), flood (of control frames).
+pub const CUT_CONNECTIONS: Counter = Counter(Metric {
+    name: "runlog_cut_connections_total",
+    unit: None,
+    help: "Connections that were cut: no_progress (--stall-timeout-ms), memory (others need what it holds), flood (of control frames)",
+});
+
+/// 1 while the server is ready, as /health/ready says, else 0.
+pub const READY: Gauge = Gauge(Metric {
+    name: "runlog_ready",
+    unit: None,
+    help: "1 while the server is ready, as /health/ready says, else 0",
+});
+
+/// Errors of the store that callers were answered, by reason.
+pub const STORE_ERRORS: Counter = Counter(Metric {
+    name: "runlog_store_errors_total",
+    unit: None,
+    help: "Errors of the store that callers were answered, by reason",
+});
+
+/// Events that were stored.
+pub const PUBLISHED_EVENTS: Counter =
+    Counter(Metric { name: "runlog_published_events_total", unit: None, help: "Events that were stored" });
+
+/// Open subscriptions.
+pub const SUBSCRIPTIONS: Gauge = Gauge(Metric { name: "runlog_subscriptions", unit: None, help: "Open subscriptions" });
+
+/// Events in one commit.
+pub const COMMIT_EVENTS: Histogram =
+    Histogram(Metric { name: "runlog_commit_events", unit: Some(Unit::Count), help: "Events in one commit" });
+
+/// Time of one commit, to the disk.
+pub const COMMIT_SECONDS: Histogram = Histogram(Metric {
+    name: "runlog_commit_seconds",
+    unit: Some(Unit::Seconds),
+    help: "Time of one commit, to the disk",
+});
+
+/// Times that events were asked for which do not agree with their checksum.
+pub const DAMAGED_READS: Counter = Counter(Metric {
+    name: "runlog_damaged_reads_total",
+    unit: None,
+    help: "Times that events were asked for which do not agree with their checksum",
+});
+
+/// Rows of the log that the scrub has read.
+pub const SCRUBBED_ROWS: Counter =
+    Counter(Metric { name: "runlog_scrubbed_rows_total", unit: None, help: "Rows of the log that the scrub has read" });
+
+/// Damaged rows that the scrub found since its pass began.
+pub const SCRUB_DAMAGED_ROWS: Gauge = Gauge(Metric {
+    name: "runlog_scrub_damaged_rows",
+    unit: None,
+    help: "Damaged rows that the scrub found since its pass began",
+});
+
+/// Events of the feed that this replica has not announced to its subscribers yet, as of the last poll.
+pub const POSTGRES_UNANNOUNCED_EVENTS: Gauge = Gauge(Metric {
+    name: "runlog_postgres_unannounced_events",
+    unit: None,
+    help: "Events of the feed that this replica has not announced to its subscribers yet, as of the last poll",
+});
+
+/// Length of a file of the store: database or wal (its write-ahead log).
+pub const SQLITE_FILE_BYTES: Gauge = Gauge(Metric {
+    name: "runlog_sqlite_file_bytes",
+    unit: Some(Unit::Bytes),
+    help: "Length of a file of the store: database or wal (its write-ahead log)",
+});
+
+/// How much more the disk of the database takes.
+pub const SQLITE_DISK_FREE_BYTES: Gauge = Gauge(Metric {
+    name: "runlog_sqlite_disk_free_bytes",
+    unit: Some(Unit::Bytes),
+    help: "How much more the disk of the database takes",
+});
+
+/// Entries at the end of the log that no index covers yet, as of the last step of maintenance.
+pub const SQLITE_UNINDEXED_ENTRIES: Gauge = Gauge(Metric {
+    name: "runlog_sqlite_unindexed_entries",
+    unit: None,
+    help: "Entries at the end of the log that no index covers yet, as of the last step of maintenance",
+});
+
+/// Steps of maintenance that failed and are tried again, by work: flush, merge (and removal), checkpoint.
+pub const SQLITE_MAINTENANCE_FAILURES: Counter = Counter(Metric {
+    name: "runlog_sqlite_maintenance_failures_total",
+    unit: None,
+    help: "Steps of maintenance that failed and are tried again, by work: flush, merge (and removal), checkpoint",
+});
+
+/// Failed commits after which the end of the log had to be read from the file again.
+pub const SQLITE_LOG_REREADS: Counter = Counter(Metric {
+    name: "runlog_sqlite_log_rereads_total",
+    unit: None,
+    help: "Failed commits after which the end of the log had to be read from the file again",
+});

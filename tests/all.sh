@@ -150,8 +150,9 @@ step "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --doc
 if get_buf; then
     export PATH="$tools/node_modules/.bin:$PATH"
     step "buf lint" buf lint proto
+    step "buf breaking" buf breaking proto --against tests/fixtures/v1.binpb
 else
-    cannot "buf lint" "buf comes from npm, and there is no npm"
+    cannot "buf lint and breaking" "buf comes from npm, and there is no npm"
 fi
 if python_with python tests/clients/python/requirements.txt; then
     export RUNLOG_TEST_PYTHON="$tools/python/bin/python"

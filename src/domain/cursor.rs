@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::error::{Error, Result};
-use super::history::{History, Mark};
+use super::history::{FeedId, History, Mark};
 use super::ids::RunId;
 
 /// Scope of a read: one run in seq order, or all runs in commit order.
@@ -15,10 +15,6 @@ pub enum Scope {
     /// All runs. The offset of an event is its position in the feed: 1, 2, 3 … in commit order.
     Feed,
 }
-
-/// Random id of a store's feed. A cursor of another store is refused with a message that says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeedId(pub u32);
 
 /// The offset after which reading continues: a seq or a feed position. 0 is the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,9 +1,11 @@
 //! The error enum of runlog.
 
+use std::fmt;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::run::RunStatus;
+use super::run_status::RunStatus;
 
 /// Result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -208,13 +210,23 @@ pub enum Error {
     },
     /// A defect in runlog; the cause is in the server's log.
     #[error("internal error; the server's log has the detail")]
-    Internal,
+    Internal(Logged),
 }
+
+/// Proof that the cause of an internal error was logged: only [`Error::internal`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged(());
 
 impl Error {
     /// An [`Error::InvalidField`].
     pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::InvalidField { field: field.into(), problem: problem.into() }
+    }
+
+    /// An internal error. The cause goes to the log, since callers cannot act on it.
+    pub fn internal(cause: impl fmt::Display) -> Self {
+        tracing::error!(%cause, "internal error");
+        Self::Internal(Logged(()))
     }
 
     /// Puts `prefix.` before the field, for a nested value. A field that begins with `[` is joined without a dot.
@@ -281,7 +293,7 @@ impl Error {
             | Self::StoreLost { .. }
             | Self::OutcomeUnknown => Code::Unavailable,
             Self::StoreDamaged | Self::EventDamaged { .. } => Code::DataLoss,
-            Self::Internal => Code::Internal,
+            Self::Internal(_) => Code::Internal,
         }
     }
 
@@ -310,7 +322,7 @@ impl Error {
             Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::StoreDamaged => "STORE_DAMAGED",
             Self::EventDamaged { .. } => "EVENT_DAMAGED",
-            Self::Internal => "INTERNAL",
+            Self::Internal(_) => "INTERNAL",
         }
     }
 

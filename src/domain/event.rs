@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::ids::{AgentName, EventId, EventType, RunId};
 use super::json::{Payload, canonical};
-use super::run::RunStatus;
+use super::run_status::RunStatus;
 
 /// Source of an event: the platform that runs the agent, or the agent's own code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +111,20 @@ impl PartialEq for Content<'_> {
 }
 
 impl NewEvent {
+    /// An event of this type with the default origin, without id, time and agent.
+    #[must_use]
+    pub fn new(event_type: EventType, payload: Payload) -> Self {
+        Self {
+            event_id: None,
+            origin: Origin::default_for(&event_type),
+            event_type,
+            occurred_at: None,
+            sent_seconds: None,
+            agent_name: None,
+            payload,
+        }
+    }
+
     /// The part of the event that is compared under a repeated id.
     #[must_use]
     pub fn content(&self) -> Content<'_> {

@@ -7,7 +7,9 @@
 
 use std::fmt;
 
-use super::cursor::FeedId;
+/// Random id of a store's feed. A cursor of another store is refused with a message that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedId(pub u32);
 
 /// Maximum number of epochs in a mark. If the newest of them is unknown to a store, an older epoch still gives the last
 /// position that both histories share.

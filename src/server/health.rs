@@ -11,6 +11,7 @@ use tonic_health::server::HealthReporter;
 use super::{EVENT_SERVICE, RUN_SERVICE};
 use crate::domain::Error;
 use crate::service::Service;
+use crate::telemetry;
 
 /// Interval between readiness checks of the store, and timeout of one check.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,11 +52,11 @@ pub async fn follow_store(health: &HealthReporter, service: &Service) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut lost = pin!(service.store_lost());
     let (mut was_ready, mut late) = (true, 0);
-    metrics::gauge!("runlog_ready").set(1.0);
+    telemetry::READY.set(1);
     loop {
         tokio::select! {
             error = &mut lost => {
-                metrics::gauge!("runlog_ready").set(0.0);
+                telemetry::READY.set(0);
                 set(health, ServingStatus::NotServing).await;
                 if matches!(error, Error::StoreLost { .. }) {
                     // The server stays up, so that operators can read its errors, health and log.
@@ -84,7 +85,7 @@ pub async fn follow_store(health: &HealthReporter, service: &Service) {
                     _ => continue,
                 }
                 was_ready = problem.is_none();
-                metrics::gauge!("runlog_ready").set(if was_ready { 1.0 } else { 0.0 });
+                telemetry::READY.set(u64::from(was_ready));
                 let status = if was_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
                 set(health, status).await;
             }

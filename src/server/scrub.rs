@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::store::SharedStore;
+use crate::telemetry;
 
 /// Pause between two passes, and after a failed read.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -26,14 +27,14 @@ pub async fn run(store: SharedStore, bytes_per_second: usize) {
                 continue;
             }
         };
-        metrics::counter!("runlog_scrubbed_rows_total").increment(part.rows);
+        telemetry::SCRUBBED_ROWS.add(part.rows);
         damaged += part.damaged.len();
         for row in part.damaged {
             if logged.len() < MAX_REMEMBERED && logged.insert(row.clone()) {
                 tracing::error!(row, "the scrub found damage; its events are not served");
             }
         }
-        metrics::gauge!("runlog_scrub_damaged_rows").set(damaged as f64);
+        telemetry::SCRUB_DAMAGED_ROWS.set(damaged as u64);
         let pause = Duration::from_secs_f64(part.bytes as f64 / bytes_per_second as f64);
         match part.next {
             Some(position) => next = position,

@@ -219,15 +219,7 @@ impl Service {
         let payload = control.payload(run, condition, request_id);
         let event_type = EventType::parse(control.event_type())?;
         let payload = Payload::parse(&event_type, payload, self.limits()).map_err(|error| error.under("payload"))?;
-        Ok(NewEvent {
-            event_id,
-            event_type,
-            origin: Origin::System,
-            occurred_at: None,
-            sent_seconds: None,
-            agent_name: None,
-            payload,
-        })
+        Ok(NewEvent { event_id, origin: Origin::System, ..NewEvent::new(event_type, payload) })
     }
 
     /// Reads question ids from the events, for questions that version 0.1.0 stored in the run without an id.

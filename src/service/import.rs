@@ -286,7 +286,7 @@ impl Importer {
 
     /// The stored event at this seq.
     async fn stored(&mut self, run_id: &RunId, seq: u64) -> Result<Event> {
-        let run = self.runs.get_mut(run_id).ok_or(Error::Internal)?;
+        let run = self.runs.get_mut(run_id).ok_or_else(|| Error::internal("an import lost the state of a run"))?;
         if run.ahead.front().is_none_or(|event| event.seq != seq) {
             self.ahead_bytes -= run.ahead.drain(..).map(|event| event.payload.as_str().len()).sum::<usize>();
             if self.ahead_bytes > MAX_AHEAD_BYTES {
@@ -296,7 +296,7 @@ impl Importer {
             let range =
                 Range { from: seq - 1, descending: false, max_events: MAX_READ_EVENTS, max_bytes: MAX_READ_BYTES };
             let page = self.store.read(&Scope::Run(run_id.clone()), range).await?;
-            let run = self.runs.get_mut(run_id).ok_or(Error::Internal)?;
+            let run = self.runs.get_mut(run_id).ok_or_else(|| Error::internal("an import lost the state of a run"))?;
             for chunk in page.chunks {
                 for record in chunk.records() {
                     let event = record::decode(record?.1)?;
@@ -305,7 +305,7 @@ impl Importer {
                 }
             }
         }
-        let run = self.runs.get_mut(run_id).ok_or(Error::Internal)?;
+        let run = self.runs.get_mut(run_id).ok_or_else(|| Error::internal("an import lost the state of a run"))?;
         let event = run.ahead.pop_front().filter(|event| event.seq == seq).ok_or(Error::StoreDamaged)?;
         self.ahead_bytes -= event.payload.as_str().len();
         Ok(event)

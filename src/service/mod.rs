@@ -91,7 +91,7 @@ impl Service {
     /// response outstanding.
     async fn store_ready(&self) -> Result<()> {
         let store = Arc::clone(&self.store);
-        tokio::spawn(async move { store.ready().await }).await.unwrap_or(Err(Error::Internal))
+        tokio::spawn(async move { store.ready().await }).await.unwrap_or_else(|panic| Err(Error::internal(panic)))
     }
 
     /// The kind of the store, and whether it answers.

@@ -32,9 +32,23 @@ impl Service {
             return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));
         }
         let Publish { run_id, events, expected_last_seq } = publish;
+        self.check_sizes(&events)?;
         event_ids::check(&events)?;
         let (agent_name, structure_id, recorded) = (None, None, None);
         let condition = expected_last_seq.map(Condition::LastSeq);
         self.store.submit(Append { run_id, events, condition, agent_name, structure_id, recorded }).await
+    }
+
+    /// Checks the payloads of callers in this process too, which may not have parsed them within the limits.
+    fn check_sizes(&self, events: &[NewEvent]) -> Result<()> {
+        let max = self.options.limits.max_payload_bytes;
+        for (index, event) in events.iter().enumerate() {
+            let size = event.payload.as_str().len();
+            if size > max {
+                let problem = format!("must be at most {max} bytes; it has {size}");
+                return Err(Error::invalid(format!("events[{index}].payload"), problem));
+            }
+        }
+        Ok(())
     }
 }

@@ -44,7 +44,7 @@ pub struct ListRuns {
     /// Only runs of this structure.
     pub structure_id: Option<StructureId>,
     /// Token of an earlier page; empty: the newest runs.
-    pub page_token: String,
+    pub cursor: String,
     /// Most runs; 0: 100.
     pub page_size: usize,
 }
@@ -55,7 +55,7 @@ pub struct RunsList {
     /// The runs, newest first.
     pub runs: Vec<Run>,
     /// Token of the next page; empty at the end.
-    pub next_page_token: String,
+    pub next_cursor: String,
 }
 
 /// A numbered page of runs, for clients that count pages.
@@ -169,7 +169,7 @@ impl Service {
             size if size <= max => size,
             size => return Err(Error::invalid("page_size", format!("must be at most {max}; it is {size}"))),
         };
-        let before = parse_token(&list.page_token)?;
+        let before = parse_cursor(&list.cursor)?;
         let ListRuns { statuses, agent_name, structure_id, .. } = list;
         let mut query = RunQuery { statuses, agent_name, structure_id, before, limit: limit.min(RUNS_PER_READ) };
         let (mut runs, mut bytes): (Vec<Run>, usize) = (Vec::new(), 0);
@@ -193,8 +193,8 @@ impl Service {
                 break;
             }
         }
-        let next_page_token = query.before.map(|number| format!("r1-{number:x}")).unwrap_or_default();
-        Ok(RunsList { runs, next_page_token })
+        let next_cursor = query.before.map(|number| format!("r1-{number:x}")).unwrap_or_default();
+        Ok(RunsList { runs, next_cursor })
     }
 }
 
@@ -229,22 +229,14 @@ fn document_bytes(run: &Run) -> usize {
 pub fn created_event(payload: impl Into<Box<str>>, limits: &Limits) -> Result<NewEvent> {
     let event_type = EventType::parse("run.created")?;
     let payload = Payload::parse(&event_type, payload, limits)?;
-    Ok(NewEvent {
-        event_id: None,
-        event_type,
-        origin: Origin::System,
-        occurred_at: None,
-        sent_seconds: None,
-        agent_name: None,
-        payload,
-    })
+    Ok(NewEvent { origin: Origin::System, ..NewEvent::new(event_type, payload) })
 }
 
-fn parse_token(token: &str) -> Result<Option<i64>> {
+fn parse_cursor(token: &str) -> Result<Option<i64>> {
     if token.is_empty() {
         return Ok(None);
     }
     let number = token.strip_prefix("r1-").and_then(|hex| i64::from_str_radix(hex, 16).ok()).filter(|n| *n > 0);
-    let problem = "must be the next_page_token of an earlier page, unchanged";
-    number.map(Some).ok_or_else(|| Error::invalid("page_token", problem))
+    let problem = "must be the next_cursor of an earlier page, unchanged";
+    number.map(Some).ok_or_else(|| Error::invalid("cursor", problem))
 }

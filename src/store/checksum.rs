@@ -1,5 +1,6 @@
 //! Checksums of stored rows: 64-bit XXH3. Checksums are persisted, so the algorithm must never change.
 
+use crate::telemetry;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Maximum number of 64-bit words in one checksum.
@@ -48,7 +49,7 @@ impl Checksum {
 /// Counts and logs a read of damaged events. `row` is the position of the damaged row in the log; `what` names the part
 /// that does not match its checksum.
 pub fn damaged_events((run, seq): (Option<&str>, Option<u64>), row: u64, what: &str) {
-    metrics::counter!("runlog_damaged_reads_total").increment(1);
+    telemetry::DAMAGED_READS.add(1);
     tracing::error!(run, seq, row, "damaged: {what}; its events are not served, all others are");
 }
 

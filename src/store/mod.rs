@@ -11,7 +11,7 @@ macro_rules! failpoint {
 }
 
 mod checksum;
-pub mod commit;
+mod commit;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 mod failures;

@@ -7,6 +7,9 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// The defect of a store that lacks one of its tasks.
+pub const ENDED: &str = "a background task of the store has ended";
+
 /// The background tasks of one store.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {

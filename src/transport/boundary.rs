@@ -26,6 +26,7 @@ use super::memory::{Account, Call, Memory};
 use super::rest::{HttpError, is_packed, refuse};
 use super::status::DOMAIN;
 use crate::domain::Error;
+use crate::telemetry;
 
 /// Permissions and size limits of requests.
 #[derive(Clone, Debug)]
@@ -170,7 +171,7 @@ fn is_probe(path: &str) -> bool {
 }
 
 fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> Response<Body> {
-    metrics::counter!("runlog_refused_requests_total", "reason" => problem.reason).increment(1);
+    telemetry::REFUSED_REQUESTS.add_one(&[("reason", problem.reason)]);
     match is_grpc && request.version() == Version::HTTP_2 {
         true => as_status(problem).into_http(),
         false => refuse(request.uri().path(), problem).map(Body::new),

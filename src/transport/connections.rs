@@ -20,6 +20,7 @@ use tonic::transport::server::Connected;
 
 use super::control_frames::ControlFrames;
 use super::memory::{Account, Memory};
+use crate::telemetry;
 
 /// Pause after a failed accept, for example without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -189,7 +190,7 @@ impl Places {
             *of_address += 1;
             return Some(Place { _of_all: of_all, address, open: Arc::clone(&self.open) });
         }
-        metrics::counter!("runlog_refused_connections_total").increment(1);
+        telemetry::REFUSED_CONNECTIONS.add(1);
         if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_PAUSE) {
             self.logged = Some(Instant::now());
             let max = self.max_of_address;
@@ -242,7 +243,7 @@ impl AsyncRead for Connection {
             }
         }
         if this.frames.as_mut().is_some_and(|frames| frames.are_too_many(came)) {
-            metrics::counter!("runlog_cut_connections_total", "reason" => "flood").increment(1);
+            telemetry::CUT_CONNECTIONS.add_one(&[("reason", "flood")]);
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         read

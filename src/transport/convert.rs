@@ -34,19 +34,19 @@ pub fn new_event(event: pb::NewEvent, limits: &Limits) -> Result<NewEvent> {
     let pb::NewEvent { event_id, r#type, origin, occurred_at, agent_name, payload } = event;
     let payload = payload.unwrap_or_default();
     let event_type = event_type(&r#type, &payload)?;
+    let payload = stored_payload(&event_type, payload, limits)?;
+    let event = NewEvent::new(event_type, payload);
     Ok(NewEvent {
         event_id: optional(&event_id, EventId::parse)?,
         origin: match pb::Origin::try_from(origin) {
-            Ok(pb::Origin::Unspecified) => Origin::default_for(&event_type),
+            Ok(pb::Origin::Unspecified) => event.origin,
             Ok(pb::Origin::System) => Origin::System,
             Ok(pb::Origin::User) => Origin::User,
             Err(_) => return Err(Error::invalid("origin", format!("{origin} is no known origin"))),
         },
         occurred_at: occurred_at.map(timestamp).transpose()?,
-        sent_seconds: None,
         agent_name: optional(&agent_name, AgentName::parse)?,
-        payload: stored_payload(&event_type, payload, limits)?,
-        event_type,
+        ..event
     })
 }
 

@@ -22,7 +22,7 @@ use futures_util::stream::unfold;
 use crate::codec::record;
 use crate::domain::json::public_view::ShownPayload;
 use crate::domain::{Event, Result, View};
-use crate::service::live::recent_events::EncodedEvents;
+use crate::service::live::recent_events::{EncodedEvents, EncodingKey};
 use crate::service::subscribe::{Frame, FrameKind, Step, Subscription};
 
 use super::frames;
@@ -40,8 +40,8 @@ const RETRY: &[u8] = b"retry: 2000\n";
 /// JSON form of events in one REST API, for lists and streams.
 #[derive(Clone, Copy)]
 pub struct EventForm {
-    /// Slots of [`EncodedEvents::form`] for the public and the full view. No two forms share a slot.
-    pub numbers: [usize; 2],
+    /// Keys of [`EncodedEvents::encoding`] for the public and the full view.
+    pub keys: [EncodingKey; 2],
     /// Public view or full view of each payload.
     pub view: View,
     /// Appends the event as JSON. Streams replace line breaks between tokens afterwards.
@@ -56,8 +56,8 @@ impl EventForm {
     }
 
     /// Without members to omit, one encoding serves both views.
-    fn number(self, batch: &EncodedEvents) -> usize {
-        self.numbers[usize::from(self.view == View::Full && batch.sensitive)]
+    fn key(self, batch: &EncodedEvents) -> EncodingKey {
+        self.keys[usize::from(self.view == View::Full && batch.sensitive)]
     }
 }
 
@@ -178,7 +178,7 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
 
 /// Frames of a batch, encoded once and shared by all subscribers of this form. `None`: the encoding failed.
 fn encoded(batch: &EncodedEvents, form: EventForm) -> Option<Bytes> {
-    let frames = batch.form(form.number(batch), |batch| encode(batch, form).unwrap_or_default());
+    let frames = batch.encoding(form.key(batch), |batch| encode(batch, form).unwrap_or_default());
     // A batch is never empty: empty bytes mark an encoding that failed.
     (!frames.is_empty()).then_some(frames)
 }

@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(status.code(), tonic::Code::ResourceExhausted);
         assert_eq!(status.get_error_details().error_info().unwrap().reason, "REQUEST_TOO_LARGE");
         assert_eq!(from_wire(Status::internal("bad")).code(), tonic::Code::InvalidArgument);
-        let ours = from_error(&Error::Internal);
+        let ours = from_error(&Error::internal("a test"));
         assert_eq!(from_wire(ours).code(), tonic::Code::Internal);
     }
 }

@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::domain::{Error, Result, View};
 use crate::pb;
-use crate::service::live::recent_events::EncodedEvents;
+use crate::service::live::recent_events::{EncodedEvents, EncodingKey};
 
 use super::payload;
 
@@ -19,11 +19,6 @@ pub struct Presentation {
     /// Public view or full view of each payload.
     pub view: View,
 }
-
-/// Slots of [`EncodedEvents::form`] for the encodings of gRPC.
-const JSON_PUBLIC: usize = 0;
-const TYPED_PUBLIC: usize = 1;
-const TYPED_FULL: usize = 2;
 
 impl Presentation {
     /// Decodes a record into an event of this presentation. `sensitive`: whether the public view may omit members.
@@ -52,13 +47,13 @@ impl Presentation {
     /// A chunk of an `EventBatch`, encoded once and shared by all subscribers with this presentation.
     pub fn chunk(self, batch: &EncodedEvents) -> Result<Bytes> {
         // Without members to omit, one encoding serves both views.
-        let form = match (self.typed, self.view == View::Full || !batch.sensitive) {
+        let key = match (self.typed, self.view == View::Full || !batch.sensitive) {
             (false, true) => return Ok(batch.data.clone()),
-            (false, false) => JSON_PUBLIC,
-            (true, false) => TYPED_PUBLIC,
-            (true, true) => TYPED_FULL,
+            (false, false) => EncodingKey::JsonPublic,
+            (true, false) => EncodingKey::TypedPublic,
+            (true, true) => EncodingKey::TypedFull,
         };
-        let encoded = batch.form(form, |batch| self.encode(batch).unwrap_or_default());
+        let encoded = batch.encoding(key, |batch| self.encode(batch).unwrap_or_default());
         // A chunk is never empty: empty bytes mark an encoding that failed.
         if encoded.is_empty() { Err(Error::StoreDamaged) } else { Ok(encoded) }
     }

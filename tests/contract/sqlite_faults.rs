@@ -339,7 +339,7 @@ async fn readers_without_a_pause_do_not_let_the_write_ahead_log_grow_for_ever() 
             let (young, old) = (turn % 2, (turn + 1) % 2);
             sqlx::raw_sql("BEGIN; SELECT max(pos) FROM log").execute(&mut readers[young]).await.unwrap();
             if turn > 0 {
-                let look = "SELECT count(*) FROM (SELECT data FROM log ORDER BY pos DESC LIMIT 8) \
+                let look = "SELECT count(*) FROM (SELECT data FROM log ORDER BY pos DESC LIMIT 2) \
                     WHERE instr(data, x'010203'); COMMIT";
                 sqlx::raw_sql(look).execute(&mut readers[old]).await.unwrap();
             }

@@ -37,10 +37,10 @@ async fn list(server: &TestServer, mut request: pb::ListRunsRequest) -> (Vec<usi
             numbers.push(run.run_id[1..].parse().unwrap());
             assert_eq!(server.run(&run.run_id).await, run, "the same as by itself");
         }
-        if page.next_page_token.is_empty() {
+        if page.next_cursor.is_empty() {
             return (numbers, sizes);
         }
-        request.page_token = page.next_page_token;
+        request.cursor = page.next_cursor;
     }
 }
 
@@ -67,7 +67,7 @@ async fn runs_created_while_pages_are_read_do_not_shift_them() {
     let page = runs.list_runs(first.clone()).await.unwrap().into_inner();
     server.publish("r12", vec![json_event("x", "{}")]).await;
     server.publish("r11", vec![json_event("x", "{}")]).await;
-    let rest = pb::ListRunsRequest { page_token: page.next_page_token, ..first };
+    let rest = pb::ListRunsRequest { cursor: page.next_cursor, ..first };
     assert_eq!(list(&server, rest).await.0, [6, 5, 4, 3, 2, 1, 0]);
 }
 
@@ -127,10 +127,10 @@ async fn what_cannot_be_listed_is_refused_by_name() {
     for (request, field) in [
         (pb::ListRunsRequest { page_size: -1, ..default() }, "page_size"),
         (pb::ListRunsRequest { page_size: 1_001, ..default() }, "page_size"),
-        (pb::ListRunsRequest { page_token: "x".to_owned(), ..default() }, "page_token"),
-        (pb::ListRunsRequest { page_token: "r1-0".to_owned(), ..default() }, "page_token"),
-        (pb::ListRunsRequest { page_token: "r1--1".to_owned(), ..default() }, "page_token"),
-        (pb::ListRunsRequest { page_token: "r1-ffffffffffffffff".to_owned(), ..default() }, "page_token"),
+        (pb::ListRunsRequest { cursor: "x".to_owned(), ..default() }, "cursor"),
+        (pb::ListRunsRequest { cursor: "r1-0".to_owned(), ..default() }, "cursor"),
+        (pb::ListRunsRequest { cursor: "r1--1".to_owned(), ..default() }, "cursor"),
+        (pb::ListRunsRequest { cursor: "r1-ffffffffffffffff".to_owned(), ..default() }, "cursor"),
         (pb::ListRunsRequest { statuses: vec![6, 0], ..default() }, "statuses[1]"),
         (pb::ListRunsRequest { statuses: vec![9], ..default() }, "statuses[0]"),
         (pb::ListRunsRequest { statuses: vec![-1], ..default() }, "statuses[0]"),

@@ -41,7 +41,7 @@ async fn joining_a_finished_run_replays_and_ends_at_once_also_after_a_restart() 
             (None, vec![1, 2, 3, 4, 5, 6]),
             (after("4"), vec![5, 6]),
             (after("6"), vec![]),
-            (Some(Start::Latest(true)), vec![]),
+            (Some(Start::Latest(pb::Latest {})), vec![]),
             (Some(Start::Tail(1)), vec![6]),
         ] {
             let request = pb::SubscribeRequest { start, ..follow_run("r") };

@@ -26,11 +26,10 @@ async fn a_subscription_starts_at_the_beginning_after_a_cursor_with_the_tail_or_
     for (start, expected) in [
         (None, &all[..]),
         (after(""), &all),
-        (Some(Start::Latest(false)), &all),
         (after("0"), &all),
         (after("7"), &all[7..]),
         (after("10"), &[]),
-        (Some(Start::Latest(true)), &[]),
+        (Some(Start::Latest(pb::Latest {})), &[]),
         (Some(Start::Tail(0)), &[]),
         (Some(Start::Tail(1)), &all[9..]),
         (Some(Start::Tail(4)), &all[6..]),
@@ -42,7 +41,7 @@ async fn a_subscription_starts_at_the_beginning_after_a_cursor_with_the_tail_or_
     for (start, expected) in [
         (None, &[2, 4, 6, 8, 10][..]),
         (after("7"), &[8, 10]),
-        (Some(Start::Latest(true)), &[]),
+        (Some(Start::Latest(pb::Latest {})), &[]),
         (Some(Start::Tail(0)), &[]),
         (Some(Start::Tail(2)), &[8, 10]),
         (Some(Start::Tail(5)), &[2, 4, 6, 8, 10]),
@@ -77,7 +76,7 @@ async fn all_runs_start_in_the_same_ways() {
         (None, 10),
         (after(""), 10),
         (after(&end), 0),
-        (Some(Start::Latest(true)), 0),
+        (Some(Start::Latest(pb::Latest {})), 0),
         (Some(Start::Tail(3)), 3),
         (Some(Start::Tail(1_000)), 10),
     ] {
@@ -170,7 +169,7 @@ async fn a_run_without_events_is_not_found_unless_it_is_waited_for() {
     let server = TestServer::start().await;
     let refusal = refused(server.try_subscribe(follow_run("r")).await).is(Code::NotFound, "RUN_NOT_FOUND");
     assert_eq!(refusal.metadata["run_id"], "r");
-    for start in [None, Some(Start::Latest(true)), Some(Start::Tail(5)), after("0")] {
+    for start in [None, Some(Start::Latest(pb::Latest {})), Some(Start::Tail(5)), after("0")] {
         let run_id = format!("run-{}", start.is_some()) + &format!("{start:?}").len().to_string();
         let request = pb::SubscribeRequest { wait_for_run: true, start, ..follow_run(&run_id) };
         let mut reader = server.subscribe(request).await;

@@ -78,6 +78,20 @@ fn every_part_imports_only_what_its_layer_may() {
 }
 
 #[test]
+fn metrics_have_their_names_and_help_texts_in_one_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let is_other = |file: &&PathBuf| !file.ends_with("telemetry.rs");
+    for file in files.iter().filter(is_other) {
+        let source = std::fs::read_to_string(file).unwrap();
+        for own_name in ["metrics::counter!", "metrics::gauge!", "metrics::histogram!"] {
+            assert!(!source.contains(own_name), "{} has a metric of its own: use src/telemetry.rs", file.display());
+        }
+    }
+}
+
+#[test]
 fn the_reader_of_imports_sees_groups_and_paths() {
     let source =
         "use crate::domain::{Error, id};\nuse crate::{pb, store::{Page, ScopeEnd}};\nlet x = crate::server::y();";

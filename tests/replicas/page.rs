@@ -19,7 +19,7 @@ impl Page {
             return None;
         };
         let mut client = Command::new(node);
-        client.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/node/three_doors.mjs")).args([base, run]);
+        client.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/node/three_apis.mjs")).args([base, run]);
         client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let client = client.spawn().unwrap();
         Some(Self(tokio::task::spawn_blocking(move || client.wait_with_output().unwrap())))

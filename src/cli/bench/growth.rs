@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use futures_util::stream::{StreamExt as _, iter};
 
+use super::args::{BenchArgs, TIMED_STAGES};
 use super::bar::Bar;
 use super::load::{self, Source};
 use super::meter::{Figures, Tally, Window};
 use super::target::Target;
-use super::{BenchArgs, TIMED_STAGES};
 use crate::cli::outcome::Failure;
 use crate::pb;
 

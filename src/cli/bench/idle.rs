@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures_util::stream::{StreamExt as _, iter};
 use tokio::task::JoinSet;
 
+use super::args::{BenchArgs, TIMED_STAGES, unexpected};
 use super::bar::Bar;
 use super::load::{self, Source};
 use super::meter::Figures;
 use super::read::subscribe;
 use super::target::Target;
-use super::{BenchArgs, TIMED_STAGES, unexpected};
 use crate::cli::outcome::Failure;
 use crate::cli::output::render::note;
 use crate::pb;

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::args::{BenchArgs, unexpected};
 use super::meter::{Figures, Tally, Window};
 use super::target::Target;
-use super::{BenchArgs, unexpected};
 use crate::cli::outcome::Failure;
 use crate::pb;
 

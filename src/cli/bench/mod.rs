@@ -1,5 +1,6 @@
 //! `runlog bench`: load generator with the workloads of `tests/bench/README.md`.
 
+mod args;
 mod bar;
 mod growth;
 mod idle;
@@ -11,69 +12,14 @@ mod table;
 mod target;
 mod workload;
 
-use std::time::Duration;
-
-use clap::Args;
-
-use super::client::duration;
-use super::outcome::{Exit, Failure};
+use super::outcome::Failure;
+pub use args::BenchArgs;
+use args::TIMED_STAGES;
+use bar::Bar;
+use meter::Figures;
 use table::Table;
 use target::Target;
 use workload::Workload;
-
-/// Duration of a timed stage as a multiple of `--time`: a quarter is warm-up.
-const TIMED_STAGES: f64 = 1.25;
-
-/// The options of `runlog bench`.
-#[derive(Clone, Debug, Args)]
-pub struct BenchArgs {
-    /// Workloads to run, in this order; all but `growth` by default, which takes minutes and many GiB
-    #[arg(value_enum, value_name = "WORKLOAD")]
-    workloads: Vec<Workload>,
-    /// A running server; without it a server of this program is started on a new file in --scratch and removed afterwards.
-    /// Given more than once, the connections are spread over them
-    #[arg(long, env = "RUNLOG_SERVER", value_name = "URL", value_delimiter = ',', value_parser = super::client::server_url)]
-    server: Vec<tonic::transport::Uri>,
-    /// Where `fanout` and `delivery` subscribe: another replica of the same store; --server by default
-    #[arg(long, value_name = "URL", requires = "server", value_parser = super::client::server_url)]
-    subscribe_server: Option<tonic::transport::Uri>,
-    /// Process of the server, for its CPU time and memory; known when the server is started here
-    #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
-    /// Where the scratch file lies when a server is started here: the disk that is measured
-    #[arg(long, value_name = "DIRECTORY", default_value = ".")]
-    scratch: std::path::PathBuf,
-    /// How long each workload is measured, after a quarter of that as warm-up
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
-    time: Duration,
-    /// Runs that events are spread over
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    runs: u32,
-    /// Bytes of each payload, about
-    #[arg(long, default_value_t = 260, value_parser = clap::value_parser!(u32).range(64..=1_000_000))]
-    payload_bytes: u32,
-    /// Connections that the calls are spread over
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    connections: u32,
-    /// Events in the run that `replay` reads
-    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
-    replay_events: u64,
-    /// Subscribers of `idle`, each to a run of its own
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    subscribers: u32,
-    /// Subscribers of `idle` that share a connection
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    subscribers_per_connection: u32,
-    /// Events that `growth` puts into the store
-    #[arg(long, default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000_000))]
-    events: u64,
-    /// Give every published event an event_id, as a client does that wants to retry
-    #[arg(long)]
-    event_ids: bool,
-    /// One JSON object for each workload instead of the table
-    #[arg(long)]
-    json: bool,
-}
 
 /// Runs the workloads and prints one row for each.
 pub async fn run(args: BenchArgs) -> Result<(), Failure> {
@@ -92,7 +38,7 @@ async fn measure_all(workloads: &[Workload], args: &BenchArgs, target: &mut Targ
     let mut unary_64 = None;
     for workload in workloads {
         let before = target.usage();
-        let mut figures = workload.measure(args, target).await?;
+        let mut figures = measure(*workload, args, target).await?;
         if figures.server_rss_mib.is_none() {
             figures.usage_since(before, target.usage());
         }
@@ -110,7 +56,27 @@ async fn measure_all(workloads: &[Workload], args: &BenchArgs, target: &mut Targ
     Ok(())
 }
 
-/// Error of an answer that the workload does not expect.
-fn unexpected(problem: &str) -> Failure {
-    Failure::new(Exit::Protocol, problem)
+/// Runs the workload and returns the figures.
+async fn measure(workload: Workload, args: &BenchArgs, target: &mut Target) -> Result<Figures, Failure> {
+    // Workloads with several stages show one progress bar for each stage.
+    match workload {
+        Workload::Replay => return read::replay(args, target).await,
+        Workload::Idle => return idle::idle(args, target).await,
+        Workload::Growth => return growth::growth(args, target).await,
+        _ => {}
+    }
+    let _bar = Bar::timed(&workload.name(), args.time.mul_f64(TIMED_STAGES));
+    match workload {
+        Workload::Unary1 => load::calls(args, target, 1, 1).await,
+        Workload::Unary64 => load::calls(args, target, 64, 1).await,
+        Workload::Unary256 => load::calls(args, target, 256, 1).await,
+        Workload::Batch16 => load::calls(args, target, 64, 16).await,
+        Workload::Batch100 => load::calls(args, target, 64, 100).await,
+        Workload::Stream => load::streams(args, target, 4).await,
+        Workload::AgentSdk => rest::ingest(args, target, 64).await,
+        Workload::Fanout => read::fan_out(args, target, 100, None).await,
+        Workload::Sse => rest::sse(args, target, 100).await,
+        Workload::Delivery => read::fan_out(args, target, 10, Some(1_000)).await,
+        Workload::Replay | Workload::Idle | Workload::Growth => unreachable!("measured above"),
+    }
 }

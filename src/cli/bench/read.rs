@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tonic::transport::Channel;
 
+use super::args::{BenchArgs, unexpected};
 use super::bar::Bar;
 use super::load::{Source, collect};
 use super::meter::{Figures, Tally, Window};
 use super::target::Target;
-use super::{BenchArgs, unexpected};
 use crate::cli::outcome::Failure;
 use crate::codec::record;
 use crate::pb;
@@ -81,7 +81,7 @@ pub async fn fan_out(
     let window = Window::start(args.time);
     for worker in 0..subscribers {
         let mut request = subscribe(publisher.run_id());
-        request.start = Some(pb::subscribe_request::Start::Latest(true));
+        request.start = Some(pb::subscribe_request::Start::Latest(pb::Latest {}));
         let frames = target.subscriber(worker).subscribe(request).await;
         let frames = frames.map_err(|status| Failure::of_status(&status))?.into_inner();
         tasks.spawn(follow(frames, window));

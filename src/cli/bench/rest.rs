@@ -14,11 +14,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::transport::Uri;
 
+use super::args::{BenchArgs, unexpected};
 use super::load::{Source, collect};
 use super::meter::{Figures, Tally, Window};
 use super::read::Publisher;
 use super::target::Target;
-use super::{BenchArgs, unexpected};
 use crate::cli::outcome::{Exit, Failure};
 
 /// Bytes of a stream part that are searched for the time of the first event: two events of the usual size.

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Uri};
 
 use super::super::client::{ClientArgs, server_url};
-use super::BenchArgs;
+use super::args::BenchArgs;
 use super::meter::Usage;
 use crate::cli::outcome::{Exit, Failure};
 use crate::pb::event_service_client::EventServiceClient;

@@ -2,12 +2,6 @@
 
 use clap::ValueEnum;
 
-use super::bar::Bar;
-use super::meter::Figures;
-use super::target::Target;
-use super::{BenchArgs, TIMED_STAGES, growth, idle, load, read, rest};
-use crate::cli::outcome::Failure;
-
 /// A workload, named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
@@ -54,30 +48,5 @@ impl Workload {
     /// Name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-
-    /// Runs the workload and returns the figures.
-    pub async fn measure(self, args: &BenchArgs, target: &mut Target) -> Result<Figures, Failure> {
-        // Workloads with several stages show one progress bar for each stage.
-        match self {
-            Self::Replay => return read::replay(args, target).await,
-            Self::Idle => return idle::idle(args, target).await,
-            Self::Growth => return growth::growth(args, target).await,
-            _ => {}
-        }
-        let _bar = Bar::timed(&self.name(), args.time.mul_f64(TIMED_STAGES));
-        match self {
-            Self::Unary1 => load::calls(args, target, 1, 1).await,
-            Self::Unary64 => load::calls(args, target, 64, 1).await,
-            Self::Unary256 => load::calls(args, target, 256, 1).await,
-            Self::Batch16 => load::calls(args, target, 64, 16).await,
-            Self::Batch100 => load::calls(args, target, 64, 100).await,
-            Self::Stream => load::streams(args, target, 4).await,
-            Self::AgentSdk => rest::ingest(args, target, 64).await,
-            Self::Fanout => read::fan_out(args, target, 100, None).await,
-            Self::Sse => rest::sse(args, target, 100).await,
-            Self::Delivery => read::fan_out(args, target, 10, Some(1_000)).await,
-            Self::Replay | Self::Idle | Self::Growth => unreachable!("measured above"),
-        }
     }
 }

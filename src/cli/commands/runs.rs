@@ -82,13 +82,13 @@ pub async fn run(args: RunsArgs) -> Result<(), Failure> {
         printer.line(&if args.json { json_line::run(&run)? } else { in_full(&run, &TimeZone::system()) })?;
         return printer.flush();
     }
-    let mut page_token = String::new();
+    let mut cursor = String::new();
     let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
     let mut first = !args.json;
     loop {
         let request = pb::ListRunsRequest {
             page_size: i32::try_from(left.min(PAGE)).unwrap_or(i32::MAX),
-            page_token,
+            cursor,
             statuses: args.status.iter().map(|status| status.number()).collect(),
             agent_name: args.agent.clone(),
             structure_id: args.structure.clone(),
@@ -103,8 +103,8 @@ pub async fn run(args: RunsArgs) -> Result<(), Failure> {
         }
         printer.flush()?;
         left = left.saturating_sub(page.runs.len() as u64);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
+        cursor = page.next_cursor;
+        if cursor.is_empty() {
             return Ok(());
         }
         if left == 0 {

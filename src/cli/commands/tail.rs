@@ -68,7 +68,7 @@ impl TailArgs {
         let start = match (self.lines, self.from.as_deref(), &scope) {
             (Some(n), _, _) => Some(Start::Tail(n)),
             (None, Some("start"), _) | (None, None, Scope::RunId(_)) => None,
-            (None, Some("latest"), _) => Some(Start::Latest(true)),
+            (None, Some("latest"), _) => Some(Start::Latest(pb::Latest {})),
             (None, Some(cursor), _) => Some(Start::Cursor(cursor.to_owned())),
             (None, None, Scope::AllRuns(_)) => Some(Start::Tail(10)),
         };

@@ -3,6 +3,7 @@
 mod agent_runs;
 mod public_runs;
 mod script;
+mod scripts;
 mod structure_runs;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -63,7 +64,7 @@ async fn play_and_show(server: SocketAddr) -> Result<(), Failure> {
     }
     let subscription = pb::SubscribeRequest {
         scope: Some(Scope::AllRuns(pb::AllRuns {})),
-        start: Some(Start::Latest(true)),
+        start: Some(Start::Latest(pb::Latest {})),
         ..tail::subscription()
     };
     tokio::select! {
@@ -109,7 +110,7 @@ async fn play_for_ever(
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     // Staggered starts; even the first leaves the live tail time to subscribe.
     sleep(Duration::from_millis(300 + 700 * player as u64)).await;
-    let scripts = script::all();
+    let scripts = scripts::all();
     loop {
         let script = scripts[NEXT.fetch_add(1, Ordering::Relaxed) % scripts.len()];
         play(&mut events, &client, script).await?;

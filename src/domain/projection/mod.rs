@@ -7,7 +7,8 @@ mod usage;
 use super::error::{Error, Result};
 use super::event::{Event, Origin};
 use super::json::Members;
-use super::run::{PendingInput, Run, RunStatus};
+use super::run::{PendingInput, Run};
+use super::run_status::RunStatus;
 use super::time;
 
 pub use questions::{MAX_OPEN_QUESTIONS, named_question, question_id};

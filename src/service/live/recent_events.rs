@@ -9,8 +9,31 @@ use bytes::Bytes;
 use crate::codec::Chunk;
 use crate::domain::Result;
 
-/// Number of encodings per batch: one slot for each form that a transport sends.
-const FORMS: usize = 9;
+/// An encoding of events beside the stored one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncodingKey {
+    /// gRPC, payloads as JSON text, public view.
+    JsonPublic,
+    /// gRPC, typed payloads, public view.
+    TypedPublic,
+    /// gRPC, typed payloads, full view.
+    TypedFull,
+    /// Event stream of the structure runs API, public view.
+    StructureRunsPublic,
+    /// Event stream of the structure runs API, full view.
+    StructureRunsFull,
+    /// Event stream of the agent SDK API, public view.
+    AgentSdkPublic,
+    /// Event stream of the agent SDK API, full view.
+    AgentSdkFull,
+    /// Event stream of the public runs API, public view.
+    PublicRunsPublic,
+    /// Event stream of the public runs API, full view.
+    PublicRunsFull,
+}
+
+/// Number of encoding keys.
+const ENCODINGS: usize = EncodingKey::PublicRunsFull as usize + 1;
 
 /// Consecutive events in stored form, with further encodings. Each encoding is made once and shared by all subscribers.
 #[derive(Debug)]
@@ -19,7 +42,7 @@ pub struct EncodedEvents {
     pub sensitive: bool,
     /// The encoding of `runlog.v1.EventBatch`.
     pub data: Bytes,
-    forms: [OnceLock<Bytes>; FORMS],
+    encodings: [OnceLock<Bytes>; ENCODINGS],
     counted: Option<Counted>,
 }
 
@@ -53,7 +76,7 @@ impl EncodedEvents {
     /// A batch of these records, not counted in [`HeldBytes`].
     #[must_use]
     pub fn new(sensitive: bool, data: Bytes) -> Self {
-        Self { sensitive, data, forms: Default::default(), counted: None }
+        Self { sensitive, data, encodings: Default::default(), counted: None }
     }
 
     /// A batch of these records, counted in [`HeldBytes`] until the drop.
@@ -63,8 +86,8 @@ impl EncodedEvents {
         Self { counted: Some(counted), ..Self::new(sensitive, data) }
     }
 
-    /// The batch in another form, encoded at the first call. `form` is a number chosen by the transport, below 9.
-    pub fn form(&self, form: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
+    /// The events in this encoding; the first caller encodes, later callers share the bytes.
+    pub fn encoding(&self, key: EncodingKey, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
         let encoded = || {
             let encoded = encode(self);
             if let Some(counted) = &self.counted {
@@ -72,7 +95,7 @@ impl EncodedEvents {
             }
             encoded
         };
-        self.forms[form].get_or_init(encoded).clone()
+        self.encodings[key as usize].get_or_init(encoded).clone()
     }
 }
 

@@ -18,6 +18,7 @@ use super::read_ahead::ReadAhead;
 use crate::service::Service;
 use crate::service::live::hub::Subscriber;
 use crate::service::live::recent_events::EncodedEvents;
+use crate::telemetry;
 
 /// Events that a filter examines in one read, even if one frame holds fewer.
 const FILTERED_READ: usize = 500;
@@ -94,14 +95,14 @@ struct Place {
 
 impl Place {
     fn take(permit: OwnedSemaphorePermit) -> Self {
-        metrics::gauge!("runlog_subscriptions").increment(1);
+        telemetry::SUBSCRIPTIONS.handle().increment(1);
         Self { _permit: permit }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        metrics::gauge!("runlog_subscriptions").decrement(1);
+        telemetry::SUBSCRIPTIONS.handle().decrement(1);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The commit path of an append, shared by all stores: queue, plan, encoding into rows.
 
+pub mod existing;
+pub mod metrics;
 pub mod plan;
 pub mod progress;
 pub mod queue;

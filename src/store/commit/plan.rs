@@ -4,51 +4,15 @@
 use foldhash::HashMap;
 use jiff::{Timestamp, Unit};
 
-use crate::domain::event::{Appended, ContentDigest};
+use crate::domain::event::Appended;
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, EventId, NewEvent, Result, Run, RunId};
 
+pub use super::existing::{ExistingEvent, ExistingEvents, RunState, longest_to_compare};
 use super::row_builder::{EncodedCommit, RowBuilder};
 use super::run_plan::Novelty;
 pub use super::run_plan::{PlannedEvent, PlannedRun};
 use crate::store::{Append, Commit, Recorded};
-
-/// State of a run in the writer's memory, without documents.
-#[derive(Clone, Debug)]
-pub struct RunState {
-    /// Key of the run in the store's tables.
-    pub number: i64,
-    /// The run after its last committed or planned event.
-    pub run: Run,
-}
-
-/// Stored events by run number and event id, for the detection of duplicates.
-pub type ExistingEvents = HashMap<(i64, EventId), ExistingEvent>;
-
-/// A stored event with an id that an append repeats.
-pub struct ExistingEvent {
-    /// Seq of the stored event.
-    pub seq: u64,
-    /// Digest of the content. `None`: the stored payload is far longer than the payloads sent with this id, so the
-    /// events differ and the payload is not read: a request with small events must not cause 1,000 large payloads to be
-    /// parsed.
-    pub content: Option<ContentDigest>,
-}
-
-/// Maximum length of a stored payload that is compared with a payload of this length. Two encodings of the same JSON
-/// never differ by more.
-pub fn longest_to_compare(sent_bytes: usize) -> usize {
-    const TIMES: usize = 64;
-    const AT_LEAST_BYTES: usize = 64 << 10;
-    sent_bytes.saturating_mul(TIMES).saturating_add(AT_LEAST_BYTES)
-}
-
-impl ExistingEvent {
-    /// Whether `new` has the content of the stored event.
-    pub fn has_content_of(&self, new: &NewEvent) -> bool {
-        self.content.is_some_and(|content| content == new.content().digest())
-    }
-}
 
 /// Builder of a commit plan. `head` returns the stored state of a run, or a new run with an unused number.
 pub struct Plan<'a, H> {

@@ -114,7 +114,7 @@ mod tests {
         answered(&stored());
         assert!(progress.check().is_ok());
         answered(&[Err(Error::StoreDamaged)]);
-        answered(&[Err(Error::Internal)]);
+        answered(&[Err(Error::internal("a test"))]);
         answered(&[Err(Error::StoreUnavailable), stored().remove(0)]);
         assert!(progress.check().is_ok(), "one run is not the store");
         answered(&[Err(Error::OutcomeUnknown)]);

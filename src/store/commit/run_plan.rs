@@ -8,7 +8,7 @@ use crate::domain::projection::{self, Documents, Lifecycle};
 use crate::domain::{Event, EventId, NewEvent, Published, Result, Run, RunStatus};
 use crate::store::{Append, ids};
 
-use super::plan::RunState;
+use super::existing::RunState;
 
 /// Planned changes of one run.
 pub struct PlannedRun {

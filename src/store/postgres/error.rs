@@ -133,11 +133,11 @@ fn from_sqlx(error: &sqlx::Error) -> Error {
         Some("XX001" | "XX002") => Error::StoreDamaged,
         _ if is_transient(error) => Error::StoreUnavailable,
         Some(code) if code.starts_with("28") => Error::StoreUnavailable,
-        Some(_) => Error::Internal,
+        Some(_) => Error::internal(error),
         None => match error {
             sqlx::Error::PoolClosed => Error::ShuttingDown,
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Error::StoreDamaged,
-            _ => Error::Internal,
+            _ => Error::internal(error),
         },
     }
 }

@@ -43,7 +43,7 @@ use tokio::task::JoinHandle;
 use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
-use crate::store::tasks::Tasks;
+use crate::store::tasks::{self, Tasks};
 
 use super::commit::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
@@ -179,12 +179,12 @@ impl Store for PostgresStore {
 
     async fn ready(&self) -> Result<()> {
         open::answers(&self.readers).await.map_err(Fault::into_error)?;
-        if self.vital.are_well() { self.queue.check() } else { Err(Error::Internal) }
+        if self.vital.are_well() { self.queue.check() } else { Err(Error::internal(tasks::ENDED)) }
     }
 
     async fn lost(&self) -> Error {
         self.vital.defect().await;
-        Error::Internal
+        Error::internal(tasks::ENDED)
     }
 
     async fn close(&self) {

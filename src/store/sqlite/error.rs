@@ -45,12 +45,12 @@ pub fn from_sqlx(error: sqlx::Error) -> Error {
         Some(READONLY) => Error::StoreReadOnly,
         Some(CORRUPT | NOTADB) => Error::StoreDamaged,
         Some(BUSY | IOERR | CANTOPEN) => Error::StoreUnavailable,
-        Some(_) => Error::Internal,
+        Some(_) => Error::internal(error),
         None => match error {
             sqlx::Error::PoolClosed => Error::ShuttingDown,
             sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => Error::StoreUnavailable,
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Error::StoreDamaged,
-            _ => Error::Internal,
+            error => Error::internal(error),
         },
     })
 }

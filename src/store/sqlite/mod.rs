@@ -42,7 +42,7 @@ use tokio::task::JoinHandle;
 use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
-use crate::store::tasks::Tasks;
+use crate::store::tasks::{self, Tasks};
 
 use super::commit::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
@@ -180,13 +180,13 @@ impl Store for SqliteStore {
     async fn ready(&self) -> Result<()> {
         self.watch.look()?;
         sqlx::query("SELECT 1").execute(&self.readers).await.map_err(error::from_sqlx)?;
-        if self.tasks.are_well() { self.queue.check() } else { Err(Error::Internal) }
+        if self.tasks.are_well() { self.queue.check() } else { Err(Error::internal(tasks::ENDED)) }
     }
 
     async fn lost(&self) -> Error {
         tokio::select! {
             error = self.watch.lost() => error,
-            () = self.tasks.defect() => Error::Internal,
+            () = self.tasks.defect() => Error::internal(tasks::ENDED),
         }
     }
 

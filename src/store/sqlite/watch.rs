@@ -20,6 +20,7 @@ use super::lock::{FileLock, Identity, identity};
 use super::maintenance::checkpointer;
 use super::maintenance::checkpointer::Request;
 use super::schema::OpenError;
+use crate::telemetry;
 
 /// Age up to which a commit accepts an earlier check. A check makes three system calls, which cost a lone publisher a
 /// tenth of the throughput. The delay costs no safety: a commit just before a loss is as lost as a commit just after.
@@ -172,15 +173,14 @@ impl FileWatch {
     }
 
     /// Sets the gauges of file sizes and free disk space.
-    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float; bytes of a disk fit")]
     fn measure(&self) {
         for (file, named) in [("database", &self.database), ("wal", &self.log)] {
             if let Found::Same { length } = named.look() {
-                metrics::gauge!("runlog_sqlite_file_bytes", "file" => file).set(length as f64);
+                telemetry::SQLITE_FILE_BYTES.set_of(&[("file", file)], length);
             }
         }
         if let Ok(disk) = rustix::fs::statvfs(&self.database.path) {
-            metrics::gauge!("runlog_sqlite_disk_free_bytes").set(disk.f_bavail.saturating_mul(disk.f_frsize) as f64);
+            telemetry::SQLITE_DISK_FREE_BYTES.set(disk.f_bavail.saturating_mul(disk.f_frsize));
         }
     }
 

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::domain::event::Appended;
-use crate::domain::{Limits, Result, RunId};
+use crate::domain::Result;
 use crate::pb;
 use crate::service::Service;
 use crate::service::list::ListEvents;
-use crate::service::publish::Publish;
 use crate::transport::memory::Call;
 use crate::transport::{convert, status};
 
+use super::publish::{publish, published};
 use super::{publish_stream, subscribe};
 
 /// Handler of the calls to `runlog.v1.EventService`.
@@ -90,25 +89,5 @@ impl EventHandler {
             last_seq: page.last_seq,
             epoch: page.epoch,
         })
-    }
-}
-
-pub(super) fn publish(request: pb::PublishRequest, limits: &Limits) -> Result<Publish> {
-    Ok(Publish {
-        run_id: RunId::parse(&request.run_id)?,
-        events: convert::new_events(request.events, limits)?,
-        expected_last_seq: request.expected_last_seq,
-    })
-}
-
-pub(super) fn published(appended: Appended) -> pb::PublishResponse {
-    let event = |event: crate::domain::Published| pb::PublishedEvent {
-        seq: event.seq,
-        event_id: event.event_id.to_string(),
-        duplicate: event.duplicate,
-    };
-    pb::PublishResponse {
-        events: appended.events.into_iter().map(event).collect(),
-        run_status: convert::status(appended.status),
     }
 }

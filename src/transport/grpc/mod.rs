@@ -2,6 +2,7 @@
 
 mod dispatch;
 mod event_service;
+mod publish;
 mod publish_stream;
 mod run_service;
 mod subscribe;

@@ -12,7 +12,7 @@ use crate::service::Service;
 use crate::service::publish::Receipt;
 use crate::transport::status;
 
-use super::event_service::{publish, published};
+use super::publish::{publish, published};
 
 /// Most publish requests of one stream that wait for an answer. The commit queue limits the bytes.
 const MAX_IN_FLIGHT: usize = 1_024;

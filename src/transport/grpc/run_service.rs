@@ -39,12 +39,13 @@ impl RunHandler {
             statuses: convert::statuses(&request.statuses)?,
             agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
             structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
-            page_token: request.page_token,
+            cursor: request.cursor,
             page_size: convert::page_size(request.page_size)?,
         };
         let page = self.service.list_runs(list).await?;
         let runs = page.runs.into_iter().map(convert::run).collect();
-        Ok(pb::ListRunsResponse { runs, next_page_token: page.next_page_token })
+        let has_more = !page.next_cursor.is_empty();
+        Ok(pb::ListRunsResponse { runs, next_cursor: page.next_cursor, has_more })
     }
 
     async fn get(&self, request: &pb::GetRunRequest) -> Result<pb::GetRunResponse> {

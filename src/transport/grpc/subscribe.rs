@@ -73,9 +73,9 @@ fn subscribe(request: pb::SubscribeRequest) -> Result<Subscribe> {
             None => return Err(convert::no_scope()),
         },
         start: match request.start {
-            None | Some(WireStart::Latest(false)) => Start::After(String::new()),
+            None => Start::After(String::new()),
             Some(WireStart::Cursor(cursor)) => Start::After(cursor),
-            Some(WireStart::Latest(true)) => Start::Latest,
+            Some(WireStart::Latest(pb::Latest {})) => Start::Latest,
             Some(WireStart::Tail(count)) => Start::Tail(count),
         },
         epoch: request.epoch,

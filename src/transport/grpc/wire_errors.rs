@@ -12,6 +12,7 @@ use tonic::Status;
 use tower::{Layer, Service};
 
 use crate::domain::Error;
+use crate::telemetry;
 use crate::transport::status;
 
 /// Tower service in which every error has a reason.
@@ -134,7 +135,7 @@ const UNIMPLEMENTED: &str = "12";
 const INVALID_ARGUMENT: &str = "3";
 
 fn counter(method: &str, code: &str) -> metrics::Counter {
-    metrics::counter!("runlog_grpc_requests_total", "method" => method.to_owned(), "code" => code.to_owned())
+    telemetry::GRPC_REQUESTS.series(&[("method", method.to_owned()), ("code", code.to_owned())])
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::SMALL_BYTES;
 use super::budget::Charge;
 use super::call::Call;
+use super::limits::SMALL_BYTES;
 
 /// Largest piece, bytes. The connection takes a piece before the peer's window has room.
 const PIECE_BYTES: usize = 16 << 10;

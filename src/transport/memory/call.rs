@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::MAX_WAIT;
 use super::budget::{Charge, Share};
 use super::clock::Clock;
-use super::intake::{BYTES_EACH, no_room_for_requests};
+use super::limits::{BYTES_EACH, MAX_WAIT, no_room_for_requests};
 use crate::domain::Result;
 
 /// A connection: shares of the budgets, and open calls.

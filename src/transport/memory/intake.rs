@@ -14,12 +14,8 @@ use tonic::body::Body;
 
 use super::budget::Charge;
 use super::call::Call;
-use super::{MAX_WAIT, SMALL_BYTES};
-use crate::domain::Error;
+use super::limits::{BYTES_EACH, MAX_WAIT, SMALL_BYTES, no_room_for_requests};
 use crate::transport::status;
-
-/// Memory for one received byte, in bytes: the text, the decoded values, and the encoded events for the store.
-pub(super) const BYTES_EACH: usize = 3;
 
 /// Received bytes from which a request is charged for the whole declared length.
 pub const PART_BYTES: usize = 64 << 10;
@@ -135,11 +131,6 @@ impl Intake {
         let now = Instant::now();
         (self.progress, self.began) = (now, now);
     }
-}
-
-pub(super) fn no_room_for_requests() -> Error {
-    const WHAT: &str = "requests take all the memory that they may; nothing of this request was stored";
-    Error::Overloaded { what: WHAT, retry_after: Duration::from_secs(1) }
 }
 
 fn no_room() -> Status {

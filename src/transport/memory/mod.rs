@@ -10,6 +10,7 @@ mod budget;
 mod call;
 mod clock;
 mod intake;
+mod limits;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -24,53 +25,17 @@ use tonic::body::Body;
 pub use budget::Charge;
 pub use call::{Account, Call};
 pub use intake::{Intake, PART_BYTES, Received};
+pub use limits::{MemoryOptions, SMALL_BYTES};
 
 use crate::service::Service;
+use crate::telemetry;
 use answer::Answer;
 use budget::Budget;
 use call::{Place, Shares, lock};
 use clock::{Clock, TICK, ticks};
-
-/// A reader without progress for this time is cut if a budget is used up.
-const MAX_SILENCE_UNDER_PRESSURE: Duration = Duration::from_secs(1);
-
-/// A reader that has not taken one frame in this time is cut if a budget is used up.
-const MAX_FRAME_UNDER_PRESSURE: Duration = Duration::from_secs(10);
-
-/// Most calls that wait for the end of other calls.
-const MAX_WAITING_CALLS: usize = 1_000;
-
-/// Most health checks and metrics requests at a time while the budget of calls is used up.
-const MAX_PROBES: usize = 64;
-
-/// Longest wait of a call for the end of other calls, and of a request for memory.
-const MAX_WAIT: Duration = Duration::from_secs(5);
-
-/// Size up to which the memory of the call covers the request and the first frame of the answer, bytes. A live frame up to this
-/// size is charged only when sent. Most requests and frames are small.
-pub const SMALL_BYTES: usize = 4 << 10;
-
-/// Shortest time between two log lines about cut connections.
-const LOG_PAUSE: Duration = Duration::from_secs(60);
-
-/// Sizes of the budgets, as shares of `--max-memory-bytes`, and the limits of calls and connections.
-#[derive(Clone, Debug)]
-pub struct MemoryOptions {
-    /// Budget of requests, from the first byte to the answer, bytes.
-    pub receive_bytes: usize,
-    /// Budget of answers, until the last byte is sent, bytes.
-    pub send_bytes: usize,
-    /// Budget of open calls, without requests and answers, bytes.
-    pub calls_bytes: usize,
-    /// Divisor of each budget for the limit of one connection: no fewer connections can use up a budget.
-    pub connections_at_least: usize,
-    /// Approximate memory of an open call, bytes.
-    pub call_bytes: usize,
-    /// Approximate memory of an open connection, bytes, for the metrics.
-    pub connection_bytes: usize,
-    /// Longest time without progress for a request or an answer.
-    pub max_silence: Duration,
-}
+use limits::{
+    LOG_PAUSE, MAX_FRAME_UNDER_PRESSURE, MAX_PROBES, MAX_SILENCE_UNDER_PRESSURE, MAX_WAIT, MAX_WAITING_CALLS,
+};
 
 /// Budgets of the server and accounts of the connections, see the module.
 #[derive(Debug)]
@@ -164,7 +129,7 @@ impl Memory {
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut logged = None;
         for (part, most) in limits {
-            gauge("runlog_memory_limit_bytes", part, most);
+            telemetry::MEMORY_LIMIT_BYTES.set_of(&[("part", part)], most as u64);
         }
         loop {
             pulse.tick().await;
@@ -184,11 +149,11 @@ impl Memory {
 
     fn show(&self, service: &Service) {
         for (part, budget) in [("receive", &self.receive), ("send", &self.send), ("calls", &self.calls)] {
-            gauge(HELD, part, budget.used());
+            show(part, budget.used());
         }
-        gauge(HELD, "connections", self.open().len() * self.options.connection_bytes);
+        show("connections", self.open().len() * self.options.connection_bytes);
         for (part, bytes) in service.held_bytes() {
-            gauge(HELD, part, bytes);
+            show(part, bytes);
         }
     }
 
@@ -230,7 +195,7 @@ impl Memory {
             return;
         }
         account.cut().cancel();
-        metrics::counter!("runlog_cut_connections_total", "reason" => reason).increment(1);
+        telemetry::CUT_CONNECTIONS.add_one(&[("reason", reason)]);
         let now = self.clock.now();
         if logged.is_none_or(|logged| now.saturating_sub(logged) >= ticks(LOG_PAUSE)) {
             *logged = Some(now);
@@ -239,12 +204,8 @@ impl Memory {
     }
 }
 
-/// Gauge of the bytes held, by part of the memory.
-const HELD: &str = "runlog_memory_bytes";
-
-#[allow(clippy::cast_precision_loss, reason = "a gauge is a float; bytes in memory fit")]
-fn gauge(name: &'static str, part: &'static str, bytes: usize) {
-    metrics::gauge!(name, "part" => part).set(bytes as f64);
+fn show(part: &'static str, bytes: usize) {
+    telemetry::MEMORY_BYTES.set_of(&[("part", part)], bytes as u64);
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tonic::Status;
 
-use super::intake::BYTES_EACH;
+use super::limits::BYTES_EACH;
 use super::*;
 
 const KIB: usize = 1 << 10;

@@ -1,22 +1,9 @@
 //! Conversion between one JSON member and one field. A kind holds both directions for a shape.
 
-use super::{
-    PayloadError,
-    read::{Model, read_object},
-    write::ObjectWriter,
-};
+use super::PayloadError;
+use super::object::{Fit, Model, ObjectWriter, read_object};
 use crate::domain::json::redaction::members::{checked, decode_string, elements, encode_string};
 use crate::domain::json::why_not_json;
-
-/// Part of a member that a field took.
-pub(super) enum Fit {
-    /// The field took the whole member.
-    Whole,
-    /// The field took some members of an object; the rest, as the text of an object.
-    AllBut(String),
-    /// The field is unset, because the value does not fit exactly.
-    Nothing,
-}
 
 /// A kind of field, for a field of the Rust type `Slot`.
 pub(super) trait Kind<Slot> {

@@ -4,13 +4,12 @@
 //! the same payload, number lexemes included; only key order and white space between tokens may differ.
 //!
 //! - `field`: conversion between one member and one field, in both directions; one kind for each shape.
-//! - `read`, `write`: objects, member by member.
+//! - `object`: objects, member by member.
 //! - `tables`: the field of each member, one line for each member.
 
 mod field;
-mod read;
+mod object;
 mod tables;
-mod write;
 
 #[cfg(test)]
 mod tests;
@@ -78,7 +77,7 @@ pub fn to_json_within(payload: &pb::Payload, limits: PreviewLimits) -> Result<St
             Ok(json.clone())
         }
         Some(variant) => tables::write_variant(variant, extra, limits),
-        None => write::without_variant(extra),
+        None => object::without_variant(extra),
     }
 }
 

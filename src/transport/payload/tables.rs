@@ -1,12 +1,9 @@
 //! The field of each JSON member, in documented order, and the variant of each event type. The macros generate both directions
 //! of the conversion from these lines.
 
-use super::{
-    PayloadError,
-    field::{Fit, Kind, List, Nested, Plain, Raw},
-    read::{Model, read_object},
-    write::{ObjectWriter, write_payload},
-};
+use super::PayloadError;
+use super::field::{Kind, List, Nested, Plain, Raw};
+use super::object::{Fit, Model, ObjectWriter, read_object, write_payload};
 use crate::domain::json::preview::{PreviewLimits, preview_of, tool_summary};
 use crate::domain::json::redaction::members::encode_string;
 use crate::pb;

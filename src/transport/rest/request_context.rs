@@ -11,6 +11,7 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::{Gateway, HttpError, refuse};
+use crate::telemetry;
 
 tokio::task_local! {
     static REQUEST_ID: String;
@@ -48,10 +49,9 @@ pub async fn track(State(gateway): State<Gateway>, request: Request<Body>, next:
         response.headers_mut().insert("x-request-id", id);
     }
     let status = response.status().as_str().to_owned();
-    metrics::counter!("runlog_http_requests_total", "method" => method_name(&method), "route" => route.clone(),
-        "status" => status)
-    .increment(1);
-    metrics::histogram!("runlog_http_request_seconds", "route" => route).record(began.elapsed().as_secs_f64());
+    let labels = [("method", method_name(&method).to_owned()), ("route", route.clone()), ("status", status)];
+    telemetry::HTTP_REQUESTS.add_one(&labels);
+    telemetry::HTTP_REQUEST_SECONDS.record_of(&[("route", route)], began.elapsed());
     response
 }
 

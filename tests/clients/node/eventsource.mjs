@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { EventSource } from "eventsource";
-import { checkAll, cuttingProxy, startRun } from "./bed.mjs";
+import { checkAll, cuttingProxy, startRun } from "./fixture.mjs";
 
 const base = `http://${process.argv[2]}`;
 const publishRest = await startRun(base, "node-eventsource");

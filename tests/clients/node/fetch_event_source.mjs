@@ -1,7 +1,7 @@
 // npm `@microsoft/fetch-event-source`, as published. It is made for browsers, so it is given what it looks for there.
 
 import assert from "node:assert/strict";
-import { checkAll, cuttingProxy, startRun } from "./bed.mjs";
+import { checkAll, cuttingProxy, startRun } from "./fixture.mjs";
 
 globalThis.window = globalThis;
 globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };

@@ -27,7 +27,7 @@ async function publish(...events) {
 const noise = (count) => Array.from({ length: count }, (_, n) => ["step", { n }]);
 const wanted = (n) => ["note", { n, text }];
 
-/** A proxy that notes where each connection begins, sees heartbeats pass, and cuts all connections when told. */
+/** A proxy that notes where each connection begins, sees heartbeats pass, and cuts all connections on demand. */
 async function observedProxy() {
   const target = new URL(base);
   const observed = { starts: [], heartbeats: [], sockets: new Set() };
@@ -66,13 +66,13 @@ const path = "/api/runs/filtered/events/stream?types=note";
 const clients = {};
 
 function client(name, proxy) {
-  const told = [];
-  clients[name] = { told, proxy };
+  const received = [];
+  clients[name] = { received, proxy };
   return (data, id) => {
     assert.notEqual(data, "", `${name}: an empty message`);
     const event = JSON.parse(data);
     assert.equal(event.payload.text, text, `${name}: the text as it was sent`);
-    told.push([id, event.payload.n]);
+    received.push([id, event.payload.n]);
   };
 }
 
@@ -95,7 +95,7 @@ for (const [name, Source] of [["eventsource", EventSource], ["event-source-polyf
   source.onerror = () => {};
 }
 const all = Object.values(clients);
-await until("the first event at every client", () => all.every(({ told }) => told.length === 1));
+await until("the first event at every client", () => all.every(({ received }) => received.length === 1));
 
 // The filter holds all of these back; the next heartbeat says how far it looked.
 await publish(...noise(200));
@@ -110,8 +110,8 @@ assert.deepEqual(clients["event-source-polyfill"].proxy.starts, ["", "51"]);
 
 await publish(wanted(2), ...noise(3), wanted(3), ["run_end", {}]);
 const expected = [["51", 1], ["252", 2], ["256", 3]];
-await until("every event at every client", () => all.every(({ told }) => told.length >= expected.length));
+await until("every event at every client", () => all.every(({ received }) => received.length >= expected.length));
 await reading;
-for (const [name, { told }] of Object.entries(clients)) assert.deepEqual(told, expected, name);
+for (const [name, { received }] of Object.entries(clients)) assert.deepEqual(received, expected, name);
 console.log("ok");
 process.exit(0);

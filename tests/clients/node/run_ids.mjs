@@ -16,8 +16,8 @@ for (const id of ids) {
   const body = JSON.stringify({ event_type: "run_end", sdk_run_id: id, payload: { output: id } });
   await json(await fetch(`${base}/api/ingest`, { method: "POST", headers: { "content-type": "application/json" }, body }));
   const path = encodeURIComponent(id);
-  for (const door of ["/api/structure-runs/", "/api/runs/", "/v1/runs/"]) {
-    const run = await json(await fetch(base + door + path));
+  for (const api of ["/api/structure-runs/", "/api/runs/", "/v1/runs/"]) {
+    const run = await json(await fetch(base + api + path));
     assert.ok(JSON.stringify(run).includes(JSON.stringify(id)), JSON.stringify(run));
   }
   const source = new EventSource(`${base}/api/runs/${path}/events/stream`);

@@ -1,4 +1,4 @@
-"""The vendor's generated client, which types every answer, against door A. Run with the server's address or base URL.
+"""The vendor's generated client, which types every answer, against the Griptape Cloud structure runs API. Run with the server's address or base URL.
 
 It needs Python 3.12. Its reader of spans is left out: it takes the list of a span's events for one event, which is not what
 the vendor's own driver sends.
@@ -47,14 +47,14 @@ def post(run_id, kind, payload, timestamp=1726096542.083):
 
 
 def a_run_is_created_read_followed_and_its_logs_are_listed():
-    run_id, told = create(), []
-    reader = threading.Thread(target=lambda: told.append(get_structure_run_events_sse.sync(run_id, client=client)))
+    run_id, received = create(), []
+    reader = threading.Thread(target=lambda: received.append(get_structure_run_events_sse.sync(run_id, client=client)))
     reader.start()
     post(run_id, "StructureRunRunning", {"status": "RUNNING", "started_at": "2024-09-11T23:15:47"})
     post(run_id, "FinishStructureRunEvent", {"output_task_output": {"value": "x"}})
     post(run_id, "StructureRunCompleted", {"status": "SUCCEEDED", "completed_at": "2024-09-11T23:15:50"})
     reader.join()
-    lines = [line for line in told[0].splitlines() if line.startswith("data:")]
+    lines = [line for line in received[0].splitlines() if line.startswith("data:")]
     assert [json.loads(line[5:])["type"] for line in lines][-2:] == ["FinishStructureRunEvent", "StructureRunCompleted"]
     run = get_structure_run.sync(run_id, client=client)
     assert (run.status, run.output) == (RunStatus.SUCCEEDED, {"value": "x"}), run

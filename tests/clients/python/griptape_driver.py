@@ -1,4 +1,4 @@
-"""The published Griptape drivers against door A. Run with the server's address or base URL as the argument.
+"""The published Griptape drivers against the Griptape Cloud structure runs API. Run with the server's address or base URL as the argument.
 
 The event listener driver posts what an agent's run emits, in batches; the structure run driver creates a run, follows its
 stream and returns its output; both are used as they come from PyPI.

@@ -1,4 +1,4 @@
-"""The published Griptape observability driver against door A. Run with the server's address or base URL as the argument.
+"""The published Griptape observability driver against the Griptape Cloud structure runs API. Run with the server's address or base URL as the argument.
 
 It exports what OpenTelemetry records of an agent's run, takes every answer but 200 for a failure, and says nothing of it.
 """

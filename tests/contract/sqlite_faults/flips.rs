@@ -168,7 +168,7 @@ fn is_refusal(error: &Error, what: &str) {
             | Error::StoreUnavailable
             | Error::RunNotFound { .. }
             | Error::StoreLost { .. }
-            | Error::Internal
+            | Error::Internal(_)
             | Error::OutcomeUnknown
     );
     assert!(is_refusal, "{what}: {error:?}");

@@ -3,6 +3,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::codec::record;
 use crate::domain::{Event, EventId, EventType, Origin, Payload};
+use crate::service::live::recent_events::EncodingKey;
 use crate::store::RunCommit;
 
 fn run_id() -> RunId {
@@ -91,8 +92,8 @@ fn all_subscribers_share_one_encoding() {
     let (a, b) = (hub.join(&scope()), hub.join(&scope()));
     hub.committed(commit(vec![chunk(1, 3)]));
     let take = |subscriber: &Subscriber| subscriber.take(1, 10, 1 << 20).unwrap().unwrap().batches.remove(0);
-    let form = take(&a).form(0, |batch| batch.data.slice(1..));
-    assert_eq!(take(&b).form(0, |_| unreachable!("encoded already")), form);
+    let form = take(&a).encoding(EncodingKey::JsonPublic, |batch| batch.data.slice(1..));
+    assert_eq!(take(&b).encoding(EncodingKey::JsonPublic, |_| unreachable!("encoded already")), form);
 }
 
 #[test]

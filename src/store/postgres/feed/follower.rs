@@ -16,6 +16,7 @@ use crate::store::{Commit, CommitListener, Interest, Range};
 use crate::store::postgres::connect::readers::Readers;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::read;
+use crate::telemetry;
 
 /// Maximum number of own commits queued while the feed is read; commits beyond the limit are read from the database.
 const HANDED_OVER: usize = 8;
@@ -149,8 +150,7 @@ impl Follower {
     async fn poll(&mut self) -> Result<(), Fault> {
         self.readers.check_lineage().await?;
         let scope_end = self.readers.feed_end().await?;
-        #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!("runlog_postgres_unannounced_events").set(scope_end.saturating_sub(self.position()) as f64);
+        telemetry::POSTGRES_UNANNOUNCED_EVENTS.set(scope_end.saturating_sub(self.position()));
         if scope_end < self.position() {
             // Only a database that went back in time does so: a restored backup, or a promoted standby without the last
             // commits.

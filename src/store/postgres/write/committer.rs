@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::domain::Error;
 use crate::store::Append;
+use crate::store::commit::metrics::committed;
 use crate::store::commit::queue::{CommitQueueReceiver, Group};
 
 use super::writer::{Done, Failed, Writer};
@@ -128,11 +129,15 @@ impl Committer {
         let since = self.failing_since.unwrap_or_else(Instant::now);
         let mut retry_policy = RetryPolicy::until(since + self.retry);
         let (mut in_doubt, mut left) = (None, None);
+        let began = Instant::now();
         loop {
             let was_in_doubt = in_doubt.is_some();
             let failed = match self.writer.attempt(appends, &mut in_doubt, left).await {
                 Ok(done) => {
                     (self.failing_since, self.is_away) = (None, false);
+                    if let Some(commit) = &done.1 {
+                        committed(began.elapsed(), commit.feed.iter().map(|chunk| chunk.count).sum());
+                    }
                     return Ok(done);
                 }
                 Err(failed) => failed,

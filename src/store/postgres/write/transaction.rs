@@ -110,7 +110,7 @@ fn rows(rows: &[impl Serialize]) -> Result<Option<String>, Fault> {
     if rows.is_empty() {
         return Ok(None);
     }
-    serde_json::to_string(rows).map(Some).map_err(|_| Fault::Rejected(Error::Internal))
+    serde_json::to_string(rows).map(Some).map_err(|cause| Fault::Rejected(Error::internal(cause)))
 }
 
 /// Existing runs: expected seq and time before the commit, new seq and time after the commit.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::telemetry;
 use tokio::time::Instant;
 
 /// Pause after the first failure; doubles with each further failure.
@@ -47,7 +48,7 @@ impl Backoff {
                 self.outage = None;
             }
             (Err(error), outage) => {
-                metrics::counter!("runlog_sqlite_maintenance_failures_total", "work" => work).increment(1);
+                telemetry::SQLITE_MAINTENANCE_FAILURES.add_one(&[("work", work)]);
                 let pause = match outage {
                     Some(outage) => (outage.pause * 2).min(MAX_PAUSE),
                     None => {

@@ -17,6 +17,7 @@ use super::index::flush::{Flush, Unflushed};
 use super::index::id_index::compaction::{Merge, Removal};
 use super::index::id_index::{BLOCK_PLACES, Ids};
 use super::index::unindexed_tail::UnindexedTail;
+use crate::telemetry;
 use backoff::Backoff;
 
 /// Writes of one id in total, by its flush and all merges, in a store with some hundred million ids.
@@ -131,7 +132,7 @@ impl Maintenance {
         if let (Step::Flush, Err(error)) = (step, &result) {
             self.is_full = error.is_full();
         }
-        metrics::gauge!("runlog_sqlite_unindexed_entries").set(self.unflushed.entries as f64);
+        telemetry::SQLITE_UNINDEXED_ENTRIES.set(self.unflushed.entries as u64);
         result.is_ok()
     }
 

@@ -150,7 +150,11 @@ impl Committer {
         // An earlier append may have failed, so run states may have to be read again.
         let known = self.load(&alone).await?;
         let planned = self.planner.plan(alone, &known);
-        self.writer.store(planned).await?.pop().unwrap_or(Err(Error::Internal))
+        self.writer
+            .store(planned)
+            .await?
+            .pop()
+            .unwrap_or_else(|| Err(Error::internal("a commit of one append has no outcome")))
     }
 
     async fn load(&mut self, appends: &[Append]) -> Result<ExistingEvents> {

@@ -60,7 +60,9 @@ impl RunStateCache {
         for row in rows {
             let number = row.run;
             // Only this writer changes rows, so row and tail always agree.
-            let Some(run) = runs::current(row, tail)? else { return Err(Error::Internal) };
+            let Some(run) = runs::current(row, tail)? else {
+                return Err(Error::internal("the row of a run and the unindexed tail do not agree"));
+            };
             self.by_id.insert(run.run_id.clone(), (RunState { number, run }, self.clock));
         }
         Ok(())

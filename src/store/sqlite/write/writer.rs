@@ -13,6 +13,7 @@ use crate::store::CommitListener;
 
 use super::planner::{Planned, Writes};
 use super::run_state::RunStateCache;
+use crate::store::commit::metrics::committed;
 use crate::store::sqlite::error::{from_sqlx, of_commit};
 use crate::store::sqlite::index::id_index::Ids;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
@@ -26,6 +27,7 @@ use crate::store::sqlite::recovery;
 use crate::store::sqlite::recovery::RecoveredState;
 use crate::store::sqlite::watch::FileWatch;
 use crate::store::sqlite::{SqliteOptions, connect, log_row};
+use crate::telemetry;
 
 /// Estimated bytes in the write-ahead log of a commit, without the events, and of one slice of maintenance.
 const COMMIT_BYTES: usize = 8 << 10;
@@ -80,7 +82,7 @@ impl Writer {
             // The commit went to files that are lost, or that were lost just after the commit.
             return Err(Error::OutcomeUnknown);
         }
-        measure(began, &writes);
+        committed(began.elapsed(), writes.events());
         self.announce(writes);
         Ok(outcomes)
     }
@@ -171,7 +173,7 @@ impl Writer {
             self.ids.retract(&self.tail);
             RunStateCache::new(last_run)
         } else {
-            metrics::counter!("runlog_sqlite_log_rereads_total").increment(1);
+            telemetry::SQLITE_LOG_REREADS.add(1);
             let memory = RecoveredState::load(&mut self.connection).await?;
             let run_states;
             (run_states, self.maintenance) = memory.install(&self.tail, &self.ids, &self.options);
@@ -203,13 +205,6 @@ impl Writer {
             tracing::warn!(%error, "closing the database failed; it is recovered at the next start");
         }
     }
-}
-
-fn measure(began: Instant, writes: &Writes) {
-    let events = writes.events();
-    metrics::counter!("runlog_published_events_total").increment(u64::from(events));
-    metrics::histogram!("runlog_commit_events").record(f64::from(events));
-    metrics::histogram!("runlog_commit_seconds").record(began.elapsed().as_secs_f64());
 }
 
 /// SQL of a commit with this many log rows. One INSERT takes all rows, unless the rows exceed [`MAX_INSERT_ROWS`]: the

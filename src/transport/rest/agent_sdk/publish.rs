@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::domain::{
-    AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload, Published, RunId, RunStatus,
-};
+use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Payload, Published, RunId, RunStatus};
 use crate::service::Service;
 use crate::service::publish::Publish;
 use crate::transport::rest::event_path::EventPath;
@@ -244,6 +242,6 @@ fn new_event(mut fields: Fields<'_>, limits: &Limits) -> Result<(RunId, NewEvent
     }
     let payload = Payload::parse(&event_type, payload, limits).map_err(at(fields.path_of("payload")))?;
     fields.finish()?;
-    let origin = Origin::default_for(&event_type);
-    Ok((run_id, NewEvent { event_id, event_type, origin, occurred_at, sent_seconds, agent_name, payload }))
+    let event = NewEvent::new(event_type, payload);
+    Ok((run_id, NewEvent { event_id, occurred_at, sent_seconds, agent_name, ..event }))
 }

@@ -17,6 +17,7 @@ use crate::codec::record;
 use crate::domain::json::public_view::ShownPayload;
 use crate::domain::{AgentName, Event, Origin, Scope, View};
 use crate::service::list::ListEvents;
+use crate::service::live::recent_events::EncodingKey;
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::memory::Call;
 use crate::transport::rest::Gateway;
@@ -33,7 +34,7 @@ const DEFAULT_LIMIT: u64 = 100;
 
 /// JSON form of events in this API.
 fn form(view: View) -> EventForm {
-    EventForm { numbers: [4, 8], view, write }
+    EventForm { keys: [EncodingKey::AgentSdkPublic, EncodingKey::AgentSdkFull], view, write }
 }
 
 /// An event as sent, with the members that the server adds.

@@ -132,17 +132,12 @@ pub async fn list_runs(State(gateway): State<Gateway>, RawQuery(query): RawQuery
         agent_name: agent_name.map_err(|error| ApiError::named("agent", error))?,
         structure_id: None,
         page_size: usize::try_from(query.number("limit", DEFAULT_LIMIT.min(max), 1..=max)?).unwrap_or(usize::MAX),
-        page_token: query.one("cursor")?.unwrap_or_default(),
+        cursor: query.one("cursor")?.unwrap_or_default(),
     };
     query.finish()?;
-    let page = gateway.service.list_runs(list).await.map_err(|error| match error {
-        Error::InvalidField { .. } => {
-            ApiError::field("cursor", "must be the next_cursor of an earlier page, unchanged")
-        }
-        other => other.into(),
-    })?;
+    let page = gateway.service.list_runs(list).await?;
     let runs = page.runs.into_iter().map(RunView::new).collect::<Result<_>>()?;
-    let next_cursor = Some(page.next_page_token).filter(|token| !token.is_empty());
+    let next_cursor = Some(page.next_cursor).filter(|token| !token.is_empty());
     Ok(Json(RunsReply { runs, next_cursor }).into_response())
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
+use crate::domain::{AgentName, Error, EventId, EventType, Limits, NewEvent, Payload, RunId};
 use crate::service::control::Control;
 use crate::service::runs;
 use crate::transport::rest::event_path::EventPath;
@@ -83,15 +83,8 @@ fn new_event(mut fields: Fields<'_>, path: &str, limits: &Limits) -> Result<NewE
     let event_id = fields.string("event_id")?.map(|text| EventId::parse(&text)).transpose().map_err(at)?;
     let agent_name = fields.string("agent_name")?.map(|text| AgentName::parse(&text)).transpose().map_err(at)?;
     fields.finish()?;
-    Ok(NewEvent {
-        event_id,
-        origin: Origin::default_for(&event_type),
-        occurred_at,
-        sent_seconds,
-        agent_name,
-        payload: Payload::parse(&event_type, payload, limits).map_err(|error| at(error.under("payload")))?,
-        event_type,
-    })
+    let payload = Payload::parse(&event_type, payload, limits).map_err(|error| at(error.under("payload")))?;
+    Ok(NewEvent { event_id, occurred_at, sent_seconds, agent_name, ..NewEvent::new(event_type, payload) })
 }
 
 /// Parses a signal: `{"action":…,"payload"?}`.

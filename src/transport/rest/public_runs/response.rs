@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::domain::json::public_view::ShownPayload;
 use crate::domain::{Error, Event, PendingInput, Result, Run, Usage, View};
 use crate::service::control::status_name;
+use crate::service::live::recent_events::EncodingKey;
 use crate::transport::rest::time;
 use crate::transport::sse::EventForm;
 
@@ -16,7 +17,7 @@ use super::schema::{PublicPendingInput, PublicRun, PublicUsage};
 /// Form of events in this view.
 #[must_use]
 pub fn form(view: View) -> EventForm {
-    EventForm { numbers: [5, 6], view, write }
+    EventForm { keys: [EncodingKey::PublicRunsPublic, EncodingKey::PublicRunsFull], view, write }
 }
 
 /// Appends a `PublicRunEvent`, with no members beyond that schema.

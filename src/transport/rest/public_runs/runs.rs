@@ -7,11 +7,11 @@ use axum::http::header::LOCATION;
 use axum::http::{Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
-use crate::domain::{Error, Result as DomainResult, RunId};
+use crate::domain::{Result as DomainResult, RunId};
 use crate::service::control::keyed_request_id;
 use crate::service::runs::{CreateRun, ListRuns};
 use crate::transport::rest::query::Query;
-use crate::transport::rest::{Gateway, HttpError, body as request_body, request_context as this_request};
+use crate::transport::rest::{Gateway, body as request_body, request_context as this_request};
 
 use super::schema::{
     IdempotencyHeader, PublicCreateRun, PublicError, PublicRun, PublicRuns, RefusedBody, RefusedCall, RunsQuery,
@@ -63,19 +63,14 @@ pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, 
     let mut query = Query::parse(uri.query());
     let list = ListRuns {
         statuses: read::statuses(&mut query)?,
-        page_token: query.one("cursor")?.unwrap_or_default(),
+        cursor: query.one("cursor")?.unwrap_or_default(),
         page_size: read::limit(&mut query, gateway.service.limits().max_page_size)?,
         ..ListRuns::default()
     };
     query.finish()?;
-    let page = gateway.service.list_runs(list).await.map_err(|error| match error {
-        Error::InvalidField { field, .. } if field == "page_token" => {
-            HttpError::field("cursor", "must be the next_cursor of an earlier page, unchanged")
-        }
-        other => other.into(),
-    })?;
+    let page = gateway.service.list_runs(list).await?;
     let runs = page.runs.into_iter().map(response::run).collect::<DomainResult<_>>()?;
-    let next_cursor = Some(page.next_page_token).filter(|token| !token.is_empty());
+    let next_cursor = Some(page.next_cursor).filter(|token| !token.is_empty());
     Ok(Json(PublicRuns { runs, has_more: next_cursor.is_some(), next_cursor }).into_response())
 }
 

@@ -4,12 +4,13 @@ use serde_json::to_string;
 
 use crate::domain::json::public_view::ShownPayload;
 use crate::domain::{Event, Origin, View};
+use crate::service::live::recent_events::EncodingKey;
 use crate::transport::rest::time;
 use crate::transport::sse::EventForm;
 
 /// Form of events in this view. Numbers 0 to 2 belong to gRPC.
 pub fn form(view: View) -> EventForm {
-    EventForm { numbers: [3, 7], view, write }
+    EventForm { keys: [EncodingKey::StructureRunsPublic, EncodingKey::StructureRunsFull], view, write }
 }
 
 fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {

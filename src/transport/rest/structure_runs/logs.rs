@@ -51,7 +51,7 @@ pub async fn get_logs(
         cursor = page.next_cursor;
     }
     logs.reverse();
-    Ok(json(serde_json::to_string(&StructureRunLogs { logs }).map_err(|_| Error::Internal)?))
+    Ok(json(serde_json::to_string(&StructureRunLogs { logs }).map_err(Error::internal)?))
 }
 
 fn line(event: &Event, view: View) -> String {

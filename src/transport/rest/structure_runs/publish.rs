@@ -13,7 +13,7 @@ use super::posted::Posted;
 use super::request::{NoParameters, Variable, run_id, text};
 use super::schema::PostedStructureEvents;
 use crate::domain::json::{Members, canonical};
-use crate::domain::{EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
+use crate::domain::{EventId, EventType, Limits, NewEvent, Payload, RunId};
 use crate::service::publish::Publish;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::Fields;
@@ -65,26 +65,8 @@ fn new_event(run_id: &RunId, mut fields: Fields<'_>, limits: &Limits) -> Result<
     let payload = fields.raw("payload").filter(|text| *text != "null").unwrap_or("{}");
     fields.finish()?;
     let payload = Payload::parse(&event_type, payload, limits).map_err(|error| error.under(&payload_path))?;
-    Ok(NewEvent {
-        event_id: event_id(run_id, &event_type, payload.as_str()),
-        origin: origin(&event_type),
-        event_type,
-        occurred_at,
-        sent_seconds,
-        agent_name: None,
-        payload,
-    })
-}
-
-/// Origin by type. The API has no keys to separate the platform from a run's own code, so the lifecycle events of
-/// Griptape Cloud count as the platform's.
-fn origin(event_type: &EventType) -> Origin {
-    match event_type.as_str() {
-        "StructureRunStarting" | "StructureRunRunning" | "StructureRunCompleted" | "StructureRunError" => {
-            Origin::System
-        }
-        _ => Origin::User,
-    }
+    let event_id = event_id(run_id, &event_type, payload.as_str());
+    Ok(NewEvent { event_id, occurred_at, sent_seconds, ..NewEvent::new(event_type, payload) })
 }
 
 /// Event id for a payload with a string member `id`; `None` for other payloads.

@@ -125,7 +125,7 @@ impl StructureRun {
 
     /// The run as JSON text.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|_| Error::Internal)
+        serde_json::to_string(self).map_err(Error::internal)
     }
 }
 

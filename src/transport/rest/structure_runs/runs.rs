@@ -54,7 +54,7 @@ pub async fn list_runs(
     let size = usize::try_from(page_size).unwrap_or(usize::MAX);
     let found = gateway.service.runs_by_page(structure_id, statuses, page, size).await?;
     let pagination = StructureRunsPagination::new(page, page_size, found.total);
-    let pagination = serde_json::to_string(&pagination).map_err(|_| Error::Internal)?;
+    let pagination = serde_json::to_string(&pagination).map_err(Error::internal)?;
     let service = gateway.service;
     // One run at a time: the memory reserved for the call is enough for one run, and the client reads no faster.
     let objects = stream::iter(found.run_ids).then(move |run_id| object(service.clone(), run_id));

@@ -14,7 +14,7 @@ use super::request::{NoParameters, Parameters, Variable, json, run_id, text};
 use super::schema::{PostedStructureSpans, StructureSpans};
 use crate::codec::record;
 use crate::domain::json::Members;
-use crate::domain::{EventFilter, EventType, Limits, NewEvent, Origin, Payload, RunId, Scope, time};
+use crate::domain::{EventFilter, EventType, Limits, NewEvent, Payload, RunId, Scope, time};
 use crate::service::list::ListEvents;
 use crate::service::publish::Publish;
 use crate::transport::rest::query::PublicView;
@@ -116,13 +116,6 @@ fn new_event(run_id: &RunId, span: &str, path: &str, limits: &Limits) -> Result<
     let has_id = members.string("span_id").is_some_and(|id| !id.is_empty());
     // A span is posted at the end of the operation. An invalid time does not refuse the span.
     let occurred_at = ["end_time", "start_time"].into_iter().find_map(|name| time::parse(&members.string(name)?).ok());
-    Ok(NewEvent {
-        event_id: has_id.then(|| content_id(run_id, &event_type, payload.as_str())).flatten(),
-        event_type,
-        origin: Origin::User,
-        occurred_at,
-        sent_seconds: None,
-        agent_name: None,
-        payload,
-    })
+    let event_id = has_id.then(|| content_id(run_id, &event_type, payload.as_str())).flatten();
+    Ok(NewEvent { event_id, occurred_at, ..NewEvent::new(event_type, payload) })
 }

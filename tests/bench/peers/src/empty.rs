@@ -65,7 +65,7 @@ impl Empty {
 
     fn subscribe(&self, request: &SubscribeRequest) -> BoxStream<'static, Result<SubscribeResponse, Status>> {
         let frame = |events: Bytes| SubscribeResponse { cursor: "1000".to_owned(), events };
-        if request.latest {
+        if request.latest.is_some() {
             let published = BroadcastStream::new(self.published.subscribe());
             // A subscriber that lags loses events and goes on.
             let live = published.filter_map(move |events| ready(events.ok().map(|events| Ok(frame(events)))));

@@ -70,8 +70,8 @@ pub mod wire {
     pub struct SubscribeRequest {
         #[prost(string, tag = "1")]
         pub run_id: String,
-        #[prost(bool, tag = "4")]
-        pub latest: bool,
+        #[prost(message, optional, tag = "4")]
+        pub latest: Option<()>,
         #[prost(int32, tag = "7")]
         pub payload_format: i32,
         #[prost(int32, tag = "8")]
@@ -151,7 +151,7 @@ impl System for Runlog {
     }
 
     async fn follow(&self, worker: usize, run: &str) -> Result<BoxStream<'static, Result<Part>>> {
-        let request = wire::SubscribeRequest { latest: true, ..subscribe(run) };
+        let request = wire::SubscribeRequest { latest: Some(()), ..subscribe(run) };
         let mut frames = self.0.server_streaming::<_, wire::SubscribeResponse>(worker, SUBSCRIBE, request).await?;
         // The first frame confirms the subscription.
         anyhow::ensure!(frames.message().await?.is_some_and(|frame| frame.events.is_empty()), "caught up");

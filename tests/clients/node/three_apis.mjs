@@ -1,5 +1,5 @@
-// Follows one run at all three doors with published clients, over whatever cuts them, until its end. Prints the ids that
-// each was told, as JSON.
+// Follows one run over all three APIs with published clients, over whatever cuts them, until its end. Prints the ids that
+// each received, as JSON.
 
 import { EventSource } from "eventsource";
 
@@ -8,30 +8,30 @@ globalThis.document = { hidden: false, addEventListener() {}, removeEventListene
 const { fetchEventSource } = await import("@microsoft/fetch-event-source");
 
 const [, , base, run] = process.argv;
-const told = { a: [], b: [], c: [] };
+const received = { a: [], b: [], c: [] };
 
-/** Door C, as a browser does it: it stops by itself. */
+/** The public runs API, as a browser does it: it stops by itself. */
 async function followC() {
   const source = new EventSource(`${base}/v1/runs/${run}/events/stream`);
-  source.onmessage = (message) => told.c.push(message.lastEventId);
+  source.onmessage = (message) => received.c.push(message.lastEventId);
   await new Promise((resolve) => {
     source.onerror = () => source.readyState === EventSource.CLOSED && resolve();
   });
 }
 
-/** Door B, as many pages do it. */
+/** The agent SDK API, as many pages do it. */
 async function followB() {
   await fetchEventSource(`${base}/api/runs/${run}/events/stream`, {
     openWhenHidden: true,
-    onmessage: (message) => told.b.push(message.id),
+    onmessage: (message) => received.b.push(message.id),
     onerror: () => 50,
   });
 }
 
-/** Door A, by hand: comes back with the last id until there is nothing left. */
+/** The structure runs API, by hand: comes back with the last id until there is nothing left. */
 async function followA() {
   for (;;) {
-    const headers = told.a.length ? { "last-event-id": told.a.at(-1) } : {};
+    const headers = received.a.length ? { "last-event-id": received.a.at(-1) } : {};
     const response = await fetch(`${base}/api/structure-runs/${run}/events/stream`, { headers });
     if (response.status === 204) return;
     if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`);
@@ -41,7 +41,7 @@ async function followA() {
         text += piece;
         const frames = text.split("\n\n");
         text = frames.pop();
-        told.a.push(...frames.flatMap((frame) => frame.match(/^id: ?(.+)$/m)?.[1] ?? []));
+        received.a.push(...frames.flatMap((frame) => frame.match(/^id: ?(.+)$/m)?.[1] ?? []));
       }
     } catch {
       // Cut: what came whole counts.
@@ -50,5 +50,5 @@ async function followA() {
 }
 
 await Promise.all([followA(), followB(), followC()]);
-console.log(JSON.stringify(told));
+console.log(JSON.stringify(received));
 process.exit(0);

@@ -1,15 +1,71 @@
-//! Writes a typed message and the rest as JSON text.
+//! JSON objects from and to typed messages: a member that fits its field exactly is read into the field, all other members stay
+//! JSON text.
 
-use super::{
-    PayloadError,
-    read::{Model, repeated_key},
-};
+use super::PayloadError;
 use crate::domain::json::preview::PreviewLimits;
 use crate::domain::json::redaction::members::{Member, checked, members};
 use crate::domain::json::why_not_json;
 
 /// Most characters of a member's key in an error.
 const SHOWN_KEY_CHARS: usize = 64;
+
+/// Part of a member that a field took.
+pub(super) enum Fit {
+    /// The field took the whole member.
+    Whole,
+    /// The field took some members of an object; the rest, as the text of an object.
+    AllBut(String),
+    /// The field is unset, because the value does not fit exactly.
+    Nothing,
+}
+
+/// A message with fields for the members of a JSON object. Implemented by the lines of `tables`.
+pub(super) trait Model: Default {
+    /// Stores a member in the field of the key, as far as the value fits.
+    fn take(&mut self, key: &str, raw_value: &str) -> Fit;
+
+    /// Writes the fields that are set, in the order of `tables`.
+    fn put(&self, object: &mut ObjectWriter<'_>) -> Result<(), PayloadError>;
+}
+
+/// The message, and an object with the members that do not fit, as text (empty if all members fit). `None`: not an object, or
+/// a repeated key, which is ambiguous for a field.
+pub(super) fn read_object<M: Model>(json: &str) -> Option<(M, String)> {
+    let members = members(json)?;
+    if repeated_key(&members).is_some() {
+        return None;
+    }
+    let mut message = M::default();
+    let mut rest = String::new();
+    for member in &members {
+        // A key with a lone surrogate matches no field.
+        let taken = member.exact_key().map_or(Fit::Nothing, |key| message.take(&key, member.raw_value));
+        match taken {
+            Fit::Whole => {}
+            Fit::AllBut(left) => push_member(&mut rest, member.raw_key, &left),
+            Fit::Nothing => push_member(&mut rest, member.raw_key, member.raw_value),
+        }
+    }
+    if !rest.is_empty() {
+        rest.push('}');
+    }
+    Some((message, rest))
+}
+
+/// A key that occurs more than once, decoded.
+pub(super) fn repeated_key(members: &[Member<'_>]) -> Option<String> {
+    let mut keys: Vec<_> = members.iter().map(|m| m.exact_key().unwrap_or_else(|| m.raw_key.into())).collect();
+    keys.sort_unstable();
+    keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].to_string())
+}
+
+/// Appends a member to the text of an object that is still open.
+fn push_member(object: &mut String, raw_key: &str, raw_value: &str) {
+    object.push(if object.is_empty() { '{' } else { ',' });
+    object.push_str(raw_key);
+    object.push(':');
+    object.push_str(raw_value);
+}
 
 /// Builds the JSON text of a member: the summary or preview of raw tool input or output.
 pub(super) type Build = fn(&str, PreviewLimits) -> String;
