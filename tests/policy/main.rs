@@ -7,4 +7,5 @@ mod dependencies;
 mod layers;
 mod readme;
 mod replicas;
+mod rooms;
 mod words;
