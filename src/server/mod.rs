@@ -204,7 +204,8 @@ impl Server {
         if in_time {
             tracing::info!("drained: all calls ended by themselves");
         } else {
-            tracing::warn!(timeout = ?self.options.connections.drain_timeout, "drained: calls that went on were cut");
+            let timeout_ms = u64::try_from(self.options.connections.drain_timeout.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(timeout_ms, "drained: calls that went on were cut");
         }
         if has_defect { Err(StartError::StoreDefect) } else { Ok(()) }
     }

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_assigned_id_tells_its_place_and_only_in_its_run() {
+    fn an_assigned_id_names_its_place_and_only_in_its_run() {
         for (run, seq) in [(1, 1), (77, 300), (0xffff_ffff_ffff, 0xff_ffff_ffff)] {
             let id = assigned(run, seq);
             assert_eq!(assigned_seq(run, &id), Some(seq));

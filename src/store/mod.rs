@@ -24,157 +24,20 @@ mod run_row;
 mod scrub;
 pub mod sqlite;
 mod tasks;
+mod types;
 
 pub use commit::queue::QueueOptions;
 pub use import::{Import, Recorded};
 pub use scrub::Scrubbed;
+pub use types::{Append, Commit, Condition, Interest, Page, Range, Receipt, RunCommit, RunQuery, RunsPage, ScopeEnd};
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
 
-use crate::codec::Chunk;
 use crate::domain::event::Appended;
 use crate::domain::history::History;
-use crate::domain::{AgentName, Error, Event, EventId, NewEvent, Result, Run, RunId, RunStatus, Scope, StructureId};
-
-/// One publish request: events for one run.
-#[derive(Clone, Debug)]
-pub struct Append {
-    /// The run that gets the events. The first event of a run creates the run.
-    pub run_id: RunId,
-    /// The events in the order of their seqs; at least one, an empty list is a defect of the caller.
-    pub events: Vec<NewEvent>,
-    /// Precondition, checked if at least one event is new. `None`: no precondition.
-    pub condition: Option<Condition>,
-    /// Agent of the run; ignored if the run already has an agent.
-    pub agent_name: Option<AgentName>,
-    /// Structure of the run; ignored if the run already has a structure.
-    pub structure_id: Option<StructureId>,
-    /// `None`: a publish. `Some`: an import of events that another store recorded; times and ids are stored as given.
-    pub recorded: Option<Recorded>,
-}
-
-/// Precondition of an append. The store compares the condition with the state of the run after all earlier appends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// The last seq of the run has this value; 0: the run does not exist. Otherwise the append fails with
-    /// `SeqConflict`.
-    LastSeq(u64),
-    /// The run has this status. Otherwise the append fails with `RunChanged`, and so for all conditions below.
-    Status(RunStatus),
-    /// The status of the run is not final.
-    NotEnded,
-    /// The question asked by the event with this seq is still open.
-    QuestionOpen(u64),
-    /// No event is new: the append succeeds only as a repeat of stored events.
-    OnlyRepeat,
-}
-
-impl Condition {
-    /// Checks the condition against the run before the append.
-    fn check(self, run: &Run) -> Result<()> {
-        let holds = match self {
-            Self::LastSeq(expected) if expected != run.last_seq => {
-                let run_id = run.run_id.to_string();
-                return Err(Error::SeqConflict { run_id, expected, actual: run.last_seq });
-            }
-            Self::LastSeq(_) => true,
-            Self::Status(status) => run.status == status,
-            Self::NotEnded => !run.status.is_final(),
-            Self::QuestionOpen(seq) => run.pending_inputs.iter().any(|question| question.requested_seq == seq),
-            Self::OnlyRepeat => false,
-        };
-        if holds { Ok(()) } else { Err(Error::RunChanged { run_id: run.run_id.to_string() }) }
-    }
-}
-
-/// The part of a scope to read. An offset is a seq in a run, a position in the feed.
-#[derive(Clone, Copy, Debug)]
-pub struct Range {
-    /// Exclusive start offset: an ascending read returns later events, a descending read earlier events.
-    pub from: u64,
-    /// Whether to read from newer to older events.
-    pub descending: bool,
-    /// Maximum number of events; at least 1.
-    pub max_events: usize,
-    /// The read stops after the chunk with which the records exceed this number of bytes. At least one event is
-    /// returned.
-    pub max_bytes: usize,
-}
-
-/// End of a scope: the last offset and the status of the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScopeEnd {
-    /// Offset of the last event; 0 when the scope is empty.
-    pub last: u64,
-    /// Status of the run; [`RunStatus::Unspecified`] for the feed.
-    pub status: RunStatus,
-}
-
-/// Events of a scope, returned by one read.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Chunks without gaps between them, ascending or descending as requested; the events inside a chunk always ascend.
-    pub chunks: Vec<Chunk>,
-    /// End of the scope at, or before, the moment when the chunks were read.
-    pub scope_end: ScopeEnd,
-}
-
-/// Filter and page of a list of runs, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct RunQuery {
-    /// Only runs with one of these statuses; empty: all statuses.
-    pub statuses: Vec<RunStatus>,
-    /// Only runs of this agent.
-    pub agent_name: Option<AgentName>,
-    /// Only runs of this structure.
-    pub structure_id: Option<StructureId>,
-    /// Return runs older than the run with this number; `None` starts with the newest run.
-    pub before: Option<i64>,
-    /// Maximum number of runs; at least 1.
-    pub limit: usize,
-}
-
-/// One page of a list of runs.
-#[derive(Clone, Debug)]
-pub struct RunsPage {
-    /// The runs, newest first.
-    pub runs: Vec<Run>,
-    /// Value of `before` for the next page; `None` after the last page. A page may be short or empty and still have a
-    /// next page, because one call scans a bounded number of runs.
-    pub next: Option<i64>,
-}
-
-/// Events that a commit added to one run; published after the commit is durable.
-#[derive(Clone, Debug)]
-pub struct RunCommit {
-    /// Id of the run.
-    pub run_id: RunId,
-    /// The new events of the run; `first` is a seq.
-    pub chunks: Vec<Chunk>,
-    /// End of the run after the commit.
-    pub scope_end: ScopeEnd,
-}
-
-/// One commit, published after the commit is durable. Commits are published in feed order.
-#[derive(Clone, Debug)]
-pub struct Commit {
-    /// The runs with new events, each once.
-    pub runs: Vec<RunCommit>,
-    /// The same events in feed order; `first` is a position. Empty if only some runs are published, see [`Interest`].
-    pub feed: Vec<Chunk>,
-    /// End of the feed after the commit.
-    pub feed_end: ScopeEnd,
-}
-
-impl Commit {
-    /// A commit to runs without subscribers: carries only the last position of the feed.
-    fn nothing(last: u64) -> Self {
-        Self { runs: Vec::new(), feed: Vec::new(), feed_end: ScopeEnd { last, status: RunStatus::Unspecified } }
-    }
-}
+use crate::domain::{Error, Event, EventId, Result, Run, RunId, Scope};
 
 /// Receiver of commits. The store calls the listener from the commit path, so the methods must not block.
 pub trait CommitListener: Send + Sync + 'static {
@@ -189,35 +52,6 @@ pub trait CommitListener: Send + Sync + 'static {
     /// the last position of the feed for all other runs.
     fn interest(&self) -> Interest {
         Interest::All
-    }
-}
-
-/// The runs that a listener follows, see [`CommitListener::interest`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Interest {
-    /// Every run.
-    All,
-    /// Only these runs; empty: no events at all.
-    Runs(Vec<RunId>),
-}
-
-/// The future outcome of an accepted append.
-#[derive(Debug)]
-pub struct Receipt(oneshot::Receiver<Result<Appended>>);
-
-impl Receipt {
-    /// Creates a receipt and the sender through which the store reports the outcome.
-    #[must_use]
-    pub fn new() -> (oneshot::Sender<Result<Appended>>, Self) {
-        let (outcome, receipt) = oneshot::channel();
-        (outcome, Self(receipt))
-    }
-
-    /// Waits until the append is durable or has failed.
-    pub async fn stored(self) -> Result<Appended> {
-        // // A store answers every accepted append. A dropped sender means that the store is gone: the outcome is
-        // unknown.
-        self.0.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 }
 

@@ -41,7 +41,7 @@ const WORDS: [(&str, &str); 30] = [
 const EXCEPTIONS: [(&str, &str, &str); 4] = [
     ("CHANGELOG.md", "seal", "options and parts of earlier versions have the name"),
     ("src/server/mod.rs", "upkeep", UPKEEP),
-    ("src/telemetry.rs", "upkeep", UPKEEP),
+    ("src/telemetry/mod.rs", "upkeep", UPKEEP),
     ("tests/bench/README.md", "door b", "`door-b` is the name of a workload of `runlog bench`"),
 ];
 

@@ -89,8 +89,8 @@ fn a_completion_with_a_word_that_nobody_knows_has_failed_unless_the_exit_code_sa
     ] {
         let (run, documents) = play(&[("StructureRunCompleted", payload)]);
         assert_eq!(run.status, expected, "{payload}");
-        let is_told = documents.error_json.is_some_and(|error| error.contains("EXPLODED"));
-        assert_eq!(is_told, expected == Failed && payload.contains("EXPLODED"), "{payload}");
+        let is_known = documents.error_json.is_some_and(|error| error.contains("EXPLODED"));
+        assert_eq!(is_known, expected == Failed && payload.contains("EXPLODED"), "{payload}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! Subscriptions: the request, and the offset of the first event.
 
 pub mod filter;
+mod frame;
+mod place;
 mod read_ahead;
 mod session;
 
@@ -12,7 +14,8 @@ use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
 use super::list::{ListEvents, MAX_SCANNED_EVENTS};
 use super::{Service, epochs};
 
-pub use session::{Frame, FrameKind, Step, Subscription};
+pub use frame::{Frame, FrameKind, Step};
+pub use session::Subscription;
 
 /// Events in one frame if the request has no maximum.
 const DEFAULT_BATCH: usize = 100;

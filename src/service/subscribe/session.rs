@@ -9,60 +9,20 @@ use tokio::time::Instant;
 
 use crate::codec::{Chunk, record};
 use crate::domain::history::Mark;
-use crate::domain::{Cursor, Error, Result, RunStatus, Scope};
+use crate::domain::{Cursor, Error, Result, Scope};
 use crate::store::{Range, ScopeEnd};
 
 use super::Subscribe;
 use super::filter::filtered;
+use super::frame::{Frame, FrameKind, Step};
+use super::place::Place;
 use super::read_ahead::ReadAhead;
 use crate::service::Service;
 use crate::service::live::hub::Subscriber;
 use crate::service::live::recent_events::EncodedEvents;
-use crate::telemetry;
 
 /// Events that a filter examines in one read, even if one frame holds fewer.
 const FILTERED_READ: usize = 500;
-
-/// One frame of a subscription, with the cursor to continue after the frame.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    /// A [`Cursor`] as text.
-    pub cursor: String,
-    /// Kind and content of the frame.
-    pub kind: FrameKind,
-}
-
-/// Kind and content of a frame.
-#[derive(Clone, Debug)]
-pub enum FrameKind {
-    /// Events, in order.
-    Events(Vec<Arc<EncodedEvents>>),
-    /// Once: all events that were stored at the start of the subscription are sent; later events are live.
-    CaughtUp {
-        /// The run's last seq; 0 over all runs.
-        last_seq: u64,
-    },
-    /// No new events, or none that match the filter.
-    Heartbeat,
-    /// Once: the run ended and all events are sent. The last frame, unless the request keeps the subscription open.
-    Ended {
-        /// The final status.
-        status: RunStatus,
-        /// The run's last seq.
-        last_seq: u64,
-    },
-}
-
-/// Next step of a subscription.
-#[derive(Debug)]
-pub enum Step<T> {
-    /// A frame to send.
-    Frame(T),
-    /// No frame before the next announcement or heartbeat.
-    Nothing,
-    /// The subscription is complete.
-    End,
-}
 
 /// A running subscription. Holds one permit of `--max-subscriptions`, and the read-ahead of a slow reader.
 pub struct Subscription {
@@ -86,24 +46,6 @@ pub struct Subscription {
     silent_until: Instant,
     ahead: ReadAhead,
     _place: Place,
-}
-
-/// A permit of `--max-subscriptions`, counted in the metric of open subscriptions.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn take(permit: OwnedSemaphorePermit) -> Self {
-        telemetry::SUBSCRIPTIONS.handle().increment(1);
-        Self { _permit: permit }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        telemetry::SUBSCRIPTIONS.handle().decrement(1);
-    }
 }
 
 impl Subscription {
@@ -313,7 +255,6 @@ impl Subscription {
     }
 
     /// Largest frame of more than one event, bytes.
-    #[must_use]
     pub fn max_frame_bytes(&self) -> usize {
         self.service.options.max_batch_bytes
     }
@@ -324,7 +265,6 @@ impl Subscription {
     }
 
     /// Whether [`next`](Self::next) would wait for an announcement or a heartbeat.
-    #[must_use]
     pub fn would_wait(&self) -> bool {
         let end_is_due = |scope_end: ScopeEnd| scope_end.status.is_final() && !self.end_sent;
         self.caught_up && self.scope_end.is_none_or(|scope_end| scope_end.last < self.next && !end_is_due(scope_end))
@@ -354,7 +294,6 @@ impl Subscription {
     }
 
     /// The cursor to continue from, if the subscription breaks off now.
-    #[must_use]
     pub fn cursor(&self) -> String {
         Cursor(self.next - 1).to_text(&self.request.scope, &self.service.store.history())
     }

@@ -3,6 +3,7 @@
 //! Sources of the rules: the agent SDK (previews of 500 characters) and public run events (summaries with a preview of 240
 //! characters and 10 highlights). A character is a Unicode scalar value.
 
+mod literal;
 mod secrets;
 mod summary;
 mod truncate;

@@ -1,5 +1,6 @@
 //! Pages of a run and of the feed. Events never change, so the statements of one page need no common snapshot.
 
+mod fill;
 pub mod find;
 pub mod runs;
 pub mod view_flag;
@@ -18,6 +19,7 @@ use super::error::from_sqlx;
 use super::log_row::{self, Columns, Loaded, LogRow, log_columns};
 
 use super::index::unindexed_tail::UnindexedTail;
+use fill::{Fill, follows, trim};
 use view_flag::ViewFlag;
 
 /// A row of `run_index` without the run: seq, count, pos, start, length, sensitive.
@@ -85,38 +87,6 @@ pub async fn last_seq_at(readers: &SqlitePool, tail: &UnindexedTail, run_id: &Ru
         .await
         .map_err(from_sqlx)?;
     Ok(unflushed.unwrap_or(0).max(flushed.unwrap_or(0).unsigned_abs()))
-}
-
-/// Counts the events and bytes of a range while entries are collected.
-struct Fill {
-    range: Range,
-    events: usize,
-    bytes: usize,
-}
-
-impl Fill {
-    fn new(range: Range) -> Self {
-        Self { range, events: 0, bytes: 0 }
-    }
-
-    /// Whether the range includes any of the offsets from `first` to `last`.
-    fn wants(&self, first: u64, last: u64) -> bool {
-        if self.range.descending { first < self.range.from } else { last > self.range.from }
-    }
-
-    fn add(&mut self, first: u64, last: u64, bytes: usize) {
-        let taken = if self.range.descending {
-            last.min(self.range.from - 1) - first + 1
-        } else {
-            last - first.max(self.range.from + 1) + 1
-        };
-        self.events += usize::try_from(taken).unwrap_or(usize::MAX);
-        self.bytes += bytes;
-    }
-
-    fn is_full(&self) -> bool {
-        self.events >= self.range.max_events || (self.events > 0 && self.bytes > self.range.max_bytes)
-    }
 }
 
 /// Entries of the range, in reading order and without a gap. The run is given by number, id and last seq.
@@ -258,39 +228,6 @@ pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range)
         return Err(Error::EventDamaged { run_id: None, seqs: None });
     }
     Ok(Page { chunks: trim(chunks, range)?, scope_end })
-}
-
-/// Whether the chunk is next in reading order, without a gap.
-fn follows(chunks: &[Chunk], chunk: &Chunk, range: Range) -> bool {
-    match chunks.last() {
-        Some(last) if range.descending => chunk.last() + 1 == last.first,
-        Some(last) => chunk.first == last.last() + 1,
-        None if range.descending => chunk.last() + 1 >= range.from,
-        None => chunk.first <= range.from + 1,
-    }
-}
-
-/// Cuts the first chunk at the start of the range, and the last chunk at `max_events`.
-fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
-    let mut left = range.max_events as u64;
-    let mut trimmed = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        if left == 0 {
-            break;
-        }
-        let (from, to) = if range.descending {
-            let to = chunk.last().min(range.from - 1);
-            (chunk.first.max(to.saturating_sub(left - 1)), to)
-        } else {
-            let from = chunk.first.max(range.from + 1);
-            (from, chunk.last().min(from.saturating_add(left - 1)))
-        };
-        if let Some(part) = chunk.between(from, to)? {
-            left -= u64::from(part.count);
-            trimmed.push(part);
-        }
-    }
-    Ok(trimmed)
 }
 
 /// Entry of an index row; `None` for impossible numbers.

@@ -6,8 +6,8 @@ mod tests;
 use std::{borrow::Cow, fmt::Write};
 
 use super::PreviewLimits;
+use super::literal::cut_at;
 use super::secrets::{MASK, is_secret, mask};
-use super::truncate::cut_at;
 use crate::domain::json::redaction::members::{Member, checked, decode_lossy, encode_string, members};
 
 /// The first `max_chars` characters of a value as text, with secrets masked: a string as its content, other values as

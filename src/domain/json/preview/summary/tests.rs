@@ -46,7 +46,7 @@ fn a_cut_through_a_secret_is_not_possible() {
 }
 
 #[test]
-fn what_is_cut_is_told() {
+fn what_is_cut_is_known() {
     let long_text = tool_summary(&format!(r#""{}""#, "é".repeat(241)), LIMITS);
     assert!(long_text.contains(&format!(r#""preview":"{}""#, "é".repeat(240))));
     assert!(long_text.ends_with(r#""truncated":true}"#));

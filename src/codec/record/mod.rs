@@ -3,15 +3,18 @@
 //! A record is also the wire form for readers of JSON payloads. So an event is encoded once, at its commit, and the same bytes
 //! are sent to all these readers. The schema here must match `proto/runlog/v1/event.proto`.
 
+mod wire;
+
 use bytes::{Buf, Bytes};
 use jiff::Timestamp;
 use prost::Message;
-use prost::encoding::{WireType, decode_key, decode_varint, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, decode_key, decode_varint, encoded_len_varint};
 
 use crate::domain::error::{Error, Result};
 use crate::domain::event::{Event, Origin};
 use crate::domain::ids::{AgentName, EventId, EventType, RunId};
 use crate::domain::json::Payload;
+use wire::{message_length, number_length, put_number, put_text, start_message, text_length};
 
 /// Field number of an entry in a list of records: `events` of `runlog.v1.EventBatch`.
 const ENTRY_TAG: u8 = 1;
@@ -97,45 +100,6 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
 }
 
 // Field numbers are below 16, so a tag takes one byte. Empty and zero values are left out, as in proto3.
-
-fn text_length(text: &str) -> usize {
-    if text.is_empty() { 0 } else { message_length(text.len()) }
-}
-
-fn number_length(number: u64) -> usize {
-    if number == 0 { 0 } else { 1 + encoded_len_varint(number) }
-}
-
-fn message_length(length: usize) -> usize {
-    1 + encoded_len_varint(length as u64) + length
-}
-
-fn start_message(tag: u8, length: usize, out: &mut Vec<u8>) {
-    out.push(tag << 3 | WireType::LengthDelimited as u8);
-    put_varint(length as u64, out);
-}
-
-fn put_text(tag: u8, text: &str, out: &mut Vec<u8>) {
-    if !text.is_empty() {
-        start_message(tag, text.len(), out);
-        out.extend_from_slice(text.as_bytes());
-    }
-}
-
-fn put_number(tag: u8, number: u64, out: &mut Vec<u8>) {
-    if number > 0 {
-        out.push(tag << 3 | WireType::Varint as u8);
-        put_varint(number, out);
-    }
-}
-
-/// With a fast path for one byte, the most common length.
-fn put_varint(number: u64, out: &mut Vec<u8>) {
-    match u8::try_from(number) {
-        Ok(byte) if byte < 0x80 => out.push(byte),
-        _ => encode_varint(number, out),
-    }
-}
 
 /// Size of the tag and length that [`append_entry`] puts before a record of this length, in bytes.
 #[must_use]

@@ -2,11 +2,17 @@
 //!
 //! An interrupted import is repeated from the beginning: equal events at equal seqs count as present.
 
+mod compare;
+mod types;
+
 use std::collections::{HashMap, VecDeque};
 
 use crate::codec::record;
-use crate::domain::{AgentName, Error, Event, NewEvent, Result, Run, RunId, Scope, StructureId};
+use crate::domain::{Error, Event, Result, RunId, Scope};
 use crate::store::{Append, Condition, Import, Range, Receipt, Recorded, SharedStore};
+
+use compare::{as_new, differences, differences_of_runs};
+pub use types::{ImportError, Imported, Imports, Refusal};
 
 /// Most events in one append.
 const MAX_APPEND_EVENTS: usize = 1_000;
@@ -24,65 +30,6 @@ const MAX_READ_EVENTS: usize = 256;
 const MAX_READ_BYTES: usize = 256 << 10;
 /// Payload bytes of stored events in memory for comparison, of all runs; above this limit all are dropped and read again.
 const MAX_AHEAD_BYTES: usize = 64 << 20;
-
-/// An event with the facts of another store.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    /// Line of the event in the source, from 1, for error messages.
-    pub line: u64,
-    /// The event, with the seq and times of the other store.
-    pub event: Event,
-    /// The agent of the run, if any; used with the first event of a run.
-    pub run_agent_name: Option<AgentName>,
-    /// The structure of the run, if any; used with the first event of a run.
-    pub structure_id: Option<StructureId>,
-}
-
-/// Failure of an import. Events before this event are stored; the event and later events are not, except that after
-/// `OutcomeUnknown` some may be.
-#[derive(Debug, thiserror::Error)]
-#[error("line {line}: run {run_id:?}, seq {seq}: {cause}")]
-pub struct ImportError {
-    /// Line of the event in the source; of the first event, if the store refused an append of several.
-    pub line: u64,
-    /// The run of the event.
-    pub run_id: RunId,
-    /// The seq of the event.
-    pub seq: u64,
-    /// Reason of the refusal.
-    pub cause: Refusal,
-}
-
-/// Reason why an event is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// Events between the run's last seq and the event are missing.
-    #[error("does not follow: the run ends at seq {last_seq}; import what lies between first")]
-    Gap {
-        /// The last seq of the run, including events that are not durable yet.
-        last_seq: u64,
-    },
-    /// A different event is stored at the seq.
-    #[error("another event is stored there: {} differs", .fields.join(", "))]
-    Differs {
-        /// Names of the fields that differ, as in the protocol.
-        fields: Vec<&'static str>,
-    },
-    /// The store refused the event.
-    #[error("{0}")]
-    Store(Error),
-}
-
-/// Result of an import.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Imports {
-    /// Events stored by this import; all are durable.
-    pub stored: u64,
-    /// Events that were stored before.
-    pub present: u64,
-    /// Runs with a first event in the source.
-    pub runs: u64,
-}
 
 /// An import under way. Accepts events in feed order.
 pub struct Importer {
@@ -310,37 +257,4 @@ impl Importer {
         self.ahead_bytes -= event.payload.as_str().len();
         Ok(event)
     }
-}
-
-fn as_new(event: Event) -> NewEvent {
-    NewEvent {
-        event_id: Some(event.event_id),
-        event_type: event.event_type,
-        origin: event.origin,
-        occurred_at: Some(event.occurred_at),
-        sent_seconds: event.sent_seconds,
-        agent_name: event.agent_name,
-        payload: event.payload,
-    }
-}
-
-fn differences(stored: &Event, event: &Event) -> Vec<&'static str> {
-    let fields = [
-        ("event_id", stored.event_id != event.event_id),
-        ("type", stored.event_type != event.event_type),
-        ("origin", stored.origin != event.origin),
-        ("agent_name", stored.agent_name != event.agent_name),
-        ("occurred_at", stored.occurred_at != event.occurred_at),
-        ("sent_seconds", stored.sent_seconds.map(f64::to_bits) != event.sent_seconds.map(f64::to_bits)),
-        ("recorded_at", stored.recorded_at != event.recorded_at),
-        ("payload", stored.payload.as_str() != event.payload.as_str()),
-    ];
-    fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
-}
-
-/// An agent in the source only is no difference: a later event may still set the agent of the run.
-fn differences_of_runs(run: &Run, imported: &Imported) -> Vec<&'static str> {
-    let agent_differs = run.agent_name.is_some() && run.agent_name != imported.run_agent_name;
-    let fields = [("run_agent_name", agent_differs), ("structure_id", run.structure_id != imported.structure_id)];
-    fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }

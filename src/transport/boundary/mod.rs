@@ -1,0 +1,169 @@
+//! The outermost layer: checks of host, origin and protocol, and the memory of the call, before any handler reads the request.
+//!
+//! A browser sends some requests of any page to any server without a preflight, and a name owned by an attacker can resolve to
+//! a loopback address (DNS rebinding). So a server on loopback accepts only loopback names, pages of other origins cannot
+//! write, and gRPC requires a request that no page can send: HTTP/2 with the content type of gRPC.
+
+mod needs;
+mod rules;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode, Version};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use tower::{Layer, Service};
+
+use super::grpc::WholeMessages;
+use super::memory::{Account, Call, Memory};
+use super::rest::{HttpError, is_packed, refuse};
+use super::status::DOMAIN;
+use crate::domain::Error;
+use crate::telemetry;
+use needs::{is_probe, reads_a_page};
+use rules::is_grpc_type;
+
+/// Permissions and size limits of requests.
+#[derive(Clone, Debug)]
+pub struct BoundaryOptions {
+    /// Whether the server listens on loopback: only loopback names and [`allowed_hosts`](Self::allowed_hosts) are accepted.
+    pub is_loopback: bool,
+    /// Accepted host names, with or without a port; `*` for any. Empty: any name, except on loopback.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of pages that may write; `*` for any.
+    pub allowed_origins: Vec<String>,
+    /// Full names of the gRPC services, as `package.Service`.
+    pub grpc_services: Vec<&'static str>,
+    /// Largest gRPC message, and largest body of other requests, bytes.
+    pub max_message_bytes: usize,
+    /// Largest page, bytes: memory charged for the answer to a read before the size is known.
+    pub max_page_bytes: usize,
+}
+
+/// Tower service that checks requests and begins their calls, see the module.
+#[derive(Clone, Debug)]
+pub struct Boundary<S> {
+    inner: S,
+    options: Arc<BoundaryOptions>,
+    memory: Arc<Memory>,
+}
+
+impl<S> Boundary<S> {
+    /// Layer around all services and routes.
+    pub fn layer(options: BoundaryOptions, memory: Arc<Memory>) -> impl Layer<S, Service = Self> + Clone {
+        let options = Arc::new(options);
+        tower::layer::layer_fn(move |inner| Self { inner, options: Arc::clone(&options), memory: Arc::clone(&memory) })
+    }
+}
+
+impl<S> Service<Request<Body>> for Boundary<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_grpc = is_grpc_type(request.headers());
+        if let Err(problem) = self.options.check(&request, is_grpc) {
+            let response = refused(&request, is_grpc, &problem);
+            return Box::pin(async move { Ok(response) });
+        }
+        const SERVED: &str = "every connection has an account";
+        let account = request.extensions().get::<Arc<Account>>().unwrap_or_else(|| unreachable!("{SERVED}"));
+        let (account, memory) = (Arc::clone(account), Arc::clone(&self.memory));
+        let options = Arc::clone(&self.options);
+        let is_probe = is_probe(request.uri().path());
+        let call = memory.call(&account).or_else(|| if is_probe { memory.probe(&account) } else { None });
+        let reads_a_page = !is_probe && reads_a_page(&request);
+        if let Some(call) = &call
+            && !reads_a_page
+        {
+            // The usual case: no wait for a place or for memory.
+            let call = Arc::clone(call);
+            let response = self.inner.call(counted(request, is_grpc, &memory, &options, &call));
+            return Box::pin(async move { Ok(response.await?.map(|body| memory.answer(body, call))) });
+        }
+        // `poll_ready` was called on this instance; the clone takes the next request.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move {
+            let call = match call {
+                Some(call) => Some(call),
+                None => memory.later_call(&account).await,
+            };
+            let Some(call) = call else {
+                return Ok(refused(&request, is_grpc, &overloaded("there are too many calls at a time").into()));
+            };
+            if reads_a_page {
+                let Ok(room) = tokio::time::timeout(MAX_WAIT, call.room_for_a_page(options.max_page_bytes)).await
+                else {
+                    let no_room = overloaded("answers take all the memory that they may");
+                    return Ok(refused(&request, is_grpc, &no_room.into()));
+                };
+                call.prepay(room);
+            }
+            let request = counted(request, is_grpc, &memory, &options, &call);
+            Ok(inner.call(request).await?.map(|body| memory.answer(body, call)))
+        })
+    }
+}
+
+/// Adds the call to the request, and charges the body to the receive budget on arrival.
+fn counted(
+    mut request: Request<Body>,
+    is_grpc: bool,
+    memory: &Memory,
+    options: &BoundaryOptions,
+    call: &Arc<Call>,
+) -> Request<Body> {
+    let max_bytes = options.max_message_bytes;
+    request.extensions_mut().insert(Arc::clone(call));
+    let is_packed = is_packed(request.headers());
+    request.map(|body| match is_grpc {
+        true => Body::new(WholeMessages::counted(body, max_bytes, memory.intake(call))),
+        false => memory.received(body, call, max_bytes, is_packed),
+    })
+}
+
+/// Longest wait of a read for the memory of a page.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// Delay after which a refused caller may retry.
+const RETRY: Duration = Duration::from_secs(1);
+
+fn overloaded(what: &'static str) -> Error {
+    Error::Overloaded { what, retry_after: RETRY }
+}
+
+fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> Response<Body> {
+    telemetry::REFUSED_REQUESTS.add_one(&[("reason", problem.reason)]);
+    match is_grpc && request.version() == Version::HTTP_2 {
+        true => as_status(problem).into_http(),
+        false => refuse(request.uri().path(), problem).map(Body::new),
+    }
+}
+
+fn as_status(problem: &HttpError) -> Status {
+    let code = match problem.status {
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
+        _ => Code::InvalidArgument,
+    };
+    let mut details = ErrorDetails::with_error_info(problem.reason, DOMAIN, HashMap::new());
+    details.set_retry_info(problem.retry_after);
+    Status::with_error_details(code, problem.text(), details)
+}

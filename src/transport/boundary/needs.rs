@@ -1,0 +1,60 @@
+//! What an answer may need of the memory, judged by the request.
+
+use http::{Method, Request};
+use tonic::body::Body;
+
+/// Whether the answer may be a page of events or runs, or a run with a long output. Such an answer is built as a whole;
+/// streams charge memory for each frame instead.
+pub fn reads_a_page(request: &Request<Body>) -> bool {
+    let path = request.uri().path();
+    match *request.method() {
+        Method::GET | Method::HEAD => !is_event_stream(path),
+        Method::POST => ["/ListEvents", "/ListRuns", "/GetRun", "/cancel"].iter().any(|method| path.ends_with(method)),
+        _ => false,
+    }
+}
+
+fn is_event_stream(path: &str) -> bool {
+    let mut from_the_end = path.rsplit('/');
+    let last = [(); 4].map(|()| from_the_end.next());
+    matches!(last, [Some("stream"), Some("events"), Some(_), Some("runs" | "structure-runs")])
+}
+
+/// Health checks and metrics. Monitoring also needs answers from a busy server, and these answers are small.
+pub fn is_probe(path: &str) -> bool {
+    path.starts_with("/health/") || path == "/metrics" || path == "/grpc.health.v1.Health/Check"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_answer_with_a_page_or_a_long_run_waits_for_room_and_nothing_else_does() {
+        let reads = |method: Method, path: &str| {
+            reads_a_page(&Request::builder().method(method).uri(path).body(Body::empty()).unwrap())
+        };
+        for (method, path) in [
+            (Method::POST, "/runlog.v1.EventService/ListEvents"),
+            (Method::POST, "/runlog.v1.RunService/ListRuns"),
+            (Method::POST, "/runlog.v1.RunService/GetRun"),
+            (Method::POST, "/api/structure-runs/r/cancel"),
+            (Method::POST, "/v1/runs/r/cancel"),
+            (Method::GET, "/v1/runs/stream"),
+            (Method::GET, "/api/events/stream"),
+            (Method::HEAD, "/v1/runs"),
+        ] {
+            assert!(reads(method, path), "{path}");
+        }
+        for (method, path) in [
+            (Method::POST, "/runlog.v1.EventService/Publish"),
+            (Method::POST, "/runlog.v1.EventService/Subscribe"),
+            (Method::POST, "/api/ingest"),
+            (Method::GET, "/v1/runs/r/events/stream"),
+            (Method::GET, "/api/runs/events/events/stream"),
+            (Method::GET, "/api/structure-runs/r/events/stream"),
+        ] {
+            assert!(!reads(method, path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The rules of host, origin and protocol.
+
+use std::net::IpAddr;
+
+use http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, StatusCode, Version};
+use percent_encoding::percent_decode_str;
+use tonic::body::Body;
+
+use super::BoundaryOptions;
+use crate::transport::rest::HttpError;
+
+impl BoundaryOptions {
+    /// Checks the name of the server, the origin of the page, the protocol and the path.
+    pub fn check(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), HttpError> {
+        let authority = authority(request)?;
+        if authority.as_ref().is_some_and(|authority| !self.is_allowed_host(authority)) {
+            let message = "the server is not called by this name; --allowed-hosts lists those besides loopback";
+            return Err(HttpError::new(StatusCode::FORBIDDEN, "HOST_NOT_ALLOWED", message));
+        }
+        self.check_origin(request, authority.as_ref())?;
+        self.check_protocol(request, is_grpc)?;
+        match percent_decode_str(request.uri().path()).decode_utf8() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(HttpError::malformed("the path must be UTF-8, percent-encoded")),
+        }
+    }
+
+    fn is_allowed_host(&self, authority: &Authority) -> bool {
+        if !self.is_loopback && self.allowed_hosts.is_empty() {
+            return true;
+        }
+        let host = authority.host();
+        let is_listed = |allowed: &String| {
+            allowed == "*" || allowed.eq_ignore_ascii_case(host) || allowed.eq_ignore_ascii_case(authority.as_str())
+        };
+        // An address cannot be rebound by an attacker, and probes call machines by address.
+        let is_address = !self.is_loopback && address_of(host).is_some();
+        is_address || is_loopback_name(host) || self.allowed_hosts.iter().any(is_listed)
+    }
+
+    /// Pages of other origins may read as far as CORS allows, and cannot write.
+    fn check_origin(&self, request: &Request<Body>, authority: Option<&Authority>) -> Result<(), HttpError> {
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let (Some(origin), second) = (origins.next(), origins.next()) else { return Ok(()) };
+        let (Ok(origin), None) = (origin.to_str(), second) else {
+            return Err(HttpError::field("Origin", "must be given once, in visible ASCII characters"));
+        };
+        let changes_nothing = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let is_listed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(origin);
+        let scheme = request.uri().scheme_str().unwrap_or("http");
+        let is_own = authority.is_some_and(|authority| is_own(origin, scheme, authority));
+        if changes_nothing || is_own || self.allowed_origins.iter().any(is_listed) {
+            return Ok(());
+        }
+        let message = "pages of this origin may not write here; --cors-origins lists those that may";
+        Err(HttpError::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message))
+    }
+
+    fn check_protocol(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), HttpError> {
+        if !is_grpc && !self.is_grpc_path(request.uri().path()) {
+            return Ok(());
+        }
+        if is_grpc && request.version() == Version::HTTP_2 {
+            return match *request.method() {
+                Method::POST => Ok(()),
+                _ => Err(HttpError::method_not_allowed(request.method())),
+            };
+        }
+        let message = "gRPC is served over HTTP/2 with the content type application/grpc; the JSON gateway takes JSON";
+        Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
+    }
+
+    fn is_grpc_path(&self, path: &str) -> bool {
+        let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
+        service.is_some_and(|service| self.grpc_services.contains(&service))
+    }
+}
+
+/// Host of the request: `:authority` of HTTP/2, an absolute target, or the `Host` header; all must agree. Only HTTP/1.0, which
+/// no browser speaks, may omit the host.
+fn authority(request: &Request<Body>) -> Result<Option<Authority>, HttpError> {
+    let refused = |problem: &str| HttpError::new(StatusCode::BAD_REQUEST, "INVALID_HOST", format!("Host: {problem}"));
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err(refused("must be given once"));
+    }
+    let named: Option<Authority> = match host {
+        Some(host) => {
+            let parsed = Authority::try_from(host.as_bytes()).map_err(|_| refused("must be a name or an address"))?;
+            Some(parsed)
+        }
+        None => None,
+    };
+    let authority = match (request.uri().authority(), named) {
+        (Some(target), Some(named)) if *target != named => return Err(refused("must be the one of the target")),
+        (Some(target), _) => target.clone(),
+        (None, Some(named)) => named,
+        (None, None) if request.version() == Version::HTTP_10 => return Ok(None),
+        (None, None) => return Err(refused("must be given")),
+    };
+    if authority.host().is_empty() || authority.as_str().contains('@') {
+        return Err(refused("must be a name or an address"));
+    }
+    Ok(Some(authority))
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost")
+        || address_of(host).is_some_and(|address| address.to_canonical().is_loopback())
+}
+
+fn address_of(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Whether an origin equals the server's scheme, host and port.
+fn is_own(origin: &str, scheme: &str, authority: &Authority) -> bool {
+    let Some((of_scheme, of)) = origin.split_once("://") else { return false };
+    let Ok(of) = Authority::try_from(of) else { return false };
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    of_scheme.eq_ignore_ascii_case(scheme)
+        && of.host().eq_ignore_ascii_case(authority.host())
+        && port(&of) == port(authority)
+}
+
+/// Whether the content type is `application/grpc`, with or without a format suffix. gRPC-web is another type.
+pub fn is_grpc_type(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(CONTENT_TYPE) else { return false };
+    let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_the_servers_own_by_scheme_host_and_port() {
+        let own = |origin: &str, host: &str| is_own(origin, "http", &host.parse().unwrap());
+        for (origin, host) in [
+            ("http://localhost:7800", "localhost:7800"),
+            ("http://LOCALHOST:7800", "localhost:7800"),
+            ("http://localhost", "localhost:80"),
+            ("http://[::1]:1", "[::1]:1"),
+        ] {
+            assert!(own(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("https://localhost:7800", "localhost:7800"),
+            ("http://localhost:7801", "localhost:7800"),
+            ("http://localhost", "localhost:7800"),
+            ("http://evil.example", "localhost:7800"),
+            ("http://localhost.evil.example:7800", "localhost:7800"),
+            ("null", "localhost:7800"),
+            ("localhost:7800", "localhost:7800"),
+            ("http://", "localhost:7800"),
+        ] {
+            assert!(!own(origin, host), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_loopback_is_localhost_or_an_address_of_it() {
+        for name in ["localhost", "LocalHost", "localhost.", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]"] {
+            assert!(is_loopback_name(name), "{name}");
+        }
+        for name in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::]", "0.0.0.0", ""]
+        {
+            assert!(!is_loopback_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn grpc_web_and_other_types_are_no_grpc() {
+        let is_grpc = |content_type: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+            is_grpc_type(&headers)
+        };
+        for content_type in ["application/grpc", "application/grpc+proto", "application/grpc; charset=utf-8"] {
+            assert!(is_grpc(content_type), "{content_type}");
+        }
+        for content_type in ["application/grpc-web", "application/grpc-web+proto", "text/plain", "application/json", ""]
+        {
+            assert!(!is_grpc(content_type), "{content_type}");
+        }
+        assert!(!is_grpc_type(&HeaderMap::new()));
+    }
+}
