@@ -27,24 +27,8 @@ use super::status::DOMAIN;
 use crate::domain::Error;
 use crate::telemetry;
 use needs::{is_probe, reads_a_page};
+pub use rules::BoundaryOptions;
 use rules::is_grpc_type;
-
-/// Permissions and size limits of requests.
-#[derive(Clone, Debug)]
-pub struct BoundaryOptions {
-    /// Whether the server listens on loopback: only loopback names and [`allowed_hosts`](Self::allowed_hosts) are accepted.
-    pub is_loopback: bool,
-    /// Accepted host names, with or without a port; `*` for any. Empty: any name, except on loopback.
-    pub allowed_hosts: Vec<String>,
-    /// Origins of pages that may write; `*` for any.
-    pub allowed_origins: Vec<String>,
-    /// Full names of the gRPC services, as `package.Service`.
-    pub grpc_services: Vec<&'static str>,
-    /// Largest gRPC message, and largest body of other requests, bytes.
-    pub max_message_bytes: usize,
-    /// Largest page, bytes: memory charged for the answer to a read before the size is known.
-    pub max_page_bytes: usize,
-}
 
 /// Tower service that checks requests and begins their calls, see the module.
 #[derive(Clone, Debug)]

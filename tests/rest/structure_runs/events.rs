@@ -154,7 +154,7 @@ async fn an_event_is_found_by_an_id_of_the_producer_or_of_the_server() {
 }
 
 #[tokio::test]
-async fn the_documented_lifecycle_types_are_the_systems() {
+async fn lifecycle_types_and_all_types_of_the_platform_are_the_systems() {
     let gateway = Gateway::start().await;
     let types = ["StructureRunStarting", "StructureRunRunning", "run.note", "FinishStructureRunEvent"];
     let batch: Vec<Value> =
@@ -163,7 +163,7 @@ async fn the_documented_lifecycle_types_are_the_systems() {
     posted(&gateway, "r", r#"[{"type":"StructureRunCompleted"},{"type":"StructureRunError"}]"#).await;
     let events = listed(&gateway, "r").await;
     let origins: Vec<_> = events.iter().map(|event| event["origin"].as_str().unwrap()).collect();
-    assert_eq!(origins, ["SYSTEM", "SYSTEM", "USER", "USER", "SYSTEM", "SYSTEM"]);
+    assert_eq!(origins, ["SYSTEM", "SYSTEM", "SYSTEM", "USER", "SYSTEM", "SYSTEM"]);
     let (_, run) = gateway.get("/api/structure-runs/r").await;
     assert_eq!((&run["status"], &run["output"]), (&"SUCCEEDED".into(), &json!({"value": "x"})));
     let recorded: jiff::Timestamp = events[3]["created_at"].as_str().unwrap().parse().unwrap();
