@@ -177,3 +177,25 @@ async fn the_bounds_are_options() {
     refused_field(server.list(pb::ListEventsRequest { page_size: 3, ..list_run("r") }).await, "page_size");
     refused_field(server.try_subscribe(pb::SubscribeRequest { max_batch: 3, ..follow_run("r") }).await, "max_batch");
 }
+
+#[tokio::test]
+async fn a_payload_of_a_caller_in_this_process_is_limited_as_well_and_its_origin_follows_its_type() {
+    use runlog::domain::{EventType, NewEvent, Origin, Payload, RunId};
+    use runlog::service::ServiceOptions;
+    use runlog::service::publish::Publish;
+
+    let embedded = crate::embedded::Embedded::start(ServiceOptions::default()).await;
+    let max = ServiceOptions::default().limits.max_payload_bytes;
+    let publish = |event_type: &str, bytes: usize| {
+        // Read back from a store, so that no limit was checked.
+        let payload = Payload::from_stored(format!("\"{}\"", "x".repeat(bytes - 2)));
+        let events = vec![NewEvent::new(EventType::parse(event_type).unwrap(), payload)];
+        embedded.service.publish(Publish { run_id: RunId::parse("r").unwrap(), events, expected_last_seq: None })
+    };
+    let refused = publish("step", max + 1).await.unwrap_err();
+    assert_eq!(refused.field().as_deref(), Some("events[0].payload"), "{refused}");
+    assert_eq!(publish("step", max).await.unwrap().last_seq, 1);
+    assert_eq!(publish("run.created", 2).await.unwrap().last_seq, 2);
+    let origin = |event_type| NewEvent::new(EventType::parse(event_type).unwrap(), Payload::from_stored("{}")).origin;
+    assert_eq!((origin("step"), origin("run.created")), (Origin::User, Origin::System));
+}

@@ -31,6 +31,7 @@ mod fan_out;
 mod health;
 mod history;
 mod leaks;
+mod metrics;
 mod lost_files;
 mod owners;
 mod power_loss;
