@@ -22,7 +22,7 @@ pub struct ConnectionOptions {
     #[arg(long, env = "RUNLOG_MAX_CONCURRENT_STREAMS", default_value = "1024",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_concurrent_streams: u32,
-    /// HTTP/2 window of one call, bytes (64 KiB to 1 GiB): what a client may send before it is read.
+    /// HTTP/2 window of one call, bytes (64 KiB to 1 GiB): bytes that a client may send before the server reads them.
     #[arg(long, env = "RUNLOG_STREAM_WINDOW_BYTES", default_value = "1048576",
           value_parser = clap::value_parser!(u32).range(65_535..=1 << 30))]
     pub stream_window_bytes: u32,
@@ -45,8 +45,8 @@ pub struct ConnectionOptions {
     #[arg(long = "request-timeout-ms", env = "RUNLOG_REQUEST_TIMEOUT_MS", default_value = "30000",
           value_parser = millis(100..=600_000))]
     pub request_timeout: Duration,
-    /// How long a request may stand still while it is sent, and a connection whose client takes nothing of what it asked for,
-    /// milliseconds (1,000 to 3,600,000). A client that takes a little goes on.
+    /// Longest time without progress, milliseconds (1,000 to 3,600,000): of a request while it is sent, and of a connection
+    /// whose client reads nothing of its answers. A client that reads slowly is not cut.
     #[arg(long = "stall-timeout-ms", env = "RUNLOG_STALL_TIMEOUT_MS", default_value = "60000",
           value_parser = millis(1_000..=3_600_000))]
     pub stall_timeout: Duration,
@@ -58,8 +58,8 @@ pub struct ConnectionOptions {
     #[arg(long, env = "RUNLOG_MAX_CONNECTIONS", default_value = "20000",
           value_parser = within(1..=1_000_000))]
     pub max_connections: usize,
-    /// Most connections of one address at a time (1 to 1,000,000), of IPv6 of one network of 64 bits; more are closed. Where it
-    /// is not given: half of --max-connections. Behind a proxy from whose address all come give as many as those.
+    /// Most connections of one address at a time (1 to 1,000,000), for IPv6 of one network of 64 bits; more are closed. By
+    /// default half of --max-connections. Behind a proxy, the address of all connections, give --max-connections.
     #[arg(long, env = "RUNLOG_MAX_CONNECTIONS_PER_ADDRESS", value_name = "CONNECTIONS",
           value_parser = within(1..=1_000_000))]
     pub max_connections_per_address: Option<usize>,

@@ -75,8 +75,8 @@ pub struct ServeOptions {
     /// Address and port to listen on; port 0 takes a free port, which is logged.
     #[arg(long, env = "RUNLOG_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
-    /// Address and port of a listener of its own for those who run the server: `/metrics`, `/openapi.json`, gRPC reflection and
-    /// health, and no events. `--listen` then serves health and events only.
+    /// Address and port of a separate listener for operators: `/metrics`, `/openapi.json`, gRPC reflection and health, and no
+    /// events. `--listen` then serves health and events only.
     #[arg(long, env = "RUNLOG_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<SocketAddr>,
     /// The SQLite file or the PostgreSQL database; other commands that open a store have the same options.
@@ -86,8 +86,8 @@ pub struct ServeOptions {
     /// write every run.
     #[arg(long, env = "RUNLOG_INSECURE_NO_AUTH")]
     pub insecure_no_auth: bool,
-    /// What becomes of an event that would change the status of a run that has ended: `record` stores it and leaves the
-    /// status, `strict` refuses it with FAILED_PRECONDITION.
+    /// Treatment of an event that would change the status of an ended run: `record` stores the event and keeps the status,
+    /// `strict` refuses the event with FAILED_PRECONDITION.
     #[arg(long, env = "RUNLOG_LIFECYCLE", value_enum, default_value = "record", hide_possible_values = true)]
     pub lifecycle: LifecycleOption,
     /// How the log on stderr is written: `text` for people or `json`, one object a line.
@@ -97,8 +97,8 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
     /// Memory that the server may take, bytes (192 MiB to 1 TiB), shared out to the queues, to requests, to answers, to recent
-    /// events, to connections and to calls; the program itself takes up to 64 MiB more. Where it is not given: half of
-    /// the machine's or the control group's.
+    /// events, to connections and to calls; the program itself takes up to 64 MiB more. By default half of the
+    /// memory of the machine or the control group.
     #[arg(long, env = "RUNLOG_MAX_MEMORY_BYTES", value_name = "BYTES", value_parser = within(192 * MIB..=1_024 * GIB))]
     pub max_memory_bytes: Option<usize>,
 

@@ -19,7 +19,7 @@ pub struct PostgresOptions {
     #[arg(long, env = "RUNLOG_NOTIFY", value_enum, default_value = "on", hide_possible_values = true)]
     pub notify: NotifyOption,
     /// How often PostgreSQL is asked for commits of other servers, milliseconds (10 to 60,000). With --notify=on this is
-    /// the net under lost signals, with off it is the delay.
+    /// the fallback for lost notifications, with off the delay of other servers' events.
     #[arg(long = "poll-ms", env = "RUNLOG_POLL_MS", default_value = "1000",
           value_parser = millis(10..=60_000))]
     pub poll: Duration,

@@ -10,7 +10,7 @@ use super::{GIB, KIB, MIB, ViewOption, millis, within};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Reading and following")]
 pub struct ReadOptions {
-    /// Recent events kept in memory for each run that is followed, bytes (1 KiB to 1 GiB); who lags further reads the store.
+    /// Recent events kept in memory for each run that is followed, bytes (1 KiB to 1 GiB); subscribers further behind read the store.
     #[arg(long, env = "RUNLOG_HUB_WINDOW_BYTES", default_value = "4194304",
           value_parser = within(KIB..=GIB))]
     pub hub_window_bytes: usize,
@@ -31,7 +31,7 @@ pub struct ReadOptions {
     #[arg(long, env = "RUNLOG_MAX_SUBSCRIPTIONS", default_value = "20000",
           value_parser = within(1..=1_000_000))]
     pub max_subscriptions: usize,
-    /// How long a subscription may be silent before a heartbeat, where its request does not say, milliseconds (1,000 to
+    /// How long a subscription may be silent before a heartbeat, if its request has no interval, milliseconds (1,000 to
     /// 300,000).
     #[arg(long = "heartbeat-ms", env = "RUNLOG_HEARTBEAT_MS", default_value = "10000",
           value_parser = millis(1_000..=300_000))]
@@ -40,7 +40,7 @@ pub struct ReadOptions {
     #[arg(long = "sse-heartbeat-ms", env = "RUNLOG_SSE_HEARTBEAT_MS", default_value = "5000",
           value_parser = millis(1_000..=300_000))]
     pub sse_heartbeat: Duration,
-    /// How much of each payload the JSON gateway shows where a request has no `view`: `public` leaves client-supplied members
+    /// How much of each payload the JSON gateway shows for requests without `view`: `public` leaves client-supplied members
     /// out and shows tool input and output in short with secrets masked, `full` shows all.
     #[arg(long, env = "RUNLOG_DEFAULT_VIEW", value_enum, default_value = "public", hide_possible_values = true)]
     pub default_view: ViewOption,

@@ -32,7 +32,7 @@ pub struct WriteOptions {
           value_parser = within(KIB..=GIB))]
     pub max_commit_bytes: usize,
     /// How much of the end of the log of a SQLite file waits to be moved into the indexes, entries of one run and one
-    /// transaction (1 to 1,000,000): what a start has to read.
+    /// transaction (1 to 1,000,000): the part that a start has to read.
     #[arg(long, env = "RUNLOG_FLUSH_ENTRIES", default_value = "16384",
           value_parser = within(1..=1_000_000))]
     pub flush_entries: usize,
