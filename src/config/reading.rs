@@ -10,7 +10,8 @@ use super::{GIB, KIB, MIB, ViewOption, millis, within};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Reading and following")]
 pub struct ReadOptions {
-    /// Recent events kept in memory for each run that is followed, bytes (1 KiB to 1 GiB); subscribers further behind read the store.
+    /// Recent events kept in memory for each run that is followed, bytes (1 KiB to 1 GiB); subscribers further behind read the
+    /// store.
     #[arg(long, env = "RUNLOG_HUB_WINDOW_BYTES", default_value = "4194304",
           value_parser = within(KIB..=GIB))]
     pub hub_window_bytes: usize,
