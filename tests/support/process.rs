@@ -18,9 +18,10 @@ use tonic::transport::{Channel, Endpoint};
 /// Guard against a test that hangs; no other timing depends on the value.
 const GUARD: Duration = Duration::from_secs(120);
 
-/// The program, without the options in the environment of this process.
+/// The program, without the options in the environment of this process. `RUNLOG_TEST_PROGRAM` names another build, for figures.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_runlog"));
+    let program = std::env::var("RUNLOG_TEST_PROGRAM");
+    let mut command = Command::new(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_runlog")));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RUNLOG_")) {
         command.env_remove(name);
     }
