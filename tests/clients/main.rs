@@ -2,11 +2,13 @@
 //! `tests/all.sh` installs them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
+#[path = "../support/server.rs"]
+#[allow(dead_code, reason = "the other suites use the rest of it")]
+mod server;
+
 use std::process::Command;
 
-use runlog::config::ServeOptions;
-use runlog::server::Server;
-use tokio_util::sync::CancellationToken;
+use server::TestServer;
 
 /// Runs `script` with the interpreter named by the environment variable `variable`, against a new server.
 async fn client_succeeds(variable: &str, script: &str) {
@@ -19,22 +21,17 @@ async fn client_succeeds(variable: &str, script: &str) {
 }
 
 async fn succeeds(interpreter: String, script: &str) {
-    let directory = tempfile::tempdir().unwrap();
-    let mut options = ServeOptions::default();
-    options.listen.set_port(0);
-    // The shortest interval: a client waits for heartbeats.
-    options.reading.sse_heartbeat = std::time::Duration::from_secs(1);
-    options.store.data = directory.path().join("runlog.db");
-    let server = Server::bind(&options).await.unwrap();
-    let (address, stop) = (server.local_addr().to_string(), CancellationToken::new());
-    let serving = tokio::spawn(server.run(stop.clone()));
+    let mut server = TestServer::start_with(|options| {
+        // The shortest interval: a client waits for heartbeats.
+        options.reading.sse_heartbeat = std::time::Duration::from_secs(1);
+    })
+    .await;
     let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
-    let scratch = directory.path().to_owned();
+    let (address, scratch) = (server.address().to_string(), server.directory().to_owned());
     // Scratch files of the client go to a temporary directory.
     let client = move || Command::new(interpreter).arg(script).arg(address).current_dir(scratch).output().unwrap();
     let output = tokio::task::spawn_blocking(client).await.unwrap();
-    stop.cancel();
-    serving.await.unwrap().unwrap();
+    server.stop().await;
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
 }

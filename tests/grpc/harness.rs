@@ -1,102 +1,18 @@
-//! A server in this process and clients over TCP, with the default limits of gRPC clients: a response has at most 4
-//! MiB.
+//! Clients over TCP of a server in this process, with the default limits of gRPC clients: a response has at most 4 MiB.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use runlog::config::ServeOptions;
 use runlog::pb;
 use runlog::pb::event_service_client::EventServiceClient;
 use runlog::pb::run_service_client::RunServiceClient;
-use runlog::server::{Server, StartError};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::reading::Reader;
-
-/// The timeout of any operation, so that a test fails instead of hanging.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Awaits with the timeout.
-pub async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, awaited).await.expect("this takes too long: what the test waits for does not come")
-}
-
-/// A running server with its own store; dropping stops the server.
-pub struct TestServer {
-    options: ServeOptions,
-    running: Option<Running>,
-    _dir: tempfile::TempDir,
-}
-
-struct Running {
-    address: SocketAddr,
-    admin: Option<SocketAddr>,
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), StartError>>,
-}
+use crate::server::TIMEOUT;
+pub use crate::server::{TestServer, in_time};
 
 impl TestServer {
-    /// Starts with the default options.
-    pub async fn start() -> Self {
-        Self::start_with(|_| ()).await
-    }
-
-    /// Starts with changed options.
-    pub async fn start_with(change: impl FnOnce(&mut ServeOptions)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut options = ServeOptions { listen: "127.0.0.1:0".parse().unwrap(), ..ServeOptions::default() };
-        options.store.data = dir.path().join("runlog.db");
-        change(&mut options);
-        let mut server = Self { options, running: None, _dir: dir };
-        server.start_again().await;
-        server
-    }
-
-    /// Starts a stopped server on the same store.
-    pub async fn start_again(&mut self) {
-        let server = Server::bind(&self.options).await.unwrap();
-        let (address, admin, stop) = (server.local_addr(), server.admin_addr(), CancellationToken::new());
-        let task = tokio::spawn(server.run(stop.clone()));
-        self.running = Some(Running { address, admin, stop, task });
-    }
-
-    /// Drains and stops; returns after the store is closed.
-    pub async fn stop(&mut self) {
-        self.begin_to_drain();
-        let running = self.running.take().unwrap();
-        in_time(running.task).await.unwrap().unwrap();
-    }
-
-    /// Stops the server and starts a new server on the same store.
-    pub async fn restart(&mut self) {
-        self.stop().await;
-        self.start_again().await;
-    }
-
-    /// Begins the drain without waiting for its end.
-    pub fn begin_to_drain(&self) {
-        self.running.as_ref().unwrap().stop.cancel();
-    }
-
-    /// The options of the server.
-    pub fn options(&self) -> &ServeOptions {
-        &self.options
-    }
-
-    /// The address for clients.
-    pub fn address(&self) -> SocketAddr {
-        self.running.as_ref().unwrap().address
-    }
-
-    /// The address for operators.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.running.as_ref().unwrap().admin.unwrap()
-    }
-
     /// A new connection.
     pub async fn connect(&self) -> Channel {
         self.connect_to(self.address()).await
@@ -152,7 +68,7 @@ impl TestServer {
 
     /// Every event of the store in commit order, as JSON and in the full view.
     pub async fn everything(&self) -> Vec<pb::Event> {
-        let page_size = i32::try_from(self.options.limits.max_page_size).unwrap();
+        let page_size = i32::try_from(self.options().limits.max_page_size).unwrap();
         let mut all = Vec::new();
         let mut cursor = String::new();
         loop {
@@ -163,14 +79,6 @@ impl TestServer {
                 return all;
             }
             cursor = page.next_cursor;
-        }
-    }
-}
-
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        if let Some(running) = &self.running {
-            running.stop.cancel();
         }
     }
 }

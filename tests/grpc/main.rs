@@ -8,6 +8,9 @@ mod embedded;
 mod harness;
 mod reading;
 mod refusal;
+#[path = "../support/server.rs"]
+#[allow(dead_code, reason = "the other suites use the rest of it")]
+mod server;
 
 mod bounds;
 mod create_run;

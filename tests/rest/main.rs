@@ -9,7 +9,11 @@ mod harness;
 mod public_runs;
 mod questions;
 mod run_ids;
+#[path = "../support/server.rs"]
+#[allow(dead_code, reason = "the other suites use the rest of it")]
+mod server;
 mod shared;
+mod stored_events;
 mod structure_runs;
 mod times;
 mod views;
