@@ -7,28 +7,7 @@ use super::ids::{AgentName, EventId, EventType, RunId};
 use super::json::{Payload, canonical};
 use super::run_status::RunStatus;
 
-/// Source of an event: the platform that runs the agent, or the agent's own code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// Lifecycle transitions from workers and the platform.
-    System,
-    /// Events published by the agent's own code.
-    User,
-}
-
-impl Origin {
-    /// Origin of an event that was published without one: SYSTEM for the documented lifecycle types, else USER.
-    #[must_use]
-    pub fn default_for(event_type: &EventType) -> Self {
-        match event_type.as_str() {
-            "StructureRunStarting" | "StructureRunRunning" | "StructureRunCompleted" | "StructureRunError" => {
-                Self::System
-            }
-            other if other.starts_with("run.") => Self::System,
-            _ => Self::User,
-        }
-    }
-}
+pub use super::event_types::Origin;
 
 /// An event to publish, with all fields checked.
 #[derive(Clone, Debug)]

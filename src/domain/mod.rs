@@ -4,6 +4,7 @@
 pub mod cursor;
 pub mod error;
 pub mod event;
+pub mod event_types;
 pub mod filter;
 pub mod history;
 pub mod ids;

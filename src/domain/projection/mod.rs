@@ -1,11 +1,12 @@
-//! Projection of the events of a run to its status, output, error, usage and open questions. `proto/README.md` has the same
-//! rules as a table.
+//! Projection of the events of a run to its status, output, error, usage and open questions. `event_types` has the rule of
+//! each type, and `proto/README.md` has the rules as a table.
 
 mod questions;
 mod usage;
 
 use super::error::{Error, Result};
 use super::event::{Event, Origin};
+use super::event_types::{Effect, Reads, StatusRule};
 use super::json::Members;
 use super::run::{PendingInput, Run};
 use super::run_status::RunStatus;
@@ -102,8 +103,9 @@ impl Documents {
 /// `FinalStatus` under [`Lifecycle::Strict`], with `run` unchanged.
 pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Documents> {
     assert_eq!(run.last_seq + 1, event.seq, "events are applied in the order of their seq");
-    let members = members(event);
-    let target = target_status(run, event, &members);
+    let effect = Effect::of(&event.event_type);
+    let members = members(event, effect.reads);
+    let target = target_status(run, effect.status, &members);
     let was_final = run.status.is_final();
     if let Some(to) = target
         && was_final
@@ -121,12 +123,12 @@ pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Docum
     if run.agent_name.is_none() {
         run.agent_name.clone_from(&event.agent_name);
     }
-    usage::add(run, event, &members);
+    usage::add(run, effect.reads, &members);
     let mut documents = Documents {
-        output_json: output(event, &members),
-        error_json: error(event, &members, target),
-        status_detail_json: status_detail(event, &members),
-        questions: questions::apply(run, event, &members),
+        output_json: output(event, effect.reads, &members),
+        error_json: error(event, effect.status, &members, target),
+        status_detail_json: status_detail(effect.reads, &members),
+        questions: questions::apply(run, event.seq, effect.reads, &members),
     };
     if documents.output_json.is_some() {
         run.output_at = Some(event.recorded_at);
@@ -134,14 +136,14 @@ pub fn apply(run: &mut Run, event: &Event, lifecycle: Lifecycle) -> Result<Docum
     if let Some(to) = target {
         set_status(run, event, to, &mut documents);
     }
-    set_reported_times(run, event, &members);
+    set_reported_times(run, effect.reads, &members);
     Ok(documents)
 }
 
 /// Start and end of a structure run as reported by its runtime. The events arrive seconds later, so their times are less
 /// exact.
-fn set_reported_times(run: &mut Run, event: &Event, members: &Members<'_>) {
-    if !event.event_type.as_str().starts_with("StructureRun") {
+fn set_reported_times(run: &mut Run, reads: Reads, members: &Members<'_>) {
+    if !matches!(reads, Reads::StructureRun | Reads::StructureRunEnd) {
         return;
     }
     let reported = |name| members.string(name).and_then(|text| time::parse(&text).ok());
@@ -151,24 +153,12 @@ fn set_reported_times(run: &mut Run, event: &Event, members: &Members<'_>) {
     }
 }
 
-/// Members of the payload, for the types that read them in the projection. Steps, tool calls and deltas are most of all
-/// events and are not parsed.
-fn members(event: &Event) -> Members<'_> {
-    match event.event_type.as_str() {
-        "StructureRunStarting"
-        | "StructureRunRunning"
-        | "StructureRunCompleted"
-        | "StructureRunError"
-        | "FinishStructureRunEvent"
-        | "run_end"
-        | "human_input_requested"
-        | "human_input_received"
-        | "run.resumed"
-        | "run.awaiting_input"
-        | "run.signal_applied"
-        | "run.input_received" => Members::parse(event.payload.as_str()),
-        other if other.starts_with("run.worker.") => Members::parse(event.payload.as_str()),
-        _ => Members::default(),
+/// Members of the payload, if the projection reads any. Steps, tool calls and deltas are most of all events and are not
+/// parsed.
+fn members(event: &Event, reads: Reads) -> Members<'_> {
+    match reads {
+        Reads::Nothing => Members::default(),
+        _ => Members::parse(event.payload.as_str()),
     }
 }
 
@@ -185,27 +175,16 @@ fn set_status(run: &mut Run, event: &Event, to: RunStatus, documents: &mut Docum
 }
 
 /// The status that an event sets; `None`: unchanged.
-fn target_status(run: &Run, event: &Event, members: &Members<'_>) -> Option<RunStatus> {
-    use RunStatus::{AwaitingInput, Cancelled, Failed, Queued, Running, Stalled, Starting, Succeeded};
-    let to_status_or = |default| Some(members.string("to_status").and_then(|s| status_named(&s)).unwrap_or(default));
-    match event.event_type.as_str() {
-        "StructureRunStarting" => Some(Starting),
-        "StructureRunRunning" | "run_start" => Some(Running),
-        "StructureRunCompleted" => Some(completed_status(members).unwrap_or(Failed)),
-        "StructureRunError" | "error" | "run.limit_exceeded" => Some(Failed),
-        "run_end" => Some(Succeeded),
-        "human_input_requested" | "run.awaiting_input" => Some(AwaitingInput),
-        // The run waits until no question is open.
-        "human_input_received" => Some(if questions::stays_open(run, members) { AwaitingInput } else { Running }),
-        "run.created" => Some(Queued),
-        "run.worker.started" | "run.resumed" => to_status_or(Running),
-        "run.worker.succeeded" => to_status_or(Succeeded),
-        "run.worker.failed" => to_status_or(Failed),
-        "run.worker.stalled" => to_status_or(Stalled),
-        "run.worker.retry_scheduled" => to_status_or(Queued),
-        "run.cancelled" => Some(Cancelled),
-        _ => None,
-    }
+fn target_status(run: &Run, rule: StatusRule, members: &Members<'_>) -> Option<RunStatus> {
+    let to_status = || members.string("to_status").and_then(|name| status_named(&name));
+    Some(match rule {
+        StatusRule::Unchanged => return None,
+        StatusRule::Fixed(status) => status,
+        StatusRule::ToStatusOr(default) => to_status().unwrap_or(default),
+        StatusRule::Completion => completed_status(members).unwrap_or(RunStatus::Failed),
+        StatusRule::RunningIfAnswered if questions::stays_open(run, members) => RunStatus::AwaitingInput,
+        StatusRule::RunningIfAnswered => RunStatus::Running,
+    })
 }
 
 /// Status after StructureRunCompleted: `status` if final, else by the exit code, which may also be a string of digits.
@@ -240,28 +219,28 @@ pub fn status_named(name: &str) -> Option<RunStatus> {
     })
 }
 
-fn output(event: &Event, members: &Members<'_>) -> Option<String> {
-    match event.event_type.as_str() {
-        "FinishStructureRunEvent" if event.origin == Origin::User => members.text("output_task_output"),
-        "run_end" => members.text("output"),
+fn output(event: &Event, reads: Reads, members: &Members<'_>) -> Option<String> {
+    match reads {
+        Reads::TaskOutput if event.origin == Origin::User => members.text("output_task_output"),
+        Reads::RunEnd => members.text("output"),
         _ => None,
     }
 }
 
 /// Error of a failed run: `status_detail`, else the whole payload. For a StructureRunCompleted with an unknown `status` the
 /// payload, since it contains that text.
-fn error(event: &Event, members: &Members<'_>, target: Option<RunStatus>) -> Option<String> {
+fn error(event: &Event, rule: StatusRule, members: &Members<'_>, target: Option<RunStatus>) -> Option<String> {
     if target != Some(RunStatus::Failed) {
         return None;
     }
-    let is_known = event.event_type.as_str() != "StructureRunCompleted" || completed_status(members).is_some();
+    let is_known = rule != StatusRule::Completion || completed_status(members).is_some();
     let detail = members.text("status_detail").filter(|_| is_known);
     detail.or_else(|| Some(event.payload.as_str().to_owned()))
 }
 
-fn status_detail(event: &Event, members: &Members<'_>) -> Option<String> {
-    match event.event_type.as_str() {
-        "StructureRunCompleted" | "StructureRunError" => members.text("status_detail"),
+fn status_detail(reads: Reads, members: &Members<'_>) -> Option<String> {
+    match reads {
+        Reads::StructureRunEnd => members.text("status_detail"),
         _ => None,
     }
 }

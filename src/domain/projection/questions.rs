@@ -1,7 +1,7 @@
 //! Open questions of a run, a queue: an answer closes the question named by the answer, else the oldest.
 
 use super::{QuestionChange, cut, short};
-use crate::domain::event::Event;
+use crate::domain::event_types::Reads;
 use crate::domain::ids::EventId;
 use crate::domain::json::Members;
 use crate::domain::run::{PendingInput, Run};
@@ -21,15 +21,15 @@ const ITS_OWN: [&str; 2] = ["question_id", "input_id"];
 /// Members with a correlation id of any kind. Used as a question's id if an open question has the same value.
 const SHARED: [&str; 2] = ["id", "request_id"];
 
-/// Opens the question of this event, or closes the answered question. Returns the change.
-pub fn apply(run: &mut Run, event: &Event, members: &Members<'_>) -> Vec<QuestionChange> {
-    match event.event_type.as_str() {
-        "human_input_requested" | "run.awaiting_input" if run.pending_inputs.len() < MAX_OPEN_QUESTIONS => {
-            let question = question(event.seq, members);
+/// Opens the question of the event with this seq, or closes the answered question. Returns the change.
+pub fn apply(run: &mut Run, seq: u64, reads: Reads, members: &Members<'_>) -> Vec<QuestionChange> {
+    match reads {
+        Reads::Question if run.pending_inputs.len() < MAX_OPEN_QUESTIONS => {
+            let question = question(seq, members);
             run.pending_inputs.push(question.reference());
             vec![QuestionChange::Opened(question)]
         }
-        "human_input_received" | "run.signal_applied" | "run.input_received" => {
+        Reads::Answer => {
             let Some(index) = answered(&run.pending_inputs, members) else { return Vec::new() };
             vec![QuestionChange::Closed(run.pending_inputs.remove(index))]
         }

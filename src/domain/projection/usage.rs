@@ -1,6 +1,6 @@
 //! Usage of a run.
 
-use crate::domain::event::Event;
+use crate::domain::event_types::Reads;
 use crate::domain::json::Members;
 use crate::domain::run::Run;
 
@@ -8,8 +8,8 @@ use super::short;
 
 /// Sets the usage from `run_end`. Members without a valid count or cost are skipped; if none is valid, the usage stays
 /// unset.
-pub fn add(run: &mut Run, event: &Event, members: &Members<'_>) {
-    if event.event_type.as_str() != "run_end" {
+pub fn add(run: &mut Run, reads: Reads, members: &Members<'_>) {
+    if reads != Reads::RunEnd {
         return;
     }
     let count = |name| members.count(name);

@@ -177,7 +177,8 @@ fn preview_member(raw: &str, limits: PreviewLimits) -> String {
     encode_string(&preview_of(raw, limits.tool_call_chars))
 }
 
-/// `Variant name: "type" | …;` with the variant's field in `pb::Payload` as `name`.
+/// `Variant name: "type" | …;` with the variant's field in `pb::Payload` as `name`. The types are those of
+/// `domain::event_types`; a test compares the two.
 macro_rules! variants {
     ($($variant:ident $name:ident: $first:literal $(| $more:literal)*;)*) => {
         /// Variant of a type, and the rest that does not fit, as text. `None` if the type has no variant or [`read_object`]

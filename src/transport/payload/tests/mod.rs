@@ -4,8 +4,14 @@ mod canonical;
 mod examples;
 mod properties;
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::domain::event_types::EVENT_TYPES;
 use canonical::canonical;
+
+/// Documented types without a variant.
+const WITHOUT_VARIANT: [&str; 1] = ["FinishStructureRunEvent"];
 
 fn payload(variant: Variant, extra_json: &str) -> pb::Payload {
     pb::Payload { extra_json: extra_json.to_owned(), variant: Some(variant) }
@@ -193,6 +199,14 @@ fn raw_tool_input_beside_its_preview_is_refused() {
     assert!(refusal(Variant::ToolInvoked(invoked.into()), "").starts_with("tool_invoked.tool_output_json: "));
     let call = pb::ToolCall { input_json: Some("{".to_owned()), ..Default::default() };
     assert!(refusal(Variant::ToolCall(call.into()), "").starts_with("tool_call.input_json: is not JSON: it ends"));
+}
+
+#[test]
+fn each_documented_type_has_one_variant_or_is_listed_as_having_none() {
+    let documented: BTreeSet<&str> = EVENT_TYPES.iter().map(|documented| documented.name).collect();
+    let listed: Vec<&str> = tables::TYPES.iter().chain(&WITHOUT_VARIANT).copied().collect();
+    assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), documented);
+    assert_eq!(listed.len(), documented.len(), "no type is listed twice");
 }
 
 #[test]

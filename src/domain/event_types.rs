@@ -1,0 +1,188 @@
+//! The documented event types: one line for each, with its default origin and its effect on the run. `domain::projection`
+//! applies the effects, and `transport::payload` has the typed variants. Any other type can be published as well and has no
+//! effect.
+
+use super::ids::EventType;
+use super::run_status::RunStatus;
+
+/// Source of an event: the platform that runs the agent, or the agent's own code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Lifecycle transitions from workers and the platform.
+    System,
+    /// Events published by the agent's own code.
+    User,
+}
+
+/// Effect of an event on the status of its run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StatusRule {
+    /// The status stays.
+    #[default]
+    Unchanged,
+    /// This status.
+    Fixed(RunStatus),
+    /// The status named by the member `to_status`, else this one.
+    ToStatusOr(RunStatus),
+    /// The final status named by the member `status`, else by the exit code.
+    Completion,
+    /// RUNNING, or AWAITING_INPUT while another question is open.
+    RunningIfAnswered,
+}
+
+/// Members of a payload that the projection reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// None: the payload is not parsed.
+    #[default]
+    Nothing,
+    /// `started_at`.
+    StructureRun,
+    /// `started_at` and `completed_at`; `status_detail`, which is also the error; under [`StatusRule::Completion`] also
+    /// `status` and `exit_code`.
+    StructureRunEnd,
+    /// `output_task_output`, the output; of USER events only.
+    TaskOutput,
+    /// `output`, and the usage: `prompt_tokens`, `completion_tokens`, `total_tokens`, `cost_usd` and `model`.
+    RunEnd,
+    /// `to_status`, and `status_detail` as the error of a failed run.
+    Transition,
+    /// The question to open: its id (`question_id`, `input_id`, `id` or `request_id`), `question`, `context`, `channel`,
+    /// `reason_code` and `input_kind`.
+    Question,
+    /// The question to close: `requested_seq`, `question_id`, `input_id`, `id` or `request_id`.
+    Answer,
+}
+
+/// Effect of an event on its run. The default, no effect, is that of all undocumented types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// Effect on the status.
+    pub status: StatusRule,
+    /// Members of the payload with an effect.
+    pub reads: Reads,
+}
+
+/// A documented event type.
+#[derive(Clone, Copy, Debug)]
+pub struct DocumentedType {
+    /// The type, for instance `tool_call`.
+    pub name: &'static str,
+    /// Origin of an event that was published without one.
+    pub origin: Origin,
+    /// Effect on the run.
+    pub effect: Effect,
+}
+
+const fn line(name: &'static str, origin: Origin, status: StatusRule, reads: Reads) -> DocumentedType {
+    DocumentedType { name, origin, effect: Effect { status, reads } }
+}
+
+/// Every documented type: name, default origin, effect on the status, members read.
+pub static EVENT_TYPES: [DocumentedType; 28] = {
+    use Origin::{System, User};
+    use RunStatus::{AwaitingInput, Cancelled, Failed, Queued, Running, Stalled, Starting, Succeeded};
+    use StatusRule::{Completion, Fixed, RunningIfAnswered, ToStatusOr, Unchanged};
+    [
+        line("StructureRunStarting", System, Fixed(Starting), Reads::StructureRun),
+        line("StructureRunRunning", System, Fixed(Running), Reads::StructureRun),
+        line("StructureRunCompleted", System, Completion, Reads::StructureRunEnd),
+        line("StructureRunError", System, Fixed(Failed), Reads::StructureRunEnd),
+        line("FinishStructureRunEvent", User, Unchanged, Reads::TaskOutput),
+        line("run_start", User, Fixed(Running), Reads::Nothing),
+        line("run_end", User, Fixed(Succeeded), Reads::RunEnd),
+        line("error", User, Fixed(Failed), Reads::Nothing),
+        line("step", User, Unchanged, Reads::Nothing),
+        line("tool_call", User, Unchanged, Reads::Nothing),
+        line("human_input_requested", User, Fixed(AwaitingInput), Reads::Question),
+        line("human_input_received", User, RunningIfAnswered, Reads::Answer),
+        line("run.created", System, Fixed(Queued), Reads::Nothing),
+        line("run.worker.started", System, ToStatusOr(Running), Reads::Transition),
+        line("run.worker.succeeded", System, ToStatusOr(Succeeded), Reads::Transition),
+        line("run.worker.failed", System, ToStatusOr(Failed), Reads::Transition),
+        line("run.worker.stalled", System, ToStatusOr(Stalled), Reads::Transition),
+        line("run.worker.retry_scheduled", System, ToStatusOr(Queued), Reads::Transition),
+        line("run.cancelled", System, Fixed(Cancelled), Reads::Nothing),
+        line("run.resumed", System, ToStatusOr(Running), Reads::Transition),
+        line("run.limit_exceeded", System, Fixed(Failed), Reads::Nothing),
+        line("step.progress", User, Unchanged, Reads::Nothing),
+        line("step.done", User, Unchanged, Reads::Nothing),
+        line("run.tool.invoked", System, Unchanged, Reads::Nothing),
+        line("run.coordination.decision", System, Unchanged, Reads::Nothing),
+        line("run.awaiting_input", System, Fixed(AwaitingInput), Reads::Question),
+        // These close a question, and `run.resumed` changes the status.
+        line("run.signal_applied", System, Unchanged, Reads::Answer),
+        line("run.input_received", System, Unchanged, Reads::Answer),
+    ]
+};
+
+fn documented(event_type: &EventType) -> Option<&'static DocumentedType> {
+    let name = event_type.as_str();
+    EVENT_TYPES.iter().find(|documented| documented.name == name)
+}
+
+impl Origin {
+    /// Origin of an event that was published without one. Undocumented types are SYSTEM if they begin with `run.`, else
+    /// USER.
+    #[must_use]
+    pub fn default_for(event_type: &EventType) -> Self {
+        match documented(event_type) {
+            Some(documented) => documented.origin,
+            None if event_type.as_str().starts_with("run.") => Self::System,
+            None => Self::User,
+        }
+    }
+}
+
+impl Effect {
+    /// Effect of an event of this type.
+    #[must_use]
+    pub fn of(event_type: &EventType) -> Self {
+        documented(event_type).map(|documented| documented.effect).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn event_type(name: &str) -> EventType {
+        EventType::parse(name).unwrap()
+    }
+
+    #[test]
+    fn each_documented_type_has_one_line() {
+        let names: BTreeSet<&str> = EVENT_TYPES.iter().map(|documented| documented.name).collect();
+        assert_eq!(names.len(), EVENT_TYPES.len());
+    }
+
+    #[test]
+    fn events_of_the_platform_are_system_events_and_all_others_are_user_events() {
+        let lifecycle = ["StructureRunStarting", "StructureRunRunning", "StructureRunCompleted", "StructureRunError"];
+        for DocumentedType { name, origin, .. } in &EVENT_TYPES {
+            let is_of_the_platform = lifecycle.contains(name) || name.starts_with("run.");
+            assert_eq!(*origin == Origin::System, is_of_the_platform, "{name}");
+            assert_eq!(Origin::default_for(&event_type(name)), *origin, "{name}");
+        }
+        for (name, origin) in [
+            ("run.", Origin::System),
+            ("run.worker.paused", Origin::System),
+            ("run", Origin::User),
+            ("Run.created", Origin::User),
+            ("StructureRunPaused", Origin::User),
+            ("MyOwnEvent", Origin::User),
+        ] {
+            assert_eq!(Origin::default_for(&event_type(name)), origin, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_undocumented_type_has_no_effect() {
+        for name in ["run.worker.paused", "StructureRunPaused", "Run_end", "MyOwnEvent"] {
+            assert_eq!(Effect::of(&event_type(name)), Effect::default(), "{name}");
+        }
+        assert_ne!(Effect::of(&event_type("run_end")), Effect::default());
+    }
+}
