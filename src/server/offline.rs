@@ -1,7 +1,7 @@
 //! Work on a store without a server: checks, migrations, export and import.
 
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -81,7 +81,8 @@ pub async fn schema(store: &StoreOptions) -> Result<Schema, StartError> {
 
 /// Checks options, address, memory, open files and store for a server with these options. Changes nothing.
 pub async fn check(options: &ServeOptions, look: CheckOptions) -> Vec<CheckResult> {
-    let mut findings = vec![configuration(options), listen(options)];
+    let mut findings = vec![configuration(options), listen("listen", options.listen)];
+    findings.extend(options.admin_listen.map(|address| listen("admin-listen", address)));
     findings.extend(memory(options));
     findings.extend(open_files(options));
     findings.extend(match &options.store.url {
@@ -110,15 +111,13 @@ fn configuration(options: &ServeOptions) -> CheckResult {
 }
 
 /// Binds the address and releases it at once.
-fn listen(options: &ServeOptions) -> CheckResult {
-    const NAME: &str = "listen";
-    let address = options.listen;
+fn listen(name: &'static str, address: SocketAddr) -> CheckResult {
     match TcpListener::bind(address) {
-        Ok(_) => CheckResult::ok(NAME, format!("{address} is free")),
+        Ok(_) => CheckResult::ok(name, format!("{address} is free")),
         Err(e) if e.kind() == ErrorKind::AddrInUse => {
-            CheckResult::warning(NAME, format!("{address}: a process listens there now; a second one would be refused"))
+            CheckResult::warning(name, format!("{address}: a process listens there now; a second one would be refused"))
         }
-        Err(e) => CheckResult::failed(NAME, format!("{address}: {e}")),
+        Err(e) => CheckResult::failed(name, format!("{address}: {e}")),
     }
 }
 

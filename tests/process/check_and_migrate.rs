@@ -124,6 +124,9 @@ async fn check_says_what_would_keep_a_server_from_starting() {
     let address = server.address.to_string();
     let ran = run(NOWHERE, &["check", "--json", "--listen", &address, file[0], file[1]]).await;
     assert!(ran.stdout.contains("{\"check\":\"listen\",\"result\":\"warning\""), "{ran:?}");
+    let admin = ["check", "--json", "--listen", "127.0.0.1:0", "--admin-listen", &address, file[0], file[1]];
+    let ran = run(NOWHERE, &admin).await;
+    assert!(ran.stdout.contains("{\"check\":\"admin-listen\",\"result\":\"warning\""), "{ran:?}");
     server.terminate().await;
     server.ended().await;
 

@@ -3,13 +3,17 @@
 use http::{Method, Request};
 use tonic::body::Body;
 
+/// Ends of the paths of POST requests whose answer may be a page, or a run with its output and questions.
+const LONG_ANSWERS: [&str; 8] =
+    ["/ListEvents", "/ListRuns", "/GetRun", "/CreateRun", "/runs", "/cancel", "/signal", "/resume"];
+
 /// Whether the answer may be a page of events or runs, or a run with a long output. Such an answer is built as a whole;
 /// streams charge memory for each frame instead.
 pub fn reads_a_page(request: &Request<Body>) -> bool {
     let path = request.uri().path();
     match *request.method() {
         Method::GET | Method::HEAD => !is_event_stream(path),
-        Method::POST => ["/ListEvents", "/ListRuns", "/GetRun", "/cancel"].iter().any(|method| path.ends_with(method)),
+        Method::POST => LONG_ANSWERS.iter().any(|end| path.ends_with(end)),
         _ => false,
     }
 }
@@ -40,6 +44,10 @@ mod tests {
             (Method::POST, "/runlog.v1.RunService/GetRun"),
             (Method::POST, "/api/structure-runs/r/cancel"),
             (Method::POST, "/v1/runs/r/cancel"),
+            (Method::POST, "/v1/runs/r/signal"),
+            (Method::POST, "/v1/runs/r/resume"),
+            (Method::POST, "/v1/runs"),
+            (Method::POST, "/runlog.v1.RunService/CreateRun"),
             (Method::GET, "/v1/runs/stream"),
             (Method::GET, "/api/events/stream"),
             (Method::HEAD, "/v1/runs"),

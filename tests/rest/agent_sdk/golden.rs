@@ -1,7 +1,7 @@
 //! Conversations compared byte by byte: `tests/fixtures/golden/agent_sdk/*.http`.
 //!
 //! A file is a list of steps on a new server: `### title`, a request with its headers and body, and from the line `HTTP
-//! <status>` on the answer. Only ids and times of the server are replaced. Run with `GOLDEN=write` to rewrite the
+//! <status>` on the answer. Only ids and times of the server are replaced. Run with `RUNLOG_BLESS=1` to rewrite the
 //! answers, and review the difference.
 
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ async fn every_documented_request_is_answered_to_the_byte() {
     for file in conversations() {
         let expected = std::fs::read_to_string(&file).unwrap();
         let held = hold(&expected).await;
-        if std::env::var("GOLDEN").is_ok_and(|mode| mode == "write") {
+        if std::env::var("RUNLOG_BLESS").is_ok_and(|mode| mode == "1") {
             std::fs::write(&file, held).unwrap();
         } else {
             assert_eq!(held, expected, "{}", file.display());

@@ -35,7 +35,7 @@ pub struct RunView {
     /// The `output` of the `run_end`, any JSON as sent.
     #[schema(value_type = Value, required)]
     output: Option<Box<RawValue>>,
-    /// Payload of the `error` that ended the run, as sent.
+    /// Payload of the `error` that ended the run, in the public view.
     #[schema(value_type = Value, required)]
     error: Option<Box<RawValue>>,
     /// Token counts of the `run_end`; null if not reported.

@@ -8,7 +8,7 @@ use crate::service::live::recent_events::EncodingKey;
 use crate::transport::rest::time;
 use crate::transport::sse::EventForm;
 
-/// Form of events in this view. Numbers 0 to 2 belong to gRPC.
+/// Form of events in this view.
 pub fn form(view: View) -> EventForm {
     EventForm { keys: [EncodingKey::StructureRunsPublic, EncodingKey::StructureRunsFull], view, write }
 }
