@@ -2,33 +2,30 @@
 //!
 //! | file | contents |
 //! |---|---|
+//! | `request` | path, query parameters, headers and bodies |
+//! | `response` | events and runs in JSON |
 //! | `publish` | `POST /api/ingest` |
 //! | `read` | events of a run, as pages and as a stream |
 //! | `runs` | runs, each computed from the run's events |
-//! | `status` | names of the run statuses |
 //! | `error` | error bodies and error responses |
+//! | `schema` | types of `/openapi.json` |
 
 mod error;
 mod publish;
 mod read;
+mod request;
+mod response;
 mod runs;
-mod status;
+mod schema;
 
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{EventFilter, RunId};
-
 use super::Gateway;
-use super::query::Query;
 
 pub use error::{ApiError, RefusalBody};
-pub use publish::{IngestAnswer, IngestBody};
-pub use read::{EventView, EventsReply};
-pub use runs::{RunView, RunsReply};
+pub use schema::{EventView, EventsReply, IngestAnswer, IngestBody, RunView, RunsReply};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,14 +42,4 @@ pub fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(runs::get_run))
         .routes(routes!(read::list_events))
         .routes(routes!(read::stream_events))
-}
-
-/// Run id of the path. 422 for an invalid id.
-fn run_id(path: Result<Path<String>, PathRejection>) -> Result<RunId, ApiError> {
-    let Path(run_id) = path.map_err(|_| ApiError::field("sdk_run_id", "must be UTF-8, percent-encoded"))?;
-    RunId::parse(&run_id).map_err(|error| ApiError::named("sdk_run_id", error))
-}
-
-fn types(query: &mut Query) -> Result<EventFilter, ApiError> {
-    EventFilter::parse(&query.several("types"), Vec::new()).map_err(|error| ApiError::named("types", error))
 }

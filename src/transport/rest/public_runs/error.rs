@@ -8,7 +8,7 @@ use crate::domain::Error;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::{HttpError, request_context};
 
-use super::headers::IDEMPOTENCY_KEY;
+use super::request::IDEMPOTENCY_KEY;
 use super::schema::PublicError;
 
 /// An error in the shape of the public runs API.

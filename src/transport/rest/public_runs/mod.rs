@@ -2,27 +2,30 @@
 //!
 //! Choices beyond that shape: the first event of a run creates the run, as `POST /v1/runs` does; an invalid run id
 //! answers as an unknown run; a repeated key or event id has the result of the first request.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `request` | path, query parameters, headers and bodies |
+//! | `response` | events and runs in JSON |
+//! | `publish` | publishing events |
+//! | `read` | events of a run, as pages and as a stream |
+//! | `runs` | creating, listing, reading and controlling runs |
+//! | `error` | error bodies |
+//! | `schema` | types of `/openapi.json` |
 
-mod control;
 mod error;
-mod events;
-mod headers;
+mod publish;
 mod read;
 mod request;
 mod response;
 mod runs;
 pub mod schema;
-mod stream;
 
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Error, RunId};
-
-use super::{Gateway, HttpError};
+use super::Gateway;
 
 pub use error::ApiError;
 
@@ -35,28 +38,9 @@ pub fn routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(runs::list, runs::create))
         .routes(routes!(runs::get))
-        .routes(routes!(events::list, events::publish))
-        .routes(routes!(stream::follow))
-        .routes(routes!(control::signal))
-        .routes(routes!(control::cancel))
-        .routes(routes!(control::resume))
-}
-
-/// The `{id}` of a path, as extracted.
-type Id = Result<Path<String>, PathRejection>;
-
-fn text_of(path: Id) -> Result<String, HttpError> {
-    path.map(|Path(text)| text).map_err(|rejection| HttpError::malformed(rejection.body_text()))
-}
-
-/// Run id of a path for a publish, which may create the run. 422 for an invalid id.
-fn new_run_id(path: Id) -> Result<RunId, HttpError> {
-    Ok(RunId::parse(&text_of(path)?).map_err(|error| error.with_field("id"))?)
-}
-
-/// Run id of a path. An invalid id answers 404, like any id without a run.
-fn run_id(path: Id) -> Result<RunId, HttpError> {
-    let text = text_of(path)?;
-    let not_found = |_| Error::RunNotFound { run_id: text.chars().take(200).collect() }.into();
-    RunId::parse(&text).map_err(not_found)
+        .routes(routes!(read::list, publish::publish))
+        .routes(routes!(read::follow))
+        .routes(routes!(runs::signal))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::resume))
 }

@@ -1,65 +1,82 @@
-//! Query parameters of the routes that read.
+//! Reading events: pages, and the stream.
 
-use axum::http::Uri;
+use std::sync::Arc;
 
-use crate::domain::{Error, EventFilter, RunStatus};
-use crate::service::control::status_name;
-use crate::transport::rest::HttpError;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+
+use crate::domain::Scope;
+use crate::service::list::ListEvents;
+use crate::service::subscribe::{Start, Subscribe};
+use crate::transport::memory::Call;
+use crate::transport::rest::Gateway;
+use crate::transport::rest::frame::EventFrame;
+use crate::transport::rest::headers::stream_cursor;
 use crate::transport::rest::query::Query;
+use crate::transport::sse;
 
-/// Events or runs in one page of a request without `limit`.
-const DEFAULT_PAGE_SIZE: usize = 50;
+use super::request::{self, Id, run_id};
+use super::schema::{EventsQuery, PublicError, PublicRunEvents, RefusedCall, ResumeHeader, StreamQuery};
+use super::{ApiError, response};
 
-/// Refuses every parameter, for routes without parameters.
-pub fn no_parameters(uri: &Uri) -> Result<(), HttpError> {
-    Query::parse(uri.query()).finish()
+/// A page of the events of a run.
+#[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "list_public_run_events",
+    params(("id" = String, Path, description = "The run"), EventsQuery),
+    responses((status = 200, description = "A page of events", body = PublicRunEvents),
+        (status = 404, description = "No such run", body = PublicError),
+        (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError), RefusedCall))]
+pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, ApiError> {
+    let run_id = run_id(id)?;
+    let mut query = Query::parse(uri.query());
+    let form = response::form(query.view(gateway.options.default_view)?);
+    let list = ListEvents {
+        epoch: String::new(),
+        scope: Scope::Run(run_id),
+        cursor: request::cursor(&mut query)?,
+        page_size: request::limit(&mut query, gateway.service.limits().max_page_size)?,
+        descending: request::is_descending(&mut query)?,
+        filter: request::types(&mut query)?,
+    };
+    query.finish()?;
+    let page = response::page_json(gateway.service.list_events(&list).await?, form)?;
+    Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
 }
 
-/// Takes `limit`, from 1 to `max`; 50 when absent.
-pub fn limit(query: &mut Query, max: usize) -> Result<usize, HttpError> {
-    let limit = query.number("limit", DEFAULT_PAGE_SIZE.min(max) as u64, 1..=max as u64)?;
-    Ok(usize::try_from(limit).unwrap_or(max))
-}
-
-/// Takes `types`, given once and separated by commas, or repeated with one type each. `run.*` matches every type with
-/// the prefix `run.`.
-pub fn types(query: &mut Query) -> Result<EventFilter, HttpError> {
-    EventFilter::parse(&query.several("types"), Vec::new()).map_err(|error| match error {
-        Error::InvalidField { field, problem } => {
-            HttpError::field(field.strip_prefix("filter.").unwrap_or(&field), problem)
-        }
-        other => other.into(),
-    })
-}
-
-/// Takes `order`: true for newest first.
-pub fn is_descending(query: &mut Query) -> Result<bool, HttpError> {
-    match query.one("order")?.as_deref() {
-        None | Some("asc") => Ok(false),
-        Some("desc") => Ok(true),
-        Some(_) => Err(HttpError::field("order", "must be asc or desc")),
-    }
-}
-
-/// Takes `cursor`, or `after_seq` under the same meaning; 422 for both.
-pub fn cursor(query: &mut Query) -> Result<String, HttpError> {
-    match (query.one("cursor")?, query.one("after_seq")?) {
-        (Some(_), Some(_)) => Err(HttpError::field("after_seq", "is the same as cursor; give one of them")),
-        (cursor, after_seq) => Ok(cursor.or(after_seq).unwrap_or_default()),
-    }
-}
-
-/// Takes `status`, repeatable, by the names that runs show.
-pub fn statuses(query: &mut Query) -> Result<Vec<RunStatus>, HttpError> {
-    let mut statuses = Vec::new();
-    for word in query.all("status") {
-        let shown_so = RunStatus::ALL.into_iter().filter(|status| status_name(*status) == word);
-        let before = statuses.len();
-        statuses.extend(shown_so);
-        if statuses.len() == before {
-            let known: Vec<_> = RunStatus::ALL[1..].iter().map(|status| status_name(*status)).collect();
-            return Err(HttpError::field("status", format!("must be one of {}", known.join(", "))));
-        }
-    }
-    Ok(statuses)
+/// Follows a run: events after the cursor, then new events. Each `data:` line is a `PublicRunEvent`, each `id:` the
+/// cursor of the event. The stream ends with the run.
+#[utoipa::path(get, path = "/v1/runs/{id}/events/stream", tag = "public runs",
+    operation_id = "stream_public_run_events",
+    params(("id" = String, Path, description = "The run"), StreamQuery, ResumeHeader),
+    responses((status = 200, description = "Server-sent events", body = EventFrame, content_type = "text/event-stream"),
+        (status = 204, description = "The run has ended and no event follows"),
+        (status = 404, description = "No such run", body = PublicError),
+        (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError),
+        (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
+pub async fn follow(
+    State(gateway): State<Gateway>,
+    Extension(call): Extension<Arc<Call>>,
+    id: Id,
+    uri: Uri,
+    header_map: HeaderMap,
+) -> Result<Response, ApiError> {
+    let run_id = run_id(id)?;
+    let mut query = Query::parse(uri.query());
+    let form = response::form(query.view(gateway.options.default_view)?);
+    let cursor = stream_cursor(&mut query, &header_map)?;
+    let filter = request::types(&mut query)?;
+    query.finish()?;
+    let subscribe = Subscribe {
+        epoch: String::new(),
+        scope: Scope::Run(run_id),
+        start: Start::After(cursor),
+        filter,
+        keep_open: false,
+        wait_for_run: false,
+        max_batch: 0,
+        heartbeat: Some(gateway.options.sse_heartbeat),
+    };
+    Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form, call).await?)
 }

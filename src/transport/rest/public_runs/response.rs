@@ -5,9 +5,11 @@ use std::fmt::Write;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::codec::record;
 use crate::domain::json::public_view::ShownPayload;
 use crate::domain::{Error, Event, PendingInput, Result, Run, Usage, View};
 use crate::service::control::status_name;
+use crate::service::list::EventsPage;
 use crate::service::live::recent_events::EncodingKey;
 use crate::transport::rest::time;
 use crate::transport::sse::EventForm;
@@ -30,6 +32,19 @@ fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
         out,
         r#"{{"seq":{seq},"type":{event_type},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{json}}}}}"#
     );
+}
+
+/// A page as the schema `PublicRunEvents`. Payloads are copied as text and stay as sent.
+pub fn page_json(page: EventsPage, form: EventForm) -> Result<String> {
+    let mut json = String::from(r#"{"events":["#);
+    for (index, record) in page.records.into_iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        form.append(&record::decode(record.bytes)?, record.sensitive, &mut json);
+    }
+    json.push_str(&format!(r#"],"next_cursor":{},"has_more":{}}}"#, Value::from(page.next_cursor), page.has_more));
+    Ok(json)
 }
 
 /// A run as the schema `PublicRun`.

@@ -1,4 +1,4 @@
-//! Creating, listing and reading runs.
+//! Runs: create, list, get, signal, cancel and resume.
 
 use axum::Json;
 use axum::body::Body;
@@ -8,15 +8,17 @@ use axum::http::{Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::{Result as DomainResult, RunId};
-use crate::service::control::keyed_request_id;
+use crate::service::control::{Control, keyed_request_id};
 use crate::service::runs::{CreateRun, ListRuns};
 use crate::transport::rest::query::Query;
-use crate::transport::rest::{Gateway, body as request_body, request_context as this_request};
+use crate::transport::rest::{Gateway, HttpError, body as request_body, request_context as this_request};
 
+use super::request::{self, Id, run_id};
 use super::schema::{
-    IdempotencyHeader, PublicCreateRun, PublicError, PublicRun, PublicRuns, RefusedBody, RefusedCall, RunsQuery,
+    IdempotencyHeader, PublicCreateRun, PublicError, PublicNothing, PublicRun, PublicRuns, PublicSignal, RefusedBody,
+    RefusedCall, RunsQuery,
 };
-use super::{ApiError, Id, headers, read, request, response, run_id};
+use super::{ApiError, response};
 
 /// Creates a run. The first event is `run.created` with the members of the request. The same `Idempotency-Key` with the
 /// same body returns the same run.
@@ -28,8 +30,8 @@ use super::{ApiError, Id, headers, read, request, response, run_id};
         (status = 409, description = "The key was used with another body, or a run with this id exists", body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
 pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, ApiError> {
-    read::no_parameters(request.uri())?;
-    let key = headers::idempotency_key(request.headers())?;
+    request::no_parameters(request.uri())?;
+    let key = request::idempotency_key(request.headers())?;
     let limits = gateway.service.limits();
     let text = request_body::text(request, limits.max_request_bytes).await?;
     // The request id in the event is derived from the key, so that a repeated request writes the same event.
@@ -62,9 +64,9 @@ fn path_segment(run_id: &RunId) -> String {
 pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
     let list = ListRuns {
-        statuses: read::statuses(&mut query)?,
+        statuses: request::statuses(&mut query)?,
         cursor: query.one("cursor")?.unwrap_or_default(),
-        page_size: read::limit(&mut query, gateway.service.limits().max_page_size)?,
+        page_size: request::limit(&mut query, gateway.service.limits().max_page_size)?,
         ..ListRuns::default()
     };
     query.finish()?;
@@ -81,6 +83,60 @@ pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, 
         (status = 404, description = "No such run", body = PublicError), RefusedCall))]
 pub async fn get(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, ApiError> {
     let run_id = run_id(id)?;
-    read::no_parameters(&uri)?;
+    request::no_parameters(&uri)?;
     Ok(Json(response::run(gateway.service.run(&run_id).await?)?).into_response())
+}
+
+/// Answers an open question of the run by `run.signal_applied` or `run.input_received`. The run continues when a worker
+/// or `resume` reports so.
+#[utoipa::path(post, path = "/v1/runs/{id}/signal", tag = "public runs", operation_id = "signal_public_run",
+    params(("id" = String, Path, description = "The run"), IdempotencyHeader),
+    request_body = PublicSignal,
+    responses((status = 200, description = "The run after the signal", body = PublicRun),
+        (status = 404, description = "No such run", body = PublicError),
+        (status = 409, description = "The run awaits no input, or the key was used for another request",
+            body = PublicError),
+        (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
+pub async fn signal(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
+    carry_out(gateway, id, request, request::signal).await
+}
+
+/// Cancels the run. A cancelled run stays cancelled.
+#[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "public runs", operation_id = "cancel_public_run",
+    params(("id" = String, Path, description = "The run"), IdempotencyHeader),
+    request_body = Option<PublicNothing>,
+    responses((status = 200, description = "The run after the cancellation", body = PublicRun),
+        (status = 404, description = "No such run", body = PublicError),
+        (status = 409, description = "The run has ended otherwise", body = PublicError),
+        (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
+pub async fn cancel(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
+    carry_out(gateway, id, request, |text| request::nothing(text).map(|()| Control::Cancel)).await
+}
+
+/// Resumes a run: a stalled run is queued again, a run that awaits input runs.
+#[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "public runs", operation_id = "resume_public_run",
+    params(("id" = String, Path, description = "The run"), IdempotencyHeader),
+    request_body = Option<PublicNothing>,
+    responses((status = 200, description = "The run after the resumption", body = PublicRun),
+        (status = 404, description = "No such run", body = PublicError),
+        (status = 409, description = "The run is neither stalled nor awaits input, or the key was used for another \
+            request", body = PublicError),
+        (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
+pub async fn resume(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
+    carry_out(gateway, id, request, |text| request::nothing(text).map(|()| Control::Resume)).await
+}
+
+async fn carry_out(
+    gateway: Gateway,
+    id: Id,
+    request: Request<Body>,
+    decode: impl Fn(&str) -> Result<Control, HttpError>,
+) -> Result<Response, ApiError> {
+    let run_id = run_id(id)?;
+    request::no_parameters(request.uri())?;
+    let key = request::idempotency_key(request.headers())?;
+    let text = request_body::text(request, gateway.service.limits().max_request_bytes).await?;
+    let control = decode(&text)?;
+    let run = gateway.service.control(&run_id, control, key.as_deref(), &this_request::current_id()).await;
+    Ok(Json(response::run(run.map_err(ApiError::of_keyed)?)?).into_response())
 }

@@ -5,8 +5,8 @@ use axum::response::Response;
 
 use super::ApiError;
 use super::error::Refusals;
-use super::event_form;
-use super::request::{Parameters, Variable, json, run_id};
+use super::request::{Parameters, Variable, run_id};
+use super::response::{self, json};
 use super::schema::StructureRunLogs;
 use crate::codec::record;
 use crate::domain::{Error, Event, EventFilter, Scope, View};
@@ -56,8 +56,8 @@ pub async fn get_logs(
 
 fn line(event: &Event, view: View) -> String {
     let shown = view.show(event.event_type.as_str(), event.payload.as_str());
-    let payload = compact(event_form::never_null(&shown.json), MAX_PAYLOAD_CHARS);
-    let (at, origin) = (time::micros(event.recorded_at), event_form::origin(event.origin));
+    let payload = compact(response::never_null(&shown.json), MAX_PAYLOAD_CHARS);
+    let (at, origin) = (time::micros(event.recorded_at), response::origin(event.origin));
     format!("{at} {origin} {} {payload}", event.event_type)
 }
 

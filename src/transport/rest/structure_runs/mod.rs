@@ -2,13 +2,22 @@
 //!
 //! An event posted here keeps type, payload, and the timestamp as the double that was sent. Runs and events of the
 //! other APIs are shown in the same shape; `response` maps statuses that this shape lacks.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `request` | path, query parameters, headers and bodies |
+//! | `response` | events and runs in JSON |
+//! | `publish` | publishing events |
+//! | `read` | events of a run, as pages and as a stream; one event by id |
+//! | `runs` | creating, listing, reading and cancelling runs |
+//! | `error` | error bodies and error responses |
+//! | `env_var` | environment variables of a run |
+//! | `spans`, `logs` | spans of a run; events as lines of text |
+//! | `schema` | types of `/openapi.json` |
 
-mod create;
 mod env_var;
 mod error;
-mod event_form;
 mod logs;
-mod posted;
 mod publish;
 mod read;
 mod request;
@@ -35,7 +44,7 @@ struct Api;
 /// Routes of the structure runs API.
 pub fn routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::with_openapi(Api::openapi())
-        .routes(routes!(create::create_run, runs::list_runs))
+        .routes(routes!(runs::create_run, runs::list_runs))
         .routes(routes!(runs::get_run))
         .routes(routes!(runs::cancel_run))
         .routes(routes!(publish::post_events, read::list_events))

@@ -9,10 +9,9 @@ use axum::response::Response;
 
 use super::ApiError;
 use super::error::Refusals;
-use super::event_form::form;
-use super::request::{Parameters, Variable, json, run_id};
+use super::request::{Parameters, Variable, run_id};
+use super::response::{form, json, page_json};
 use super::schema::{StructureEvent, StructureEvents};
-use crate::codec::record;
 use crate::domain::{Error, EventFilter, EventId, Scope};
 use crate::service::list::{EventsPage, ListEvents};
 use crate::service::subscribe::{Start, Subscribe};
@@ -21,7 +20,7 @@ use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::headers::{LAST_EVENT_ID, stream_cursor};
 use crate::transport::rest::query::PublicView;
 use crate::transport::rest::{Gateway, HttpError};
-use crate::transport::sse::{self, EventForm};
+use crate::transport::sse;
 
 /// Events in one page of a request without `limit`.
 const DEFAULT_LIMIT: u64 = 100;
@@ -65,22 +64,6 @@ pub async fn list_events(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn page_json(page: EventsPage, form: EventForm, offset: u64, limit: u64) -> Result<String, Error> {
-    let (count, total) = (page.records.len(), page.last_seq);
-    let mut text = String::from("{\"events\":[");
-    for (i, stored) in page.records.into_iter().enumerate() {
-        if i > 0 {
-            text.push(',');
-        }
-        form.append(&record::decode(stored.bytes)?, stored.sensitive, &mut text);
-    }
-    let next_offset = offset.saturating_add(count as u64);
-    text.push_str(&format!(
-        "],\"count\":{count},\"total_count\":{total},\"limit\":{limit},\"offset\":{offset},\"next_offset\":{next_offset}}}"
-    ));
-    Ok(text)
 }
 
 /// Get an event by id, of any run.

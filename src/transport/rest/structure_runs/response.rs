@@ -1,5 +1,7 @@
-//! JSON form of a run in the structure runs API.
+//! JSON forms of events and runs in the structure runs API.
 
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -7,11 +9,75 @@ use utoipa::ToSchema;
 use super::env_var::StructureEnvVar;
 use crate::codec::record;
 use crate::domain::json::Members;
+use crate::domain::json::public_view::ShownPayload;
 use crate::domain::json::redaction::members::{decode_lossy, elements};
-use crate::domain::{Error, EventFilter, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventFilter, Origin, Result, Run, RunId, RunStatus, Scope, View};
 use crate::service::Service;
-use crate::service::list::ListEvents;
+use crate::service::list::{EventsPage, ListEvents};
+use crate::service::live::recent_events::EncodingKey;
 use crate::transport::rest::time::{micros, unix_seconds};
+use crate::transport::sse::EventForm;
+
+/// JSON response with this text.
+pub fn json(text: String) -> Response {
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// Form of events in this view; the text is built so that the payload stays as sent.
+pub fn form(view: View) -> EventForm {
+    EventForm { keys: [EncodingKey::StructureRunsPublic, EncodingKey::StructureRunsFull], view, write }
+}
+
+fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
+    let (run_id, event_id) = (string(event.run_id.as_str()), string(event.event_id.as_str()));
+    let timestamp = serde_json::to_string(&event.sent_seconds.unwrap_or_else(|| unix_seconds(event.occurred_at)))
+        .unwrap_or_default();
+    let (event_type, payload) = (string(event.event_type.as_str()), never_null(&payload.json));
+    let (created_at, origin) = (micros(event.recorded_at), origin(event.origin));
+    out.push_str(&format!(r#"{{"event_id":{event_id},"timestamp":{timestamp},"type":{event_type},"payload":"#));
+    out.push_str(payload);
+    out.push_str(&format!(
+        r#","created_at":"{created_at}","origin":"{origin}","structure_run":{run_id},"structure_run_id":{run_id}}}"#
+    ));
+}
+
+/// Replaces null by `{}`, since published clients read members of a payload without a check for null.
+pub fn never_null(payload: &str) -> &str {
+    match payload.trim() {
+        "null" => "{}",
+        text => text,
+    }
+}
+
+/// Name of an origin: `SYSTEM` or `USER`.
+pub fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::System => "SYSTEM",
+        Origin::User => "USER",
+    }
+}
+
+fn string(text: &str) -> String {
+    // A string always serializes.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// A page as the schema `StructureEvents`.
+pub fn page_json(page: EventsPage, form: EventForm, offset: u64, limit: u64) -> Result<String> {
+    let (count, total) = (page.records.len(), page.last_seq);
+    let mut text = String::from("{\"events\":[");
+    for (i, stored) in page.records.into_iter().enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        form.append(&record::decode(stored.bytes)?, stored.sensitive, &mut text);
+    }
+    let next_offset = offset.saturating_add(count as u64);
+    text.push_str(&format!(
+        "],\"count\":{count},\"total_count\":{total},\"limit\":{limit},\"offset\":{offset},\"next_offset\":{next_offset}}}"
+    ));
+    Ok(text)
+}
 
 /// Status of a structure run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

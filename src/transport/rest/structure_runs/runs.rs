@@ -1,20 +1,24 @@
-//! Listing, reading and cancelling runs.
+//! Runs: create, list, get and cancel.
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::Request;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::ApiError;
 use super::error::{BodyRefusals, Refusals};
-use super::request::{NoParameters, Parameters, Variable, json, no_members, optional_object, run_id};
-use super::response::{StructureRun, StructureRunStatus};
-use super::schema::{StructureRuns, StructureRunsPagination};
+use super::request::{
+    NoParameters, Parameters, Variable, created_event, idempotency_key, no_members, optional_object, renamed, run_id,
+    run_id_of,
+};
+use super::response::{StructureRun, StructureRunStatus, json};
+use super::schema::{NewStructureRun, StructureRuns, StructureRunsPagination};
 use crate::domain::{Error, Result, RunId, StructureId};
 use crate::service::Service;
 use crate::service::control::Control;
+use crate::service::runs::CreateRun;
 use crate::transport::rest::{Gateway, HttpError, request_context};
 
 /// Maximum runs in one page. A numbered page cannot end early, and each run may hold an output of 1 MiB.
@@ -25,6 +29,52 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
 
 /// Largest response that is sent in one piece; a longer response is streamed.
 const MAX_WHOLE_BYTES: usize = 3 << 20;
+
+/// Create a run. The first event, `run.created`, makes the run QUEUED.
+///
+/// With an `Idempotency-Key`, a repeat with the same body returns the same run with 200; with another body, 409.
+#[utoipa::path(post, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
+    operation_id = "create_structure_run",
+    params(("structure_id" = String, Path, description = "The structure", min_length = 1, max_length = 200,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
+           ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe", nullable = false,
+            min_length = 1, max_length = 200, pattern = "^[!-~]+$")),
+    request_body = Option<NewStructureRun>,
+    responses((status = 201, description = "Created", body = StructureRun),
+              (status = 200, description = "Created earlier with the same key", body = StructureRun),
+              Refusals, BodyRefusals))]
+pub async fn create_run(
+    State(gateway): State<Gateway>,
+    Variable(structure_id): Variable,
+    _: NoParameters,
+    request: Request<Body>,
+) -> std::result::Result<Response, ApiError> {
+    let structure_id = StructureId::parse(&structure_id)?;
+    let idempotency_key = idempotency_key(request.headers())?;
+    let text = optional_object(&gateway, request).await?;
+    let create = CreateRun {
+        run_id: idempotency_key.as_deref().map(|key| run_id_of(&structure_id, key)).transpose()?,
+        idempotency_key,
+        agent_name: None,
+        structure_id: Some(structure_id),
+        first_event: Some(created_event(&gateway, &text)?),
+    };
+    let (run, repeated) = gateway.service.create_run(create).await.map_err(refusal)?;
+    let status = if repeated { StatusCode::OK } else { StatusCode::CREATED };
+    let run = StructureRun::of(&gateway.service, run).await.map_err(Error::after_commit)?;
+    Ok((status, json(run.to_json()?)).into_response())
+}
+
+fn refusal(error: Error) -> ApiError {
+    match error {
+        Error::EventIdConflict { .. } | Error::RunExists { .. } => {
+            let message = "this Idempotency-Key created a run with another body; use a new key for another run";
+            let problem = HttpError::new(StatusCode::CONFLICT, "IDEMPOTENCY_KEY_CONFLICT", message);
+            HttpError { field: Some("Idempotency-Key".to_owned()), ..problem }.into()
+        }
+        other => renamed(other, "idempotency_key", "Idempotency-Key").into(),
+    }
+}
 
 /// List the runs of a structure, newest first. A structure without runs has an empty list.
 #[utoipa::path(get, path = "/api/structures/{structure_id}/runs", tag = "structure runs",

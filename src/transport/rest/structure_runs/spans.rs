@@ -8,9 +8,8 @@ use serde_json::value::RawValue;
 
 use super::ApiError;
 use super::error::{BodyRefusals, Refusals};
-use super::posted::Posted;
-use super::publish::content_id;
-use super::request::{NoParameters, Parameters, Variable, json, run_id, text};
+use super::request::{NoParameters, Parameters, Posted, Variable, content_id, run_id, text};
+use super::response::json;
 use super::schema::{PostedStructureSpans, StructureSpans};
 use crate::codec::record;
 use crate::domain::json::Members;

@@ -1,0 +1,52 @@
+//! Publishing events: one event, or an array.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::service::publish::Publish;
+use crate::transport::rest::{Gateway, body as request_body};
+
+use super::ApiError;
+use super::request::{self, Id, IfMatch, new_run_id};
+use super::schema::{
+    ConditionHeader, PublicError, PublicNewEvents, PublicPublished, PublicPublishedEvent, RefusedBody, RefusedCall,
+};
+
+/// Publishes one event, or an array of events, stored all or none. The first event of a run creates the run. `If-Match`
+/// makes the publish conditional.
+#[utoipa::path(post, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "publish_public_run_events",
+    params(("id" = String, Path, description = "The run"), ConditionHeader),
+    request_body = PublicNewEvents,
+    responses((status = 201, description = "All events are stored", body = PublicPublished),
+        (status = 404, description = "No such run, and If-Match requires one", body = PublicError),
+        (status = 409, description = "An event_id belongs to an event with other content, or the run has ended \
+            (--lifecycle=strict)", body = PublicError),
+        (status = 412, description = "The last seq of the run differs from If-Match", body = PublicError),
+        (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
+pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
+    let run_id = new_run_id(id)?;
+    request::no_parameters(request.uri())?;
+    let if_match = request::if_match(request.headers())?;
+    let limits = gateway.service.limits();
+    let text = request_body::text(request, limits.max_request_bytes).await?;
+    let (path, events) = request::new_events(&text, limits)?;
+    let expected_last_seq = match if_match {
+        None => None,
+        Some(IfMatch::LastSeq(seq)) => Some(seq),
+        Some(IfMatch::Exists) => {
+            gateway.service.require_run(&run_id).await?;
+            None
+        }
+    };
+    let publish = Publish { run_id, events, expected_last_seq };
+    let appended = gateway.service.publish(publish).await.map_err(|error| ApiError::of_publish(error, path))?;
+    let events = appended.events.into_iter().map(|event| PublicPublishedEvent {
+        seq: event.seq,
+        event_id: event.event_id.to_string(),
+        duplicate: event.duplicate,
+    });
+    Ok((StatusCode::CREATED, Json(PublicPublished { events: events.collect() })).into_response())
+}
