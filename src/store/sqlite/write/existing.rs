@@ -22,8 +22,18 @@ use crate::store::sqlite::read::view_flag::ViewFlag;
 /// Bytes of records in memory at once while existing events are read.
 const LOOKUP_BYTES: usize = 4 << 20;
 
-/// Wanted run and seq, and the index row that covers the seq.
-type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, ViewFlag);
+/// Wanted run and seq, and the row of `run_index` that covers the seq.
+#[derive(sqlx::FromRow)]
+struct PlacedRow {
+    wanted_run: i64,
+    wanted_seq: i64,
+    seq: i64,
+    count: i64,
+    pos: i64,
+    start: i64,
+    length: i64,
+    sensitive: ViewFlag,
+}
 
 /// Whether certainly no stored event of this run has the id. Decided in memory, so `false` may be wrong.
 pub fn is_new(ids: &Ids, head: &RunState, event_id: &EventId) -> bool {
@@ -91,7 +101,8 @@ async fn events_at(
     }
     if !flushed.is_empty() {
         let rows: Vec<PlacedRow> = sqlx::query_as(
-            "SELECT j.value ->> 0, j.value ->> 1, i.seq, i.count, i.pos, i.start, i.length, i.sensitive \
+            "SELECT j.value ->> 0 AS wanted_run, j.value ->> 1 AS wanted_seq, \
+             i.seq, i.count, i.pos, i.start, i.length, i.sensitive \
              FROM json_each(?) j CROSS JOIN run_index i ON i.run = j.value ->> 0 AND i.seq = \
              (SELECT max(seq) FROM run_index WHERE run = j.value ->> 0 AND seq <= j.value ->> 1)",
         )
@@ -99,9 +110,10 @@ async fn events_at(
         .fetch_all(&mut *writer)
         .await
         .map_err(from_sqlx)?;
-        for (run, wanted, seq, count, row, start, length, sensitive) in rows {
-            let entry = read::entry((seq, count, row, start, length, sensitive));
-            let wanted = wanted.unsigned_abs();
+        for row in rows {
+            let PlacedRow { wanted_run: run, wanted_seq, seq, count, pos, start, length, sensitive } = row;
+            let entry = read::entry((seq, count, pos, start, length, sensitive));
+            let wanted = wanted_seq.unsigned_abs();
             found.extend(entry.filter(|entry| wanted <= entry.last()).map(|entry| (run, wanted, entry)));
         }
     }
