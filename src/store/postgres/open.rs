@@ -70,16 +70,16 @@ impl PostgresStore {
         let epochs = Arc::new(epochs.map_err(|e| target.describe(e))?);
 
         let stop = CancellationToken::new();
-        let following = Arc::new(readers(&options, &connect, (&session, &epochs), 1));
+        let following = Arc::new(readers(&options, &connect, &session, &epochs, 1));
         let (follower, announcer, signal) =
-            Follower::new((following, listener), options.poll, stop.clone().drop_guard(), feed.last_pos.unsigned_abs());
+            Follower::new(following, listener, options.poll, stop.clone().drop_guard(), feed.last_pos.unsigned_abs());
         if let Some(names) = &session.notify {
             tokio::spawn(signals::listen(connect.clone(), names.clone(), options.connect_timeout, signal, stop));
         }
         let (queue, waiting) = Queue::new(options.queue.clone());
-        let readers = readers(&options, &connect, (&session, &epochs), options.pool_size);
+        let readers = readers(&options, &connect, &session, &epochs, options.pool_size);
         let retry = options.retry;
-        let writer = Writer::new(options, connect, (session, Arc::clone(&epochs)), first);
+        let writer = Writer::new(options, connect, session, Arc::clone(&epochs), first);
         let committer = Committer { writer, announcer, retry, failing_since: None, is_away: false };
         let vital = Tasks::default();
         let follower = vital.spawn(follower.run());
@@ -151,7 +151,8 @@ fn names(options: &PostgresOptions, feed: FeedId) -> Option<NotifyIdentity> {
 fn readers(
     options: &PostgresOptions,
     connect: &PgConnectOptions,
-    (session, epochs): (&Arc<Session>, &Arc<Epochs>),
+    session: &Arc<Session>,
+    epochs: &Arc<Epochs>,
     size: u32,
 ) -> Readers {
     let of_new = (Arc::clone(session), Arc::clone(epochs));

@@ -35,6 +35,13 @@ struct PlacedRow {
     sensitive: ViewFlag,
 }
 
+/// An existing event, and the span that holds it.
+struct Located {
+    run: i64,
+    seq: u64,
+    span: RunSpan,
+}
+
 /// Whether certainly no stored event of this run has the id. Decided in memory, so `false` may be wrong.
 pub fn is_new(ids: &Ids, head: &RunState, event_id: &EventId) -> bool {
     let hash = id_index::hash(event_id);
@@ -46,7 +53,9 @@ pub fn is_new(ids: &Ids, head: &RunState, event_id: &EventId) -> bool {
 /// Reads the existing events of a group, with the writer's connection: a commit does not wait for the readers' pool.
 pub async fn load(
     writer: &mut SqliteConnection,
-    (run_states, ids, tail): (&RunStateCache, &Ids, &UnindexedTail),
+    run_states: &RunStateCache,
+    ids: &Ids,
+    tail: &UnindexedTail,
     appends: &[Append],
 ) -> Result<ExistingEvents> {
     let mut candidates: Vec<(i64, u64)> = Vec::new();
@@ -91,11 +100,11 @@ async fn events_at(
     places: &[(i64, u64)],
     mut each: impl FnMut(i64, Event),
 ) -> Result<()> {
-    let mut found: Vec<(i64, u64, RunSpan)> = Vec::with_capacity(places.len());
+    let mut found: Vec<Located> = Vec::with_capacity(places.len());
     let mut flushed = Vec::new();
     for (run, seq) in places {
         match tail.find(*run, *seq) {
-            Some(entry) => found.push((*run, *seq, entry)),
+            Some(span) => found.push(Located { run: *run, seq: *seq, span }),
             None => flushed.push((*run, *seq)),
         }
     }
@@ -112,9 +121,9 @@ async fn events_at(
         .map_err(from_sqlx)?;
         for row in rows {
             let PlacedRow { wanted_run: run, wanted_seq, seq, count, pos, start, length, sensitive } = row;
-            let entry = read::entry((seq, count, pos, start, length, sensitive));
-            let wanted = wanted_seq.unsigned_abs();
-            found.extend(entry.filter(|entry| wanted <= entry.last()).map(|entry| (run, wanted, entry)));
+            let span = read::entry((seq, count, pos, start, length, sensitive));
+            let seq = wanted_seq.unsigned_abs();
+            found.extend(span.filter(|span| seq <= span.last()).map(|span| Located { run, seq, span }));
         }
     }
     if found.len() != places.len() {
@@ -124,18 +133,18 @@ async fn events_at(
     let mut rest = found.as_slice();
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fits = |(_, _, entry): &&(i64, u64, RunSpan)| {
-            bytes += entry.length as usize;
+        let fits = |located: &&Located| {
+            bytes += located.span.length as usize;
             bytes <= LOOKUP_BYTES
         };
         let (part, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         rest = after;
-        let entries: Vec<RunSpan> = part.iter().map(|(_, _, entry)| entry.clone()).collect();
+        let entries: Vec<RunSpan> = part.iter().map(|located| located.span.clone()).collect();
         let Loaded { chunks, damaged } = log_row::load(writer, None, &entries).await?;
         if let Some(damaged) = damaged {
             return Err(damaged);
         }
-        for ((run, seq, _), chunk) in part.iter().zip(chunks) {
+        for (Located { run, seq, .. }, chunk) in part.iter().zip(chunks) {
             let only = chunk.between(*seq, *seq)?.ok_or(Error::StoreDamaged)?;
             let (_, record) = only.records().next().ok_or(Error::StoreDamaged)??;
             each(*run, record::decode(record)?);

@@ -92,7 +92,7 @@ impl Planner {
     /// Reads the runs and existing events that a plan of these appends needs.
     pub async fn load(&mut self, writer: &mut SqliteConnection, appends: &[Append]) -> Result<ExistingEvents> {
         self.run_states.load(writer, &self.tail, appends.iter().map(|append| &append.run_id)).await?;
-        existing::load(writer, (&self.run_states, &self.ids, &self.tail), appends).await
+        existing::load(writer, &self.run_states, &self.ids, &self.tail, appends).await
     }
 
     /// Plans the appends on top of all planned groups.
