@@ -44,8 +44,9 @@ impl RecoveredState {
     pub fn install(self, tail: &UnindexedTail, ids: &Ids, options: &SqliteOptions) -> (RunStateCache, Maintenance) {
         tail.replace(self.entries, self.ends, self.last_position);
         ids.replace(self.recent_ids, self.segments);
-        let bounds = (options.max_unflushed_entries, options.slice_entries);
-        (RunStateCache::new(self.last_run), Maintenance::new(self.unflushed, ids, self.garbage, bounds))
+        let SqliteOptions { max_unflushed_entries, slice_entries, .. } = *options;
+        let maintenance = Maintenance::new(self.unflushed, ids, self.garbage, max_unflushed_entries, slice_entries);
+        (RunStateCache::new(self.last_run), maintenance)
     }
 }
 

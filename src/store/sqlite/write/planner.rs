@@ -20,6 +20,7 @@ use super::run_state::RunStateCache;
 use crate::store::sqlite::index::id_index;
 use crate::store::sqlite::index::id_index::{Ids, Place};
 use crate::store::sqlite::index::unindexed_tail::{RunEnd, UnindexedTail};
+use crate::store::sqlite::maintenance::CommitSize;
 use crate::store::sqlite::read::runs;
 
 /// Run states as of the last planned group, ahead of the file by the groups in flight.
@@ -61,6 +62,11 @@ pub struct Writes {
 impl Writes {
     pub fn events(&self) -> u32 {
         self.rows.iter().map(|row| row.count).sum()
+    }
+
+    /// Entries and ids, as maintenance counts them.
+    pub fn size(&self) -> CommitSize {
+        CommitSize { entries: self.entries.len(), ids: self.ids.len() }
     }
 }
 
