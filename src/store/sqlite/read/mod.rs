@@ -88,7 +88,7 @@ pub async fn last_seq_at(readers: &SqlitePool, tail: &UnindexedTail, run_id: &Ru
     Ok(unflushed.unwrap_or(0).max(flushed.unwrap_or(0).unsigned_abs()))
 }
 
-/// Entries of the range, in reading order and without a gap. The run is given by number, id and last seq.
+/// Entries of the range, in reading order and without a gap. `last_seq` is the last seq of the run.
 async fn entries(
     reader: &mut SqliteConnection,
     tail: &UnindexedTail,
