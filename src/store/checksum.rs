@@ -48,7 +48,7 @@ impl Checksum {
 
 /// Counts and logs a read of damaged events. `row` is the position of the damaged row in the log; `what` names the part
 /// that does not match its checksum.
-pub fn damaged_events((run, seq): (Option<&str>, Option<u64>), row: u64, what: &str) {
+pub fn damaged_events(run: Option<&str>, seq: Option<u64>, row: u64, what: &str) {
     telemetry::DAMAGED_READS.add(1);
     tracing::error!(run, seq, row, "damaged: {what}; its events are not served, all others are");
 }

@@ -92,7 +92,7 @@ impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
         };
         // Only a strict lifecycle can reject an append after this point.
         let before = (lifecycle == Lifecycle::Strict).then(|| planned.undo());
-        let appended = self.runs[index].extend(append, repeats, (lifecycle, self.now, feed_key));
+        let appended = self.runs[index].extend(append, repeats, lifecycle, self.now, feed_key);
         match (&appended, before) {
             (Ok(_), _) => self.last_feed_key = self.last_feed_key.max(feed_key),
             (Err(_), Some(before)) => self.runs[index].restore(before),

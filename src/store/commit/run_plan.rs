@@ -64,7 +64,9 @@ impl PlannedRun {
         &mut self,
         append: Append,
         repeats: Vec<Novelty>,
-        (lifecycle, now, feed_key): (Lifecycle, Timestamp, usize),
+        lifecycle: Lifecycle,
+        now: Timestamp,
+        feed_key: usize,
     ) -> Result<Appended> {
         let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
         let RunState { number, run } = &mut self.head;

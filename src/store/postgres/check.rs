@@ -81,6 +81,17 @@ pub struct Server {
     pub max_connections: i64,
 }
 
+/// Properties of the server as read by one query.
+#[derive(sqlx::FromRow)]
+struct ServerRow {
+    version_number: i64,
+    version: String,
+    encoding: String,
+    is_read_only: bool,
+    flushes: bool,
+    max_connections: i64,
+}
+
 /// Warning for a server without `fsync`.
 pub const DOES_NOT_FLUSH: &str = "PostgreSQL runs with fsync=off: a power loss loses acknowledged events";
 
@@ -134,29 +145,30 @@ impl Target {
 
     /// Checks version, encoding and write access of the server.
     pub async fn check_server(&self, connection: &mut PgConnection) -> Result<Server, OpenError> {
-        const SERVER: &str = "SELECT current_setting('server_version_num')::bigint, current_setting('server_version'), \
-            current_setting('server_encoding'), pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, \
-            current_setting('fsync')::boolean, current_setting('max_connections')::bigint";
-        type Row = (i64, String, String, bool, bool, i64);
-        let server: Result<Row, _> = async {
+        const SERVER: &str = "SELECT current_setting('server_version_num')::bigint AS version_number, \
+            current_setting('server_version') AS version, current_setting('server_encoding') AS encoding, \
+            pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS is_read_only, \
+            current_setting('fsync')::boolean AS flushes, current_setting('max_connections')::bigint AS max_connections";
+        let server: Result<ServerRow, _> = async {
             let mut transaction = connection.begin().await?;
             let server = sqlx::query_as(SERVER).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
             transaction.rollback().await?;
             Ok(server)
         }
         .await;
-        let (version, name, encoding, is_read_only, flushes, max_connections) = server.map_err(|e| self.describe(e))?;
+        let server = server.map_err(|e| self.describe(e))?;
         let target = self.text.clone();
-        if version < OLDEST_SERVER {
-            return Err(OpenError::OldServer { target, found: name });
+        if server.version_number < OLDEST_SERVER {
+            return Err(OpenError::OldServer { target, found: server.version });
         }
-        if encoding != "UTF8" {
-            return Err(OpenError::Encoding { target, found: encoding });
+        if server.encoding != "UTF8" {
+            return Err(OpenError::Encoding { target, found: server.encoding });
         }
-        if is_read_only {
+        if server.is_read_only {
             return Err(OpenError::ReadOnly { target });
         }
-        Ok(Server { version: name, flushes, max_connections })
+        let ServerRow { version, flushes, max_connections, .. } = server;
+        Ok(Server { version, flushes, max_connections })
     }
 
     /// Migrates the schema in one transaction, under an advisory lock of the transaction, so the lock also works

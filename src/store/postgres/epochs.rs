@@ -38,6 +38,16 @@ struct KnownLineage {
     since: Instant,
 }
 
+/// A row of `epochs`, with the lineage of the server that was asked.
+#[derive(sqlx::FromRow)]
+struct EpochRow {
+    epoch: i64,
+    id: i64,
+    start: i64,
+    lineage: Option<String>,
+    server_lineage: Option<String>,
+}
+
 /// Epochs and lineage as read from the database.
 struct Found {
     epochs: Vec<Epoch>,
@@ -119,15 +129,16 @@ async fn begin(connection: &mut PgConnection, forced: bool) -> Result<Found, sql
         sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1 FOR UPDATE").fetch_one(&mut executor).await?;
     // A separate statement, so that its snapshot includes commits made while the previous statement waited for the
     // lock.
-    const ALL: &str = concat!("SELECT epoch, id, start, lineage, ", lineage!(), " FROM epochs ORDER BY epoch");
-    type Row = (i64, i64, i64, Option<String>, Option<String>);
-    let rows: Vec<Row> = sqlx::query_as(ALL).fetch_all(&mut executor).await?;
-    let epoch = |(_, id, start, ..): &Row| Epoch { id: u32::try_from(*id).unwrap_or(0), start: start.unsigned_abs() };
+    const ALL: &str =
+        concat!("SELECT epoch, id, start, lineage, ", lineage!(), " AS server_lineage FROM epochs ORDER BY epoch");
+    let rows: Vec<EpochRow> = sqlx::query_as(ALL).fetch_all(&mut executor).await?;
+    let epoch = |row: &EpochRow| Epoch { id: u32::try_from(row.id).unwrap_or(0), start: row.start.unsigned_abs() };
     // The first epoch has the id 0 and is not listed.
     let mut epochs: Vec<Epoch> = rows.iter().map(epoch).filter(|epoch| epoch.id != 0).collect();
-    let Some((number, .., known, here)) = rows.into_iter().next_back() else {
+    let Some(newest) = rows.into_iter().next_back() else {
         return Ok(Found { epochs, lineage: None });
     };
+    let EpochRow { epoch: number, lineage: known, server_lineage: here, .. } = newest;
     if known.is_none() && !forced {
         // First start of a version with epochs: the lineage is recorded.
         let first = sqlx::query("UPDATE epochs SET lineage = $1 WHERE epoch = $2").bind(&here).bind(number);

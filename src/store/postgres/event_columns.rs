@@ -73,12 +73,12 @@ impl<'a> EventColumns<'a> {
             let event = &planned.event;
             let bytes = i32::try_from(builder.add(run.head.number, event)).unwrap_or(i32::MAX);
             let given = run.producer_ids.contains_key(&event.event_id);
-            columns.push(run.head.number, event, (i16::from(planned.status as u8), given, bytes));
+            columns.push(run.head.number, event, i16::from(planned.status as u8), given, bytes);
         }
         (columns, builder.finish())
     }
 
-    fn push(&mut self, run: i64, event: &'a Event, (status, given, bytes): (i16, bool, i32)) {
+    fn push(&mut self, run: i64, event: &'a Event, status: i16, given: bool, bytes: i32) {
         let origin = match event.origin {
             Origin::System => 1,
             Origin::User => 2,

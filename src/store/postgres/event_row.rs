@@ -60,7 +60,7 @@ impl EventRow {
         let is_sound = self.is_checked().unwrap_or(true);
         let event = if is_sound { self.parse() } else { None };
         event.map(Some).ok_or_else(|| {
-            damaged_events((Some(&run_id), Some(seq)), pos, "a row of the table `events`");
+            damaged_events(Some(&run_id), Some(seq), pos, "a row of the table `events`");
             Error::EventDamaged { run_id: Some(run_id), seqs: Some((seq, seq)) }
         })
     }

@@ -61,24 +61,25 @@ impl PostgresStore {
         }
         Replication::read(&mut first).await.map_err(|e| target.describe(e))?.log();
         migrate(&options, &target, &mut first).await?;
-        let (feed_id, position, synchronous_commit) = feed(&mut first).await.map_err(|e| target.describe(e))?;
-        let feed_id = FeedId(u32::try_from(feed_id).unwrap_or_default());
-        let session = Arc::new(Session::new(options.statement_timeout, &synchronous_commit, names(&options, feed_id)));
+        let feed = FeedRow::read(&mut first).await.map_err(|e| target.describe(e))?;
+        let feed_id = FeedId(u32::try_from(feed.feed_id).unwrap_or_default());
+        let names = names(&options, feed_id);
+        let session = Arc::new(Session::new(options.statement_timeout, &feed.synchronous_commit, names));
         session.prepare(&mut first).await.map_err(|e| target.describe(e))?;
         let epochs = Epochs::open(&mut first, feed_id, Arc::clone(&listener)).await;
         let epochs = Arc::new(epochs.map_err(|e| target.describe(e))?);
 
         let stop = CancellationToken::new();
-        let following = Arc::new(readers(&options, &connect, (&session, &epochs), 1));
+        let following = Arc::new(readers(&options, &connect, &session, &epochs, 1));
         let (follower, announcer, signal) =
-            Follower::new((following, listener), options.poll, stop.clone().drop_guard(), position.unsigned_abs());
+            Follower::new(following, listener, options.poll, stop.clone().drop_guard(), feed.last_pos.unsigned_abs());
         if let Some(names) = &session.notify {
             tokio::spawn(signals::listen(connect.clone(), names.clone(), options.connect_timeout, signal, stop));
         }
         let (queue, waiting) = Queue::new(options.queue.clone());
-        let readers = readers(&options, &connect, (&session, &epochs), options.pool_size);
+        let readers = readers(&options, &connect, &session, &epochs, options.pool_size);
         let retry = options.retry;
-        let writer = Writer::new(options, connect, (session, Arc::clone(&epochs)), first);
+        let writer = Writer::new(options, connect, session, Arc::clone(&epochs), first);
         let committer = Committer { writer, announcer, retry, failing_since: None, is_away: false };
         let vital = Tasks::default();
         let follower = vital.spawn(follower.run());
@@ -93,12 +94,22 @@ impl PostgresStore {
 }
 
 /// Id and last position of the feed, and the `synchronous_commit` setting of the server.
-async fn feed(connection: &mut PgConnection) -> Result<(i64, i64, String), sqlx::Error> {
-    const FEED: &str = "SELECT feed_id, last_pos, current_setting('synchronous_commit') FROM feed";
-    let mut transaction = connection.begin().await?;
-    let found = sqlx::query_as(FEED).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
-    transaction.rollback().await?;
-    Ok(found)
+#[derive(sqlx::FromRow)]
+struct FeedRow {
+    feed_id: i64,
+    last_pos: i64,
+    synchronous_commit: String,
+}
+
+impl FeedRow {
+    async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        const FEED: &str =
+            "SELECT feed_id, last_pos, current_setting('synchronous_commit') AS synchronous_commit FROM feed";
+        let mut transaction = connection.begin().await?;
+        let row = sqlx::query_as(FEED).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
+        transaction.rollback().await?;
+        Ok(row)
+    }
 }
 
 /// Migrates the schema, with a deadline that covers a migration running in another replica. Returns the schema before
@@ -140,7 +151,8 @@ fn names(options: &PostgresOptions, feed: FeedId) -> Option<NotifyIdentity> {
 fn readers(
     options: &PostgresOptions,
     connect: &PgConnectOptions,
-    (session, epochs): (&Arc<Session>, &Arc<Epochs>),
+    session: &Arc<Session>,
+    epochs: &Arc<Epochs>,
     size: u32,
 ) -> Readers {
     let of_new = (Arc::clone(session), Arc::clone(epochs));

@@ -13,7 +13,7 @@ const PART: Range = Range { from: 0, descending: false, max_events: 1_024, max_b
 
 /// Compares the next rows after this position.
 pub async fn part(connection: &mut PgExecutor<'_>, after: u64) -> Result<Scrubbed, Fault> {
-    let mut rows: Vec<EventRow> = read::feed_rows(connection, Range { from: after, ..PART }, u64::MAX).await?;
+    let mut rows: Vec<EventRow> = read::feed_rows(connection, Range { from: after, ..PART }, None).await?;
     // The position of a damaged row may itself be damaged, so a part ends with a sound row if there is one.
     let is_sound = |row: &EventRow| row.is_checked() != Some(false);
     if let Some(last) = rows.iter().rposition(is_sound) {

@@ -9,20 +9,30 @@ use crate::store::history::begin_epoch;
 
 use super::error::from_sqlx;
 
+/// A row of `epochs`.
+#[derive(sqlx::FromRow)]
+struct EpochRow {
+    epoch: i64,
+    id: i64,
+    start: i64,
+    checksum: i64,
+}
+
 /// Begins an epoch after `last_position`, the last position of the file. Removes epochs without an event: cursors from
 /// such an epoch fit the epoch before too.
 pub async fn begin(writer: &mut SqliteConnection, feed: FeedId, last_position: u64) -> Result<History> {
     const ALL: &str = "SELECT epoch, id, start, checksum FROM epochs ORDER BY epoch";
-    let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(ALL).fetch_all(&mut *writer).await.map_err(from_sqlx)?;
+    let rows: Vec<EpochRow> = sqlx::query_as(ALL).fetch_all(&mut *writer).await.map_err(from_sqlx)?;
     let mut epochs = Vec::with_capacity(rows.len() + 1);
     let mut last = 0;
-    for (number, id, start, stored) in rows {
-        if checksum(number, id, start) != stored {
-            tracing::error!(epoch = number, "damaged: the row of an epoch");
+    for row in rows {
+        if checksum(row.epoch, row.id, row.start) != row.checksum {
+            tracing::error!(epoch = row.epoch, "damaged: the row of an epoch");
             return Err(Error::StoreDamaged);
         }
-        last = number;
-        epochs.push(Epoch { id: u32::try_from(id).map_err(|_| Error::StoreDamaged)?, start: start.unsigned_abs() });
+        last = row.epoch;
+        let id = u32::try_from(row.id).map_err(|_| Error::StoreDamaged)?;
+        epochs.push(Epoch { id, start: row.start.unsigned_abs() });
     }
     epochs.retain(|epoch| epoch.start < last_position);
     let epoch = begin_epoch(last_position);

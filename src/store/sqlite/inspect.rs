@@ -154,6 +154,17 @@ async fn checksums(reader: &mut SqliteConnection) -> Result<CheckResult, Error> 
     Ok(read.finding())
 }
 
+/// Counts of the log and its index, as read by one query.
+#[derive(sqlx::FromRow)]
+struct Extent {
+    /// Rows of the log that do not follow the row before them.
+    gaps: i64,
+    /// Events of the flushed part of the log.
+    flushed_events: i64,
+    /// Events in the index over that part.
+    indexed_events: i64,
+}
+
 /// Checks the whole file: all pages, a log without gaps, and a complete index over the flushed part of the log.
 async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     let said: String =
@@ -161,11 +172,12 @@ async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     if said != "ok" {
         return Err(said);
     }
-    const GAPS: &str = "SELECT (SELECT count(*) FROM (SELECT pos, lag(pos + count, 1, 1) OVER (ORDER BY pos) AS next \
-        FROM log) WHERE pos <> next), (SELECT coalesce(sum(count), 0) FROM log WHERE pos <= (SELECT sealed_pos FROM store)), \
-        (SELECT coalesce(sum(count), 0) FROM run_index WHERE pos <= (SELECT sealed_pos FROM store))";
-    let (gaps, flushed, indexed): (i64, i64, i64) =
-        sqlx::query_as(GAPS).fetch_one(reader).await.map_err(|e| e.to_string())?;
+    const EXTENT: &str = "SELECT (SELECT count(*) FROM (SELECT pos, lag(pos + count, 1, 1) OVER (ORDER BY pos) AS next \
+        FROM log) WHERE pos <> next) AS gaps, \
+        (SELECT coalesce(sum(count), 0) FROM log WHERE pos <= (SELECT sealed_pos FROM store)) AS flushed_events, \
+        (SELECT coalesce(sum(count), 0) FROM run_index WHERE pos <= (SELECT sealed_pos FROM store)) AS indexed_events";
+    let extent: Extent = sqlx::query_as(EXTENT).fetch_one(reader).await.map_err(|e| e.to_string())?;
+    let Extent { gaps, flushed_events: flushed, indexed_events: indexed } = extent;
     match (gaps, flushed == indexed) {
         (0, true) => Ok(()),
         (0, false) => Err(format!("the index covers {indexed} events of {flushed}")),

@@ -17,11 +17,15 @@ use super::schema::OpenError;
 /// Whether the database file itself is locked, see the module.
 const LOCKS_DATABASE: bool = cfg!(target_os = "linux");
 
-/// Device and inode: the same for all names of a file.
-pub type Identity = (u64, u64);
+/// Identity of a file: the same for all its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
 
 pub fn identity(metadata: &Metadata) -> Identity {
-    (metadata.dev(), metadata.ino())
+    Identity { device: metadata.dev(), inode: metadata.ino() }
 }
 
 /// Ownership of a database file.

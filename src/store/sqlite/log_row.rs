@@ -74,7 +74,7 @@ impl LogRow {
         let first = record::split_entry(&mut rest).unwrap_or_default();
         let header = record::header(&first).ok();
         let (run, seq) = (header.as_ref().map(|header| header.run_id), header.as_ref().map(|header| header.seq));
-        damaged_events((run, seq), self.chunk.first, "a row of the log");
+        damaged_events(run, seq, self.chunk.first, "a row of the log");
         Error::EventDamaged { run_id: None, seqs: None }
     }
 }
@@ -114,7 +114,7 @@ pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: 
         }
     }
     let damaged = entries.get(chunks.len()).map(|entry| {
-        damaged_events((run_id, Some(entry.seq)), entry.row, "a row of the log, or the index of its run");
+        damaged_events(run_id, Some(entry.seq), entry.row, "a row of the log, or the index of its run");
         Error::EventDamaged { run_id: run_id.map(str::to_owned), seqs: Some((entry.seq, entry.last())) }
     });
     Ok(Loaded { chunks, damaged })

@@ -44,8 +44,9 @@ impl RecoveredState {
     pub fn install(self, tail: &UnindexedTail, ids: &Ids, options: &SqliteOptions) -> (RunStateCache, Maintenance) {
         tail.replace(self.entries, self.ends, self.last_position);
         ids.replace(self.recent_ids, self.segments);
-        let bounds = (options.max_unflushed_entries, options.slice_entries);
-        (RunStateCache::new(self.last_run), Maintenance::new(self.unflushed, ids, self.garbage, bounds))
+        let SqliteOptions { max_unflushed_entries, slice_entries, .. } = *options;
+        let maintenance = Maintenance::new(self.unflushed, ids, self.garbage, max_unflushed_entries, slice_entries);
+        (RunStateCache::new(self.last_run), maintenance)
     }
 }
 
@@ -105,17 +106,25 @@ async fn read(writer: &mut SqliteConnection) -> Result<RecoveredState> {
     Ok(RecoveredState { entries, ends, recent_ids, segments, garbage, last_position, last_run, unflushed })
 }
 
+/// The columns of `runs` that recovery needs.
+#[derive(sqlx::FromRow)]
+struct NumberRow {
+    run_id: String,
+    run: i64,
+    status: i64,
+}
+
 /// Number and status of each run, by run id.
 async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<HashMap<String, (i64, RunStatus)>> {
     let run_ids: HashSet<&str> = found.entries.iter().map(|(run_id, _)| run_id.as_str()).collect();
-    let rows: Vec<(String, i64, i64)> =
+    let rows: Vec<NumberRow> =
         sqlx::query_as("SELECT run_id, run, status FROM runs WHERE run_id IN (SELECT value FROM json_each(?))")
             .bind(serde_json::to_string(&run_ids).unwrap_or_default())
             .fetch_all(writer)
             .await
             .map_err(from_sqlx)?;
-    let of_row = |(run_id, run, status)| {
-        RunStatus::from_number(status).map(|status| (run_id, (run, status))).ok_or(Error::StoreDamaged)
+    let of_row = |row: NumberRow| {
+        RunStatus::from_number(row.status).map(|status| (row.run_id, (row.run, status))).ok_or(Error::StoreDamaged)
     };
     rows.into_iter().map(of_row).collect()
 }

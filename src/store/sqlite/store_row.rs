@@ -8,7 +8,7 @@ use crate::store::checksum::Checksum;
 use super::error::{StepError, from_sqlx};
 
 /// Row of the table `store`; the migrations describe its columns.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub struct StoreRow {
     pub feed_id: i64,
     pub sealed_pos: i64,
@@ -23,7 +23,7 @@ impl StoreRow {
     /// # Errors
     /// `StoreDamaged` for a wrong checksum.
     pub async fn read(connection: &mut SqliteConnection) -> Result<Self> {
-        let (row, checksum) = select(connection).await.map_err(from_sqlx)?;
+        let StoredRow { row, checksum } = select(connection).await.map_err(from_sqlx)?;
         if checksum.is_none_or(|checksum| checksum == row.checksum()) {
             return Ok(row);
         }
@@ -33,7 +33,7 @@ impl StoreRow {
 
     /// Writes the position up to which the indexes cover the log, in the caller's transaction.
     pub async fn write_flushed(connection: &mut SqliteConnection, sealed_pos: i64) -> Result<(), StepError> {
-        let row = Self { sealed_pos, ..select(connection).await?.0 };
+        let row = Self { sealed_pos, ..select(connection).await?.row };
         row.write(connection).await?;
         Ok(())
     }
@@ -50,8 +50,14 @@ impl StoreRow {
     }
 }
 
-async fn select(connection: &mut SqliteConnection) -> Result<(StoreRow, Option<i64>), sqlx::Error> {
-    type Row = (i64, i64, i64, Option<i64>);
-    let (feed_id, sealed_pos, checked_from, checksum): Row = sqlx::query_as(SELECT).fetch_one(connection).await?;
-    Ok((StoreRow { feed_id, sealed_pos, checked_from }, checksum))
+/// The row with its checksum; `None` in a row of an older version.
+#[derive(sqlx::FromRow)]
+struct StoredRow {
+    #[sqlx(flatten)]
+    row: StoreRow,
+    checksum: Option<i64>,
+}
+
+async fn select(connection: &mut SqliteConnection) -> Result<StoredRow, sqlx::Error> {
+    sqlx::query_as(SELECT).fetch_one(connection).await
 }

@@ -101,7 +101,7 @@ impl Readers {
 
     /// Events of the feed up to the position `to`.
     pub async fn feed_rows(&self, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
-        retried!(self, connection => read::feed_rows(connection, range, to))
+        retried!(self, connection => read::feed_rows(connection, range, Some(to)))
     }
 
     /// Events of these runs in the feed up to the position `to`.

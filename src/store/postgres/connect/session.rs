@@ -66,8 +66,8 @@ impl Session {
     }
 
     /// Channel and sender name of notifications; `None` if replicas only poll.
-    pub fn notify_identity(&self) -> Option<(&str, &str)> {
-        self.notify.as_ref().map(|names| (names.channel.as_str(), names.announcer.as_str()))
+    pub fn notify_identity(&self) -> Option<&NotifyIdentity> {
+        self.notify.as_ref()
     }
 
     /// Whether a connection keeps the same server session for its lifetime (no transaction pooler).

@@ -85,7 +85,8 @@ impl Follower {
     /// Creates follower and announcer for a feed announced up to `position`. The returned sender is for the LISTEN
     /// task.
     pub fn new(
-        (readers, listener): (Arc<Readers>, Arc<dyn CommitListener>),
+        readers: Arc<Readers>,
+        listener: Arc<dyn CommitListener>,
         poll: Duration,
         listening: DropGuard,
         position: u64,

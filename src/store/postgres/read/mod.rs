@@ -52,7 +52,7 @@ pub async fn feed_end(connection: &mut PgExecutor<'_>) -> Result<u64, Fault> {
 /// A page of the feed.
 pub async fn feed_page(connection: &mut PgExecutor<'_>, range: Range) -> Result<Page, Fault> {
     let scope_end = ScopeEnd { last: feed_end(connection).await?, status: RunStatus::Unspecified };
-    let rows = feed_rows(connection, range, u64::MAX).await?;
+    let rows = feed_rows(connection, range, None).await?;
     Ok(Page { chunks: in_order(Rows::encode(rows, range.descending)?.feed_chunks(), range), scope_end })
 }
 
@@ -60,7 +60,7 @@ pub async fn feed_page(connection: &mut PgExecutor<'_>, range: Range) -> Result<
 pub async fn run_page(connection: &mut PgExecutor<'_>, run_id: &RunId, range: Range) -> Result<Page, Fault> {
     let (run, scope_end) = runs::scope_end(connection, run_id).await?;
     let sql = if range.descending { RUN_DESCENDING } else { RUN_ASCENDING };
-    let rows = rows(connection, (sql, run), range).await?;
+    let rows = rows(connection, sql, run, range).await?;
     Ok(Page { chunks: in_order(Rows::encode(rows, range.descending)?.run_chunks(), range), scope_end })
 }
 
@@ -73,10 +73,10 @@ pub async fn last_seq_at(connection: &mut PgExecutor<'_>, run_id: &RunId, positi
     Ok(last.unwrap_or(0).unsigned_abs())
 }
 
-/// Events of the feed up to the position `to`, in reading order.
-pub async fn feed_rows(connection: &mut PgExecutor<'_>, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
+/// Events of the feed up to the position `to`, in reading order; `None`: up to the end of the feed.
+pub async fn feed_rows(connection: &mut PgExecutor<'_>, range: Range, to: Option<u64>) -> Result<Vec<EventRow>, Fault> {
     let sql = if range.descending { FEED_DESCENDING } else { FEED_ASCENDING };
-    rows(connection, (sql, signed(to)), range).await
+    rows(connection, sql, to.map_or(i64::MAX, signed), range).await
 }
 
 /// Events of these runs in a part of the feed, ascending.
@@ -92,13 +92,14 @@ pub async fn feed_rows_of(
 
 async fn rows(
     connection: &mut PgExecutor<'_>,
-    (sql, of): (&'static str, i64),
+    sql: &'static str,
+    of: i64,
     range: Range,
 ) -> Result<Vec<EventRow>, Fault> {
     Ok(page(sql, of, range).fetch_all(connection).await?)
 }
 
-/// Binds the parameters of a page query.
+/// Binds the parameters of a page query. `of` is the parameter `$2`: the number of the run, or the last position.
 fn page<'q>(sql: &'static str, of: i64, range: Range) -> QueryAs<'q, Postgres, EventRow, PgArguments> {
     sqlx::query_as(sql)
         .bind(signed(range.from))

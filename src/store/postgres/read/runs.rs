@@ -39,13 +39,21 @@ macro_rules! matching {
     };
 }
 
+/// The columns of `runs` that give the end of a run.
+#[derive(sqlx::FromRow)]
+struct EndRow {
+    run: i64,
+    status: i64,
+    last_seq: i64,
+}
+
 /// Number and end of a run.
 pub async fn scope_end(connection: &mut PgExecutor<'_>, run_id: &RunId) -> Result<(i64, ScopeEnd), Fault> {
-    let row: Option<(i64, i64, i64)> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = $1")
+    let row: Option<EndRow> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = $1")
         .bind(run_id.as_str())
         .fetch_optional(connection)
         .await?;
-    let (run, status, last_seq) = row.ok_or_else(|| not_found(run_id))?;
+    let EndRow { run, status, last_seq } = row.ok_or_else(|| not_found(run_id))?;
     let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
     Ok((run, ScopeEnd { last: last_seq.unsigned_abs(), status }))
 }

@@ -13,6 +13,7 @@ use crate::store::commit::plan::{PlannedRun, RunState};
 use crate::store::run_row::{RunRow, changed_documents, changes_more, usage_json};
 
 use crate::store::postgres::connect::executor::PgExecutor;
+use crate::store::postgres::connect::session::NotifyIdentity;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_columns::{EventColumns, Json};
 
@@ -78,7 +79,7 @@ pub async fn append<'a>(
     runs: &'a [PlannedRun],
     columns: EventColumns<'a>,
     head: impl Fn(&RunId) -> Option<&'a RunState>,
-    notify: Option<(&str, &str)>,
+    notify: Option<&NotifyIdentity>,
 ) -> Result<Option<u64>, Fault> {
     let mut in_order: Vec<&PlannedRun> = runs.iter().collect();
     in_order.sort_unstable_by_key(|planned| &planned.head.run.run_id);
@@ -98,7 +99,8 @@ pub async fn append<'a>(
     }
     let query = sqlx::query_scalar::<_, Option<i64>>(APPEND);
     let query = known.bind(query).bind(rows(&others)?.map(Json)).bind(rows(&documents)?.map(Json));
-    let (channel, announcer) = notify.unzip();
+    let channel = notify.map(|names| names.channel.as_str());
+    let announcer = notify.map(|names| names.announcer.as_str());
     failpoint!("postgres-append-before", Fault::from);
     let last = columns.bind(query).bind(channel).bind(announcer).fetch_one(connection).await?;
     failpoint!("postgres-append-after", Fault::from);

@@ -42,6 +42,13 @@ impl Unflushed {
     }
 }
 
+/// Most entries and blocks of ids in one slice of work.
+#[derive(Clone, Copy, Debug)]
+pub struct SliceLimits {
+    pub entries: usize,
+    pub blocks: u32,
+}
+
 /// A flush in progress.
 pub struct Flush {
     /// Last position that the flush covers.
@@ -70,12 +77,12 @@ impl Flush {
         writer: &mut SqliteConnection,
         tail: &UnindexedTail,
         ids: &Ids,
-        (max_entries, max_blocks): (usize, u32),
+        limits: SliceLimits,
     ) -> Result<bool, StepError> {
-        let end = self.entries.len().min(self.written + max_entries);
+        let end = self.entries.len().min(self.written + limits.entries);
         // A slice that is not full of entries has room for a share of the ids.
-        let share = max_entries - (end - self.written);
-        let room = u32::try_from(share * max_blocks as usize / max_entries).unwrap_or(max_blocks);
+        let share = limits.entries - (end - self.written);
+        let room = u32::try_from(share * limits.blocks as usize / limits.entries).unwrap_or(limits.blocks);
         failpoint!("sqlite-flush-before", StepError::from);
         transaction::begin(writer).await?;
         let written = self.write(writer, tail, end, room).await;

@@ -144,13 +144,25 @@ enum NotMoved {
     Held { bytes: i64 },
 }
 
+/// Result of `PRAGMA wal_checkpoint`, with the column names of SQLite.
+#[derive(Debug, sqlx::FromRow)]
+struct WalCheckpoint {
+    /// Whether a reader or a writer blocked the checkpoint.
+    busy: bool,
+    /// Pages in the log.
+    log: i64,
+    /// Pages of the log that the database file has.
+    #[allow(dead_code, reason = "shown in the log when a rescue fails")]
+    checkpointed: i64,
+}
+
 /// Lets the next commit restart the log from its beginning. Returns whether all readers of the log finished in time.
 async fn restart(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
     set_busy_timeout(connection, RESTART_TIMEOUT_MS).await?;
-    let restarted: sqlx::Result<(bool, i64, i64)> =
+    let restarted: sqlx::Result<WalCheckpoint> =
         sqlx::query_as("PRAGMA wal_checkpoint(RESTART)").fetch_one(&mut *connection).await;
     set_busy_timeout(connection, BUSY_TIMEOUT_MS).await?;
-    restarted.map(|(is_busy, ..)| !is_busy)
+    restarted.map(|result| !result.busy)
 }
 
 async fn set_busy_timeout(connection: &mut SqliteConnection, milliseconds: u32) -> sqlx::Result<()> {
@@ -160,10 +172,11 @@ async fn set_busy_timeout(connection: &mut SqliteConnection, milliseconds: u32) 
 
 /// Checkpoints the whole log, waiting for readers and writers.
 async fn rescue(connection: &mut SqliteConnection) {
-    let moved: sqlx::Result<(bool, i64, i64)> =
-        sqlx::query_as("PRAGMA wal_checkpoint(FULL)").fetch_one(connection).await;
+    let moved: sqlx::Result<WalCheckpoint> = sqlx::query_as("PRAGMA wal_checkpoint(FULL)").fetch_one(connection).await;
     match moved {
-        Ok((false, ..)) => tracing::warn!("what the lost write-ahead log held was moved into the database file"),
+        Ok(WalCheckpoint { busy: false, .. }) => {
+            tracing::warn!("what the lost write-ahead log held was moved into the database file")
+        }
         failed => {
             tracing::error!(?failed, "what the lost write-ahead log held could not be moved into the database file")
         }
@@ -173,7 +186,7 @@ async fn rescue(connection: &mut SqliteConnection) {
 /// Checkpoints without waiting for readers; returns the length of the log in bytes.
 async fn move_pages(connection: &mut SqliteConnection, page_bytes: i64) -> sqlx::Result<i64> {
     failpoint!("sqlite-checkpoint-before", std::convert::identity);
-    let (_, pages, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
+    let result: WalCheckpoint = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
     failpoint!("sqlite-checkpoint-after", std::convert::identity);
-    Ok(pages * page_bytes)
+    Ok(result.log * page_bytes)
 }

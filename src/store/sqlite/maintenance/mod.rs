@@ -13,7 +13,7 @@ use sqlx::SqliteConnection;
 use crate::domain::Error;
 
 use super::error::StepError;
-use super::index::flush::{Flush, Unflushed};
+use super::index::flush::{Flush, SliceLimits, Unflushed};
 use super::index::id_index::compaction::{Merge, Removal};
 use super::index::id_index::{BLOCK_PLACES, Ids};
 use super::index::unindexed_tail::UnindexedTail;
@@ -38,12 +38,19 @@ pub struct Maintenance {
     unreadable: Vec<i64>,
     next_segment: i64,
     max_unflushed_entries: usize,
-    slice: (usize, u32),
+    limits: SliceLimits,
     flush_backoff: Backoff,
     /// Backoff of merges and removals, which never delay a flush.
     merge_backoff: Backoff,
     /// Whether the last failed flush met a full disk.
     is_full: bool,
+}
+
+/// Entries and ids of one commit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommitSize {
+    pub entries: usize,
+    pub ids: usize,
 }
 
 /// Kind of work of one slice.
@@ -55,12 +62,17 @@ enum Step {
 
 impl Maintenance {
     /// For a store just read from the file; `garbage` lists segments that are not live.
-    pub fn new(unflushed: Unflushed, ids: &Ids, garbage: Vec<(i64, u32)>, bounds: (usize, usize)) -> Self {
+    pub fn new(
+        unflushed: Unflushed,
+        ids: &Ids,
+        garbage: Vec<(i64, u32)>,
+        max_unflushed_entries: usize,
+        slice_entries: usize,
+    ) -> Self {
         let segments = ids.segments();
         let numbers = segments.iter().map(|segment| segment.number).chain(garbage.iter().map(|(number, _)| *number));
         let next_segment = numbers.max().unwrap_or(0) + 1;
         let removals = garbage.into_iter().map(|(number, blocks)| Removal::new(number, blocks)).collect();
-        let (max_unflushed_entries, slice_entries) = bounds;
         let slice_blocks = u32::try_from(slice_entries.div_ceil(2)).unwrap_or(u32::MAX);
         Self {
             unflushed,
@@ -70,7 +82,7 @@ impl Maintenance {
             unreadable: Vec::new(),
             next_segment,
             max_unflushed_entries,
-            slice: (slice_entries, slice_blocks),
+            limits: SliceLimits { entries: slice_entries, blocks: slice_blocks },
             flush_backoff: Backoff::new("flush"),
             merge_backoff: Backoff::new("merge"),
             is_full: false,
@@ -113,10 +125,10 @@ impl Maintenance {
         (self.flush_backoff.is_outage() && is_at_bound()).then_some(refusal)
     }
 
-    /// Slices to run after a commit of this many entries and ids, so that flushes and merges keep pace with any load.
-    pub fn share(&self, entries: usize, ids: usize) -> usize {
-        let (slice_entries, slice_blocks) = self.slice;
-        entries.div_ceil(slice_entries) + (ids * ID_WRITES).div_ceil(slice_blocks as usize * BLOCK_PLACES)
+    /// Slices to run after a commit of this size, so that flushes and merges keep pace with any load.
+    pub fn share(&self, commit: CommitSize) -> usize {
+        let SliceLimits { entries, blocks } = self.limits;
+        commit.entries.div_ceil(entries) + (commit.ids * ID_WRITES).div_ceil(blocks as usize * BLOCK_PLACES)
     }
 
     /// Runs one slice of the most urgent work; returns whether the slice succeeded. A failed slice changes nothing and
@@ -143,7 +155,7 @@ impl Maintenance {
         ids: &Ids,
     ) -> Result<(), StepError> {
         let Some(flush) = &mut self.flush else { return Ok(()) };
-        if flush.slice(writer, tail, ids, self.slice).await? {
+        if flush.slice(writer, tail, ids, self.limits).await? {
             self.unflushed.entries -= flush.takes.entries;
             self.unflushed.bytes -= flush.takes.bytes;
             self.flush = None;
@@ -153,7 +165,7 @@ impl Maintenance {
 
     async fn merge_slice(&mut self, writer: &mut SqliteConnection, ids: &Ids) -> Result<(), StepError> {
         let Some(mut merge) = self.merge.take() else { return Ok(()) };
-        match merge.slice(writer, ids, self.slice.1).await {
+        match merge.slice(writer, ids, self.limits.blocks).await {
             Ok(Some(removals)) => self.removals.extend(removals),
             Err(StepError::Content(error)) => {
                 let (removal, unreadable) = merge.abandon();
@@ -172,7 +184,7 @@ impl Maintenance {
 
     async fn removal_slice(&mut self, writer: &mut SqliteConnection) -> Result<(), StepError> {
         let Some(removal) = self.removals.front_mut() else { return Ok(()) };
-        if removal.slice(writer, self.slice.1).await? {
+        if removal.slice(writer, self.limits.blocks).await? {
             self.removals.pop_front();
         }
         Ok(())

@@ -15,7 +15,8 @@ const LOOK_BYTES: usize = 256 << 10;
 
 /// Least and greatest step, in bytes. A step doubles the file within these limits: a small store stays small, and no
 /// commit waits long.
-const STEP_BYTES: (u64, u64) = (1 << 20, 4 << 20);
+const MIN_STEP_BYTES: u64 = 1 << 20;
+const MAX_STEP_BYTES: u64 = 4 << 20;
 
 /// Length up to which the file is extended, in bytes; close to the usual length at a restart of the log, see
 /// [`checkpointer`].
@@ -68,8 +69,7 @@ fn grow(path: &Path, ready: u64) -> io::Result<u64> {
     if length <= ready || length >= MAX_BYTES {
         return Ok(length.max(ready));
     }
-    let (shortest, longest) = STEP_BYTES;
-    let step = length.clamp(shortest, longest);
+    let step = length.clamp(MIN_STEP_BYTES, MAX_STEP_BYTES);
     file.write_all(&vec![0; usize::try_from(step).unwrap_or(0)])?;
     file.sync_all()?;
     Ok(length + step)

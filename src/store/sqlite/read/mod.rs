@@ -31,9 +31,8 @@ pub async fn run_page(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId
     // Order matters: end of the run, tail, index, see `unindexed_tail`. The end may be older than the last chunk, never
     // newer.
     let (run, scope_end) = runs::scope_end(&mut reader, tail, run_id).await?;
-    let run = (run, run_id.as_str(), scope_end.last);
-    let entries = entries(&mut reader, tail, run, range).await?;
-    let Loaded { chunks, damaged } = log_row::load(&mut reader, Some(run.1), &entries).await?;
+    let entries = entries(&mut reader, tail, run, run_id.as_str(), scope_end.last, range).await?;
+    let Loaded { chunks, damaged } = log_row::load(&mut reader, Some(run_id.as_str()), &entries).await?;
     // Events before the damage are served; the next page fails.
     match damaged {
         Some(damaged) if chunks.is_empty() => Err(damaged),
@@ -65,7 +64,7 @@ pub async fn record_at(
         return Ok(None);
     }
     let range = Range { from: seq - 1, descending: false, max_events: 1, max_bytes: 0 };
-    let entries = entries(reader, tail, (run, &run_id, last_seq), range).await?;
+    let entries = entries(reader, tail, run, &run_id, last_seq, range).await?;
     let Loaded { chunks, damaged } = log_row::load(reader, Some(&run_id), &entries).await?;
     let chunk = trim(chunks, range)?.into_iter().next();
     let record = chunk.and_then(|chunk| chunk.records().next());
@@ -89,14 +88,16 @@ pub async fn last_seq_at(readers: &SqlitePool, tail: &UnindexedTail, run_id: &Ru
     Ok(unflushed.unwrap_or(0).max(flushed.unwrap_or(0).unsigned_abs()))
 }
 
-/// Entries of the range, in reading order and without a gap. The run is given by number, id and last seq.
+/// Entries of the range, in reading order and without a gap. `last_seq` is the last seq of the run.
 async fn entries(
     reader: &mut SqliteConnection,
     tail: &UnindexedTail,
-    (run, run_id, last_seq): (i64, &str, u64),
+    run: i64,
+    run_id: &str,
+    last_seq: u64,
     range: Range,
 ) -> Result<Vec<RunSpan>> {
-    let (mut found, is_full) = find(reader, tail, (run, last_seq), range).await?;
+    let (mut found, is_full) = find(reader, tail, run, last_seq, range).await?;
     let (mut next, mut covered) = (range.from.saturating_add(1), 0);
     if range.descending {
         next = range.from.saturating_sub(1).min(last_seq);
@@ -112,7 +113,7 @@ async fn entries(
     }
     let is_end = next == 0 || next > last_seq;
     if covered == 0 && !is_end {
-        damaged_events((Some(run_id), Some(next)), 0, "the index of a run");
+        damaged_events(Some(run_id), Some(next), 0, "the index of a run");
         return Err(Error::EventDamaged { run_id: Some(run_id.to_owned()), seqs: Some((next, next)) });
     }
     if covered < found.len() || !(is_full || is_end) {
@@ -126,7 +127,8 @@ async fn entries(
 async fn find(
     reader: &mut SqliteConnection,
     tail: &UnindexedTail,
-    (run, last_seq): (i64, u64),
+    run: i64,
+    last_seq: u64,
     range: Range,
 ) -> Result<(Vec<RunSpan>, bool)> {
     // Tail before index, see `unindexed_tail`.
@@ -213,7 +215,7 @@ pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range)
             Ok(chunk) if !fill.wants(chunk.first, chunk.last()) => continue,
             Ok(chunk) if follows(&chunks, &chunk, range) => chunk,
             Ok(chunk) => {
-                damaged_events((None, None), chunk.first, "the log has a gap before or after this row");
+                damaged_events(None, None, chunk.first, "the log has a gap before or after this row");
                 break;
             }
             // Events before the damage are served; the next page fails.

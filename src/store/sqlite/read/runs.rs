@@ -119,15 +119,25 @@ pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -
     serde_json::to_string(&rows).unwrap_or_default()
 }
 
+/// The columns of `runs` that give the end of a run, with their checksum.
+#[derive(sqlx::FromRow)]
+struct EndRow {
+    run: i64,
+    status: i64,
+    last_seq: i64,
+    updated_at: String,
+    end_checksum: Option<i64>,
+}
+
 /// Number of the run, and the end of its scope.
 pub async fn scope_end(reader: &mut SqliteConnection, tail: &UnindexedTail, run_id: &RunId) -> Result<(i64, ScopeEnd)> {
     loop {
         let generation = tail.generation();
         const SCOPE_END: &str = "SELECT run, status, last_seq, updated_at, end_checksum FROM runs WHERE run_id = ?";
-        let row: Option<(i64, i64, i64, String, Option<i64>)> =
+        let row: Option<EndRow> =
             sqlx::query_as(SCOPE_END).bind(run_id.as_str()).fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
-        let (run, status, last_seq, updated_at, checksum) = row.ok_or_else(|| not_found(run_id))?;
-        if checksum.is_some_and(|checksum| checksum != checksums::of_end(run, status, last_seq, &updated_at)) {
+        let EndRow { run, status, last_seq, updated_at, end_checksum } = row.ok_or_else(|| not_found(run_id))?;
+        if end_checksum.is_some_and(|checksum| checksum != checksums::of_end(run, status, last_seq, &updated_at)) {
             tracing::error!(run = run_id.as_str(), "damaged: a row of the table `runs`");
             return Err(Error::StoreDamaged);
         }

@@ -13,8 +13,9 @@ use crate::store::Append;
 use crate::store::commit::plan::ExistingEvents;
 use crate::store::commit::queue::{CommitQueueReceiver, Group, QueueDepth, Replies};
 
-use super::planner::{Planned, Planner};
+use super::planner::{Planned, Planner, Writes};
 use super::writer::Writer;
+use crate::store::sqlite::maintenance::CommitSize;
 
 /// The committer's state: planned runs and the connection that writes.
 pub struct Committer {
@@ -59,7 +60,7 @@ impl Committer {
                         Ok(planned) => (planned, group.replies),
                         Err(outcomes) => {
                             group.replies.answer(outcomes);
-                            self.writer.run_maintenance((0, 0), || depth.is_idle()).await;
+                            self.writer.run_maintenance(CommitSize::default(), || depth.is_idle()).await;
                             continue;
                         }
                     }
@@ -98,13 +99,13 @@ impl Committer {
         let is_taken = AtomicBool::new(false);
         let is_idle = || depth.is_idle() && !is_taken.load(Ordering::Relaxed);
         let work = async {
-            let share = planned.writes.as_ref().map_or((0, 0), |writes| (writes.entries.len(), writes.ids.len()));
+            let size = planned.writes.as_ref().map(Writes::size).unwrap_or_default();
             let count = planned.outcomes.len();
             let stored = writer.store(planned).await;
             let failure = stored.as_ref().err().cloned();
             has_failed.fetch_or(failure.is_some(), Ordering::Relaxed);
             replies.answer(stored.unwrap_or_else(|error| vec![Err(error); count]));
-            writer.run_maintenance(share, is_idle).await;
+            writer.run_maintenance(size, is_idle).await;
             failure
         };
         let (mut work, mut next) = (pin!(work), pin!(next));

@@ -22,8 +22,25 @@ use crate::store::sqlite::read::view_flag::ViewFlag;
 /// Bytes of records in memory at once while existing events are read.
 const LOOKUP_BYTES: usize = 4 << 20;
 
-/// Wanted run and seq, and the index row that covers the seq.
-type PlacedRow = (i64, i64, i64, i64, i64, i64, i64, ViewFlag);
+/// Wanted run and seq, and the row of `run_index` that covers the seq.
+#[derive(sqlx::FromRow)]
+struct PlacedRow {
+    wanted_run: i64,
+    wanted_seq: i64,
+    seq: i64,
+    count: i64,
+    pos: i64,
+    start: i64,
+    length: i64,
+    sensitive: ViewFlag,
+}
+
+/// An existing event, and the span that holds it.
+struct Located {
+    run: i64,
+    seq: u64,
+    span: RunSpan,
+}
 
 /// Whether certainly no stored event of this run has the id. Decided in memory, so `false` may be wrong.
 pub fn is_new(ids: &Ids, head: &RunState, event_id: &EventId) -> bool {
@@ -36,7 +53,9 @@ pub fn is_new(ids: &Ids, head: &RunState, event_id: &EventId) -> bool {
 /// Reads the existing events of a group, with the writer's connection: a commit does not wait for the readers' pool.
 pub async fn load(
     writer: &mut SqliteConnection,
-    (run_states, ids, tail): (&RunStateCache, &Ids, &UnindexedTail),
+    run_states: &RunStateCache,
+    ids: &Ids,
+    tail: &UnindexedTail,
     appends: &[Append],
 ) -> Result<ExistingEvents> {
     let mut candidates: Vec<(i64, u64)> = Vec::new();
@@ -81,17 +100,18 @@ async fn events_at(
     places: &[(i64, u64)],
     mut each: impl FnMut(i64, Event),
 ) -> Result<()> {
-    let mut found: Vec<(i64, u64, RunSpan)> = Vec::with_capacity(places.len());
+    let mut found: Vec<Located> = Vec::with_capacity(places.len());
     let mut flushed = Vec::new();
     for (run, seq) in places {
         match tail.find(*run, *seq) {
-            Some(entry) => found.push((*run, *seq, entry)),
+            Some(span) => found.push(Located { run: *run, seq: *seq, span }),
             None => flushed.push((*run, *seq)),
         }
     }
     if !flushed.is_empty() {
         let rows: Vec<PlacedRow> = sqlx::query_as(
-            "SELECT j.value ->> 0, j.value ->> 1, i.seq, i.count, i.pos, i.start, i.length, i.sensitive \
+            "SELECT j.value ->> 0 AS wanted_run, j.value ->> 1 AS wanted_seq, \
+             i.seq, i.count, i.pos, i.start, i.length, i.sensitive \
              FROM json_each(?) j CROSS JOIN run_index i ON i.run = j.value ->> 0 AND i.seq = \
              (SELECT max(seq) FROM run_index WHERE run = j.value ->> 0 AND seq <= j.value ->> 1)",
         )
@@ -99,10 +119,11 @@ async fn events_at(
         .fetch_all(&mut *writer)
         .await
         .map_err(from_sqlx)?;
-        for (run, wanted, seq, count, row, start, length, sensitive) in rows {
-            let entry = read::entry((seq, count, row, start, length, sensitive));
-            let wanted = wanted.unsigned_abs();
-            found.extend(entry.filter(|entry| wanted <= entry.last()).map(|entry| (run, wanted, entry)));
+        for row in rows {
+            let PlacedRow { wanted_run: run, wanted_seq, seq, count, pos, start, length, sensitive } = row;
+            let span = read::entry((seq, count, pos, start, length, sensitive));
+            let seq = wanted_seq.unsigned_abs();
+            found.extend(span.filter(|span| seq <= span.last()).map(|span| Located { run, seq, span }));
         }
     }
     if found.len() != places.len() {
@@ -112,18 +133,18 @@ async fn events_at(
     let mut rest = found.as_slice();
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fits = |(_, _, entry): &&(i64, u64, RunSpan)| {
-            bytes += entry.length as usize;
+        let fits = |located: &&Located| {
+            bytes += located.span.length as usize;
             bytes <= LOOKUP_BYTES
         };
         let (part, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         rest = after;
-        let entries: Vec<RunSpan> = part.iter().map(|(_, _, entry)| entry.clone()).collect();
+        let entries: Vec<RunSpan> = part.iter().map(|located| located.span.clone()).collect();
         let Loaded { chunks, damaged } = log_row::load(writer, None, &entries).await?;
         if let Some(damaged) = damaged {
             return Err(damaged);
         }
-        for ((run, seq, _), chunk) in part.iter().zip(chunks) {
+        for (Located { run, seq, .. }, chunk) in part.iter().zip(chunks) {
             let only = chunk.between(*seq, *seq)?.ok_or(Error::StoreDamaged)?;
             let (_, record) = only.records().next().ok_or(Error::StoreDamaged)??;
             each(*run, record::decode(record)?);

@@ -20,6 +20,7 @@ use super::run_state::RunStateCache;
 use crate::store::sqlite::index::id_index;
 use crate::store::sqlite::index::id_index::{Ids, Place};
 use crate::store::sqlite::index::unindexed_tail::{RunEnd, UnindexedTail};
+use crate::store::sqlite::maintenance::CommitSize;
 use crate::store::sqlite::read::runs;
 
 /// Run states as of the last planned group, ahead of the file by the groups in flight.
@@ -62,6 +63,11 @@ impl Writes {
     pub fn events(&self) -> u32 {
         self.rows.iter().map(|row| row.count).sum()
     }
+
+    /// Entries and ids, as maintenance counts them.
+    pub fn size(&self) -> CommitSize {
+        CommitSize { entries: self.entries.len(), ids: self.ids.len() }
+    }
 }
 
 impl Planner {
@@ -92,7 +98,7 @@ impl Planner {
     /// Reads the runs and existing events that a plan of these appends needs.
     pub async fn load(&mut self, writer: &mut SqliteConnection, appends: &[Append]) -> Result<ExistingEvents> {
         self.run_states.load(writer, &self.tail, appends.iter().map(|append| &append.run_id)).await?;
-        existing::load(writer, (&self.run_states, &self.ids, &self.tail), appends).await
+        existing::load(writer, &self.run_states, &self.ids, &self.tail, appends).await
     }
 
     /// Plans the appends on top of all planned groups.

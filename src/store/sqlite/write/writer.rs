@@ -18,9 +18,9 @@ use crate::store::sqlite::error::{from_sqlx, of_commit};
 use crate::store::sqlite::index::id_index::Ids;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::lock::FileLock;
-use crate::store::sqlite::maintenance::Maintenance;
 use crate::store::sqlite::maintenance::checkpointer::Checkpointer;
 use crate::store::sqlite::maintenance::wal_preallocator::WalPreallocator;
+use crate::store::sqlite::maintenance::{CommitSize, Maintenance};
 use crate::store::sqlite::read::runs;
 use crate::store::sqlite::read::view_flag::ViewFlag;
 use crate::store::sqlite::recovery;
@@ -117,20 +117,20 @@ impl Writer {
         self.listener.committed(writes.commit);
     }
 
-    /// Runs maintenance after a commit: the slices due for this many entries and ids, all overdue slices, and further
-    /// slices while the commit queue is empty. A failed slice is retried after a later commit; events and in-memory
-    /// state are unaffected.
-    pub async fn run_maintenance(&mut self, share: (usize, usize), is_idle: impl Fn() -> bool) {
+    /// Runs maintenance after a commit: the slices due for a commit of this size, all overdue slices, and further slices
+    /// while the commit queue is empty. A failed slice is retried after a later commit; events and in-memory state are
+    /// unaffected.
+    pub async fn run_maintenance(&mut self, commit: CommitSize, is_idle: impl Fn() -> bool) {
         if self.watch.verdict().is_err() {
             return;
         }
-        self.slices(share, is_idle).await;
+        self.slices(commit, is_idle).await;
         self.growth.keep_ahead().await;
         self.checkpoints.bound(&mut self.maintenance_connection).await;
     }
 
-    async fn slices(&mut self, (entries, ids): (usize, usize), is_idle: impl Fn() -> bool) {
-        let mut share = self.maintenance.share(entries, ids);
+    async fn slices(&mut self, commit: CommitSize, is_idle: impl Fn() -> bool) {
+        let mut share = self.maintenance.share(commit);
         while !self.stale && self.maintenance.is_due(&self.tail, &self.ids) {
             if share == 0 && !self.maintenance.is_overdue(&self.ids) && !is_idle() {
                 break;

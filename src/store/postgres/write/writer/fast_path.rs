@@ -9,7 +9,7 @@ use crate::store::commit::plan;
 use crate::store::commit::plan::{ExistingEvents, PlannedRun};
 use crate::store::{Append, ids};
 
-use super::{Done, Failed, Writer, plan_group};
+use super::{Done, Failed, FastPathBackoff, Writer, plan_group};
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::write::planned::{Outcomes, Planned};
 use crate::store::postgres::write::transaction;
@@ -26,8 +26,9 @@ impl Writer {
     ) -> Result<Option<Done>, Failed> {
         let Some((outcomes, runs)) = self.plan_fast_path(appends) else { return Ok(None) };
         let done = self.write_fast_path(outcomes, runs, in_doubt).await?;
-        let length = if done.is_some() { 0 } else { (self.fast_path_backoff.1 * 2).clamp(1, MAX_FAST_PATH_BACKOFF) };
-        self.fast_path_backoff = (length, length);
+        let length =
+            if done.is_some() { 0 } else { (self.fast_path_backoff.length * 2).clamp(1, MAX_FAST_PATH_BACKOFF) };
+        self.fast_path_backoff = FastPathBackoff { remaining: length, length };
         Ok(done)
     }
 
@@ -37,8 +38,8 @@ impl Writer {
         if !self.session.keeps_session() {
             return None;
         }
-        if self.fast_path_backoff.0 > 0 {
-            self.fast_path_backoff.0 -= 1;
+        if self.fast_path_backoff.remaining > 0 {
+            self.fast_path_backoff.remaining -= 1;
             return None;
         }
         self.connection.as_ref()?;

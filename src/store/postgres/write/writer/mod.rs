@@ -21,8 +21,7 @@ use tokio::time::timeout;
 
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Result, Run, RunId};
-use crate::store::commit::plan;
-use crate::store::commit::plan::{ExistingEvents, Plan, PlannedRun, RunState};
+use crate::store::commit::plan::{self, ExistingEvents, Plan, PlannedRun, RunState};
 use crate::store::{Append, Commit};
 
 use super::existing;
@@ -75,9 +74,16 @@ pub struct Writer {
     epochs: Arc<Epochs>,
     connection: Option<PgConnection>,
     run_states: RunStateCache,
-    /// Backoff of the fast path: remaining groups that skip the fast path, and the last number of skipped groups. With
-    /// two replicas writing to the same runs in turn, most fast-path attempts would fail.
-    fast_path_backoff: (u32, u32),
+    fast_path_backoff: FastPathBackoff,
+}
+
+/// Backoff of the fast path. With two replicas writing to the same runs in turn, most fast-path attempts would fail.
+#[derive(Default)]
+struct FastPathBackoff {
+    /// Remaining groups that skip the fast path.
+    remaining: u32,
+    /// Length of the backoff in groups.
+    length: u32,
 }
 
 impl Writer {
@@ -85,7 +91,8 @@ impl Writer {
     pub fn new(
         options: PostgresOptions,
         connect: PgConnectOptions,
-        (session, epochs): (Arc<Session>, Arc<Epochs>),
+        session: Arc<Session>,
+        epochs: Arc<Epochs>,
         connection: PgConnection,
     ) -> Self {
         Self {
@@ -95,7 +102,7 @@ impl Writer {
             epochs,
             connection: Some(connection),
             run_states: RunStateCache::default(),
-            fast_path_backoff: (0, 0),
+            fast_path_backoff: FastPathBackoff::default(),
         }
     }
 

@@ -28,8 +28,15 @@ pub struct Segment {
     pub filter: Option<Arc<Filter>>,
 }
 
-/// A row with a block, or with a part of a filter: key, data and checksum.
-pub type Stored = (i64, Vec<u8>, Option<i64>);
+/// A row with a block, or with a part of a filter.
+#[derive(sqlx::FromRow)]
+pub struct BlockRow {
+    /// Key of the block, see [`key`].
+    pub block: i64,
+    data: Vec<u8>,
+    /// `None` in rows of an older version.
+    checksum: Option<i64>,
+}
 
 /// Checksum of a block, or of a part of a filter.
 pub fn checksum(key: i64, data: &[u8]) -> i64 {
@@ -40,7 +47,8 @@ pub fn checksum(key: i64, data: &[u8]) -> i64 {
 ///
 /// # Errors
 /// `StoreDamaged` for a wrong checksum: a damaged block may hide a stored id.
-pub fn sound((key, data, stored): Stored) -> Result<(i64, Vec<u8>)> {
+pub fn sound(row: BlockRow) -> Result<(i64, Vec<u8>)> {
+    let BlockRow { block: key, data, checksum: stored } = row;
     if stored.is_none_or(|stored| stored == checksum(key, &data)) {
         return Ok((key, data));
     }
@@ -105,7 +113,7 @@ pub async fn find(
     for keys in keys.chunks(MAX_BLOCKS_READ) {
         const BLOCKS: &str =
             "SELECT block, data, checksum FROM id_blocks WHERE block IN (SELECT value FROM json_each(?))";
-        let blocks: Vec<Stored> = sqlx::query_as(BLOCKS)
+        let blocks: Vec<BlockRow> = sqlx::query_as(BLOCKS)
             .bind(serde_json::to_string(keys).unwrap_or_default())
             .fetch_all(&mut *connection)
             .await
@@ -113,8 +121,8 @@ pub async fn find(
         if blocks.len() != keys.len() {
             return Err(Error::StoreDamaged);
         }
-        for block in blocks {
-            let (key, data) = sound(block)?;
+        for row in blocks {
+            let (key, data) = sound(row)?;
             let wanted = &by_block[&key];
             let is_wanted = |place: &Place| {
                 wanted.iter().any(|(run, hash)| *hash == place.hash && run.is_none_or(|r| r == place.run))
@@ -128,15 +136,27 @@ pub async fn find(
 /// Most blocks in memory at once during a lookup.
 const MAX_BLOCKS_READ: usize = 2_048;
 
+/// A row of `id_segments`.
+#[derive(sqlx::FromRow)]
+struct SegmentRow {
+    segment: i64,
+    blocks: i64,
+    places: i64,
+    max_run: i64,
+    live: bool,
+    /// `None` in rows of an older version.
+    checksum: Option<i64>,
+}
+
 /// Loads the complete segments, and number and block count of each segment that is unfinished or replaced.
 pub async fn load(connection: &mut SqliteConnection) -> Result<(Vec<Segment>, Vec<(i64, u32)>)> {
     const SEGMENTS: &str = "SELECT segment, blocks, places, max_run, live, checksum FROM id_segments ORDER BY places";
-    let rows: Vec<(i64, i64, i64, i64, bool, Option<i64>)> =
-        sqlx::query_as(SEGMENTS).fetch_all(&mut *connection).await.map_err(from_sqlx)?;
+    let rows: Vec<SegmentRow> = sqlx::query_as(SEGMENTS).fetch_all(&mut *connection).await.map_err(from_sqlx)?;
     let (mut segments, mut garbage, mut filter_bytes) = (Vec::new(), Vec::new(), 0);
-    for (number, blocks, places, max_run, live, checksum) in rows {
-        let blocks = u32::try_from(blocks).map_err(|_| Error::StoreDamaged)?;
-        let mut segment = Segment { number, blocks, places: places.unsigned_abs(), max_run, filter: None };
+    for row in rows {
+        let SegmentRow { segment: number, max_run, live, checksum, .. } = row;
+        let blocks = u32::try_from(row.blocks).map_err(|_| Error::StoreDamaged)?;
+        let mut segment = Segment { number, blocks, places: row.places.unsigned_abs(), max_run, filter: None };
         if checksum.is_some_and(|checksum| checksum != segment.checksum(live)) {
             tracing::error!(segment = number, "damaged: the row of a segment of ids");
             return Err(Error::StoreDamaged);
@@ -161,13 +181,13 @@ pub async fn damaged(connection: &mut SqliteConnection) -> Result<Vec<String>> {
     let mut damaged = BTreeSet::new();
     for (name, all) in [
         ("ids", "SELECT block, data, checksum FROM id_blocks"),
-        ("filter of ids", "SELECT part, data, checksum FROM id_filters"),
+        ("filter of ids", "SELECT part AS block, data, checksum FROM id_filters"),
     ] {
-        let mut blocks = sqlx::query_as::<_, Stored>(all).fetch(&mut *connection);
-        while let Some(block) = blocks.next().await {
-            let block = block.map_err(from_sqlx)?;
-            let segment = block.0 >> 32;
-            if sound(block).is_err() {
+        let mut rows = sqlx::query_as::<_, BlockRow>(all).fetch(&mut *connection);
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(from_sqlx)?;
+            let segment = row.block >> 32;
+            if sound(row).is_err() {
                 damaged.insert(format!("{name} of segment {segment}"));
             }
         }
@@ -177,8 +197,9 @@ pub async fn damaged(connection: &mut SqliteConnection) -> Result<Vec<String>> {
 
 /// Filter of a segment; `None` for a damaged filter.
 async fn load_filter(connection: &mut SqliteConnection, segment: &Segment) -> Result<Option<Filter>> {
-    const PARTS: &str = "SELECT part, data, checksum FROM id_filters WHERE part >= ? AND part < ? ORDER BY part";
-    let parts: Vec<Stored> = sqlx::query_as(PARTS)
+    const PARTS: &str =
+        "SELECT part AS block, data, checksum FROM id_filters WHERE part >= ? AND part < ? ORDER BY part";
+    let parts: Vec<BlockRow> = sqlx::query_as(PARTS)
         .bind(key(segment.number, 0))
         .bind(key(segment.number + 1, 0))
         .fetch_all(connection)

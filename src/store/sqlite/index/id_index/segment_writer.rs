@@ -150,7 +150,7 @@ impl Source {
                     const BLOCKS: &str =
                         "SELECT block, data, checksum FROM id_blocks WHERE block >= ? AND block <= ? ORDER BY block";
                     let (first, last) = (block::of_hash(low, of.blocks), block::of_hash(high, of.blocks));
-                    let blocks: Vec<segment::Stored> = sqlx::query_as(BLOCKS)
+                    let blocks: Vec<segment::BlockRow> = sqlx::query_as(BLOCKS)
                         .bind(segment::key(of.number, first))
                         .bind(segment::key(of.number, last))
                         .fetch_all(&mut *transaction)
