@@ -93,9 +93,10 @@ pub async fn follow_store(health: &HealthReporter, service: &Service) {
     }
 }
 
-/// Ends the `Watch` streams of gRPC health after the last status.
+/// Ends the `Watch` streams of gRPC health after the last status, which `Check` still answers.
 pub async fn forget(mut health: HealthReporter) {
     for service in HEALTH_OF {
         health.clear_service_status(service).await;
+        health.set_service_status(service, ServingStatus::NotServing).await;
     }
 }

@@ -52,6 +52,9 @@ pub struct Connection {
     silence: Option<Silence>,
     /// Present for HTTP/2 only.
     frames: Option<ControlFrames>,
+    /// Deadline of a write that the socket does not take, since the peer reads nothing.
+    blocked: Option<Pin<Box<Sleep>>>,
+    max_silence: Duration,
     _place: Place,
 }
 
@@ -134,8 +137,17 @@ pub fn accept(
                     let account = memory.account(cut.child_token());
                     let until = Box::pin(account.cut().clone().cancelled_owned());
                     let silence = Some(Silence::new());
-                    let connection =
-                        Connection { socket, account, linger: None, cut: until, silence, frames: None, _place: place };
+                    let connection = Connection {
+                        socket,
+                        account,
+                        linger: None,
+                        cut: until,
+                        silence,
+                        frames: None,
+                        blocked: None,
+                        max_silence: memory.max_silence(),
+                        _place: place,
+                    };
                     return Some((Ok(connection), (listener, places, memory, cut)));
                 }
                 Err(error) => {
@@ -201,10 +213,22 @@ impl Places {
 }
 
 impl Connection {
-    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
-        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, written) {
-            frames.sent(*bytes);
+    /// Counts written bytes, and ends the connection of a peer that takes none for too long: bytes that no answer counts, such
+    /// as heads of HTTP/1.
+    fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.blocked = None;
+            if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, &written) {
+                frames.sent(*bytes);
+            }
+            return written;
         }
+        let max_silence = self.max_silence;
+        let blocked = self.blocked.get_or_insert_with(|| Box::pin(tokio::time::sleep(max_silence)));
+        ready!(blocked.as_mut().poll(cx));
+        telemetry::CUT_CONNECTIONS.add_one(&[("reason", "no_progress")]);
+        self.account.cut().cancel();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// The socket, or an error after the cut. A task that waits for the socket is also woken by the cut.
@@ -253,8 +277,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.socket(cx)?.poll_write(cx, buf);
-        self.wrote(&written);
-        written
+        self.wrote(cx, written)
     }
 
     fn poll_write_vectored(
@@ -263,8 +286,7 @@ impl AsyncWrite for Connection {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = self.socket(cx)?.poll_write_vectored(cx, bufs);
-        self.wrote(&written);
-        written
+        self.wrote(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

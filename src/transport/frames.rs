@@ -26,7 +26,7 @@ pub async fn next(subscription: &mut Subscription, call: Option<&Call>) -> Resul
 pub async fn step(subscription: &mut Subscription, call: Option<&Call>) -> Result<Step<(Frame, Option<Charge>)>> {
     let mut room = None;
     if let Some(call) = call
-        && !subscription.would_wait()
+        && subscription.would_read()
     {
         room = Some(room_for(subscription, call, subscription.max_frame_bytes()).await?);
     }

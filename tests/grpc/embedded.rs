@@ -1,7 +1,7 @@
 //! The service without a transport, on a real SQLite file whose reads are counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use runlog::domain::history::History;
@@ -30,7 +30,13 @@ impl Embedded {
         let hub = Arc::new(Hub::new(WindowLimits::default()));
         let options_of_store = SqliteOptions::new(directory.path().join("log.db"));
         let store = SqliteStore::open(options_of_store, hub.clone()).await.unwrap();
-        let store = Arc::new(Counting { store, pages: AtomicUsize::new(0), failing: AtomicUsize::new(0) });
+        let store = Arc::new(Counting {
+            store,
+            pages: AtomicUsize::new(0),
+            failing: AtomicUsize::new(0),
+            changing: AtomicUsize::new(0),
+            changes: AtomicU64::new(0),
+        });
         let shared: SharedStore = store.clone();
         let service = Service::new(shared, hub, options, CancellationToken::new());
         Self { service, store, _directory: directory }
@@ -42,6 +48,8 @@ pub struct Counting {
     store: SqliteStore,
     pages: AtomicUsize,
     failing: AtomicUsize,
+    changing: AtomicUsize,
+    changes: AtomicU64,
 }
 
 impl Counting {
@@ -54,6 +62,12 @@ impl Counting {
     pub fn fail(&self, page: usize) {
         self.pages();
         self.failing.store(page, Ordering::SeqCst);
+    }
+
+    /// Reports another generation of the history, with the same events, during the read of the page with this number.
+    pub fn change_history(&self, page: usize) {
+        self.pages();
+        self.changing.store(page, Ordering::SeqCst);
     }
 }
 
@@ -68,7 +82,11 @@ impl Store for Counting {
         if page == self.failing.load(Ordering::SeqCst) {
             return Err(Error::StoreUnavailable);
         }
-        self.store.read(scope, range).await
+        let read = self.store.read(scope, range).await;
+        if page == self.changing.load(Ordering::SeqCst) {
+            self.changes.fetch_add(1, Ordering::SeqCst);
+        }
+        read
     }
 
     async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
@@ -112,7 +130,7 @@ impl Store for Counting {
     }
 
     fn generation(&self) -> u64 {
-        self.store.generation()
+        self.store.generation() + self.changes.load(Ordering::SeqCst)
     }
 
     async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64> {

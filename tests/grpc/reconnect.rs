@@ -41,3 +41,34 @@ async fn a_reader_that_comes_back_soon_reads_no_page_of_the_store() {
     }
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_change_of_the_history_during_a_read_does_not_end_a_finished_run_before_its_last_event() {
+    use runlog::domain::{EventType, NewEvent, Payload};
+    use runlog::service::publish::Publish;
+
+    let Embedded { service, store, .. } = &Embedded::start(ServiceOptions::default()).await;
+    publish(service, 5).await;
+    let run_id = RunId::parse("r").unwrap();
+    let end = NewEvent::new(EventType::parse("run_end").unwrap(), Payload::from_stored("{}"));
+    service.publish(Publish { run_id: run_id.clone(), events: vec![end], expected_last_seq: None }).await.unwrap();
+    for page in [1, 2] {
+        let mut again =
+            service.subscribe(request(&Scope::Run(run_id.clone()), Start::After(String::new()))).await.unwrap();
+        store.change_history(page);
+        let mut events = 0;
+        let last_seq = loop {
+            match in_time(again.next()).await.unwrap().unwrap().kind {
+                FrameKind::Events(batches) => {
+                    for batch in batches {
+                        events += runlog::codec::record::count(&batch.data).unwrap();
+                    }
+                }
+                FrameKind::Ended { last_seq, .. } => break last_seq,
+                _ => {}
+            }
+        };
+        assert_eq!((events, last_seq), (6, 6), "page {page}");
+    }
+    store.close().await;
+}

@@ -150,6 +150,49 @@ async fn who_takes_nothing_is_cut_and_who_takes_a_little_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_pipelines_requests_and_reads_no_answer_is_cut() {
+    let data = Data::new();
+    let server = Server::with(&data.file(), &[&SMALL[..], &["--stall-timeout-ms", "1000"]].concat()).await;
+    let requests = "OPTIONS /v1/runs HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
+    let mut socket = deaf(&server, 1, "").await.remove(0);
+    let sent = async { while socket.write_all(requests.as_bytes()).await.is_ok() {} };
+    within("the end of the connection", sent).await;
+    assert!(server.metric("runlog_cut_connections_total{reason=\"no_progress\"}").await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_streams_whose_answers_are_not_read_are_bounded_by_the_memory_of_answers() {
+    let data = Data::new();
+    let server = Server::with(&data.file(), &SMALL).await;
+    let mut batch = publish("answers");
+    batch.events = vec![batch.events[0].clone(); 1_000];
+    for (index, event) in batch.events.iter_mut().enumerate() {
+        event.event_id = format!("e{index}");
+    }
+    let message = framed(&pb::PublishStreamRequest { publish: Some(batch) });
+    // Repeats, so that nothing grows but the answers.
+    let body = Bytes::from(message.repeat(400));
+    let mut tasks = JoinSet::new();
+    let sender = connect(&server, 0, &mut tasks).await;
+    for _ in 0..8 {
+        let mut sender = sender.clone();
+        let request = Request::post(format!("http://{}/runlog.v1.EventService/PublishStream", server.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(Full::new(body.clone()))
+            .unwrap();
+        tasks.spawn(async move {
+            if sender.ready().await.is_ok() {
+                drop(sender.send_request(request).await);
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+    let attack = async || ();
+    beside(&server, "8 streams of publishes whose answers are not read", attack, async |()| drop(tasks)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_in_many_pieces_is_whole() {
     let (_data, server) = with_a_large_run(&[]).await;
     let mut tasks = JoinSet::new();

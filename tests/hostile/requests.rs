@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
-use crate::client::{Http2, Sent, large_publish, reason};
+use crate::client::{Http2, Sent, exchange, large_publish, reason};
 use crate::harness::{Data, Server, eventually, within};
 use crate::honest::{SMALL, beside};
 
@@ -123,4 +123,14 @@ async fn what_was_sent_on_a_stream_that_is_idle_now_takes_no_room() {
     eventually("the calls in the metrics", async || server.metric(calls).await >= 9.0 * 6_144.0).await;
     assert_eq!(server.metric("runlog_memory_bytes{part=\"receive\"}").await, 0.0);
     drop((requests, others));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_no_handler_reads_ends_the_connection_so_that_answers_do_not_pile_up() {
+    let data = Data::new();
+    let server = Server::with(&data.file(), &SMALL).await;
+    let one = "OPTIONS /v1/runs HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx";
+    let answers = exchange(server.address, one.repeat(1_000).as_bytes()).await;
+    assert_eq!(answers.matches("HTTP/1.1 2").count(), 1, "{answers}");
+    assert!(answers.to_ascii_lowercase().contains("connection: close"), "{answers}");
 }

@@ -121,8 +121,8 @@ impl Subscription {
                 if Instant::now() >= self.silent_until {
                     return Ok(Step::Frame(self.frame(FrameKind::Heartbeat)));
                 }
-                if self.next > before {
-                    // No event matched the filter. More events may follow, or the end of the replay is due.
+                if self.next > before || self.service.store.generation() != self.generation {
+                    // No event matched the filter, or the history has changed: more events may follow, or the end is due.
                     continue;
                 }
             }
@@ -212,7 +212,8 @@ impl Subscription {
 
     /// The frame for the end of the run: once, after the run has ended and all known events are sent.
     fn at_the_end(&mut self) -> Option<Frame> {
-        let scope_end = self.scope_end.filter(|scope_end| scope_end.status.is_final() && !self.end_sent)?;
+        let is_due = |end: &ScopeEnd| end.status.is_final() && end.last < self.next && !self.end_sent;
+        let scope_end = self.scope_end.filter(is_due)?;
         self.end_sent = true;
         // A page may hold events past its own `scope_end`, which was read first.
         let last_seq = scope_end.last.max(self.next - 1);
@@ -262,6 +263,11 @@ impl Subscription {
     /// Waits until the server drains.
     pub async fn draining(&self) {
         self.service.draining.cancelled().await;
+    }
+
+    /// Whether the next frame needs events of the store or of the read-ahead.
+    pub fn would_read(&self) -> bool {
+        !self.would_wait() && self.scope_end.is_none_or(|scope_end| scope_end.last >= self.next)
     }
 
     /// Whether [`next`](Self::next) would wait for an announcement or a heartbeat.

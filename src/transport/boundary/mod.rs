@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -28,7 +29,7 @@ use crate::domain::Error;
 use crate::telemetry;
 use needs::{is_probe, reads_a_page};
 pub use rules::BoundaryOptions;
-use rules::is_grpc_type;
+use rules::{is_grpc_type, is_last};
 
 /// Tower service that checks requests and begins their calls, see the module.
 #[derive(Clone, Debug)]
@@ -61,6 +62,26 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_last = is_last(&request);
+        let response = self.serve(request);
+        if !is_last {
+            return response;
+        }
+        Box::pin(async move {
+            let mut response = response.await?;
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            Ok(response)
+        })
+    }
+}
+
+impl<S> Boundary<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    fn serve(&mut self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
         let is_grpc = is_grpc_type(request.headers());
         if let Err(problem) = self.options.check(&request, is_grpc) {
             let response = refused(&request, is_grpc, &problem);

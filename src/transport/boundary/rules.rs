@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 use tonic::body::Body;
 
@@ -147,6 +148,15 @@ pub fn is_grpc_type(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return false };
     let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// Whether a connection of HTTP/1 ends with the answer to this request: one whose body no handler reads. Hyper discards such a
+/// body without a write between two requests, so that the heads of answers to a client that sends many would pile up in memory.
+pub fn is_last(request: &Request<Body>) -> bool {
+    let reads_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    request.version() < Version::HTTP_2
+        && !request.body().is_end_stream()
+        && (!reads_body || request.headers().contains_key(EXPECT))
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ impl pb::event_service_server::EventService for EventHandler {
         &self,
         request: Request<Streaming<pb::PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        Ok(Response::new(publish_stream::answers(self.service.clone(), request.into_inner())))
+        let call = request.extensions().get::<Arc<Call>>().cloned();
+        Ok(Response::new(publish_stream::answers(self.service.clone(), request.into_inner(), call)))
     }
 
     async fn list_events(

@@ -1,6 +1,7 @@
 //! PublishStream: many publish requests on one stream, accepted without a wait for earlier answers.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 
 use futures_util::stream::{Stream, unfold};
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use crate::domain::{Error, Result};
 use crate::pb;
 use crate::service::Service;
 use crate::service::publish::Receipt;
+use crate::transport::memory::{Call, Charge};
 use crate::transport::status;
 
 use super::publish::{publish, published};
@@ -20,31 +22,46 @@ const MAX_IN_FLIGHT: usize = 1_024;
 /// One answer for each request, in request order.
 pub type Answers = Pin<Box<dyn Stream<Item = Result<pb::PublishStreamResponse, Status>> + Send>>;
 
+/// Memory of the answer to one event, about.
+const ANSWER_BYTES: usize = 96;
+
 /// A request without an answer yet.
 enum Pending {
-    Accepted(Receipt),
+    /// With the memory of the answer.
+    Accepted(Receipt, Option<Charge>),
     Refused(Error),
     /// The stream ends with this status.
     Broken(Status),
 }
 
 /// Accepts requests as fast as the commit queue takes events, and answers each request after the commit.
-pub fn answers(service: Service, requests: Streaming<pb::PublishStreamRequest>) -> Answers {
+pub fn answers(service: Service, requests: Streaming<pb::PublishStreamRequest>, call: Option<Arc<Call>>) -> Answers {
     let (pending, answers) = mpsc::channel(MAX_IN_FLIGHT);
     // A separate task accepts requests while an answer waits for the disk. The task ends when the client ends the requests
     // or drops the answers, or when the server drains.
-    tokio::spawn(take_in(service, requests, pending));
-    Box::pin(unfold(answers, |mut answers| async move {
+    tokio::spawn(take_in(service, requests, pending, call.clone()));
+    Box::pin(unfold((answers, call), |(mut answers, call)| async move {
         let answer = match answers.recv().await? {
-            Pending::Accepted(receipt) => Ok(answer(receipt.stored().await.map(published))),
+            Pending::Accepted(receipt, room) => {
+                let answer = answer(receipt.stored().await.map(published));
+                if let (Some(call), Some(room)) = (&call, room) {
+                    call.prepay(room);
+                }
+                Ok(answer)
+            }
             Pending::Refused(error) => Ok(answer(Err(error))),
             Pending::Broken(status) => Err(status),
         };
-        Some((answer, answers))
+        Some((answer, (answers, call)))
     }))
 }
 
-async fn take_in(service: Service, mut requests: Streaming<pb::PublishStreamRequest>, pending: mpsc::Sender<Pending>) {
+async fn take_in(
+    service: Service,
+    mut requests: Streaming<pb::PublishStreamRequest>,
+    pending: mpsc::Sender<Pending>,
+    call: Option<Arc<Call>>,
+) {
     let mut draining = pin!(service.draining());
     loop {
         // Available requests come first: polling the other branches costs more than accepting a request.
@@ -56,10 +73,22 @@ async fn take_in(service: Service, mut requests: Streaming<pb::PublishStreamRequ
         };
         let next = match request {
             Ok(None) => return,
-            Ok(Some(request)) => match submit(&service, request).await {
-                Ok(receipt) => Pending::Accepted(receipt),
-                Err(error) => Pending::Refused(error),
-            },
+            Ok(Some(request)) => {
+                // An answer takes memory from here on: a client may send many requests and read no answer.
+                let events = request.publish.as_ref().map_or(0, |publish| publish.events.len());
+                let room = match &call {
+                    Some(call) => tokio::select! {
+                        biased;
+                        room = call.room((events + 1) * ANSWER_BYTES) => Some(room),
+                        () = pending.closed() => return,
+                    },
+                    None => None,
+                };
+                match submit(&service, request).await {
+                    Ok(receipt) => Pending::Accepted(receipt, room),
+                    Err(error) => Pending::Refused(error),
+                }
+            }
             Err(status) => Pending::Broken(status),
         };
         let is_last = matches!(next, Pending::Broken(_));

@@ -125,7 +125,7 @@ where
             }
             // The decoder has taken all earlier messages before this poll.
             if self.part.is_empty()
-                && let Some(intake) = &self.intake
+                && let Some(intake) = &mut self.intake
             {
                 intake.idle();
             }

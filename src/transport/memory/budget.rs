@@ -68,7 +68,13 @@ impl Budget {
     pub fn share(self: &Arc<Self>) -> Share {
         self.connections.fetch_add(1, Relaxed);
         let most = (self.bytes / self.connections_at_least).max(1);
-        Share { budget: Arc::clone(self), most, room: Arc::new(Semaphore::new(most)), waiting: AtomicUsize::new(0) }
+        Share {
+            budget: Arc::clone(self),
+            most,
+            room: Arc::new(Semaphore::new(most)),
+            waiting: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+        }
     }
 
     /// Bytes that a connection may hold even if the budget is used up.
@@ -85,6 +91,7 @@ pub struct Share {
     room: Arc<Semaphore>,
     /// Permits of `room` taken by charges that still wait for the budget, and so are not held yet.
     waiting: AtomicUsize,
+    queued: AtomicUsize,
 }
 
 impl Share {
@@ -116,6 +123,7 @@ impl Share {
         const OPEN: &str = "the semaphores of a budget are never closed";
         let permits = self.permits(bytes);
         let _queued = Counted::begin(&self.budget.queued, 1);
+        let _queued_here = Counted::begin(&self.queued, 1);
         let room = Arc::clone(&self.room).acquire_many_owned(permits).await;
         let of_connection = room.unwrap_or_else(|_| unreachable!("{OPEN}"));
         let of_all = match self.of_all_now(permits) {
@@ -128,6 +136,11 @@ impl Share {
             }
         };
         Charge { of_connection, of_all }
+    }
+
+    /// Charges of the connection that wait.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Relaxed)
     }
 
     fn permits(&self, bytes: usize) -> u32 {

@@ -88,7 +88,9 @@ impl Intake {
                     self.charged += missing;
                     self.charges.push(charge);
                 }
-                None if share.budget().queued() >= MAX_QUEUED => return Poll::Ready(Err(no_room())),
+                None if share.budget().queued() >= MAX_QUEUED || share.queued() >= MAX_QUEUED / 2 => {
+                    return Poll::Ready(Err(no_room()));
+                }
                 None => {
                     // Releases the part held so far: two requests that hold a part and wait for the rest would deadlock.
                     self.charges.clear();
@@ -119,7 +121,8 @@ impl Intake {
     }
 
     /// Called before the first byte of the next message: the charges of earlier messages of the stream can be released.
-    pub fn idle(&self) {
+    pub fn idle(&mut self) {
+        self.began = Instant::now();
         self.call.taken();
     }
 

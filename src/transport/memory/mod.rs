@@ -88,6 +88,11 @@ impl Memory {
         Some(Call::begin(Arc::clone(account), Place::Counted { _charge: place }))
     }
 
+    /// Longest time without progress for a request, an answer or a connection.
+    pub fn max_silence(&self) -> Duration {
+        self.options.max_silence
+    }
+
     /// Begins a health check or metrics request while the budget of calls is used up; `None` above `MAX_PROBES`.
     pub fn probe(&self, account: &Arc<Account>) -> Option<Arc<Call>> {
         let permit = Arc::clone(&self.probes).try_acquire_owned().ok()?;
