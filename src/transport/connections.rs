@@ -224,8 +224,15 @@ impl Connection {
             return written;
         }
         let max_silence = self.max_silence;
-        let blocked = self.blocked.get_or_insert_with(|| Box::pin(tokio::time::sleep(max_silence)));
-        ready!(blocked.as_mut().poll(cx));
+        loop {
+            let blocked = self.blocked.get_or_insert_with(|| Box::pin(tokio::time::sleep(max_silence)));
+            ready!(blocked.as_mut().poll(cx));
+            if !self.account.has_unsent() {
+                break;
+            }
+            // The watch of the memory judges answers.
+            self.blocked = None;
+        }
         telemetry::CUT_CONNECTIONS.add_one(&[("reason", "no_progress")]);
         self.account.cut().cancel();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

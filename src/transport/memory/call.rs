@@ -50,6 +50,11 @@ impl Account {
         &self.cut
     }
 
+    /// Whether a call of the connection has an answer that is not sent.
+    pub fn has_unsent(&self) -> bool {
+        self.open_calls().iter().any(|call| call.has_unsent())
+    }
+
     /// Collected before use: dropping the last reference to a call takes the same lock.
     fn open_calls(&self) -> Vec<Arc<Call>> {
         lock(&self.calls).values().filter_map(Weak::upgrade).collect()
