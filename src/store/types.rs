@@ -144,7 +144,7 @@ impl Commit {
     }
 }
 
-/// The runs that a listener follows, see [`CommitListener::interest`].
+/// The runs that a listener follows, see [`CommitListener::interest`](super::CommitListener::interest).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interest {
     /// Every run.

@@ -91,7 +91,7 @@ pub fn not_json(text: &str, error: &serde_json::Error) -> Error {
     }
 }
 
-/// Equal by bytes; for equality as JSON see [`canonical`].
+/// Equal by bytes; for equality as JSON see [`canonical()`].
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

@@ -8,7 +8,7 @@ use crate::service::live::recent_events::EncodedEvents;
 /// One frame of a subscription, with the cursor to continue after the frame.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// A [`Cursor`] as text.
+    /// A [`Cursor`](crate::domain::Cursor) as text.
     pub cursor: String,
     /// Kind and content of the frame.
     pub kind: FrameKind,
