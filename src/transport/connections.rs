@@ -1,32 +1,27 @@
 //! Accepts connections up to a limit. Further connections wait in the listen queue of the kernel.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::stream::{Stream, unfold};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::control_frames::ControlFrames;
 use super::memory::{Account, Memory};
+pub use super::places::MaxConnections;
+use super::places::{Place, Places, client_address};
 use crate::telemetry;
 
 /// Pause after a failed accept, for example without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Shortest time between two log lines about refused connections.
-const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Longest wait for the peer's end of a connection after the shutdown by this side.
 const LINGER: Duration = Duration::from_secs(1);
@@ -88,35 +83,6 @@ impl Silence {
     }
 }
 
-/// A place within the limits of all connections and of one address.
-#[derive(Debug)]
-struct Place {
-    _of_all: OwnedSemaphorePermit,
-    address: IpAddr,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut of_address) = open.entry(self.address) {
-            *of_address.get_mut() -= 1;
-            if *of_address.get() == 0 {
-                of_address.remove();
-            }
-        }
-    }
-}
-
-/// Limits of open connections.
-#[derive(Clone, Copy, Debug)]
-pub struct MaxConnections {
-    /// Connections of all addresses; further connections wait for `accept`.
-    pub of_all: usize,
-    /// Connections of one address, or of one IPv6 /64 network; further connections are closed.
-    pub of_address: usize,
-}
-
 /// Accepts the connections of a listener. `cut` breaks off all connections, even if the peer does not read.
 pub fn accept(
     listener: TcpListener,
@@ -159,14 +125,6 @@ pub fn accept(
     })
 }
 
-/// Key of the limit for one address. IPv6 counts by /64 network, because a host can use all addresses of the network.
-fn client_address(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 /// Limits unsent bytes in the kernel. Bytes in flight are limited by the peer's window.
 #[cfg(target_os = "linux")]
 fn bound_send_buffer(socket: &TcpStream) {
@@ -178,39 +136,6 @@ fn bound_send_buffer(socket: &TcpStream) {
 /// `TCP_NOTSENT_LOWAT` is set on Linux only.
 #[cfg(not(target_os = "linux"))]
 fn bound_send_buffer(_socket: &TcpStream) {}
-
-/// Places for the connections of a listener.
-struct Places {
-    of_all: Arc<Semaphore>,
-    max_of_address: usize,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    /// Time of the last log line about a refusal: a flood makes one line in `LOG_PAUSE`.
-    logged: Option<Instant>,
-}
-
-impl Places {
-    fn new(max: MaxConnections) -> Self {
-        let of_all = Arc::new(Semaphore::new(max.of_all));
-        Self { of_all, max_of_address: max.of_address, open: Arc::default(), logged: None }
-    }
-
-    /// Takes a place for an address; `None` if the address is at the limit.
-    fn take(&mut self, of_all: OwnedSemaphorePermit, address: IpAddr) -> Option<Place> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = open.entry(address).or_default();
-        if *of_address < self.max_of_address {
-            *of_address += 1;
-            return Some(Place { _of_all: of_all, address, open: Arc::clone(&self.open) });
-        }
-        telemetry::REFUSED_CONNECTIONS.add(1);
-        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_PAUSE) {
-            self.logged = Some(Instant::now());
-            let max = self.max_of_address;
-            tracing::warn!(%address, max, "connections are closed: the address has --max-connections-per-address of them");
-        }
-        None
-    }
-}
 
 impl Connection {
     /// Counts written bytes, and ends the connection of a peer that takes none for too long: bytes that no answer counts, such
@@ -368,16 +293,6 @@ mod tests {
                 Err(_) => assert!(!is_given_up, "{said:?}"),
             }
         }
-    }
-
-    #[test]
-    fn the_addresses_of_one_ipv6_network_count_as_one() {
-        let client = |address: &str| client_address(address.parse().unwrap()).to_string();
-        assert_eq!(client("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(client("2001:db8:1:2::1"), client("2001:db8:1:2:ffff::"));
-        assert_ne!(client("2001:db8:1:3::1"), client("2001:db8:1:2::1"));
-        assert_eq!(client("192.0.2.1"), "192.0.2.1");
-        assert_eq!(client("::ffff:192.0.2.1"), "192.0.2.1");
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ pub mod frames;
 pub mod grpc;
 pub mod memory;
 pub mod payload;
+mod places;
 pub mod rest;
 pub mod sse;
 pub mod status;

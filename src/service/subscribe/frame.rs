@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::domain::RunStatus;
+use crate::codec::record;
+use crate::domain::{Result, RunStatus};
 use crate::service::live::recent_events::EncodedEvents;
 
 /// One frame of a subscription, with the cursor to continue after the frame.
@@ -44,4 +45,16 @@ pub enum Step<T> {
     Nothing,
     /// The subscription is complete.
     End,
+}
+
+/// The seq of the last of these events; 0: there are none.
+pub fn last_seq(batches: &[Arc<EncodedEvents>]) -> Result<u64> {
+    let mut last = 0;
+    if let Some(batch) = batches.last() {
+        let mut rest = batch.data.clone();
+        while !rest.is_empty() {
+            last = record::header(&record::split_entry(&mut rest)?)?.seq;
+        }
+    }
+    Ok(last)
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::codec::{Chunk, record};
+use crate::codec::Chunk;
 use crate::domain::history::Mark;
 use crate::domain::{Cursor, Error, Result, Scope};
 use crate::store::{Range, ScopeEnd};
 
 use super::Subscribe;
 use super::filter::filtered;
-use super::frame::{Frame, FrameKind, Step};
+use super::frame::{self, Frame, FrameKind, Step};
 use super::place::Place;
 use super::read_ahead::ReadAhead;
 use crate::service::Service;
@@ -282,14 +282,7 @@ impl Subscription {
         if self.request.filter.passes_all() {
             return Ok(self.cursor());
         }
-        let mut last = 0;
-        if let Some(batch) = batches.last() {
-            let mut rest = batch.data.clone();
-            while !rest.is_empty() {
-                last = record::header(&record::split_entry(&mut rest)?)?.seq;
-            }
-        }
-        Ok(last.to_string())
+        Ok(frame::last_seq(batches)?.to_string())
     }
 
     /// The epoch of the frames, to send back with a cursor: returned once, and again after each change.
