@@ -88,7 +88,8 @@ async fn spawn(program: PathBuf, store: String, listen: String, more: Vec<String
     const ARGS: [&str; 8] = [
         "serve",
         "--log-format=json",
-        "--log=warn,runlog::server=info",
+        // The previous version has the line in the module `app`.
+        "--log=warn,runlog::server=info,runlog::app=info",
         "--heartbeat-ms=1000",
         "--pg-pool-size=4",
         "--pg-statement-timeout-ms=3000",
