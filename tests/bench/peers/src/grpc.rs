@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 use tonic::client::Grpc;
-use tonic::transport::{Broadcast, Endpoint};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, IntoStreamingRequest, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
@@ -18,7 +18,7 @@ use crate::system::CONNECTIONS;
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// Connections to one server, chosen by worker.
-pub struct Connections(Vec<Broadcast>);
+pub struct Connections(Vec<Channel>);
 
 impl Connections {
     pub async fn open(address: &str) -> Result<Self> {
@@ -29,7 +29,7 @@ impl Connections {
         Ok(Self(channels))
     }
 
-    async fn ready(&self, worker: usize) -> Result<Grpc<Broadcast>, Status> {
+    async fn ready(&self, worker: usize) -> Result<Grpc<Channel>, Status> {
         let mut grpc = Grpc::new(self.0[worker % self.0.len()].clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         grpc.ready().await.map_err(|error| Status::new(Code::Unavailable, error.to_string()))?;
         Ok(grpc)
