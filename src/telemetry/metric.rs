@@ -5,6 +5,7 @@ use std::time::Duration;
 use metrics::{IntoLabels, Unit};
 
 /// Name, unit and help text of a metric.
+#[derive(Clone, Copy)]
 pub struct Metric {
     pub name: &'static str,
     pub unit: Option<Unit>,
@@ -15,6 +16,12 @@ pub struct Metric {
 pub struct Counter(pub Metric);
 
 impl Counter {
+    /// Gives unit and help text to the recorder.
+    pub fn describe(&self) {
+        let Metric { name, unit, help } = self.0;
+        metrics::with_recorder(|recorder| recorder.describe_counter(name.into(), unit, help.into()));
+    }
+
     /// Adds to the counter.
     pub fn add(&self, count: u64) {
         metrics::counter!(self.0.name).increment(count);
@@ -35,6 +42,12 @@ impl Counter {
 pub struct Gauge(pub Metric);
 
 impl Gauge {
+    /// Gives unit and help text to the recorder.
+    pub fn describe(&self) {
+        let Metric { name, unit, help } = self.0;
+        metrics::with_recorder(|recorder| recorder.describe_gauge(name.into(), unit, help.into()));
+    }
+
     /// The series without labels.
     pub fn handle(&self) -> metrics::Gauge {
         metrics::gauge!(self.0.name)
@@ -55,6 +68,12 @@ impl Gauge {
 pub struct Histogram(pub Metric);
 
 impl Histogram {
+    /// Gives unit and help text to the recorder.
+    pub fn describe(&self) {
+        let Metric { name, unit, help } = self.0;
+        metrics::with_recorder(|recorder| recorder.describe_histogram(name.into(), unit, help.into()));
+    }
+
     /// Records a duration, in seconds.
     pub fn record(&self, took: Duration) {
         metrics::histogram!(self.0.name).record(took.as_secs_f64());
