@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
+use crate::store::ScopeEnd;
 
 use super::list::{ListEvents, MAX_SCANNED_EVENTS};
 use super::{Service, epochs};
@@ -76,10 +77,7 @@ impl Service {
         let mark = self.store.history().mark();
         // Joins the hub before the store is read: each commit from here on is either read or announced.
         let subscriber = self.hub.join(&request.scope);
-        let scope_end = match self.store.scope_end(&request.scope).await {
-            Err(Error::RunNotFound { .. }) if request.wait_for_run => None,
-            scope_end => Some(scope_end?),
-        };
+        let scope_end = self.end_of_scope(&request).await?;
         let replay_end = scope_end.map_or(0, |scope_end| scope_end.last);
         let next = self.first_offset(&request, replay_end).await?;
         Ok(Subscription::begin(
@@ -91,6 +89,14 @@ impl Service {
             next,
             permit,
         ))
+    }
+
+    /// The end of the requested scope; `None` for a run without events, if the request waits for the run.
+    async fn end_of_scope(&self, request: &Subscribe) -> Result<Option<ScopeEnd>> {
+        match self.store.scope_end(&request.scope).await {
+            Err(Error::RunNotFound { .. }) if request.wait_for_run => Ok(None),
+            scope_end => scope_end.map(Some),
+        }
     }
 
     fn max_batch(&self, asked: usize) -> Result<usize> {

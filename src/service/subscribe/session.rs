@@ -113,7 +113,7 @@ impl Subscription {
             if self.scope_end.is_some_and(|scope_end| scope_end.last < announced.last) {
                 self.scope_end = Some(announced);
             }
-            if self.scope_end.is_none_or(|scope_end| scope_end.last >= self.next) {
+            if self.may_have_more() {
                 let before = self.next;
                 if let Some(batches) = self.advance().await? {
                     return Ok(Step::Frame(self.frame(FrameKind::Events(batches))));
@@ -139,10 +139,7 @@ impl Subscription {
         self.service.check_history(&self.request.scope, self.next - 1, &self.mark).await?;
         self.mark = self.service.store.history().mark();
         self.ahead = ReadAhead::default();
-        self.scope_end = match self.service.store.scope_end(&self.request.scope).await {
-            Err(Error::RunNotFound { .. }) if self.request.wait_for_run => None,
-            scope_end => Some(scope_end?),
-        };
+        self.scope_end = self.service.end_of_scope(&self.request).await?;
         self.generation = generation;
         Ok(())
     }
@@ -212,8 +209,7 @@ impl Subscription {
 
     /// The frame for the end of the run: once, after the run has ended and all known events are sent.
     fn at_the_end(&mut self) -> Option<Frame> {
-        let is_due = |end: &ScopeEnd| end.status.is_final() && end.last < self.next && !self.end_sent;
-        let scope_end = self.scope_end.filter(is_due)?;
+        let scope_end = self.due_end()?;
         self.end_sent = true;
         // A page may hold events past its own `scope_end`, which was read first.
         let last_seq = scope_end.last.max(self.next - 1);
@@ -227,10 +223,9 @@ impl Subscription {
     }
 
     async fn waits_in_vain(&mut self) -> Result<bool> {
-        let draining = self.service.draining.clone();
         tokio::select! {
             biased;
-            () = draining.cancelled() => Err(Error::ShuttingDown),
+            () = self.service.draining.cancelled() => Err(Error::ShuttingDown),
             () = self.subscriber.changed() => {
                 if self.scope_end.is_none() {
                     // The awaited run has begun.
@@ -240,11 +235,8 @@ impl Subscription {
             }
             () = tokio::time::sleep_until(self.silent_until) => {
                 // An announcement may have been lost: ask the store.
-                match self.service.store.scope_end(&self.request.scope).await {
-                    Err(Error::RunNotFound { .. }) if self.request.wait_for_run => return Ok(true),
-                    scope_end => self.scope_end = Some(scope_end?),
-                }
-                Ok(self.scope_end.is_some_and(|scope_end| scope_end.last < self.next))
+                self.scope_end = self.service.end_of_scope(&self.request).await?;
+                Ok(self.scope_end.is_none_or(|scope_end| scope_end.last < self.next))
             }
         }
     }
@@ -267,13 +259,22 @@ impl Subscription {
 
     /// Whether the next frame needs events of the store or of the read-ahead.
     pub fn would_read(&self) -> bool {
-        !self.would_wait() && self.scope_end.is_none_or(|scope_end| scope_end.last >= self.next)
+        !self.would_wait() && self.may_have_more()
     }
 
     /// Whether [`next`](Self::next) would wait for an announcement or a heartbeat.
     pub fn would_wait(&self) -> bool {
-        let end_is_due = |scope_end: ScopeEnd| scope_end.status.is_final() && !self.end_sent;
-        self.caught_up && self.scope_end.is_none_or(|scope_end| scope_end.last < self.next && !end_is_due(scope_end))
+        self.caught_up && self.due_end().is_none() && self.scope_end.is_none_or(|scope_end| scope_end.last < self.next)
+    }
+
+    /// Whether events from `next` on may be stored; without a known end they may.
+    fn may_have_more(&self) -> bool {
+        self.scope_end.is_none_or(|scope_end| scope_end.last >= self.next)
+    }
+
+    /// The end of the run, after its last event is sent and before the end itself is.
+    fn due_end(&self) -> Option<ScopeEnd> {
+        self.scope_end.filter(|end| end.status.is_final() && end.last < self.next && !self.end_sent)
     }
 
     /// The cursor of the last of these events, which are those of the latest frame. With a filter, [`cursor`](Self::cursor) may
