@@ -152,7 +152,7 @@ impl Connection {
         loop {
             let blocked = self.blocked.get_or_insert_with(|| Box::pin(tokio::time::sleep(max_silence)));
             ready!(blocked.as_mut().poll(cx));
-            if !self.account.has_unsent() {
+            if self.account.silence().is_none() {
                 break;
             }
             // The watch of the memory judges answers.

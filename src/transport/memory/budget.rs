@@ -193,6 +193,11 @@ impl Charge {
     }
 }
 
+/// Bytes of all these charges.
+pub fn bytes_of(charges: &[Charge]) -> usize {
+    charges.iter().map(Charge::bytes).sum()
+}
+
 /// Adds to a counter until dropped.
 struct Counted<'a>(&'a AtomicUsize, usize);
 

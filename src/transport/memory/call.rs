@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Charge, Share};
+use super::budget::{Charge, Share, bytes_of};
 use super::clock::Clock;
 use super::limits::{BYTES_EACH, MAX_WAIT, no_room_for_requests};
 use crate::domain::Result;
@@ -50,18 +50,13 @@ impl Account {
         &self.cut
     }
 
-    /// Whether a call of the connection has an answer that is not sent.
-    pub fn has_unsent(&self) -> bool {
-        self.open_calls().iter().any(|call| call.has_unsent())
-    }
-
     /// Collected before use: dropping the last reference to a call takes the same lock.
     fn open_calls(&self) -> Vec<Arc<Call>> {
         lock(&self.calls).values().filter_map(Weak::upgrade).collect()
     }
 
     /// Ticks without progress while bytes wait for the peer; `None` if no bytes wait. Counts from the begin of the frame.
-    pub(super) fn silence(&self) -> Option<u64> {
+    pub fn silence(&self) -> Option<u64> {
         let progress = self.progress.load(Relaxed);
         let unsent_since = |call: &Arc<Call>| call.has_unsent().then(|| call.frame.load(Relaxed).max(progress));
         let since = self.open_calls().iter().filter_map(unsent_since).min()?;
@@ -169,7 +164,7 @@ impl Call {
     /// arrival for the unpacked size.
     pub async fn room_to_unpack(&self, max_bytes: usize) -> Result<()> {
         let share = &self.account.shares.receive;
-        let held: usize = lock(&self.received).iter().map(Charge::bytes).sum();
+        let held = bytes_of(&lock(&self.received));
         let missing = (BYTES_EACH * max_bytes).min(share.most()).saturating_sub(held);
         if missing > 0 {
             let room = tokio::time::timeout(MAX_WAIT, Arc::clone(share).charge(missing)).await;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::budget::Charge;
+use super::budget::{Charge, bytes_of};
 use super::call::Call;
 use super::limits::{BYTES_EACH, MAX_WAIT, SMALL_BYTES, no_room_for_requests};
 use crate::transport::status;
@@ -34,7 +34,6 @@ const MAX_AGE: Duration = Duration::from_secs(10);
 pub struct Intake {
     call: Arc<Call>,
     max_silence: Duration,
-    charged: usize,
     charges: Vec<Charge>,
     wait: Option<Wait>,
     look: Option<Pin<Box<Sleep>>>,
@@ -45,14 +44,13 @@ pub struct Intake {
 /// A charge that waits for memory.
 struct Wait {
     room: Pin<Box<dyn Future<Output = Charge> + Send>>,
-    bytes: usize,
     until: Pin<Box<Sleep>>,
 }
 
 impl Intake {
     pub(super) fn new(call: Arc<Call>, max_silence: Duration) -> Self {
         let now = Instant::now();
-        Self { call, max_silence, charged: 0, charges: Vec::new(), wait: None, look: None, progress: now, began: now }
+        Self { call, max_silence, charges: Vec::new(), wait: None, look: None, progress: now, began: now }
     }
 
     /// Charges the `received` bytes of a message with the length `declared`. Ready once the bytes are charged.
@@ -65,9 +63,8 @@ impl Intake {
             BYTES_EACH * declared.max(received)
         };
         loop {
-            if let Some(Wait { room, bytes, until }) = &mut self.wait {
+            if let Some(Wait { room, until }) = &mut self.wait {
                 if let Poll::Ready(charge) = room.as_mut().poll(cx) {
-                    self.charged += *bytes;
                     self.charges.push(charge);
                     self.wait = None;
                     continue;
@@ -77,27 +74,22 @@ impl Intake {
             }
             // A size over the limit of the connection counts as the limit.
             let most = self.call.account().shares.receive.most();
-            let missing = needed.min(most).saturating_sub(self.charged);
+            let missing = needed.min(most).saturating_sub(bytes_of(&self.charges));
             if missing == 0 {
                 self.progress = Instant::now();
                 return Poll::Ready(Ok(()));
             }
             let share = &self.call.account().shares.receive;
             match share.try_charge(missing) {
-                Some(charge) => {
-                    self.charged += missing;
-                    self.charges.push(charge);
-                }
+                Some(charge) => self.charges.push(charge),
                 None if share.budget().queued() >= MAX_QUEUED || share.queued() >= MAX_QUEUED / 2 => {
                     return Poll::Ready(Err(no_room()));
                 }
                 None => {
                     // Releases the part held so far: two requests that hold a part and wait for the rest would deadlock.
                     self.charges.clear();
-                    self.charged = 0;
-                    let bytes = needed.min(most);
-                    let room = Box::pin(Arc::clone(share).charge(bytes));
-                    self.wait = Some(Wait { room, bytes, until: Box::pin(tokio::time::sleep(MAX_WAIT)) });
+                    let room = Box::pin(Arc::clone(share).charge(needed.min(most)));
+                    self.wait = Some(Wait { room, until: Box::pin(tokio::time::sleep(MAX_WAIT)) });
                 }
             }
         }
@@ -114,7 +106,7 @@ impl Intake {
                 return Poll::Ready(status::stalled());
             }
             let is_slow = silence >= LOOK || self.began.elapsed() >= MAX_AGE;
-            if self.charged > 0 && is_slow && self.call.account().shares.receive.budget().is_used_up() {
+            if !self.charges.is_empty() && is_slow && self.call.account().shares.receive.budget().is_used_up() {
                 return Poll::Ready(no_room());
             }
         }
@@ -129,7 +121,6 @@ impl Intake {
     /// The received message is passed on. The call holds the charges until the answer, or until the next message of a stream.
     pub fn hand_over(&mut self) {
         self.call.received(std::mem::take(&mut self.charges));
-        self.charged = 0;
         self.look = None;
         let now = Instant::now();
         (self.progress, self.began) = (now, now);
