@@ -200,7 +200,8 @@ impl Default for ServeOptions {
     }
 }
 
-fn as_millis(time: Duration) -> u64 {
+/// Whole milliseconds, as options and logs give durations.
+pub(crate) fn as_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,12 +1,12 @@
 //! The listener of `--admin-listen`: metrics, reflection, `/openapi.json` and health for operators, and no events.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic_health::pb::health_server::Health;
-use tonic_health::pb::health_server::HealthServer;
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::{Server, parts};
 use crate::transport::boundary::Boundary;
@@ -27,11 +27,10 @@ impl Server {
     /// Serves beside the main listener until the end of the drain, so that operators can watch the drain.
     pub(crate) fn serve_admin(
         &self,
-        listener: TcpListener,
+        (listener, address): (TcpListener, SocketAddr),
         health: HealthServer<impl Health>,
         memory: Arc<Memory>,
     ) -> Admin {
-        let address = listener.local_addr().unwrap_or(self.address);
         let end = CancellationToken::new();
         let (ended, cut) = (end.clone().cancelled_owned(), end.clone());
         let server = parts::transport(&self.options, &self.memory_shares)

@@ -22,7 +22,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tower::Layer;
 
-use crate::config::{MemoryShares, ServeOptions};
+use crate::config::{MemoryShares, ServeOptions, as_millis};
 use crate::pb;
 use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
@@ -84,7 +84,7 @@ pub enum StartError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    admin: Option<TcpListener>,
+    admin: Option<(TcpListener, SocketAddr)>,
     store: SharedStore,
     service: Service,
     draining: CancellationToken,
@@ -100,7 +100,7 @@ impl Server {
         let hub = Arc::new(Hub::new(parts::window_limits(options, &memory_shares)));
         let (listener, address) = bind("--listen", options.listen).await?;
         let admin = match options.admin_listen {
-            Some(address) => Some(bind("--admin-listen", address).await?.0),
+            Some(address) => Some(bind("--admin-listen", address).await?),
             None => None,
         };
         let store = open_store(options, hub.clone()).await?;
@@ -119,7 +119,7 @@ impl Server {
     /// The bound address of the admin listener, if `--admin-listen` is set.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.as_ref()?.local_addr().ok()
+        self.admin.as_ref().map(|(_, address)| *address)
     }
 
     /// Serves until `shutdown`, then drains: health says NOT_SERVING, subscriptions end with UNAVAILABLE and a cursor to
@@ -134,7 +134,7 @@ impl Server {
         let memory = Memory::new(parts::memory_options(&self.options, &self.memory_shares));
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
         let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.reading.scrub_bytes_per_second));
-        let admin = self.admin.take().map(|listener| self.serve_admin(listener, health_service, Arc::clone(&memory)));
+        let admin = self.admin.take().map(|bound| self.serve_admin(bound, health_service, Arc::clone(&memory)));
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = parts::transport(&self.options, &self.memory_shares)
@@ -204,7 +204,7 @@ impl Server {
         if in_time {
             tracing::info!("drained: all calls ended by themselves");
         } else {
-            let timeout_ms = u64::try_from(self.options.connections.drain_timeout.as_millis()).unwrap_or(u64::MAX);
+            let timeout_ms = as_millis(self.options.connections.drain_timeout);
             tracing::warn!(timeout_ms, "drained: calls that went on were cut");
         }
         if has_defect { Err(StartError::StoreDefect) } else { Ok(()) }
