@@ -8,7 +8,7 @@ use bytes::Bytes;
 use runlog::codec::record;
 use runlog::domain::event::Appended;
 use runlog::domain::projection::Lifecycle;
-use runlog::domain::{Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId, Scope};
+use runlog::domain::{Error, Event, EventId, EventType, Limits, NewEvent, Payload, RunId, Scope};
 use runlog::store::postgres::{PostgresOptions, PostgresStore};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{Append, Commit, CommitListener, Condition, QueueOptions, Range, SharedStore};
@@ -225,9 +225,8 @@ pub fn event(text: &str) -> NewEvent {
 
 pub fn typed(event_type: &str, json: &str) -> NewEvent {
     let event_type = EventType::parse(event_type).unwrap();
-    let origin = Origin::default_for(&event_type);
     let payload = payload(&event_type, json);
-    NewEvent { event_id: None, event_type, origin, occurred_at: None, sent_seconds: None, agent_name: None, payload }
+    NewEvent::new(event_type, payload)
 }
 
 pub fn with_id(id: &str, event: NewEvent) -> NewEvent {

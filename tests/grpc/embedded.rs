@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use runlog::domain::history::History;
-use runlog::domain::{
-    Error, Event, EventFilter, EventId, EventType, NewEvent, Origin, Payload, Result, Run, RunId, Scope,
-};
+use runlog::domain::{Error, Event, EventFilter, EventId, EventType, NewEvent, Payload, Result, Run, RunId, Scope};
 use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::service::publish::Publish;
 use runlog::service::subscribe::{Start, Subscribe};
@@ -152,15 +150,7 @@ impl Store for Counting {
 
 /// Publishes this number of steps to the run `r`.
 pub async fn publish(service: &Service, count: usize) {
-    let event = |n: usize| NewEvent {
-        event_id: None,
-        event_type: EventType::parse("step").unwrap(),
-        origin: Origin::User,
-        occurred_at: None,
-        sent_seconds: None,
-        agent_name: None,
-        payload: Payload::from_stored(format!("{n}")),
-    };
+    let event = |n: usize| NewEvent::new(EventType::parse("step").unwrap(), Payload::from_stored(format!("{n}")));
     let run_id = RunId::parse("r").unwrap();
     let publish = Publish { run_id, events: (0..count).map(event).collect(), expected_last_seq: None };
     service.publish(publish).await.unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use runlog::domain::{EventId, EventType, Limits, NewEvent, Origin, Payload, RunId};
+use runlog::domain::{EventId, EventType, Limits, NewEvent, Payload, RunId};
 use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{Append, Store};
@@ -16,15 +16,8 @@ pub async fn write(file: &Path, events: &[(&str, &str, &str, &str)], sql: &str) 
     let store = SqliteStore::open(options, Arc::new(Hub::new(WindowLimits::default()))).await.unwrap();
     for (run, event_type, id, payload) in events {
         let event_type = EventType::parse(event_type).unwrap();
-        let event = NewEvent {
-            event_id: Some(EventId::parse(id).unwrap()),
-            origin: Origin::default_for(&event_type),
-            payload: Payload::parse(&event_type, *payload, &Limits::default()).unwrap(),
-            event_type,
-            occurred_at: None,
-            sent_seconds: None,
-            agent_name: None,
-        };
+        let payload = Payload::parse(&event_type, *payload, &Limits::default()).unwrap();
+        let event = NewEvent { event_id: Some(EventId::parse(id).unwrap()), ..NewEvent::new(event_type, payload) };
         let run_id = RunId::parse(run).unwrap();
         let (condition, agent_name, structure_id, recorded) = (None, None, None, None);
         let events = vec![event];
