@@ -15,8 +15,9 @@ use super::budget::Charge;
 use super::call::Call;
 use super::limits::SMALL_BYTES;
 
-/// Largest piece, bytes. The connection takes a piece before the peer's window has room.
-const PIECE_BYTES: usize = 16 << 10;
+/// Largest piece, bytes. The connection takes a piece before the peer's window has room. A larger piece costs less time; a
+/// smaller one shows the progress of a slow reader earlier.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Response body with memory accounting, see the module.
 pub struct Answer {
@@ -32,19 +33,17 @@ enum State {
     /// A frame built without a charge, which waits for memory.
     Waits(Bytes, Pin<Box<dyn Future<Output = Charge> + Send>>),
     /// The part of a frame that is not passed on yet.
-    Sends(Bytes, Arc<Held>),
+    Sends(Bytes, Held),
 }
 
-/// Memory of a frame, held until the last piece is sent.
-struct Held {
-    call: Arc<Call>,
-    _charges: Vec<Charge>,
-}
+/// Memory of a frame, held until the last piece is sent. `None`: the memory of the call covers the frame.
+type Held = Option<Arc<Vec<Charge>>>;
 
 /// A piece held by the connection, which drops sent pieces.
 struct Piece {
     bytes: Bytes,
-    held: Arc<Held>,
+    call: Arc<Call>,
+    _held: Held,
 }
 
 impl AsRef<[u8]> for Piece {
@@ -55,7 +54,7 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.held.call.piece_sent();
+        self.call.piece_sent();
     }
 }
 
@@ -71,8 +70,9 @@ impl Answer {
         let mut charges = self.call.prepaid();
         let share = &self.call.account().shares.send;
         if is_small {
-            charges.clear();
-        } else if charges.is_empty() {
+            return self.sends(data, None);
+        }
+        if charges.is_empty() {
             match share.try_charge(data.len()) {
                 Some(charge) => charges.push(charge),
                 None => {
@@ -84,23 +84,23 @@ impl Answer {
         } else if let [charge] = charges.as_mut_slice() {
             charge.shrink(data.len());
         }
-        self.sends(data, charges);
+        self.sends(data, Some(Arc::new(charges)));
     }
 
-    fn sends(&mut self, data: Bytes, charges: Vec<Charge>) {
+    fn sends(&mut self, data: Bytes, held: Held) {
         self.call.frame_begins();
-        self.state = State::Sends(data, Arc::new(Held { call: Arc::clone(&self.call), _charges: charges }));
+        self.state = State::Sends(data, held);
     }
 
     fn piece(&mut self) -> Option<Bytes> {
         let State::Sends(rest, held) = &mut self.state else { return None };
         let bytes = rest.split_to(rest.len().min(PIECE_BYTES));
-        let held = Arc::clone(held);
+        let piece = Piece { bytes, call: Arc::clone(&self.call), _held: held.clone() };
         if rest.is_empty() {
             self.state = State::Idle;
         }
         self.call.piece_made();
-        Some(Bytes::from_owner(Piece { bytes, held }))
+        Some(Bytes::from_owner(piece))
     }
 }
 
@@ -118,7 +118,7 @@ impl http_body::Body for Answer {
             if let State::Waits(data, room) = &mut self.state {
                 let charge = ready!(room.as_mut().poll(cx));
                 let data = std::mem::take(data);
-                self.sends(data, vec![charge]);
+                self.sends(data, Some(Arc::new(vec![charge])));
                 continue;
             }
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(None) };
