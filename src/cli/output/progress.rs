@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::json_line::{self, status_name};
+use super::published::Published;
 use super::render::{Clock, Printer, note};
 use super::text::{clean, grouped};
-use crate::cli::commands::publish::Outcome;
 use crate::cli::outcome::{Exit, Failure};
 use crate::pb;
 
@@ -69,7 +69,7 @@ impl Progress {
         }
         self.moved(end);
         let Some(printer) = &mut self.printer else { return Ok(()) };
-        printer.line(&json_line::line(&Outcome {
+        printer.line(&json_line::line(&Published {
             line: Some(line),
             run_id,
             seq: published.seq,
