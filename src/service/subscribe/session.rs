@@ -78,23 +78,8 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next frame; `None` after [`FrameKind::Ended`], unless the request keeps the subscription open. Dropping
-    /// the future loses no frame.
-    pub async fn next(&mut self) -> Result<Option<Frame>> {
-        loop {
-            match self.step().await? {
-                Step::Frame(frame) => return Ok(Some(frame)),
-                Step::End => return Ok(None),
-                Step::Nothing => {
-                    if let Some(heartbeat) = self.wait().await? {
-                        return Ok(Some(heartbeat));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The next frame that needs no wait for an announcement, if any.
+    /// The next frame that needs no wait for an announcement, if any. [`Step::End`] after [`FrameKind::Ended`], unless the
+    /// request keeps the subscription open. Dropping the future loses no frame.
     pub async fn step(&mut self) -> Result<Step<Frame>> {
         loop {
             if self.end_sent && !self.request.keep_open {
@@ -262,7 +247,7 @@ impl Subscription {
         !self.would_wait() && self.may_have_more()
     }
 
-    /// Whether [`next`](Self::next) would wait for an announcement or a heartbeat.
+    /// Whether the next frame waits for an announcement or a heartbeat.
     pub fn would_wait(&self) -> bool {
         self.caught_up && self.due_end().is_none() && self.scope_end.is_none_or(|scope_end| scope_end.last < self.next)
     }
