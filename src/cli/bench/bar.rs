@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
+use crate::config::as_millis;
+
 /// Interval between updates of the bar.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -17,14 +19,13 @@ pub struct Bar {
 impl Bar {
     /// A stage with a fixed duration.
     pub fn timed(name: &str, time: Duration) -> Self {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let bar = styled(name, millis(time));
+        let bar = styled(name, as_millis(time));
         let (moving, began) = (bar.clone(), Instant::now());
         let clock = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(TICK);
             loop {
                 ticks.tick().await;
-                moving.set_position(millis(began.elapsed().min(time)));
+                moving.set_position(as_millis(began.elapsed().min(time)));
             }
         });
         Self { bar, clock: Some(clock) }
