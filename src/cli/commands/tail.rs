@@ -6,7 +6,8 @@ use clap::Args;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 
-use crate::cli::client::{Backoff, ClientArgs, duration, is_transient};
+use crate::cli::backoff::Backoff;
+use crate::cli::client::{ClientArgs, duration, is_transient};
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::json_line::status_name;
 use crate::cli::output::render::{Clock, Printer, note};

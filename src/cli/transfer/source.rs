@@ -8,7 +8,8 @@ use tonic::{Response, Status};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
-use crate::cli::client::{Backoff, ClientArgs, is_transient};
+use crate::cli::backoff::Backoff;
+use crate::cli::client::{ClientArgs, is_transient};
 use crate::cli::commands::migrate::cannot_open;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::render::note;
