@@ -33,9 +33,10 @@ mod store_row;
 mod watch;
 mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use sqlx::SqlitePool;
 use tokio::task::JoinHandle;
 
@@ -201,6 +202,6 @@ impl Store for SqliteStore {
             *committer = None;
         }
         self.readers.close().await;
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock.lock() = None;
     }
 }

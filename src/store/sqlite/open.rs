@@ -1,7 +1,8 @@
 //! Opens a store: one owner, one schema, and the writer's in-memory state read from the file.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{Connection, SqliteConnection};
 

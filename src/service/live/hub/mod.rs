@@ -9,10 +9,11 @@
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::codec::Chunk;
@@ -93,8 +94,8 @@ impl Hub {
     #[must_use]
     pub fn join(self: &Arc<Self>, scope: &Scope) -> Subscriber {
         let broadcast = match scope {
-            Scope::Run(run_id) => lock(&self.runs).by_id.entry(run_id.clone()).or_insert_with(Channel::new).enter(),
-            Scope::Feed => lock(&self.feed).get_or_insert_with(Channel::new).enter(),
+            Scope::Run(run_id) => self.runs.lock().by_id.entry(run_id.clone()).or_insert_with(Channel::new).enter(),
+            Scope::Feed => self.feed.lock().get_or_insert_with(Channel::new).enter(),
         };
         let scope_end = broadcast.scope_end.subscribe();
         Subscriber { hub: Arc::clone(self), scope: scope.clone(), broadcast, scope_end }
@@ -109,14 +110,14 @@ impl Hub {
     /// Number of runs with subscribers, for tests.
     #[must_use]
     pub fn followed_runs(&self) -> usize {
-        lock(&self.runs).by_id.values().filter(|channel| channel.is_followed()).count()
+        self.runs.lock().by_id.values().filter(|channel| channel.is_followed()).count()
     }
 }
 
 impl CommitListener for Hub {
     fn committed(&self, commit: Commit) {
         {
-            let mut runs = lock(&self.runs);
+            let mut runs = self.runs.lock();
             if self.held_bytes() > self.limits.all_bytes {
                 runs.forget_idle();
             }
@@ -130,7 +131,7 @@ impl CommitListener for Hub {
                 }
             }
         }
-        if let Some(channel) = &*lock(&self.feed) {
+        if let Some(channel) = &*self.feed.lock() {
             channel.broadcast.announce(commit.feed, commit.feed_end, self);
         }
     }
@@ -138,20 +139,20 @@ impl CommitListener for Hub {
     /// Drops all windows and wakes all subscribers, which read the store then.
     fn history_changed(&self) {
         let forget = |channel: &Channel| {
-            *lock(&channel.broadcast.window) = RecentEvents::default();
+            *channel.broadcast.window.lock() = RecentEvents::default();
             channel.broadcast.scope_end.send_replace(ScopeEnd { last: 0, status: RunStatus::Unspecified });
         };
-        lock(&self.runs).by_id.values().for_each(forget);
-        lock(&self.feed).iter().for_each(forget);
+        self.runs.lock().by_id.values().for_each(forget);
+        self.feed.lock().iter().for_each(forget);
     }
 
     /// The runs with subscribers at this moment. A later subscriber joins first and reads the store afterwards, so no commit is
     /// missed; a subscriber of a formerly idle run reads the commits of other replicas from the store.
     fn interest(&self) -> Interest {
-        if lock(&self.feed).as_ref().is_some_and(Channel::is_followed) {
+        if self.feed.lock().as_ref().is_some_and(Channel::is_followed) {
             return Interest::All;
         }
-        let runs = lock(&self.runs);
+        let runs = self.runs.lock();
         let followed = runs.by_id.iter().filter(|(_, channel)| channel.is_followed());
         let followed: Vec<RunId> = followed.map(|(run_id, _)| run_id.clone()).take(MAX_INTEREST + 1).collect();
         if followed.len() > MAX_INTEREST { Interest::All } else { Interest::Runs(followed) }
@@ -176,7 +177,7 @@ impl Channel {
 
 impl Broadcast {
     fn announce(&self, chunks: Vec<Chunk>, scope_end: ScopeEnd, hub: &Hub) {
-        let mut window = lock(&self.window);
+        let mut window = self.window.lock();
         for chunk in chunks {
             let is_small = chunk.data.len() <= COPIED_CHUNK_BYTES;
             let data = if is_small { Bytes::copy_from_slice(&chunk.data) } else { chunk.data };
@@ -194,7 +195,7 @@ impl Broadcast {
 
     /// Limits the window of an idle run.
     fn bound_idle(&self) {
-        let mut window = lock(&self.window);
+        let mut window = self.window.lock();
         window.shrink(usize::MAX, IDLE_WINDOW_BYTES);
         if window.bytes() > IDLE_WINDOW_BYTES {
             *window = RecentEvents::default();
@@ -248,12 +249,12 @@ impl Subscriber {
 
     /// Whether the window has the event at this offset.
     pub fn has(&self, offset: u64) -> bool {
-        lock(&self.broadcast.window).has(offset)
+        self.broadcast.window.lock().has(offset)
     }
 
     /// Events from the offset `next` on; `None` if the window does not have `next`.
     pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<EventSlice>> {
-        lock(&self.broadcast.window).take(next, max_events, max_bytes)
+        self.broadcast.window.lock().take(next, max_events, max_bytes)
     }
 }
 
@@ -261,7 +262,7 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         match &self.scope {
             Scope::Run(run_id) => {
-                let mut runs = lock(&self.hub.runs);
+                let mut runs = self.hub.runs.lock();
                 if let Some(channel) = runs.by_id.get_mut(run_id) {
                     channel.subscribers -= 1;
                     if channel.subscribers == 0 {
@@ -271,16 +272,10 @@ impl Drop for Subscriber {
             }
             // The window of the feed is kept: there is only one.
             Scope::Feed => {
-                if let Some(channel) = lock(&self.hub.feed).as_mut() {
+                if let Some(channel) = self.hub.feed.lock().as_mut() {
                     channel.subscribers -= 1;
                 }
             }
         }
     }
-}
-
-/// Ignores poisoning: the values are changed in single steps, so a panic of another task leaves no half change, and the store
-/// is the source of truth anyway.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -63,7 +63,7 @@ fn the_window_of_an_idle_run_is_kept_for_subscribers_that_reconnect_while_few_ot
     assert!(hub.join(&scope()).take(2, 10, 1 << 20).unwrap().is_some(), "it was idle later than the others");
     (0..=MAX_IDLE_RUNS).for_each(|n| drop(hub.join(&other(n))));
     assert!(hub.join(&scope()).take(2, 10, 1 << 20).unwrap().is_none());
-    assert!(lock(&hub.runs).by_id.len() <= MAX_IDLE_RUNS + 1 && lock(&hub.runs).idle.len() <= MAX_IDLE_RUNS);
+    assert!(hub.runs.lock().by_id.len() <= MAX_IDLE_RUNS + 1 && hub.runs.lock().idle.len() <= MAX_IDLE_RUNS);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_window_of_an_idle_run_does_not_grow() {
     drop(hub.join(&scope()));
     for first in (1..200_000).step_by(1_000) {
         hub.committed(commit(vec![chunk(first, 1_000)]));
-        let bytes = lock(&lock(&hub.runs).by_id[&run_id()].broadcast.window).bytes();
+        let bytes = hub.runs.lock().by_id[&run_id()].broadcast.window.lock().bytes();
         assert!(bytes <= IDLE_WINDOW_BYTES, "{bytes}");
     }
 }
