@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
-use crate::store::Range;
+use crate::store::{Range, ReadFrom};
 
 use super::subscribe::filter::passes;
 use super::{Service, epochs};
@@ -69,15 +69,20 @@ impl Service {
         if let Some(mark) = epochs::parse(&request.epoch)? {
             self.check_history(&request.scope, cursor.0, &mark).await?;
         }
-        let start_of_descending = request.descending && request.cursor.is_empty();
-        let mut position = if start_of_descending { u64::MAX } else { cursor.0 };
+        // The last examined offset; `None`: none yet, and the listing begins at the end of the scope.
+        let starts_at_end = request.descending && request.cursor.is_empty();
+        let mut examined = (!starts_at_end).then_some(cursor.0);
         let mut records = Vec::new();
         let (mut scanned, mut scanned_bytes, mut bytes) = (0, 0, 0);
         let mut newest = 0;
         loop {
+            let from = match examined {
+                None => ReadFrom::End,
+                Some(offset) if request.descending => ReadFrom::Before(offset),
+                Some(offset) => ReadFrom::After(offset),
+            };
             let range = Range {
-                from: position,
-                descending: request.descending,
+                from,
                 max_events: (page_size - records.len()).max(if request.filter.passes_all() { 1 } else { 100 }),
                 max_bytes: self.options.max_page_bytes,
             };
@@ -87,7 +92,7 @@ impl Service {
                 return Err(Error::StoreUnavailable);
             }
             let end = Cursor(page.scope_end.last);
-            if !start_of_descending && cursor > end {
+            if !starts_at_end && cursor > end {
                 let end = end.to_text(&request.scope, &history);
                 return Err(Error::CursorBeyondEnd { cursor: request.cursor.clone(), end });
             }
@@ -103,7 +108,7 @@ impl Service {
                     if full {
                         break;
                     }
-                    position = offset;
+                    examined = Some(offset);
                     newest = newest.max(offset);
                     scanned += 1;
                     scanned_bytes += record.len();
@@ -116,12 +121,13 @@ impl Service {
                     break;
                 }
             }
-            let at_end = if request.descending { position <= 1 } else { position >= page.scope_end.last };
+            let is_last = |offset| if request.descending { offset <= 1 } else { offset >= page.scope_end.last };
+            let at_end = examined.is_some_and(is_last);
             full |= records.len() >= page_size;
             let enough = scanned >= MAX_SCANNED_EVENTS || scanned_bytes >= MAX_SCANNED_BYTES;
             if full || at_end || read_nothing || enough {
-                // An empty scope in descending order leaves no position: continue from the end of the scope, which is 0.
-                let next = if position == u64::MAX { page.scope_end.last } else { position };
+                // In an empty scope there is nothing to examine: continue from its end, which is 0.
+                let next = examined.unwrap_or(page.scope_end.last);
                 // The end of the scope was read before the events, so the page may have later events.
                 let last_seq = if matches!(request.scope, Scope::Run(_)) { page.scope_end.last.max(newest) } else { 0 };
                 let next_cursor = Cursor(next).to_text(&request.scope, &history);

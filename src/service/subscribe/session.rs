@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::codec::Chunk;
 use crate::domain::history::Mark;
 use crate::domain::{Cursor, Error, Result, Scope};
-use crate::store::{Range, ScopeEnd};
+use crate::store::{Range, ReadFrom, ScopeEnd};
 
 use super::Subscribe;
 use super::filter::filtered;
@@ -148,7 +148,7 @@ impl Subscription {
                 {
                     return self.pass(taken.batches, taken.last);
                 }
-                let range = Range { from: self.next - 1, descending: false, max_events, max_bytes };
+                let range = Range { from: ReadFrom::After(self.next - 1), max_events, max_bytes };
                 match self.service.store.read(&self.request.scope, range).await {
                     Err(Error::RunNotFound { .. }) if self.request.wait_for_run => return Ok(None),
                     page => page?,

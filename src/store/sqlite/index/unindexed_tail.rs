@@ -94,11 +94,11 @@ impl UnindexedTail {
         let committed = &all[..all.partition_point(|entry| entry.seq <= last_seq)];
         let first = committed.first().map(|entry| entry.seq);
         // Each entry holds at least one event, so `max_events` entries are enough.
-        let wanted = if range.descending {
-            let before = &committed[..committed.partition_point(|entry| entry.seq < range.from)];
+        let wanted = if range.from.is_descending() {
+            let before = &committed[..committed.partition_point(|entry| entry.seq <= range.from.highest())];
             before.iter().rev().take(range.max_events).cloned().collect()
         } else {
-            let after = &committed[committed.partition_point(|entry| entry.last() <= range.from)..];
+            let after = &committed[committed.partition_point(|entry| entry.last() < range.from.lowest())..];
             after.iter().take(range.max_events).cloned().collect()
         };
         (first, wanted)
