@@ -62,7 +62,7 @@ pub struct EventsPage {
 impl Service {
     /// Reads one page. Fails if the page size, the cursor or the epoch cannot be used, or the run does not exist.
     pub async fn list_events(&self, request: &ListEvents) -> Result<EventsPage> {
-        let page_size = self.page_size(request.page_size)?;
+        let page_size = self.page_size("page_size", request.page_size, DEFAULT_PAGE_SIZE)?;
         let generation = self.store.generation();
         let history = self.store.history();
         let cursor = Cursor::parse(&request.cursor, &request.scope, &history)?;
@@ -134,15 +134,6 @@ impl Service {
                 let epoch = history.mark().to_string();
                 return Ok(EventsPage { records, next_cursor, has_more: !at_end && !read_nothing, last_seq, epoch });
             }
-        }
-    }
-
-    fn page_size(&self, asked: usize) -> Result<usize> {
-        let max = self.options.limits.max_page_size;
-        match asked {
-            0 => Ok(DEFAULT_PAGE_SIZE.min(max)),
-            size if size <= max => Ok(size),
-            size => Err(Error::invalid("page_size", format!("must be at most {max}; it is {size}"))),
         }
     }
 }
