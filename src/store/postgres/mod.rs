@@ -39,11 +39,10 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::task::JoinHandle;
 
 use crate::domain::history::History;
 use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
-use crate::store::tasks::{self, Tasks};
+use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::Queue;
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
@@ -59,7 +58,7 @@ pub struct PostgresStore {
     readers: Readers,
     epochs: Arc<Epochs>,
     vital: Tasks,
-    tasks: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    committer: RunningCommitter,
 }
 
 #[async_trait]
@@ -143,14 +142,7 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.queue.close();
-        let mut tasks = self.tasks.lock().await;
-        // The handle is removed only after the task has ended, so a cancelled `close` can be repeated.
-        if let Some(running) = tasks.as_mut() {
-            if let Err(cause) = running.await {
-                tracing::error!(%cause, "the committer did not end cleanly");
-            }
-            *tasks = None;
-        }
+        self.committer.ended().await;
         self.readers.pool.close().await;
     }
 }

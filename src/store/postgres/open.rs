@@ -12,7 +12,7 @@ use crate::domain::FeedId;
 use crate::store::CommitListener;
 use crate::store::commit::queue::Queue;
 use crate::store::inspect::Schema;
-use crate::store::tasks::Tasks;
+use crate::store::tasks::{RunningCommitter, Tasks};
 
 use super::PostgresStore;
 use super::check::{DOES_NOT_FLUSH, OpenError, Target};
@@ -84,13 +84,13 @@ impl PostgresStore {
         let committer = Committer { writer, announcer, retry, failing_since: None, is_away: false };
         let vital = Tasks::default();
         let follower = vital.spawn(follower.run());
-        let tasks = vital.spawn(async move {
+        let committer = vital.spawn(async move {
             committer.run(waiting).await;
             if let Err(cause) = follower.await {
                 tracing::error!(%cause, "the follower did not end cleanly");
             }
         });
-        Ok(Self { queue, readers, epochs, vital, tasks: tokio::sync::Mutex::new(Some(tasks)) })
+        Ok(Self { queue, readers, epochs, vital, committer: RunningCommitter::new(committer) })
     }
 }
 

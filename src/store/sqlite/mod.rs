@@ -38,12 +38,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use sqlx::SqlitePool;
-use tokio::task::JoinHandle;
 
 use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
-use crate::store::tasks::{self, Tasks};
+use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
@@ -96,7 +95,7 @@ pub struct SqliteStore {
     /// Held until the last connection is closed.
     lock: Mutex<Option<Arc<FileLock>>>,
     history: Arc<History>,
-    committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    committer: RunningCommitter,
 }
 
 #[async_trait]
@@ -193,14 +192,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.queue.close();
-        let mut committer = self.committer.lock().await;
-        // Cleared only after the task has ended, so that `close` can be called again if its caller was cancelled.
-        if let Some(running) = committer.as_mut() {
-            if let Err(cause) = running.await {
-                tracing::error!(%cause, "the committer did not end cleanly");
-            }
-            *committer = None;
-        }
+        self.committer.ended().await;
         self.readers.close().await;
         *self.lock.lock() = None;
     }
