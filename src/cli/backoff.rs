@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::Sleep;
+
+use super::outcome::Failure;
 
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
@@ -25,8 +28,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Delay before the next attempt.
-    pub fn next_delay(&mut self) -> Duration {
+    /// The pause before the next attempt. `say` prints the failure and the length of the pause.
+    pub fn pause(&mut self, failure: &Failure, say: impl FnOnce(&str)) -> Sleep {
+        let delay = self.next_delay();
+        say(&format!("-- {}; trying again in {:.1} s", failure.message, delay.as_secs_f64()));
+        tokio::time::sleep(delay)
+    }
+
+    fn next_delay(&mut self) -> Duration {
         self.0.next().map_or(MAX_DELAY, |delay| delay.min(MAX_DELAY))
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::task::JoinHandle;
 
+use crate::cli::output::progress;
 use crate::config::as_millis;
 
 /// Interval between updates of the bar.
@@ -19,7 +20,7 @@ pub struct Bar {
 impl Bar {
     /// A stage with a fixed duration.
     pub fn timed(name: &str, time: Duration) -> Self {
-        let bar = styled(name, as_millis(time));
+        let bar = progress::bar(Some(as_millis(time))).with_message(name.to_owned());
         let (moving, began) = (bar.clone(), Instant::now());
         let clock = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(TICK);
@@ -33,23 +34,13 @@ impl Bar {
 
     /// A stage with a fixed number of steps.
     pub fn counted(name: &str, steps: u64) -> Self {
-        Self { bar: styled(name, steps), clock: None }
+        Self { bar: progress::bar(Some(steps)).with_message(name.to_owned()), clock: None }
     }
 
     /// Advances the bar by `steps`.
     pub fn add(&self, steps: u64) {
         self.bar.inc(steps);
     }
-}
-
-fn styled(name: &str, length: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length).with_message(name.to_owned());
-    // The template is a constant and valid; an error would only mean the default style.
-    if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan/dim} {percent:>3} %  {msg}  {eta} left") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(TICK);
-    bar
 }
 
 impl Drop for Bar {

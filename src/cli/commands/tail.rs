@@ -133,9 +133,7 @@ pub async fn follow(
         if last_frame.is_none_or(|at| at.elapsed() >= reconnect_for) {
             return Err(failure);
         }
-        let delay = backoff.next_delay();
-        note(&format!("-- {}; trying again in {:.1} s", failure.message, delay.as_secs_f64()));
-        tokio::time::sleep(delay).await;
+        backoff.pause(&failure, note).await;
     }
 }
 

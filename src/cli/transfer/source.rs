@@ -149,9 +149,7 @@ impl Source {
             if !is_transient(&status) || began.elapsed() >= self.retry_for {
                 return Err(failure);
             }
-            let delay = backoff.next_delay();
-            note(&format!("-- {}; trying again in {:.1} s", failure.message, delay.as_secs_f64()));
-            tokio::time::sleep(delay).await;
+            backoff.pause(&failure, note).await;
         }
     }
 }

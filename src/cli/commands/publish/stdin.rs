@@ -90,9 +90,7 @@ impl Pipeline<'_> {
             if !connected || last_answer.elapsed() > self.client.timeout {
                 return Err(failure);
             }
-            let delay = backoff.next_delay();
-            self.progress.say(&format!("-- {}; trying again in {:.1} s", failure.message, delay.as_secs_f64()));
-            tokio::time::sleep(delay).await;
+            backoff.pause(&failure, |text| self.progress.say(text)).await;
         }
     }
 
