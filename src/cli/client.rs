@@ -1,7 +1,6 @@
-//! The gRPC client of the commands: server URL, timeout, retry backoff.
+//! The gRPC client of the commands: server URL, timeout, transient errors.
 
 use std::future::Future;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,8 +19,6 @@ const MAX_MESSAGE_BYTES: usize = 256 << 20;
 /// Interval of HTTP/2 keep-alive pings, which detect a dead connection.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// The options of every command that connects to a server.
 #[derive(Clone, Debug, Args)]
@@ -99,28 +96,6 @@ pub fn is_transient(status: &Status) -> bool {
     }
 }
 
-/// Exponential backoff: delays double from 0.1 s to 5 s. Each delay is shortened at random by up to a half (jitter), so
-/// that many clients do not reconnect at the same moment.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    tries: u32,
-}
-
-impl Backoff {
-    /// Delay before the next attempt.
-    pub fn next_delay(&mut self) -> Duration {
-        let full = FIRST_DELAY.saturating_mul(1 << self.tries.min(16)).min(MAX_DELAY);
-        self.tries += 1;
-        full.mul_f64(0.5 + random_fraction() / 2.0)
-    }
-}
-
-/// A random number, at least 0 and below 1. Good enough for jitter, not for secrets.
-pub fn random_fraction() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 11;
-    bits as f64 / (1u64 << 53) as f64
-}
-
 pub fn server_url(text: &str) -> Result<Uri, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = url.parse().map_err(|error| format!("{error}; it looks like http://127.0.0.1:7800"))?;
@@ -162,15 +137,6 @@ mod tests {
         assert_eq!([millis("5"), millis("500ms"), millis("2m")], [Ok(5_000), Ok(500), Ok(120_000)]);
         for bad in ["", "-1s", "soon", "99999999h"] {
             assert!(millis(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn waits_grow_and_stay_bounded() {
-        let mut backoff = Backoff::default();
-        for full in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000].map(Duration::from_millis) {
-            let delay = backoff.next_delay();
-            assert!(delay >= full / 2 && delay <= full, "{delay:?} of {full:?}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! process; `export` reads from a server or opens the store. The remaining commands are clients of a server. `client`
 //! connects to the server, `output` formats events, `outcome` maps errors to messages and exit codes.
 
+mod backoff;
 mod bench;
 mod client;
 mod commands;

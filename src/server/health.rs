@@ -8,8 +8,9 @@ use tokio::time::MissedTickBehavior;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use super::{EVENT_SERVICE, RUN_SERVICE};
 use crate::domain::Error;
+use crate::pb::event_service_server::SERVICE_NAME as EVENT_SERVICE;
+use crate::pb::run_service_server::SERVICE_NAME as RUN_SERVICE;
 use crate::service::Service;
 use crate::telemetry;
 

@@ -11,7 +11,7 @@ use crate::domain::projection::{named_question, question_id};
 use crate::domain::{
     Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope,
 };
-use crate::store::{Append, Condition, Range};
+use crate::store::{Append, Condition, Range, ReadFrom};
 
 use super::{Service, event_ids};
 
@@ -226,8 +226,8 @@ impl Service {
     async fn learn_question_ids(&self, run: &mut Run) -> Result<()> {
         let scope = Scope::Run(run.run_id.clone());
         for question in run.pending_inputs.iter_mut().filter(|question| question.question_id.is_none()) {
-            let from = question.requested_seq.saturating_sub(1);
-            let page = self.store.read(&scope, Range { from, descending: false, max_events: 1, max_bytes: 1 }).await?;
+            let from = ReadFrom::After(question.requested_seq.saturating_sub(1));
+            let page = self.store.read(&scope, Range { from, max_events: 1, max_bytes: 1 }).await?;
             for chunk in page.chunks {
                 for record in chunk.records() {
                     let (seq, record) = record?;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
-use crate::store::Range;
+use crate::store::{Range, ReadFrom};
 
 use super::subscribe::filter::passes;
 use super::{Service, epochs};
@@ -62,22 +62,27 @@ pub struct EventsPage {
 impl Service {
     /// Reads one page. Fails if the page size, the cursor or the epoch cannot be used, or the run does not exist.
     pub async fn list_events(&self, request: &ListEvents) -> Result<EventsPage> {
-        let page_size = self.page_size(request.page_size)?;
+        let page_size = self.page_size("page_size", request.page_size, DEFAULT_PAGE_SIZE)?;
         let generation = self.store.generation();
         let history = self.store.history();
         let cursor = Cursor::parse(&request.cursor, &request.scope, &history)?;
         if let Some(mark) = epochs::parse(&request.epoch)? {
             self.check_history(&request.scope, cursor.0, &mark).await?;
         }
-        let start_of_descending = request.descending && request.cursor.is_empty();
-        let mut position = if start_of_descending { u64::MAX } else { cursor.0 };
+        // The last examined offset; `None`: none yet, and the listing begins at the end of the scope.
+        let starts_at_end = request.descending && request.cursor.is_empty();
+        let mut examined = (!starts_at_end).then_some(cursor.0);
         let mut records = Vec::new();
         let (mut scanned, mut scanned_bytes, mut bytes) = (0, 0, 0);
         let mut newest = 0;
         loop {
+            let from = match examined {
+                None => ReadFrom::End,
+                Some(offset) if request.descending => ReadFrom::Before(offset),
+                Some(offset) => ReadFrom::After(offset),
+            };
             let range = Range {
-                from: position,
-                descending: request.descending,
+                from,
                 max_events: (page_size - records.len()).max(if request.filter.passes_all() { 1 } else { 100 }),
                 max_bytes: self.options.max_page_bytes,
             };
@@ -87,7 +92,7 @@ impl Service {
                 return Err(Error::StoreUnavailable);
             }
             let end = Cursor(page.scope_end.last);
-            if !start_of_descending && cursor > end {
+            if !starts_at_end && cursor > end {
                 let end = end.to_text(&request.scope, &history);
                 return Err(Error::CursorBeyondEnd { cursor: request.cursor.clone(), end });
             }
@@ -103,7 +108,7 @@ impl Service {
                     if full {
                         break;
                     }
-                    position = offset;
+                    examined = Some(offset);
                     newest = newest.max(offset);
                     scanned += 1;
                     scanned_bytes += record.len();
@@ -116,27 +121,19 @@ impl Service {
                     break;
                 }
             }
-            let at_end = if request.descending { position <= 1 } else { position >= page.scope_end.last };
+            let is_last = |offset| if request.descending { offset <= 1 } else { offset >= page.scope_end.last };
+            let at_end = examined.is_some_and(is_last);
             full |= records.len() >= page_size;
             let enough = scanned >= MAX_SCANNED_EVENTS || scanned_bytes >= MAX_SCANNED_BYTES;
             if full || at_end || read_nothing || enough {
-                // An empty scope in descending order leaves no position: continue from the end of the scope, which is 0.
-                let next = if position == u64::MAX { page.scope_end.last } else { position };
+                // In an empty scope there is nothing to examine: continue from its end, which is 0.
+                let next = examined.unwrap_or(page.scope_end.last);
                 // The end of the scope was read before the events, so the page may have later events.
                 let last_seq = if matches!(request.scope, Scope::Run(_)) { page.scope_end.last.max(newest) } else { 0 };
                 let next_cursor = Cursor(next).to_text(&request.scope, &history);
                 let epoch = history.mark().to_string();
                 return Ok(EventsPage { records, next_cursor, has_more: !at_end && !read_nothing, last_seq, epoch });
             }
-        }
-    }
-
-    fn page_size(&self, asked: usize) -> Result<usize> {
-        let max = self.options.limits.max_page_size;
-        match asked {
-            0 => Ok(DEFAULT_PAGE_SIZE.min(max)),
-            size if size <= max => Ok(size),
-            size => Err(Error::invalid("page_size", format!("must be at most {max}; it is {size}"))),
         }
     }
 }

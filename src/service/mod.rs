@@ -72,6 +72,16 @@ impl Service {
         Self { store, hub, options: Arc::new(options), subscriptions, read_ahead, draining }
     }
 
+    /// Size of a page of a request; `field` is its name, and `default` stands for 0.
+    fn page_size(&self, field: &'static str, asked: usize, default: usize) -> Result<usize> {
+        let max = self.options.limits.max_page_size;
+        match asked {
+            0 => Ok(default.min(max)),
+            size if size <= max => Ok(size),
+            size => Err(Error::invalid(field, format!("must be at most {max}; it is {size}"))),
+        }
+    }
+
     /// Bytes that the parts of the service hold, by name.
     #[must_use]
     pub fn held_bytes(&self) -> [(&'static str, usize); 3] {

@@ -163,12 +163,7 @@ impl Service {
 
     /// One page of runs, newest first. Fails if the page size or the token cannot be used.
     pub async fn list_runs(&self, list: ListRuns) -> Result<RunsList> {
-        let max = self.options.limits.max_page_size;
-        let limit = match list.page_size {
-            0 => DEFAULT_PAGE_SIZE.min(max),
-            size if size <= max => size,
-            size => return Err(Error::invalid("page_size", format!("must be at most {max}; it is {size}"))),
-        };
+        let limit = self.page_size("page_size", list.page_size, DEFAULT_PAGE_SIZE)?;
         let before = parse_cursor(&list.cursor)?;
         let ListRuns { statuses, agent_name, structure_id, .. } = list;
         let mut query = RunQuery { statuses, agent_name, structure_id, before, limit: limit.min(RUNS_PER_READ) };

@@ -1,7 +1,9 @@
 //! The current history (list of epochs) of an open store. A PostgreSQL store may replace its history while serving.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+use parking_lot::RwLock;
 
 use crate::domain::history::{Epoch, History};
 
@@ -21,7 +23,7 @@ impl CurrentHistory {
 
     /// The current history.
     pub fn get(&self) -> Arc<History> {
-        Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.history.read())
     }
 
     /// Number of replacements.
@@ -32,7 +34,7 @@ impl CurrentHistory {
     /// Replaces the history and makes the listener drop its cached events, atomically. Every later read belongs to a
     /// later generation.
     pub fn replace(&self, history: History, listener: &dyn CommitListener) {
-        let mut current = self.history.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.history.write();
         *current = Arc::new(history);
         self.generation.fetch_add(1, Ordering::AcqRel);
         listener.history_changed();
@@ -41,7 +43,7 @@ impl CurrentHistory {
     /// Announces a commit unless the generation has changed since the commit was read. Returns whether the commit was
     /// announced.
     pub fn announce(&self, generation: u64, announce: impl FnOnce()) -> bool {
-        let _current = self.history.read().unwrap_or_else(PoisonError::into_inner);
+        let _current = self.history.read();
         let is_same = self.generation() == generation;
         if is_same {
             announce();

@@ -29,7 +29,9 @@ mod types;
 pub use commit::queue::QueueOptions;
 pub use import::{Import, Recorded};
 pub use scrub::Scrubbed;
-pub use types::{Append, Commit, Condition, Interest, Page, Range, Receipt, RunCommit, RunQuery, RunsPage, ScopeEnd};
+pub use types::{
+    Append, Commit, Condition, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage, ScopeEnd,
+};
 
 use std::sync::Arc;
 

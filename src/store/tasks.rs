@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use futures_util::FutureExt;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,27 @@ impl Tasks {
     /// Whether no task has panicked.
     pub fn are_well(&self) -> bool {
         !self.defect.is_cancelled()
+    }
+}
+
+/// The committer of a store, which ends when its queue is closed.
+pub struct RunningCommitter(Mutex<Option<JoinHandle<()>>>);
+
+impl RunningCommitter {
+    /// The committer with this task.
+    pub fn new(task: JoinHandle<()>) -> Self {
+        Self(Mutex::new(Some(task)))
+    }
+
+    /// Waits until the task has ended. Cancelled, it can be called again: the handle is removed only after the end.
+    pub async fn ended(&self) {
+        let mut task = self.0.lock().await;
+        if let Some(running) = task.as_mut() {
+            if let Err(cause) = running.await {
+                tracing::error!(%cause, "the committer did not end cleanly");
+            }
+            *task = None;
+        }
     }
 }
 

@@ -58,13 +58,40 @@ impl Condition {
     }
 }
 
-/// The part of a scope to read. An offset is a seq in a run, a position in the feed.
+/// Start and direction of a read. An offset is a seq in a run, a position in the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// Events after this offset, from older to newer.
+    After(u64),
+    /// Events before this offset, from newer to older.
+    Before(u64),
+    /// Events from the end of the scope on, from newer to older.
+    End,
+}
+
+impl ReadFrom {
+    /// Whether the read goes from newer to older events.
+    #[must_use]
+    pub fn is_descending(self) -> bool {
+        !matches!(self, Self::After(_))
+    }
+
+    /// Lowest offset that may be read.
+    pub(super) fn lowest(self) -> u64 {
+        if let Self::After(offset) = self { offset.saturating_add(1) } else { 1 }
+    }
+
+    /// Highest offset that may be read.
+    pub(super) fn highest(self) -> u64 {
+        if let Self::Before(offset) = self { offset.saturating_sub(1) } else { u64::MAX }
+    }
+}
+
+/// The part of a scope to read.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
-    /// Exclusive start offset: an ascending read returns later events, a descending read earlier events.
-    pub from: u64,
-    /// Whether to read from newer to older events.
-    pub descending: bool,
+    /// Start and direction.
+    pub from: ReadFrom,
     /// Maximum number of events; at least 1.
     pub max_events: usize,
     /// The read stops after the chunk with which the records exceed this number of bytes. At least one event is
@@ -167,8 +194,7 @@ impl Receipt {
 
     /// Waits until the append is durable or has failed.
     pub async fn stored(self) -> Result<Appended> {
-        // // A store answers every accepted append. A dropped sender means that the store is gone: the outcome is
-        // unknown.
+        // A store answers every accepted append. A dropped sender means that the store is gone: the outcome is unknown.
         self.0.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 }

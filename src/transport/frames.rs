@@ -5,7 +5,8 @@ use crate::service::subscribe::{Frame, FrameKind, Step, Subscription};
 
 use super::memory::{Call, Charge, SMALL_BYTES};
 
-/// The next frame with the memory charged for the events; `None` after the last frame.
+/// Waits for the next frame, with the memory charged for the events; `None` after the last frame. Dropping the future loses
+/// no frame.
 pub async fn next(subscription: &mut Subscription, call: Option<&Call>) -> Result<Option<(Frame, Option<Charge>)>> {
     loop {
         match step(subscription, call).await? {

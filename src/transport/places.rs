@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -24,7 +25,7 @@ pub struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         if let Entry::Occupied(mut of_address) = open.entry(self.address) {
             *of_address.get_mut() -= 1;
             if *of_address.get() == 0 {
@@ -60,7 +61,7 @@ impl Places {
 
     /// Takes a place for an address; `None` if the address is at the limit.
     pub fn take(&mut self, of_all: OwnedSemaphorePermit, address: IpAddr) -> Option<Place> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         let of_address = open.entry(address).or_default();
         if *of_address < self.max_of_address {
             *of_address += 1;

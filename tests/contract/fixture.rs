@@ -11,7 +11,7 @@ use runlog::domain::projection::Lifecycle;
 use runlog::domain::{Error, Event, EventId, EventType, Limits, NewEvent, Payload, RunId, Scope};
 use runlog::store::postgres::{PostgresOptions, PostgresStore};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
-use runlog::store::{Append, Commit, CommitListener, Condition, QueueOptions, Range, SharedStore};
+use runlog::store::{Append, Commit, CommitListener, Condition, QueueOptions, Range, ReadFrom, SharedStore};
 use tokio::sync::watch;
 
 use crate::cluster::Database;
@@ -255,7 +255,12 @@ pub fn reason<T: std::fmt::Debug>(result: Result<T, Error>) -> &'static str {
 }
 
 pub fn ascending(from: u64, max_events: usize) -> Range {
-    Range { from, descending: false, max_events, max_bytes: 1 << 20 }
+    Range { from: ReadFrom::After(from), max_events, max_bytes: 1 << 20 }
+}
+
+/// Events after the offset, or before it when descending.
+pub fn beyond(offset: u64, descending: bool) -> ReadFrom {
+    if descending { ReadFrom::Before(offset) } else { ReadFrom::After(offset) }
 }
 
 /// All records of a scope with their offsets, page by page.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use runlog::codec::record;
 use runlog::domain::Scope;
-use runlog::store::{Page, Range, SharedStore};
+use runlog::store::{Page, Range, ReadFrom, SharedStore};
 
 use crate::fixture::*;
 
@@ -55,13 +55,13 @@ async fn every_page_is_right(store: &SharedStore, scope: &Scope) {
     let whole = all(store, scope).await;
     let last = whole.len() as u64;
     assert!(whole.iter().map(|(offset, _)| *offset).eq(1..=last));
-    for descending in [false, true] {
-        for from in (0..=last + 2).chain([i64::MAX as u64, u64::MAX]) {
-            for max_events in (1..=whole.len() + 1).chain([usize::MAX]) {
-                for max_bytes in [0, 150, 400, usize::MAX] {
-                    let range = Range { from, descending, max_events, max_bytes };
-                    page_is_right(store.read(scope, range).await.unwrap(), range, &whole);
-                }
+    let offsets = || (0..=last + 2).chain([i64::MAX as u64, u64::MAX]);
+    let starts = offsets().map(ReadFrom::After).chain(offsets().map(ReadFrom::Before)).chain([ReadFrom::End]);
+    for from in starts {
+        for max_events in (1..=whole.len() + 1).chain([usize::MAX]) {
+            for max_bytes in [0, 150, 400, usize::MAX] {
+                let range = Range { from, max_events, max_bytes };
+                page_is_right(store.read(scope, range).await.unwrap(), range, &whole);
             }
         }
     }
@@ -70,17 +70,21 @@ async fn every_page_is_right(store: &SharedStore, scope: &Scope) {
 fn page_is_right(page: Page, range: Range, whole: &[(u64, Bytes)]) {
     assert_eq!(page.scope_end.last, whole.len() as u64, "{range:?}");
     let mut expected: Vec<_> = whole.to_vec();
-    if range.descending {
+    if range.from.is_descending() {
         expected.reverse();
     }
-    expected.retain(|(at, _)| if range.descending { *at < range.from } else { *at > range.from });
+    expected.retain(|(at, _)| match range.from {
+        ReadFrom::After(offset) => *at > offset,
+        ReadFrom::Before(offset) => *at < offset,
+        ReadFrom::End => true,
+    });
     let mut found = Vec::new();
     let mut sizes = Vec::new();
     for chunk in &page.chunks {
         let mut records: Vec<_> = chunk.records().map(Result::unwrap).collect();
         assert_eq!(records.len(), chunk.count as usize, "{range:?}");
         sizes.push(chunk.data.len());
-        if range.descending {
+        if range.from.is_descending() {
             records.reverse();
         }
         found.extend(records);
@@ -123,7 +127,7 @@ pub async fn random_logs_read_as_they_were_written<B: Fixture>(_fixture: B) {
                 let read = feed.iter().map(|event| (event.run_id.as_str(), event.payload.as_str().to_owned()));
                 assert!(read.eq(written.iter().map(|(run, text)| (["0", "1", "2", "3"][*run as usize], text.clone()))));
                 for (from, descending, max_events, max_bytes) in ranges {
-                    let range = Range { from, descending, max_events, max_bytes };
+                    let range = Range { from: beyond(from, descending), max_events, max_bytes };
                     let run_of_range = format!("{}", from % 4);
                     for scope in [Scope::Feed, run(&run_of_range)] {
                         let whole: Vec<_> = feed
@@ -163,8 +167,8 @@ pub async fn a_page_reaches_the_scope_end_that_it_reports(fixture: impl Fixture)
             while !done.load(Ordering::Relaxed) {
                 for scope in [run("r"), Scope::Feed] {
                     let scope_end = store.scope_end(&scope).await.unwrap().last;
-                    let from = if descending { u64::MAX } else { scope_end.saturating_sub(5) };
-                    let range = Range { from, descending, max_events: 2_000, max_bytes: 1 << 20 };
+                    let from = if descending { ReadFrom::End } else { ReadFrom::After(scope_end.saturating_sub(5)) };
+                    let range = Range { from, max_events: 2_000, max_bytes: 1 << 20 };
                     let page = store.read(&scope, range).await.unwrap();
                     let last = page.chunks.iter().map(|chunk| chunk.last()).max().unwrap();
                     assert!(
@@ -190,10 +194,8 @@ pub async fn large_events_are_read_one_by_one(fixture: impl Fixture) {
         store.append(append("r", vec![large.clone()])).await.unwrap();
     }
     for scope in [run("r"), Scope::Feed] {
-        for descending in [false, true] {
-            let from = if descending { u64::MAX } else { 0 };
-            let page =
-                store.read(&scope, Range { from, descending, max_events: 100, max_bytes: 1 << 20 }).await.unwrap();
+        for from in [ReadFrom::After(0), ReadFrom::End] {
+            let page = store.read(&scope, Range { from, max_events: 100, max_bytes: 1 << 20 }).await.unwrap();
             assert_eq!(page.chunks.iter().map(|chunk| chunk.count).sum::<u32>(), 1);
         }
         assert_eq!(events(&store, &scope).await.len(), 6);
@@ -209,7 +211,7 @@ pub async fn offsets_past_every_end_are_empty_pages<B: Fixture>(fixture: B) {
             for from in [last, last + 1, i64::MAX as u64, u64::MAX] {
                 assert!(store.read(&scope, ascending(from, 10)).await.unwrap().chunks.is_empty());
             }
-            let before_all = Range { descending: true, ..ascending(0, 10) };
+            let before_all = Range { from: ReadFrom::Before(0), ..ascending(0, 10) };
             assert!(store.read(&scope, before_all).await.unwrap().chunks.is_empty());
         }
         store.close().await;

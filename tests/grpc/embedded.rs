@@ -8,12 +8,15 @@ use runlog::domain::history::History;
 use runlog::domain::{Error, Event, EventFilter, EventId, EventType, NewEvent, Payload, Result, Run, RunId, Scope};
 use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::service::publish::Publish;
-use runlog::service::subscribe::{Start, Subscribe};
+use runlog::service::subscribe::{Frame, Start, Subscribe, Subscription};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store};
+use runlog::transport::frames;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+
+use crate::harness::in_time;
 
 /// A service without a transport.
 pub struct Embedded {
@@ -154,6 +157,12 @@ pub async fn publish(service: &Service, count: usize) {
     let run_id = RunId::parse("r").unwrap();
     let publish = Publish { run_id, events: (0..count).map(event).collect(), expected_last_seq: None };
     service.publish(publish).await.unwrap();
+}
+
+/// The next frame, before the end of the subscription.
+pub async fn next_frame(subscription: &mut Subscription) -> Frame {
+    let (frame, _) = in_time(frames::next(subscription, None)).await.unwrap().unwrap();
+    frame
 }
 
 /// A subscription to all events of a scope, with the server's defaults.

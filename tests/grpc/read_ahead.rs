@@ -7,8 +7,7 @@ use runlog::service::subscribe::{FrameKind, Start, Subscribe, Subscription};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::Store;
 
-use crate::embedded::{Embedded, publish, request};
-use crate::harness::in_time;
+use crate::embedded::{Embedded, next_frame, publish, request};
 
 /// Events of the run; a frame holds 100 by default.
 const EVENTS: usize = 3_000;
@@ -39,7 +38,7 @@ async fn reader(service: &Service) -> Subscription {
 
 /// The seqs of the next frame; `None` at the end of the replay.
 async fn seqs(subscription: &mut Subscription) -> Option<Vec<u64>> {
-    let FrameKind::Events(batches) = in_time(subscription.next()).await.unwrap().unwrap().kind else { return None };
+    let FrameKind::Events(batches) = next_frame(subscription).await.kind else { return None };
     let mut seqs = Vec::new();
     for batch in batches {
         let mut rest = batch.data.clone();

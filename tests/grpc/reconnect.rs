@@ -5,14 +5,13 @@ use runlog::service::ServiceOptions;
 use runlog::service::subscribe::{Frame, FrameKind, Start, Subscription};
 use runlog::store::Store;
 
-use crate::embedded::{Embedded, publish, request};
-use crate::harness::in_time;
+use crate::embedded::{Embedded, next_frame, publish, request};
 
 /// Reads to the end of the replay; returns the cursor and the number of event frames.
 async fn caught_up(subscription: &mut Subscription) -> (String, usize) {
     let mut frames = 0;
     loop {
-        match in_time(subscription.next()).await.unwrap().unwrap() {
+        match next_frame(subscription).await {
             Frame { kind: FrameKind::Events(_), .. } => frames += 1,
             Frame { kind: FrameKind::CaughtUp { .. }, cursor } => return (cursor, frames),
             other => panic!("{other:?}"),
@@ -58,7 +57,7 @@ async fn a_change_of_the_history_during_a_read_does_not_end_a_finished_run_befor
         store.change_history(page);
         let mut events = 0;
         let last_seq = loop {
-            match in_time(again.next()).await.unwrap().unwrap().kind {
+            match next_frame(&mut again).await.kind {
                 FrameKind::Events(batches) => {
                     for batch in batches {
                         events += runlog::codec::record::count(&batch.data).unwrap();

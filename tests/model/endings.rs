@@ -5,6 +5,7 @@ use runlog::domain::Error;
 use crate::listing::{self, Walk};
 use crate::ops::{Op, RUNS};
 use crate::oracle;
+use crate::reader::next_frame;
 use crate::server::{Server, guarded, let_it_be_late};
 use crate::stores::Backend;
 use crate::world::World;
@@ -22,7 +23,7 @@ impl<B: Backend> World<B> {
             if reader.is_over() {
                 continue;
             }
-            match guarded(live.next()).await {
+            match guarded(next_frame(&mut live)).await {
                 Err(Error::ShuttingDown) => reader.cut(&self.server, &self.oracle, &live.cursor()),
                 received => panic!("a drained subscription ended with {received:?}"),
             }

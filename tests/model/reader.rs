@@ -2,8 +2,9 @@
 //! (promise 4), the end of the run not too early (promise 6), and a valid cursor with each frame (promise 5).
 
 use runlog::codec::record;
-use runlog::domain::{EventFilter, Scope};
+use runlog::domain::{EventFilter, Result, Scope};
 use runlog::service::subscribe::{Frame, FrameKind, Start, Subscribe, Subscription};
+use runlog::transport::frames;
 use tokio::time::timeout;
 
 use crate::listing::offset;
@@ -11,6 +12,11 @@ use crate::ops::{ScopeSpec, SubscribeSpec};
 use crate::oracle::{self, Oracle};
 use crate::server::{GUARD, Server};
 use crate::world::Seen;
+
+/// The next frame of a subscription; `None` after the last.
+pub async fn next_frame(live: &mut Subscription) -> Result<Option<Frame>> {
+    Ok(frames::next(live, None).await?.map(|(frame, _)| frame))
+}
 
 /// A reader, across several subscriptions.
 pub struct Reader {
@@ -97,7 +103,7 @@ impl Reader {
     /// Waits for a frame that is due.
     pub async fn due(&mut self) -> Frame {
         let place = format!("{:?} after {:?}, caught up: {}", self.request, self.cursor, self.caught_up);
-        let next = timeout(GUARD, self.live.as_mut().unwrap().next()).await;
+        let next = timeout(GUARD, next_frame(self.live.as_mut().unwrap())).await;
         let next = next.unwrap_or_else(|_| panic!("what is due does not come: {place}"));
         let frame = next.expect("a frame").expect("no end yet");
         let is_silence = matches!(frame.kind, FrameKind::Heartbeat) && frame.cursor == self.cursor;

@@ -14,7 +14,7 @@ use runlog::store::Receipt;
 use crate::listing::{self, Walk};
 use crate::ops::{Expect, Op, PublishSpec, ScopeSpec, Setup, StartSpec, SubscribeSpec};
 use crate::oracle::{self, Oracle, Predicted};
-use crate::reader::Reader;
+use crate::reader::{Reader, next_frame};
 use crate::server::{Server, guarded, let_it_be_late};
 use crate::stores::Backend;
 
@@ -209,7 +209,7 @@ impl<B: Backend> World<B> {
             self.seen.push(reader.received(&self.server, &self.oracle, &frame, acked));
         }
         if reader.is_over() && reader.live.is_some() {
-            assert!(guarded(reader.live.as_mut().unwrap().next()).await.unwrap().is_none(), "the end closes");
+            assert!(guarded(next_frame(reader.live.as_mut().unwrap())).await.unwrap().is_none(), "the end closes");
             reader.live = None;
         }
     }
@@ -220,7 +220,7 @@ impl<B: Backend> World<B> {
         let is_over = reader.is_over();
         let Some(live) = reader.live.as_mut().filter(|_| !is_over) else { return };
         let acked = if self.in_the_dark { 0 } else { self.oracle.end(reader.scope).0 };
-        if let Some(frame) = live.next().now_or_never() {
+        if let Some(frame) = next_frame(live).now_or_never() {
             let frame = frame.expect("a frame").expect("no end yet");
             listing::learn_feed(&self.server, &mut self.oracle).await;
             self.seen.push(reader.received(&self.server, &self.oracle, &frame, acked));

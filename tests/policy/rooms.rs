@@ -87,11 +87,15 @@ fn tokens(lines: &[String]) -> Vec<&str> {
     tokens
 }
 
+fn is_name(token: &str) -> bool {
+    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
 /// Reads the path or use tree that begins at a token. Returns the position after it.
 fn read_tree(tokens: &[&str], mut at: usize, prefix: &[String], paths: &mut Vec<Segments>) -> usize {
     let token = |at: usize| tokens.get(at).copied().unwrap_or("");
     let mut path = prefix.to_vec();
-    while token(at).starts_with(|c: char| c.is_alphabetic() || c == '_') {
+    while is_name(token(at)) {
         path.push(token(at).to_owned());
         at += 1;
         if token(at) != "::" {
@@ -114,8 +118,8 @@ fn read_tree(tokens: &[&str], mut at: usize, prefix: &[String], paths: &mut Vec<
     at + 1
 }
 
-/// The paths that a file imports: use trees, and inline paths that begin with `crate`, `super` or `self`. Re-exports,
-/// visibilities and imports of tests are left out.
+/// The paths that a file imports: use trees and inline paths. Of an inline path without prefix, [`resolve`] finds the child
+/// module that it begins with, if any. Re-exports, visibilities and imports of tests are left out.
 fn imports(lines: &[String]) -> Vec<Segments> {
     let tokens = tokens(lines);
     let mut imports = Vec::new();
@@ -131,7 +135,7 @@ fn imports(lines: &[String]) -> Vec<Segments> {
                 || before.ends_with(&[")"])
                 || before.ends_with(&["#", "[", "cfg", "(", "test", ")", "]"]);
             imports.extend(paths.into_iter().filter(|_| !is_left_out));
-        } else if ["crate", "super", "self"].contains(&tokens[at]) && is_followed_by("::") && !is_visibility {
+        } else if is_name(tokens[at]) && is_followed_by("::") && !before.ends_with(&["::"]) && !is_visibility {
             at = read_tree(&tokens, at, &[], &mut imports);
         } else {
             at += 1;
@@ -222,11 +226,11 @@ fn no_file_is_too_long() {
 fn the_reader_of_use_trees_sees_groups_and_paths() {
     let source = "pub(crate) use super::hidden;\n#[cfg(test)]\nuse crate::hidden;\n\
         use crate::{a::{self, B as C}, d::*}; // crate::hidden\nuse super::super::{e, f,};\nuse g;\n\
-        impl H for crate::i::J { pub(in crate::hidden) fn k(l: super::super::m::N<O>) -> \"https://p\" { super::q::R { s: self.t } } }\n\n\
+        impl H for crate::i::J { pub(in crate::hidden) fn k(l: super::super::m::N<O>) -> \"https://p\" { super::q::R { s: self.t } r::s::<t::U>::v() } }\n\n\
         #[cfg(test)]\nmod tests {\n    use super::hidden;\n}\n";
     let found: Vec<String> = imports(&without_tests(source)).iter().map(|path| path.join("::")).collect();
     let trees = ["crate::a::self", "crate::a::B", "crate::d", "super::super::e", "super::super::f", "g"];
-    assert_eq!(found, [&trees[..], &["crate::i::J", "super::super::m::N", "super::q::R"]].concat());
+    assert_eq!(found, [&trees[..], &["crate::i::J", "super::super::m::N", "super::q::R", "r::s", "t::U"]].concat());
 }
 
 #[test]
@@ -237,9 +241,18 @@ fn imports_resolve_to_the_longest_module_and_circles_are_found() {
         ("a/b/mod.rs", "#[cfg(test)]\nmod tests;\nuse super::super::d::Y;"),
         ("a/b/c.rs", "fn e(f: super::super::Z) {}"),
         ("d.rs", "use crate::a::b;\nuse self::Y::V;"),
+        ("e/mod.rs", "mod f;\nfn g() { f::h::<d::I>(); tokio::d::j() }"),
+        ("e/f.rs", "use super::g;"),
     ];
     let graph =
         graph(&files.iter().map(|(file, source)| (module_of(Path::new(file)), without_tests(source))).collect());
     let described: Vec<String> = circles(&graph).iter().map(|circle| described(circle, &graph)).collect();
-    assert_eq!(described, ["  a imports a::b::c\n  a::b::c imports a", "  a::b imports d\n  d imports a::b"]);
+    assert_eq!(
+        described,
+        [
+            "  a imports a::b::c\n  a::b::c imports a",
+            "  a::b imports d\n  d imports a::b",
+            "  e imports e::f\n  e::f imports e"
+        ]
+    );
 }

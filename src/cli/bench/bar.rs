@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::task::JoinHandle;
+
+use crate::cli::output::progress;
+use crate::config::as_millis;
 
 /// Interval between updates of the bar.
 const TICK: Duration = Duration::from_millis(200);
@@ -17,14 +20,13 @@ pub struct Bar {
 impl Bar {
     /// A stage with a fixed duration.
     pub fn timed(name: &str, time: Duration) -> Self {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let bar = styled(name, millis(time));
+        let bar = progress::bar(Some(as_millis(time))).with_message(name.to_owned());
         let (moving, began) = (bar.clone(), Instant::now());
         let clock = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(TICK);
             loop {
                 ticks.tick().await;
-                moving.set_position(millis(began.elapsed().min(time)));
+                moving.set_position(as_millis(began.elapsed().min(time)));
             }
         });
         Self { bar, clock: Some(clock) }
@@ -32,23 +34,13 @@ impl Bar {
 
     /// A stage with a fixed number of steps.
     pub fn counted(name: &str, steps: u64) -> Self {
-        Self { bar: styled(name, steps), clock: None }
+        Self { bar: progress::bar(Some(steps)).with_message(name.to_owned()), clock: None }
     }
 
     /// Advances the bar by `steps`.
     pub fn add(&self, steps: u64) {
         self.bar.inc(steps);
     }
-}
-
-fn styled(name: &str, length: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length).with_message(name.to_owned());
-    // The template is a constant and valid; an error would only mean the default style.
-    if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan/dim} {percent:>3} %  {msg}  {eta} left") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(TICK);
-    bar
 }
 
 impl Drop for Bar {

@@ -48,8 +48,13 @@ impl Tally {
     pub fn add(&mut self, window: &Window, events: u64, took: Duration) {
         if window.counts(Instant::now()) {
             self.events += events;
-            self.nanos.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            self.took(took);
         }
+    }
+
+    /// Adds a latency.
+    pub fn took(&mut self, took: Duration) {
+        self.nanos.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Counts events that are complete now, without a latency.

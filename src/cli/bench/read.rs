@@ -46,7 +46,7 @@ pub async fn replay(args: &BenchArgs, target: &Target) -> Result<Figures, Failur
     while rounds == 0 || began.elapsed() < args.time {
         let one = Instant::now();
         tally.events += read_all(&mut client, &run_id, args.replay_events).await?;
-        tally.nanos.push(u64::try_from(one.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        tally.took(one.elapsed());
         rounds += 1;
     }
     Ok(Figures::new(tally, began.elapsed()))

@@ -6,7 +6,8 @@ use clap::Args;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 
-use crate::cli::client::{Backoff, ClientArgs, duration, is_transient};
+use crate::cli::backoff::Backoff;
+use crate::cli::client::{ClientArgs, duration, is_transient};
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::json_line::status_name;
 use crate::cli::output::render::{Clock, Printer, note};
@@ -132,9 +133,7 @@ pub async fn follow(
         if last_frame.is_none_or(|at| at.elapsed() >= reconnect_for) {
             return Err(failure);
         }
-        let delay = backoff.next_delay();
-        note(&format!("-- {}; trying again in {:.1} s", failure.message, delay.as_secs_f64()));
-        tokio::time::sleep(delay).await;
+        backoff.pause(&failure, note).await;
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use super::client::{ClientArgs, random_fraction};
+use super::client::ClientArgs;
 use super::commands::tail;
 use super::outcome::{Exit, Failure};
 use super::output::render::{Clock, Printer, note};
@@ -142,7 +142,7 @@ async fn play(events: &mut EventServiceClient<Channel>, client: &ClientArgs, scr
 
 /// Duration with jitter: 0.6 to 1.4 times `millis`, like the response times of people and models.
 fn human(millis: u64) -> Duration {
-    Duration::from_millis(millis).mul_f64(0.6 + 0.8 * random_fraction())
+    Duration::from_millis(millis).mul_f64(0.6 + 0.8 * fastrand::f64())
 }
 
 #[cfg(test)]

@@ -3,5 +3,6 @@
 pub mod json_line;
 pub mod preview;
 pub mod progress;
+pub mod published;
 pub mod render;
 pub mod text;

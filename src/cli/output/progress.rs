@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::json_line::{self, status_name};
+use super::published::Published;
 use super::render::{Clock, Printer, note};
 use super::text::{clean, grouped};
-use crate::cli::commands::publish::Outcome;
 use crate::cli::outcome::{Exit, Failure};
+use crate::config::as_millis;
 use crate::pb;
 
 /// Limit of refused lines that are reported one by one; further lines are only counted.
@@ -69,7 +70,7 @@ impl Progress {
         }
         self.moved(end);
         let Some(printer) = &mut self.printer else { return Ok(()) };
-        printer.line(&json_line::line(&Outcome {
+        printer.line(&json_line::line(&Published {
             line: Some(line),
             run_id,
             seq: published.seq,
@@ -127,7 +128,7 @@ impl Progress {
     fn moved(&mut self, end: u64) {
         self.bar.set_position(end);
         if self.answered().is_multiple_of(64) {
-            let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+            let millis = as_millis(self.began.elapsed()).max(1);
             let rate = self.answered().saturating_mul(1_000) / millis;
             self.bar.set_message(format!("{}, {} a second", self.counts(), grouped(rate)));
         }

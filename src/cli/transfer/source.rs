@@ -8,7 +8,8 @@ use tonic::{Response, Status};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
-use crate::cli::client::{Backoff, ClientArgs, is_transient};
+use crate::cli::backoff::Backoff;
+use crate::cli::client::{ClientArgs, is_transient};
 use crate::cli::commands::migrate::cannot_open;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::render::note;
@@ -148,9 +149,7 @@ impl Source {
             if !is_transient(&status) || began.elapsed() >= self.retry_for {
                 return Err(failure);
             }
-            let delay = backoff.next_delay();
-            note(&format!("-- {}; trying again in {:.1} s", failure.message, delay.as_secs_f64()));
-            tokio::time::sleep(delay).await;
+            backoff.pause(&failure, note).await;
         }
     }
 }

@@ -1,30 +1,21 @@
 //! Projection of the events of a run to its status, output, error, usage and open questions. `event_types` has the rule of
 //! each type, and `proto/README.md` has the rules as a table.
 
+mod documents;
 mod questions;
+mod text;
 mod usage;
 
 use super::error::{Error, Result};
 use super::event::{Event, Origin};
 use super::event_types::{Effect, Reads, StatusRule};
 use super::json::Members;
-use super::run::{PendingInput, Run};
+use super::run::Run;
 use super::run_status::RunStatus;
 use super::time;
 
+pub use documents::{Documents, QuestionChange};
 pub use questions::{MAX_OPEN_QUESTIONS, named_question, question_id};
-
-/// Maximum length of short texts in the state of a run (model, channel, reason), in characters.
-const MAX_WORD_CHARS: usize = 200;
-
-fn short(word: &str) -> String {
-    cut(word, MAX_WORD_CHARS).to_owned()
-}
-
-/// The first `max` characters.
-fn cut(text: &str, max: usize) -> &str {
-    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
-}
 
 /// Handling of an event that would change a final status; the option `--lifecycle`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,64 +25,6 @@ pub enum Lifecycle {
     Record,
     /// Refuse the event with `FinalStatus`.
     Strict,
-}
-
-/// Texts of a run that an event changed. A text may be large, so the cached [`Run`] is without them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Documents {
-    /// New output, as JSON text; `None`: unchanged.
-    pub output_json: Option<String>,
-    /// New error, as JSON text; `None`: unchanged.
-    pub error_json: Option<String>,
-    /// New `status_detail` of a structure run, as JSON text; `None`: unchanged.
-    pub status_detail_json: Option<String>,
-    /// Opened and closed questions, one change for each question.
-    pub questions: Vec<QuestionChange>,
-}
-
-/// Change of a question by an event.
-#[derive(Clone, Debug, PartialEq)]
-pub enum QuestionChange {
-    /// The question was asked.
-    Opened(PendingInput),
-    /// The question was answered, or its run ended. Only the [`reference`](PendingInput::reference) is present.
-    Closed(PendingInput),
-}
-
-impl QuestionChange {
-    /// The question; of a closed question the reference.
-    #[must_use]
-    pub fn question(&self) -> &PendingInput {
-        match self {
-            Self::Opened(question) | Self::Closed(question) => question,
-        }
-    }
-}
-
-impl Documents {
-    /// Adds the changes of a later event. The later change of a text or question wins.
-    pub fn merge(&mut self, later: Self) {
-        if later.is_empty() {
-            return;
-        }
-        self.output_json = later.output_json.or(self.output_json.take());
-        self.error_json = later.error_json.or(self.error_json.take());
-        self.status_detail_json = later.status_detail_json.or(self.status_detail_json.take());
-        for change in later.questions {
-            let seq = change.question().requested_seq;
-            self.questions.retain(|before| before.question().requested_seq != seq);
-            self.questions.push(change);
-        }
-    }
-
-    /// Whether there is no change.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.output_json.is_none()
-            && self.error_json.is_none()
-            && self.status_detail_json.is_none()
-            && self.questions.is_empty()
-    }
 }
 
 /// Applies the next event of the run; `event.seq` must be `run.last_seq + 1`. Changed texts are returned and not written to

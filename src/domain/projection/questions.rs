@@ -1,6 +1,7 @@
 //! Open questions of a run, a queue: an answer closes the question named by the answer, else the oldest.
 
-use super::{QuestionChange, cut, short};
+use super::documents::QuestionChange;
+use super::text::{cut, short};
 use crate::domain::event_types::Reads;
 use crate::domain::ids::EventId;
 use crate::domain::json::Members;

@@ -4,7 +4,7 @@ use crate::domain::event_types::Reads;
 use crate::domain::json::Members;
 use crate::domain::run::Run;
 
-use super::short;
+use super::text::short;
 
 /// Sets the usage from `run_end`. Members without a valid count or cost are skipped; if none is valid, the usage stays
 /// unset.

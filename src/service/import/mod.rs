@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::codec::record;
 use crate::domain::{Error, Event, Result, RunId, Scope};
-use crate::store::{Append, Condition, Import, Range, Receipt, Recorded, SharedStore};
+use crate::store::{Append, Condition, Import, Range, ReadFrom, Receipt, Recorded, SharedStore};
 
 use compare::{as_new, differences, differences_of_runs};
 pub use types::{ImportError, Imported, Imports, Refusal};
@@ -241,7 +241,7 @@ impl Importer {
                 self.ahead_bytes = 0;
             }
             let range =
-                Range { from: seq - 1, descending: false, max_events: MAX_READ_EVENTS, max_bytes: MAX_READ_BYTES };
+                Range { from: ReadFrom::After(seq - 1), max_events: MAX_READ_EVENTS, max_bytes: MAX_READ_BYTES };
             let page = self.store.read(&Scope::Run(run_id.clone()), range).await?;
             let run = self.runs.get_mut(run_id).ok_or_else(|| Error::internal("an import lost the state of a run"))?;
             for chunk in page.chunks {

@@ -63,7 +63,8 @@ impl Service {
     /// Begins a subscription. Fails at once if the cursor or another field cannot be used, the run does not exist, or too many
     /// subscriptions are open.
     pub async fn subscribe(&self, request: Subscribe) -> Result<Subscription> {
-        let request = Subscribe { max_batch: self.max_batch(request.max_batch)?, ..request };
+        let max_batch = self.page_size("max_batch", request.max_batch, DEFAULT_BATCH)?;
+        let request = Subscribe { max_batch, ..request };
         let heartbeat = heartbeat(request.heartbeat.unwrap_or(self.options.heartbeat))?;
         if let Start::Tail(count) = request.start
             && count > MAX_TAIL
@@ -96,15 +97,6 @@ impl Service {
         match self.store.scope_end(&request.scope).await {
             Err(Error::RunNotFound { .. }) if request.wait_for_run => Ok(None),
             scope_end => scope_end.map(Some),
-        }
-    }
-
-    fn max_batch(&self, asked: usize) -> Result<usize> {
-        let max = self.options.limits.max_page_size;
-        match asked {
-            0 => Ok(DEFAULT_BATCH.min(max)),
-            batch if batch <= max => Ok(batch),
-            batch => Err(Error::invalid("max_batch", format!("must be at most {max}; it is {batch}"))),
         }
     }
 

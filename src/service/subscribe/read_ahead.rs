@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::codec::Chunk;
 use crate::domain::{Result, Scope};
 use crate::service::live::recent_events::{EventSlice, RecentEvents};
-use crate::store::{Page, Range, SharedStore};
+use crate::store::{Page, Range, ReadFrom, SharedStore};
 
 /// Limits of one read, large enough that the work of the store outweighs the overhead of a call.
 const READ_EVENTS: usize = 2_048;
@@ -53,7 +53,7 @@ impl ReadAhead {
         if self.share.is_none() {
             return;
         }
-        let range = Range { from: last, descending: false, max_events: READ_EVENTS, max_bytes: READ_BYTES };
+        let range = Range { from: ReadFrom::After(last), max_events: READ_EVENTS, max_bytes: READ_BYTES };
         let (store, scope) = (Arc::clone(store), scope.clone());
         self.reading = Some(AbortOnDropHandle::new(tokio::spawn(async move { store.read(&scope, range).await })));
     }

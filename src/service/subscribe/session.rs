@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::codec::Chunk;
 use crate::domain::history::Mark;
 use crate::domain::{Cursor, Error, Result, Scope};
-use crate::store::{Range, ScopeEnd};
+use crate::store::{Range, ReadFrom, ScopeEnd};
 
 use super::Subscribe;
 use super::filter::filtered;
@@ -78,23 +78,8 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next frame; `None` after [`FrameKind::Ended`], unless the request keeps the subscription open. Dropping
-    /// the future loses no frame.
-    pub async fn next(&mut self) -> Result<Option<Frame>> {
-        loop {
-            match self.step().await? {
-                Step::Frame(frame) => return Ok(Some(frame)),
-                Step::End => return Ok(None),
-                Step::Nothing => {
-                    if let Some(heartbeat) = self.wait().await? {
-                        return Ok(Some(heartbeat));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The next frame that needs no wait for an announcement, if any.
+    /// The next frame that needs no wait for an announcement, if any. [`Step::End`] after [`FrameKind::Ended`], unless the
+    /// request keeps the subscription open. Dropping the future loses no frame.
     pub async fn step(&mut self) -> Result<Step<Frame>> {
         loop {
             if self.end_sent && !self.request.keep_open {
@@ -163,7 +148,7 @@ impl Subscription {
                 {
                     return self.pass(taken.batches, taken.last);
                 }
-                let range = Range { from: self.next - 1, descending: false, max_events, max_bytes };
+                let range = Range { from: ReadFrom::After(self.next - 1), max_events, max_bytes };
                 match self.service.store.read(&self.request.scope, range).await {
                     Err(Error::RunNotFound { .. }) if self.request.wait_for_run => return Ok(None),
                     page => page?,
@@ -262,7 +247,7 @@ impl Subscription {
         !self.would_wait() && self.may_have_more()
     }
 
-    /// Whether [`next`](Self::next) would wait for an announcement or a heartbeat.
+    /// Whether the next frame waits for an announcement or a heartbeat.
     pub fn would_wait(&self) -> bool {
         self.caught_up && self.due_end().is_none() && self.scope_end.is_none_or(|scope_end| scope_end.last < self.next)
     }

@@ -1,8 +1,8 @@
 //! Progress of the committer: one half of readiness; the other half is whether the store answers reads.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::domain::event::Appended;
@@ -63,7 +63,7 @@ impl Progress {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.0.lock())
     }
 }
 

@@ -4,9 +4,10 @@
 //! new lineage begins an epoch. Meanwhile the replica locks the row of the feed, so that no commit of a replica that
 //! supports epochs comes in between.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use sqlx::{Connection, PgConnection};
 
 use crate::domain::FeedId;
@@ -74,7 +75,7 @@ impl Epochs {
         let here: Option<String> =
             sqlx::query_scalar(LINEAGE).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
         transaction.rollback().await?;
-        if here.is_none() || here == self.lock().lineage {
+        if here.is_none() || here == self.known.lock().lineage {
             return Ok(());
         }
         let found = begin(connection, false).await?;
@@ -91,11 +92,11 @@ impl Epochs {
 
     /// Whether a connection opened at this time leads to the server of the current history.
     pub fn is_current(&self, opened: Instant) -> bool {
-        opened >= self.lock().since
+        opened >= self.known.lock().since
     }
 
     fn take(&self, found: Found) {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let history = History::new(self.current.get().feed, found.epochs);
         if *self.current.get() != history {
             let start = history.newest_start();
@@ -108,10 +109,6 @@ impl Epochs {
             known.since = Instant::now();
         }
         known.lineage = found.lineage;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, KnownLineage> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,13 +8,13 @@ use sqlx::{Connection, PgConnection};
 use crate::domain::Event;
 use crate::store::inspect::{self, CheckOptions, CheckResult, Schema};
 
-use super::PostgresOptions;
 use super::check::{DOES_NOT_FLUSH, OpenError, Server, Target};
 use super::connect::executor::PgExecutor;
 use super::connect::replication::Replication;
 use super::error::Fault;
 use super::event_row::{EventRow, event_columns};
 use super::open::{self, connect_options, reach};
+use super::options::PostgresOptions;
 use super::scrub;
 
 /// Unique indexes that the guarantees of the store depend on.

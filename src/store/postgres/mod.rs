@@ -2,6 +2,7 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | `options` | options of the store |
 //! | `open`, `check` | connect, check the server, migrate, start the tasks |
 //! | `inspect` | the same checks without a start, for `check` and `migrate` |
 //! | `epochs` | detects a database that went back in time, and begins epochs |
@@ -30,74 +31,26 @@ mod event_row;
 mod feed;
 pub mod inspect;
 mod open;
+mod options;
 mod read;
 mod scrub;
 mod write;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::task::JoinHandle;
 
 use crate::domain::history::History;
-use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
-use crate::store::tasks::{self, Tasks};
+use crate::store::tasks::{self, RunningCommitter, Tasks};
 
-use super::commit::queue::{Queue, QueueOptions};
+use super::commit::queue::Queue;
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
 pub use check::OpenError;
 use connect::readers::{Readers, retried};
 use epochs::Epochs;
 use error::Fault;
-
-/// Options of the PostgreSQL store. Each field is an option of `runlog serve`.
-#[derive(Clone)]
-pub struct PostgresOptions {
-    /// URL of the database: `postgres://user:password@host:port/database?sslmode=…`. Never printed or logged.
-    pub url: String,
-    /// Policy for events after the end of a run.
-    pub lifecycle: Lifecycle,
-    /// Limits of the commit queue and of a commit.
-    pub queue: QueueOptions,
-    /// Size of the read pool. A replica has three more connections: writer, follower and LISTEN.
-    pub pool_size: u32,
-    /// Timeout of a statement and of a lock wait (`statement_timeout`, `lock_timeout`).
-    pub statement_timeout: Duration,
-    /// Timeout of opening a connection, and of waiting for a pooled connection.
-    pub connect_timeout: Duration,
-    /// Retry deadline of transient errors, and of finding out whether an in-doubt commit took place: the last attempt
-    /// begins before the deadline.
-    pub retry: Duration,
-    /// Whether to announce commits to other replicas with NOTIFY, and to LISTEN to theirs.
-    pub notify: bool,
-    /// Interval of polling the feed for commits of other replicas.
-    pub poll: Duration,
-}
-
-impl PostgresOptions {
-    /// The defaults for a database URL.
-    #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            lifecycle: Lifecycle::Record,
-            queue: QueueOptions::default(),
-            pool_size: 8,
-            statement_timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(5),
-            retry: Duration::from_secs(10),
-            notify: true,
-            poll: Duration::from_secs(1),
-        }
-    }
-
-    /// Client-side deadline of a statement. The server times out first unless the server is unreachable.
-    fn statement_deadline(&self) -> Duration {
-        self.statement_timeout + Duration::from_secs(1)
-    }
-}
+pub use options::PostgresOptions;
 
 /// The PostgreSQL store, opened with [`PostgresStore::open`].
 pub struct PostgresStore {
@@ -105,7 +58,7 @@ pub struct PostgresStore {
     readers: Readers,
     epochs: Arc<Epochs>,
     vital: Tasks,
-    tasks: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    committer: RunningCommitter,
 }
 
 #[async_trait]
@@ -178,7 +131,7 @@ impl Store for PostgresStore {
     }
 
     async fn ready(&self) -> Result<()> {
-        open::answers(&self.readers).await.map_err(Fault::into_error)?;
+        self.readers.answers().await.map_err(Fault::into_error)?;
         if self.vital.are_well() { self.queue.check() } else { Err(Error::internal(tasks::ENDED)) }
     }
 
@@ -189,14 +142,7 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.queue.close();
-        let mut tasks = self.tasks.lock().await;
-        // The handle is removed only after the task has ended, so a cancelled `close` can be repeated.
-        if let Some(running) = tasks.as_mut() {
-            if let Err(cause) = running.await {
-                tracing::error!(%cause, "the committer did not end cleanly");
-            }
-            *tasks = None;
-        }
+        self.committer.ended().await;
         self.readers.pool.close().await;
     }
 }

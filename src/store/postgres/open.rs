@@ -12,20 +12,21 @@ use crate::domain::FeedId;
 use crate::store::CommitListener;
 use crate::store::commit::queue::Queue;
 use crate::store::inspect::Schema;
-use crate::store::tasks::Tasks;
+use crate::store::tasks::{RunningCommitter, Tasks};
 
+use super::PostgresStore;
 use super::check::{DOES_NOT_FLUSH, OpenError, Target};
 use super::connect::executor::PgExecutor;
 use super::connect::readers::Readers;
 use super::connect::replication::Replication;
 use super::connect::session::{NotifyIdentity, Session};
 use super::epochs::Epochs;
-use super::error::{self, Fault};
+use super::error;
 use super::feed::follower::Follower;
 use super::feed::signals;
+use super::options::PostgresOptions;
 use super::write::committer::Committer;
 use super::write::writer::Writer;
-use super::{PostgresOptions, PostgresStore, read};
 
 /// Accepted query parameters of a database URL.
 const PARAMETERS: [&str; 18] = [
@@ -83,13 +84,13 @@ impl PostgresStore {
         let committer = Committer { writer, announcer, retry, failing_since: None, is_away: false };
         let vital = Tasks::default();
         let follower = vital.spawn(follower.run());
-        let tasks = vital.spawn(async move {
+        let committer = vital.spawn(async move {
             committer.run(waiting).await;
             if let Err(cause) = follower.await {
                 tracing::error!(%cause, "the follower did not end cleanly");
             }
         });
-        Ok(Self { queue, readers, epochs, vital, tasks: tokio::sync::Mutex::new(Some(tasks)) })
+        Ok(Self { queue, readers, epochs, vital, committer: RunningCommitter::new(committer) })
     }
 }
 
@@ -199,19 +200,4 @@ pub async fn reach(
         }
         sleep(options.connect_timeout / 50).await;
     }
-}
-
-/// Reads the end of the feed, for the readiness check.
-pub async fn answers(readers: &Readers) -> Result<(), Fault> {
-    let mut connection = readers.acquire().await?;
-    let asked = timeout(readers.statement_deadline, async {
-        let mut reading = readers.session.reading(&mut connection).await?;
-        read::feed_end(&mut reading.executor()).await?;
-        Ok(reading.end().await?)
-    });
-    let asked = asked.await.unwrap_or(Err(Fault::Timeout));
-    if asked.is_err() {
-        connection.close_on_drop();
-    }
-    asked
 }

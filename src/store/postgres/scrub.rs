@@ -1,7 +1,7 @@
 //! Comparison of the log with its checksums, see [`Scrubbed`].
 
-use crate::store::Range;
 use crate::store::scrub::Scrubbed;
+use crate::store::{Range, ReadFrom};
 
 use super::connect::executor::PgExecutor;
 use super::error::Fault;
@@ -9,11 +9,12 @@ use super::event_row::EventRow;
 use super::read;
 
 /// Maximum rows and bytes of one part.
-const PART: Range = Range { from: 0, descending: false, max_events: 1_024, max_bytes: 1 << 20 };
+const PART: Range = Range { from: ReadFrom::After(0), max_events: 1_024, max_bytes: 1 << 20 };
 
 /// Compares the next rows after this position.
 pub async fn part(connection: &mut PgExecutor<'_>, after: u64) -> Result<Scrubbed, Fault> {
-    let mut rows: Vec<EventRow> = read::feed_rows(connection, Range { from: after, ..PART }, None).await?;
+    let mut rows: Vec<EventRow> =
+        read::feed_rows(connection, Range { from: ReadFrom::After(after), ..PART }, None).await?;
     // The position of a damaged row may itself be damaged, so a part ends with a sound row if there is one.
     let is_sound = |row: &EventRow| row.is_checked() != Some(false);
     if let Some(last) = rows.iter().rposition(is_sound) {

@@ -1,7 +1,8 @@
 //! Rows of the log, each compared with its checksum when read.
 
 use bytes::Bytes;
-use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, SqliteConnection};
 use tokio_stream::StreamExt;
 
 use crate::codec::{Chunk, record};
@@ -21,10 +22,7 @@ macro_rules! log_columns {
 }
 pub(super) use log_columns;
 
-/// Values of `log_columns!`, in the same order.
-pub type Columns = (i64, i64, ViewFlag, Vec<u8>, Option<i64>, bool);
-
-/// A row of the log with the result of its checksum.
+/// A row of the log with the result of its checksum, read with `log_columns!`.
 pub struct LogRow {
     /// Events of the row, in feed order.
     pub chunk: Chunk,
@@ -46,8 +44,12 @@ pub fn checksum(pos: i64, count: i64, flag: ViewFlag, data: &[u8]) -> i64 {
     Checksum::default().number(pos).number(count).number(flag.number()).bytes(data).finish()
 }
 
-impl From<Columns> for LogRow {
-    fn from((pos, count, flag, data, stored, is_older): Columns) -> Self {
+impl FromRow<'_, SqliteRow> for LogRow {
+    /// Reads by index, since a search of each column by its name costs time in every row.
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let (pos, count, flag): (i64, i64, ViewFlag) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (data, stored, is_older): (Vec<u8>, Option<i64>, bool) =
+            (row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
         let verdict = match (stored, u32::try_from(count)) {
             (None, Ok(1..)) if is_older => Verdict::Unchecked,
             (Some(stored), Ok(1..)) if stored == checksum(pos, count, flag, &data) => Verdict::Sound,
@@ -55,7 +57,7 @@ impl From<Columns> for LogRow {
         };
         let count = u32::try_from(count).unwrap_or(0).max(1);
         let chunk = Chunk { first: pos.unsigned_abs(), count, sensitive: flag.is_sensitive(), data: data.into() };
-        Self { chunk, verdict }
+        Ok(Self { chunk, verdict })
     }
 }
 
@@ -98,10 +100,10 @@ pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: 
         concat!("SELECT ", log_columns!(), " FROM json_each(?) j CROSS JOIN log l ON l.pos = j.value ORDER BY j.rowid");
     let positions: Vec<u64> = of_rows.clone().map(|entries| entries[0].row).collect();
     let mut rows =
-        sqlx::query_as::<_, Columns>(ROWS).bind(serde_json::to_string(&positions).unwrap_or_default()).fetch(reader);
+        sqlx::query_as::<_, LogRow>(ROWS).bind(serde_json::to_string(&positions).unwrap_or_default()).fetch(reader);
     while let Some(row) = rows.next().await {
-        let row = match row.map_err(from_sqlx) {
-            Ok(row) => LogRow::from(row),
+        let row: LogRow = match row.map_err(from_sqlx) {
+            Ok(row) => row,
             Err(Error::StoreDamaged) => break,
             Err(error) => return Err(error),
         };

@@ -33,16 +33,16 @@ mod store_row;
 mod watch;
 mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use sqlx::SqlitePool;
-use tokio::task::JoinHandle;
 
 use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
-use crate::store::tasks::{self, Tasks};
+use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::{Queue, QueueOptions};
 use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
@@ -95,7 +95,7 @@ pub struct SqliteStore {
     /// Held until the last connection is closed.
     lock: Mutex<Option<Arc<FileLock>>>,
     history: Arc<History>,
-    committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    committer: RunningCommitter,
 }
 
 #[async_trait]
@@ -192,15 +192,8 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.queue.close();
-        let mut committer = self.committer.lock().await;
-        // Cleared only after the task has ended, so that `close` can be called again if its caller was cancelled.
-        if let Some(running) = committer.as_mut() {
-            if let Err(cause) = running.await {
-                tracing::error!(%cause, "the committer did not end cleanly");
-            }
-            *committer = None;
-        }
+        self.committer.ended().await;
         self.readers.close().await;
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock.lock() = None;
     }
 }

@@ -1,14 +1,15 @@
 //! Opens a store: one owner, one schema, and the writer's in-memory state read from the file.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::domain::{FeedId, Result};
 use crate::store::CommitListener;
 use crate::store::commit::queue::Queue;
-use crate::store::tasks::Tasks;
+use crate::store::tasks::{RunningCommitter, Tasks};
 
 use super::connect::{connect_options, maintenance_options};
 use super::index::id_index::Ids;
@@ -91,7 +92,7 @@ impl SqliteStore {
             watch,
             lock: Mutex::new(Some(lock)),
             history: Arc::new(history),
-            committer: tokio::sync::Mutex::new(Some(committer)),
+            committer: RunningCommitter::new(committer),
         })
     }
 }

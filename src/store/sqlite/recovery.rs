@@ -16,7 +16,7 @@ use super::index::flush::Unflushed;
 use super::index::id_index;
 use super::index::id_index::{Ids, Place, Segment};
 use super::index::unindexed_tail::{RunEnd, UnindexedTail};
-use super::log_row::{Columns, LogRow, Verdict, log_columns};
+use super::log_row::{LogRow, Verdict, log_columns};
 use super::maintenance::Maintenance;
 use super::store_row::StoreRow;
 use super::write::run_state::RunStateCache;
@@ -68,9 +68,9 @@ async fn read(writer: &mut SqliteConnection) -> Result<RecoveredState> {
     let mut unflushed = Unflushed::default();
     let mut last_position = flushed.unsigned_abs();
     const UNFLUSHED: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos");
-    let mut rows = sqlx::query_as::<_, Columns>(UNFLUSHED).bind(flushed).fetch(&mut *writer);
+    let mut rows = sqlx::query_as::<_, LogRow>(UNFLUSHED).bind(flushed).fetch(&mut *writer);
     while let Some(row) = rows.next().await {
-        let row = LogRow::from(row.map_err(from_sqlx)?);
+        let row = row.map_err(from_sqlx)?;
         if row.chunk.first != last_position + 1 {
             tracing::error!(pos = row.chunk.first, last_position, "the log has a gap");
             return Err(Error::StoreDamaged);

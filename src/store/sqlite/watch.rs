@@ -8,10 +8,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::domain::{Error, Result};
@@ -143,7 +144,7 @@ impl FileWatch {
     pub fn look_again(&self) -> Result<()> {
         let now = Instant::now();
         {
-            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut looked = self.looked.lock();
             if now.duration_since(*looked) < FRESH {
                 return self.verdict();
             }

@@ -1,9 +1,10 @@
 //! Memory held by one call, and by the calls of one connection.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use foldhash::HashMap;
+use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +53,7 @@ impl Account {
 
     /// Collected before use: dropping the last reference to a call takes the same lock.
     fn open_calls(&self) -> Vec<Arc<Call>> {
-        lock(&self.calls).values().filter_map(Weak::upgrade).collect()
+        self.calls.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     /// Ticks without progress while bytes wait for the peer; `None` if no bytes wait. Counts from the begin of the frame.
@@ -120,7 +121,7 @@ impl Call {
             answered: AtomicBool::new(false),
             _place: place,
         });
-        lock(&call.account.calls).insert(call.number, Arc::downgrade(&call));
+        call.account.calls.lock().insert(call.number, Arc::downgrade(&call));
         call
     }
 
@@ -137,11 +138,11 @@ impl Call {
 
     /// Assigns a charge to the next frame of the answer.
     pub fn prepay(&self, charge: Charge) {
-        lock(&self.prepaid).push(charge);
+        self.prepaid.lock().push(charge);
     }
 
     pub(super) fn prepaid(&self) -> Vec<Charge> {
-        std::mem::take(&mut lock(&self.prepaid))
+        std::mem::take(&mut self.prepaid.lock())
     }
 
     pub(super) fn account(&self) -> &Account {
@@ -150,13 +151,13 @@ impl Call {
 
     /// Holds the memory of the request until the answer, or in a stream of requests until the poll for the next request.
     pub(super) fn received(&self, charges: Vec<Charge>) {
-        lock(&self.received).extend(charges);
+        self.received.lock().extend(charges);
     }
 
     /// A stream polls for the next request: the memory of earlier requests is released once the answer has begun.
     pub(super) fn taken(&self) {
         if self.answered.load(Relaxed) {
-            lock(&self.received).clear();
+            self.received.lock().clear();
         }
     }
 
@@ -164,7 +165,7 @@ impl Call {
     /// arrival for the unpacked size.
     pub async fn room_to_unpack(&self, max_bytes: usize) -> Result<()> {
         let share = &self.account.shares.receive;
-        let held = bytes_of(&lock(&self.received));
+        let held = bytes_of(&self.received.lock());
         let missing = (BYTES_EACH * max_bytes).min(share.most()).saturating_sub(held);
         if missing > 0 {
             let room = tokio::time::timeout(MAX_WAIT, Arc::clone(share).charge(missing)).await;
@@ -176,7 +177,7 @@ impl Call {
     /// Reduces the memory of the request to the unpacked size, which is held until the answer.
     pub fn unpacked(&self, bytes: usize) {
         let mut keep = BYTES_EACH * bytes;
-        for charge in lock(&self.received).iter_mut() {
+        for charge in self.received.lock().iter_mut() {
             charge.shrink(keep);
             keep -= charge.bytes();
         }
@@ -184,7 +185,7 @@ impl Call {
 
     pub(super) fn answered(&self) {
         self.answered.store(true, Relaxed);
-        lock(&self.received).clear();
+        self.received.lock().clear();
     }
 
     pub(super) fn frame_begins(&self) {
@@ -224,11 +225,6 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        lock(&self.account.calls).remove(&self.number);
+        self.account.calls.lock().remove(&self.number);
     }
-}
-
-/// Locks a mutex. A poisoned lock is usable, because each change of these values is a single step.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

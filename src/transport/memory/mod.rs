@@ -14,9 +14,10 @@ mod limits;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ use crate::service::Service;
 use crate::telemetry;
 use answer::Answer;
 use budget::Budget;
-use call::{Place, Shares, lock};
+use call::{Place, Shares};
 use clock::{Clock, TICK, ticks};
 use limits::{
     LOG_PAUSE, MAX_FRAME_UNDER_PRESSURE, MAX_PROBES, MAX_SILENCE_UNDER_PRESSURE, MAX_WAIT, MAX_WAITING_CALLS,
@@ -74,7 +75,7 @@ impl Memory {
             calls: Arc::new(self.calls.share()),
         };
         let account = Arc::new(Account::new(shares, Arc::clone(&self.clock), cut));
-        let mut accounts = lock(&self.accounts);
+        let mut accounts = self.accounts.lock();
         if accounts.len() == accounts.capacity() {
             accounts.retain(|_, account| account.strong_count() > 0);
         }
@@ -163,7 +164,7 @@ impl Memory {
     }
 
     fn open(&self) -> Vec<Arc<Account>> {
-        lock(&self.accounts).values().filter_map(Weak::upgrade).collect()
+        self.accounts.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     fn cut_silent(&self, logged: &mut Option<u64>) {

@@ -1,6 +1,6 @@
 //! Conversion between one JSON member and one field. A kind holds both directions for a shape.
 
-use super::PayloadError;
+use super::error::PayloadError;
 use super::object::{Fit, Model, ObjectWriter, read_object};
 use crate::domain::json::redaction::members::{checked, decode_string, elements, encode_string};
 use crate::domain::json::why_not_json;

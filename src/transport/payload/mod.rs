@@ -7,6 +7,7 @@
 //! - `object`: objects, member by member.
 //! - `tables`: the field of each member, one line for each member.
 
+mod error;
 mod field;
 mod object;
 mod tables;
@@ -20,21 +21,7 @@ use crate::domain::json::why_not_json;
 use crate::pb;
 use crate::pb::payload::Variant;
 
-/// Reason why a payload cannot be stored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct PayloadError {
-    /// Path of the field from the payload: `extra_json`, `run_end.output_json`.
-    pub field: String,
-    /// Description of the problem, for people.
-    pub problem: String,
-}
-
-impl PayloadError {
-    fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
-    }
-}
+pub use error::PayloadError;
 
 /// The typed view of a stored payload.
 ///

@@ -1,7 +1,7 @@
 //! JSON objects from and to typed messages: a member that fits its field exactly is read into the field, all other members stay
 //! JSON text.
 
-use super::PayloadError;
+use super::error::PayloadError;
 use crate::domain::json::preview::PreviewLimits;
 use crate::domain::json::redaction::members::{Member, checked, members};
 use crate::domain::json::why_not_json;

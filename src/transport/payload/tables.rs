@@ -1,7 +1,7 @@
 //! The field of each JSON member, in documented order, and the variant of each event type. The macros generate both directions
 //! of the conversion from these lines.
 
-use super::PayloadError;
+use super::error::PayloadError;
 use super::field::{Kind, List, Nested, Plain, Raw};
 use super::object::{Fit, Model, ObjectWriter, read_object, write_payload};
 use crate::domain::json::preview::{PreviewLimits, preview_of, tool_summary};

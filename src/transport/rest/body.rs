@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, Request, StatusCode};
 
 use tonic::Status;
 
-use super::HttpError;
 use super::headers::one;
+use super::http_error::HttpError;
 use super::unpack::{Encoding, Unpacked, unpack};
 use crate::transport::memory::Call;
 

@@ -1,6 +1,6 @@
 //! Paths of events in a request body, in the spelling of error messages.
 
-use super::HttpError;
+use super::http_error::HttpError;
 
 /// Shape of a request body that holds events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

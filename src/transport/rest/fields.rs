@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::HttpError;
+use super::http_error::HttpError;
 use crate::domain::in_order::InOrder;
 
 /// Members of an object that are not taken yet. `path` is the path of the object in the request: "" or `events[2]`.

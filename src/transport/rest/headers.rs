@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 
 use crate::domain::Cursor;
 
-use super::HttpError;
+use super::http_error::HttpError;
 use super::query::Query;
 
 /// Header with the id of the last event received, which a browser's `EventSource` sends on reconnect, as spelled in

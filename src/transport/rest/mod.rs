@@ -15,62 +15,30 @@ pub mod body;
 pub mod event_path;
 pub mod fields;
 pub mod frame;
+mod gateway;
 pub mod headers;
 pub mod http_error;
 mod operation;
 pub mod public_runs;
 pub mod query;
+mod refuse;
 mod request_context;
+mod request_id;
 pub mod structure_runs;
 pub mod time;
 mod unpack;
 
-use std::time::Duration;
-
 use axum::http::{Method, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::{Router, middleware};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::domain::View;
-use crate::service::Service;
-
 pub use body::is_packed;
+pub use gateway::{Gateway, GatewayOptions};
 pub use http_error::HttpError;
-
-/// Options of the REST APIs. Each field is an option of `runlog serve`.
-#[derive(Clone, Debug)]
-pub struct GatewayOptions {
-    /// Origins allowed to call from a browser; `*` allows any origin; empty allows only pages of the server itself.
-    pub cors_origins: Vec<String>,
-    /// View of payloads for requests without `view`.
-    pub default_view: View,
-    /// Deadline for the response of a call. The body of an event stream may take longer.
-    pub request_timeout: Duration,
-    /// Longest pause of an event stream; then a heartbeat is sent.
-    pub sse_heartbeat: Duration,
-}
-
-/// State shared by all handlers.
-#[derive(Clone)]
-pub struct Gateway {
-    /// The service, shared with gRPC.
-    pub service: Service,
-    /// Options of the REST APIs.
-    pub options: GatewayOptions,
-    metrics: PrometheusHandle,
-}
-
-impl Gateway {
-    /// State of the handlers over this service; `/metrics` renders `metrics`.
-    #[must_use]
-    pub fn new(service: Service, options: GatewayOptions, metrics: PrometheusHandle) -> Self {
-        Self { service, options, metrics }
-    }
-}
+pub use refuse::refuse;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -126,18 +94,6 @@ pub async fn not_found(uri: Uri) -> Response {
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     refuse(uri.path(), &HttpError::method_not_allowed(&method))
-}
-
-/// Error response in the shape of the API that the path belongs to; other paths get the shape of public runs.
-pub fn refuse(path: &str, problem: &HttpError) -> Response {
-    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
-    if begins(&["/api/structures", "/api/structure-runs", "/api/events"]) {
-        structure_runs::ApiError::from(problem.clone()).into_response()
-    } else if begins(&["/api/"]) {
-        agent_sdk::ApiError::from(problem.clone()).into_response()
-    } else {
-        public_runs::ApiError::from(problem.clone()).into_response()
-    }
 }
 
 fn cors(origins: &[String]) -> Option<CorsLayer> {

@@ -15,7 +15,9 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Gateway, HttpError, public_runs};
+use super::gateway::Gateway;
+use super::http_error::HttpError;
+use super::public_runs;
 
 /// Health routes, for probes.
 pub fn health() -> OpenApiRouter<Gateway> {

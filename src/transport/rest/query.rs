@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::HttpError;
+use super::http_error::HttpError;
 use crate::domain::View;
 
 /// Parameters that are not taken yet.

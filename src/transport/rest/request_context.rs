@@ -8,31 +8,20 @@ use axum::http::header::ACCEPT;
 use axum::http::{HeaderValue, Method, Request, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use uuid::Uuid;
 
-use super::{Gateway, HttpError, refuse};
+use super::gateway::Gateway;
+use super::http_error::HttpError;
+use super::refuse::refuse;
+use super::request_id;
 use crate::telemetry;
-
-tokio::task_local! {
-    static REQUEST_ID: String;
-}
-
-/// Id of the current request: `req_…`. Outside of a request, a new id.
-pub fn current_id() -> String {
-    REQUEST_ID.try_with(Clone::clone).unwrap_or_else(|_| new_id())
-}
-
-fn new_id() -> String {
-    format!("req_{}", Uuid::now_v7().simple())
-}
 
 /// Middleware of every route.
 pub async fn track(State(gateway): State<Gateway>, request: Request<Body>, next: Next) -> Response {
-    let id = new_id();
+    let id = request_id::new();
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let answer = REQUEST_ID.scope(id.clone(), async {
+    let answer = request_id::scope(id.clone(), async {
         if let Err(problem) = acceptable(&request) {
             return refuse(&path, &problem);
         }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::HttpError;
 use super::fields::Fields;
+use super::http_error::HttpError;
 use crate::domain::time::{self, TimeError, UnixSeconds};
 
 pub use crate::domain::time::unix_seconds;

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use http_body_util::BodyExt as _;
 use runlog::domain::Scope;
 use runlog::service::{Service, ServiceOptions};
-use runlog::store::Range;
+use runlog::store::{Range, ReadFrom};
 use runlog::telemetry;
 use runlog::transport::rest::{self, Gateway, GatewayOptions, Offer};
 use tokio_util::sync::CancellationToken;
@@ -53,7 +53,7 @@ fn page(c: &mut Criterion) {
     group.throughput(Throughput::Elements(PAGE as u64));
     for (name, scope) in [("of a run", Scope::Run(events::run_id(0))), ("of all runs", Scope::Feed)] {
         group.bench_function(name, |b| {
-            let range = Range { from: 450, descending: false, max_events: PAGE, max_bytes: 3 << 20 };
+            let range = Range { from: ReadFrom::After(450), max_events: PAGE, max_bytes: 3 << 20 };
             b.to_async(&runtime).iter(async || scratch.store.read(&scope, range).await.unwrap());
         });
     }

@@ -53,7 +53,7 @@ async fn fill(store: &SharedStore) {
 }
 
 async fn page(store: &SharedStore, scope: &Scope, from: u64, descending: bool) -> Result<Vec<(u64, Bytes)>, Error> {
-    let range = Range { from, descending, max_events: 16, max_bytes: 1 << 20 };
+    let range = Range { from: beyond(from, descending), max_events: 16, max_bytes: 1 << 20 };
     store.read(scope, range).await?.chunks.iter().flat_map(|chunk| chunk.records()).collect()
 }
 

@@ -7,13 +7,13 @@ pub mod stdin;
 use std::io::Read;
 
 use clap::Args;
-use serde::Serialize;
 use uuid::Uuid;
 
 use crate::cli::client::{ClientArgs, is_transient};
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::json_line;
 use crate::cli::output::json_line::status_name;
+use crate::cli::output::published::Published;
 use line::{Defaults, parse_time};
 
 use crate::cli::output::render::{Clock, Printer};
@@ -66,23 +66,6 @@ pub struct PublishArgs {
     client: ClientArgs,
 }
 
-/// Result of a published event.
-#[derive(Serialize)]
-pub struct Outcome<'a> {
-    /// Line number in stdin.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<u64>,
-    pub run_id: &'a str,
-    /// Sequence number in the run.
-    pub seq: u64,
-    /// Given or generated id.
-    pub event_id: &'a str,
-    /// The event was stored before.
-    pub duplicate: bool,
-    /// Status of the run after the event.
-    pub run_status: &'static str,
-}
-
 /// Publishes one event from the options, or the lines of stdin.
 pub async fn run(args: PublishArgs) -> Result<(), Failure> {
     if args.stdin || args.dash.is_some() {
@@ -121,7 +104,7 @@ async fn one(args: PublishArgs) -> Result<(), Failure> {
     let Some(published) = answer.events.first() else {
         return Err(Failure::new(Exit::Protocol, "the server did not say what became of the event"));
     };
-    let outcome = Outcome {
+    let outcome = Published {
         line: None,
         run_id: &run_id,
         seq: published.seq,
@@ -134,7 +117,7 @@ async fn one(args: PublishArgs) -> Result<(), Failure> {
     printer.flush()
 }
 
-fn row(outcome: &Outcome<'_>) -> String {
+fn row(outcome: &Published<'_>) -> String {
     let again = if outcome.duplicate { "  (stored before)" } else { "" };
     let (run_id, event_id) = (shown_name(outcome.run_id), clean(outcome.event_id));
     format!("{run_id}  #{}  {}  {event_id}{again}", outcome.seq, outcome.run_status)
@@ -172,7 +155,7 @@ mod tests {
     #[test]
     fn the_result_of_an_event_is_one_line() {
         let outcome =
-            Outcome { line: None, run_id: "r", seq: 3, event_id: "e\u{1b}", duplicate: true, run_status: "RUNNING" };
+            Published { line: None, run_id: "r", seq: 3, event_id: "e\u{1b}", duplicate: true, run_status: "RUNNING" };
         assert_eq!(row(&outcome), "r  #3  RUNNING  e\\u{1b}  (stored before)");
     }
 }

@@ -13,7 +13,8 @@ use tonic::{Code, Status};
 use super::input;
 use super::input::{Input, Pending};
 use super::line::Defaults;
-use crate::cli::client::{Backoff, ClientArgs, is_transient};
+use crate::cli::backoff::Backoff;
+use crate::cli::client::{ClientArgs, is_transient};
 use crate::cli::outcome::{Exit, Failure, TOO_LARGE};
 use crate::cli::output::progress::Progress;
 use crate::pb::{self, publish_stream_response::Result as Answer};
@@ -89,9 +90,7 @@ impl Pipeline<'_> {
             if !connected || last_answer.elapsed() > self.client.timeout {
                 return Err(failure);
             }
-            let delay = backoff.next_delay();
-            self.progress.say(&format!("-- {}; trying again in {:.1} s", failure.message, delay.as_secs_f64()));
-            tokio::time::sleep(delay).await;
+            backoff.pause(&failure, |text| self.progress.say(text)).await;
         }
     }
 

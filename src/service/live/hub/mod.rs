@@ -8,11 +8,15 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
+use lru::LruCache;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::codec::Chunk;
@@ -39,7 +43,7 @@ impl Default for WindowLimits {
 }
 
 /// Most idle runs with a window in memory, for subscribers that reconnect. The run that has been idle longest is dropped first.
-const MAX_IDLE_RUNS: usize = 1_024;
+const MAX_IDLE_RUNS: NonZeroUsize = NonZeroUsize::new(1_024).expect("not 0");
 
 /// Most record bytes in the window of an idle run; a larger window is dropped.
 const IDLE_WINDOW_BYTES: usize = 64 << 10;
@@ -60,20 +64,18 @@ pub struct Hub {
     feed: Mutex<Option<Channel>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Runs {
-    by_id: HashMap<RunId, Channel>,
-    /// Idle runs in the order they lost their last subscriber; stale entries are skipped.
-    idle: VecDeque<(RunId, u64)>,
-    departures: u64,
+    /// Runs with subscribers.
+    followed: HashMap<RunId, Channel>,
+    /// Runs without subscribers, in the order they lost their last subscriber.
+    idle: LruCache<RunId, Channel, RandomState>,
 }
 
 #[derive(Debug)]
 struct Channel {
     broadcast: Arc<Broadcast>,
     subscribers: usize,
-    /// [`Runs::departures`] when the channel last became idle; distinguishes current from stale entries of [`Runs::idle`].
-    idle: u64,
 }
 
 #[derive(Debug)]
@@ -86,15 +88,17 @@ impl Hub {
     /// A hub without subscribers.
     #[must_use]
     pub fn new(limits: WindowLimits) -> Self {
-        Self { limits, held: HeldBytes::default(), runs: Mutex::default(), feed: Mutex::default() }
+        let idle = LruCache::with_hasher(MAX_IDLE_RUNS, RandomState::default());
+        let runs = Mutex::new(Runs { followed: HashMap::default(), idle });
+        Self { limits, held: HeldBytes::default(), runs, feed: Mutex::default() }
     }
 
     /// Subscribes to a scope: all commits of the scope from now on are announced to the subscriber, until the drop.
     #[must_use]
     pub fn join(self: &Arc<Self>, scope: &Scope) -> Subscriber {
         let broadcast = match scope {
-            Scope::Run(run_id) => lock(&self.runs).by_id.entry(run_id.clone()).or_insert_with(Channel::new).enter(),
-            Scope::Feed => lock(&self.feed).get_or_insert_with(Channel::new).enter(),
+            Scope::Run(run_id) => self.runs.lock().join(run_id),
+            Scope::Feed => self.feed.lock().get_or_insert_with(Channel::new).enter(),
         };
         let scope_end = broadcast.scope_end.subscribe();
         Subscriber { hub: Arc::clone(self), scope: scope.clone(), broadcast, scope_end }
@@ -109,28 +113,27 @@ impl Hub {
     /// Number of runs with subscribers, for tests.
     #[must_use]
     pub fn followed_runs(&self) -> usize {
-        lock(&self.runs).by_id.values().filter(|channel| channel.is_followed()).count()
+        self.runs.lock().followed.len()
     }
 }
 
 impl CommitListener for Hub {
     fn committed(&self, commit: Commit) {
         {
-            let mut runs = lock(&self.runs);
+            let mut runs = self.runs.lock();
             if self.held_bytes() > self.limits.all_bytes {
-                runs.forget_idle();
+                runs.idle.clear();
             }
-            if !runs.by_id.is_empty() {
-                for run in commit.runs {
-                    let Some(channel) = runs.by_id.get(&run.run_id) else { continue };
+            for run in commit.runs {
+                if let Some(channel) = runs.followed.get(&run.run_id) {
                     channel.broadcast.announce(run.chunks, run.scope_end, self);
-                    if channel.subscribers == 0 {
-                        channel.broadcast.bound_idle();
-                    }
+                } else if let Some(channel) = runs.idle.peek(&run.run_id) {
+                    channel.broadcast.announce(run.chunks, run.scope_end, self);
+                    channel.broadcast.bound_idle();
                 }
             }
         }
-        if let Some(channel) = &*lock(&self.feed) {
+        if let Some(channel) = &*self.feed.lock() {
             channel.broadcast.announce(commit.feed, commit.feed_end, self);
         }
     }
@@ -138,23 +141,27 @@ impl CommitListener for Hub {
     /// Drops all windows and wakes all subscribers, which read the store then.
     fn history_changed(&self) {
         let forget = |channel: &Channel| {
-            *lock(&channel.broadcast.window) = RecentEvents::default();
+            *channel.broadcast.window.lock() = RecentEvents::default();
             channel.broadcast.scope_end.send_replace(ScopeEnd { last: 0, status: RunStatus::Unspecified });
         };
-        lock(&self.runs).by_id.values().for_each(forget);
-        lock(&self.feed).iter().for_each(forget);
+        let runs = self.runs.lock();
+        runs.followed.values().for_each(forget);
+        runs.idle.iter().for_each(|(_, channel)| forget(channel));
+        drop(runs);
+        self.feed.lock().iter().for_each(forget);
     }
 
     /// The runs with subscribers at this moment. A later subscriber joins first and reads the store afterwards, so no commit is
     /// missed; a subscriber of a formerly idle run reads the commits of other replicas from the store.
     fn interest(&self) -> Interest {
-        if lock(&self.feed).as_ref().is_some_and(Channel::is_followed) {
+        if self.feed.lock().as_ref().is_some_and(Channel::is_followed) {
             return Interest::All;
         }
-        let runs = lock(&self.runs);
-        let followed = runs.by_id.iter().filter(|(_, channel)| channel.is_followed());
-        let followed: Vec<RunId> = followed.map(|(run_id, _)| run_id.clone()).take(MAX_INTEREST + 1).collect();
-        if followed.len() > MAX_INTEREST { Interest::All } else { Interest::Runs(followed) }
+        let runs = self.runs.lock();
+        if runs.followed.len() > MAX_INTEREST {
+            return Interest::All;
+        }
+        Interest::Runs(runs.followed.keys().cloned().collect())
     }
 }
 
@@ -165,7 +172,7 @@ impl Channel {
 
     fn new() -> Self {
         let (scope_end, _) = watch::channel(ScopeEnd { last: 0, status: RunStatus::Unspecified });
-        Self { broadcast: Arc::new(Broadcast { scope_end, window: Mutex::default() }), subscribers: 0, idle: 0 }
+        Self { broadcast: Arc::new(Broadcast { scope_end, window: Mutex::default() }), subscribers: 0 }
     }
 
     fn enter(&mut self) -> Arc<Broadcast> {
@@ -176,7 +183,7 @@ impl Channel {
 
 impl Broadcast {
     fn announce(&self, chunks: Vec<Chunk>, scope_end: ScopeEnd, hub: &Hub) {
-        let mut window = lock(&self.window);
+        let mut window = self.window.lock();
         for chunk in chunks {
             let is_small = chunk.data.len() <= COPIED_CHUNK_BYTES;
             let data = if is_small { Bytes::copy_from_slice(&chunk.data) } else { chunk.data };
@@ -194,7 +201,7 @@ impl Broadcast {
 
     /// Limits the window of an idle run.
     fn bound_idle(&self) {
-        let mut window = lock(&self.window);
+        let mut window = self.window.lock();
         window.shrink(usize::MAX, IDLE_WINDOW_BYTES);
         if window.bytes() > IDLE_WINDOW_BYTES {
             *window = RecentEvents::default();
@@ -203,24 +210,22 @@ impl Broadcast {
 }
 
 impl Runs {
-    /// Drops all idle runs with their windows.
-    fn forget_idle(&mut self) {
-        self.idle.clear();
-        self.by_id.retain(|_, channel| channel.is_followed());
+    /// Adds a subscriber to a run.
+    fn join(&mut self, run_id: &RunId) -> Arc<Broadcast> {
+        let of_idle = || self.idle.pop(run_id).unwrap_or_else(Channel::new);
+        self.followed.entry(run_id.clone()).or_insert_with(of_idle).enter()
     }
 
-    /// Marks a run as idle after its last subscriber has left. The window is kept until too many other runs become idle.
+    /// Removes a subscriber from a run. After the last one the run is idle: its window is kept until too many other runs
+    /// become idle.
     fn leave(&mut self, run_id: &RunId) {
-        self.departures += 1;
-        let Some(channel) = self.by_id.get_mut(run_id) else { return };
-        channel.idle = self.departures;
-        channel.broadcast.bound_idle();
-        self.idle.push_back((run_id.clone(), self.departures));
-        while self.idle.len() > MAX_IDLE_RUNS {
-            let Some((oldest, idle)) = self.idle.pop_front() else { return };
-            if self.by_id.get(&oldest).is_some_and(|channel| channel.subscribers == 0 && channel.idle == idle) {
-                self.by_id.remove(&oldest);
-            }
+        let Some(channel) = self.followed.get_mut(run_id) else { return };
+        channel.subscribers -= 1;
+        if channel.subscribers == 0
+            && let Some(channel) = self.followed.remove(run_id)
+        {
+            channel.broadcast.bound_idle();
+            self.idle.put(run_id.clone(), channel);
         }
     }
 }
@@ -248,39 +253,25 @@ impl Subscriber {
 
     /// Whether the window has the event at this offset.
     pub fn has(&self, offset: u64) -> bool {
-        lock(&self.broadcast.window).has(offset)
+        self.broadcast.window.lock().has(offset)
     }
 
     /// Events from the offset `next` on; `None` if the window does not have `next`.
     pub fn take(&self, next: u64, max_events: usize, max_bytes: usize) -> Result<Option<EventSlice>> {
-        lock(&self.broadcast.window).take(next, max_events, max_bytes)
+        self.broadcast.window.lock().take(next, max_events, max_bytes)
     }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
         match &self.scope {
-            Scope::Run(run_id) => {
-                let mut runs = lock(&self.hub.runs);
-                if let Some(channel) = runs.by_id.get_mut(run_id) {
-                    channel.subscribers -= 1;
-                    if channel.subscribers == 0 {
-                        runs.leave(run_id);
-                    }
-                }
-            }
+            Scope::Run(run_id) => self.hub.runs.lock().leave(run_id),
             // The window of the feed is kept: there is only one.
             Scope::Feed => {
-                if let Some(channel) = lock(&self.hub.feed).as_mut() {
+                if let Some(channel) = self.hub.feed.lock().as_mut() {
                     channel.subscribers -= 1;
                 }
             }
         }
     }
-}
-
-/// Ignores poisoning: the values are changed in single steps, so a panic of another task leaves no half change, and the store
-/// is the source of truth anyway.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -94,6 +94,21 @@ impl Readers {
         Ok(self.epochs.begin_after_loss(&mut connection).await?)
     }
 
+    /// Reads the end of the feed, for the readiness check.
+    pub async fn answers(&self) -> Result<(), Fault> {
+        let mut connection = self.acquire().await?;
+        let asked = tokio::time::timeout(self.statement_deadline, async {
+            let mut reading = self.session.reading(&mut connection).await?;
+            read::feed_end(&mut reading.executor()).await?;
+            Ok(reading.end().await?)
+        });
+        let asked = asked.await.unwrap_or(Err(Fault::Timeout));
+        if asked.is_err() {
+            connection.close_on_drop();
+        }
+        asked
+    }
+
     /// Position of the last event of the feed.
     pub async fn feed_end(&self) -> Result<u64, Fault> {
         retried!(self, connection => read::feed_end(connection))

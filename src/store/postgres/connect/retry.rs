@@ -2,23 +2,29 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
 use crate::store::postgres::error::Fault;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Without jitter: from 5 ms to 250 ms. The jitter adds up to the same again and keeps replicas that failed together from
+/// retrying together.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(5))
+    .with_max_delay(Duration::from_millis(250))
+    .without_max_times()
+    .with_jitter();
 
 /// Retry state of one operation.
 pub struct RetryPolicy {
     until: Instant,
-    pause: Duration,
+    pauses: ExponentialBackoff,
 }
 
 impl RetryPolicy {
     /// Retries until this deadline.
     pub fn until(until: Instant) -> Self {
-        Self { until, pause: FIRST_PAUSE }
+        Self { until, pauses: PAUSES.build() }
     }
 
     /// Time until the deadline.
@@ -33,14 +39,9 @@ impl RetryPolicy {
 
     /// Waits and returns true if the deadline allows another attempt, also for a fault that is not transient.
     pub async fn wait(&mut self, fault: &Fault) -> bool {
-        if Instant::now() + self.pause >= self.until {
-            return false;
-        }
+        let Some(pause) = self.pauses.next().filter(|pause| *pause < self.left()) else { return false };
         tracing::warn!(?fault, "PostgreSQL: trying again");
-        // Jitter keeps replicas that failed together from retrying together.
-        let jitter = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
-        tokio::time::sleep(self.pause.mul_f64(0.5 + jitter / 2.0)).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(pause).await;
         true
     }
 }

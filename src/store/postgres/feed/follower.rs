@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::DropGuard;
 
 use crate::domain::{Error, RunId};
-use crate::store::{Commit, CommitListener, Interest, Range};
+use crate::store::{Commit, CommitListener, Interest, Range, ReadFrom};
 
 use crate::store::postgres::connect::readers::Readers;
 use crate::store::postgres::error::Fault;
@@ -25,7 +25,7 @@ const HANDED_OVER: usize = 8;
 const ANNOUNCE_WAIT: Duration = Duration::from_secs(5);
 
 /// Limits of one read while catching up.
-const CATCH_UP: Range = Range { from: 0, descending: false, max_events: 4_096, max_bytes: 4 << 20 };
+const CATCH_UP: Range = Range { from: ReadFrom::After(0), max_events: 4_096, max_bytes: 4 << 20 };
 
 /// Maximum number of positions scanned by one statement if only some runs have subscribers. Without the limit, a
 /// statement of a replica far behind would exceed the statement timeout, and the replica would never catch up.
@@ -173,12 +173,12 @@ impl Follower {
     async fn read_until(&mut self, position: u64) -> Result<(), Fault> {
         self.follow_history();
         while self.position() < position {
-            let range = Range { from: self.position(), ..CATCH_UP };
+            let after = self.position();
             // The interest is queried for every part: a later subscriber finds the skipped events in the store.
             let commit = match self.listener.interest() {
-                Interest::All => self.part(range, position).await?,
+                Interest::All => self.part(after, position).await?,
                 Interest::Runs(run_ids) if run_ids.is_empty() => Commit::nothing(position),
-                Interest::Runs(run_ids) => self.part_of(range, position, &run_ids).await?,
+                Interest::Runs(run_ids) => self.part_of(after, position, &run_ids).await?,
             };
             self.announce(commit);
             self.follow_history();
@@ -196,24 +196,26 @@ impl Follower {
         }
     }
 
-    /// Reads the next part of the feed, limited by [`CATCH_UP`].
-    async fn part(&self, range: Range, to: u64) -> Result<Commit, Fault> {
+    /// Reads the part of the feed after a position, limited by [`CATCH_UP`].
+    async fn part(&self, after: u64, to: u64) -> Result<Commit, Fault> {
+        let range = Range { from: ReadFrom::After(after), ..CATCH_UP };
         let commit = match read::commit(self.readers.feed_rows(range, to).await?) {
             // A subscriber of the damaged event meets the damage when reading the store; all other subscribers
             // continue.
-            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(range.from + 1)),
+            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(after + 1)),
             commit => commit?,
         };
-        if commit.feed.first().is_none_or(|chunk| chunk.first != range.from + 1) {
-            tracing::error!(after = range.from, "the feed has a gap");
+        if commit.feed.first().is_none_or(|chunk| chunk.first != after + 1) {
+            tracing::error!(after, "the feed has a gap");
             return Err(Fault::Rejected(Error::StoreDamaged));
         }
         Ok(commit)
     }
 
-    /// Reads the events of these runs in the next part of the feed, limited by [`CATCH_UP`] and [`LOOKED_AT`].
-    async fn part_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Commit, Fault> {
-        let to = end_of_look(range.from, to);
+    /// Reads the events of these runs in the part of the feed after a position, limited by [`CATCH_UP`] and [`LOOKED_AT`].
+    async fn part_of(&self, after: u64, to: u64, run_ids: &[RunId]) -> Result<Commit, Fault> {
+        let range = Range { from: ReadFrom::After(after), ..CATCH_UP };
+        let to = end_of_look(after, to);
         let rows = self.readers.feed_rows_of(range, to, run_ids).await?;
         let positions: Vec<u64> = rows.iter().map(|row| row.pos.unsigned_abs()).collect();
         let Commit { runs, feed, .. } = match read::commit(rows) {

@@ -9,7 +9,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 
 use crate::domain::{Error, Result, RunId, RunStatus};
-use crate::store::{Commit, Page, Range, ScopeEnd};
+use crate::store::{Commit, Page, Range, ReadFrom, ScopeEnd};
 
 use super::connect::executor::PgExecutor;
 use super::error::Fault;
@@ -53,15 +53,15 @@ pub async fn feed_end(connection: &mut PgExecutor<'_>) -> Result<u64, Fault> {
 pub async fn feed_page(connection: &mut PgExecutor<'_>, range: Range) -> Result<Page, Fault> {
     let scope_end = ScopeEnd { last: feed_end(connection).await?, status: RunStatus::Unspecified };
     let rows = feed_rows(connection, range, None).await?;
-    Ok(Page { chunks: in_order(Rows::encode(rows, range.descending)?.feed_chunks(), range), scope_end })
+    Ok(Page { chunks: in_order(Rows::encode(rows, range.from.is_descending())?.feed_chunks(), range), scope_end })
 }
 
 /// A page of one run.
 pub async fn run_page(connection: &mut PgExecutor<'_>, run_id: &RunId, range: Range) -> Result<Page, Fault> {
     let (run, scope_end) = runs::scope_end(connection, run_id).await?;
-    let sql = if range.descending { RUN_DESCENDING } else { RUN_ASCENDING };
+    let sql = if range.from.is_descending() { RUN_DESCENDING } else { RUN_ASCENDING };
     let rows = rows(connection, sql, run, range).await?;
-    Ok(Page { chunks: in_order(Rows::encode(rows, range.descending)?.run_chunks(), range), scope_end })
+    Ok(Page { chunks: in_order(Rows::encode(rows, range.from.is_descending())?.run_chunks(), range), scope_end })
 }
 
 /// Last seq of a run at or before this position of the feed; 0 if there is none.
@@ -75,7 +75,7 @@ pub async fn last_seq_at(connection: &mut PgExecutor<'_>, run_id: &RunId, positi
 
 /// Events of the feed up to the position `to`, in reading order; `None`: up to the end of the feed.
 pub async fn feed_rows(connection: &mut PgExecutor<'_>, range: Range, to: Option<u64>) -> Result<Vec<EventRow>, Fault> {
-    let sql = if range.descending { FEED_DESCENDING } else { FEED_ASCENDING };
+    let sql = if range.from.is_descending() { FEED_DESCENDING } else { FEED_ASCENDING };
     rows(connection, sql, to.map_or(i64::MAX, signed), range).await
 }
 
@@ -101,15 +101,19 @@ async fn rows(
 
 /// Binds the parameters of a page query. `of` is the parameter `$2`: the number of the run, or the last position.
 fn page<'q>(sql: &'static str, of: i64, range: Range) -> QueryAs<'q, Postgres, EventRow, PgArguments> {
+    let start = match range.from {
+        ReadFrom::After(offset) | ReadFrom::Before(offset) => signed(offset),
+        ReadFrom::End => i64::MAX,
+    };
     sqlx::query_as(sql)
-        .bind(signed(range.from))
+        .bind(start)
         .bind(of)
         .bind(i64::try_from(range.max_events).unwrap_or(i64::MAX))
         .bind(i64::try_from(range.max_bytes).unwrap_or(i64::MAX))
 }
 
 fn in_order<T>(mut chunks: Vec<T>, range: Range) -> Vec<T> {
-    if range.descending {
+    if range.from.is_descending() {
         chunks.reverse();
     }
     chunks
@@ -120,7 +124,7 @@ pub fn commit(rows: Vec<EventRow>) -> Result<Commit, Error> {
     Ok(Rows::encode(rows, false)?.commit())
 }
 
-/// Converts an offset; offsets above 2^63 - 1 mean "the end".
+/// Converts an offset. No event has an offset above 2^63 - 1.
 fn signed(offset: u64) -> i64 {
     i64::try_from(offset).unwrap_or(i64::MAX)
 }

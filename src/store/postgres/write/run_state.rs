@@ -2,52 +2,51 @@
 //! read. An entry may be stale because other replicas write too, so every commit planned from the cache compares the
 //! states with the stored rows.
 
-use std::collections::HashMap;
+use std::num::NonZeroUsize;
+
+use foldhash::fast::RandomState;
+use lru::LruCache;
 
 use crate::domain::RunId;
 use crate::store::commit::plan::RunState;
 
-/// Maximum number of cached runs. When exceeded, the half that was written least recently is evicted.
-const MAX_RUNS: usize = 32_768;
+/// Maximum number of cached runs. A further run evicts the run that was written least recently.
+const MAX_RUNS: NonZeroUsize = NonZeroUsize::new(32_768).expect("not 0");
 
-/// Run states by run id, each with the number of the commit that last wrote the run (`clock`).
+/// Run states by run id.
 #[derive(Debug)]
-pub struct RunStateCache {
-    by_id: HashMap<RunId, (RunState, u64)>,
-    most: usize,
-    clock: u64,
-}
+pub struct RunStateCache(LruCache<RunId, RunState, RandomState>);
 
 impl Default for RunStateCache {
     fn default() -> Self {
-        Self { by_id: HashMap::new(), most: MAX_RUNS, clock: 0 }
+        Self::of(MAX_RUNS)
     }
 }
 
 impl RunStateCache {
+    /// An empty cache that grows up to this number of runs.
+    fn of(max_runs: NonZeroUsize) -> Self {
+        let mut by_id = LruCache::unbounded_with_hasher(RandomState::default());
+        by_id.resize(max_runs);
+        Self(by_id)
+    }
+
     /// The run as last committed by this replica.
     pub fn get(&self, run_id: &RunId) -> Option<&RunState> {
-        self.by_id.get(run_id).map(|(head, _)| head)
+        self.0.peek(run_id)
     }
 
     /// Stores the run states after a commit.
     pub fn commit(&mut self, run_states: impl IntoIterator<Item = RunState>) {
-        self.clock += 1;
         for head in run_states {
-            self.by_id.insert(head.run.run_id.clone(), (head, self.clock));
-        }
-        if self.by_id.len() > self.most {
-            let mut used: Vec<u64> = self.by_id.values().map(|(_, used)| *used).collect();
-            used.sort_unstable();
-            let median = used[used.len() / 2];
-            self.by_id.retain(|_, (_, used)| *used > median);
+            self.0.put(head.run.run_id.clone(), head);
         }
     }
 
     /// Clears the cache, because the next connection may lead to a different server, or to a database that went back in
     /// time.
     pub fn forget(&mut self) {
-        self.by_id.clear();
+        self.0.clear();
     }
 }
 
@@ -62,17 +61,18 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_half_goes_when_there_are_too_many() {
-        let mut run_states = RunStateCache { most: 10, ..RunStateCache::default() };
+    fn the_least_recently_written_run_goes_when_there_are_too_many() {
+        let mut run_states = RunStateCache::of(NonZeroUsize::new(10).unwrap());
         (0..10).for_each(|number| run_states.commit([head(number)]));
         run_states.commit([head(0), head(1)]);
-        run_states.commit([head(10)]);
-        let kept: Vec<i64> = (0..11).filter(|number| run_states.get(&head(*number).run.run_id).is_some()).collect();
-        assert_eq!(kept, [0, 1, 8, 9, 10]);
+        assert!(run_states.get(&head(2).run.run_id).is_some(), "a read does not count");
+        run_states.commit([head(10), head(11)]);
+        let kept: Vec<i64> = (0..12).filter(|number| run_states.get(&head(*number).run.run_id).is_some()).collect();
+        assert_eq!(kept, [0, 1, 4, 5, 6, 7, 8, 9, 10, 11]);
         run_states.forget();
         assert!(run_states.get(&head(0).run.run_id).is_none());
         // A commit with more runs than the capacity: the cache stays within its limit.
         run_states.commit((0..100).map(head));
-        assert!(run_states.by_id.len() <= 10);
+        assert_eq!(run_states.0.len(), 10);
     }
 }

@@ -10,10 +10,10 @@
 //! log, and therefore in the tail until a flush writes them to the row.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use foldhash::HashMap;
 use jiff::Timestamp;
+use parking_lot::RwLock;
 
 use crate::domain::RunStatus;
 use crate::store::Range;
@@ -62,7 +62,7 @@ impl UnindexedTail {
 
     /// Adds the entries of a commit before its transaction, in ascending order of seq for each run.
     pub fn push(&self, entries: impl IntoIterator<Item = (i64, RunSpan)>) {
-        let mut by_run = self.write();
+        let mut by_run = self.by_run.write();
         for (run, entry) in entries {
             let of_run = &mut by_run.entry(run).or_default().entries;
             assert!(of_run.last().is_none_or(|last| last.last() < entry.seq), "a run's entries ascend");
@@ -72,7 +72,7 @@ impl UnindexedTail {
 
     /// Publishes the ends of runs and feed after a commit.
     pub fn committed(&self, ends: impl IntoIterator<Item = (i64, RunEnd)>, last_position: u64) {
-        let mut by_run = self.write();
+        let mut by_run = self.by_run.write();
         for (run, end) in ends {
             let of_run = &mut by_run.entry(run).or_default().end;
             let row_seq = of_run.map_or(0, |before| before.row_seq).max(end.row_seq);
@@ -83,22 +83,22 @@ impl UnindexedTail {
 
     /// Committed end of a run; `None` if no committed entry of the run is unflushed.
     pub fn end(&self, run: i64) -> Option<RunEnd> {
-        self.read().get(&run).and_then(|tail| tail.end)
+        self.by_run.read().get(&run).and_then(|tail| tail.end)
     }
 
     /// Entries that a range of a run may need, up to `last_seq`, in reading order; and the first seq of the run in the
     /// tail, if any.
     pub fn entries(&self, run: i64, last_seq: u64, range: Range) -> (Option<u64>, Vec<RunSpan>) {
-        let by_run = self.read();
+        let by_run = self.by_run.read();
         let all = by_run.get(&run).map_or(&[][..], |tail| tail.entries.as_slice());
         let committed = &all[..all.partition_point(|entry| entry.seq <= last_seq)];
         let first = committed.first().map(|entry| entry.seq);
         // Each entry holds at least one event, so `max_events` entries are enough.
-        let wanted = if range.descending {
-            let before = &committed[..committed.partition_point(|entry| entry.seq < range.from)];
+        let wanted = if range.from.is_descending() {
+            let before = &committed[..committed.partition_point(|entry| entry.seq <= range.from.highest())];
             before.iter().rev().take(range.max_events).cloned().collect()
         } else {
-            let after = &committed[committed.partition_point(|entry| entry.last() <= range.from)..];
+            let after = &committed[committed.partition_point(|entry| entry.last() < range.from.lowest())..];
             after.iter().take(range.max_events).cloned().collect()
         };
         (first, wanted)
@@ -106,21 +106,21 @@ impl UnindexedTail {
 
     /// The entry that covers this seq of a run, committed or not: for the writer only.
     pub fn find(&self, run: i64, seq: u64) -> Option<RunSpan> {
-        let by_run = self.read();
+        let by_run = self.by_run.read();
         let all = by_run.get(&run)?.entries.as_slice();
         all.get(all.partition_point(|entry| entry.last() < seq)).filter(|entry| entry.seq <= seq).cloned()
     }
 
     /// Last seq of a run in rows at or before this feed position.
     pub fn last_seq_at(&self, run: i64, position: u64) -> Option<u64> {
-        let by_run = self.read();
+        let by_run = self.by_run.read();
         let all = by_run.get(&run)?.entries.as_slice();
         all[..all.partition_point(|entry| entry.row <= position)].last().map(RunSpan::last)
     }
 
     /// All entries, sorted by run and seq, for a flush.
     pub fn sorted(&self) -> Vec<(i64, RunSpan)> {
-        let by_run = self.read();
+        let by_run = self.by_run.read();
         let all = by_run.iter().flat_map(|(run, tail)| tail.entries.iter().map(|entry| (*run, entry.clone())));
         let mut all: Vec<_> = all.collect();
         all.sort_unstable_by_key(|(run, entry)| (*run, entry.seq));
@@ -129,7 +129,7 @@ impl UnindexedTail {
 
     /// Releases the entries up to this position: these are in the index, and the ends of their runs are in the rows.
     pub fn forget(&self, last_position: u64) {
-        let mut by_run = self.write();
+        let mut by_run = self.by_run.write();
         by_run.retain(|_, tail| {
             tail.entries.drain(..tail.entries.partition_point(|entry| entry.row <= last_position));
             !tail.entries.is_empty()
@@ -141,7 +141,7 @@ impl UnindexedTail {
     pub fn retract(&self) -> usize {
         let last_position = self.last_position();
         let mut retracted = 0;
-        self.write().retain(|_, tail| {
+        self.by_run.write().retain(|_, tail| {
             let committed = tail.entries.partition_point(|entry| entry.row <= last_position);
             retracted += tail.entries.len() - committed;
             tail.entries.truncate(committed);
@@ -164,17 +164,9 @@ impl UnindexedTail {
         for (run, end) in ends {
             next.entry(run).or_default().end = Some(end);
         }
-        let mut by_run = self.write();
+        let mut by_run = self.by_run.write();
         *by_run = next;
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.last_position.store(last_position, Ordering::Release);
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<i64, RunTail>> {
-        self.by_run.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<i64, RunTail>> {
-        self.by_run.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use crate::telemetry;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-/// Pause after the first failure; doubles with each further failure.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+use crate::telemetry;
 
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pauses after the failures of an outage.
+const PAUSES: ExponentialBuilder =
+    ExponentialBuilder::new().with_min_delay(Duration::from_millis(100)).with_max_delay(MAX_PAUSE).without_max_times();
 
 /// Backoff of one kind of work. An outage lasts from the first failure to the next success.
 #[derive(Debug)]
@@ -19,7 +22,7 @@ pub struct Backoff {
 
 #[derive(Debug)]
 struct Outage {
-    pause: Duration,
+    pauses: ExponentialBackoff,
     until: Instant,
 }
 
@@ -49,14 +52,11 @@ impl Backoff {
             }
             (Err(error), outage) => {
                 telemetry::SQLITE_MAINTENANCE_FAILURES.add_one(&[("work", work)]);
-                let pause = match outage {
-                    Some(outage) => (outage.pause * 2).min(MAX_PAUSE),
-                    None => {
-                        tracing::warn!(work, %error, "maintenance of the store failed; it is tried again after later commits");
-                        FIRST_PAUSE
-                    }
-                };
-                *outage = Some(Outage { pause, until: Instant::now() + pause });
+                let outage = outage.get_or_insert_with(|| {
+                    tracing::warn!(work, %error, "maintenance of the store failed; it is tried again after later commits");
+                    Outage { pauses: PAUSES.build(), until: Instant::now() }
+                });
+                outage.until = Instant::now() + outage.pauses.next().unwrap_or(MAX_PAUSE);
             }
         }
     }
@@ -74,13 +74,14 @@ mod tests {
             backoff.record::<(), _>(&Err("no"));
             tokio::time::advance(Duration::from_millis(pause - 1)).await;
             assert!(!backoff.allows(), "{pause} ms");
-            tokio::time::advance(Duration::from_millis(1)).await;
+            // The library counts in 32-bit floating point, so the pause may be some nanoseconds longer.
+            tokio::time::advance(Duration::from_millis(2)).await;
             assert!(backoff.allows() && backoff.is_outage());
         }
         backoff.record::<_, &str>(&Ok(()));
         assert!(!backoff.is_outage());
         backoff.record::<(), _>(&Err("no"));
-        tokio::time::advance(FIRST_PAUSE).await;
+        tokio::time::advance(Duration::from_millis(100)).await;
         assert!(backoff.allows(), "a new outage begins with the first pause");
     }
 }

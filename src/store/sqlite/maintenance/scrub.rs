@@ -10,7 +10,7 @@ use crate::store::scrub::Scrubbed;
 
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::id_index;
-use crate::store::sqlite::log_row::{Columns, LogRow, Verdict, log_columns};
+use crate::store::sqlite::log_row::{LogRow, Verdict, log_columns};
 use crate::store::sqlite::read::runs;
 
 /// Rows of one read, so that no read transaction blocks checkpoints for long.
@@ -22,11 +22,10 @@ const NAMED_RUNS: usize = 3;
 /// Compares the next rows after this position.
 pub async fn part(reader: &mut SqliteConnection, after: u64) -> Result<Scrubbed> {
     const PART: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos LIMIT ?");
-    let query = sqlx::query_as::<_, Columns>(PART).bind(after.cast_signed()).bind(ROWS);
-    let rows: Vec<Columns> = query.fetch_all(reader).await.map_err(from_sqlx)?;
+    let query = sqlx::query_as::<_, LogRow>(PART).bind(after.cast_signed()).bind(ROWS);
+    let rows: Vec<LogRow> = query.fetch_all(reader).await.map_err(from_sqlx)?;
     let mut part = Scrubbed { rows: rows.len() as u64, ..Scrubbed::default() };
     for row in rows {
-        let row = LogRow::from(row);
         part.bytes += row.chunk.data.len() as u64;
         part.unchecked += u64::from(row.verdict == Verdict::Unchecked);
         if row.verdict == Verdict::Damaged {

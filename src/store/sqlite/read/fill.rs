@@ -18,15 +18,11 @@ impl Fill {
 
     /// Whether the range includes any of the offsets from `first` to `last`.
     pub fn wants(&self, first: u64, last: u64) -> bool {
-        if self.range.descending { first < self.range.from } else { last > self.range.from }
+        first <= self.range.from.highest() && last >= self.range.from.lowest()
     }
 
     pub fn add(&mut self, first: u64, last: u64, bytes: usize) {
-        let taken = if self.range.descending {
-            last.min(self.range.from - 1) - first + 1
-        } else {
-            last - first.max(self.range.from + 1) + 1
-        };
+        let taken = last.min(self.range.from.highest()) - first.max(self.range.from.lowest()) + 1;
         self.events += usize::try_from(taken).unwrap_or(usize::MAX);
         self.bytes += bytes;
     }
@@ -39,10 +35,10 @@ impl Fill {
 /// Whether the chunk is next in reading order, without a gap.
 pub fn follows(chunks: &[Chunk], chunk: &Chunk, range: Range) -> bool {
     match chunks.last() {
-        Some(last) if range.descending => chunk.last() + 1 == last.first,
+        Some(last) if range.from.is_descending() => chunk.last() + 1 == last.first,
         Some(last) => chunk.first == last.last() + 1,
-        None if range.descending => chunk.last() + 1 >= range.from,
-        None => chunk.first <= range.from + 1,
+        None if range.from.is_descending() => chunk.last() >= range.from.highest(),
+        None => chunk.first <= range.from.lowest(),
     }
 }
 
@@ -54,13 +50,12 @@ pub fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
         if left == 0 {
             break;
         }
-        let (from, to) = if range.descending {
-            let to = chunk.last().min(range.from - 1);
-            (chunk.first.max(to.saturating_sub(left - 1)), to)
+        let (mut from, mut to) = (chunk.first.max(range.from.lowest()), chunk.last().min(range.from.highest()));
+        if range.from.is_descending() {
+            from = from.max(to.saturating_sub(left - 1));
         } else {
-            let from = chunk.first.max(range.from + 1);
-            (from, chunk.last().min(from.saturating_add(left - 1)))
-        };
+            to = to.min(from.saturating_add(left - 1));
+        }
         if let Some(part) = chunk.between(from, to)? {
             left -= u64::from(part.count);
             trimmed.push(part);

@@ -2,6 +2,7 @@
 
 mod fill;
 pub mod find;
+pub mod index_row;
 pub mod runs;
 pub mod view_flag;
 
@@ -13,17 +14,14 @@ use crate::codec::Chunk;
 use crate::domain::{Error, Result, RunId, RunStatus};
 use crate::store::checksum::damaged_events;
 use crate::store::commit::row_builder::RunSpan;
-use crate::store::{Page, Range, ScopeEnd};
+use crate::store::{Page, Range, ReadFrom, ScopeEnd};
 
 use super::error::from_sqlx;
-use super::log_row::{self, Columns, Loaded, LogRow, log_columns};
+use super::log_row::{self, Loaded, LogRow, log_columns};
 
 use super::index::unindexed_tail::UnindexedTail;
 use fill::{Fill, follows, trim};
-use view_flag::ViewFlag;
-
-/// A row of `run_index` without the run: seq, count, pos, start, length, sensitive.
-pub type IndexRow = (i64, i64, i64, i64, i64, ViewFlag);
+use index_row::{IndexRow, index_columns};
 
 /// Reads a page of one run.
 pub async fn run_page(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId, range: Range) -> Result<Page> {
@@ -63,7 +61,7 @@ pub async fn record_at(
     if !(1..=last_seq).contains(&seq) {
         return Ok(None);
     }
-    let range = Range { from: seq - 1, descending: false, max_events: 1, max_bytes: 0 };
+    let range = Range { from: ReadFrom::After(seq - 1), max_events: 1, max_bytes: 0 };
     let entries = entries(reader, tail, run, &run_id, last_seq, range).await?;
     let Loaded { chunks, damaged } = log_row::load(reader, Some(&run_id), &entries).await?;
     let chunk = trim(chunks, range)?.into_iter().next();
@@ -98,17 +96,16 @@ async fn entries(
     range: Range,
 ) -> Result<Vec<RunSpan>> {
     let (mut found, is_full) = find(reader, tail, run, last_seq, range).await?;
-    let (mut next, mut covered) = (range.from.saturating_add(1), 0);
-    if range.descending {
-        next = range.from.saturating_sub(1).min(last_seq);
-    }
+    let is_descending = range.from.is_descending();
+    let mut next = if is_descending { range.from.highest().min(last_seq) } else { range.from.lowest() };
+    let mut covered = 0;
     for entry in &found {
         // Descending, the first entries may lie after the `last_seq` read before.
-        let is_behind = range.descending && entry.seq > next;
+        let is_behind = is_descending && entry.seq > next;
         if !is_behind && !(entry.seq..=entry.last()).contains(&next) {
             break;
         }
-        next = if range.descending { next.min(entry.seq - 1) } else { entry.last() + 1 };
+        next = if is_descending { next.min(entry.seq - 1) } else { entry.last() + 1 };
         covered += 1;
     }
     let is_end = next == 0 || next > last_seq;
@@ -142,41 +139,44 @@ async fn find(
         }
         fill.is_full()
     };
-    if range.descending {
+    if range.from.is_descending() {
         for entry in unflushed {
             if take(entry, &mut fill, &mut found) {
                 return Ok((found, true));
             }
         }
-        let before = found.last().map_or(range.from, |entry| entry.seq);
-        let mut rows = sqlx::query_as::<_, IndexRow>(
-            "SELECT seq, count, pos, start, length, sensitive FROM run_index \
-             WHERE run = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
-        )
+        let highest = found.last().map_or(range.from.highest(), |entry| entry.seq - 1);
+        let mut rows = sqlx::query_as::<_, IndexRow>(concat!(
+            "SELECT ",
+            index_columns!(),
+            " FROM run_index WHERE run = ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
+        ))
         .bind(run)
-        .bind(signed(before))
+        .bind(signed(highest))
         .bind(most_rows(range))
         .fetch(&mut *reader);
         while let Some(row) = rows.next().await {
-            let Some(entry) = entry(row.map_err(from_sqlx)?) else { break };
+            let Some(entry) = row.map_err(from_sqlx)?.into_entry() else { break };
             if take(entry, &mut fill, &mut found) {
                 break;
             }
         }
         return Ok((found, fill.is_full()));
     }
-    let is_in_tail = first_unflushed.is_some_and(|first| first <= range.from.saturating_add(1));
+    let is_in_tail = first_unflushed.is_some_and(|first| first <= range.from.lowest());
     if !is_in_tail {
-        let mut rows = sqlx::query_as::<_, IndexRow>(
-            "SELECT seq, count, pos, start, length, sensitive FROM run_index WHERE run = ?1 AND seq >= \
-             coalesce((SELECT max(seq) FROM run_index WHERE run = ?1 AND seq <= ?2), 0) ORDER BY seq LIMIT ?3",
-        )
+        let mut rows = sqlx::query_as::<_, IndexRow>(concat!(
+            "SELECT ",
+            index_columns!(),
+            " FROM run_index WHERE run = ?1 AND seq >= \
+             coalesce((SELECT max(seq) FROM run_index WHERE run = ?1 AND seq <= ?2), 0) ORDER BY seq LIMIT ?3"
+        ))
         .bind(run)
-        .bind(signed(range.from.saturating_add(1)))
+        .bind(signed(range.from.lowest()))
         .bind(most_rows(range))
         .fetch(&mut *reader);
         while let Some(row) = rows.next().await {
-            let Some(entry) = entry(row.map_err(from_sqlx)?) else { return Ok((found, false)) };
+            let Some(entry) = row.map_err(from_sqlx)?.into_entry() else { return Ok((found, false)) };
             if take(entry, &mut fill, &mut found) {
                 return Ok((found, true));
             }
@@ -199,18 +199,22 @@ pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range)
         log_columns!(),
         " FROM log l WHERE pos >= coalesce((SELECT max(pos) FROM log WHERE pos <= ?), 0) ORDER BY pos LIMIT ?"
     );
-    const DESCENDING: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos < ? ORDER BY pos DESC LIMIT ?");
+    const DESCENDING: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos <= ? ORDER BY pos DESC LIMIT ?");
     // Excludes commits that are not announced yet: a cursor must not lie past the end that the next reader gets.
-    let range = Range { from: if range.descending { range.from.min(scope_end.last + 1) } else { range.from }, ..range };
-    let (sql, from) =
-        if range.descending { (DESCENDING, range.from) } else { (ASCENDING, range.from.saturating_add(1)) };
-    let mut rows = sqlx::query_as::<_, Columns>(sql).bind(signed(from)).bind(most_rows(range)).fetch(readers);
+    let from = match range.from {
+        ReadFrom::After(position) => ReadFrom::After(position),
+        ReadFrom::Before(position) => ReadFrom::Before(position.min(scope_end.last + 1)),
+        ReadFrom::End => ReadFrom::Before(scope_end.last + 1),
+    };
+    let range = Range { from, ..range };
+    let (sql, first) = if from.is_descending() { (DESCENDING, from.highest()) } else { (ASCENDING, from.lowest()) };
+    let mut rows = sqlx::query_as::<_, LogRow>(sql).bind(signed(first)).bind(most_rows(range)).fetch(readers);
     let mut fill = Fill::new(range);
     let mut chunks: Vec<Chunk> = Vec::new();
     while !fill.is_full()
         && let Some(row) = rows.next().await
     {
-        let chunk = match row.map_err(from_sqlx).and_then(|row| LogRow::from(row).into_chunk()) {
+        let chunk = match row.map_err(from_sqlx).and_then(LogRow::into_chunk) {
             Ok(chunk) if chunk.first > scope_end.last => break,
             Ok(chunk) if !fill.wants(chunk.first, chunk.last()) => continue,
             Ok(chunk) if follows(&chunks, &chunk, range) => chunk,
@@ -225,19 +229,11 @@ pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range)
         fill.add(chunk.first, chunk.last(), chunk.data.len());
         chunks.push(chunk);
     }
-    let is_end = if range.descending { range.from <= 1 } else { range.from >= scope_end.last };
+    let is_end = if from.is_descending() { from.highest() == 0 } else { from.lowest() > scope_end.last };
     if chunks.is_empty() && !is_end {
         return Err(Error::EventDamaged { run_id: None, seqs: None });
     }
     Ok(Page { chunks: trim(chunks, range)?, scope_end })
-}
-
-/// Entry of an index row; `None` for impossible numbers.
-pub fn entry((seq, count, row, start, length, sensitive): IndexRow) -> Option<RunSpan> {
-    let narrow = |n: i64| u32::try_from(n).ok();
-    let (count, start, length) = (narrow(count)?, narrow(start)?, narrow(length)?);
-    let (seq, row) = (u64::try_from(seq).ok()?, u64::try_from(row).ok()?);
-    (seq > 0 && count > 0).then(|| RunSpan { seq, count, row, start, length, sensitive: sensitive.is_sensitive() })
 }
 
 /// Most rows that a range can need: each row holds at least one event, and the first row may start before the range.
@@ -245,7 +241,7 @@ fn most_rows(range: Range) -> i64 {
     i64::try_from(range.max_events).unwrap_or(i64::MAX).saturating_add(1)
 }
 
-/// Offset as a SQLite integer. Offsets above 63 bits mean "the end".
+/// Offset as a SQLite integer. No event has an offset above 2^63 - 1.
 fn signed(offset: u64) -> i64 {
     i64::try_from(offset).unwrap_or(i64::MAX)
 }

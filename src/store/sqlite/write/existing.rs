@@ -16,7 +16,7 @@ use crate::store::sqlite::index::id_index::Ids;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::log_row;
 use crate::store::sqlite::log_row::Loaded;
-use crate::store::sqlite::read;
+use crate::store::sqlite::read::index_row::IndexRow;
 use crate::store::sqlite::read::view_flag::ViewFlag;
 
 /// Bytes of records in memory at once while existing events are read.
@@ -121,7 +121,7 @@ async fn events_at(
         .map_err(from_sqlx)?;
         for row in rows {
             let PlacedRow { wanted_run: run, wanted_seq, seq, count, pos, start, length, sensitive } = row;
-            let span = read::entry((seq, count, pos, start, length, sensitive));
+            let span = IndexRow { seq, count, pos, start, length, sensitive }.into_entry();
             let seq = wanted_seq.unsigned_abs();
             found.extend(span.filter(|span| seq <= span.last()).map(|span| Located { run, seq, span }));
         }

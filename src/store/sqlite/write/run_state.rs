@@ -1,6 +1,7 @@
 //! Cache of the runs with recent appends, so that a publish to an active run reads nothing from the disk.
 
-use foldhash::HashMap;
+use foldhash::fast::RandomState;
+use lru::LruCache;
 use sqlx::SqliteConnection;
 
 use crate::domain::{Error, Result, RunId};
@@ -11,21 +12,21 @@ use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::read::runs;
 
-/// Most cached runs; above this the least recently used half is evicted.
+/// Maximum number of cached runs; above, the runs that were written or loaded least recently are evicted.
 const MAX_RUNS: usize = 32_768;
 
 /// Run states by run id, and the number of the newest run.
 #[derive(Debug)]
 pub struct RunStateCache {
-    by_id: HashMap<RunId, (RunState, u64)>,
+    /// Without a capacity of its own: [`load`](Self::load) evicts.
+    by_id: LruCache<RunId, RunState, RandomState>,
     last_number: i64,
-    clock: u64,
 }
 
 impl RunStateCache {
     /// An empty cache; `last_number` is the number of the newest run.
     pub fn new(last_number: i64) -> Self {
-        Self { by_id: HashMap::default(), last_number, clock: 0 }
+        Self { by_id: LruCache::unbounded_with_hasher(RandomState::default()), last_number }
     }
 
     /// Reads the runs that are not cached. Missing runs stay absent.
@@ -37,10 +38,10 @@ impl RunStateCache {
     ) -> Result<()> {
         // Evicts here and not after a commit: appends without new events load run states too, and states loaded below
         // are needed.
-        self.evict();
-        self.clock += 1;
-        let missing: Vec<&str> =
-            run_ids.filter(|run_id| !self.by_id.contains_key(*run_id)).map(RunId::as_str).collect();
+        while self.by_id.len() > MAX_RUNS {
+            self.by_id.pop_lru();
+        }
+        let missing: Vec<&str> = run_ids.filter(|run_id| !self.by_id.contains(*run_id)).map(RunId::as_str).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -63,13 +64,13 @@ impl RunStateCache {
             let Some(run) = runs::current(row, tail)? else {
                 return Err(Error::internal("the row of a run and the unindexed tail do not agree"));
             };
-            self.by_id.insert(run.run_id.clone(), (RunState { number, run }, self.clock));
+            self.by_id.put(run.run_id.clone(), RunState { number, run });
         }
         Ok(())
     }
 
     pub fn get(&self, run_id: &RunId) -> Option<&RunState> {
-        self.by_id.get(run_id).map(|(head, _)| head)
+        self.by_id.peek(run_id)
     }
 
     pub fn last_number(&self) -> i64 {
@@ -78,19 +79,9 @@ impl RunStateCache {
 
     /// Stores the run states after a planned commit.
     pub fn plan(&mut self, run_states: impl IntoIterator<Item = RunState>) {
-        self.clock += 1;
         for head in run_states {
             self.last_number = self.last_number.max(head.number);
-            self.by_id.insert(head.run.run_id.clone(), (head, self.clock));
-        }
-    }
-
-    fn evict(&mut self) {
-        if self.by_id.len() > MAX_RUNS {
-            let mut used: Vec<u64> = self.by_id.values().map(|(_, used)| *used).collect();
-            used.sort_unstable();
-            let median = used[used.len() / 2];
-            self.by_id.retain(|_, (_, used)| *used > median);
+            self.by_id.put(head.run.run_id.clone(), head);
         }
     }
 }

@@ -10,7 +10,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, Respons
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::{Error, RunId};
-use crate::transport::rest::HttpError;
+use crate::transport::rest::http_error::HttpError;
 
 /// An error in the shape of the agent SDK API.
 #[derive(Debug)]

@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use crate::domain::{Error, EventId, Published};
 use crate::service::Service;
 use crate::service::publish::Publish;
+use crate::transport::rest::body;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::Fields;
-use crate::transport::rest::{Gateway, HttpError, body};
+use crate::transport::rest::gateway::Gateway;
+use crate::transport::rest::http_error::HttpError;
 
 use super::error;
 use super::error::ApiError;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::domain::{AgentName, Result};
 use crate::service::runs::ListRuns;
-use crate::transport::rest::Gateway;
+use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::query::Query;
 
 use super::error;

@@ -7,9 +7,10 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::service::publish::Publish;
-use crate::transport::rest::{Gateway, body as request_body};
+use crate::transport::rest::body as request_body;
+use crate::transport::rest::gateway::Gateway;
 
-use super::ApiError;
+use super::error::ApiError;
 use super::request::{self, Id, IfMatch, new_run_id};
 use super::schema::{
     ConditionHeader, PublicError, PublicNewEvents, PublicPublished, PublicPublishedEvent, RefusedBody, RefusedCall,

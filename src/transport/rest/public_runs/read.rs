@@ -12,15 +12,16 @@ use crate::domain::Scope;
 use crate::service::list::ListEvents;
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::memory::Call;
-use crate::transport::rest::Gateway;
 use crate::transport::rest::frame::EventFrame;
+use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::headers::stream_cursor;
 use crate::transport::rest::query::Query;
 use crate::transport::sse;
 
+use super::error::ApiError;
 use super::request::{self, Id, run_id};
+use super::response;
 use super::schema::{EventsQuery, PublicError, PublicRunEvents, RefusedCall, ResumeHeader, StreamQuery};
-use super::{ApiError, response};
 
 /// A page of the events of a run.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "list_public_run_events",

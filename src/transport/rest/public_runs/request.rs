@@ -11,8 +11,9 @@ use crate::service::runs;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{self, Fields};
 use crate::transport::rest::headers::one;
+use crate::transport::rest::http_error::HttpError;
 use crate::transport::rest::query::Query;
-use crate::transport::rest::{HttpError, time};
+use crate::transport::rest::time;
 
 /// Header that makes a retry safe, as spelled in error messages.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";

@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use crate::domain::json::Members;
 use crate::domain::json::preview::is_secret;
-use crate::transport::rest::HttpError;
 use crate::transport::rest::fields::Fields;
+use crate::transport::rest::http_error::HttpError;
 
 /// Text in place of a secret's value.
 const REDACTED: &str = "[REDACTED]";

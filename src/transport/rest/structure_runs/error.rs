@@ -10,7 +10,7 @@ use utoipa::{IntoResponses, ToSchema};
 use super::schema::{StructureProblem, StructureRefusal};
 
 use crate::domain::Error;
-use crate::transport::rest::HttpError;
+use crate::transport::rest::http_error::HttpError;
 
 /// An error in the shape of the structure runs API.
 #[derive(Debug)]

@@ -3,16 +3,16 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::ApiError;
-use super::error::Refusals;
+use super::error::{ApiError, Refusals};
 use super::request::{Parameters, Variable, run_id};
 use super::response::{self, json};
 use super::schema::StructureRunLogs;
 use crate::codec::record;
 use crate::domain::{Error, Event, EventFilter, Scope, View};
 use crate::service::list::ListEvents;
+use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::query::PublicView;
-use crate::transport::rest::{Gateway, time};
+use crate::transport::rest::time;
 
 /// Maximum number of lines; only the newest are shown.
 const MAX_LINES: usize = 1_000;

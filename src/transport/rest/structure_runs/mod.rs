@@ -30,7 +30,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Gateway;
+use super::gateway::Gateway;
 
 pub use error::ApiError;
 

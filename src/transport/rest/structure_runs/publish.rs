@@ -4,12 +4,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 
-use super::ApiError;
-use super::error::{BodyRefusals, Refusals};
+use super::error::{ApiError, BodyRefusals, Refusals};
 use super::request::{NoParameters, Variable, new_events, run_id, text};
 use super::schema::PostedStructureEvents;
 use crate::service::publish::Publish;
-use crate::transport::rest::Gateway;
+use crate::transport::rest::gateway::Gateway;
 
 /// Post events, stored in order, all or none. The response follows when the events are durable. The first event of a
 /// run creates the run.

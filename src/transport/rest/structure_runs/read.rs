@@ -7,8 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::ApiError;
-use super::error::Refusals;
+use super::error::{ApiError, Refusals};
 use super::request::{Parameters, Variable, run_id};
 use super::response::{form, json, page_json};
 use super::schema::{StructureEvent, StructureEvents};
@@ -17,9 +16,10 @@ use crate::service::list::{EventsPage, ListEvents};
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::memory::Call;
 use crate::transport::rest::frame::EventFrame;
+use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::headers::{LAST_EVENT_ID, stream_cursor};
+use crate::transport::rest::http_error::HttpError;
 use crate::transport::rest::query::PublicView;
-use crate::transport::rest::{Gateway, HttpError};
 use crate::transport::sse;
 
 /// Events in one page of a request without `limit`.

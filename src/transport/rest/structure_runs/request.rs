@@ -9,16 +9,18 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Builder;
 
-use super::ApiError;
 use super::env_var::StructureEnvVar;
+use super::error::ApiError;
 use crate::domain::json::{Members, canonical};
 use crate::domain::{Error, EventId, EventType, Limits, NewEvent, Payload, RunId, StructureId};
 use crate::service::runs;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{Fields, elements};
+use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::headers::one;
+use crate::transport::rest::http_error::HttpError;
 use crate::transport::rest::query::Query;
-use crate::transport::rest::{Gateway, HttpError, body, time};
+use crate::transport::rest::{body, time};
 
 /// The single variable of the path.
 pub struct Variable(pub String);

@@ -7,8 +7,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::ApiError;
-use super::error::{BodyRefusals, Refusals};
+use super::error::{ApiError, BodyRefusals, Refusals};
 use super::request::{
     NoParameters, Parameters, Variable, created_event, idempotency_key, no_members, optional_object, renamed, run_id,
     run_id_of,
@@ -19,7 +18,9 @@ use crate::domain::{Error, Result, RunId, StructureId};
 use crate::service::Service;
 use crate::service::control::Control;
 use crate::service::runs::CreateRun;
-use crate::transport::rest::{Gateway, HttpError, request_context};
+use crate::transport::rest::gateway::Gateway;
+use crate::transport::rest::http_error::HttpError;
+use crate::transport::rest::request_id;
 
 /// Maximum runs in one page. A numbered page cannot end early, and each run may hold an output of 1 MiB.
 const MAX_PAGE_SIZE: u64 = 100;
@@ -165,6 +166,6 @@ pub async fn cancel_run(
 ) -> std::result::Result<Response, ApiError> {
     let run_id = run_id(&id)?;
     no_members(&optional_object(&gateway, request).await?)?;
-    let run = gateway.service.control(&run_id, Control::Cancel, None, &request_context::current_id()).await?;
+    let run = gateway.service.control(&run_id, Control::Cancel, None, &request_id::current()).await?;
     Ok(json(StructureRun::of(&gateway.service, run).await.map_err(Error::after_commit)?.to_json()?))
 }

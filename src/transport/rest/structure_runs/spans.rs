@@ -6,8 +6,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
-use super::ApiError;
-use super::error::{BodyRefusals, Refusals};
+use super::error::{ApiError, BodyRefusals, Refusals};
 use super::request::{NoParameters, Parameters, Posted, Variable, content_id, run_id, text};
 use super::response::json;
 use super::schema::{PostedStructureSpans, StructureSpans};
@@ -16,8 +15,9 @@ use crate::domain::json::Members;
 use crate::domain::{EventFilter, EventType, Limits, NewEvent, Payload, RunId, Scope, time};
 use crate::service::list::ListEvents;
 use crate::service::publish::Publish;
+use crate::transport::rest::gateway::Gateway;
+use crate::transport::rest::http_error::HttpError;
 use crate::transport::rest::query::PublicView;
-use crate::transport::rest::{Gateway, HttpError};
 
 /// Event type of a span; the payload is the span as sent.
 const EVENT_TYPE: &str = "Span";

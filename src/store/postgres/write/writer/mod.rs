@@ -28,10 +28,10 @@ use super::existing;
 use super::planned::{Outcomes, Planned};
 use super::run_state::RunStateCache;
 use super::transaction;
-use crate::store::postgres::PostgresOptions;
 use crate::store::postgres::connect::session::Session;
 use crate::store::postgres::epochs::Epochs;
 use crate::store::postgres::error::Fault;
+use crate::store::postgres::options::PostgresOptions;
 
 /// Outcomes of a finished group, and the announcement if any event is new.
 pub type Done = (Outcomes, Option<Commit>);

@@ -25,8 +25,9 @@ mod segment;
 pub mod segment_writer;
 mod table_v1;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use sqlx::SqliteConnection;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -51,19 +52,19 @@ pub struct Ids {
 
 impl Ids {
     pub fn extend(&self, places: impl IntoIterator<Item = Place>) {
-        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.write();
         places.into_iter().for_each(|place| recent.add(place));
     }
 
     /// Candidates in the memtable; of one run, or of all runs.
     pub fn recent(&self, run: Option<i64>, hash: u64) -> Vec<Place> {
-        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
+        let recent = self.recent.read();
         recent.get(hash).filter(|place| run.is_none_or(|run| run == place.run)).collect()
     }
 
     /// Hashes added since the last flush began.
     pub fn recent_len(&self) -> usize {
-        self.recent.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.recent.read().len()
     }
 
     /// Candidates among the flushed ids, for pairs of run (if known) and hash.
@@ -89,18 +90,18 @@ impl Ids {
     }
 
     pub fn segments(&self) -> Arc<Vec<Segment>> {
-        Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.segments.read())
     }
 
     /// Freezes the ids of the unflushed end, for a segment.
     pub fn freeze(&self) -> Arc<Vec<Place>> {
-        self.recent.write().unwrap_or_else(PoisonError::into_inner).freeze()
+        self.recent.write().freeze()
     }
 
     /// Adds a complete segment in place of the segments `instead_of`; without any, in place of the frozen ids.
     pub fn complete(&self, segment: Segment, instead_of: &[i64]) {
         {
-            let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+            let mut segments = self.segments.write();
             let mut live: Vec<Segment> =
                 segments.iter().filter(|segment| !instead_of.contains(&segment.number)).cloned().collect();
             live.push(segment);
@@ -109,21 +110,21 @@ impl Ids {
         }
         // Released last: a reader that asks the memtable first and the segments second finds each id.
         if instead_of.is_empty() {
-            self.recent.write().unwrap_or_else(PoisonError::into_inner).release();
+            self.recent.write().release();
         }
     }
 
     /// Removes the ids of a commit that did not happen: ids past the committed end of their run.
     pub fn retract(&self, tail: &UnindexedTail) {
         let is_committed = |place: &Place| tail.end(place.run).is_some_and(|committed| place.seq <= committed.last_seq);
-        self.recent.write().unwrap_or_else(PoisonError::into_inner).retain(is_committed);
+        self.recent.write().retain(is_committed);
     }
 
     /// Replaces memtable and segments by the content of the file, each in one step for readers.
     pub fn replace(&self, places: impl IntoIterator<Item = Place>, segments: Vec<Segment>) {
         let mut next = Recent::default();
         places.into_iter().for_each(|place| next.add(place));
-        *self.segments.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(segments);
-        *self.recent.write().unwrap_or_else(PoisonError::into_inner) = next;
+        *self.segments.write() = Arc::new(segments);
+        *self.recent.write() = next;
     }
 }
