@@ -140,7 +140,9 @@ mod tests {
             vec!["publish"],
             vec!["publish", "--run", "r"],
             vec!["publish", "-", "--type", "t"],
-            vec!["tail", "r", "--server", "https://h"],
+            vec!["tail", "r", "--server", "ftp://h"],
+            vec!["tail", "r", "--cert", "c"],
+            vec!["serve", "--demo", "--tls-cert", "c", "--tls-key", "k"],
             vec!["export", "--resume"],
             vec!["export", "--data", "f", "--store", "postgres://h"],
             vec!["import"],
@@ -151,6 +153,7 @@ mod tests {
         for good in [
             vec!["tail", "r"],
             vec!["tail", "--all", "-n", "5"],
+            vec!["tail", "r", "--server", "https://h", "--ca", "a", "--cert", "c", "--cert-key", "k"],
             vec!["publish", "--run", "r", "--type", "t"],
             vec!["publish", "-"],
             vec!["publish", "--stdin", "--run", "r"],

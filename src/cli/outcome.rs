@@ -119,6 +119,9 @@ impl Failure {
         // Only a status made by the client has a source; the status's own text ("transport error") says little.
         if let Some(source) = std::error::Error::source(status) {
             message = root_cause(source);
+            if let Some((exit, hint)) = of_connection(&message) {
+                return Self::new(exit, message).hint(hint);
+            }
         }
         if message.is_empty() {
             message = format!("the server answered {:?}", status.code());
@@ -163,6 +166,34 @@ pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+/// Exit code and suggested action for a connection that broke with this root cause; `None` if the cause says nothing about TLS.
+/// By text, since HTTP/2 keeps only the text of the errors below.
+pub fn of_connection(cause: &str) -> Option<(Exit, &'static str)> {
+    const CAUSES: [(&str, Exit, &str); 7] = [
+        (
+            "UnknownIssuer",
+            Exit::Unavailable,
+            "--ca FILE or RUNLOG_CA names the authority of the server's certificate; by default the system's are trusted",
+        ),
+        (
+            "invalid peer certificate",
+            Exit::Unavailable,
+            "the certificate of the server must be valid for the host of --server",
+        ),
+        ("CertificateRequired", Exit::Denied, "the server asks for a certificate of the client: --cert and --cert-key"),
+        (
+            "received fatal alert",
+            Exit::Denied,
+            "the server refused TLS with this client: is --cert of an authority it knows?",
+        ),
+        ("InvalidContentType", Exit::Unavailable, "no TLS is spoken there: a server without TLS has an http:// URL"),
+        ("bytes remaining on stream", Exit::Unavailable, SPEAKS_TLS),
+        ("frame with invalid size", Exit::Unavailable, SPEAKS_TLS),
+    ];
+    const SPEAKS_TLS: &str = "the connection was cut, or the server speaks TLS and has an https:// URL";
+    CAUSES.into_iter().find(|(text, ..)| cause.contains(text)).map(|(_, exit, hint)| (exit, hint))
 }
 
 fn hint_for(reason: Option<&str>, code: Code) -> Option<&'static str> {
@@ -231,6 +262,22 @@ mod tests {
     fn a_request_that_is_too_large_is_bad_input_although_its_code_says_try_later() {
         let failure = Failure::of_answer(Code::ResourceExhausted, "too large".into(), Some(TOO_LARGE.into()), None);
         assert_eq!(failure.exit, Exit::Data);
+    }
+
+    #[test]
+    fn a_connection_that_broke_by_tls_has_an_exit_code_and_a_hint() {
+        use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+        for (cause, exit, hint) in [
+            (Error::from(CertificateError::UnknownIssuer), Exit::Unavailable, "--ca"),
+            (CertificateError::NotValidForName.into(), Exit::Unavailable, "--server"),
+            (Error::AlertReceived(AlertDescription::CertificateRequired), Exit::Denied, "--cert-key"),
+            (Error::AlertReceived(AlertDescription::UnknownCA), Exit::Denied, "--cert"),
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), Exit::Unavailable, "http://"),
+        ] {
+            let found = of_connection(&cause.to_string()).unwrap();
+            assert!(found.0 == exit && found.1.contains(hint), "{cause}: {found:?}");
+        }
+        assert!(of_connection("connection refused").is_none());
     }
 
     #[test]

@@ -15,7 +15,10 @@ pub const CONNECTIONS_AT_LEAST: usize = 8;
 const MIN_WINDOW_BYTES: u32 = 65_535;
 
 /// Approximate memory of one connection without calls, bytes.
-pub const CONNECTION_BYTES: usize = 24 << 10;
+const CONNECTION_BYTES: usize = 24 << 10;
+
+/// Approximate memory of the TLS of one connection, bytes: its keys, a record that is received and one that is sent.
+const TLS_BYTES: usize = 40 << 10;
 
 /// Approximate memory of one call without messages, bytes: headers, task and state in the service.
 pub const CALL_BYTES: usize = 6 << 10;
@@ -34,7 +37,7 @@ pub struct MemoryShares {
     pub send: usize,
     /// Recent events in the hub, of all runs, with all encodings.
     pub windows: usize,
-    /// Connections, at [`CONNECTION_BYTES`] each.
+    /// Connections, at [`ServeOptions::connection_bytes`] each.
     pub connections: usize,
     /// Calls, at [`CALL_BYTES`] each.
     pub calls: usize,
@@ -107,10 +110,16 @@ impl ServeOptions {
         self.connections.max_concurrent_streams.min(u32::try_from(room - room / 8).unwrap_or(u32::MAX))
     }
 
+    /// Approximate memory of one connection without calls, bytes; more with TLS.
+    #[must_use]
+    pub fn connection_bytes(&self) -> usize {
+        if self.tls.is_on() { CONNECTION_BYTES + TLS_BYTES } else { CONNECTION_BYTES }
+    }
+
     /// Concurrent connections: `--max-connections`, or as many as fit into the memory.
     #[must_use]
     pub fn connections_in(&self, shares: &MemoryShares) -> usize {
-        self.connections.max_connections.min(shares.connections / CONNECTION_BYTES)
+        self.connections.max_connections.min(shares.connections / self.connection_bytes())
     }
 }
 

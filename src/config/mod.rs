@@ -9,6 +9,7 @@ mod memory;
 mod postgres;
 mod reading;
 mod store;
+mod tls;
 mod writing;
 
 use std::net::SocketAddr;
@@ -23,10 +24,11 @@ use crate::domain::{Limits, View};
 
 pub use connections::ConnectionOptions;
 pub use limits::LimitOptions;
-pub use memory::{CALL_BYTES, CONNECTION_BYTES, CONNECTIONS_AT_LEAST, MemoryShares};
+pub use memory::{CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares};
 pub use postgres::PostgresOptions;
 pub use reading::ReadOptions;
 pub use store::{StoreOptions, StoreUrl};
+pub use tls::TlsOptions;
 pub use writing::WriteOptions;
 
 const KIB: u64 = 1 << 10;
@@ -76,7 +78,7 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
     /// Address and port of a separate listener for operators: `/metrics`, `/openapi.json`, gRPC reflection and health, and no
-    /// events. `--listen` then serves health and events only.
+    /// events. `--listen` then serves health and events only. With --tls-cert it speaks TLS as `--listen` does.
     #[arg(long, env = "RUNLOG_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<SocketAddr>,
     /// The SQLite file or the PostgreSQL database; other commands that open a store have the same options.
@@ -117,6 +119,9 @@ pub struct ServeOptions {
     /// Connections, calls and the origins that may make them.
     #[command(flatten)]
     pub connections: ConnectionOptions,
+    /// TLS of the listeners.
+    #[command(flatten)]
+    pub tls: TlsOptions,
 }
 
 /// Options that contradict each other. The text names the options and the change to make.
@@ -128,8 +133,8 @@ impl ServeOptions {
     /// Checks options that depend on each other.
     ///
     /// # Errors
-    /// The address is not a loopback address and `insecure_no_auth` is not set, the store is not a PostgreSQL URL, a limit is
-    /// lower than another that has to fit into the first, or the queues leave too little memory.
+    /// The address is not a loopback address and `insecure_no_auth` is not set, the store is not a PostgreSQL URL, an option
+    /// of TLS is missing, a limit is lower than another that has to fit into the first, or the queues leave too little memory.
     pub fn validate(&self) -> Result<(), InvalidOptions> {
         if !self.listen.ip().to_canonical().is_loopback() && !self.insecure_no_auth {
             return Err(InvalidOptions(format!(
@@ -140,6 +145,7 @@ impl ServeOptions {
             )));
         }
         self.store.validate()?;
+        self.tls.validate()?;
         let payload = ("--max-payload-bytes", self.limits.max_payload_bytes as u64);
         let request = ("--max-request-bytes", self.limits.max_request_bytes as u64);
         let events = ("--max-request-events", self.limits.max_request_events as u64);
@@ -241,7 +247,7 @@ fn millis(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration>
 mod tests {
     use super::*;
 
-    const NO_DEFAULT: [&str; 7] = [
+    const NO_DEFAULT: [&str; 10] = [
         "admin-listen",
         "insecure-no-auth",
         "allowed-hosts",
@@ -249,6 +255,9 @@ mod tests {
         "max-connections-per-address",
         "max-memory-bytes",
         "store",
+        "tls-cert",
+        "tls-key",
+        "tls-client-ca",
     ];
 
     fn parse(args: &[&str]) -> Result<ServeOptions, clap::Error> {
@@ -301,6 +310,23 @@ mod tests {
             let text = format!("{} {options:?}", options.validate().unwrap_err());
             assert!(text.contains("--store") && !text.contains("secret"), "{text}");
         }
+    }
+
+    #[test]
+    fn tls_has_a_certificate_and_its_key() {
+        assert!(refusal(&["--tls-cert", "c"]).contains("--tls-cert needs --tls-key"));
+        assert!(refusal(&["--tls-key", "k"]).contains("--tls-key needs --tls-cert"));
+        assert!(refusal(&["--tls-client-ca", "a"]).contains("--tls-client-ca needs --tls-cert"));
+        let both = parse(&["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"]).unwrap();
+        both.validate().unwrap();
+        let plain = ServeOptions::default();
+        assert!(both.tls.is_on() && !plain.tls.is_on());
+        let (most, of) = (1_000_000, |options: &ServeOptions| options.connections_in(&plain.memory_shares().unwrap()));
+        let many = |mut options: ServeOptions| {
+            options.connections.max_connections = most;
+            of(&options)
+        };
+        assert!(many(both) < many(plain.clone()), "a connection with TLS takes more memory");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::transport::boundary::Boundary;
 use crate::transport::connections::{self, MaxConnections};
 use crate::transport::memory::Memory;
 use crate::transport::rest::Offer;
+use crate::transport::tls::Certificates;
 
 /// Concurrent connections of probes, monitoring and people.
 const MAX_CONNECTIONS: MaxConnections = MaxConnections { of_all: 64, of_address: 64 };
@@ -24,19 +25,23 @@ pub(crate) struct Admin {
 }
 
 impl Server {
-    /// Serves beside the main listener until the end of the drain, so that operators can watch the drain.
+    /// Serves beside the main listener, with the same certificates, until the end of the drain, so that operators can watch the drain.
     pub(crate) fn serve_admin(
         &self,
         (listener, address): (TcpListener, SocketAddr),
         health: HealthServer<impl Health>,
         memory: Arc<Memory>,
+        certificates: Option<Arc<Certificates>>,
     ) -> Admin {
         let end = CancellationToken::new();
         let (ended, cut) = (end.clone().cancelled_owned(), end.clone());
         let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(address), Arc::clone(&memory)))
             .add_routes(self.routes(health, Offer::Operation))
-            .serve_with_incoming_shutdown(connections::accept(listener, MAX_CONNECTIONS, memory, cut), ended);
+            .serve_with_incoming_shutdown(
+                connections::accept(listener, MAX_CONNECTIONS, memory, cut, certificates),
+                ended,
+            );
         tracing::info!(%address, "metrics, reflection and /openapi.json are served apart");
         Admin { end, task: tokio::spawn(server) }
     }

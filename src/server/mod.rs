@@ -1,6 +1,7 @@
 //! The composition root: opens the store, wires the parts, binds the address, serves, drains.
 
 mod admin;
+mod error;
 mod health;
 mod offline;
 mod parts;
@@ -15,6 +16,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
@@ -28,8 +30,8 @@ use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
 use crate::service::Service;
 use crate::service::live::hub::Hub;
-use crate::store::postgres::{self, PostgresStore};
-use crate::store::sqlite::{self, SqliteStore};
+use crate::store::postgres::PostgresStore;
+use crate::store::sqlite::SqliteStore;
 use crate::store::{CommitListener, SharedStore};
 use crate::telemetry;
 use crate::transport::boundary::{Boundary, BoundaryOptions};
@@ -38,7 +40,9 @@ use crate::transport::grpc::{Dispatch, EventHandler, RunHandler, WireErrors};
 use crate::transport::memory::Memory;
 use crate::transport::rest::{self, Gateway, Offer};
 use crate::transport::status;
+use crate::transport::tls::{Certificates, Reload};
 
+pub use error::StartError;
 pub use offline::{InProcessServer, check, importer, migrate, schema};
 
 pub use crate::service::import::{ImportError, Imported, Importer, Imports, Refusal};
@@ -46,39 +50,6 @@ pub use crate::store::inspect::{CheckOptions, CheckResult, Schema, Verdict};
 
 /// Bytes of a request message around a payload of the largest size.
 const FRAMING_BYTES: usize = 1 << 10;
-
-/// Errors at the start and during serving, with advice.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Options that contradict each other.
-    #[error(transparent)]
-    Options(#[from] crate::config::InvalidOptions),
-    /// The SQLite file does not open.
-    #[error(transparent)]
-    Sqlite(#[from] sqlite::OpenError),
-    /// The PostgreSQL database does not open.
-    #[error(transparent)]
-    Postgres(#[from] postgres::OpenError),
-    /// The address is in use, or not an address of this machine.
-    #[error("cannot listen on {address}: {cause}; choose another with {option}")]
-    Bind {
-        /// The option with the address: `--listen` or `--admin-listen`.
-        option: &'static str,
-        /// The address of the option.
-        address: SocketAddr,
-        /// The error of the operating system.
-        cause: std::io::Error,
-    },
-    /// An error of the HTTP server while serving.
-    #[error("serving failed: {0}")]
-    Serve(#[from] tonic::transport::Error),
-    /// A task of the store ended by a defect.
-    #[error(
-        "a task of the store has ended by a defect, which the log has; nothing can be stored or followed until the server is \
-         started again"
-    )]
-    StoreDefect,
-}
 
 /// A server with a bound listener and an open store; [`run`](Server::run) serves.
 pub struct Server {
@@ -90,13 +61,18 @@ pub struct Server {
     draining: CancellationToken,
     options: ServeOptions,
     memory_shares: MemoryShares,
+    tls: Option<(Arc<Certificates>, Reload)>,
 }
 
 impl Server {
-    /// Checks the options, opens the store and binds the address.
+    /// Checks the options, reads the certificates, binds the address and opens the store.
     pub async fn bind(options: &ServeOptions) -> Result<Self, StartError> {
         options.validate()?;
         let memory_shares = options.memory_shares()?;
+        let tls = match parts::tls_files(&options.tls) {
+            Some(files) => Some(Certificates::open(files).await?),
+            None => None,
+        };
         let hub = Arc::new(Hub::new(parts::window_limits(options, &memory_shares)));
         let (listener, address) = bind("--listen", options.listen).await?;
         let admin = match options.admin_listen {
@@ -107,7 +83,7 @@ impl Server {
         let draining = CancellationToken::new();
         let service = Service::new(store.clone(), hub, parts::service_options(options), draining.clone());
         let options = options.clone();
-        Ok(Self { listener, address, admin, store, service, draining, options, memory_shares })
+        Ok(Self { listener, address, admin, store, service, draining, options, memory_shares, tls })
     }
 
     /// The bound address, with the port that the system chose for port 0.
@@ -134,7 +110,11 @@ impl Server {
         let memory = Memory::new(parts::memory_options(&self.options, &self.memory_shares));
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
         let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.reading.scrub_bytes_per_second));
-        let admin = self.admin.take().map(|bound| self.serve_admin(bound, health_service, Arc::clone(&memory)));
+        let (certificates, reload) = self.tls.take().unzip();
+        let reload = reload.map(|reload| tokio::spawn(reload.run()));
+        let admin = self.admin.take();
+        let admin =
+            admin.map(|bound| self.serve_admin(bound, health_service, Arc::clone(&memory), certificates.clone()));
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = parts::transport(&self.options, &self.memory_shares)
@@ -147,6 +127,7 @@ impl Server {
                     parts::max_connections(&self.options, &self.memory_shares),
                     memory,
                     cut.clone(),
+                    certificates,
                 ),
                 async move { draining.cancelled().await },
             );
@@ -157,9 +138,10 @@ impl Server {
             streams_of_connection = self.options.streams_in(&self.memory_shares),
             "memory is shared out"
         );
+        let url = format!("{}://{}", if self.options.tls.is_on() { "https" } else { "http" }, self.address);
         match &self.options.store.url {
-            Some(_) => tracing::info!(address = %self.address, "serving out of PostgreSQL"),
-            None => tracing::info!(address = %self.address, data = %self.options.store.data.display(), "serving"),
+            Some(_) => tracing::info!(address = %self.address, url, "serving out of PostgreSQL"),
+            None => tracing::info!(address = %self.address, url, data = %self.options.store.data.display(), "serving"),
         }
         let mut has_defect = false;
         let watchdog = tokio::spawn(health::get_on());
@@ -197,6 +179,7 @@ impl Server {
         upkeep.abort();
         watchdog.abort();
         watch.abort();
+        reload.inspect(JoinHandle::abort);
         match ended {
             Ok(served) => served?,
             Err(panic) => tracing::error!(%panic, "the server task panicked"),
@@ -214,6 +197,7 @@ impl Server {
     fn boundary(&self, address: SocketAddr) -> BoundaryOptions {
         BoundaryOptions {
             is_loopback: address.ip().to_canonical().is_loopback(),
+            is_tls: self.options.tls.is_on(),
             allowed_hosts: self.options.connections.allowed_hosts.clone(),
             allowed_origins: self.options.connections.cors_origins.clone(),
             grpc_services: GRPC_SERVICES.to_vec(),

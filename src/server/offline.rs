@@ -4,10 +4,11 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::parts::{postgres_options, service_options};
+use super::parts::{postgres_options, service_options, tls_files};
 use super::{StartError, open_store};
 use crate::config::{ServeOptions, StoreOptions};
 use crate::pb::event_service_server::EventServiceServer;
@@ -79,10 +80,11 @@ pub async fn schema(store: &StoreOptions) -> Result<Schema, StartError> {
     })
 }
 
-/// Checks options, address, memory, open files and store for a server with these options. Changes nothing.
+/// Checks options, addresses, certificates, memory, open files and store for a server with these options. Changes nothing.
 pub async fn check(options: &ServeOptions, look: CheckOptions) -> Vec<CheckResult> {
     let mut findings = vec![configuration(options), listen("listen", options.listen)];
     findings.extend(options.admin_listen.map(|address| listen("admin-listen", address)));
+    findings.extend(tls(options).await);
     findings.extend(memory(options));
     findings.extend(open_files(options));
     findings.extend(match &options.store.url {
@@ -119,6 +121,21 @@ fn listen(name: &'static str, address: SocketAddr) -> CheckResult {
         }
         Err(e) => CheckResult::failed(name, format!("{address}: {e}")),
     }
+}
+
+/// Whether the files of TLS can be used; `None` without TLS.
+async fn tls(options: &ServeOptions) -> Option<CheckResult> {
+    const NAME: &str = "tls";
+    Some(match tls_files(&options.tls)?.check().await {
+        Err(problem) => CheckResult::failed(NAME, problem),
+        Ok(None) => CheckResult::ok(NAME, "the key is that of the certificate"),
+        Ok(Some(end)) if end < Timestamp::now() => {
+            CheckResult::warning(NAME, format!("the certificate expired at {end}"))
+        }
+        Ok(Some(end)) => {
+            CheckResult::ok(NAME, format!("the key is that of the certificate, which is valid until {end}"))
+        }
+    })
 }
 
 /// The shares of the memory; `None` if the options contradict each other.

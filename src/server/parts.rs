@@ -1,8 +1,6 @@
 //! The options of each part of the server, out of those of `runlog serve`.
 
-use crate::config::{
-    CALL_BYTES, CONNECTION_BYTES, CONNECTIONS_AT_LEAST, MemoryShares, NotifyOption, ServeOptions, StoreUrl,
-};
+use crate::config::{CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares, NotifyOption, ServeOptions, StoreUrl, TlsOptions};
 use crate::service::ServiceOptions;
 use crate::service::live::hub::WindowLimits;
 use crate::store::QueueOptions;
@@ -11,6 +9,7 @@ use crate::store::sqlite::SqliteOptions;
 use crate::transport::connections::MaxConnections;
 use crate::transport::memory::MemoryOptions;
 use crate::transport::rest::GatewayOptions;
+use crate::transport::tls::TlsFiles;
 
 /// Record bytes after which a page ends: below the 4 MiB that gRPC clients accept by default, typed payloads included.
 pub const MAX_PAGE_BYTES: usize = 3 << 20;
@@ -72,7 +71,7 @@ pub fn memory_options(options: &ServeOptions, shares: &MemoryShares) -> MemoryOp
         calls_bytes: shares.calls,
         connections_at_least: CONNECTIONS_AT_LEAST,
         call_bytes: CALL_BYTES,
-        connection_bytes: CONNECTION_BYTES,
+        connection_bytes: options.connection_bytes(),
         max_silence: options.connections.stall_timeout,
     }
 }
@@ -80,6 +79,12 @@ pub fn memory_options(options: &ServeOptions, shares: &MemoryShares) -> MemoryOp
 pub fn max_connections(options: &ServeOptions, shares: &MemoryShares) -> MaxConnections {
     let of_all = options.connections_in(shares);
     MaxConnections { of_all, of_address: options.connections.max_connections_per_address.unwrap_or(of_all.div_ceil(2)) }
+}
+
+/// The files of TLS; `None` if the listeners speak cleartext.
+pub fn tls_files(options: &TlsOptions) -> Option<TlsFiles> {
+    let (cert, key) = (options.tls_cert.clone()?, options.tls_key.clone()?);
+    Some(TlsFiles { cert, key, client_ca: options.tls_client_ca.clone() })
 }
 
 pub fn queue_options(options: &ServeOptions) -> QueueOptions {

@@ -82,6 +82,12 @@ metrics! {
     Gauge MEMORY_LIMIT_BYTES = "runlog_memory_limit_bytes", Some(Unit::Bytes), "What that part may hold";
     Counter CUT_CONNECTIONS = "runlog_cut_connections_total", None,
         "Connections that were cut: no_progress (--stall-timeout-ms), memory (others need what it holds), flood (of control frames)";
+    Counter TLS_HANDSHAKE_FAILURES = "runlog_tls_handshake_failures_total", None,
+        "TLS handshakes that failed, by reason: no_tls, no_client_certificate, client_certificate, refused_by_client, incompatible, protocol, disconnected, timeout";
+    Counter TLS_CERTIFICATE_RELOADS = "runlog_tls_certificate_reloads_total", None,
+        "Changes of the TLS files, by outcome: loaded, or refused and the certificate before stays in use";
+    Gauge TLS_CERTIFICATE_NOT_AFTER = "runlog_tls_certificate_not_after_seconds", Some(Unit::Seconds),
+        "Time until which the TLS certificate in use is valid, seconds since 1970";
     Gauge READY = "runlog_ready", None, "1 while the server is ready, as /health/ready says, else 0";
     Counter STORE_ERRORS = "runlog_store_errors_total", None,
         "Errors of the store that callers were answered, by reason";

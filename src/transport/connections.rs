@@ -18,6 +18,7 @@ use super::control_frames::ControlFrames;
 use super::memory::{Account, Memory};
 pub use super::places::MaxConnections;
 use super::places::{Place, Places, client_address};
+use super::tls::{Certificates, Socket};
 use crate::telemetry;
 
 /// Pause after a failed accept, for example without free file descriptors.
@@ -26,7 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for the peer's end of a connection after the shutdown by this side.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Longest time until a new connection shows HTTP/1 or HTTP/2.
+/// Longest time until a new connection shows HTTP/1 or HTTP/2, the TLS handshake included.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
 
 /// Limit of unsent bytes in the send buffer of the kernel (`TCP_NOTSENT_LOWAT`).
@@ -38,9 +39,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An accepted connection. Holds a place within [`MaxConnections`] until dropped.
 #[derive(Debug)]
 pub struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     account: Arc<Account>,
-    /// Set after the shutdown by this side.
+    /// Set after the shutdown by this side, which discards what still comes.
     linger: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Deadline until the protocol is known: neither HTTP/1 nor HTTP/2 has a timeout before that.
@@ -49,6 +50,8 @@ pub struct Connection {
     frames: Option<ControlFrames>,
     /// Deadline of a write that the socket does not take, since the peer reads nothing.
     blocked: Option<Pin<Box<Sleep>>>,
+    /// What the socket had sent when `blocked` was set.
+    sent: u64,
     max_silence: Duration,
     _place: Place,
 }
@@ -83,15 +86,18 @@ impl Silence {
     }
 }
 
-/// Accepts the connections of a listener. `cut` breaks off all connections, even if the peer does not read.
+/// Accepts the connections of a listener, with TLS if there are certificates. `cut` breaks off all connections, even if the
+/// peer does not read.
 pub fn accept(
     listener: TcpListener,
     max: MaxConnections,
     memory: Arc<Memory>,
     cut: CancellationToken,
+    certificates: Option<Arc<Certificates>>,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let places = Places::new(max);
-    unfold((listener, places, memory, cut), |(listener, mut places, memory, cut)| async move {
+    let state = (listener, places, memory, cut, certificates);
+    unfold(state, |(listener, mut places, memory, cut, certificates)| async move {
         loop {
             let of_all = Arc::clone(&places.of_all).acquire_owned().await.ok()?;
             match listener.accept().await {
@@ -104,17 +110,18 @@ pub fn accept(
                     let until = Box::pin(account.cut().clone().cancelled_owned());
                     let silence = Some(Silence::new());
                     let connection = Connection {
-                        socket,
+                        socket: Socket::new(socket, certificates.as_ref()),
                         account,
                         linger: None,
                         cut: until,
                         silence,
                         frames: None,
                         blocked: None,
+                        sent: 0,
                         max_silence: memory.max_silence(),
                         _place: place,
                     };
-                    return Some((Ok(connection), (listener, places, memory, cut)));
+                    return Some((Ok(connection), (listener, places, memory, cut, certificates)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
@@ -138,15 +145,23 @@ fn bound_send_buffer(socket: &TcpStream) {
 fn bound_send_buffer(_socket: &TcpStream) {}
 
 impl Connection {
-    /// Counts written bytes, and ends the connection of a peer that takes none for too long: bytes that no answer counts, such
-    /// as heads of HTTP/1.
+    /// Counts written bytes.
     fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
+        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, &written) {
+            frames.sent(*bytes);
+        }
+        self.in_time(cx, written)
+    }
+
+    /// Ends the connection of a peer that takes none of the sent bytes for too long: bytes that no answer counts, such as heads
+    /// of HTTP/1 and the last record of TLS.
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if sent.is_ready() {
             self.blocked = None;
-            if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, &written) {
-                frames.sent(*bytes);
-            }
-            return written;
+            return sent;
+        }
+        if self.sent != self.socket.sent() {
+            (self.sent, self.blocked) = (self.socket.sent(), None);
         }
         let max_silence = self.max_silence;
         loop {
@@ -164,7 +179,7 @@ impl Connection {
     }
 
     /// The socket, or an error after the cut. A task that waits for the socket is also woken by the cut.
-    fn socket(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
+    fn socket(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Socket>> {
         match self.cut.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
             Poll::Pending => Ok(Pin::new(&mut self.socket)),
@@ -195,6 +210,7 @@ impl AsyncRead for Connection {
                 }
                 this.silence = None;
             } else if silence.until.as_mut().poll(cx).is_ready() {
+                this.socket.timed_out();
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }
@@ -226,14 +242,19 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // Without TLS a flush is always over, and says nothing about a blocked write.
+        match self.socket(cx)?.poll_flush(cx) {
+            Poll::Pending => self.in_time(cx, Poll::Pending),
+            flushed => flushed,
+        }
     }
 
     /// Shuts down the write side, then discards received bytes until the peer's end or `LINGER`. Closing a socket with unread
     /// bytes resets the connection, and after a reset the peer loses answers not read yet.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
-            ready!(self.socket(cx)?.poll_shutdown(cx))?;
+            let ended = self.socket(cx)?.poll_shutdown(cx);
+            ready!(self.in_time(cx, ended))?;
         }
         let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
         if linger.as_mut().poll(cx).is_ready() {
@@ -257,6 +278,7 @@ mod tests {
 
     use super::*;
     use crate::transport::memory::MemoryOptions;
+    use crate::transport::tls::TlsFiles;
 
     fn memory() -> Arc<Memory> {
         let second = Duration::from_secs(1);
@@ -276,7 +298,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let max = MaxConnections { of_all: 10, of_address: 10 };
-        let mut connections = std::pin::pin!(accept(listener, max, memory(), CancellationToken::new()));
+        let mut connections = std::pin::pin!(accept(listener, max, memory(), CancellationToken::new(), None));
         for (said, is_given_up) in
             [(&b""[..], true), (&PREFACE[..1], true), (&PREFACE[..23], true), (PREFACE, false), (b"G", false)]
         {
@@ -292,6 +314,76 @@ mod tests {
                 Ok(ended) => assert!(is_given_up && ended.unwrap_err().kind() == io::ErrorKind::TimedOut, "{said:?}"),
                 Err(_) => assert!(!is_given_up, "{said:?}"),
             }
+        }
+    }
+
+    /// Certificates of a new authority, which is the first value.
+    async fn certificates() -> (Vec<u8>, Arc<Certificates>) {
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let (cert, own) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+        std::fs::write(&cert, key.cert.pem()).unwrap();
+        std::fs::write(&own, key.signing_key.serialize_pem()).unwrap();
+        let files = TlsFiles { cert, key: own, client_ca: None };
+        (key.cert.der().to_vec(), Certificates::open(files).await.unwrap().0)
+    }
+
+    async fn tls_client(authority: Vec<u8>, socket: TcpStream) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.into()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "localhost".try_into().unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_end_its_handshake_in_time_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let max = MaxConnections { of_all: 10, of_address: 10 };
+        let (_, certificates) = certificates().await;
+        let accepted = accept(listener, max, memory(), CancellationToken::new(), Some(certificates));
+        let mut connections = std::pin::pin!(accepted);
+        for said in [&b""[..], &[0x16, 0x03, 0x01]] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(said).await.unwrap();
+            let mut connection = connections.next().await.unwrap().unwrap();
+            let error = connection.read(&mut [0; 64]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{said:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_cut_with_tls_as_without() {
+        for is_tls in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let max = MaxConnections { of_all: 10, of_address: 10 };
+            let (authority, certificates) = certificates().await;
+            let certificates = is_tls.then_some(certificates);
+            let mut connections =
+                std::pin::pin!(accept(listener, max, memory(), CancellationToken::new(), certificates));
+            let mut connection = connections.next().await.unwrap().unwrap();
+            let client = tokio::spawn(async move {
+                let open: Box<dyn std::any::Any + Send> = match is_tls {
+                    true => Box::new(tls_client(authority, socket).await),
+                    false => Box::new(socket),
+                };
+                open
+            });
+            let written = async {
+                loop {
+                    connection.write_all(&[0; 1_024]).await?;
+                    connection.flush().await?;
+                }
+            };
+            let ended: io::Result<()> = written.await;
+            assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut, "TLS: {is_tls}");
+            let _open = client.await.unwrap();
         }
     }
 

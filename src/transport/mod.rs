@@ -13,4 +13,5 @@ mod places;
 pub mod rest;
 pub mod sse;
 pub mod status;
+pub mod tls;
 pub mod view;

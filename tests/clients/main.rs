@@ -2,22 +2,45 @@
 //! `tests/all.sh` installs them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
+#[path = "../support/certificates.rs"]
+#[allow(dead_code, reason = "the other suites use the rest of it")]
+mod certificates;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod server;
 
-use std::process::Command;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::{Command, Output};
 
+use certificates::{Authority, put};
 use server::TestServer;
+
+/// Notes that a test cannot run here, which fails on CI.
+fn skip(what: &str, reason: &str) {
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{reason}; run tests/all.sh");
+    eprintln!("SKIPPED: {what}: {reason}; tests/all.sh sets it");
+}
 
 /// Runs `script` with the interpreter named by the environment variable `variable`, against a new server.
 async fn client_succeeds(variable: &str, script: &str) {
+    match std::env::var(variable) {
+        Ok(interpreter) => succeeds(interpreter, script).await,
+        Err(_) => skip(script, &format!("{variable} is not set")),
+    }
+}
+
+/// The same against a server with TLS. The second argument of the script is the file of its authority.
+async fn tls_client_succeeds(variable: &str, script: &str) {
     let Ok(interpreter) = std::env::var(variable) else {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{variable} is not set; run tests/all.sh");
-        eprintln!("SKIPPED: {script}: {variable} is not set; tests/all.sh sets it");
-        return;
+        return skip(script, &format!("{variable} is not set"));
     };
-    succeeds(interpreter, script).await;
+    let (mut server, authority) = start_with_tls().await;
+    let mut client = Command::new(interpreter);
+    client.arg(path(script)).arg(server.address().to_string()).arg(authority).current_dir(server.directory());
+    let output = output_of(client).await;
+    server.stop().await;
+    assert_success(&output.unwrap());
 }
 
 async fn succeeds(interpreter: String, script: &str) {
@@ -26,12 +49,36 @@ async fn succeeds(interpreter: String, script: &str) {
         options.reading.sse_heartbeat = std::time::Duration::from_secs(1);
     })
     .await;
-    let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
-    let (address, scratch) = (server.address().to_string(), server.directory().to_owned());
+    let mut client = Command::new(interpreter);
     // Scratch files of the client go to a temporary directory.
-    let client = move || Command::new(interpreter).arg(script).arg(address).current_dir(scratch).output().unwrap();
-    let output = tokio::task::spawn_blocking(client).await.unwrap();
+    client.arg(path(script)).arg(server.address().to_string()).current_dir(server.directory());
+    let output = output_of(client).await;
     server.stop().await;
+    assert_success(&output.unwrap());
+}
+
+/// A server with TLS, and the file of its authority.
+async fn start_with_tls() -> (TestServer, PathBuf) {
+    let (directory, authority) = (tempfile::tempdir().unwrap(), Authority::new("runlog test"));
+    let pair = authority.pair();
+    let file = |name, text: &str| put(directory.path(), name, text);
+    let (ca, cert, key) = (file("ca.pem", authority.pem()), file("cert.pem", &pair.cert), file("key.pem", &pair.key));
+    let server = TestServer::start_in(directory, |options| {
+        (options.tls.tls_cert, options.tls.tls_key) = (Some(cert), Some(key));
+    })
+    .await;
+    (server, ca)
+}
+
+fn path(script: &str) -> String {
+    format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"))
+}
+
+async fn output_of(mut client: Command) -> std::io::Result<Output> {
+    tokio::task::spawn_blocking(move || client.output()).await.unwrap()
+}
+
+fn assert_success(output: &Output) {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
 }
@@ -39,6 +86,48 @@ async fn succeeds(interpreter: String, script: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_service_publishes_lists_follows_and_discovers() {
     client_succeeds("RUNLOG_TEST_PYTHON", "python/grpc_client.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_service_does_the_same_over_tls() {
+    tls_client_succeeds("RUNLOG_TEST_PYTHON", "python/grpc_client.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_reads_over_tls_by_http_1_and_http_2_and_trusts_the_authority_alone() {
+    tls_client_succeeds("RUNLOG_TEST_NODE", "node/tls.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_publishes_and_reads_over_tls_by_http_1_and_http_2() {
+    let mut version = Command::new("curl");
+    version.arg("--version");
+    let version = match output_of(version).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return skip("curl over TLS", "there is no curl"),
+        version => String::from_utf8(version.unwrap().stdout).unwrap(),
+    };
+    let (mut server, authority) = start_with_tls().await;
+    let base = format!("https://{}", server.address());
+    let curl = async |protocol: &str, args: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail", protocol, "--write-out", " %{http_version}"]);
+        curl.arg("--cacert").arg(&authority).args(args);
+        let output = output_of(curl).await.unwrap();
+        assert_success(&output);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (ingest, run) = (format!("{base}/api/ingest"), format!("{base}/v1/runs/curl"));
+    let event = r#"{"event_type":"step","sdk_run_id":"curl","payload":{}}"#;
+    curl("--http1.1", &["--json", event, &ingest]).await;
+    let answer = curl("--http1.1", &[&run]).await;
+    assert!(answer.contains("curl") && answer.ends_with(" 1.1"), "{answer}");
+    if version.contains("HTTP2") {
+        let answer = curl("--http2", &[&run]).await;
+        assert!(answer.contains("curl") && answer.ends_with(" 2"), "{answer}");
+    } else {
+        skip("curl over TLS by HTTP/2", "this curl does not speak HTTP/2");
+    }
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ const HEAD: &str = "\
 ";
 
 /// Example values of the options without a default.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("RUNLOG_ADMIN_LISTEN", "127.0.0.1:7801"),
     ("RUNLOG_MAX_MEMORY_BYTES", "1073741824"),
     ("RUNLOG_STORE", "postgres://runlog:password@db.example.com:5432/runlog?sslmode=verify-full"),
@@ -24,6 +24,9 @@ const EXAMPLES: [(&str, &str); 7] = [
     ("RUNLOG_ALLOWED_HOSTS", "runlog.internal,runlog.internal:7800"),
     ("RUNLOG_MAX_CONNECTIONS_PER_ADDRESS", "10000"),
     ("RUNLOG_CORS_ORIGINS", "https://app.example.com,https://admin.example.com"),
+    ("RUNLOG_TLS_CERT", "/etc/runlog/tls.crt"),
+    ("RUNLOG_TLS_KEY", "/etc/runlog/tls.key"),
+    ("RUNLOG_TLS_CLIENT_CA", "/etc/runlog/clients.crt"),
 ];
 
 fn command() -> Command {

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "what a test measured and drew; cargo shows it where the test fails")]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod client;
 #[path = "../support/cluster.rs"]
 mod cluster;
@@ -38,6 +40,7 @@ mod power_loss;
 mod resume;
 mod secrets;
 mod start;
+mod tls;
 mod transfer;
 mod transfer_foreign;
 mod transfer_refusals;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::workload::Workload;
-use crate::cli::client::duration;
+use crate::cli::client::{TlsArgs, duration};
 use crate::cli::outcome::{Exit, Failure};
 
 /// Duration of a timed stage as a multiple of `--time`: a quarter is warm-up.
@@ -60,6 +60,8 @@ pub struct BenchArgs {
     /// One JSON object for each workload instead of the table
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 /// Error of an answer that the workload does not expect.

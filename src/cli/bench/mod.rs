@@ -12,13 +12,14 @@ mod table;
 mod target;
 mod workload;
 
-use super::outcome::Failure;
+use super::outcome::{Exit, Failure};
 pub use args::BenchArgs;
 use args::TIMED_STAGES;
 use bar::Bar;
 use meter::Figures;
 use table::Table;
 use target::Target;
+use tonic::transport::Uri;
 use workload::Workload;
 
 /// Runs the workloads and prints one row for each.
@@ -27,6 +28,13 @@ pub async fn run(args: BenchArgs) -> Result<(), Failure> {
         [] => Workload::by_default(),
         chosen => chosen.to_vec(),
     };
+    let is_tls = |server: &Uri| server.scheme_str() == Some("https");
+    if let Some(workload) = workloads.iter().find(|workload| workload.is_rest())
+        && args.server.iter().any(is_tls)
+    {
+        let message = format!("{} measures HTTP/1.1 without TLS, and --server is https://", workload.name());
+        return Err(Failure::new(Exit::Usage, message).hint("name the other workloads, which speak gRPC"));
+    }
     let mut target = Target::open(&args).await?;
     let measured = measure_all(&workloads, &args, &mut target).await;
     target.close().await;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Uri};
 
-use super::super::client::{ClientArgs, server_url};
+use super::super::client::{ClientArgs, TlsArgs, server_url};
 use super::args::BenchArgs;
 use super::meter::Usage;
 use crate::cli::outcome::{Exit, Failure};
@@ -25,6 +25,7 @@ pub struct Target {
     channels: Vec<Channel>,
     /// Connections to `--subscribe-server`; empty without the option.
     subscribe: Vec<Channel>,
+    tls: TlsArgs,
     pid: Option<u32>,
     own: Option<OwnServer>,
 }
@@ -44,12 +45,12 @@ impl Target {
             }
             servers => (servers.to_vec(), args.server_pid, None),
         };
-        let channels = connect(&servers, args.connections).await?;
+        let channels = connect(&servers, args.connections, &args.tls).await?;
         let subscribe = match &args.subscribe_server {
-            Some(server) => connect(std::slice::from_ref(server), args.connections).await?,
+            Some(server) => connect(std::slice::from_ref(server), args.connections, &args.tls).await?,
             None => Vec::new(),
         };
-        Ok(Self { servers, channels, subscribe, pid, own })
+        Ok(Self { servers, channels, subscribe, tls: args.tls.clone(), pid, own })
     }
 
     /// Kills the child process with SIGKILL and starts a server on the same file. Returns the time from start to serving;
@@ -61,14 +62,14 @@ impl Target {
         let (server, process) = serve(&own.directory).await?;
         let took = began.elapsed();
         self.servers = vec![server];
-        self.channels = connect(&self.servers, args.connections).await?;
+        self.channels = connect(&self.servers, args.connections, &args.tls).await?;
         (self.pid, own.process) = (process.id(), process);
         Ok(Some(took))
     }
 
     /// Opens `count` further connections.
     pub async fn connect(&self, count: u32) -> Result<Vec<Channel>, Failure> {
-        connect(&self.servers, count).await
+        connect(&self.servers, count, &self.tls).await
     }
 
     /// URL of the server; of several, the first.
@@ -131,6 +132,10 @@ async fn serve(directory: &Path) -> Result<(Uri, Child), Failure> {
     let mut process = Command::new(program)
         .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data"])
         .arg(directory.join("bench.db"))
+        // The server that is measured speaks cleartext, also where this machine has one with TLS.
+        .env_remove("RUNLOG_TLS_CERT")
+        .env_remove("RUNLOG_TLS_KEY")
+        .env_remove("RUNLOG_TLS_CLIENT_CA")
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -152,10 +157,10 @@ async fn serve(directory: &Path) -> Result<(Uri, Child), Failure> {
 }
 
 /// Opens `count` connections, round-robin over the servers.
-async fn connect(servers: &[Uri], count: u32) -> Result<Vec<Channel>, Failure> {
+async fn connect(servers: &[Uri], count: u32, tls: &TlsArgs) -> Result<Vec<Channel>, Failure> {
     let mut channels = Vec::new();
     for (server, _) in servers.iter().cycle().zip(0..count) {
-        let client = ClientArgs { server: server.clone(), timeout: Duration::from_secs(10) };
+        let client = ClientArgs { server: server.clone(), timeout: Duration::from_secs(10), tls: tls.clone() };
         channels.push(client.connect().await?);
     }
     Ok(channels)

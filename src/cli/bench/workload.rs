@@ -45,6 +45,11 @@ impl Workload {
         Self::value_variants().iter().copied().filter(|workload| *workload != Self::Growth).collect()
     }
 
+    /// Whether the workload calls the JSON gateway, which the benchmark does over HTTP/1.1 without TLS.
+    pub fn is_rest(self) -> bool {
+        matches!(self, Self::AgentSdk | Self::Sse)
+    }
+
     /// Name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()

@@ -16,8 +16,8 @@ use crate::server::{Server, StartError};
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Play runs into the server and show them live: success, failure, a question to a human, a retry, a limit. They are
-    /// stored in --data like any others
-    #[arg(long)]
+    /// stored in --data like any others. Not with --tls-cert: the demo is a client without TLS
+    #[arg(long, conflicts_with = "tls_cert")]
     demo: bool,
     #[command(flatten)]
     options: ServeOptions,
@@ -57,9 +57,9 @@ pub fn log_warnings() {
     let _ = log.with_ansi(colours).try_init();
 }
 
-/// Log filter of the `--log` option.
+/// Log filter of the `--log` option. Rustls logs what peers send, a line for each attempt: off, unless the option names it.
 pub fn log_filter(options: &ServeOptions) -> Result<EnvFilter, Failure> {
-    EnvFilter::try_new(&options.log).map_err(|error| {
+    EnvFilter::try_new(format!("rustls=off,{}", options.log)).map_err(|error| {
         cannot_start(format!("--log {:?}: {error}", options.log)).hint("such as info or info,runlog=debug")
     })
 }

@@ -16,6 +16,8 @@ use crate::transport::rest::HttpError;
 pub struct BoundaryOptions {
     /// Whether the server listens on loopback: only loopback names and [`allowed_hosts`](Self::allowed_hosts) are accepted.
     pub is_loopback: bool,
+    /// Whether the listener speaks TLS: the scheme of its own pages is then `https`.
+    pub is_tls: bool,
     /// Accepted host names, with or without a port; `*` for any. Empty: any name, except on loopback.
     pub allowed_hosts: Vec<String>,
     /// Origins of pages that may write; `*` for any.
@@ -66,7 +68,7 @@ impl BoundaryOptions {
         };
         let changes_nothing = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let is_listed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(origin);
-        let scheme = request.uri().scheme_str().unwrap_or("http");
+        let scheme = if self.is_tls { "https" } else { request.uri().scheme_str().unwrap_or("http") };
         let is_own = authority.is_some_and(|authority| is_own(origin, scheme, authority));
         if changes_nothing || is_own || self.allowed_origins.iter().any(is_listed) {
             return Ok(());
@@ -186,6 +188,25 @@ mod tests {
         ] {
             assert!(!own(origin, host), "{origin} {host}");
         }
+    }
+
+    #[test]
+    fn the_own_scheme_is_https_where_the_listener_speaks_tls() {
+        let is_taken = |is_tls, origin: &str| {
+            let options = BoundaryOptions {
+                is_loopback: true,
+                is_tls,
+                allowed_hosts: Vec::new(),
+                allowed_origins: Vec::new(),
+                grpc_services: Vec::new(),
+                max_message_bytes: 1,
+                max_page_bytes: 1,
+            };
+            let request = Request::post("/api/ingest").header(HOST, "localhost:7800").header(ORIGIN, origin);
+            options.check(&request.body(Body::empty()).unwrap(), false).is_ok()
+        };
+        assert!(is_taken(true, "https://localhost:7800") && !is_taken(true, "http://localhost:7800"));
+        assert!(is_taken(false, "http://localhost:7800") && !is_taken(false, "https://localhost:7800"));
     }
 
     #[test]

@@ -1,10 +1,15 @@
-"""A backend service's view of runlog: generated stubs, plain grpcio. Run with the server's address as the argument."""
+"""A backend service's view of runlog: generated stubs, plain grpcio. Run with the server's address as the argument, and for a
+server with TLS with the file of its authority as the second one."""
 
 import importlib
+import json
 import pathlib
+import ssl
 import sys
 import tempfile
 import threading
+import urllib.error
+import urllib.request
 
 import grpc
 from google.rpc import error_details_pb2
@@ -118,9 +123,29 @@ def is_discoverable(channel):
         assert status == health_pb2.HealthCheckResponse.SERVING, name
 
 
+def open_channel(address, authority):
+    if authority is None:
+        return grpc.insecure_channel(address)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(pathlib.Path(authority).read_bytes()))
+
+
+def reads_over_rest(address, authority, run_id):
+    """The same run over REST, with an authority that is trusted and without."""
+    url = f"https://{address}/v1/runs/{run_id}"
+    with urllib.request.urlopen(url, context=ssl.create_default_context(cafile=authority)) as answer:
+        assert run_id in json.dumps(json.load(answer))
+    try:
+        urllib.request.urlopen(url)
+    except urllib.error.URLError as error:
+        assert isinstance(error.reason, ssl.SSLCertVerificationError), error
+    else:
+        raise AssertionError("an authority that no one trusts was trusted")
+
+
 def main():
     pb, services = stubs()
-    with grpc.insecure_channel(sys.argv[1]) as channel:
+    address, authority = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    with open_channel(address, authority) as channel:
         events = services["event_service"].EventServiceStub(channel)
         runs = services["run_service"].RunServiceStub(channel)
         is_discoverable(channel)
@@ -130,6 +155,8 @@ def main():
         errors_say_what_to_do(pb, events, runs, "python-run")
         run = runs.GetRun(pb["run_service"].GetRunRequest(run_id="python-run")).run
         assert run.status == pb["run"].RUN_STATUS_SUCCEEDED and run.output_json == "42", run
+    if authority is not None:
+        reads_over_rest(address, authority, "python-run")
     print("ok")
 
 

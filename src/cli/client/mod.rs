@@ -1,4 +1,6 @@
-//! The gRPC client of the commands: server URL, timeout, transient errors.
+//! The gRPC client of the commands: server URL, timeout, TLS, transient errors.
+
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,9 +12,10 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
-use super::outcome::{Exit, Failure, TOO_LARGE, root_cause};
+use super::outcome::{Exit, Failure, TOO_LARGE, of_connection, root_cause};
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::run_service_client::RunServiceClient;
+pub use tls::TlsArgs;
 
 /// Limit of a received message, bytes: above the largest page or frame that a server sends by default.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
@@ -23,7 +26,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The options of every command that connects to a server.
 #[derive(Clone, Debug, Args)]
 pub struct ClientArgs {
-    /// The server
+    /// The server; https:// for a server with TLS
     #[arg(long, env = "RUNLOG_SERVER", value_name = "URL", default_value = "http://127.0.0.1:7800",
           value_parser = server_url, help_heading = "Server")]
     pub server: Uri,
@@ -31,32 +34,39 @@ pub struct ClientArgs {
     #[arg(long, env = "RUNLOG_TIMEOUT", value_name = "DURATION", default_value = "30s",
           value_parser = duration, help_heading = "Server")]
     pub timeout: Duration,
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 impl ClientArgs {
     /// Options for a server in this process, with a timeout of 10 s.
     pub fn to(server: SocketAddr) -> Result<Self, Failure> {
         let server = server_url(&server.to_string()).map_err(|problem| Failure::new(Exit::Other, problem))?;
-        Ok(Self { server, timeout: Duration::from_secs(10) })
+        Ok(Self { server, timeout: Duration::from_secs(10), tls: TlsArgs::default() })
     }
 
-    /// Opens a connection with keep-alive pings, within the timeout.
+    /// Opens a connection with keep-alive pings, within the timeout. A server that refuses the certificate of this client does
+    /// so in the answer to the first call.
     pub async fn connect(&self) -> Result<Channel, Failure> {
-        let endpoint = Endpoint::from(self.server.clone())
+        let mut endpoint = Endpoint::from(self.server.clone())
             .user_agent(concat!("runlog-cli/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| Failure::new(Exit::Other, error.to_string()))?
             .connect_timeout(self.timeout)
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true);
+        if self.server.scheme_str() == Some("https") {
+            endpoint = self.tls.apply(endpoint)?;
+        }
         let cause = match tokio::time::timeout(self.timeout, endpoint.connect()).await {
             Ok(Ok(channel)) => return Ok(channel),
             Ok(Err(error)) => root_cause(&error),
             Err(_) => format!("no answer within {:?}", self.timeout),
         };
         let message = format!("cannot connect to {}: {cause}", self.server);
-        let hint = "is a server running there? `runlog serve` starts one; --server or RUNLOG_SERVER names another";
-        Err(Failure::new(Exit::Unavailable, message).hint(hint))
+        let started = "is a server running there? `runlog serve` starts one; --server or RUNLOG_SERVER names another";
+        let (exit, hint) = of_connection(&cause).unwrap_or((Exit::Unavailable, started));
+        Err(Failure::new(exit, message).hint(hint))
     }
 
     /// A new connection to the event service.
@@ -87,22 +97,28 @@ impl ClientArgs {
 
 /// Whether a retry on a new connection may succeed.
 pub fn is_transient(status: &Status) -> bool {
+    let source = std::error::Error::source(status);
+    let of_tls = source.and_then(|source| of_connection(&root_cause(source)));
+    // The certificate of this client was refused, and would be again.
+    if of_tls.is_some_and(|(exit, _)| exit == Exit::Denied) {
+        return false;
+    }
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => true,
         Code::ResourceExhausted => status.get_details_error_info().is_none_or(|info| info.reason != TOO_LARGE),
         // A status with a source comes from this client: the connection broke.
-        Code::Unknown | Code::Internal => std::error::Error::source(status).is_some(),
+        Code::Unknown | Code::Internal => source.is_some(),
         _ => false,
     }
 }
 
+/// Parses an http:// or https:// URL; a bare host and port is http://.
 pub fn server_url(text: &str) -> Result<Uri, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = url.parse().map_err(|error| format!("{error}; it looks like http://127.0.0.1:7800"))?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(host)) if !host.is_empty() => Ok(uri),
-        (Some("https"), _) => Err("this version speaks http:// only; put a TLS proxy in front of both ends".into()),
-        _ => Err("it looks like http://127.0.0.1:7800".into()),
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
+        _ => Err("it looks like http://127.0.0.1:7800 or https://runlog.example.com".into()),
     }
 }
 
@@ -125,8 +141,8 @@ mod tests {
     fn a_server_is_an_http_url_or_a_host_and_port() {
         assert_eq!(server_url("127.0.0.1:7800").unwrap().to_string(), "http://127.0.0.1:7800/");
         assert_eq!(server_url("http://[::1]:1").unwrap().host(), Some("[::1]"));
-        assert!(server_url("https://h").unwrap_err().contains("http:// only"));
-        for bad in ["", "http://", "ftp://h", "a b"] {
+        assert_eq!(server_url("https://h:1").unwrap().to_string(), "https://h:1/");
+        for bad in ["", "http://", "https://", "ftp://h", "a b"] {
             assert!(server_url(bad).is_err(), "{bad:?}");
         }
     }
