@@ -21,6 +21,7 @@ mod operation;
 pub mod public_runs;
 pub mod query;
 mod request_context;
+pub mod request_id;
 pub mod structure_runs;
 pub mod time;
 mod unpack;

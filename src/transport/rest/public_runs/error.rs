@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::domain::Error;
 use crate::transport::rest::event_path::EventPath;
-use crate::transport::rest::{HttpError, request_context};
+use crate::transport::rest::{HttpError, request_id};
 
 use super::request::IDEMPOTENCY_KEY;
 use super::schema::PublicError;
@@ -55,7 +55,7 @@ impl IntoResponse for ApiError {
         let problem = self.0;
         let body = PublicError {
             reason_code: problem.reason.to_ascii_lowercase(),
-            request_id: request_context::current_id(),
+            request_id: request_id::current(),
             error: problem.text(),
         };
         (problem.status, problem.headers(), Json(body)).into_response()

@@ -11,7 +11,7 @@ use crate::domain::{Result as DomainResult, RunId};
 use crate::service::control::{Control, keyed_request_id};
 use crate::service::runs::{CreateRun, ListRuns};
 use crate::transport::rest::query::Query;
-use crate::transport::rest::{Gateway, HttpError, body as request_body, request_context as this_request};
+use crate::transport::rest::{Gateway, HttpError, body as request_body, request_id as this_request};
 
 use super::request::{self, Id, run_id};
 use super::schema::{
@@ -35,7 +35,7 @@ pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> R
     let limits = gateway.service.limits();
     let text = request_body::text(request, limits.max_request_bytes).await?;
     // The request id in the event is derived from the key, so that a repeated request writes the same event.
-    let request_id = key.as_deref().map_or_else(this_request::current_id, keyed_request_id);
+    let request_id = key.as_deref().map_or_else(this_request::current, keyed_request_id);
     let (run_id, first_event) = request::run_created(&text, &request_id, limits)?;
     let create = CreateRun {
         run_id,
@@ -137,6 +137,6 @@ async fn carry_out(
     let key = request::idempotency_key(request.headers())?;
     let text = request_body::text(request, gateway.service.limits().max_request_bytes).await?;
     let control = decode(&text)?;
-    let run = gateway.service.control(&run_id, control, key.as_deref(), &this_request::current_id()).await;
+    let run = gateway.service.control(&run_id, control, key.as_deref(), &this_request::current()).await;
     Ok(Json(response::run(run.map_err(ApiError::of_keyed)?)?).into_response())
 }

@@ -19,7 +19,7 @@ use crate::domain::{Error, Result, RunId, StructureId};
 use crate::service::Service;
 use crate::service::control::Control;
 use crate::service::runs::CreateRun;
-use crate::transport::rest::{Gateway, HttpError, request_context};
+use crate::transport::rest::{Gateway, HttpError, request_id};
 
 /// Maximum runs in one page. A numbered page cannot end early, and each run may hold an output of 1 MiB.
 const MAX_PAGE_SIZE: u64 = 100;
@@ -165,6 +165,6 @@ pub async fn cancel_run(
 ) -> std::result::Result<Response, ApiError> {
     let run_id = run_id(&id)?;
     no_members(&optional_object(&gateway, request).await?)?;
-    let run = gateway.service.control(&run_id, Control::Cancel, None, &request_context::current_id()).await?;
+    let run = gateway.service.control(&run_id, Control::Cancel, None, &request_id::current()).await?;
     Ok(json(StructureRun::of(&gateway.service, run).await.map_err(Error::after_commit)?.to_json()?))
 }
