@@ -4,6 +4,7 @@
 mod across_apis;
 mod agent_sdk;
 mod bodies;
+mod description;
 mod event_ids;
 mod harness;
 mod public_runs;

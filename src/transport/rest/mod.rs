@@ -12,6 +12,7 @@
 
 pub mod agent_sdk;
 pub mod body;
+pub mod error_responses;
 pub mod event_path;
 pub mod fields;
 pub mod frame;
@@ -20,6 +21,7 @@ pub mod http_error;
 mod operation;
 pub mod public_runs;
 pub mod query;
+mod refusals;
 mod request_context;
 pub mod request_id;
 pub mod structure_runs;
@@ -29,7 +31,7 @@ mod unpack;
 use std::time::Duration;
 
 use axum::http::{Method, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::{Router, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -41,6 +43,7 @@ use crate::service::Service;
 
 pub use body::is_packed;
 pub use http_error::HttpError;
+pub use refusals::refuse;
 
 /// Options of the REST APIs. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -104,7 +107,8 @@ pub fn router(gateway: Gateway, offer: Offer) -> Router {
         .merge(apis())
         .merge(operation::health())
         .merge(operation::metrics());
-    let (all, api) = all.split_for_parts();
+    let (all, mut api) = all.split_for_parts();
+    refusals::describe(&mut api);
     let router = match offer {
         Offer::All => all.merge(operation::openapi(&api)),
         Offer::Events => apis().merge(operation::health()).into(),
@@ -127,18 +131,6 @@ pub async fn not_found(uri: Uri) -> Response {
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     refuse(uri.path(), &HttpError::method_not_allowed(&method))
-}
-
-/// Error response in the shape of the API that the path belongs to; other paths get the shape of public runs.
-pub fn refuse(path: &str, problem: &HttpError) -> Response {
-    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
-    if begins(&["/api/structures", "/api/structure-runs", "/api/events"]) {
-        structure_runs::ApiError::from(problem.clone()).into_response()
-    } else if begins(&["/api/"]) {
-        agent_sdk::ApiError::from(problem.clone()).into_response()
-    } else {
-        public_runs::ApiError::from(problem.clone()).into_response()
-    }
 }
 
 fn cors(origins: &[String]) -> Option<CorsLayer> {
