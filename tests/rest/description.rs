@@ -1,5 +1,8 @@
-//! `/openapi.json`: the responses that every route may give.
+//! `/openapi.json` and the parsers agree: parameters, members of bodies, and the responses that every route may give.
 
+use std::collections::BTreeSet;
+
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::Gateway;
@@ -14,6 +17,78 @@ fn operations(api: &Value) -> Vec<(String, String, &Value)> {
     }
     assert!(operations.len() > 20, "{operations:?}");
     operations
+}
+
+/// Names of the query parameters of an operation.
+fn query_names(operation: &Value) -> BTreeSet<String> {
+    let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice).iter();
+    let in_query = parameters.filter(|parameter| parameter["in"] == "query");
+    in_query.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A server with the run `r`, which has ended, so that its streams end too.
+async fn with_an_ended_run() -> Gateway {
+    let gateway = Gateway::start().await;
+    for event_type in ["run_start", "run_end"] {
+        let event = json!({"event_type": event_type, "sdk_run_id": "r"}).to_string();
+        assert_eq!(gateway.post("/api/ingest", &event).await.0, 202);
+    }
+    gateway
+}
+
+#[tokio::test]
+async fn a_route_takes_the_parameters_that_its_description_lists_and_no_other() {
+    let gateway = with_an_ended_run().await;
+    let (_, api) = gateway.get("/openapi.json").await;
+    let reads: Vec<(String, BTreeSet<String>)> = operations(&api)
+        .into_iter()
+        .filter(|(path, method, _)| method == "get" && (path.starts_with("/api/") || path.starts_with("/v1/")))
+        .map(|(path, _, operation)| (path, query_names(operation)))
+        .collect();
+    let known: BTreeSet<&String> = reads.iter().flat_map(|(_, names)| names).collect();
+    assert!(known.len() > 10, "{known:?}");
+    for (template, names) in &reads {
+        let segments = template.split('/').map(|segment| if segment.starts_with('{') { "r" } else { segment });
+        let path = segments.collect::<Vec<_>>().join("/");
+        for name in &known {
+            let answer = gateway.send(Method::GET, &format!("{path}?{name}=1"), None).await.text().await.unwrap();
+            let is_refused = answer.contains(&format!("{name}: is no parameter of this call"));
+            assert_eq!(is_refused, !names.contains(*name), "{template}, {name}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_takes_the_members_that_its_schema_lists_and_no_other() {
+    let gateway = with_an_ended_run().await;
+    let (_, api) = gateway.get("/openapi.json").await;
+    let properties = |schema: &str| -> BTreeSet<String> {
+        let properties = api["components"]["schemas"][schema]["properties"].as_object();
+        properties.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    };
+    let bodies = [
+        ("/api/structures/s/runs", "NewStructureRun", json!({})),
+        ("/api/structure-runs/r/events", "NewStructureEvent", json!({"type": "t"})),
+        ("/api/structure-runs/r/cancel", "StructureNothing", json!({})),
+        ("/api/ingest", "IngestEvent", json!({"event_type": "t", "sdk_run_id": "r"})),
+        ("/v1/runs", "PublicCreateRun", json!({})),
+        ("/v1/runs/r/events", "PublicNewEvent", json!({"type": "t", "payload": {}})),
+        ("/v1/runs/r/signal", "PublicSignal", json!({"action": "approve"})),
+        ("/v1/runs/r/cancel", "PublicNothing", json!({})),
+        ("/v1/runs/r/resume", "PublicNothing", json!({})),
+    ];
+    let known: BTreeSet<String> = bodies.iter().flat_map(|(_, schema, _)| properties(schema)).collect();
+    assert!(known.len() > 15, "{known:?}");
+    for (path, schema, least) in bodies {
+        assert_eq!(api["components"]["schemas"][schema]["additionalProperties"], json!(false), "{schema}");
+        for name in &known {
+            let mut body = least.clone();
+            body[name] = Value::Null;
+            let (_, answer) = gateway.post(path, &body.to_string()).await;
+            let is_refused = answer.to_string().contains(&format!("{name}: is no member of this object"));
+            assert_eq!(is_refused, !properties(schema).contains(name), "{schema}, {name}: {answer}");
+        }
+    }
 }
 
 #[tokio::test]
