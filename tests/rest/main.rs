@@ -4,10 +4,12 @@
 mod across_apis;
 mod agent_sdk;
 mod bodies;
+mod description;
 mod event_ids;
 mod harness;
 mod public_runs;
 mod questions;
+mod request_ids;
 mod run_ids;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]

@@ -1,4 +1,5 @@
-//! The outermost layer: checks of host, origin and protocol, and the memory of the call, before any handler reads the request.
+//! The outermost layer: checks of host, origin and protocol, and the memory of the call, before any handler reads the request;
+//! and the header `X-Request-Id` of every response that is not gRPC.
 //!
 //! A browser sends some requests of any page to any server without a preflight, and a name owned by an attacker can resolve to
 //! a loopback address (DNS rebinding). So a server on loopback accepts only loopback names, pages of other origins cannot
@@ -23,7 +24,7 @@ use tower::{Layer, Service};
 
 use super::grpc::WholeMessages;
 use super::memory::{Account, Call, Memory};
-use super::rest::{HttpError, is_packed, refuse};
+use super::rest::{HttpError, is_packed, refuse, request_id};
 use super::status::DOMAIN;
 use crate::domain::Error;
 use crate::telemetry;
@@ -64,14 +65,17 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_last = is_last(&request);
         let response = self.serve(request);
-        if !is_last {
-            return response;
-        }
-        Box::pin(async move {
+        Box::pin(request_id::scope(async move {
             let mut response = response.await?;
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            let headers = response.headers_mut();
+            if is_last {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if !is_grpc_type(headers) {
+                request_id::add_to(headers);
+            }
             Ok(response)
-        })
+        }))
     }
 }
 
@@ -84,8 +88,7 @@ where
     fn serve(&mut self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
         let is_grpc = is_grpc_type(request.headers());
         if let Err(problem) = self.options.check(&request, is_grpc) {
-            let response = refused(&request, is_grpc, &problem);
-            return Box::pin(async move { Ok(response) });
+            return Box::pin(async move { Ok(refused(&request, is_grpc, &problem)) });
         }
         const SERVED: &str = "every connection has an account";
         let account = request.extensions().get::<Arc<Account>>().unwrap_or_else(|| unreachable!("{SERVED}"));

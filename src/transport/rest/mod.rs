@@ -12,6 +12,7 @@
 
 pub mod agent_sdk;
 pub mod body;
+pub mod error_responses;
 pub mod event_path;
 pub mod fields;
 pub mod frame;
@@ -19,11 +20,13 @@ mod gateway;
 pub mod headers;
 pub mod http_error;
 mod operation;
+pub mod path_variable;
 pub mod public_runs;
 pub mod query;
-mod refuse;
+mod refusals;
 mod request_context;
-mod request_id;
+pub mod request_id;
+pub mod resume;
 pub mod structure_runs;
 pub mod time;
 mod unpack;
@@ -38,7 +41,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use body::is_packed;
 pub use gateway::{Gateway, GatewayOptions};
 pub use http_error::HttpError;
-pub use refuse::refuse;
+pub use refusals::refuse;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -71,7 +74,8 @@ pub fn router(gateway: Gateway, offer: Offer) -> Router {
         .merge(apis())
         .merge(operation::health())
         .merge(operation::metrics());
-    let (all, api) = all.split_for_parts();
+    let (all, mut api) = all.split_for_parts();
+    refusals::describe(&mut api);
     let router = match offer {
         Offer::All => all.merge(operation::openapi(&api)),
         Offer::Events => apis().merge(operation::health()).into(),

@@ -1,10 +1,16 @@
 //! Strict reading of query strings: the caller takes each parameter by name, and `finish` refuses the rest.
+//!
+//! The parameters of a route are structs that derive `IntoParams` for `/openapi.json`, and whose `take` fills each field
+//! from the query. Those that several APIs have are here.
 
+use axum::http::Uri;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as UnknownWord;
+use utoipa::{IntoParams, ToSchema};
 
 use super::http_error::HttpError;
-use crate::domain::View;
+use crate::domain::{Error, EventFilter, View};
 
 /// Parameters that are not taken yet.
 pub struct Query(Vec<(String, String)>);
@@ -58,13 +64,11 @@ impl Query {
         number.ok_or_else(problem)
     }
 
-    /// Takes `view`, the view of payloads; `default` when absent.
-    pub fn view(&mut self, default: View) -> Result<View, HttpError> {
-        match self.one("view")?.as_deref() {
-            None => Ok(default),
-            Some("public") => Ok(View::Public),
-            Some("full") => Ok(View::Full),
-            Some(_) => Err(HttpError::field("view", "must be public or full")),
+    /// Takes `order`; oldest first when absent.
+    pub fn order(&mut self) -> Result<Order, HttpError> {
+        match self.one("order")? {
+            None => Ok(Order::Asc),
+            Some(text) => word(&text).ok_or_else(|| HttpError::field("order", "must be asc or desc")),
         }
     }
 
@@ -79,6 +83,37 @@ impl Query {
     }
 }
 
+/// Refuses every parameter, for routes without parameters.
+pub fn no_parameters(uri: &Uri) -> Result<(), HttpError> {
+    Query::parse(uri.query()).finish()
+}
+
+/// Value of an enum by its name in `/openapi.json`; `None` for any other text.
+pub fn word<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    T::deserialize(IntoDeserializer::<UnknownWord>::into_deserializer(text)).ok()
+}
+
+/// Parameter of calls that return payloads.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ViewQuery {
+    /// View of payloads; absent: as set by --default-view.
+    #[param(value_type = Option<PublicView>, inline)]
+    pub view: View,
+}
+
+impl ViewQuery {
+    /// Takes `view`; `default` when absent.
+    pub fn take(query: &mut Query, default: View) -> Result<Self, HttpError> {
+        let Some(text) = query.one("view")? else { return Ok(Self { view: default }) };
+        match word(&text) {
+            Some(PublicView::Public) => Ok(Self { view: View::Public }),
+            Some(PublicView::Full) => Ok(Self { view: View::Full }),
+            None => Err(HttpError::field("view", "must be public or full")),
+        }
+    }
+}
+
 /// View of payloads: `public` leaves out the clients' inputs, shortens tool data and masks secrets; `full` is as sent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -86,4 +121,30 @@ impl Query {
 pub enum PublicView {
     Public,
     Full,
+}
+
+/// Parameter of calls that return events of some types only.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TypesQuery {
+    /// Only these types: given once, separated by commas, or repeated with one type each; `*` at the end of a type
+    /// matches every type with the prefix.
+    #[param(value_type = Option<Vec<String>>, max_items = 100, pattern = r"^([^*]{1,200}|[^*]{0,199}\*)$")]
+    pub types: EventFilter,
+}
+
+impl TypesQuery {
+    /// Takes `types`; every type when absent. The field of an error is the one of the filter, `filter.types[0]`.
+    pub fn take(query: &mut Query) -> Result<Self, Error> {
+        Ok(Self { types: EventFilter::parse(&query.several("types"), Vec::new())? })
+    }
+}
+
+/// Order of a page of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the words say it")]
+pub enum Order {
+    Asc,
+    Desc,
 }

@@ -1,41 +1,33 @@
-//! Middleware around every handler: request id, deadline, metrics, the header `Accept` and the method OPTIONS.
+//! Middleware around every handler: deadline, metrics, the header `Accept` and the method OPTIONS.
 
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
 use axum::http::header::ACCEPT;
-use axum::http::{HeaderValue, Method, Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::gateway::Gateway;
 use super::http_error::HttpError;
-use super::refuse::refuse;
-use super::request_id;
+use super::refusals::refuse;
 use crate::telemetry;
 
 /// Middleware of every route.
 pub async fn track(State(gateway): State<Gateway>, request: Request<Body>, next: Next) -> Response {
-    let id = request_id::new();
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let answer = request_id::scope(id.clone(), async {
-        if let Err(problem) = acceptable(&request) {
-            return refuse(&path, &problem);
-        }
-        match tokio::time::timeout(gateway.options.request_timeout, next.run(request)).await {
+    let mut response = match acceptable(&request) {
+        Ok(()) => match tokio::time::timeout(gateway.options.request_timeout, next.run(request)).await {
             Ok(response) => response,
             Err(_) => refuse(&path, &HttpError::timed_out(&method)),
-        }
-    });
-    let mut response = answer.await;
+        },
+        Err(problem) => refuse(&path, &problem),
+    };
     if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response = options();
-    }
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", id);
     }
     let status = response.status().as_str().to_owned();
     let labels = [("method", method_name(&method).to_owned()), ("route", route.clone()), ("status", status)];

@@ -1,24 +1,30 @@
-//! Id of a request, in the response header `x-request-id` and in the bodies of some APIs.
+//! Id of a request, for the header `X-Request-Id`, error bodies and events.
 
+use std::cell::OnceCell;
 use std::future::Future;
 
+use axum::http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
 tokio::task_local! {
-    static REQUEST_ID: String;
+    /// Empty until the id is asked for, since gRPC calls need none.
+    static REQUEST_ID: OnceCell<String>;
+}
+
+/// Runs the future of one request, in which [`current`] always returns the same id.
+pub fn scope<F: Future>(request: F) -> impl Future<Output = F::Output> {
+    REQUEST_ID.scope(OnceCell::new(), request)
 }
 
 /// Id of the current request: `req_…`. Outside of a request, a new id.
 pub fn current() -> String {
-    REQUEST_ID.try_with(Clone::clone).unwrap_or_else(|_| new())
+    let new = || format!("req_{}", Uuid::now_v7().simple());
+    REQUEST_ID.try_with(|id| id.get_or_init(new).clone()).unwrap_or_else(|_| new())
 }
 
-/// A new id.
-pub fn new() -> String {
-    format!("req_{}", Uuid::now_v7().simple())
-}
-
-/// Runs the work of the request with this id.
-pub fn scope<F: Future>(id: String, work: F) -> impl Future<Output = F::Output> {
-    REQUEST_ID.scope(id, work)
+/// Adds the header `X-Request-Id` to a response.
+pub fn add_to(headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::from_str(&current()) {
+        headers.insert("x-request-id", id);
+    }
 }

@@ -6,10 +6,11 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, ResponseBuilder};
+use utoipa::openapi::{RefOr, Response as Described};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::{Error, RunId};
+use crate::transport::rest::error_responses::described;
 use crate::transport::rest::http_error::HttpError;
 
 /// An error in the shape of the agent SDK API.
@@ -118,43 +119,38 @@ pub struct OfABody;
 
 impl IntoResponses for OfAnyCall {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[
-            (406, "The Accept header excludes JSON (for a stream: text/event-stream)"),
-            (422, "A parameter or a member is invalid; `details.field` names it"),
-            (429, "A limit is reached; retry after Retry-After"),
-            (500, "A defect of the server or damaged data; the server's log holds the cause"),
-            (503, "The server is draining, the store is unavailable, or the call took too long"),
+        described::<RefusalBody>(&[
+            ("406", "The Accept header excludes JSON (for a stream: text/event-stream)"),
+            ("422", "A parameter or a member is invalid; `details.field` names it"),
+            ("429", "A limit is reached; retry after Retry-After"),
+            ("500", "A defect of the server or damaged data; the server's log holds the cause"),
+            ("503", "The server is draining, the store is unavailable, or the call took too long"),
         ])
     }
 }
 
 impl IntoResponses for OfARun {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[(404, "The run has no events, so it does not exist")])
+        described::<RefusalBody>(&[("404", "The run has no events, so it does not exist")])
     }
 }
 
 impl IntoResponses for OfACursor {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[(409, "The cursor lies beyond the last event; `details.end_cursor` is the end of the run")])
+        described::<RefusalBody>(&[(
+            "409",
+            "The cursor lies beyond the last event; `details.end_cursor` is the end of the run",
+        )])
     }
 }
 
 impl IntoResponses for OfABody {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[
-            (400, "The body is not JSON"),
-            (409, "The event_id belongs to an event with other content, or the run has ended (--lifecycle=strict)"),
-            (413, "The body is larger than --max-request-bytes"),
-            (415, "The body is not application/json"),
+        described::<RefusalBody>(&[
+            ("400", "The body is not JSON"),
+            ("409", "The event_id belongs to an event with other content, or the run has ended (--lifecycle=strict)"),
+            ("413", "The body is larger than --max-request-bytes"),
+            ("415", "The body is not application/json"),
         ])
     }
-}
-
-fn described(statuses: &[(u16, &str)]) -> BTreeMap<String, RefOr<Described>> {
-    let body = || ContentBuilder::new().schema(Some(Ref::from_schema_name("AgentError"))).build();
-    let response = |description: &str| {
-        RefOr::T(ResponseBuilder::new().description(description).content("application/json", body()).build())
-    };
-    statuses.iter().map(|(status, description)| (status.to_string(), response(description))).collect()
 }

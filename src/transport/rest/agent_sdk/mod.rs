@@ -2,15 +2,17 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `request` | path, query parameters, headers and bodies |
+//! | `params` | path, query parameters and headers |
+//! | `request` | bodies |
 //! | `response` | events and runs in JSON |
 //! | `publish` | `POST /api/ingest` |
 //! | `read` | events of a run, as pages and as a stream |
 //! | `runs` | runs, each computed from the run's events |
 //! | `error` | error bodies and error responses |
-//! | `schema` | types of `/openapi.json` |
+//! | `schema` | responses in `/openapi.json` |
 
 mod error;
+mod params;
 mod publish;
 mod read;
 mod request;
@@ -25,7 +27,8 @@ use utoipa_axum::routes;
 use super::gateway::Gateway;
 
 pub use error::{ApiError, RefusalBody};
-pub use schema::{EventView, EventsReply, IngestAnswer, IngestBody, RunView, RunsReply};
+pub use request::IngestBody;
+pub use schema::{EventView, EventsReply, IngestAnswer, RunView, RunsReply};
 
 #[derive(OpenApi)]
 #[openapi(

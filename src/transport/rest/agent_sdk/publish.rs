@@ -11,43 +11,35 @@ use crate::service::Service;
 use crate::service::publish::Publish;
 use crate::transport::rest::body;
 use crate::transport::rest::event_path::EventPath;
-use crate::transport::rest::fields::Fields;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
 
 use super::error;
 use super::error::ApiError;
-use super::request::{OfRun, by_run, idempotency_key, new_event};
-use super::schema::{IngestAnswer, IngestBody, Ingested};
+use super::params::IdempotencyHeader;
+use super::request::{IngestArray, IngestBody, IngestEvent, OfRun};
+use super::schema::{IngestAnswer, Ingested};
 
 /// Stores events; the response follows when the events are durable.
 ///
 /// All events of an array are checked before any is stored. The events of one run are stored all or none, in order.
 /// Events of several runs are not atomic: the error names the run that failed and the runs that are stored.
 #[utoipa::path(post, path = "/api/ingest", operation_id = "agent_ingest", tag = "agent SDK", request_body = IngestBody,
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 200,
-            description = "Event id of a single event without event_id; refused with an array")),
+    params(IdempotencyHeader),
     responses((status = 202, description = "Stored", body = IngestAnswer), error::OfABody, error::OfAnyCall))]
 pub async fn ingest(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, ApiError> {
     let service = &gateway.service;
-    let key = idempotency_key(request.headers())?;
+    let IdempotencyHeader { idempotency_key: key } = IdempotencyHeader::read(request.headers())?;
     let text = body::text(request, service.limits().max_request_bytes).await?;
-    let answer = if text.trim_ascii_start().starts_with('[') {
-        if key.is_some() {
-            return Err(ApiError::field(
-                "Idempotency-Key",
-                "goes with a single event; give each of an array its event_id",
-            ));
-        }
-        IngestAnswer::Many(many(service, &text).await?)
-    } else {
-        IngestAnswer::One(one(service, &text, key).await?)
+    let answer = match IngestBody::parse(&text, key.is_some(), service.limits())? {
+        IngestBody::One(event) => IngestAnswer::One(one(service, event, key).await?),
+        IngestBody::Many(events) => IngestAnswer::Many(many(service, events).await?),
     };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
-async fn one(service: &Service, text: &str, key: Option<EventId>) -> Result<Ingested, ApiError> {
-    let (run_id, mut event) = new_event(Fields::parse(text, "")?, service.limits())?;
+async fn one(service: &Service, event: IngestEvent, key: Option<EventId>) -> Result<Ingested, ApiError> {
+    let (run_id, mut event) = event.into_event();
     let is_keyed = event.event_id.is_none() && key.is_some();
     event.event_id = event.event_id.or(key);
     let publish = Publish { run_id: run_id.clone(), events: vec![event], expected_last_seq: None };
@@ -59,8 +51,8 @@ async fn one(service: &Service, text: &str, key: Option<EventId>) -> Result<Inge
     Ok(Ingested::new(&run_id, appended.status, event))
 }
 
-async fn many(service: &Service, text: &str) -> Result<Vec<Ingested>, ApiError> {
-    let runs = by_run(text, service.limits())?;
+async fn many(service: &Service, events: IngestArray) -> Result<Vec<Ingested>, ApiError> {
+    let runs = events.by_run();
     let (several, mut failed) = (runs.len() > 1, None);
     let mut submitted = Vec::with_capacity(runs.len());
     // Submits all runs before waiting for the first, so that the runs share a commit.

@@ -1,55 +1,10 @@
-//! Schemas of the agent SDK API for `/openapi.json`. Responses are serialized from these types; requests are parsed member
-//! by member in `request`, so that an error names the member.
+//! Schemas of responses of the agent SDK API for `/openapi.json`. The responses are serialized from these types.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
-
-use crate::transport::rest::time::TimeOfEvent;
-
-/// One event, or an array of events.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum IngestBody {
-    /// A single event.
-    One(IngestEvent),
-    /// Events of one run or of several runs.
-    Many(IngestArray),
-}
-
-/// Events of one run or of several runs.
-#[derive(Deserialize, ToSchema)]
-#[schema(min_items = 1, max_items = 1000)]
-pub struct IngestArray(pub Vec<IngestEvent>);
-
-/// An event as an agent SDK sends it; unknown members are refused.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IngestEvent {
-    /// Type of the event. `run_start`, `run_end`, `error`, `step`, `tool_call`, `human_input_requested` and
-    /// `human_input_received` have the meaning of agent-os ingest; any other type is stored and listed as well.
-    #[schema(example = "step", min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
-    pub event_type: String,
-    /// Id of the run. The first event of a run creates the run, of any type.
-    #[schema(example = "run_a1b2c3", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
-    pub sdk_run_id: String,
-    /// Data of the event, kept byte for byte. In the public view `input_preview` and `output_preview` of a `tool_call`
-    /// are cut to 500 characters. Absent: `{}`.
-    #[serde(default)]
-    #[schema(value_type = std::collections::HashMap<String, Value>)]
-    pub payload: Map<String, Value>,
-    /// Time by the producer's clock. Absent, or a number outside the years 1 to 9999: the server's clock.
-    pub occurred_at: Option<TimeOfEvent>,
-    /// Name of the agent; the first event with a name sets the name of the run's agent.
-    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
-    pub agent_name: Option<String>,
-    /// Makes a retry safe: the same event under the same id is stored once. Must not begin with `runlog:`. Absent: the
-    /// server generates an id.
-    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
-    pub event_id: Option<String>,
-}
 
 /// Response: an object for one event, an array in the same order for an array.
 #[derive(Serialize, ToSchema)]

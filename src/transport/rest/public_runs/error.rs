@@ -1,15 +1,20 @@
 //! Errors of the public runs API: `{"error":"text","reason_code":"snake_case","request_id":"req_…"}`.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use utoipa::IntoResponses;
+use utoipa::openapi::{RefOr, Response as Described};
 
 use crate::domain::Error;
+use crate::transport::rest::error_responses::described;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::http_error::HttpError;
 use crate::transport::rest::request_id;
 
-use super::request::IDEMPOTENCY_KEY;
+use super::params::IDEMPOTENCY_KEY;
 use super::schema::PublicError;
 
 /// An error in the shape of the public runs API.
@@ -60,5 +65,32 @@ impl IntoResponse for ApiError {
             error: problem.text(),
         };
         (problem.status, problem.headers(), Json(body)).into_response()
+    }
+}
+
+/// Error responses of all routes, for `/openapi.json`.
+pub struct RefusedCall;
+
+impl IntoResponses for RefusedCall {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        described::<PublicError>(&[
+            ("406", "The Accept header excludes the media type of the response"),
+            ("422", "A parameter or member is unknown or invalid; the text names it"),
+            ("500", "A defect of the server or damaged data"),
+            ("503", "The server cannot serve now; see Retry-After"),
+        ])
+    }
+}
+
+/// Error responses of the routes with a body, in addition to [`RefusedCall`], for `/openapi.json`.
+pub struct RefusedBody;
+
+impl IntoResponses for RefusedBody {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        described::<PublicError>(&[
+            ("400", "The body is not JSON"),
+            ("413", "The body is too large"),
+            ("415", "The Content-Type is not JSON, or the Content-Encoding is not supported"),
+        ])
     }
 }

@@ -5,15 +5,18 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `request` | path, query parameters, headers and bodies |
+//! | `params` | path, query parameters and headers |
+//! | `request`, `create` | bodies |
 //! | `response` | events and runs in JSON |
 //! | `publish` | publishing events |
 //! | `read` | events of a run, as pages and as a stream |
 //! | `runs` | creating, listing, reading and controlling runs |
-//! | `error` | error bodies |
-//! | `schema` | types of `/openapi.json` |
+//! | `error` | error bodies and error responses |
+//! | `schema` | responses in `/openapi.json` |
 
+mod create;
 mod error;
+mod params;
 mod publish;
 mod read;
 mod request;

@@ -9,17 +9,19 @@ use axum::response::{IntoResponse, Response};
 use crate::service::publish::Publish;
 use crate::transport::rest::body as request_body;
 use crate::transport::rest::gateway::Gateway;
+use crate::transport::rest::path_variable::Variable;
+use crate::transport::rest::query::no_parameters;
 
-use super::error::ApiError;
-use super::request::{self, Id, IfMatch, new_run_id};
-use super::schema::{
-    ConditionHeader, PublicError, PublicNewEvents, PublicPublished, PublicPublishedEvent, RefusedBody, RefusedCall,
-};
+use super::ApiError;
+use super::error::{RefusedBody, RefusedCall};
+use super::params::{ConditionHeader, IfMatch, RunPath};
+use super::request::PublicNewEvents;
+use super::schema::{PublicError, PublicPublished, PublicPublishedEvent};
 
 /// Publishes one event, or an array of events, stored all or none. The first event of a run creates the run. `If-Match`
 /// makes the publish conditional.
 #[utoipa::path(post, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "publish_public_run_events",
-    params(("id" = String, Path, description = "The run"), ConditionHeader),
+    params(RunPath, ConditionHeader),
     request_body = PublicNewEvents,
     responses((status = 201, description = "All events are stored", body = PublicPublished),
         (status = 404, description = "No such run, and If-Match requires one", body = PublicError),
@@ -27,13 +29,17 @@ use super::schema::{
             (--lifecycle=strict)", body = PublicError),
         (status = 412, description = "The last seq of the run differs from If-Match", body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn publish(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
-    let run_id = new_run_id(id)?;
-    request::no_parameters(request.uri())?;
-    let if_match = request::if_match(request.headers())?;
+pub async fn publish(
+    State(gateway): State<Gateway>,
+    id: Variable,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let RunPath { id: run_id } = RunPath::parse_new(id)?;
+    no_parameters(request.uri())?;
+    let ConditionHeader { if_match } = ConditionHeader::read(request.headers())?;
     let limits = gateway.service.limits();
     let text = request_body::text(request, limits.max_request_bytes).await?;
-    let (path, events) = request::new_events(&text, limits)?;
+    let (path, events) = PublicNewEvents::parse(&text, limits)?.into_events();
     let expected_last_seq = match if_match {
         None => None,
         Some(IfMatch::LastSeq(seq)) => Some(seq),

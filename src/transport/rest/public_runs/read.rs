@@ -14,32 +14,34 @@ use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::memory::Call;
 use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::gateway::Gateway;
-use crate::transport::rest::headers::stream_cursor;
-use crate::transport::rest::query::Query;
+use crate::transport::rest::path_variable::Variable;
+use crate::transport::rest::query::{Order, Query, TypesQuery, ViewQuery};
+use crate::transport::rest::resume::{ResumeHeader, ResumeQuery, stream_cursor};
 use crate::transport::sse;
 
-use super::error::ApiError;
-use super::request::{self, Id, run_id};
-use super::response;
-use super::schema::{EventsQuery, PublicError, PublicRunEvents, RefusedCall, ResumeHeader, StreamQuery};
+use super::error::RefusedCall;
+use super::params::{EventsQuery, RunPath, types};
+use super::schema::{PublicError, PublicRunEvents};
+use super::{ApiError, response};
 
 /// A page of the events of a run.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "list_public_run_events",
-    params(("id" = String, Path, description = "The run"), EventsQuery),
+    params(RunPath, EventsQuery, TypesQuery, ViewQuery),
     responses((status = 200, description = "A page of events", body = PublicRunEvents),
         (status = 404, description = "No such run", body = PublicError),
         (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError), RefusedCall))]
-pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, ApiError> {
-    let run_id = run_id(id)?;
+pub async fn list(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+    let RunPath { id: run_id } = RunPath::parse(id)?;
     let mut query = Query::parse(uri.query());
-    let form = response::form(query.view(gateway.options.default_view)?);
+    let form = response::form(ViewQuery::take(&mut query, gateway.options.default_view)?.view);
+    let EventsQuery { limit, cursor, after_seq, order } = EventsQuery::take(&mut query, gateway.service.limits())?;
     let list = ListEvents {
         epoch: String::new(),
         scope: Scope::Run(run_id),
-        cursor: request::cursor(&mut query)?,
-        page_size: request::limit(&mut query, gateway.service.limits().max_page_size)?,
-        descending: request::is_descending(&mut query)?,
-        filter: request::types(&mut query)?,
+        cursor: cursor.or(after_seq).unwrap_or_default(),
+        page_size: limit,
+        descending: order == Order::Desc,
+        filter: types(&mut query)?,
     };
     query.finish()?;
     let page = response::page_json(gateway.service.list_events(&list).await?, form)?;
@@ -50,7 +52,7 @@ pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Re
 /// cursor of the event. The stream ends with the run.
 #[utoipa::path(get, path = "/v1/runs/{id}/events/stream", tag = "public runs",
     operation_id = "stream_public_run_events",
-    params(("id" = String, Path, description = "The run"), StreamQuery, ResumeHeader),
+    params(RunPath, ResumeQuery, ResumeHeader, TypesQuery, ViewQuery),
     responses((status = 200, description = "Server-sent events", body = EventFrame, content_type = "text/event-stream"),
         (status = 204, description = "The run has ended and no event follows"),
         (status = 404, description = "No such run", body = PublicError),
@@ -59,15 +61,15 @@ pub async fn list(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Re
 pub async fn follow(
     State(gateway): State<Gateway>,
     Extension(call): Extension<Arc<Call>>,
-    id: Id,
+    id: Variable,
     uri: Uri,
-    header_map: HeaderMap,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let run_id = run_id(id)?;
+    let RunPath { id: run_id } = RunPath::parse(id)?;
     let mut query = Query::parse(uri.query());
-    let form = response::form(query.view(gateway.options.default_view)?);
-    let cursor = stream_cursor(&mut query, &header_map)?;
-    let filter = request::types(&mut query)?;
+    let form = response::form(ViewQuery::take(&mut query, gateway.options.default_view)?.view);
+    let cursor = stream_cursor(&mut query, &headers)?;
+    let filter = types(&mut query)?;
     query.finish()?;
     let subscribe = Subscribe {
         epoch: String::new(),

@@ -12,16 +12,16 @@ use crate::service::control::{Control, keyed_request_id};
 use crate::service::runs::{CreateRun, ListRuns};
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
-use crate::transport::rest::query::Query;
-use crate::transport::rest::{body as request_body, request_id};
+use crate::transport::rest::path_variable::Variable;
+use crate::transport::rest::query::{Query, no_parameters};
+use crate::transport::rest::{body as request_body, request_id as this_request};
 
-use super::error::ApiError;
-use super::request::{self, Id, run_id};
-use super::response;
-use super::schema::{
-    IdempotencyHeader, PublicCreateRun, PublicError, PublicNothing, PublicRun, PublicRuns, PublicSignal, RefusedBody,
-    RefusedCall, RunsQuery,
-};
+use super::create::PublicCreateRun;
+use super::error::{RefusedBody, RefusedCall};
+use super::params::{IdempotencyHeader, RunPath, RunsQuery};
+use super::request::{PublicNothing, PublicSignal};
+use super::schema::{PublicError, PublicRun, PublicRuns};
+use super::{ApiError, response};
 
 /// Creates a run. The first event is `run.created` with the members of the request. The same `Idempotency-Key` with the
 /// same body returns the same run.
@@ -33,16 +33,16 @@ use super::schema::{
         (status = 409, description = "The key was used with another body, or a run with this id exists", body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
 pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, ApiError> {
-    request::no_parameters(request.uri())?;
-    let key = request::idempotency_key(request.headers())?;
+    no_parameters(request.uri())?;
+    let IdempotencyHeader { idempotency_key: key } = IdempotencyHeader::read(request.headers())?;
     let limits = gateway.service.limits();
     let text = request_body::text(request, limits.max_request_bytes).await?;
     // The request id in the event is derived from the key, so that a repeated request writes the same event.
-    let request_id = key.as_deref().map_or_else(request_id::current, keyed_request_id);
-    let (run_id, first_event) = request::run_created(&text, &request_id, limits)?;
+    let request_id = key.as_deref().map_or_else(this_request::current, keyed_request_id);
+    let run = PublicCreateRun::parse(&text)?;
     let create = CreateRun {
-        run_id,
-        first_event: Some(first_event),
+        first_event: Some(run.first_event(&request_id, limits)?),
+        run_id: run.id,
         idempotency_key: key,
         agent_name: None,
         structure_id: None,
@@ -66,13 +66,9 @@ fn path_segment(run_id: &RunId) -> String {
     responses((status = 200, description = "A page of runs", body = PublicRuns), RefusedCall))]
 pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
-    let list = ListRuns {
-        statuses: request::statuses(&mut query)?,
-        cursor: query.one("cursor")?.unwrap_or_default(),
-        page_size: request::limit(&mut query, gateway.service.limits().max_page_size)?,
-        ..ListRuns::default()
-    };
+    let RunsQuery { status, limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
     query.finish()?;
+    let list = ListRuns { statuses: status, cursor, page_size: limit, ..ListRuns::default() };
     let page = gateway.service.list_runs(list).await?;
     let runs = page.runs.into_iter().map(response::run).collect::<DomainResult<_>>()?;
     let next_cursor = Some(page.next_cursor).filter(|token| !token.is_empty());
@@ -81,65 +77,77 @@ pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, 
 
 /// Returns a run by id.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "public runs", operation_id = "get_public_run",
-    params(("id" = String, Path, description = "The run")),
+    params(RunPath),
     responses((status = 200, description = "The run", body = PublicRun),
         (status = 404, description = "No such run", body = PublicError), RefusedCall))]
-pub async fn get(State(gateway): State<Gateway>, id: Id, uri: Uri) -> Result<Response, ApiError> {
-    let run_id = run_id(id)?;
-    request::no_parameters(&uri)?;
-    Ok(Json(response::run(gateway.service.run(&run_id).await?)?).into_response())
+pub async fn get(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+    let RunPath { id } = RunPath::parse(id)?;
+    no_parameters(&uri)?;
+    Ok(Json(response::run(gateway.service.run(&id).await?)?).into_response())
 }
 
 /// Answers an open question of the run by `run.signal_applied` or `run.input_received`. The run continues when a worker
 /// or `resume` reports so.
 #[utoipa::path(post, path = "/v1/runs/{id}/signal", tag = "public runs", operation_id = "signal_public_run",
-    params(("id" = String, Path, description = "The run"), IdempotencyHeader),
+    params(RunPath, IdempotencyHeader),
     request_body = PublicSignal,
     responses((status = 200, description = "The run after the signal", body = PublicRun),
         (status = 404, description = "No such run", body = PublicError),
         (status = 409, description = "The run awaits no input, or the key was used for another request",
             body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn signal(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
-    carry_out(gateway, id, request, request::signal).await
+pub async fn signal(
+    State(gateway): State<Gateway>,
+    id: Variable,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    carry_out(gateway, id, request, |text| PublicSignal::parse(text).map(Into::into)).await
 }
 
 /// Cancels the run. A cancelled run stays cancelled.
 #[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "public runs", operation_id = "cancel_public_run",
-    params(("id" = String, Path, description = "The run"), IdempotencyHeader),
+    params(RunPath, IdempotencyHeader),
     request_body = Option<PublicNothing>,
     responses((status = 200, description = "The run after the cancellation", body = PublicRun),
         (status = 404, description = "No such run", body = PublicError),
         (status = 409, description = "The run has ended otherwise", body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn cancel(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
-    carry_out(gateway, id, request, |text| request::nothing(text).map(|()| Control::Cancel)).await
+pub async fn cancel(
+    State(gateway): State<Gateway>,
+    id: Variable,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    carry_out(gateway, id, request, |text| PublicNothing::parse(text).map(|_| Control::Cancel)).await
 }
 
 /// Resumes a run: a stalled run is queued again, a run that awaits input runs.
 #[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "public runs", operation_id = "resume_public_run",
-    params(("id" = String, Path, description = "The run"), IdempotencyHeader),
+    params(RunPath, IdempotencyHeader),
     request_body = Option<PublicNothing>,
     responses((status = 200, description = "The run after the resumption", body = PublicRun),
         (status = 404, description = "No such run", body = PublicError),
         (status = 409, description = "The run is neither stalled nor awaits input, or the key was used for another \
             request", body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn resume(State(gateway): State<Gateway>, id: Id, request: Request<Body>) -> Result<Response, ApiError> {
-    carry_out(gateway, id, request, |text| request::nothing(text).map(|()| Control::Resume)).await
+pub async fn resume(
+    State(gateway): State<Gateway>,
+    id: Variable,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    carry_out(gateway, id, request, |text| PublicNothing::parse(text).map(|_| Control::Resume)).await
 }
 
 async fn carry_out(
     gateway: Gateway,
-    id: Id,
+    id: Variable,
     request: Request<Body>,
     decode: impl Fn(&str) -> Result<Control, HttpError>,
 ) -> Result<Response, ApiError> {
-    let run_id = run_id(id)?;
-    request::no_parameters(request.uri())?;
-    let key = request::idempotency_key(request.headers())?;
+    let RunPath { id } = RunPath::parse(id)?;
+    no_parameters(request.uri())?;
+    let IdempotencyHeader { idempotency_key: key } = IdempotencyHeader::read(request.headers())?;
     let text = request_body::text(request, gateway.service.limits().max_request_bytes).await?;
     let control = decode(&text)?;
-    let run = gateway.service.control(&run_id, control, key.as_deref(), &request_id::current()).await;
+    let run = gateway.service.control(&id, control, key.as_deref(), &this_request::current()).await;
     Ok(Json(response::run(run.map_err(ApiError::of_keyed)?)?).into_response())
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::IntoResponses;
+use utoipa::openapi::{RefOr, Response as Described};
 
 use super::schema::{StructureProblem, StructureRefusal};
-
 use crate::domain::Error;
+use crate::transport::rest::error_responses::described;
 use crate::transport::rest::http_error::HttpError;
 
 /// An error in the shape of the structure runs API.
@@ -52,7 +52,7 @@ pub struct Refusals;
 
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[
+        described::<StructureRefusal>(&[
             ("400", "The path is not UTF-8, or the body is not JSON"),
             ("404", "No such run or event"),
             ("406", "The Accept header excludes the media type of the response"),
@@ -69,19 +69,10 @@ pub struct BodyRefusals;
 
 impl IntoResponses for BodyRefusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[
+        described::<StructureRefusal>(&[
             ("409", "The state of the run does not allow the call, or the key or event id belongs to other content"),
             ("413", "The body is too large"),
             ("415", "The body is not application/json"),
         ])
     }
-}
-
-fn described(statuses: &[(&str, &str)]) -> BTreeMap<String, RefOr<Described>> {
-    let schema = Ref::from_schema_name(StructureRefusal::name());
-    let response = |description: &str| {
-        let content = Content::new(Some(schema.clone()));
-        ResponseBuilder::new().description(description).content("application/json", content).build()
-    };
-    statuses.iter().map(|(status, text)| ((*status).to_owned(), response(text).into())).collect()
 }

@@ -1,17 +1,20 @@
 //! Logs of a run: the last events, one line each.
 
 use axum::extract::State;
+use axum::http::Uri;
 use axum::response::Response;
 
-use super::error::{ApiError, Refusals};
-use super::request::{Parameters, Variable, run_id};
+use super::ApiError;
+use super::error::Refusals;
+use super::params::RunPath;
 use super::response::{self, json};
 use super::schema::StructureRunLogs;
 use crate::codec::record;
 use crate::domain::{Error, Event, EventFilter, Scope, View};
 use crate::service::list::ListEvents;
 use crate::transport::rest::gateway::Gateway;
-use crate::transport::rest::query::PublicView;
+use crate::transport::rest::path_variable::Variable;
+use crate::transport::rest::query::{Query, ViewQuery};
 use crate::transport::rest::time;
 
 /// Maximum number of lines; only the newest are shown.
@@ -23,17 +26,12 @@ const MAX_PAYLOAD_CHARS: usize = 500;
 /// Get the last 1,000 events of a run as lines: time, origin, type, and the beginning of the payload.
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/logs", tag = "structure runs",
     operation_id = "get_structure_run_logs",
-    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-           ("view" = inline(Option<PublicView>), Query, description = "View of payloads; absent: as set by --default-view")),
+    params(RunPath, ViewQuery),
     responses((status = 200, description = "The lines, oldest first", body = StructureRunLogs), Refusals))]
-pub async fn get_logs(
-    State(gateway): State<Gateway>,
-    Variable(id): Variable,
-    Parameters(mut query): Parameters,
-) -> Result<Response, ApiError> {
-    let scope = Scope::Run(run_id(&id)?);
-    let view = query.view(gateway.options.default_view)?;
+pub async fn get_logs(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+    let scope = Scope::Run(RunPath::parse(id)?.structure_run_id);
+    let mut query = Query::parse(uri.query());
+    let ViewQuery { view } = ViewQuery::take(&mut query, gateway.options.default_view)?;
     query.finish()?;
     let (mut logs, mut cursor) = (Vec::new(), String::new());
     // A page may end early at the byte limit, so there may be several pages. Only the lines are kept.

@@ -5,7 +5,8 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `request` | path, query parameters, headers and bodies |
+//! | `params` | path, query parameters and headers |
+//! | `request` | bodies |
 //! | `response` | events and runs in JSON |
 //! | `publish` | publishing events |
 //! | `read` | events of a run, as pages and as a stream; one event by id |
@@ -13,11 +14,14 @@
 //! | `error` | error bodies and error responses |
 //! | `env_var` | environment variables of a run |
 //! | `spans`, `logs` | spans of a run; events as lines of text |
-//! | `schema` | types of `/openapi.json` |
+//! | `ids` | ids derived from the content of a request |
+//! | `schema` | responses in `/openapi.json` |
 
 mod env_var;
 mod error;
+mod ids;
 mod logs;
+mod params;
 mod publish;
 mod read;
 mod request;

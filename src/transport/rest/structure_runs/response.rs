@@ -2,7 +2,7 @@
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -80,7 +80,7 @@ pub fn page_json(page: EventsPage, form: EventForm, offset: u64, limit: u64) -> 
 }
 
 /// Status of a structure run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum StructureRunStatus {
     /// Accepted; also a run without an event that sets a status.
@@ -114,18 +114,17 @@ impl StructureRunStatus {
         }
     }
 
-    /// Domain statuses shown under this name. The store has one status for ERROR and FAILED, so either name finds both.
+    /// Domain statuses shown as this one. The store has one status for ERROR and FAILED, so either finds both.
     #[must_use]
-    pub fn named(name: &str) -> Option<&'static [RunStatus]> {
-        Some(match name {
-            "QUEUED" => &[RunStatus::Queued, RunStatus::Unspecified],
-            "STARTING" => &[RunStatus::Starting],
-            "RUNNING" => &[RunStatus::Running, RunStatus::AwaitingInput, RunStatus::Stalled],
-            "SUCCEEDED" => &[RunStatus::Succeeded],
-            "FAILED" | "ERROR" => &[RunStatus::Failed],
-            "CANCELLED" => &[RunStatus::Cancelled],
-            _ => return None,
-        })
+    pub fn stored_as(self) -> &'static [RunStatus] {
+        match self {
+            Self::Queued => &[RunStatus::Queued, RunStatus::Unspecified],
+            Self::Starting => &[RunStatus::Starting],
+            Self::Running => &[RunStatus::Running, RunStatus::AwaitingInput, RunStatus::Stalled],
+            Self::Succeeded => &[RunStatus::Succeeded],
+            Self::Failed | Self::Error => &[RunStatus::Failed],
+            Self::Cancelled => &[RunStatus::Cancelled],
+        }
     }
 }
 

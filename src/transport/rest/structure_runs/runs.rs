@@ -3,30 +3,26 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::error::{ApiError, BodyRefusals, Refusals};
-use super::request::{
-    NoParameters, Parameters, Variable, created_event, idempotency_key, no_members, optional_object, renamed, run_id,
-    run_id_of,
-};
-use super::response::{StructureRun, StructureRunStatus, json};
-use super::schema::{NewStructureRun, StructureRuns, StructureRunsPagination};
-use crate::domain::{Error, Result, RunId, StructureId};
+use super::ApiError;
+use super::error::{BodyRefusals, Refusals};
+use super::ids::run_id_of;
+use super::params::{IdempotencyHeader, PageQuery, RunPath, StatusQuery, StructurePath, renamed};
+use super::request::{NewStructureRun, StructureNothing, optional_object};
+use super::response::{StructureRun, json};
+use super::schema::{StructureRuns, StructureRunsPagination};
+use crate::domain::{Error, Result, RunId};
 use crate::service::Service;
 use crate::service::control::Control;
 use crate::service::runs::CreateRun;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
+use crate::transport::rest::path_variable::Variable;
+use crate::transport::rest::query::{Query, no_parameters};
 use crate::transport::rest::request_id;
-
-/// Maximum runs in one page. A numbered page cannot end early, and each run may hold an output of 1 MiB.
-const MAX_PAGE_SIZE: u64 = 100;
-
-/// Runs in one page of a request without `page_size`.
-const DEFAULT_PAGE_SIZE: u64 = 100;
 
 /// Largest response that is sent in one piece; a longer response is streamed.
 const MAX_WHOLE_BYTES: usize = 3 << 20;
@@ -36,29 +32,26 @@ const MAX_WHOLE_BYTES: usize = 3 << 20;
 /// With an `Idempotency-Key`, a repeat with the same body returns the same run with 200; with another body, 409.
 #[utoipa::path(post, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
     operation_id = "create_structure_run",
-    params(("structure_id" = String, Path, description = "The structure", min_length = 1, max_length = 200,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-           ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe", nullable = false,
-            min_length = 1, max_length = 200, pattern = "^[!-~]+$")),
+    params(StructurePath, IdempotencyHeader),
     request_body = Option<NewStructureRun>,
     responses((status = 201, description = "Created", body = StructureRun),
               (status = 200, description = "Created earlier with the same key", body = StructureRun),
               Refusals, BodyRefusals))]
 pub async fn create_run(
     State(gateway): State<Gateway>,
-    Variable(structure_id): Variable,
-    _: NoParameters,
+    id: Variable,
     request: Request<Body>,
 ) -> std::result::Result<Response, ApiError> {
-    let structure_id = StructureId::parse(&structure_id)?;
-    let idempotency_key = idempotency_key(request.headers())?;
+    no_parameters(request.uri())?;
+    let StructurePath { structure_id } = StructurePath::parse(id)?;
+    let IdempotencyHeader { idempotency_key } = IdempotencyHeader::read(request.headers())?;
     let text = optional_object(&gateway, request).await?;
     let create = CreateRun {
         run_id: idempotency_key.as_deref().map(|key| run_id_of(&structure_id, key)).transpose()?,
         idempotency_key,
         agent_name: None,
         structure_id: Some(structure_id),
-        first_event: Some(created_event(&gateway, &text)?),
+        first_event: Some(NewStructureRun::parse(&text)?.into_event(gateway.service.limits())?),
     };
     let (run, repeated) = gateway.service.create_run(create).await.map_err(refusal)?;
     let status = if repeated { StatusCode::OK } else { StatusCode::CREATED };
@@ -80,30 +73,20 @@ fn refusal(error: Error) -> ApiError {
 /// List the runs of a structure, newest first. A structure without runs has an empty list.
 #[utoipa::path(get, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
     operation_id = "list_structure_runs",
-    params(("structure_id" = String, Path, description = "The structure", min_length = 1, max_length = 200,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-           ("page" = Option<i64>, Query, description = "Counts from 1; default 1", minimum = 1),
-           ("page_size" = Option<i64>, Query, description = "Default 100", minimum = 1, maximum = 100),
-           ("status" = Option<Vec<StructureRunStatus>>, Query,
-            description = "Only these statuses; repeatable. FAILED and ERROR find the same runs")),
+    params(StructurePath, PageQuery, StatusQuery),
     responses((status = 200, description = "The page", body = StructureRuns), Refusals))]
 pub async fn list_runs(
     State(gateway): State<Gateway>,
-    Variable(structure_id): Variable,
-    Parameters(mut query): Parameters,
+    id: Variable,
+    uri: Uri,
 ) -> std::result::Result<Response, ApiError> {
-    let structure_id = StructureId::parse(&structure_id)?;
-    let max = MAX_PAGE_SIZE.min(gateway.service.limits().max_page_size as u64);
-    let page = query.number("page", 1, 1..=i64::MAX.unsigned_abs())?;
-    let page_size = query.number("page_size", DEFAULT_PAGE_SIZE.min(max), 1..=max)?;
-    let mut statuses = Vec::new();
-    for name in query.all("status") {
-        let problem = "must be QUEUED, STARTING, RUNNING, SUCCEEDED, FAILED, ERROR or CANCELLED";
-        statuses.extend(StructureRunStatus::named(&name).ok_or_else(|| HttpError::field("status", problem))?);
-    }
+    let StructurePath { structure_id } = StructurePath::parse(id)?;
+    let mut query = Query::parse(uri.query());
+    let PageQuery { page, page_size } = PageQuery::take(&mut query, gateway.service.limits())?;
+    let StatusQuery { status } = StatusQuery::take(&mut query)?;
     query.finish()?;
     let size = usize::try_from(page_size).unwrap_or(usize::MAX);
-    let found = gateway.service.runs_by_page(structure_id, statuses, page, size).await?;
+    let found = gateway.service.runs_by_page(structure_id, status, page, size).await?;
     let pagination = StructureRunsPagination::new(page, page_size, found.total);
     let pagination = serde_json::to_string(&pagination).map_err(Error::internal)?;
     let service = gateway.service;
@@ -140,32 +123,32 @@ fn in_parts(begun: String, rest: impl Stream<Item = Result<String>> + Send + 'st
 /// Get a run by id.
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}", tag = "structure runs",
     operation_id = "get_structure_run",
-    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
+    params(RunPath),
     responses((status = 200, description = "The run", body = StructureRun), Refusals))]
 pub async fn get_run(
     State(gateway): State<Gateway>,
-    Variable(id): Variable,
-    _: NoParameters,
+    id: Variable,
+    uri: Uri,
 ) -> std::result::Result<Response, ApiError> {
-    let run = gateway.service.run(&run_id(&id)?).await?;
+    no_parameters(&uri)?;
+    let run = gateway.service.run(&RunPath::parse(id)?.structure_run_id).await?;
     Ok(json(StructureRun::of(&gateway.service, run).await?.to_json()?))
 }
 
 /// Cancel a run: appends `run.cancelled`. A cancelled run stays cancelled; a run that has ended otherwise answers 409.
 #[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/cancel", tag = "structure runs",
     operation_id = "cancel_structure_run",
-    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
+    params(RunPath),
+    request_body = Option<StructureNothing>,
     responses((status = 200, description = "The cancelled run", body = StructureRun), Refusals, BodyRefusals))]
 pub async fn cancel_run(
     State(gateway): State<Gateway>,
-    Variable(id): Variable,
-    _: NoParameters,
+    id: Variable,
     request: Request<Body>,
 ) -> std::result::Result<Response, ApiError> {
-    let run_id = run_id(&id)?;
-    no_members(&optional_object(&gateway, request).await?)?;
+    no_parameters(request.uri())?;
+    let run_id = RunPath::parse(id)?.structure_run_id;
+    StructureNothing::parse(&optional_object(&gateway, request).await?)?;
     let run = gateway.service.control(&run_id, Control::Cancel, None, &request_id::current()).await?;
     Ok(json(StructureRun::of(&gateway.service, run).await.map_err(Error::after_commit)?.to_json()?))
 }

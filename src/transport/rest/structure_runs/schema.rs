@@ -1,22 +1,11 @@
-//! Schemas of the structure runs API for `/openapi.json`. Types with `Serialize` also write responses.
+//! Schemas of responses of the structure runs API for `/openapi.json`, and of spans, which are stored and returned as sent.
+//! Types with `Serialize` also write the responses.
 
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::env_var::StructureEnvVar;
 use super::response::StructureRun;
-use crate::transport::rest::time::TimeOfEvent;
-
-/// A run to create.
-#[derive(Debug, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewStructureRun {
-    /// Arguments of the run, any strings.
-    pub args: Option<Vec<String>>,
-    /// Environment variables of the run.
-    pub env_vars: Option<Vec<StructureEnvVar>>,
-}
 
 /// A page of a structure's runs.
 #[derive(Debug, ToSchema)]
@@ -63,46 +52,6 @@ impl StructureRunsPagination {
             previous_page: (previous > 0).then_some(previous),
         }
     }
-}
-
-/// An event to store.
-#[derive(Debug, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewStructureEvent {
-    /// Type of the event; no control characters.
-    #[schema(rename = "type", min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
-    pub r#type: String,
-    /// Time by the producer's clock, usually a number. Absent, or a number outside the years 1 to 9999: the server's
-    /// clock.
-    pub timestamp: Option<TimeOfEvent>,
-    /// Any JSON, kept as sent; absent or null is stored as `{}`.
-    pub payload: Option<Value>,
-}
-
-/// One event, an array of events, or an array under `events`.
-#[derive(Debug, ToSchema)]
-#[serde(untagged)]
-pub enum PostedStructureEvents {
-    /// A single event.
-    One(NewStructureEvent),
-    /// An array of events.
-    Array(NewStructureEventArray),
-    /// An array under `events`.
-    Named(NewStructureEvents),
-}
-
-/// Events to store, in order, all or none.
-#[derive(Debug, ToSchema)]
-#[schema(min_items = 1, max_items = 1000)]
-pub struct NewStructureEventArray(pub Vec<NewStructureEvent>);
-
-/// Events to store, in order, all or none.
-#[derive(Debug, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewStructureEvents {
-    /// Events of the request, in order.
-    #[schema(min_items = 1, max_items = 1000)]
-    pub events: Vec<NewStructureEvent>,
 }
 
 /// Source of an event.

@@ -2,12 +2,15 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, Uri};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
-use super::error::{ApiError, BodyRefusals, Refusals};
-use super::request::{NoParameters, Parameters, Posted, Variable, content_id, run_id, text};
+use super::ApiError;
+use super::error::{BodyRefusals, Refusals};
+use super::ids::content_id;
+use super::params::{PageQuery, RunPath};
+use super::request::{Posted, text};
 use super::response::json;
 use super::schema::{PostedStructureSpans, StructureSpans};
 use crate::codec::record;
@@ -17,13 +20,11 @@ use crate::service::list::ListEvents;
 use crate::service::publish::Publish;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
-use crate::transport::rest::query::PublicView;
+use crate::transport::rest::path_variable::Variable;
+use crate::transport::rest::query::{Query, ViewQuery, no_parameters};
 
 /// Event type of a span; the payload is the span as sent.
 const EVENT_TYPE: &str = "Span";
-
-/// Maximum spans in one page. A numbered page cannot end early, and each span may be as large as a payload.
-const MAX_PAGE_SIZE: u64 = 100;
 
 /// Post spans, stored in order, all or none, each as an event of type `Span`. The response follows when the events are
 /// durable.
@@ -32,17 +33,16 @@ const MAX_PAGE_SIZE: u64 = 100;
 /// event.
 #[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/spans", tag = "structure runs",
     operation_id = "post_structure_run_spans",
-    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")),
+    params(RunPath),
     request_body = PostedStructureSpans,
     responses((status = 200, description = "Stored"), Refusals, BodyRefusals))]
 pub async fn post_spans(
     State(gateway): State<Gateway>,
-    Variable(id): Variable,
-    _: NoParameters,
+    id: Variable,
     request: Request<Body>,
 ) -> Result<StatusCode, ApiError> {
-    let run_id = run_id(&id)?;
+    no_parameters(request.uri())?;
+    let run_id = RunPath::parse(id)?.structure_run_id;
     let text = text(&gateway, request).await?;
     let events = new_events(&run_id, &text, gateway.service.limits())?;
     gateway.service.publish(Publish { run_id, events, expected_last_seq: None }).await?;
@@ -53,22 +53,13 @@ pub async fn post_spans(
 /// List the spans of a run in the order of storage, as sent. A page that is not full is the last.
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/spans", tag = "structure runs",
     operation_id = "list_structure_run_spans",
-    params(("structure_run_id" = String, Path, description = "The run", min_length = 1, max_length = 200,
-            pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$"),
-           ("page" = Option<i64>, Query, description = "Counts from 1; default 1", minimum = 1),
-           ("page_size" = Option<i64>, Query, description = "Default 100", minimum = 1, maximum = 100),
-           ("view" = inline(Option<PublicView>), Query, description = "View of spans; absent: as set by --default-view")),
+    params(RunPath, PageQuery, ViewQuery),
     responses((status = 200, description = "The page", body = StructureSpans), Refusals))]
-pub async fn list_spans(
-    State(gateway): State<Gateway>,
-    Variable(id): Variable,
-    Parameters(mut query): Parameters,
-) -> Result<Response, ApiError> {
-    let scope = Scope::Run(run_id(&id)?);
-    let max = MAX_PAGE_SIZE.min(gateway.service.limits().max_page_size as u64);
-    let page = query.number("page", 1, 1..=i64::MAX.unsigned_abs())?;
-    let page_size = query.number("page_size", max, 1..=max)?;
-    let view = query.view(gateway.options.default_view)?;
+pub async fn list_spans(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+    let scope = Scope::Run(RunPath::parse(id)?.structure_run_id);
+    let mut query = Query::parse(uri.query());
+    let PageQuery { page, page_size } = PageQuery::take(&mut query, gateway.service.limits())?;
+    let ViewQuery { view } = ViewQuery::take(&mut query, gateway.options.default_view)?;
     query.finish()?;
     let filter = EventFilter::parse(&[EVENT_TYPE.to_owned()], Vec::new())?;
     let (mut before, mut spans, mut cursor) = ((page - 1).saturating_mul(page_size), Vec::new(), String::new());

@@ -1,14 +1,9 @@
-//! Schemas of the public runs API for `/openapi.json`. Responses are serialized from these types; requests are parsed
-//! member by member in `request.rs`, so that an error names the member.
-
-mod requests;
+//! Schemas of responses of the public runs API for `/openapi.json`. The responses are serialized from these types.
 
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-
-pub use requests::*;
 
 /// State of a run, computed from the events of the run.
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,0 +1,78 @@
+//! Error responses in the shape of the API that a path belongs to.
+
+use std::collections::BTreeMap;
+
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::path::PathItem;
+use utoipa::openapi::{OpenApi, RefOr, Response as Described};
+
+use super::error_responses::described;
+use super::http_error::HttpError;
+use super::{agent_sdk, public_runs, structure_runs};
+
+/// Error responses that every route may give, since they are made before its handler runs or in its place.
+const OF_ANY_ROUTE: [(&str, &str); 4] = [
+    ("400", "The header Host is missing or malformed, or the path is not UTF-8"),
+    ("403", "The header Host or Origin is not allowed: --allowed-hosts, --cors-origins"),
+    ("429", "The server has too many calls or too little memory for this one; see Retry-After"),
+    ("503", "No response within --request-timeout-ms; see Retry-After"),
+];
+
+/// Error responses that every route with a body may give, in addition.
+const OF_ANY_BODY: [(&str, &str); 1] = [("408", "The client stopped sending the body")];
+
+/// Shape of error bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    StructureRuns,
+    AgentSdk,
+    PublicRuns,
+}
+
+impl Shape {
+    /// Shape of the API that the path belongs to; other paths get the shape of public runs.
+    fn of(path: &str) -> Self {
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
+        if begins(&["/api/structures", "/api/structure-runs", "/api/events"]) {
+            Self::StructureRuns
+        } else if begins(&["/api/"]) {
+            Self::AgentSdk
+        } else {
+            Self::PublicRuns
+        }
+    }
+
+    fn described(self, statuses: &[(&str, &str)]) -> BTreeMap<String, RefOr<Described>> {
+        match self {
+            Self::StructureRuns => described::<structure_runs::schema::StructureRefusal>(statuses),
+            Self::AgentSdk => described::<agent_sdk::RefusalBody>(statuses),
+            Self::PublicRuns => described::<public_runs::schema::PublicError>(statuses),
+        }
+    }
+}
+
+/// Error response in the shape of the API that the path belongs to.
+pub fn refuse(path: &str, problem: &HttpError) -> Response {
+    match Shape::of(path) {
+        Shape::StructureRuns => structure_runs::ApiError::from(problem.clone()).into_response(),
+        Shape::AgentSdk => agent_sdk::ApiError::from(problem.clone()).into_response(),
+        Shape::PublicRuns => public_runs::ApiError::from(problem.clone()).into_response(),
+    }
+}
+
+/// Adds to each operation the error responses that every route may give. A status with another description stays.
+pub fn describe(api: &mut OpenApi) {
+    for (path, item) in &mut api.paths.paths {
+        let shape = Shape::of(path);
+        let PathItem { get, put, post, delete, patch, .. } = item;
+        for operation in [get, put, post, delete, patch].into_iter().flatten() {
+            let mut responses = shape.described(&OF_ANY_ROUTE);
+            if operation.request_body.is_some() {
+                responses.extend(shape.described(&OF_ANY_BODY));
+            }
+            for (status, response) in responses {
+                operation.responses.responses.entry(status).or_insert(response);
+            }
+        }
+    }
+}
