@@ -2,13 +2,15 @@
 //! `tests/all.sh` installs them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
+#[path = "../support/ran.rs"]
+mod ran;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod server;
 
-use std::process::Command;
-
+use ran::Ran;
 use server::TestServer;
+use tokio::process::Command;
 
 /// Runs `script` with the interpreter named by the environment variable `variable`, against a new server.
 async fn client_succeeds(variable: &str, script: &str) {
@@ -26,14 +28,13 @@ async fn succeeds(interpreter: String, script: &str) {
         options.reading.sse_heartbeat = std::time::Duration::from_secs(1);
     })
     .await;
-    let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
-    let (address, scratch) = (server.address().to_string(), server.directory().to_owned());
+    let mut client = Command::new(interpreter);
+    client.arg(format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"))).arg(server.address().to_string());
     // Scratch files of the client go to a temporary directory.
-    let client = move || Command::new(interpreter).arg(script).arg(address).current_dir(scratch).output().unwrap();
-    let output = tokio::task::spawn_blocking(client).await.unwrap();
+    client.current_dir(server.directory());
+    let ran = Ran::of(client).await;
     server.stop().await;
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{stdout}\n{stderr}");
+    ran.succeeds();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,20 +8,18 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
 
-/// Guard against a test that hangs.
-const GUARD: Duration = Duration::from_secs(60);
+use crate::harness::{GUARD, Process};
 
-/// A running balancer, stopped when dropped.
+/// A running balancer, killed when dropped.
 pub struct Envoy {
-    process: Child,
+    process: Process,
     directory: TempDir,
     /// The address for clients.
     pub address: SocketAddr,
@@ -98,19 +96,7 @@ impl Envoy {
             }
         };
         let found = tokio::time::timeout(GUARD, looking).await;
-        found.unwrap_or_else(|_| panic!("Envoy does not report {what}: {}", self.log()))
-    }
-
-    /// Warnings and errors in the log so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        found.unwrap_or_else(|_| panic!("Envoy does not report {what}: {}", self.process.log()))
     }
 }
 
@@ -130,25 +116,21 @@ fn with_addresses(config: &str, replicas: &[SocketAddr]) -> Value {
 
 /// Runs as an unprivileged user also if the tests run as root. The unprivileged user may have no access to the
 /// program's directory.
-fn spawn(program: &Path, directory: &Path) -> Child {
+fn spawn(program: &Path, directory: &Path) -> Process {
     let mut own: PathBuf = program.to_owned();
     let user = crate::cluster::unprivileged();
     if user.is_some() {
         own = directory.join("envoy");
         fs::hard_link(program, &own).or_else(|_| fs::copy(program, &own).map(drop)).unwrap();
     }
-    let log = fs::File::create(directory.join("log")).unwrap();
     let mut command = Command::new(own);
     command
         .args(["--config-path", "envoy.json", "--admin-address-path", "admin", "--log-level", "warn"])
         .args(["--disable-hot-restart", "--concurrency", "2"])
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log);
+        .current_dir(directory);
     if let Some((uid, gid)) = user {
         chown(directory, Some(uid), Some(gid)).unwrap();
         command.uid(uid).gid(gid);
     }
-    command.spawn().unwrap()
+    Process::of(command)
 }
