@@ -29,6 +29,7 @@ mod drain;
 mod failpoints;
 mod fan_out;
 mod health;
+mod help;
 mod history;
 mod leaks;
 mod lost_files;

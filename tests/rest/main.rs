@@ -4,7 +4,9 @@
 mod across_apis;
 mod agent_sdk;
 mod bodies;
+mod description;
 mod event_ids;
+mod exchanges;
 mod harness;
 mod public_runs;
 mod questions;
