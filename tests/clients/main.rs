@@ -5,16 +5,19 @@
 #[path = "../support/certificates.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod certificates;
+#[path = "../support/ran.rs"]
+mod ran;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod server;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::process::{Command, Output};
 
 use certificates::{Authority, put};
+use ran::Ran;
 use server::TestServer;
+use tokio::process::Command;
 
 /// Notes that a test cannot run here, which fails on CI.
 fn skip(what: &str, reason: &str) {
@@ -38,9 +41,9 @@ async fn tls_client_succeeds(variable: &str, script: &str) {
     let (mut server, authority) = start_with_tls().await;
     let mut client = Command::new(interpreter);
     client.arg(path(script)).arg(server.address().to_string()).arg(authority).current_dir(server.directory());
-    let output = output_of(client).await;
+    let ran = Ran::of(client).await;
     server.stop().await;
-    assert_success(&output.unwrap());
+    ran.succeeds();
 }
 
 async fn succeeds(interpreter: String, script: &str) {
@@ -52,9 +55,9 @@ async fn succeeds(interpreter: String, script: &str) {
     let mut client = Command::new(interpreter);
     // Scratch files of the client go to a temporary directory.
     client.arg(path(script)).arg(server.address().to_string()).current_dir(server.directory());
-    let output = output_of(client).await;
+    let ran = Ran::of(client).await;
     server.stop().await;
-    assert_success(&output.unwrap());
+    ran.succeeds();
 }
 
 /// A server with TLS, and the file of its authority.
@@ -74,15 +77,6 @@ fn path(script: &str) -> String {
     format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"))
 }
 
-async fn output_of(mut client: Command) -> std::io::Result<Output> {
-    tokio::task::spawn_blocking(move || client.output()).await.unwrap()
-}
-
-fn assert_success(output: &Output) {
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{stdout}\n{stderr}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_service_publishes_lists_follows_and_discovers() {
     client_succeeds("RUNLOG_TEST_PYTHON", "python/grpc_client.py").await;
@@ -100,11 +94,9 @@ async fn node_reads_over_tls_by_http_1_and_http_2_and_trusts_the_authority_alone
 
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_publishes_and_reads_over_tls_by_http_1_and_http_2() {
-    let mut version = Command::new("curl");
-    version.arg("--version");
-    let version = match output_of(version).await {
+    let version = match Command::new("curl").arg("--version").output().await {
         Err(error) if error.kind() == ErrorKind::NotFound => return skip("curl over TLS", "there is no curl"),
-        version => String::from_utf8(version.unwrap().stdout).unwrap(),
+        version => Ran::from(version.unwrap()).succeeds(),
     };
     let (mut server, authority) = start_with_tls().await;
     let base = format!("https://{}", server.address());
@@ -112,9 +104,7 @@ async fn curl_publishes_and_reads_over_tls_by_http_1_and_http_2() {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--fail", protocol, "--write-out", " %{http_version}"]);
         curl.arg("--cacert").arg(&authority).args(args);
-        let output = output_of(curl).await.unwrap();
-        assert_success(&output);
-        String::from_utf8(output.stdout).unwrap()
+        Ran::of(curl).await.succeeds()
     };
     let (ingest, run) = (format!("{base}/api/ingest"), format!("{base}/v1/runs/curl"));
     let event = r#"{"event_type":"step","sdk_run_id":"curl","payload":{}}"#;

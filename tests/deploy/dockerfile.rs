@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::harness::Process;
 use crate::process::{Environment, Served, command};
 use crate::read;
 
@@ -67,9 +68,9 @@ async fn the_container_refuses_to_be_open_to_all_without_the_option_and_serves_a
     let mut environment = file.environment();
     let listens = environment["RUNLOG_LISTEN"].replace(":7800", ":0");
     let closed = Environment::from([("RUNLOG_LISTEN".to_owned(), listens)]);
-    let refused = command(&file.command(None), &closed, &TempDir::new().unwrap()).output().await.unwrap();
-    assert_eq!(refused.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("--insecure-no-auth"), "{refused:?}");
+    let (status, log) = Process::of(command(&file.command(None), &closed, &TempDir::new().unwrap())).ended().await;
+    assert_eq!(status.code(), Some(78));
+    assert!(log.contains("--insecure-no-auth"), "{log}");
     environment.insert("RUNLOG_INSECURE_NO_AUTH".to_owned(), "true".to_owned());
     let server = Served::start(&file.command(None), &environment).await;
     assert!(server.address.ip().is_unspecified(), "the port can be published");

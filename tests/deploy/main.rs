@@ -13,7 +13,10 @@ mod balancer;
 mod cluster;
 mod compose;
 mod dockerfile;
+#[path = "../support/envoy.rs"]
 mod envoy;
+#[path = "../support/process.rs"]
+mod harness;
 mod kubernetes;
 mod options;
 mod process;

@@ -2,20 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::Stdio;
-use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::process::Command;
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-/// Guard against a test that hangs.
-const GUARD: Duration = Duration::from_secs(60);
+use crate::harness::{self, Process, Ran, within};
 
 /// Variables of a process, by name.
 pub type Environment = BTreeMap<String, String>;
@@ -25,15 +20,14 @@ pub type Environment = BTreeMap<String, String>;
 pub fn command(words: &[String], environment: &Environment, directory: &TempDir) -> Command {
     let (program, args) = words.split_first().expect("a command");
     assert_eq!(program.rsplit('/').next(), Some("runlog"), "{words:?}");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_runlog"));
-    command.args(args).env_clear().envs(environment).current_dir(directory.path()).kill_on_drop(true);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = harness::program();
+    command.args(args).env_clear().envs(environment).current_dir(directory.path());
     command
 }
 
 /// A running server.
 pub struct Served {
-    process: Child,
+    process: Process,
     pub address: SocketAddr,
     _directory: TempDir,
 }
@@ -51,21 +45,8 @@ impl Served {
         if let Some(data) = environment.get_mut("RUNLOG_DATA") {
             *data = data.rsplit('/').next().unwrap().to_owned();
         }
-        let mut process = command(words, &environment, &directory).spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut said = Vec::new();
-        let address = loop {
-            let line = timeout(GUARD, lines.next_line()).await.expect("it starts").unwrap();
-            let line = line.unwrap_or_else(|| panic!("{words:?} does not start: {said:#?}"));
-            // Finds the address in both log formats.
-            let address = line.split(['"', '=', ' ']).find_map(|word| word.parse::<SocketAddr>().ok());
-            said.push(line);
-            if let Some(address) = address {
-                break address;
-            }
-        };
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { process, address, _directory: directory }
+        let process = Process::of(command(words, &environment, &directory));
+        Self { address: process.address().await, process, _directory: directory }
     }
 
     /// A loopback URL, also for a server that listens on all addresses.
@@ -85,17 +66,14 @@ impl Served {
     pub async fn is_healthy_by(&self, words: &[String]) {
         let environment = Environment::from([("RUNLOG_SERVER".to_owned(), self.url())]);
         let directory = TempDir::new().unwrap();
-        let output =
-            timeout(GUARD, command(words, &environment, &directory).output()).await.expect("it answers").unwrap();
-        assert!(output.status.success() && output.stdout == b"SERVING\n", "{words:?}: {output:?}");
+        let ran = within("its answer", Ran::of(command(words, &environment, &directory))).await;
+        assert_eq!(ran.succeeds(), "SERVING\n", "{words:?}");
     }
 
     /// Sends the signal for a drain and waits for a successful exit.
-    pub async fn stop(mut self, signal: &str) {
-        let pid = self.process.id().unwrap().to_string();
-        let signal = signal.strip_prefix("SIG").unwrap();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().await.unwrap().success());
-        let status = timeout(GUARD, self.process.wait()).await.expect("it ends").unwrap();
-        assert!(status.success(), "{status}");
+    pub async fn stop(self, signal: &str) {
+        self.process.signal(signal.strip_prefix("SIG").unwrap()).await;
+        let (status, log) = self.process.ended().await;
+        assert!(status.success(), "{status}: {log}");
     }
 }

@@ -13,7 +13,6 @@ mod client;
 mod declared_lengths;
 mod floods;
 #[path = "../support/process.rs"]
-#[allow(dead_code, reason = "the tests of processes use the rest of it")]
 mod harness;
 mod honest;
 mod readers;

@@ -4,6 +4,8 @@
 #[path = "../support/cluster.rs"]
 mod cluster;
 mod dependencies;
+#[path = "../support/process.rs"]
+mod harness;
 mod layers;
 mod readme;
 mod replicas;

@@ -2,9 +2,12 @@
 //! command. Only blocks marked `sh` run.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+
+use tokio::process::Command;
+
+use crate::harness::{Process, Ran, program};
 
 /// The two commands that set everything up. The first runs here with the program under test; the second runs this test.
 const FIRST: &str = "cargo run --release -- serve --demo";
@@ -47,34 +50,13 @@ pub fn shell_blocks(text: &str) -> Vec<String> {
     blocks
 }
 
-struct Demo(Child);
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts the first command on a free port; returns the address and the printed lines.
-fn start_demo(directory: &Path) -> (Demo, String, impl Iterator<Item = String> + use<>) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_runlog"))
-        .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "json"])
-        .current_dir(directory)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let demo = Demo(child);
-    let mut log = BufReader::new(stderr).lines().map_while(Result::ok);
-    let address = log.find_map(|line| {
-        let line = serde_json::from_str::<serde_json::Value>(&line).ok()?;
-        line["address"].as_str().map(ToOwned::to_owned)
-    });
-    // The log must be read, or the server blocks on a full pipe.
-    std::thread::spawn(move || log.for_each(drop));
-    (demo, address.unwrap(), BufReader::new(stdout).lines().map_while(Result::ok))
+/// Starts the first command on a free port; returns after the server listens.
+async fn start_demo(directory: &Path) -> (Process, SocketAddr) {
+    let mut command = program();
+    command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "json"]).current_dir(directory);
+    let demo = Process::with_output(command);
+    let address = demo.address().await;
+    (demo, address)
 }
 
 pub fn path_with(directories: &[PathBuf]) -> std::ffi::OsString {
@@ -82,15 +64,15 @@ pub fn path_with(directories: &[PathBuf]) -> std::ffi::OsString {
     std::env::join_paths(directories.iter().cloned().chain(std::env::split_paths(&old))).unwrap()
 }
 
-#[test]
-fn the_first_command_shows_runs_flowing() {
+#[tokio::test]
+async fn the_first_command_shows_runs_flowing() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     assert_eq!(shell_blocks(&readme)[0].trim(), FIRST);
     let directory = tempfile::tempdir().unwrap();
-    let (_demo, _, mut lines) = start_demo(directory.path());
+    let (demo, _) = start_demo(directory.path()).await;
     // An end of a run in any of the three vocabularies.
     let ends = ["run_end", "StructureRunCompleted", "run.worker.succeeded"];
-    assert!(lines.any(|line| ends.iter().any(|end| line.contains(end))), "a run flows from its start to its end");
+    demo.prints("a run from its start to its end", |line| ends.iter().any(|end| line.contains(end))).await;
 }
 
 #[test]
@@ -100,33 +82,30 @@ fn the_second_command_is_what_ci_runs() {
     assert!(fs::read_to_string(root().join(".ci/run")).unwrap().contains(&format!("exec {SECOND}")));
 }
 
-#[test]
-fn every_other_command_runs_as_it_stands() {
+#[tokio::test]
+async fn every_other_command_runs_as_it_stands() {
     let (documents, _) = parts();
     let directory = tempfile::tempdir().unwrap();
-    let (_demo, address, _lines) = start_demo(directory.path());
+    let (_demo, address) = start_demo(directory.path()).await;
+    let address = address.to_string();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_runlog")).parent().unwrap().to_owned();
     let path = path_with(&[program, root().join("target/tools/node_modules/.bin")]);
     for block in shell_blocks(&documents).into_iter().skip(2) {
-        if block.contains("buf curl") && !has_buf(&path) {
+        if block.contains("buf curl") && !has_buf(&path).await {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "buf is missing; run tests/all.sh");
             eprintln!("SKIPPED: {block}: buf is missing; tests/all.sh installs it");
             continue;
         }
         // The documents use the default address; the test uses a free port.
         let script = block.replace("127.0.0.1:7800", &address).replace("target/release/runlog", "runlog");
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &script])
-            .current_dir(directory.path())
-            .env("PATH", &path)
-            .env("RUNLOG_SERVER", format!("http://{address}"))
-            .output()
-            .unwrap();
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{block}\n{stdout}\n{stderr}");
+        let mut shell = Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", &script]).current_dir(directory.path());
+        shell.env("PATH", &path).env("RUNLOG_SERVER", format!("http://{address}"));
+        let ran = Ran::of(shell).await;
+        assert_eq!(ran.code, Some(0), "{block}\n{}\n{}", ran.stdout, ran.stderr);
     }
 }
 
-fn has_buf(path: &std::ffi::OsStr) -> bool {
-    Command::new("buf").arg("--version").env("PATH", path).output().is_ok_and(|output| output.status.success())
+async fn has_buf(path: &std::ffi::OsStr) -> bool {
+    Command::new("buf").arg("--version").env("PATH", path).output().await.is_ok_and(|output| output.status.success())
 }

@@ -31,6 +31,7 @@ mod drain;
 mod failpoints;
 mod fan_out;
 mod health;
+mod help;
 mod history;
 mod leaks;
 mod lost_files;

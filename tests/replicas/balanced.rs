@@ -29,7 +29,7 @@ async fn three_replicas(database: &Database) -> Option<(Vec<Replica>, Envoy)> {
     for _ in 0..3 {
         replicas.push(Replica::start(&database.url(), &["--drain-timeout-ms=5000"]).await);
     }
-    let addresses: Vec<SocketAddr> = replicas.iter().map(|replica| replica.address().parse().unwrap()).collect();
+    let addresses: Vec<SocketAddr> = replicas.iter().map(Replica::address).collect();
     let envoy = Envoy::start(&addresses).await?;
     Some((replicas, envoy))
 }
@@ -92,9 +92,9 @@ async fn every_reader_behind_the_balancer_holds_the_promises_while_replicas_die_
     for round in 0..6 {
         let victim = &world.replicas[round % 3];
         if round % 2 == 0 {
-            victim.kill()
+            victim.kill().await;
         } else {
-            victim.drain().await
+            victim.drain().await;
         }
         world.more(SOME).await;
         victim.restart().await;

@@ -26,7 +26,7 @@ async fn publish(address: &str, event_type: &str, event_id: &str) -> u16 {
 async fn a_question_is_answered_once_and_a_run_cancelled_once_whichever_replica_is_asked() {
     let Some(database) = Database::create().await else { return };
     let replicas = [Replica::start(&database.url(), &[]).await, Replica::start(&database.url(), &[]).await];
-    let at = |n: usize| replicas[n % 2].address().to_owned();
+    let at = |n: usize| replicas[n % 2].address().to_string();
     // Producers cannot use the server's ids; an event with an id of the old form is an ordinary event.
     assert_eq!(publish(&at(0), "note", "runlog:cancel").await, 422);
     assert_eq!(publish(&at(0), "note", "control-cancel").await, 201);

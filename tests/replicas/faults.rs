@@ -25,7 +25,7 @@ async fn replicas_are_killed_and_restarted() {
     world.more(SOME).await;
     for round in 0..6 {
         let victim = &world.replicas[round % 3];
-        victim.kill();
+        victim.kill().await;
         world.more(SOME).await;
         victim.restart().await;
         world.more(SOME).await;

@@ -13,9 +13,11 @@ mod balanced;
 #[path = "../support/cluster.rs"]
 mod cluster;
 mod controls;
-#[path = "../deploy/envoy.rs"]
+#[path = "../support/envoy.rs"]
 mod envoy;
 mod faults;
+#[path = "../support/process.rs"]
+mod harness;
 mod page;
 #[path = "../support/proxy.rs"]
 mod proxy;

@@ -1,14 +1,12 @@
 //! Published event stream clients that follow a run over all three REST APIs.
 
-use std::process::{Command, Output, Stdio};
-
 use serde_json::{Value, json};
+use tokio::process::Command;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
-use crate::world::GUARD;
+use crate::harness::{Ran, within};
 
-pub struct Page(JoinHandle<Output>);
+pub struct Page(JoinHandle<Ran>);
 
 impl Page {
     /// Follows the run through the server at `base`. `None` without Node.js, after SKIPPED was printed.
@@ -20,16 +18,13 @@ impl Page {
         };
         let mut client = Command::new(node);
         client.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/node/three_apis.mjs")).args([base, run]);
-        client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let client = client.spawn().unwrap();
-        Some(Self(tokio::task::spawn_blocking(move || client.wait_with_output().unwrap())))
+        Some(Self(tokio::spawn(Ran::of(client))))
     }
 
     /// Waits until each client has stopped at the end of the run, and checks that each event arrived once, in order.
     pub async fn check(self, last_seq: u64) {
-        let output = timeout(GUARD, self.0).await.expect("the clients stop at the end of the run").unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let received: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let ran = within("the end of the clients at the end of the run", self.0).await.unwrap();
+        let received: Value = serde_json::from_str(&ran.succeeds()).unwrap();
         let all: Vec<String> = (1..=last_seq).map(|seq| seq.to_string()).collect();
         for api in ["a", "b", "c"] {
             assert!(

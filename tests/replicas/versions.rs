@@ -1,12 +1,12 @@
 //! A replica of the previous version beside replicas of the current version, as in a rolling upgrade.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
 
 use runlog::pb::PublishRequest;
 
 use crate::cluster::Database;
+use crate::harness::{Process, program_at};
 use crate::replica::Replica;
 use crate::world::{RUNS, World, event};
 
@@ -21,18 +21,12 @@ fn previous() -> Option<PathBuf> {
     program
 }
 
-async fn serve_in_vain(program: &Path, store: &str) -> Output {
-    let mut command = Command::new(program);
-    command.args(["serve", "--listen", "127.0.0.1:0"]).env("RUNLOG_STORE", store);
-    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_replica_of_the_version_before_serves_beside_this_one_until_it_is_replaced() {
     let Some(program) = previous() else { return };
     let Some(database) = Database::create().await else { return };
     let store = database.url();
-    let before = Replica::of(&program, &store, &[]).await;
+    let before = Replica::of(Some(program.clone()), &store, &[]).await;
     for n in 0..40 {
         let (run_id, events) = (format!("r{}", n % RUNS), vec![event(&format!("before-{n}"))]);
         before.events().publish(PublishRequest { run_id, events, expected_last_seq: None }).await.unwrap();
@@ -48,14 +42,15 @@ async fn a_replica_of_the_version_before_serves_beside_this_one_until_it_is_repl
         let again = again.into_inner().events.remove(0);
         assert_eq!((again.seq, again.duplicate), ((n / RUNS) as u64 + 1, true));
     }
-    world.replicas[1].kill();
+    world.replicas[1].kill().await;
     world.more(150).await;
     world.replicas[1].restart().await;
     world.more(150).await;
     busy.check(&world).await;
     // The previous version cannot start again on the new schema.
     world.replicas[0].drain().await;
-    let refused = serve_in_vain(&program, &store).await;
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("newer"), "{said}");
+    let mut again = program_at(&program);
+    again.args(["serve", "--listen", "127.0.0.1:0"]).env("RUNLOG_STORE", &store);
+    let (status, log) = Process::of(again).ended().await;
+    assert!(!status.success() && log.contains("newer"), "{log}");
 }

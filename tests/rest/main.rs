@@ -6,10 +6,12 @@ mod agent_sdk;
 mod bodies;
 mod description;
 mod event_ids;
+mod exchanges;
 mod harness;
 mod public_runs;
 mod questions;
 mod request_ids;
+mod routes;
 mod run_ids;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]

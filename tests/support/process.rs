@@ -1,27 +1,38 @@
-//! The real program as a child process: started on a free port, observed through its log, ended by signals, killed when
-//! dropped.
+//! A program as a child process: this build of runlog, another build, or a program beside it. Its output is collected; it
+//! is ended by a signal, and killed when dropped.
+
+#![allow(dead_code, unused_imports, reason = "each suite uses a part of it")]
+
+#[path = "ran.rs"]
+mod ran;
+#[path = "served.rs"]
+mod served;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use runlog::pb::event_service_client::EventServiceClient;
-use runlog::pb::run_service_client::RunServiceClient;
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::{Channel, Endpoint};
+
+pub use ran::{Ran, json_lines};
+pub use served::{Data, Server};
 
 /// Guard against a test that hangs; no other timing depends on the value.
-const GUARD: Duration = Duration::from_secs(120);
+pub const GUARD: Duration = Duration::from_secs(120);
 
-/// The program, without the options in the environment of this process. `RUNLOG_TEST_PROGRAM` names another build, for figures.
+/// The program, without the options in the environment of this process. `RUNLOG_TEST_PROGRAM` names another build.
 pub fn program() -> Command {
-    let program = std::env::var("RUNLOG_TEST_PROGRAM");
-    let mut command = Command::new(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_runlog")));
+    let other = std::env::var_os("RUNLOG_TEST_PROGRAM").map(PathBuf::from);
+    program_at(other.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_runlog"))))
+}
+
+/// A build of the program, likewise.
+pub fn program_at(path: &Path) -> Command {
+    let mut command = Command::new(path);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RUNLOG_")) {
         command.env_remove(name);
     }
@@ -44,33 +55,11 @@ pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// A directory for a database file.
-pub struct Data(TempDir);
-
-impl Data {
-    pub fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    pub fn directory(&self) -> &Path {
-        self.0.path()
-    }
-
-    pub fn file(&self) -> PathBuf {
-        self.0.path().join("runlog.db")
-    }
-}
-
-/// A running server.
-pub struct Server {
-    process: Process,
-    pub address: SocketAddr,
-}
-
 /// A process that may serve or fail to start.
 pub struct Process {
     child: Child,
     log: watch::Receiver<String>,
+    output: watch::Receiver<String>,
     reader: JoinHandle<()>,
 }
 
@@ -80,7 +69,8 @@ impl Process {
         Self::serve_at("127.0.0.1:0", data, options)
     }
 
-    fn serve_at(listen: &str, data: &Path, options: &[&str]) -> Self {
+    /// `runlog serve` at this address.
+    pub fn serve_at(listen: &str, data: &Path, options: &[&str]) -> Self {
         let data = data.to_str().unwrap();
         Self::spawn(&[&["serve", "--listen", listen, "--data", data, "--log-format", "json"], options].concat())
     }
@@ -98,20 +88,27 @@ impl Process {
     /// Spawns the program with these environment variables.
     pub fn spawn_in(args: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let mut command = program();
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (writer, log) = watch::channel(String::new());
-        let reader = tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                writer.send_modify(|log| {
-                    log.push_str(&line);
-                    log.push('\n');
-                });
-            }
-        });
-        Self { child, log, reader }
+        command.args(args).envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::of(command)
+    }
+
+    /// Spawns a command without input; collects stderr as its log.
+    pub fn of(mut command: Command) -> Self {
+        command.stdout(Stdio::null());
+        Self::start(command)
+    }
+
+    /// Spawns a command without input; collects stdout, too.
+    pub fn with_output(mut command: Command) -> Self {
+        command.stdout(Stdio::piped());
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let (log, reader) = collect(child.stderr.take().unwrap(), true);
+        let output = child.stdout.take().map_or_else(|| watch::channel(String::new()).1, |from| collect(from, false).0);
+        Self { child, log, output, reader }
     }
 
     /// The exit status and the whole log.
@@ -132,19 +129,41 @@ impl Process {
         within("the death of the process", self.child.kill()).await.unwrap();
     }
 
+    /// The log so far.
+    pub fn log(&self) -> String {
+        self.log.borrow().clone()
+    }
+
     /// Waits until the log contains this text.
     pub async fn says(&self, text: &str) -> String {
+        self.log_with(&format!("{text:?}"), |log| log.contains(text)).await
+    }
+
+    async fn log_with(&self, what: &str, is_there: impl FnMut(&String) -> bool) -> String {
         let mut log = self.log.clone();
-        let said = within(&format!("{text:?} in the log"), log.wait_for(|log| log.contains(text))).await;
-        said.unwrap_or_else(|_| panic!("the process ended without {text:?}: {}", self.log.borrow().as_str())).clone()
+        let said = within(&format!("{what} in the log"), log.wait_for(is_there)).await;
+        said.unwrap_or_else(|_| panic!("the process ended without {what}: {}", self.log())).clone()
+    }
+
+    /// Waits until stdout has a line of this kind.
+    pub async fn prints(&self, what: &str, is_line: impl Fn(&str) -> bool) {
+        let mut output = self.output.clone();
+        let printed = within(what, output.wait_for(|output| output.lines().any(&is_line))).await;
+        assert!(printed.is_ok(), "the process ended without {what}: {}", self.log());
+    }
+
+    /// Waits until the server listens, whichever format its log has.
+    pub async fn address(&self) -> SocketAddr {
+        listening(&self.log_with("an address", |log| listening(log).is_some()).await).unwrap()
     }
 
     /// Waits until the server listens; false after an early end.
     pub async fn serves_or_ends(&self) -> bool {
-        self.log.clone().wait_for(|log| log.contains("\"message\":\"serving")).await.is_ok()
+        self.log.clone().wait_for(|log| listening(log).is_some()).await.is_ok()
     }
 
-    fn pid(&self) -> u32 {
+    /// Id of the running process.
+    pub fn pid(&self) -> u32 {
         self.child.id().expect("the process runs")
     }
 
@@ -155,110 +174,31 @@ impl Process {
     }
 }
 
-impl Server {
-    pub async fn start(data: &Path) -> Self {
-        Self::with(data, &[]).await
-    }
+/// Collects the lines of a stream to its end. Panics of the program are printed at once, and with `RUNLOG_TEST_LOG` the
+/// whole log.
+#[allow(clippy::print_stderr, reason = "for readers of the test's output")]
+fn collect(from: impl AsyncRead + Unpin + Send + 'static, is_log: bool) -> (watch::Receiver<String>, JoinHandle<()>) {
+    let (writer, collected) = watch::channel(String::new());
+    let is_shown = is_log && std::env::var_os("RUNLOG_TEST_LOG").is_some();
+    let mut lines = BufReader::new(from).lines();
+    let reader = tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if is_shown || (is_log && line.contains("panicked")) {
+                eprintln!("{line}");
+            }
+            writer.send_modify(|text| {
+                text.push_str(&line);
+                text.push('\n');
+            });
+        }
+    });
+    (collected, reader)
+}
 
-    pub async fn with(data: &Path, options: &[&str]) -> Self {
-        Self::of(Process::serve(data, options)).await
-    }
-
-    /// A server at this address.
-    pub async fn at(listen: &str, data: &Path, options: &[&str]) -> Self {
-        Self::of(Process::serve_at(listen, data, options)).await
-    }
-
-    /// A server at the address of a previous server, for clients that reconnect there.
-    pub async fn again_at(address: SocketAddr, data: &Path) -> Self {
-        Self::at(&address.to_string(), data, &[]).await
-    }
-
-    /// `runlog serve` over a PostgreSQL database.
-    pub async fn on(url: &str) -> Self {
-        Self::over(["--store", url], &[], &[]).await
-    }
-
-    /// See [`Process::over`].
-    pub async fn over(store: [&str; 2], options: &[&str], environment: &[(&str, PathBuf)]) -> Self {
-        Self::of(Process::over(store, options, environment)).await
-    }
-
-    async fn of(process: Process) -> Self {
-        let log = process.says("\"message\":\"serving").await;
-        let line = log.lines().find(|line| line.contains("\"message\":\"serving")).unwrap();
-        let line: serde_json::Value = serde_json::from_str(line).expect("a line of the log is JSON");
-        Self { address: line["address"].as_str().unwrap().parse().unwrap(), process }
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    pub async fn channel(&self) -> Channel {
-        Endpoint::from_shared(self.url()).unwrap().connect().await.expect("a connection")
-    }
-
-    pub async fn events(&self) -> EventServiceClient<Channel> {
-        EventServiceClient::new(self.channel().await).max_decoding_message_size(64 << 20)
-    }
-
-    pub async fn runs(&self) -> RunServiceClient<Channel> {
-        RunServiceClient::new(self.channel().await)
-    }
-
-    /// Kills the process with SIGKILL; returns after its end.
-    pub async fn kill(self) {
-        self.process.kill().await;
-    }
-
-    pub async fn terminate(&self) {
-        self.signal("TERM").await;
-    }
-
-    pub async fn signal(&self, name: &str) {
-        self.process.signal(name).await;
-    }
-
-    pub async fn says(&self, text: &str) -> String {
-        self.process.says(text).await
-    }
-
-    pub async fn ended(self) -> (ExitStatus, String) {
-        self.process.ended().await
-    }
-
-    /// The log so far.
-    pub fn log(&self) -> String {
-        self.process.log.borrow().clone()
-    }
-
-    /// The value of this series in `/metrics`; 0 for a missing series.
-    pub async fn metric(&self, series: &str) -> f64 {
-        let answer = within("the metrics", reqwest::get(format!("{}/metrics", self.url()))).await.unwrap();
-        let text = answer.text().await.unwrap();
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().unwrap())
-    }
-
-    /// Resident memory, bytes.
-    pub fn memory_bytes(&self) -> u64 {
-        self.status_bytes("VmRSS:")
-    }
-
-    /// Peak resident memory, bytes.
-    #[allow(dead_code, reason = "the tests of hostile clients use it")]
-    pub fn peak_memory_bytes(&self) -> u64 {
-        self.status_bytes("VmHWM:")
-    }
-
-    fn status_bytes(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
-    }
-
-    pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
-    }
+/// The address in the line that a server writes when it listens, in either format of the log.
+fn listening(log: &str) -> Option<SocketAddr> {
+    log.lines().filter(|line| line.contains("serving")).find_map(|line| {
+        let (_, rest) = line.split_once("\"address\":\"").or_else(|| line.split_once("address="))?;
+        rest.split(['"', ' ']).next()?.parse().ok()
+    })
 }

@@ -24,6 +24,7 @@
 # | delivery | the same with 10 subscribers and 1,000 events a second; the time is from before the publish to the delivery |
 #
 # --smoke runs everything once for a moment, with the debug build of runlog, to see that it works: its figures mean nothing.
+# --install only installs the peers. RUNLOG names a program of runlog that is there already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
@@ -59,13 +60,14 @@ missing() { # WHAT: without it there is no figure of it
 if get_umadb; then peers+=(--umadb "$tools/umadb/bin/umadb"); else missing UmaDB; fi
 if install nats-server nats-server; then peers+=(--nats "$(command -v nats-server)"); else missing NATS; fi
 if install redis-server redis-server; then peers+=(--redis "$(command -v redis-server)"); else missing Redis; fi
+[ "${1:-}" != --install ] || exit 0
 
 profile=release build=(--release) args=("$@")
 if [ "${1:-}" = --smoke ]; then
     profile=debug build=() args=(--rounds 1 --time 0.2 --replay-events 3000)
 fi
-cargo build --locked --quiet "${build[@]}"
+runlog=${RUNLOG:-$PWD/target/$profile/runlog}
+[ -n "${RUNLOG:-}" ] || cargo build --locked --quiet "${build[@]}"
 CARGO_TARGET_DIR=target/peers cargo build --locked --quiet "${build[@]}" --manifest-path tests/bench/peers/Cargo.toml
-runlog="$PWD/target/$profile/runlog"
 exec "target/peers/$profile/runlog-peers" --runlog "$runlog" --scratch target/peers/scratch --json target/peers/figures.json \
     "${peers[@]}" "${args[@]}"

@@ -1,47 +1,33 @@
-//! Conversations compared byte by byte: `tests/fixtures/golden/agent_sdk/*.http`.
+//! Conversations compared byte by byte with their snapshots; see [`crate::exchanges`].
 //!
-//! A file is a list of steps on a new server: `### title`, a request with its headers and body, and from the line `HTTP
-//! <status>` on the answer. Only ids and times of the server are replaced. Run with `RUNLOG_BLESS=1` to rewrite the
-//! answers, and review the difference.
+//! A file is a list of steps on a new server: `### title`, and a request with its headers and body. In the snapshot the
+//! answer follows from the line `HTTP <status>` on. Only ids and times of the server are replaced.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::exchanges::{compare, requests};
 use crate::harness::Gateway;
-
-fn conversations() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden/agent_sdk");
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
 
 #[tokio::test]
 async fn every_documented_request_is_answered_to_the_byte() {
-    for file in conversations() {
-        let expected = std::fs::read_to_string(&file).unwrap();
-        let held = hold(&expected).await;
-        if std::env::var("RUNLOG_BLESS").is_ok_and(|mode| mode == "1") {
-            std::fs::write(&file, held).unwrap();
-        } else {
-            assert_eq!(held, expected, "{}", file.display());
-        }
+    for (name, conversation) in requests("agent_sdk") {
+        compare("agent_sdk", &name, &hold(&conversation).await);
     }
 }
 
-/// Sends the requests of a conversation and returns the conversation with the actual answers.
+/// Sends the requests of a conversation and returns the conversation with the answers.
 async fn hold(conversation: &str) -> String {
     let gateway = Gateway::start().await;
     let (_, api) = gateway.get("/openapi.json").await;
     let (preface, steps) = conversation.split_once("### ").unwrap();
     let mut held = preface.to_owned();
     for step in steps.split("\n### ") {
-        let request = step.split("\nHTTP ").next().unwrap().trim_end();
+        let request = step.trim_end();
         let (status, answer) = send(&gateway, request).await;
         assert!(is_documented(&api, request, status), "{request}: {status}");
         write!(held, "### {request}\n\nHTTP {status}\n{}\n\n", normalized(&answer).trim_end()).unwrap();

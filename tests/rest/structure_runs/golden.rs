@@ -1,35 +1,28 @@
-//! Every documented example as an exchange of HTTP texts, compared byte by byte. `RUNLOG_BLESS=1` rewrites the files.
+//! Every documented example as an exchange of HTTP texts, compared byte by byte with a snapshot; see [`crate::exchanges`].
 //!
-//! A file holds exchanges: a request line, headers, a blank line, the body; `---`; the status and the body of the
-//! answer; `===`. Only values of the server are normalized: ids of version 8 and times of its own clock.
+//! A file holds requests that end with `===`: a request line, headers, a blank line, the body. In the snapshot `---` and
+//! the status and the body of the answer follow. Only values of the server are normalized: ids of version 8 and times of
+//! its own clock.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 
+use crate::exchanges::{compare, requests};
 use crate::harness::Gateway;
 
 #[tokio::test]
 async fn every_documented_example_is_answered_as_documented() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden/structure_runs");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    let files = requests("structure_runs");
     assert!(files.len() >= 10, "the examples were found");
-    for file in files {
-        let expected = std::fs::read_to_string(&file).unwrap();
+    for (name, text) in files {
         let gateway = Gateway::start().await;
-        let mut actual = String::new();
-        for exchange in expected.split("\n===\n").filter(|text| !text.trim().is_empty()) {
-            let request = exchange.split("\n---\n").next().unwrap();
+        let mut exchanges = String::new();
+        for request in text.split("\n===\n").filter(|text| !text.trim().is_empty()) {
             let (status, answer) = answered(&gateway, request).await;
-            write!(actual, "{request}\n---\n{status}\n{}\n===\n", normalized(&answer)).unwrap();
+            write!(exchanges, "{request}\n---\n{status}\n{}\n===\n", normalized(&answer)).unwrap();
         }
-        if std::env::var("RUNLOG_BLESS").is_ok_and(|mode| mode == "1") {
-            std::fs::write(&file, actual).unwrap();
-        } else {
-            assert_eq!(actual, expected, "{}", file.display());
-        }
+        compare("structure_runs", &name, &exchanges);
     }
 }
 
