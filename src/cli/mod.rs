@@ -6,6 +6,7 @@
 
 mod backoff;
 mod bench;
+mod calls;
 mod client;
 mod commands;
 mod demo;
@@ -49,6 +50,8 @@ enum Command {
     Tail(commands::tail::TailArgs),
     /// List runs, or show one in full
     Runs(commands::runs::RunsArgs),
+    /// Create, list, revoke and rotate the keys of callers
+    Keys(commands::keys::KeysArgs),
     /// Measure a server: publish rates, replay, live delivery
     Bench(bench::BenchArgs),
     /// Ask the server whether it serves
@@ -94,7 +97,10 @@ fn run(command: Command) -> Result<(), Failure> {
     };
     let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Other, format!("cannot start: {error}")))?;
-    if matches!(command, Command::Check(_) | Command::Migrate(_) | Command::Export(_) | Command::Import(_)) {
+    if matches!(
+        command,
+        Command::Check(_) | Command::Migrate(_) | Command::Keys(_) | Command::Export(_) | Command::Import(_)
+    ) {
         commands::serve::log_warnings();
     }
     runtime.block_on(async {
@@ -104,6 +110,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::List(args) => commands::list::run(args).await,
             Command::Tail(args) => commands::tail::run(args).await,
             Command::Runs(args) => commands::runs::run(args).await,
+            Command::Keys(args) => commands::keys::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Health(args) => commands::health::run(args).await,
             Command::Check(args) => commands::check::run(*args).await,
@@ -146,6 +153,9 @@ mod tests {
             vec!["export", "--resume"],
             vec!["export", "--data", "f", "--store", "postgres://h"],
             vec!["import"],
+            vec!["keys"],
+            vec!["keys", "create", "--name", "ci"],
+            vec!["keys", "create", "--name", "ci", "--scope", "all"],
         ] {
             let args = ["runlog"].into_iter().chain(bad.clone());
             assert!(Cli::try_parse_from(args).is_err_and(|error| error.use_stderr()), "{bad:?}");
@@ -161,6 +171,7 @@ mod tests {
             vec!["serve", "--demo", "--listen", "127.0.0.1:0"],
             vec!["export", "--run", "a", "--run", "b", "-o", "f", "--resume"],
             vec!["import", "-", "--data", "f"],
+            vec!["keys", "create", "--name", "ci", "--scope", "events.read", "--data", "f"],
             vec!["check", "--deep", "--listen", "127.0.0.1:0"],
         ] {
             let args = ["runlog"].into_iter().chain(good.clone());

@@ -3,6 +3,7 @@
 //! The name of a number carries the unit. The parser checks the range of each option; [`ServeOptions::validate`] checks
 //! options against each other.
 
+mod access;
 mod connections;
 mod limits;
 mod memory;
@@ -22,6 +23,7 @@ use clap::{Args, Command, FromArgMatches, ValueEnum};
 use crate::domain::projection::Lifecycle;
 use crate::domain::{Limits, View};
 
+pub use access::{AccessOptions, AuthOption, KeyText, OpenRouteOption};
 pub use connections::ConnectionOptions;
 pub use limits::LimitOptions;
 pub use memory::{CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares};
@@ -84,10 +86,6 @@ pub struct ServeOptions {
     /// The SQLite file or the PostgreSQL database; other commands that open a store have the same options.
     #[command(flatten)]
     pub store: StoreOptions,
-    /// Serve an address that other machines reach although there are no keys: any client that reaches the port may read and
-    /// write every run.
-    #[arg(long, env = "RUNLOG_INSECURE_NO_AUTH")]
-    pub insecure_no_auth: bool,
     /// Treatment of an event that would change the status of an ended run: `record` stores the event and keeps the status,
     /// `strict` refuses the event with FAILED_PRECONDITION.
     #[arg(long, env = "RUNLOG_LIFECYCLE", value_enum, default_value = "record", hide_possible_values = true)]
@@ -104,6 +102,9 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_MAX_MEMORY_BYTES", value_name = "BYTES", value_parser = within(192 * MIB..=1_024 * GIB))]
     pub max_memory_bytes: Option<usize>,
 
+    /// Keys and the routes that need none.
+    #[command(flatten)]
+    pub access: AccessOptions,
     /// Limits of one request.
     #[command(flatten)]
     pub limits: LimitOptions,
@@ -133,19 +134,12 @@ impl ServeOptions {
     /// Checks options that depend on each other.
     ///
     /// # Errors
-    /// The address is not a loopback address and `insecure_no_auth` is not set, the store is not a PostgreSQL URL, an option
-    /// of TLS is missing, a limit is lower than another that has to fit into the first, or the queues leave too little memory.
+    /// Keys are off on an address that other machines reach, the file of the first key has none, the store is not a PostgreSQL
+    /// URL, an option of TLS is missing, a limit is lower than another that has to fit into the first, or the queues leave too little memory.
     pub fn validate(&self) -> Result<(), InvalidOptions> {
-        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure_no_auth {
-            return Err(InvalidOptions(format!(
-                "--listen {} is not a loopback address, and there are no keys yet: anyone who reaches the port could read \
-                 and write every run; listen on 127.0.0.1 behind a proxy that authenticates, or accept the risk with \
-                 --insecure-no-auth",
-                self.listen
-            )));
-        }
+        self.access.validate(self.is_loopback())?;
         self.store.validate()?;
-        self.tls.validate()?;
+        self.tls.validate(self.listen)?;
         let payload = ("--max-payload-bytes", self.limits.max_payload_bytes as u64);
         let request = ("--max-request-bytes", self.limits.max_request_bytes as u64);
         let events = ("--max-request-events", self.limits.max_request_events as u64);
@@ -164,6 +158,12 @@ impl ServeOptions {
             "a publish must be able to wait",
         )?;
         self.memory_shares().map(drop)
+    }
+
+    /// Whether only this machine reaches the address of `--listen`.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback()
     }
 
     /// Limits of one request, for the domain.
@@ -247,13 +247,17 @@ fn millis(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration>
 mod tests {
     use super::*;
 
-    const NO_DEFAULT: [&str; 10] = [
+    const NO_DEFAULT: [&str; 14] = [
+        "admin-key",
+        "admin-key-file",
         "admin-listen",
         "insecure-no-auth",
+        "insecure-no-tls",
         "allowed-hosts",
         "cors-origins",
         "max-connections-per-address",
         "max-memory-bytes",
+        "open-routes",
         "store",
         "tls-cert",
         "tls-key",
@@ -281,15 +285,37 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_others_reach_needs_the_word_insecure() {
+    fn an_address_that_others_reach_needs_keys_and_tls_or_the_word_insecure() {
+        let mode = |args: &[&str]| {
+            let options = parse(args).unwrap();
+            options.validate().unwrap();
+            options.access.auth(options.is_loopback())
+        };
         for address in ["0.0.0.0:7800", "[::]:7800", "10.1.2.3:1", "[::ffff:10.1.2.3]:1"] {
             let text = refusal(&["--listen", address]);
-            assert!(text.contains("--insecure-no-auth") && text.contains("no keys"), "{text}");
-            parse(&["--listen", address, "--insecure-no-auth"]).unwrap().validate().unwrap();
+            assert!(text.contains("--tls-cert") && text.contains("--insecure-no-tls"), "{text}");
+            parse(&["--listen", address, "--tls-cert", "c", "--tls-key", "k"]).unwrap().validate().unwrap();
+            let listen = ["--insecure-no-tls", "--listen", address];
+            let with = |more: &[&'static str]| [&listen[..], more].concat();
+            assert_eq!(mode(&listen), AuthOption::Required);
+            assert_eq!(mode(&with(&["--insecure-no-auth"])), AuthOption::Auto);
+            let text = refusal(&with(&["--auth", "off"]));
+            assert!(text.contains("--insecure-no-auth") && text.contains("--auth off"), "{text}");
+            assert_eq!(mode(&with(&["--auth", "off", "--insecure-no-auth"])), AuthOption::Off);
         }
         for address in ["127.0.0.1:0", "[::1]:0", "127.8.8.8:1", "[::ffff:127.0.0.1]:1"] {
-            parse(&["--listen", address]).unwrap().validate().unwrap();
+            assert_eq!(mode(&["--listen", address]), AuthOption::Auto);
+            assert_eq!(mode(&["--listen", address, "--auth", "required"]), AuthOption::Required);
+            assert_eq!(mode(&["--listen", address, "--auth", "off"]), AuthOption::Off);
         }
+    }
+
+    #[test]
+    fn a_first_key_that_is_none_is_refused_by_the_name_of_its_source_and_never_printed() {
+        let options = parse(&["--admin-key", "key_a:short"]).unwrap();
+        let text = format!("{} {options:?}", options.validate().unwrap_err());
+        assert!(text.contains("RUNLOG_ADMIN_KEY") && !text.contains("short"), "{text}");
+        assert!(refusal(&["--admin-key-file", "/nowhere"]).contains("--admin-key-file /nowhere"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! TLS of the listeners: certificate, key and the authority of the clients.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -21,6 +22,10 @@ pub struct TlsOptions {
     /// one of them.
     #[arg(long, env = "RUNLOG_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Serve an address that other machines reach without TLS: keys and events are readable on the way. For servers behind a
+    /// proxy that ends TLS.
+    #[arg(long, env = "RUNLOG_INSECURE_NO_TLS")]
+    pub insecure_no_tls: bool,
 }
 
 impl TlsOptions {
@@ -31,7 +36,13 @@ impl TlsOptions {
     }
 
     /// Checks which of the options are given; the server reads the files.
-    pub(super) fn validate(&self) -> Result<(), InvalidOptions> {
+    pub(super) fn validate(&self, listen: SocketAddr) -> Result<(), InvalidOptions> {
+        if !listen.ip().to_canonical().is_loopback() && !self.is_on() && !self.insecure_no_tls {
+            return Err(InvalidOptions(format!(
+                "--listen {listen} is not a loopback address, and without TLS everyone on the way reads keys and events: give \
+                 --tls-cert and --tls-key, or behind a proxy that ends TLS accept the risk with --insecure-no-tls"
+            )));
+        }
         let problem = match (&self.tls_cert, &self.tls_key, &self.tls_client_ca) {
             (Some(_), None, _) => "--tls-cert needs --tls-key, the private key of the certificate",
             (None, Some(_), _) => "--tls-key needs --tls-cert, the certificate of the key",

@@ -1,6 +1,7 @@
 //! Domain types and rules, free of I/O and of any wire format: events, runs, cursors, the projection of events to the state
 //! of a run, and the error enum. Values are valid by construction: each type is parsed once, at an entry point.
 
+pub mod access;
 pub mod cursor;
 pub mod error;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod run;
 pub mod run_status;
 pub mod time;
 
+pub use access::{KeyId, KeyScope, KeyScopes, ProjectId};
 pub use cursor::{Cursor, FeedCursor, Scope};
 pub use error::{Code, Error, Result};
 pub use event::{Event, NewEvent, Origin, Published};

@@ -37,6 +37,7 @@ impl Server {
         let (ended, cut) = (end.clone().cancelled_owned(), end.clone());
         let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(address), Arc::clone(&memory)))
+            .layer(self.authentication())
             .add_routes(self.routes(health, Offer::Operation))
             .serve_with_incoming_shutdown(
                 connections::accept(listener, MAX_CONNECTIONS, memory, cut, certificates),

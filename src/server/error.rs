@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::config::InvalidOptions;
+use crate::domain::Error;
 use crate::store::{postgres, sqlite};
 use crate::transport::tls::TlsFileError;
 
@@ -31,6 +32,17 @@ pub enum StartError {
         /// The error of the operating system.
         cause: std::io::Error,
     },
+    /// The first key of the options is in the store with another secret.
+    #[error(
+        "--admin-key-file: the store has key {key_id} with another secret; give that secret, or a key with another id"
+    )]
+    AdminKey {
+        /// Id of the key.
+        key_id: String,
+    },
+    /// The keys of the store cannot be read or written.
+    #[error("the keys of the store: {0}")]
+    Keys(#[from] Error),
     /// An error of the HTTP server while serving.
     #[error("serving failed: {0}")]
     Serve(#[from] tonic::transport::Error),

@@ -1,5 +1,6 @@
 //! The composition root: opens the store, wires the parts, binds the address, serves, drains.
 
+mod access;
 mod admin;
 mod error;
 mod health;
@@ -27,16 +28,19 @@ use tower::Layer;
 use crate::config::{MemoryShares, ServeOptions, as_millis};
 use crate::pb;
 use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
+use crate::pb::key_service_server::{KeyServiceServer, SERVICE_NAME as KEY_SERVICE};
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
 use crate::service::Service;
+use crate::service::access::{Authenticator, Caller};
 use crate::service::live::hub::Hub;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{CommitListener, SharedStore};
 use crate::telemetry;
+use crate::transport::authentication::Authentication;
 use crate::transport::boundary::{Boundary, BoundaryOptions};
 use crate::transport::connections;
-use crate::transport::grpc::{Dispatch, EventHandler, RunHandler, WireErrors};
+use crate::transport::grpc::{Dispatch, EventHandler, KeyHandler, RunHandler, WireErrors};
 use crate::transport::memory::Memory;
 use crate::transport::rest::{self, Gateway, Offer};
 use crate::transport::status;
@@ -58,6 +62,7 @@ pub struct Server {
     admin: Option<(TcpListener, SocketAddr)>,
     store: SharedStore,
     service: Service,
+    authenticator: Arc<Authenticator>,
     draining: CancellationToken,
     options: ServeOptions,
     memory_shares: MemoryShares,
@@ -82,8 +87,11 @@ impl Server {
         let store = open_store(options, hub.clone()).await?;
         let draining = CancellationToken::new();
         let service = Service::new(store.clone(), hub, parts::service_options(options), draining.clone());
+        let authenticator = access::open(options, &service, store.clone()).await?;
+        // A handler serves the caller of the request, and without one nobody.
+        let service = service.for_caller(Caller::nobody());
         let options = options.clone();
-        Ok(Self { listener, address, admin, store, service, draining, options, memory_shares, tls })
+        Ok(Self { listener, address, admin, store, service, authenticator, draining, options, memory_shares, tls })
     }
 
     /// The bound address, with the port that the system chose for port 0.
@@ -109,6 +117,7 @@ impl Server {
         let upkeep = tokio::spawn(telemetry::upkeep());
         let memory = Memory::new(parts::memory_options(&self.options, &self.memory_shares));
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
+        let keys = access::Watch::begin(&self.authenticator);
         let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.reading.scrub_bytes_per_second));
         let (certificates, reload) = self.tls.take().unzip();
         let reload = reload.map(|reload| tokio::spawn(reload.run()));
@@ -119,6 +128,7 @@ impl Server {
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(self.address), Arc::clone(&memory)))
+            .layer(self.authentication())
             .layer(events)
             .add_routes(routes)
             .serve_with_incoming_shutdown(
@@ -172,6 +182,7 @@ impl Server {
             }
         };
         scrub.abort();
+        keys.end().await;
         self.store.close().await;
         if let Some(admin) = admin {
             admin.end().await;
@@ -206,6 +217,10 @@ impl Server {
         }
     }
 
+    fn authentication<S>(&self) -> impl Layer<S, Service = Authentication<S>> + Clone + use<S> {
+        Authentication::layer(Arc::clone(&self.authenticator), parts::open_routes(&self.options).into())
+    }
+
     /// The gRPC service for publishing, listing and subscribing.
     fn events(&self) -> WireErrors<EventServiceServer<EventHandler>> {
         let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
@@ -227,7 +242,9 @@ impl Server {
         let mut routes = Routes::new(health.max_decoding_message_size(max));
         if offer != Offer::Operation {
             let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
+            let keys = KeyServiceServer::new(KeyHandler::new(self.service.clone()));
             routes = routes.add_service(runs.max_decoding_message_size(max));
+            routes = routes.add_service(keys.max_decoding_message_size(max));
         }
         if offer != Offer::Events {
             let v1 = reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}"));
@@ -267,8 +284,9 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 /// Names of all gRPC services.
-const GRPC_SERVICES: [&str; 5] = [
+const GRPC_SERVICES: [&str; 6] = [
     EVENT_SERVICE,
+    KEY_SERVICE,
     RUN_SERVICE,
     tonic_health::pb::health_server::SERVICE_NAME,
     tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,

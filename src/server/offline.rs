@@ -12,13 +12,14 @@ use super::parts::{postgres_options, service_options, tls_files};
 use super::{StartError, open_store};
 use crate::config::{ServeOptions, StoreOptions};
 use crate::pb::event_service_server::EventServiceServer;
+use crate::pb::key_service_server::KeyServiceServer;
 use crate::pb::run_service_server::RunServiceServer;
 use crate::service::Service;
 use crate::service::import::Importer;
 use crate::service::live::hub::{Hub, WindowLimits};
 use crate::store::inspect::{CheckOptions, CheckResult, Schema};
 use crate::store::{Commit, CommitListener, SharedStore, postgres, sqlite};
-use crate::transport::grpc::{EventHandler, RunHandler};
+use crate::transport::grpc::{EventHandler, KeyHandler, RunHandler};
 
 /// A store opened in this process, behind the gRPC services of a server but without a listening address.
 pub struct InProcessServer {
@@ -34,7 +35,9 @@ impl InProcessServer {
         let store = open_store(&options, hub.clone()).await?;
         let service = Service::new(store.clone(), hub, service_options(&options), CancellationToken::new());
         let events = EventServiceServer::new(EventHandler::new(service.clone()));
-        let routes = Routes::new(events).add_service(RunServiceServer::new(RunHandler::new(service))).prepare();
+        let runs = RunServiceServer::new(RunHandler::new(service.clone()));
+        let keys = KeyServiceServer::new(KeyHandler::new(service));
+        let routes = Routes::new(events).add_service(runs).add_service(keys).prepare();
         Ok(Self { store, routes })
     }
 
@@ -104,9 +107,10 @@ fn configuration(options: &ServeOptions) -> CheckResult {
     const NAME: &str = "configuration";
     match options.validate() {
         Err(problem) => CheckResult::failed(NAME, problem),
-        Ok(()) if !options.listen.ip().to_canonical().is_loopback() => CheckResult::warning(
+        Ok(()) if options.access.insecure_no_auth && !options.is_loopback() => CheckResult::warning(
             NAME,
-            "--insecure-no-auth: any client that reaches the address can read and write every run",
+            "--insecure-no-auth: as long as the store has no key, any client that reaches the address can read and write every \
+             run",
         ),
         Ok(()) => CheckResult::ok(NAME, "the options are valid and go together"),
     }

@@ -1,11 +1,16 @@
 //! The options of each part of the server, out of those of `runlog serve`.
 
-use crate::config::{CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares, NotifyOption, ServeOptions, StoreUrl, TlsOptions};
+use crate::config::{
+    AuthOption, CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares, NotifyOption, OpenRouteOption, ServeOptions, StoreUrl,
+    TlsOptions,
+};
 use crate::service::ServiceOptions;
+use crate::service::access::AuthMode;
 use crate::service::live::hub::WindowLimits;
 use crate::store::QueueOptions;
 use crate::store::postgres::PostgresOptions;
 use crate::store::sqlite::SqliteOptions;
+use crate::transport::authentication::OpenRoute;
 use crate::transport::connections::MaxConnections;
 use crate::transport::memory::MemoryOptions;
 use crate::transport::rest::GatewayOptions;
@@ -115,4 +120,22 @@ pub fn service_options(options: &ServeOptions) -> ServiceOptions {
         max_subscriptions: options.reading.max_subscriptions,
         heartbeat: options.reading.heartbeat,
     }
+}
+
+pub fn auth_mode(options: &ServeOptions) -> AuthMode {
+    match options.access.auth(options.is_loopback()) {
+        AuthOption::Auto => AuthMode::Auto,
+        AuthOption::Required => AuthMode::Required,
+        AuthOption::Off => AuthMode::Off,
+    }
+}
+
+/// Routes that need no key.
+pub fn open_routes(options: &ServeOptions) -> Vec<OpenRoute> {
+    let route = |option: &OpenRouteOption| match option {
+        OpenRouteOption::Metrics => OpenRoute::Metrics,
+        OpenRouteOption::Openapi => OpenRoute::OpenApi,
+        OpenRouteOption::Reflection => OpenRoute::Reflection,
+    };
+    options.access.open_routes.iter().map(route).collect()
 }

@@ -5,13 +5,12 @@
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::codec::record;
 use crate::domain::json::{Members, canonical};
 use crate::domain::projection::{named_question, question_id};
 use crate::domain::{
-    Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope,
+    Error, Event, EventId, EventType, KeyScope, Limits, NewEvent, Origin, Payload, Result, Run, RunId, RunStatus, Scope,
 };
-use crate::store::{Append, Condition, Range, ReadFrom};
+use crate::store::{Append, Condition};
 
 use super::{Service, event_ids};
 
@@ -150,19 +149,20 @@ impl Service {
     /// key. Fails with `RunNotFound`, with `ControlRefused` or `NotAwaited` if the run's state does not allow the control, and
     /// with `Overloaded` if the run's status keeps changing between read and commit.
     pub async fn control(&self, run_id: &RunId, control: Control, key: Option<&str>, request_id: &str) -> Result<Run> {
+        self.caller.require(KeyScope::RunsWrite)?;
         let key = key.map(super::runs::idempotency_key).transpose()?;
         control.check(self.limits())?;
         let mut event_id = control.event_id(key)?;
         let is_cancel = matches!(control, Control::Cancel);
         let request_id = key.map_or_else(|| request_id.to_owned(), keyed_request_id);
         for tries_left in (0..MAX_TRIES).rev() {
-            let mut run = self.run(run_id).await?;
+            let mut run = self.read_run(run_id).await?;
             // In each attempt, and after the read of the run: a replica of version 0.1.0 may run beside this server.
             if let Some(key) = key
                 && !is_cancel
                 && self.was_carried_out_before(run_id, &control, key).await?
             {
-                return self.run(run_id).await;
+                return self.read_run(run_id).await;
             }
             self.learn_question_ids(&mut run).await?;
             if is_cancel && run.status == RunStatus::Cancelled {
@@ -195,7 +195,7 @@ impl Service {
                 (Err(conflict @ Error::EventIdConflict { .. }), _) => {
                     let Some(event_id) = &event_id else { return Err(conflict) };
                     let event = self.store.find_event(Some(run_id), event_id).await?;
-                    return if control.is_repeat_of(&event) { self.run(run_id).await } else { Err(conflict) };
+                    return if control.is_repeat_of(&event) { self.read_run(run_id).await } else { Err(conflict) };
                 }
                 (Err(error), _) => return Err(error),
             }
@@ -205,6 +205,7 @@ impl Service {
 
     /// Fails with `RunNotFound` if the run has no event. For publishes that must not create a run.
     pub async fn require_run(&self, run_id: &RunId) -> Result<()> {
+        self.caller.require(KeyScope::EventsPublish)?;
         self.store.scope_end(&Scope::Run(run_id.clone())).await.map(drop)
     }
 
@@ -224,17 +225,10 @@ impl Service {
 
     /// Reads question ids from the events, for questions that version 0.1.0 stored in the run without an id.
     async fn learn_question_ids(&self, run: &mut Run) -> Result<()> {
-        let scope = Scope::Run(run.run_id.clone());
+        let run_id = run.run_id.clone();
         for question in run.pending_inputs.iter_mut().filter(|question| question.question_id.is_none()) {
-            let from = ReadFrom::After(question.requested_seq.saturating_sub(1));
-            let page = self.store.read(&scope, Range { from, max_events: 1, max_bytes: 1 }).await?;
-            for chunk in page.chunks {
-                for record in chunk.records() {
-                    let (seq, record) = record?;
-                    if seq == question.requested_seq {
-                        question.question_id = Some(question_id(record::decode(record)?.payload.as_str()));
-                    }
-                }
+            if let Some(event) = self.event_at(&run_id, question.requested_seq).await? {
+                question.question_id = Some(question_id(event.payload.as_str()));
             }
         }
         Ok(())

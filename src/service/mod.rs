@@ -1,5 +1,6 @@
 //! The service: publish, list, subscribe, runs and controls, the same for every transport.
 
+pub mod access;
 pub mod control;
 mod epochs;
 mod event_ids;
@@ -16,9 +17,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Error, Limits, Result};
+use crate::domain::{Error, KeyScope, Limits, Result, View};
 use crate::store::SharedStore;
 
+use access::Caller;
 use live::hub::Hub;
 
 /// Limits of the service, from the options of `runlog serve`.
@@ -51,7 +53,7 @@ impl Default for ServiceOptions {
     }
 }
 
-/// The service of one store. A clone is cheap and shares all state.
+/// The service of one store, for one caller. A clone is cheap and shares all state.
 #[derive(Clone)]
 pub struct Service {
     store: SharedStore,
@@ -60,16 +62,40 @@ pub struct Service {
     subscriptions: Arc<Semaphore>,
     read_ahead: Arc<Semaphore>,
     draining: CancellationToken,
+    caller: Caller,
 }
 
 impl Service {
-    /// A service over a store whose listener is `hub`. When `draining` is cancelled, subscriptions end with
-    /// `ShuttingDown`; publishes under way finish.
+    /// A service over a store whose listener is `hub`, for callers in this process. When `draining` is cancelled,
+    /// subscriptions end with `ShuttingDown`; publishes under way finish.
     #[must_use]
     pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: CancellationToken) -> Self {
         let subscriptions = Arc::new(Semaphore::new(options.max_subscriptions));
         let read_ahead = Arc::new(Semaphore::new(options.read_ahead_bytes));
-        Self { store, hub, options: Arc::new(options), subscriptions, read_ahead, draining }
+        Self { store, hub, options: Arc::new(options), subscriptions, read_ahead, draining, caller: Caller::local() }
+    }
+
+    /// The same service for another caller.
+    #[must_use]
+    pub fn for_caller(&self, caller: Caller) -> Self {
+        Self { caller, ..self.clone() }
+    }
+
+    /// Who calls.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The view of payloads that the caller gets: the requested one, or `default`, which is reduced to the public view for a
+    /// caller without the scope `events.read_sensitive`. Fails with `ScopeMissing` for a requested full view.
+    pub fn view(&self, requested: Option<View>, default: View) -> Result<View> {
+        match requested {
+            Some(View::Full) => self.caller.require(KeyScope::EventsReadSensitive).map(|()| View::Full),
+            Some(view) => Ok(view),
+            None if self.caller.has(KeyScope::EventsReadSensitive) => Ok(default),
+            None => Ok(View::Public),
+        }
     }
 
     /// Size of a page of a request; `field` is its name, and `default` stands for 0.
@@ -120,9 +146,18 @@ impl Service {
         self.draining.is_cancelled()
     }
 
-    /// Resolves when the server begins to drain.
-    pub async fn draining(&self) {
-        self.draining.cancelled().await;
+    /// Fails while the server drains, and after the end of the caller's key. For streams, which began before.
+    pub fn check_open(&self) -> Result<()> {
+        if self.is_draining() { Err(Error::ShuttingDown) } else { self.caller.check() }
+    }
+
+    /// Resolves when streams of the caller have to end, with the reason.
+    pub async fn closed(&self) -> Error {
+        tokio::select! {
+            biased;
+            () = self.draining.cancelled() => Error::ShuttingDown,
+            end = self.caller.ended() => end,
+        }
     }
 
     /// The limits of one request.

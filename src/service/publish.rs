@@ -1,7 +1,7 @@
 //! Publish: checks a request and submits the events to the store.
 
 use crate::domain::event::Appended;
-use crate::domain::{Error, NewEvent, Result, RunId};
+use crate::domain::{Error, KeyScope, NewEvent, Origin, Result, RunId};
 pub use crate::store::Receipt;
 use crate::store::{Append, Condition};
 
@@ -27,6 +27,10 @@ impl Service {
     /// Submits the events; the receipt resolves when the events are durable. Publishes are stored in the order in which the
     /// `submit` calls returned.
     pub async fn submit(&self, publish: Publish) -> Result<Receipt> {
+        self.caller.require(KeyScope::EventsPublish)?;
+        if publish.events.iter().any(|event| event.origin == Origin::System) {
+            self.caller.require(KeyScope::EventsPublishSystem)?;
+        }
         let (count, max) = (publish.events.len(), self.options.limits.max_request_events);
         if count == 0 || count > max {
             return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));

@@ -3,13 +3,14 @@
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::codec::record;
 use crate::domain::ids::MAX_NAME_CHARS;
 use crate::domain::json::redaction::redact;
 use crate::domain::{
-    AgentName, Error, Event, EventId, EventType, Limits, NewEvent, Origin, Payload, PendingInput, Result, Run, RunId,
-    RunStatus, StructureId,
+    AgentName, Error, Event, EventId, EventType, KeyScope, Limits, NewEvent, Origin, Payload, PendingInput, Result,
+    Run, RunId, RunStatus, Scope, StructureId,
 };
-use crate::store::{Append, Condition, RunQuery};
+use crate::store::{Append, Condition, Range, ReadFrom, RunQuery};
 
 use super::{Service, event_ids};
 
@@ -58,6 +59,9 @@ pub struct RunsList {
     pub next_cursor: String,
 }
 
+/// Type of the first event of a run that was created without one.
+const CREATED: &str = "run.created";
+
 /// A numbered page of runs, for clients that count pages.
 #[derive(Clone, Debug)]
 pub struct RunsByPage {
@@ -71,6 +75,11 @@ impl Service {
     /// Creates a run with a first event. Returns the run, and whether an earlier call with the same key had created the run.
     /// Fails with `RunExists` if the run was created in any other way.
     pub async fn create_run(&self, create: CreateRun) -> Result<(Run, bool)> {
+        self.caller.require(KeyScope::RunsWrite)?;
+        let is_system = |event: &NewEvent| event.origin == Origin::System && event.event_type.as_str() != CREATED;
+        if create.first_event.as_ref().is_some_and(is_system) {
+            self.caller.require(KeyScope::EventsPublishSystem)?;
+        }
         let key = create.idempotency_key.as_deref().map(idempotency_key).transpose()?;
         let run_id = match (create.run_id, key) {
             (Some(run_id), _) => run_id,
@@ -104,7 +113,7 @@ impl Service {
         let appended = match (self.store.append(append).await, keyed) {
             (Err(Error::SeqConflict { .. }), Some((key, first_event))) => {
                 self.require_created_before(&run_id, &first_event, key).await?;
-                return Ok((self.run(&run_id).await?, true));
+                return Ok((self.read_run(&run_id).await?, true));
             }
             (Err(Error::SeqConflict { run_id, .. }), None) => return Err(Error::RunExists { run_id }),
             (appended, _) => appended.map_err(|error| error.of_event(None))?,
@@ -133,16 +142,46 @@ impl Service {
 
     /// The run, after a commit for this request. A failure of the read is reported as a failure after the commit.
     pub(super) async fn stored_run(&self, run_id: &RunId) -> Result<Run> {
-        self.run(run_id).await.map_err(Error::after_commit)
+        self.read_run(run_id).await.map_err(Error::after_commit)
     }
 
     /// One run by id. Fails with `RunNotFound`.
     pub async fn run(&self, run_id: &RunId) -> Result<Run> {
+        self.caller.require(KeyScope::EventsRead)?;
+        self.read_run(run_id).await
+    }
+
+    /// One run, for the answer to a request of any scope.
+    pub(super) async fn read_run(&self, run_id: &RunId) -> Result<Run> {
         self.store.run(run_id).await.map(shown)
+    }
+
+    /// The first event of a run, for callers who may read or create runs; `None` without events.
+    pub async fn first_event(&self, run_id: &RunId) -> Result<Option<Event>> {
+        if !self.caller.has(KeyScope::RunsWrite) {
+            self.caller.require(KeyScope::EventsRead)?;
+        }
+        self.event_at(run_id, 1).await
+    }
+
+    /// The event with this seq; `None` if the run has no such event.
+    pub(super) async fn event_at(&self, run_id: &RunId, seq: u64) -> Result<Option<Event>> {
+        let range = Range { from: ReadFrom::After(seq.saturating_sub(1)), max_events: 1, max_bytes: 1 };
+        let page = self.store.read(&Scope::Run(run_id.clone()), range).await?;
+        for chunk in page.chunks {
+            for record in chunk.records() {
+                let (found, record) = record?;
+                if found == seq {
+                    return record::decode(record).map(Some);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// One event by id, in any run. Fails with `EventNotFound`.
     pub async fn find_event(&self, event_id: &EventId) -> Result<Event> {
+        self.caller.require(KeyScope::EventsRead)?;
         self.store.find_event(None, event_id).await
     }
 
@@ -154,6 +193,7 @@ impl Service {
         page: u64,
         page_size: usize,
     ) -> Result<RunsByPage> {
+        self.caller.require(KeyScope::EventsRead)?;
         let offset = (page - 1).saturating_mul(page_size as u64);
         let query = RunQuery { statuses, structure_id: Some(structure_id), limit: page_size, ..RunQuery::default() };
         let total = self.store.count_runs(&query).await?;
@@ -163,6 +203,7 @@ impl Service {
 
     /// One page of runs, newest first. Fails if the page size or the token cannot be used.
     pub async fn list_runs(&self, list: ListRuns) -> Result<RunsList> {
+        self.caller.require(KeyScope::EventsRead)?;
         let limit = self.page_size("page_size", list.page_size, DEFAULT_PAGE_SIZE)?;
         let before = parse_cursor(&list.cursor)?;
         let ListRuns { statuses, agent_name, structure_id, .. } = list;
@@ -222,7 +263,7 @@ fn document_bytes(run: &Run) -> usize {
 
 /// The event that makes a run QUEUED, with this payload. The field of an error is empty if the payload is invalid.
 pub fn created_event(payload: impl Into<Box<str>>, limits: &Limits) -> Result<NewEvent> {
-    let event_type = EventType::parse("run.created")?;
+    let event_type = EventType::parse(CREATED)?;
     let payload = Payload::parse(&event_type, payload, limits)?;
     Ok(NewEvent { origin: Origin::System, ..NewEvent::new(event_type, payload) })
 }

@@ -19,6 +19,7 @@ mod history;
 mod ids;
 mod import;
 pub mod inspect;
+mod keys;
 pub mod postgres;
 mod run_row;
 mod scrub;
@@ -28,6 +29,7 @@ mod types;
 
 pub use commit::queue::QueueOptions;
 pub use import::{Import, Recorded};
+pub use keys::KeyStore;
 pub use scrub::Scrubbed;
 pub use types::{
     Append, Commit, Condition, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage, ScopeEnd,
@@ -116,6 +118,9 @@ pub trait Store: Send + Sync + 'static {
     /// Compares the next rows of the log after this position with their checksums; 0: from the beginning. One call
     /// reads at most a few MiB.
     async fn scrub(&self, after: u64) -> Result<Scrubbed>;
+
+    /// The keys of callers.
+    fn keys(&self) -> &dyn KeyStore;
 
     /// Kind of the store: `sqlite` or `postgresql`.
     fn kind(&self) -> &'static str;

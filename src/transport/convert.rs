@@ -11,6 +11,7 @@ use crate::domain::{
     RunId, RunStatus, Scope, StructureId, Usage, View,
 };
 use crate::pb;
+use crate::service::Service;
 
 use super::payload;
 use super::view::Presentation;
@@ -120,8 +121,8 @@ pub fn filter(filter: Option<pb::EventFilter>) -> Result<EventFilter> {
     EventFilter::parse(&types, wanted)
 }
 
-/// Payload format and view of a read. Unspecified: typed payloads in the public view.
-pub fn presentation(format: i32, view: i32) -> Result<Presentation> {
+/// Payload format and view of a read, as far as the caller may have it. Unspecified: typed payloads in the public view.
+pub fn presentation(service: &Service, format: i32, view: i32) -> Result<Presentation> {
     let typed = match pb::PayloadFormat::try_from(format) {
         Ok(pb::PayloadFormat::Unspecified | pb::PayloadFormat::Typed) => true,
         Ok(pb::PayloadFormat::Json) => false,
@@ -132,7 +133,7 @@ pub fn presentation(format: i32, view: i32) -> Result<Presentation> {
         Ok(pb::EventView::Full) => View::Full,
         Err(_) => return Err(Error::invalid("view", format!("{view} is no known view"))),
     };
-    Ok(Presentation { typed, view })
+    Ok(Presentation { typed, view: service.view(Some(view), View::Public)? })
 }
 
 /// Page size of a request. A negative size is refused.
@@ -200,7 +201,7 @@ fn pending_input(pending: PendingInput) -> pb::PendingInput {
     pb::PendingInput { question, context_json, channel, reason_code, input_kind, requested_seq, question_id }
 }
 
-fn instant(at: Timestamp) -> prost_types::Timestamp {
+pub(super) fn instant(at: Timestamp) -> prost_types::Timestamp {
     let at_utc = at.as_nanosecond();
     let seconds = i64::try_from(at_utc.div_euclid(1_000_000_000)).unwrap_or_default();
     let nanos = i32::try_from(at_utc.rem_euclid(1_000_000_000)).unwrap_or_default();

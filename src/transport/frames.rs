@@ -1,6 +1,6 @@
 //! Frames of a subscription. Memory of the send budget is charged before a frame is built from the store or copied.
 
-use crate::domain::{Error, Result};
+use crate::domain::Result;
 use crate::service::subscribe::{Frame, FrameKind, Step, Subscription};
 
 use super::memory::{Call, Charge, SMALL_BYTES};
@@ -51,6 +51,6 @@ async fn room_for(subscription: &Subscription, call: &Call, bytes: usize) -> Res
     tokio::select! {
         biased;
         room = call.room(bytes) => Ok(room),
-        () = subscription.draining() => Err(Error::ShuttingDown),
+        end = subscription.closed() => Err(end),
     }
 }

@@ -1,6 +1,7 @@
 //! Transports: gRPC, REST and event streams. Requests are checked and decoded into domain values, results are encoded.
 //! The rules of the domain live in `service` and `domain`.
 
+pub mod authentication;
 pub mod boundary;
 pub mod connections;
 mod control_frames;

@@ -46,6 +46,8 @@ pub fn metadata(error: &Error) -> HashMap<String, String> {
 pub fn code(error: &Error) -> tonic::Code {
     match error.code() {
         Code::InvalidArgument => tonic::Code::InvalidArgument,
+        Code::Unauthenticated => tonic::Code::Unauthenticated,
+        Code::PermissionDenied => tonic::Code::PermissionDenied,
         Code::OutOfRange => tonic::Code::OutOfRange,
         Code::NotFound => tonic::Code::NotFound,
         Code::AlreadyExists => tonic::Code::AlreadyExists,
@@ -63,6 +65,8 @@ pub fn code(error: &Error) -> tonic::Code {
 pub fn http(error: &Error) -> StatusCode {
     match error.code() {
         Code::InvalidArgument => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::OutOfRange | Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
         // A full queue: the caller should slow down. A full disk: a fault of the server.
@@ -126,11 +130,14 @@ pub fn retry_after_timeout() -> Option<Duration> {
     Error::OutcomeUnknown.retry_after()
 }
 
+/// gRPC methods that may have stored something at their deadline.
+const MAY_STORE: [&str; 5] = ["/Publish", "/CreateRun", "/CreateKey", "/RevokeKey", "/RotateKey"];
+
 /// gRPC status of a call that timed out, at the deadline of the caller or of the server. `path` is `/package.Service/Method`.
 /// For a stream the deadline covers only the start, before any event is stored.
 #[must_use]
 pub fn timed_out(path: &str, is_callers_deadline: bool) -> Status {
-    let (reason, message) = timeout(path.ends_with("/Publish") || path.ends_with("/CreateRun"));
+    let (reason, message) = timeout(MAY_STORE.iter().any(|method| path.ends_with(method)));
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
     if is_callers_deadline {
         let message = message.replace(OUR_DEADLINE, "grpc-timeout");

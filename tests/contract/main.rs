@@ -17,6 +17,7 @@ mod expectations;
 mod fixture;
 mod groups;
 mod imports;
+mod keys;
 #[path = "../support/pooler.rs"]
 mod pooler;
 mod postgres_fast_path;
@@ -46,6 +47,12 @@ macro_rules! contract {
                 times_of_the_years_1_and_9999_are_kept, the_double_of_a_time_is_kept_bit_by_bit,
                 an_event_without_an_id_gets_one_of_its_own,
                 a_dropped_append_is_stored_whole_or_not_at_all, the_order_of_submits_is_the_order_of_seqs,
+            }
+            keys {
+                a_key_is_read_back_as_it_was_created_and_survives_reopen,
+                a_creation_may_be_repeated_and_another_secret_under_its_id_is_refused,
+                a_revocation_stays_and_the_first_time_counts, a_rotation_ends_the_old_key_at_its_time_or_before,
+                a_use_is_recorded_and_changes_nothing_else, keys_and_events_are_written_at_once,
             }
             groups {
                 a_bad_request_in_a_group_fails_alone, a_repeat_in_the_same_group_is_a_duplicate,

@@ -11,7 +11,9 @@ use runlog::service::publish::Publish;
 use runlog::service::subscribe::{Frame, Start, Subscribe, Subscription};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
-use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store};
+use runlog::store::{
+    Append, KeyStore, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
+};
 use runlog::transport::frames;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -120,6 +122,10 @@ impl Store for Counting {
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
         self.store.scrub(after).await
+    }
+
+    fn keys(&self) -> &dyn KeyStore {
+        self.store.keys()
     }
 
     fn kind(&self) -> &'static str {

@@ -117,7 +117,7 @@ async fn on_loopback_only_names_of_loopback_and_allowed_ones_are_answered_to() {
 #[tokio::test]
 async fn on_other_addresses_listed_names_are_answered_to_and_every_address_since_probes_call_by_it() {
     let data = Data::new();
-    let options = ["--insecure-no-auth", "--allowed-hosts", "runlog.internal"];
+    let options = ["--insecure-no-tls", "--insecure-no-auth", "--allowed-hosts", "runlog.internal"];
     let server = Server::at("0.0.0.0:0", &data.file(), &options).await;
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.address.port()));
     for (host, status) in [("10.1.2.3:7800", 200), ("[fd00::1]", 200), ("runlog.internal", 200), ("evil.example", 403)]

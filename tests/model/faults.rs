@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use runlog::domain::history::History;
 use runlog::domain::{Error, Event, EventId, Result, Run, RunId, Scope};
-use runlog::store::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store};
+use runlog::store::{
+    Append, KeyStore, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
+};
 
 /// The hidden result of a publish whose outcome is unknown to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +111,10 @@ impl Store for Unreliable {
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
         self.inner.scrub(after).await
+    }
+
+    fn keys(&self) -> &dyn KeyStore {
+        self.inner.keys()
     }
 
     fn kind(&self) -> &'static str {

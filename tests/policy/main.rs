@@ -6,6 +6,7 @@ mod cluster;
 mod dependencies;
 #[path = "../support/process.rs"]
 mod harness;
+mod keys_page;
 mod layers;
 mod readme;
 mod replicas;

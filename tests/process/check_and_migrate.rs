@@ -91,7 +91,7 @@ async fn check_finds_a_sound_store_in_order_and_changes_nothing() {
     assert_eq!(without_index(contents(data.directory())), before);
     // The text output, without `--json`.
     let text = run(NOWHERE, &["check", "--listen", "127.0.0.1:0", file[0], file[1]]).await.succeeds();
-    assert!(text.lines().any(|line| line.starts_with("ok       schema         version 5")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("ok       schema         version 6")), "{text}");
 }
 
 #[tokio::test]
@@ -106,12 +106,12 @@ async fn check_says_what_would_keep_a_server_from_starting() {
     assert!(ran.stdout.contains("{\"check\":\"open-files\",\"result\":\"warning\""), "{ran:?}");
     let ran = run(NOWHERE, &["check", "--json", "--listen", "0.0.0.0:0", file[0], file[1]]).await;
     assert_eq!(ran.code, Some(78));
-    assert!(ran.stdout.contains("--insecure-no-auth"), "{ran:?}");
-    let ran = run(NOWHERE, &["check", "--json", "--listen", "0.0.0.0:0", "--insecure-no-auth", file[0], file[1]]).await;
+    assert!(ran.stdout.contains("--insecure-no-tls"), "{ran:?}");
+    let insecure = ["check", "--json", "--insecure-no-tls", "--insecure-no-auth", file[0], file[1], "--listen"];
+    let ran = run(NOWHERE, &[&insecure[..], &["0.0.0.0:0"]].concat()).await;
     assert_eq!(json_lines(&ran.stdout)[0]["result"], json!("warning"));
     ran.succeeds();
-    let ran =
-        run(NOWHERE, &["check", "--json", "--listen", "203.0.113.1:1", "--insecure-no-auth", file[0], file[1]]).await;
+    let ran = run(NOWHERE, &[&insecure[..], &["203.0.113.1:1"]].concat()).await;
     assert_eq!((ran.code, &json_lines(&ran.stdout)[1]["result"]), (Some(78), &json!("failed")), "not ours: {ran:?}");
     run(NOWHERE, &["check", "--max-json-depth", "101"]).await.fails(64, &["--max-json-depth"]);
 
@@ -184,7 +184,7 @@ async fn check_and_migrate_know_older_and_newer_files() {
     assert!(
         pending.stdout.contains(
             "pending  1  log\npending  2  id segments\npending  3  open questions\npending  4  checksums\n\
-             pending  5  epochs\nschema version 0, 5 is needed"
+             pending  5  epochs\npending  6  keys\nschema version 0, 6 is needed"
         ),
         "{pending:?}"
     );
@@ -193,15 +193,15 @@ async fn check_and_migrate_know_older_and_newer_files() {
     assert_eq!(
         done,
         "applied  1  log\napplied  2  id segments\napplied  3  open questions\napplied  4  checksums\n\
-         applied  5  epochs\nschema version 0 before, 5 now\n"
+         applied  5  epochs\napplied  6  keys\nschema version 0 before, 6 now\n"
     );
     for args in [&["migrate", file[0], file[1]][..], &dry] {
-        assert_eq!(run(NOWHERE, args).await.succeeds(), "schema version 5, up to date\n");
+        assert_eq!(run(NOWHERE, args).await.succeeds(), "schema version 6, up to date\n");
     }
     used(&data).await;
     let server = Server::start(&path).await;
     run(NOWHERE, &["migrate", file[0], file[1]]).await.fails(78, &["another runlog process"]);
-    assert_eq!(run(NOWHERE, &dry).await.succeeds(), "schema version 5, up to date\n");
+    assert_eq!(run(NOWHERE, &dry).await.succeeds(), "schema version 6, up to date\n");
     server.terminate().await;
     server.ended().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -242,13 +242,13 @@ async fn a_postgresql_database_is_migrated_and_checked_while_replicas_serve() {
     let printed: Vec<String> = printed.into_iter().map(Ran::succeeds).collect();
     assert_eq!(printed.iter().filter(|text| text.contains("applied  1")).count(), 1, "{printed:?}");
     assert_eq!(
-        printed.iter().filter(|text| text.as_str() == "schema version 5, up to date\n").count(),
+        printed.iter().filter(|text| text.as_str() == "schema version 6, up to date\n").count(),
         3,
         "{printed:?}"
     );
 
     let (one, two) = (Server::on(&url).await, Server::on(&url).await);
-    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 5, up to date\n");
+    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 6, up to date\n");
     client::publish_one(&mut one.events().await, "r", "step", "{}").await;
     client::publish_one(&mut two.events().await, "r", "step", "{}").await;
     only(&store, "integrity", "ok", &["2 events"]).await;

@@ -103,9 +103,9 @@ async fn an_address_that_others_reach_needs_the_word_insecure() {
     let data = Data::new();
     let file = data.file();
     let args = ["serve", "--listen", "0.0.0.0:0", "--data", file.to_str().unwrap()];
-    is_refused(Process::spawn(&args), CANNOT_START, &["0.0.0.0:0", "--insecure-no-auth"]).await;
+    is_refused(Process::spawn(&args), CANNOT_START, &["0.0.0.0:0", "--tls-cert", "--insecure-no-tls"]).await;
     assert!(!file.exists(), "nothing was made before the options were checked");
-    let insecure = Process::spawn(&[&args[..], &["--insecure-no-auth"]].concat());
+    let insecure = Process::spawn(&[&args[..], &["--insecure-no-tls", "--insecure-no-auth"]].concat());
     insecure.says("serving").await;
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::workload::Workload;
-use crate::cli::client::{TlsArgs, duration};
+use crate::cli::client::{KeyArgs, TlsArgs, duration};
 use crate::cli::outcome::{Exit, Failure};
 
 /// Duration of a timed stage as a multiple of `--time`: a quarter is warm-up.
@@ -62,6 +62,8 @@ pub struct BenchArgs {
     pub json: bool,
     #[command(flatten)]
     pub tls: TlsArgs,
+    #[command(flatten)]
+    pub key: KeyArgs,
 }
 
 /// Error of an answer that the workload does not expect.

@@ -102,7 +102,7 @@ async fn pages(args: &BenchArgs, target: &Target, stage: &str) -> Result<Figures
 }
 
 async fn last_seq(
-    client: &mut pb::event_service_client::EventServiceClient<tonic::transport::Channel>,
+    client: &mut pb::event_service_client::EventServiceClient<crate::cli::client::Connection>,
     run_id: &str,
 ) -> Result<u64, Failure> {
     let request = pb::ListEventsRequest {

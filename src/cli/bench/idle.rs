@@ -117,7 +117,7 @@ impl Crowd {
 
 /// Subscribes and waits for the CaughtUp frame.
 async fn begin(
-    mut client: EventServiceClient<tonic::transport::Channel>,
+    mut client: EventServiceClient<crate::cli::client::Connection>,
     run_id: String,
 ) -> Result<tonic::Streaming<pb::SubscribeResponse>, Failure> {
     let caught_up = async {

@@ -48,7 +48,7 @@ pub async fn streams(args: &BenchArgs, target: &Target, streams: usize) -> Resul
 }
 
 async fn stream(
-    mut client: pb::event_service_client::EventServiceClient<tonic::transport::Channel>,
+    mut client: pb::event_service_client::EventServiceClient<crate::cli::client::Connection>,
     mut source: Source,
     window: Window,
 ) -> Result<Tally, Failure> {

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use prost::Message;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tonic::transport::Channel;
 
 use super::args::{BenchArgs, unexpected};
 use super::bar::Bar;
 use super::load::{Source, collect};
 use super::meter::{Figures, Tally, Window};
 use super::target::Target;
+use crate::cli::client::Connection;
 use crate::cli::outcome::Failure;
 use crate::codec::record;
 use crate::pb;
@@ -52,7 +52,7 @@ pub async fn replay(args: &BenchArgs, target: &Target) -> Result<Figures, Failur
     Ok(Figures::new(tally, began.elapsed()))
 }
 
-async fn read_all(client: &mut EventServiceClient<Channel>, run_id: &str, expected: u64) -> Result<u64, Failure> {
+async fn read_all(client: &mut EventServiceClient<Connection>, run_id: &str, expected: u64) -> Result<u64, Failure> {
     let mut request = subscribe(run_id);
     request.max_batch = 1_000;
     let frames = client.subscribe(request).await.map_err(|status| Failure::of_status(&status))?;
@@ -103,7 +103,7 @@ pub async fn fan_out(
 
 /// Publisher to one run; `occurred_at` of each event is the send time.
 pub struct Publisher {
-    client: EventServiceClient<Channel>,
+    client: EventServiceClient<Connection>,
     source: Source,
     run_id: String,
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tonic::transport::{Channel, Uri};
+use tonic::transport::Uri;
 
-use super::super::client::{ClientArgs, TlsArgs, server_url};
+use super::super::client::{ClientArgs, Connection, KeyArgs, TlsArgs, server_url};
 use super::args::BenchArgs;
 use super::meter::Usage;
 use crate::cli::outcome::{Exit, Failure};
@@ -22,13 +22,16 @@ const PAGE_BYTES: f64 = 4096.0;
 /// Connections to the server, and the child process if started here.
 pub struct Target {
     servers: Vec<Uri>,
-    channels: Vec<Channel>,
+    channels: Vec<Connection>,
     /// Connections to `--subscribe-server`; empty without the option.
-    subscribe: Vec<Channel>,
-    tls: TlsArgs,
+    subscribe: Vec<Connection>,
+    access: Access,
     pid: Option<u32>,
     own: Option<OwnServer>,
 }
+
+/// How the servers are reached.
+type Access = (TlsArgs, KeyArgs);
 
 struct OwnServer {
     process: Child,
@@ -45,12 +48,13 @@ impl Target {
             }
             servers => (servers.to_vec(), args.server_pid, None),
         };
-        let channels = connect(&servers, args.connections, &args.tls).await?;
+        let access = (args.tls.clone(), args.key.clone());
+        let channels = connect(&servers, args.connections, &access).await?;
         let subscribe = match &args.subscribe_server {
-            Some(server) => connect(std::slice::from_ref(server), args.connections, &args.tls).await?,
+            Some(server) => connect(std::slice::from_ref(server), args.connections, &access).await?,
             None => Vec::new(),
         };
-        Ok(Self { servers, channels, subscribe, tls: args.tls.clone(), pid, own })
+        Ok(Self { servers, channels, subscribe, access, pid, own })
     }
 
     /// Kills the child process with SIGKILL and starts a server on the same file. Returns the time from start to serving;
@@ -62,14 +66,14 @@ impl Target {
         let (server, process) = serve(&own.directory).await?;
         let took = began.elapsed();
         self.servers = vec![server];
-        self.channels = connect(&self.servers, args.connections, &args.tls).await?;
+        self.channels = connect(&self.servers, args.connections, &self.access).await?;
         (self.pid, own.process) = (process.id(), process);
         Ok(Some(took))
     }
 
     /// Opens `count` further connections.
-    pub async fn connect(&self, count: u32) -> Result<Vec<Channel>, Failure> {
-        connect(&self.servers, count, &self.tls).await
+    pub async fn connect(&self, count: u32) -> Result<Vec<Connection>, Failure> {
+        connect(&self.servers, count, &self.access).await
     }
 
     /// URL of the server; of several, the first.
@@ -78,12 +82,12 @@ impl Target {
     }
 
     /// Client of a worker; workers are spread over the connections.
-    pub fn events(&self, worker: usize) -> EventServiceClient<Channel> {
+    pub fn events(&self, worker: usize) -> EventServiceClient<Connection> {
         client(&self.channels, worker)
     }
 
     /// Client of a subscriber, for `--subscribe-server` if given.
-    pub fn subscriber(&self, worker: usize) -> EventServiceClient<Channel> {
+    pub fn subscriber(&self, worker: usize) -> EventServiceClient<Connection> {
         client(if self.subscribe.is_empty() { &self.channels } else { &self.subscribe }, worker)
     }
 
@@ -107,7 +111,7 @@ impl Target {
     }
 }
 
-fn client(channels: &[Channel], worker: usize) -> EventServiceClient<Channel> {
+fn client(channels: &[Connection], worker: usize) -> EventServiceClient<Connection> {
     EventServiceClient::new(channels[worker % channels.len()].clone()).max_decoding_message_size(64 << 20)
 }
 
@@ -132,7 +136,10 @@ async fn serve(directory: &Path) -> Result<(Uri, Child), Failure> {
     let mut process = Command::new(program)
         .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data"])
         .arg(directory.join("bench.db"))
-        // The server that is measured speaks cleartext, also where this machine has one with TLS.
+        // The server that is measured has neither keys nor TLS, also where this machine has one with them.
+        .env_remove("RUNLOG_AUTH")
+        .env_remove("RUNLOG_ADMIN_KEY")
+        .env_remove("RUNLOG_ADMIN_KEY_FILE")
         .env_remove("RUNLOG_TLS_CERT")
         .env_remove("RUNLOG_TLS_KEY")
         .env_remove("RUNLOG_TLS_CLIENT_CA")
@@ -157,10 +164,15 @@ async fn serve(directory: &Path) -> Result<(Uri, Child), Failure> {
 }
 
 /// Opens `count` connections, round-robin over the servers.
-async fn connect(servers: &[Uri], count: u32, tls: &TlsArgs) -> Result<Vec<Channel>, Failure> {
+async fn connect(servers: &[Uri], count: u32, access: &Access) -> Result<Vec<Connection>, Failure> {
     let mut channels = Vec::new();
     for (server, _) in servers.iter().cycle().zip(0..count) {
-        let client = ClientArgs { server: server.clone(), timeout: Duration::from_secs(10), tls: tls.clone() };
+        let client = ClientArgs {
+            server: server.clone(),
+            timeout: Duration::from_secs(10),
+            tls: access.0.clone(),
+            key: access.1.clone(),
+        };
         channels.push(client.connect().await?);
     }
     Ok(channels)

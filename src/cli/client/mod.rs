@@ -1,5 +1,6 @@
 //! The gRPC client of the commands: server URL, timeout, TLS, transient errors.
 
+mod key;
 mod tls;
 
 use std::future::Future;
@@ -8,13 +9,14 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::SignedDuration;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
 use super::outcome::{Exit, Failure, TOO_LARGE, of_connection, root_cause};
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::run_service_client::RunServiceClient;
+pub use key::{Connection, KeyArgs};
 pub use tls::TlsArgs;
 
 /// Limit of a received message, bytes: above the largest page or frame that a server sends by default.
@@ -36,18 +38,20 @@ pub struct ClientArgs {
     pub timeout: Duration,
     #[command(flatten)]
     pub tls: TlsArgs,
+    #[command(flatten)]
+    pub key: KeyArgs,
 }
 
 impl ClientArgs {
     /// Options for a server in this process, with a timeout of 10 s.
     pub fn to(server: SocketAddr) -> Result<Self, Failure> {
         let server = server_url(&server.to_string()).map_err(|problem| Failure::new(Exit::Other, problem))?;
-        Ok(Self { server, timeout: Duration::from_secs(10), tls: TlsArgs::default() })
+        Ok(Self { server, timeout: Duration::from_secs(10), tls: TlsArgs::default(), key: KeyArgs::of_environment() })
     }
 
     /// Opens a connection with keep-alive pings, within the timeout. A server that refuses the certificate of this client does
     /// so in the answer to the first call.
-    pub async fn connect(&self) -> Result<Channel, Failure> {
+    pub async fn connect(&self) -> Result<Connection, Failure> {
         let mut endpoint = Endpoint::from(self.server.clone())
             .user_agent(concat!("runlog-cli/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| Failure::new(Exit::Other, error.to_string()))?
@@ -59,7 +63,7 @@ impl ClientArgs {
             endpoint = self.tls.apply(endpoint)?;
         }
         let cause = match tokio::time::timeout(self.timeout, endpoint.connect()).await {
-            Ok(Ok(channel)) => return Ok(channel),
+            Ok(Ok(channel)) => return Connection::new(channel, &self.key),
             Ok(Err(error)) => root_cause(&error),
             Err(_) => format!("no answer within {:?}", self.timeout),
         };
@@ -70,12 +74,12 @@ impl ClientArgs {
     }
 
     /// A new connection to the event service.
-    pub async fn events(&self) -> Result<EventServiceClient<Channel>, Failure> {
+    pub async fn events(&self) -> Result<EventServiceClient<Connection>, Failure> {
         Ok(EventServiceClient::new(self.connect().await?).max_decoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A new connection to the run service.
-    pub async fn runs(&self) -> Result<RunServiceClient<Channel>, Failure> {
+    pub async fn runs(&self) -> Result<RunServiceClient<Connection>, Failure> {
         Ok(RunServiceClient::new(self.connect().await?).max_decoding_message_size(MAX_MESSAGE_BYTES))
     }
 

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod health;
+pub mod keys;
 pub mod list;
 pub mod migrate;
 pub mod publish;

@@ -14,10 +14,9 @@ use anstyle::{AnsiColor, Style};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
-use super::client::ClientArgs;
+use super::client::{ClientArgs, Connection};
 use super::commands::tail;
 use super::outcome::{Exit, Failure};
 use super::output::render::{Clock, Printer, note};
@@ -103,7 +102,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 /// Plays scripts in an endless loop. All players share one round-robin counter.
 async fn play_for_ever(
-    mut events: EventServiceClient<Channel>,
+    mut events: EventServiceClient<Connection>,
     client: ClientArgs,
     player: usize,
 ) -> Result<(), Failure> {
@@ -118,7 +117,11 @@ async fn play_for_ever(
     }
 }
 
-async fn play(events: &mut EventServiceClient<Channel>, client: &ClientArgs, script: &Script) -> Result<(), Failure> {
+async fn play(
+    events: &mut EventServiceClient<Connection>,
+    client: &ClientArgs,
+    script: &Script,
+) -> Result<(), Failure> {
     let request_id = Uuid::new_v4().to_string();
     let run_id = format!("{}-{}", script.name, &request_id[..6]);
     for step in script.steps {

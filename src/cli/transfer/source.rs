@@ -3,14 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt};
-use tonic::body::Body;
 use tonic::{Response, Status};
-use tower::ServiceExt;
-use tower::util::BoxCloneSyncService;
 
 use crate::cli::backoff::Backoff;
+use crate::cli::calls::{Callee, Calls};
 use crate::cli::client::{ClientArgs, is_transient};
-use crate::cli::commands::migrate::cannot_open;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::render::note;
 use crate::config::StoreOptions;
@@ -19,7 +16,6 @@ use crate::pb;
 use crate::pb::event_service_client::EventServiceClient;
 use crate::pb::list_events_request::Scope;
 use crate::pb::run_service_client::RunServiceClient;
-use crate::server::InProcessServer;
 
 /// Page size, events. A server with a lower `--max-page-size` refuses this size.
 const PAGE: u64 = 1_000;
@@ -27,9 +23,6 @@ const PAGE: u64 = 1_000;
 const RUNS_AT_ONCE: usize = 16;
 /// Limit of a received message, bytes: above the largest page of a server.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
-type Calls = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Error>;
 
 /// gRPC clients of the exported server or store.
 pub struct Source {
@@ -40,41 +33,29 @@ pub struct Source {
     retry_for: Duration,
     /// The server refused [`PAGE`]; page size 0 leaves the choice to the server.
     small_pages: bool,
-    local: Option<InProcessServer>,
+    callee: Callee,
 }
 
 impl Source {
     /// Reads from a server. Transient errors of a call are retried for `retry_for`.
     pub async fn server(client: ClientArgs, retry_for: Duration) -> Result<Self, Failure> {
-        let calls = Calls::new(client.connect().await?.map_err(Error::from));
-        Ok(Self::of(calls, client, retry_for, None))
+        Ok(Self::of(Callee::server(&client).await?, client, retry_for))
     }
 
     /// Opens a store in this process: a SQLite file without a server, or a PostgreSQL database.
     pub async fn store(store: &StoreOptions, client: ClientArgs) -> Result<Self, Failure> {
-        let schema = crate::server::schema(store).await.map_err(cannot_open)?;
-        if schema.found == 0 {
-            return Err(Failure::new(Exit::NotFound, "there is no store; --data or --store names another"));
-        }
-        if !schema.pending.is_empty() {
-            return Err(Failure::new(Exit::Config, "the schema is older than this program").hint("`runlog migrate`"));
-        }
-        let local = InProcessServer::open(store).await.map_err(cannot_open)?;
-        let calls = Calls::new(ServiceExt::<http::Request<Body>>::map_err(local.routes(), Error::from));
-        Ok(Self::of(calls, client, Duration::ZERO, Some(local)))
+        Ok(Self::of(Callee::store(store).await?, client, Duration::ZERO))
     }
 
-    fn of(calls: Calls, client: ClientArgs, retry_for: Duration, local: Option<InProcessServer>) -> Self {
-        let events = EventServiceClient::new(calls.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let runs = RunServiceClient::new(calls).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { events, runs, client, retry_for, small_pages: false, local }
+    fn of(callee: Callee, client: ClientArgs, retry_for: Duration) -> Self {
+        let events = EventServiceClient::new(callee.calls.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let runs = RunServiceClient::new(callee.calls.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Self { events, runs, client, retry_for, small_pages: false, callee }
     }
 
     /// Closes the store, if opened here.
     pub async fn close(self) {
-        if let Some(local) = self.local {
-            local.close().await;
-        }
+        self.callee.close().await;
     }
 
     /// Cursor of the present end of the feed.

@@ -4,12 +4,17 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Error;
+use crate::domain::access::KeyProblem;
 
 /// Category of an error. Transports map it to a gRPC code or an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     /// The request can never succeed as sent; the error names the field.
     InvalidArgument,
+    /// The caller has no valid key.
+    Unauthenticated,
+    /// The key of the caller does not allow the request.
+    PermissionDenied,
     /// The cursor is past the last event, or belongs to a lost history.
     OutOfRange,
     /// The run or event does not exist.
@@ -36,12 +41,18 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::InvalidField { .. } | Self::CursorInvalid { .. } => Code::InvalidArgument,
+            Self::Unauthenticated(_) => Code::Unauthenticated,
+            Self::ScopeMissing { .. } => Code::PermissionDenied,
             Self::CursorBeyondEnd { .. } | Self::HistoryLost { .. } => Code::OutOfRange,
-            Self::RunNotFound { .. } | Self::EventNotFound { .. } => Code::NotFound,
-            Self::RunExists { .. } | Self::EventIdConflict { .. } | Self::EventIdTwice { .. } => Code::AlreadyExists,
-            Self::FinalStatus { .. } | Self::ControlRefused { .. } | Self::NotAwaited { .. } => {
-                Code::FailedPrecondition
-            }
+            Self::RunNotFound { .. } | Self::EventNotFound { .. } | Self::KeyNotFound { .. } => Code::NotFound,
+            Self::RunExists { .. }
+            | Self::EventIdConflict { .. }
+            | Self::EventIdTwice { .. }
+            | Self::KeyExists { .. } => Code::AlreadyExists,
+            Self::FinalStatus { .. }
+            | Self::ControlRefused { .. }
+            | Self::NotAwaited { .. }
+            | Self::KeyEnded { .. } => Code::FailedPrecondition,
             Self::SeqConflict { .. } | Self::RunChanged { .. } => Code::Aborted,
             Self::Overloaded { .. } | Self::StoreFull => Code::ResourceExhausted,
             Self::ShuttingDown
@@ -59,6 +70,14 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::InvalidField { .. } => "INVALID_FIELD",
+            Self::Unauthenticated(KeyProblem::Missing) => "API_KEY_MISSING",
+            Self::Unauthenticated(KeyProblem::Invalid) => "API_KEY_INVALID",
+            Self::Unauthenticated(KeyProblem::Expired) => "API_KEY_EXPIRED",
+            Self::Unauthenticated(KeyProblem::Revoked) => "API_KEY_REVOKED",
+            Self::ScopeMissing { .. } => "SCOPE_MISSING",
+            Self::KeyNotFound { .. } => "KEY_NOT_FOUND",
+            Self::KeyExists { .. } => "KEY_EXISTS",
+            Self::KeyEnded { .. } => "KEY_ENDED",
             Self::RunNotFound { .. } => "RUN_NOT_FOUND",
             Self::EventNotFound { .. } => "EVENT_NOT_FOUND",
             Self::ControlRefused { .. } | Self::NotAwaited { .. } => "CONTROL_REFUSED",
@@ -121,6 +140,10 @@ impl Error {
         match self {
             Self::RunNotFound { run_id } | Self::RunExists { run_id } | Self::RunChanged { run_id } => {
                 vec![("run_id", run_id.clone())]
+            }
+            Self::ScopeMissing { scope } => vec![("scope", scope.to_string())],
+            Self::KeyNotFound { key_id } | Self::KeyExists { key_id } | Self::KeyEnded { key_id } => {
+                vec![("key_id", key_id.clone())]
             }
             Self::EventIdTwice { event_id, .. } => vec![("event_id", event_id.clone())],
             Self::NotAwaited { run_id, action, .. } => {

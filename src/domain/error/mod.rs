@@ -6,6 +6,7 @@ use std::fmt;
 
 use std::time::Duration;
 
+use super::access::{KeyProblem, KeyScope};
 use super::run_status::RunStatus;
 pub use facts::Code;
 
@@ -116,6 +117,33 @@ pub enum Error {
         event_type: String,
         /// Index of the event in the request, from 0; `None` if the request has no list of events.
         index: Option<usize>,
+    },
+    /// The caller has no key, or one that is not valid.
+    #[error("{0}")]
+    Unauthenticated(KeyProblem),
+    /// The key of the caller does not allow the request.
+    #[error("the key has no scope {scope}, which this request needs")]
+    ScopeMissing {
+        /// The missing scope.
+        scope: KeyScope,
+    },
+    /// No key has this id.
+    #[error("key {key_id:?} not found")]
+    KeyNotFound {
+        /// The requested key.
+        key_id: String,
+    },
+    /// A key with this id exists.
+    #[error("key {key_id:?} exists already")]
+    KeyExists {
+        /// Id of the key.
+        key_id: String,
+    },
+    /// A revoked or expired key cannot be rotated.
+    #[error("key {key_id:?} is revoked or expired; create another one")]
+    KeyEnded {
+        /// Id of the key.
+        key_id: String,
     },
     /// The text is not a cursor of this scope.
     #[error("cursor {cursor:?}: {problem}")]

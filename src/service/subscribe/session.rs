@@ -85,9 +85,7 @@ impl Subscription {
             if self.end_sent && !self.request.keep_open {
                 return Ok(Step::End);
             }
-            if self.service.draining.is_cancelled() {
-                return Err(Error::ShuttingDown);
-            }
+            self.service.check_open()?;
             self.compare_history().await?;
             if !self.caught_up && self.next > self.replay_end {
                 self.caught_up = true;
@@ -210,7 +208,7 @@ impl Subscription {
     async fn waits_in_vain(&mut self) -> Result<bool> {
         tokio::select! {
             biased;
-            () = self.service.draining.cancelled() => Err(Error::ShuttingDown),
+            end = self.service.closed() => Err(end),
             () = self.subscriber.changed() => {
                 if self.scope_end.is_none() {
                     // The awaited run has begun.
@@ -237,9 +235,9 @@ impl Subscription {
         self.service.options.max_batch_bytes
     }
 
-    /// Waits until the server drains.
-    pub async fn draining(&self) {
-        self.service.draining.cancelled().await;
+    /// Resolves when the stream has to end, with the reason.
+    pub async fn closed(&self) -> Error {
+        self.service.closed().await
     }
 
     /// Whether the next frame needs events of the store or of the read-ahead.

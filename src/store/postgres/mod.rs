@@ -12,6 +12,7 @@
 //! | `write/committer`, `writer` | the single writer of a replica; one attempt to commit a group |
 //! | `write/transaction`, `existing` | statements of a commit; stored events that a group may repeat |
 //! | `write/run_state`, `planned` | cache of run states; plan of a commit, kept while in doubt |
+//! | `keys` | keys of callers |
 //! | `feed` | `follower` (announces the commits of all replicas in feed order), `signals` (LISTEN) |
 //! | `read` | pages, runs, single events |
 //! | `event_row`, `event_columns` | events as rows with checksums; events as parameters of a commit |
@@ -30,6 +31,7 @@ mod event_columns;
 mod event_row;
 mod feed;
 pub mod inspect;
+mod keys;
 mod open;
 mod options;
 mod read;
@@ -45,17 +47,19 @@ use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope}
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::Queue;
-use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
+use super::{Append, KeyStore, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
 pub use check::OpenError;
 use connect::readers::{Readers, retried};
 use epochs::Epochs;
 use error::Fault;
+use keys::PostgresKeys;
 pub use options::PostgresOptions;
 
 /// The PostgreSQL store, opened with [`PostgresStore::open`].
 pub struct PostgresStore {
     queue: Queue,
-    readers: Readers,
+    readers: Arc<Readers>,
+    keys: PostgresKeys,
     epochs: Arc<Epochs>,
     vital: Tasks,
     committer: RunningCommitter,
@@ -111,6 +115,10 @@ impl Store for PostgresStore {
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
         retried!(&self.readers, connection => scrub::part(connection, after)).map_err(Fault::into_error)
+    }
+
+    fn keys(&self) -> &dyn KeyStore {
+        &self.keys
     }
 
     fn kind(&self) -> &'static str {

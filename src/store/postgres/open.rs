@@ -24,6 +24,7 @@ use super::epochs::Epochs;
 use super::error;
 use super::feed::follower::Follower;
 use super::feed::signals;
+use super::keys::PostgresKeys;
 use super::options::PostgresOptions;
 use super::write::committer::Committer;
 use super::write::writer::Writer;
@@ -78,7 +79,8 @@ impl PostgresStore {
             tokio::spawn(signals::listen(connect.clone(), names.clone(), options.connect_timeout, signal, stop));
         }
         let (queue, waiting) = Queue::new(options.queue.clone());
-        let readers = readers(&options, &connect, &session, &epochs, options.pool_size);
+        let readers = Arc::new(readers(&options, &connect, &session, &epochs, options.pool_size));
+        let keys = PostgresKeys { readers: Arc::clone(&readers) };
         let retry = options.retry;
         let writer = Writer::new(options, connect, session, Arc::clone(&epochs), first);
         let committer = Committer { writer, announcer, retry, failing_since: None, is_away: false };
@@ -90,7 +92,7 @@ impl PostgresStore {
                 tracing::error!(%cause, "the follower did not end cleanly");
             }
         });
-        Ok(Self { queue, readers, epochs, vital, committer: RunningCommitter::new(committer) })
+        Ok(Self { queue, readers, keys, epochs, vital, committer: RunningCommitter::new(committer) })
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `schema`, `store_row` | migrations and the errors of an unusable file; the one row about the store itself |
 //! | `lock`, `watch` | lock that makes one process the owner; detection of deleted, replaced or truncated files |
 //! | `epochs` | one epoch for each opening of the file, so that cursors of a lost history are recognised |
+//! | `keys` | keys of callers |
 //! | `recovery` | reads the in-memory state back from the file, at a start and after a failed commit |
 //! | `log_row` | rows of the log and their checksums |
 //! | `error` | SQLite result codes to domain errors |
@@ -22,6 +23,7 @@ mod epochs;
 mod error;
 mod index;
 pub mod inspect;
+mod keys;
 mod lock;
 mod log_row;
 mod maintenance;
@@ -45,9 +47,10 @@ use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope}
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::{Queue, QueueOptions};
-use super::{Append, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
+use super::{Append, KeyStore, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
 use index::id_index::Ids;
 use index::unindexed_tail::UnindexedTail;
+use keys::SqliteKeys;
 use lock::FileLock;
 pub use schema::OpenError;
 use watch::FileWatch;
@@ -89,6 +92,7 @@ pub struct SqliteStore {
     queue: Queue,
     tasks: Tasks,
     readers: SqlitePool,
+    keys: SqliteKeys,
     tail: Arc<UnindexedTail>,
     ids: Arc<Ids>,
     watch: Arc<FileWatch>,
@@ -159,6 +163,10 @@ impl Store for SqliteStore {
         maintenance::scrub::part(&mut reader, after).await
     }
 
+    fn keys(&self) -> &dyn KeyStore {
+        &self.keys
+    }
+
     fn kind(&self) -> &'static str {
         "sqlite"
     }
@@ -193,6 +201,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.queue.close();
         self.committer.ended().await;
+        self.keys.close().await;
         self.readers.close().await;
         *self.lock.lock() = None;
     }

@@ -14,6 +14,7 @@ use crate::store::tasks::{RunningCommitter, Tasks};
 use super::connect::{connect_options, maintenance_options};
 use super::index::id_index::Ids;
 use super::index::unindexed_tail::UnindexedTail;
+use super::keys::SqliteKeys;
 use super::lock::FileLock;
 use super::maintenance::checkpointer::Checkpointer;
 use super::maintenance::wal_preallocator::WalPreallocator;
@@ -55,6 +56,7 @@ impl SqliteStore {
         crate::store::failpoints::hook_commits(&mut writer).await.map_err(|e| describe(&path, e))?;
         let (tail, ids) = (Arc::<UnindexedTail>::default(), Arc::<Ids>::default());
         let (run_states, maintenance) = memory.install(&tail, &ids, &options);
+        let of_keys = SqliteConnection::connect_with(&connect).await.map_err(|e| describe(&path, e))?;
         let options_behind = maintenance_options(&connect);
         let connect_behind =
             async || SqliteConnection::connect_with(&options_behind).await.map_err(|e| describe(&path, e));
@@ -63,6 +65,11 @@ impl SqliteStore {
         let tasks = Tasks::default();
         let watch = Arc::new(FileWatch::new(&path)?);
         let watching = watch::run(Arc::clone(&watch), Arc::clone(&lock), checkpoints.requests());
+        let keys = SqliteKeys {
+            readers: readers.clone(),
+            watch: Arc::clone(&watch),
+            writer: tokio::sync::Mutex::new(Some(of_keys)),
+        };
         let (queue, waiting) = Queue::new(options.queue.clone());
         let planner = Planner::new(options.lifecycle, run_states, Arc::clone(&tail), Arc::clone(&ids));
         let writer = Writer {
@@ -87,6 +94,7 @@ impl SqliteStore {
             queue,
             tasks,
             readers,
+            keys,
             tail,
             ids,
             watch,

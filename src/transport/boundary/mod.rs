@@ -29,8 +29,8 @@ use super::status::DOMAIN;
 use crate::domain::Error;
 use crate::telemetry;
 use needs::{is_probe, reads_a_page};
-pub use rules::BoundaryOptions;
-use rules::{is_grpc_type, is_last};
+use rules::is_last;
+pub use rules::{BoundaryOptions, is_grpc_type};
 
 /// Tower service that checks requests and begins their calls, see the module.
 #[derive(Clone, Debug)]
@@ -157,7 +157,8 @@ fn overloaded(what: &'static str) -> Error {
     Error::Overloaded { what, retry_after: RETRY }
 }
 
-fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> Response<Body> {
+/// The refusal of a request before any handler: a gRPC status, or an error in the shape of the API.
+pub fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> Response<Body> {
     telemetry::REFUSED_REQUESTS.add_one(&[("reason", problem.reason)]);
     match is_grpc && request.version() == Version::HTTP_2 {
         true => as_status(problem).into_http(),
@@ -167,11 +168,16 @@ fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> Respo
 
 fn as_status(problem: &HttpError) -> Status {
     let code = match problem.status {
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
         StatusCode::FORBIDDEN => Code::PermissionDenied,
         StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
+        StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        StatusCode::INTERNAL_SERVER_ERROR => Code::Internal,
         _ => Code::InvalidArgument,
     };
-    let mut details = ErrorDetails::with_error_info(problem.reason, DOMAIN, HashMap::new());
+    let metadata =
+        problem.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<HashMap<_, _>>();
+    let mut details = ErrorDetails::with_error_info(problem.reason, DOMAIN, metadata);
     details.set_retry_info(problem.retry_after);
     Status::with_error_details(code, problem.text(), details)
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::domain::Result;
+use crate::domain::{KeyScope, Result};
 use crate::pb;
 use crate::service::Service;
 use crate::service::list::ListEvents;
+use crate::transport::authentication::called;
 use crate::transport::memory::Call;
 use crate::transport::{convert, status};
 
@@ -34,8 +35,9 @@ impl pb::event_service_server::EventService for EventHandler {
     type SubscribeStream = subscribe::Frames;
 
     async fn publish(&self, request: Request<pb::PublishRequest>) -> Result<Response<pb::PublishResponse>, Status> {
-        let publish = publish(request.into_inner(), self.service.limits());
-        let answer = async { self.service.publish(publish?).await.map(published) }.await;
+        let service = called(&self.service, request.extensions());
+        let publish = publish(request.into_inner(), service.limits());
+        let answer = async { service.publish(publish?).await.map(published) }.await;
         answer.map(Response::new).map_err(|error| status::from_error(&error))
     }
 
@@ -44,14 +46,18 @@ impl pb::event_service_server::EventService for EventHandler {
         request: Request<Streaming<pb::PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let call = request.extensions().get::<Arc<Call>>().cloned();
-        Ok(Response::new(publish_stream::answers(self.service.clone(), request.into_inner(), call)))
+        let service = called(&self.service, request.extensions());
+        // A call without the scope fails as a whole; the origin of an event is checked with the event.
+        let allowed = service.caller().require(KeyScope::EventsPublish);
+        allowed.map_err(|error| status::from_error(&error))?;
+        Ok(Response::new(publish_stream::answers(service, request.into_inner(), call)))
     }
 
     async fn list_events(
         &self,
         request: Request<pb::ListEventsRequest>,
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
-        let page = self.list(request.into_inner()).await;
+        let page = list(&called(&self.service, request.extensions()), request.into_inner()).await;
         page.map(Response::new).map_err(|error| status::from_error(&error))
     }
 
@@ -60,35 +66,34 @@ impl pb::event_service_server::EventService for EventHandler {
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let call = request.extensions().get::<Arc<Call>>().cloned();
-        let frames = subscribe::frames(&self.service, request.into_inner(), call).await;
+        let service = called(&self.service, request.extensions());
+        let frames = subscribe::frames(&service, request.into_inner(), call).await;
         frames.map(Response::new).map_err(|error| status::from_error(&error))
     }
 }
 
-impl EventHandler {
-    async fn list(&self, request: pb::ListEventsRequest) -> Result<pb::ListEventsResponse> {
-        use pb::list_events_request::Scope;
-        let presentation = convert::presentation(request.payload_format, request.view)?;
-        let list = ListEvents {
-            scope: match &request.scope {
-                Some(Scope::RunId(run_id)) => convert::scope(Some(run_id))?,
-                Some(Scope::AllRuns(_)) => convert::scope(None)?,
-                None => return Err(convert::no_scope()),
-            },
-            cursor: request.cursor,
-            page_size: convert::page_size(request.page_size)?,
-            descending: request.descending,
-            filter: convert::filter(request.filter)?,
-            epoch: request.epoch,
-        };
-        let page = self.service.list_events(&list).await?;
-        let present = |record: crate::service::list::StoredRecord| presentation.event(record.bytes, record.sensitive);
-        Ok(pb::ListEventsResponse {
-            events: page.records.into_iter().map(present).collect::<Result<_>>()?,
-            next_cursor: page.next_cursor,
-            has_more: page.has_more,
-            last_seq: page.last_seq,
-            epoch: page.epoch,
-        })
-    }
+async fn list(service: &Service, request: pb::ListEventsRequest) -> Result<pb::ListEventsResponse> {
+    use pb::list_events_request::Scope;
+    let presentation = convert::presentation(service, request.payload_format, request.view)?;
+    let list = ListEvents {
+        scope: match &request.scope {
+            Some(Scope::RunId(run_id)) => convert::scope(Some(run_id))?,
+            Some(Scope::AllRuns(_)) => convert::scope(None)?,
+            None => return Err(convert::no_scope()),
+        },
+        cursor: request.cursor,
+        page_size: convert::page_size(request.page_size)?,
+        descending: request.descending,
+        filter: convert::filter(request.filter)?,
+        epoch: request.epoch,
+    };
+    let page = service.list_events(&list).await?;
+    let present = |record: crate::service::list::StoredRecord| presentation.event(record.bytes, record.sensitive);
+    Ok(pb::ListEventsResponse {
+        events: page.records.into_iter().map(present).collect::<Result<_>>()?,
+        next_cursor: page.next_cursor,
+        has_more: page.has_more,
+        last_seq: page.last_seq,
+        epoch: page.epoch,
+    })
 }

@@ -2,6 +2,7 @@
 
 mod dispatch;
 mod event_service;
+mod key_service;
 mod publish;
 mod publish_stream;
 mod run_service;
@@ -11,6 +12,7 @@ mod wire_errors;
 
 pub use dispatch::Dispatch;
 pub use event_service::EventHandler;
+pub use key_service::KeyHandler;
 pub use run_service::RunHandler;
 pub use whole_messages::WholeMessages;
 pub use wire_errors::WireErrors;

@@ -62,13 +62,13 @@ async fn take_in(
     pending: mpsc::Sender<Pending>,
     call: Option<Arc<Call>>,
 ) {
-    let mut draining = pin!(service.draining());
+    let mut closed = pin!(service.closed());
     loop {
         // Available requests come first: polling the other branches costs more than accepting a request.
         let request = tokio::select! {
             biased;
-            request = requests.message(), if !service.is_draining() => request.map_err(status::from_wire),
-            () = &mut draining => Err(status::from_error(&Error::ShuttingDown)),
+            request = requests.message(), if service.check_open().is_ok() => request.map_err(status::from_wire),
+            end = &mut closed => Err(status::from_error(&end)),
             () = pending.closed() => return,
         };
         let next = match request {

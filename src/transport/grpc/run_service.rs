@@ -6,6 +6,7 @@ use crate::domain::{AgentName, Result, RunId, StructureId};
 use crate::pb;
 use crate::service::Service;
 use crate::service::runs::{CreateRun, ListRuns};
+use crate::transport::authentication::called;
 use crate::transport::{convert, status};
 
 /// Handler of the calls to `runlog.v1.RunService`.
@@ -20,38 +21,6 @@ impl RunHandler {
     pub fn new(service: Service) -> Self {
         Self { service }
     }
-
-    async fn create(&self, request: pb::CreateRunRequest) -> Result<pb::CreateRunResponse> {
-        let first_event = request.first_event.map(|event| convert::new_event(event, self.service.limits()));
-        let create = CreateRun {
-            run_id: convert::optional(&request.run_id, RunId::parse)?,
-            idempotency_key: Some(request.idempotency_key).filter(|key| !key.is_empty()),
-            agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
-            structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
-            first_event: first_event.transpose().map_err(|error| error.under("first_event"))?,
-        };
-        let (run, already_existed) = self.service.create_run(create).await?;
-        Ok(pb::CreateRunResponse { run: Some(convert::run(run)), already_existed })
-    }
-
-    async fn list(&self, request: pb::ListRunsRequest) -> Result<pb::ListRunsResponse> {
-        let list = ListRuns {
-            statuses: convert::statuses(&request.statuses)?,
-            agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
-            structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
-            cursor: request.cursor,
-            page_size: convert::page_size(request.page_size)?,
-        };
-        let page = self.service.list_runs(list).await?;
-        let runs = page.runs.into_iter().map(convert::run).collect();
-        let has_more = !page.next_cursor.is_empty();
-        Ok(pb::ListRunsResponse { runs, next_cursor: page.next_cursor, has_more })
-    }
-
-    async fn get(&self, request: &pb::GetRunRequest) -> Result<pb::GetRunResponse> {
-        let run = self.service.run(&RunId::parse(&request.run_id)?).await?;
-        Ok(pb::GetRunResponse { run: Some(convert::run(run)) })
-    }
 }
 
 #[tonic::async_trait]
@@ -60,16 +29,49 @@ impl pb::run_service_server::RunService for RunHandler {
         &self,
         request: Request<pb::CreateRunRequest>,
     ) -> Result<Response<pb::CreateRunResponse>, Status> {
-        let created = self.create(request.into_inner()).await;
+        let created = create(&called(&self.service, request.extensions()), request.into_inner()).await;
         created.map(Response::new).map_err(|error| status::from_error(&error))
     }
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Result<Response<pb::GetRunResponse>, Status> {
-        self.get(request.get_ref()).await.map(Response::new).map_err(|error| status::from_error(&error))
+        let run = get(&called(&self.service, request.extensions()), request.get_ref()).await;
+        run.map(Response::new).map_err(|error| status::from_error(&error))
     }
 
     async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Result<Response<pb::ListRunsResponse>, Status> {
-        let page = self.list(request.into_inner()).await;
+        let page = list(&called(&self.service, request.extensions()), request.into_inner()).await;
         page.map(Response::new).map_err(|error| status::from_error(&error))
     }
+}
+
+async fn create(service: &Service, request: pb::CreateRunRequest) -> Result<pb::CreateRunResponse> {
+    let first_event = request.first_event.map(|event| convert::new_event(event, service.limits()));
+    let create = CreateRun {
+        run_id: convert::optional(&request.run_id, RunId::parse)?,
+        idempotency_key: Some(request.idempotency_key).filter(|key| !key.is_empty()),
+        agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
+        structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
+        first_event: first_event.transpose().map_err(|error| error.under("first_event"))?,
+    };
+    let (run, already_existed) = service.create_run(create).await?;
+    Ok(pb::CreateRunResponse { run: Some(convert::run(run)), already_existed })
+}
+
+async fn list(service: &Service, request: pb::ListRunsRequest) -> Result<pb::ListRunsResponse> {
+    let list = ListRuns {
+        statuses: convert::statuses(&request.statuses)?,
+        agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
+        structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
+        cursor: request.cursor,
+        page_size: convert::page_size(request.page_size)?,
+    };
+    let page = service.list_runs(list).await?;
+    let runs = page.runs.into_iter().map(convert::run).collect();
+    let has_more = !page.next_cursor.is_empty();
+    Ok(pb::ListRunsResponse { runs, next_cursor: page.next_cursor, has_more })
+}
+
+async fn get(service: &Service, request: &pb::GetRunRequest) -> Result<pb::GetRunResponse> {
+    let run = service.run(&RunId::parse(&request.run_id)?).await?;
+    Ok(pb::GetRunResponse { run: Some(convert::run(run)) })
 }

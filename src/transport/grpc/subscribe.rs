@@ -19,7 +19,7 @@ pub type Frames = Pin<Box<dyn Stream<Item = Result<pb::SubscribeResponse, Status
 
 /// Begins a subscription. Fails if a field is invalid or the run does not exist.
 pub async fn frames(service: &Service, request: pb::SubscribeRequest, call: Option<Arc<Call>>) -> Result<Frames> {
-    let presentation = convert::presentation(request.payload_format, request.view)?;
+    let presentation = convert::presentation(service, request.payload_format, request.view)?;
     let subscription = service.subscribe(subscribe(request)?).await?;
     Ok(Box::pin(unfold(Some(subscription), move |subscription| next(subscription, presentation, call.clone()))))
 }

@@ -1,11 +1,15 @@
 //! State and options of the REST APIs.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::domain::View;
+use crate::domain::{Result, View};
 use crate::service::Service;
+use crate::transport::authentication::called;
 
 /// Options of the REST APIs. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -35,5 +39,19 @@ impl Gateway {
     #[must_use]
     pub fn new(service: Service, options: GatewayOptions, metrics: PrometheusHandle) -> Self {
         Self { service, options, metrics }
+    }
+
+    /// The view of payloads for this request, as far as the caller may have it.
+    pub fn view(&self, requested: Option<View>) -> Result<View> {
+        self.service.view(requested, self.options.default_view)
+    }
+}
+
+impl FromRequestParts<Gateway> for Gateway {
+    type Rejection = Infallible;
+
+    /// The state of a handler, with the service for the caller of the request.
+    async fn from_request_parts(parts: &mut Parts, state: &Gateway) -> Result<Self, Infallible> {
+        Ok(Self { service: called(&state.service, &parts.extensions), ..state.clone() })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tonic::Status;
 use tonic_types::StatusExt;
@@ -96,14 +96,29 @@ impl HttpError {
         }
     }
 
-    /// Headers of the response: `Retry-After` if a retry makes sense.
+    /// Headers of the response: `Retry-After` if a retry makes sense, `WWW-Authenticate` (RFC 6750) if the key is at fault.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Some(delay) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
         }
+        if let Some(challenge) = self.challenge().and_then(|challenge| challenge.parse().ok()) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
         headers
+    }
+
+    fn challenge(&self) -> Option<String> {
+        const BEARER: &str = "Bearer realm=\"runlog\"";
+        match (self.status, self.metadata.iter().find(|(name, _)| *name == "scope")) {
+            (StatusCode::UNAUTHORIZED, _) if self.reason == "API_KEY_MISSING" => Some(BEARER.to_owned()),
+            (StatusCode::UNAUTHORIZED, _) => Some(format!("{BEARER}, error=\"invalid_token\"")),
+            (StatusCode::FORBIDDEN, Some((_, scope))) => {
+                Some(format!("{BEARER}, error=\"insufficient_scope\", scope=\"{scope}\""))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -34,7 +34,7 @@ mod unpack;
 use axum::http::{Method, Uri};
 use axum::response::Response;
 use axum::{Router, middleware};
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -84,11 +84,13 @@ pub fn router(gateway: Gateway, offer: Offer) -> Router {
         }
     };
     let router = router.method_not_allowed_fallback(method_not_allowed);
+    let router = router.layer(middleware::from_fn_with_state(gateway.clone(), request_context::track));
+    // Around the middleware: a page may read its refusals too.
     let router = match cors(&gateway.options.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.layer(middleware::from_fn_with_state(gateway.clone(), request_context::track)).with_state(gateway)
+    router.with_state(gateway)
 }
 
 /// Response to a path without a route: 404.
@@ -109,5 +111,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     } else {
         AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok()))
     };
-    Some(CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(Any).expose_headers(Any))
+    // `*` does not cover the header Authorization.
+    let headers = AllowHeaders::mirror_request();
+    Some(CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(headers).expose_headers(Any))
 }

@@ -9,6 +9,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::Error as UnknownWord;
 use utoipa::{IntoParams, ToSchema};
 
+use super::gateway::Gateway;
 use super::http_error::HttpError;
 use crate::domain::{Error, EventFilter, View};
 
@@ -97,20 +98,21 @@ pub fn word<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ViewQuery {
-    /// View of payloads; absent: as set by --default-view.
+    /// View of payloads; absent: as set by --default-view. With keys, the full view needs the scope events.read_sensitive.
     #[param(value_type = Option<PublicView>, inline)]
     pub view: View,
 }
 
 impl ViewQuery {
-    /// Takes `view`; `default` when absent.
-    pub fn take(query: &mut Query, default: View) -> Result<Self, HttpError> {
-        let Some(text) = query.one("view")? else { return Ok(Self { view: default }) };
-        match word(&text) {
-            Some(PublicView::Public) => Ok(Self { view: View::Public }),
-            Some(PublicView::Full) => Ok(Self { view: View::Full }),
-            None => Err(HttpError::field("view", "must be public or full")),
-        }
+    /// Takes `view`. Fails if the caller may not have the requested view.
+    pub fn take(query: &mut Query, gateway: &Gateway) -> Result<Self, HttpError> {
+        let requested = match query.one("view")?.as_deref().map(word) {
+            None => None,
+            Some(Some(PublicView::Public)) => Some(View::Public),
+            Some(Some(PublicView::Full)) => Some(View::Full),
+            Some(None) => return Err(HttpError::field("view", "must be public or full")),
+        };
+        Ok(Self { view: gateway.view(requested)? })
     }
 }
 

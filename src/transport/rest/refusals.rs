@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::PathItem;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr, Response as Described};
 
 use super::error_responses::described;
@@ -18,8 +19,17 @@ const OF_ANY_ROUTE: [(&str, &str); 4] = [
     ("503", "No response within --request-timeout-ms; see Retry-After"),
 ];
 
+/// Error responses that every route but the health checks may give, in addition.
+const OF_ANY_KEY: [(&str, &str); 2] = [
+    ("401", "The key is missing, not valid, expired or revoked; see WWW-Authenticate"),
+    ("403", "The key has no scope for this request, or the header Host or Origin is not allowed"),
+];
+
 /// Error responses that every route with a body may give, in addition.
 const OF_ANY_BODY: [(&str, &str); 1] = [("408", "The client stopped sending the body")];
+
+/// Name of the security scheme.
+const KEY: &str = "key";
 
 /// Shape of error bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +70,22 @@ pub fn refuse(path: &str, problem: &HttpError) -> Response {
     }
 }
 
-/// Adds to each operation the error responses that every route may give. A status with another description stays.
+/// Adds the security scheme, and to each operation the error responses that every route may give. A status with another description stays.
 pub fn describe(api: &mut OpenApi) {
+    let key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("key_<id>:<secret>");
+    let key = key.description(Some("A key of `runlog keys create`. Not asked for while the store has no key.")).build();
+    api.components.get_or_insert_default().add_security_scheme(KEY, SecurityScheme::Http(key));
+    api.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new())]);
     for (path, item) in &mut api.paths.paths {
         let shape = Shape::of(path);
         let PathItem { get, put, post, delete, patch, .. } = item;
         for operation in [get, put, post, delete, patch].into_iter().flatten() {
             let mut responses = shape.described(&OF_ANY_ROUTE);
+            if path.starts_with("/health/") {
+                operation.security = Some(Vec::new());
+            } else {
+                responses.extend(shape.described(&OF_ANY_KEY));
+            }
             if operation.request_body.is_some() {
                 responses.extend(shape.described(&OF_ANY_BODY));
             }

@@ -1,4 +1,4 @@
-//! Middleware around every handler: deadline, metrics, the header `Accept` and the method OPTIONS.
+//! Middleware around every handler: refused keys, deadline, metrics, the header `Accept` and the method OPTIONS.
 
 use std::time::Instant;
 
@@ -13,13 +13,15 @@ use super::gateway::Gateway;
 use super::http_error::HttpError;
 use super::refusals::refuse;
 use crate::telemetry;
+use crate::transport::authentication::Refusal;
 
 /// Middleware of every route.
 pub async fn track(State(gateway): State<Gateway>, request: Request<Body>, next: Next) -> Response {
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let mut response = match acceptable(&request) {
+    let refusal = request.extensions().get::<Refusal>().map(|Refusal(error)| HttpError::from(error.clone()));
+    let mut response = match refusal.map_or_else(|| acceptable(&request), Err) {
         Ok(()) => match tokio::time::timeout(gateway.options.request_timeout, next.run(request)).await {
             Ok(response) => response,
             Err(_) => refuse(&path, &HttpError::timed_out(&method)),

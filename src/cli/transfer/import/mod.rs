@@ -153,6 +153,7 @@ fn refused(error: &ImportError) -> Failure {
             Code::ResourceExhausted => Exit::TryLater,
             Code::Unavailable => Exit::Unavailable,
             Code::Internal | Code::DataLoss => Exit::Protocol,
+            Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
         },
     };
     let failure = Failure::new(exit, error.to_string());

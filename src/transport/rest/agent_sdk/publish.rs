@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -27,7 +26,7 @@ use super::schema::{IngestAnswer, Ingested};
 #[utoipa::path(post, path = "/api/ingest", operation_id = "agent_ingest", tag = "agent SDK", request_body = IngestBody,
     params(IdempotencyHeader),
     responses((status = 202, description = "Stored", body = IngestAnswer), error::OfABody, error::OfAnyCall))]
-pub async fn ingest(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, ApiError> {
+pub async fn ingest(gateway: Gateway, request: Request<Body>) -> Result<Response, ApiError> {
     let service = &gateway.service;
     let IdempotencyHeader { idempotency_key: key } = IdempotencyHeader::read(request.headers())?;
     let text = body::text(request, service.limits().max_request_bytes).await?;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
@@ -30,7 +29,7 @@ use super::schema::EventsReply;
     params(RunPath, EventsQuery, TypesQuery, ViewQuery),
     responses((status = 200, description = "A page", body = EventsReply), error::OfARun, error::OfACursor,
         error::OfAnyCall))]
-pub async fn list_events(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+pub async fn list_events(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, ApiError> {
     let RunPath { sdk_run_id } = RunPath::parse(id)?;
     let mut query = Query::parse(uri.query());
     let EventsQuery { cursor, limit, order } = EventsQuery::take(&mut query, gateway.service.limits())?;
@@ -42,7 +41,7 @@ pub async fn list_events(State(gateway): State<Gateway>, id: Variable, uri: Uri)
         descending: order == Order::Desc,
         filter: types(&mut query)?,
     };
-    let form = form(ViewQuery::take(&mut query, gateway.options.default_view)?.view);
+    let form = form(ViewQuery::take(&mut query, &gateway)?.view);
     query.finish()?;
     let page = gateway.service.list_events(&list).await?;
     Ok(([(CONTENT_TYPE, "application/json")], page_json(page, form)?).into_response())
@@ -59,7 +58,7 @@ pub async fn list_events(State(gateway): State<Gateway>, id: Variable, uri: Uri)
         (status = 204, description = "The run has ended and no event follows: do not reconnect"),
         error::OfARun, error::OfACursor, error::OfAnyCall))]
 pub async fn stream_events(
-    State(gateway): State<Gateway>,
+    gateway: Gateway,
     Extension(call): Extension<Arc<Call>>,
     id: Variable,
     uri: Uri,
@@ -78,7 +77,7 @@ pub async fn stream_events(
         max_batch: 0,
         heartbeat: Some(gateway.options.sse_heartbeat),
     };
-    let form = form(ViewQuery::take(&mut query, gateway.options.default_view)?.view);
+    let form = form(ViewQuery::take(&mut query, &gateway)?.view);
     query.finish()?;
     Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form, call).await?)
 }

@@ -1,7 +1,6 @@
 //! `GET /api/runs` and `GET /api/runs/{sdk_run_id}`.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 
@@ -20,7 +19,7 @@ use super::schema::{RunView, RunsReply};
 #[utoipa::path(get, path = "/api/runs", operation_id = "agent_list_runs", tag = "agent SDK",
     params(RunsQuery),
     responses((status = 200, description = "A page", body = RunsReply), error::OfAnyCall))]
-pub async fn list_runs(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, ApiError> {
+pub async fn list_runs(gateway: Gateway, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
     let RunsQuery { status, agent, limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
     query.finish()?;
@@ -35,7 +34,7 @@ pub async fn list_runs(State(gateway): State<Gateway>, uri: Uri) -> Result<Respo
 #[utoipa::path(get, path = "/api/runs/{sdk_run_id}", operation_id = "agent_get_run", tag = "agent SDK",
     params(RunPath),
     responses((status = 200, description = "The run", body = RunView), error::OfARun, error::OfAnyCall))]
-pub async fn get_run(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+pub async fn get_run(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, ApiError> {
     let RunPath { sdk_run_id } = RunPath::parse(id)?;
     no_parameters(&uri)?;
     Ok(Json(RunView::new(gateway.service.run(&sdk_run_id).await?)?).into_response())

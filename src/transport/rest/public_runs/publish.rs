@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -29,11 +28,7 @@ use super::schema::{PublicError, PublicPublished, PublicPublishedEvent};
             (--lifecycle=strict)", body = PublicError),
         (status = 412, description = "The last seq of the run differs from If-Match", body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn publish(
-    State(gateway): State<Gateway>,
-    id: Variable,
-    request: Request<Body>,
-) -> Result<Response, ApiError> {
+pub async fn publish(gateway: Gateway, id: Variable, request: Request<Body>) -> Result<Response, ApiError> {
     let RunPath { id: run_id } = RunPath::parse_new(id)?;
     no_parameters(request.uri())?;
     let ConditionHeader { if_match } = ConditionHeader::read(request.headers())?;

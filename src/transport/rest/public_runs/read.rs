@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
@@ -30,10 +29,10 @@ use super::{ApiError, response};
     responses((status = 200, description = "A page of events", body = PublicRunEvents),
         (status = 404, description = "No such run", body = PublicError),
         (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError), RefusedCall))]
-pub async fn list(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+pub async fn list(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, ApiError> {
     let RunPath { id: run_id } = RunPath::parse(id)?;
     let mut query = Query::parse(uri.query());
-    let form = response::form(ViewQuery::take(&mut query, gateway.options.default_view)?.view);
+    let form = response::form(ViewQuery::take(&mut query, &gateway)?.view);
     let EventsQuery { limit, cursor, after_seq, order } = EventsQuery::take(&mut query, gateway.service.limits())?;
     let list = ListEvents {
         epoch: String::new(),
@@ -59,7 +58,7 @@ pub async fn list(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Res
         (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError),
         (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
 pub async fn follow(
-    State(gateway): State<Gateway>,
+    gateway: Gateway,
     Extension(call): Extension<Arc<Call>>,
     id: Variable,
     uri: Uri,
@@ -67,7 +66,7 @@ pub async fn follow(
 ) -> Result<Response, ApiError> {
     let RunPath { id: run_id } = RunPath::parse(id)?;
     let mut query = Query::parse(uri.query());
-    let form = response::form(ViewQuery::take(&mut query, gateway.options.default_view)?.view);
+    let form = response::form(ViewQuery::take(&mut query, &gateway)?.view);
     let cursor = stream_cursor(&mut query, &headers)?;
     let filter = types(&mut query)?;
     query.finish()?;

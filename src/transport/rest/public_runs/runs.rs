@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -32,7 +31,7 @@ use super::{ApiError, response};
         (status = 200, description = "An earlier request with this key created the run", body = PublicRun),
         (status = 409, description = "The key was used with another body, or a run with this id exists", body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn create(State(gateway): State<Gateway>, request: Request<Body>) -> Result<Response, ApiError> {
+pub async fn create(gateway: Gateway, request: Request<Body>) -> Result<Response, ApiError> {
     no_parameters(request.uri())?;
     let IdempotencyHeader { idempotency_key: key } = IdempotencyHeader::read(request.headers())?;
     let limits = gateway.service.limits();
@@ -64,7 +63,7 @@ fn path_segment(run_id: &RunId) -> String {
 /// Lists runs, newest first.
 #[utoipa::path(get, path = "/v1/runs", tag = "public runs", operation_id = "list_public_runs", params(RunsQuery),
     responses((status = 200, description = "A page of runs", body = PublicRuns), RefusedCall))]
-pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, ApiError> {
+pub async fn list(gateway: Gateway, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
     let RunsQuery { status, limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
     query.finish()?;
@@ -80,7 +79,7 @@ pub async fn list(State(gateway): State<Gateway>, uri: Uri) -> Result<Response, 
     params(RunPath),
     responses((status = 200, description = "The run", body = PublicRun),
         (status = 404, description = "No such run", body = PublicError), RefusedCall))]
-pub async fn get(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+pub async fn get(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, ApiError> {
     let RunPath { id } = RunPath::parse(id)?;
     no_parameters(&uri)?;
     Ok(Json(response::run(gateway.service.run(&id).await?)?).into_response())
@@ -96,11 +95,7 @@ pub async fn get(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Resu
         (status = 409, description = "The run awaits no input, or the key was used for another request",
             body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn signal(
-    State(gateway): State<Gateway>,
-    id: Variable,
-    request: Request<Body>,
-) -> Result<Response, ApiError> {
+pub async fn signal(gateway: Gateway, id: Variable, request: Request<Body>) -> Result<Response, ApiError> {
     carry_out(gateway, id, request, |text| PublicSignal::parse(text).map(Into::into)).await
 }
 
@@ -112,11 +107,7 @@ pub async fn signal(
         (status = 404, description = "No such run", body = PublicError),
         (status = 409, description = "The run has ended otherwise", body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn cancel(
-    State(gateway): State<Gateway>,
-    id: Variable,
-    request: Request<Body>,
-) -> Result<Response, ApiError> {
+pub async fn cancel(gateway: Gateway, id: Variable, request: Request<Body>) -> Result<Response, ApiError> {
     carry_out(gateway, id, request, |text| PublicNothing::parse(text).map(|_| Control::Cancel)).await
 }
 
@@ -129,11 +120,7 @@ pub async fn cancel(
         (status = 409, description = "The run is neither stalled nor awaits input, or the key was used for another \
             request", body = PublicError),
         (status = 429, description = "A limit is reached; see Retry-After", body = PublicError), RefusedBody, RefusedCall))]
-pub async fn resume(
-    State(gateway): State<Gateway>,
-    id: Variable,
-    request: Request<Body>,
-) -> Result<Response, ApiError> {
+pub async fn resume(gateway: Gateway, id: Variable, request: Request<Body>) -> Result<Response, ApiError> {
     carry_out(gateway, id, request, |text| PublicNothing::parse(text).map(|_| Control::Resume)).await
 }
 

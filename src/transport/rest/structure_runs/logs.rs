@@ -1,6 +1,5 @@
 //! Logs of a run: the last events, one line each.
 
-use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 
@@ -28,10 +27,10 @@ const MAX_PAYLOAD_CHARS: usize = 500;
     operation_id = "get_structure_run_logs",
     params(RunPath, ViewQuery),
     responses((status = 200, description = "The lines, oldest first", body = StructureRunLogs), Refusals))]
-pub async fn get_logs(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+pub async fn get_logs(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, ApiError> {
     let scope = Scope::Run(RunPath::parse(id)?.structure_run_id);
     let mut query = Query::parse(uri.query());
-    let ViewQuery { view } = ViewQuery::take(&mut query, gateway.options.default_view)?;
+    let ViewQuery { view } = ViewQuery::take(&mut query, &gateway)?;
     query.finish()?;
     let (mut logs, mut cursor) = (Vec::new(), String::new());
     // A page may end early at the byte limit, so there may be several pages. Only the lines are kept.

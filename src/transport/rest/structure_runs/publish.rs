@@ -1,7 +1,6 @@
 //! Publishing events: one event, an array, or an array under `events`.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{Request, StatusCode};
 
 use super::ApiError;
@@ -24,11 +23,7 @@ use crate::transport::rest::query::no_parameters;
     params(RunPath),
     request_body = PostedStructureEvents,
     responses((status = 202, description = "Stored"), Refusals, BodyRefusals))]
-pub async fn post_events(
-    State(gateway): State<Gateway>,
-    id: Variable,
-    request: Request<Body>,
-) -> Result<StatusCode, ApiError> {
+pub async fn post_events(gateway: Gateway, id: Variable, request: Request<Body>) -> Result<StatusCode, ApiError> {
     no_parameters(request.uri())?;
     let run_id = RunPath::parse(id)?.structure_run_id;
     let text = text(&gateway, request).await?;

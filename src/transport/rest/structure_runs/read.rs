@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
@@ -30,11 +29,11 @@ use crate::transport::sse;
     operation_id = "list_structure_run_events",
     params(RunPath, EventsQuery, ViewQuery),
     responses((status = 200, description = "The page", body = StructureEvents), Refusals))]
-pub async fn list_events(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+pub async fn list_events(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, ApiError> {
     let run_id = RunPath::parse(id)?.structure_run_id;
     let mut query = Query::parse(uri.query());
     let EventsQuery { offset, limit } = EventsQuery::take(&mut query, gateway.service.limits())?;
-    let form = form(ViewQuery::take(&mut query, gateway.options.default_view)?.view);
+    let form = form(ViewQuery::take(&mut query, &gateway)?.view);
     query.finish()?;
     let list = ListEvents {
         epoch: String::new(),
@@ -60,9 +59,9 @@ pub async fn list_events(State(gateway): State<Gateway>, id: Variable, uri: Uri)
 #[utoipa::path(get, path = "/api/events/{event_id}", tag = "structure runs", operation_id = "get_structure_event",
     params(StoredEventPath, ViewQuery),
     responses((status = 200, description = "The event", body = StructureEvent), Refusals))]
-pub async fn get_event(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+pub async fn get_event(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
-    let form = form(ViewQuery::take(&mut query, gateway.options.default_view)?.view);
+    let form = form(ViewQuery::take(&mut query, &gateway)?.view);
     query.finish()?;
     let event = gateway.service.find_event(&StoredEventPath::parse(id)?.event_id).await?;
     let mut text = String::new();
@@ -82,7 +81,7 @@ pub async fn get_event(State(gateway): State<Gateway>, id: Variable, uri: Uri) -
               (status = 409, description = "Last-Event-ID lies past the end", body = super::schema::StructureRefusal),
               Refusals))]
 pub async fn stream_events(
-    State(gateway): State<Gateway>,
+    gateway: Gateway,
     Extension(call): Extension<Arc<Call>>,
     id: Variable,
     uri: Uri,
@@ -90,7 +89,7 @@ pub async fn stream_events(
 ) -> Result<Response, ApiError> {
     let run_id = RunPath::parse(id)?.structure_run_id;
     let mut query = Query::parse(uri.query());
-    let form = form(ViewQuery::take(&mut query, gateway.options.default_view)?.view);
+    let form = form(ViewQuery::take(&mut query, &gateway)?.view);
     let cursor = stream_cursor(&mut query, &headers)?;
     query.finish()?;
     let subscribe = Subscribe {

@@ -11,9 +11,9 @@ use crate::codec::record;
 use crate::domain::json::Members;
 use crate::domain::json::public_view::ShownPayload;
 use crate::domain::json::redaction::members::{decode_lossy, elements};
-use crate::domain::{Error, Event, EventFilter, Origin, Result, Run, RunId, RunStatus, Scope, View};
+use crate::domain::{Error, Event, Origin, Result, Run, RunId, RunStatus, View};
 use crate::service::Service;
-use crate::service::list::{EventsPage, ListEvents};
+use crate::service::list::EventsPage;
 use crate::service::live::recent_events::EncodingKey;
 use crate::transport::rest::time::{micros, unix_seconds};
 use crate::transport::sse::EventForm;
@@ -201,19 +201,10 @@ fn document(text: String) -> Result<Box<RawValue>> {
 /// Arguments and variables of `run.created`; empty if the first event has another type. Variables are masked here as
 /// well, since another API may have written the event.
 async fn created_with(service: &Service, run_id: &RunId) -> Result<(Vec<String>, Vec<StructureEnvVar>)> {
-    let first = ListEvents {
-        epoch: String::new(),
-        scope: Scope::Run(run_id.clone()),
-        cursor: String::new(),
-        page_size: 1,
-        descending: false,
-        filter: EventFilter::default(),
-    };
-    let Some(stored) = service.list_events(&first).await?.records.pop() else { return Ok(Default::default()) };
-    if record::header(&stored.bytes)?.event_type != "run.created" {
+    let Some(event) = service.first_event(run_id).await?.filter(|event| event.event_type.as_str() == "run.created")
+    else {
         return Ok(Default::default());
-    }
-    let event = record::decode(stored.bytes)?;
+    };
     let members = Members::parse(event.payload.as_str());
     let list = |name| members.raw(name).and_then(elements).unwrap_or_default().into_iter();
     let args = list("args").filter_map(decode_lossy).map(Into::into).collect();

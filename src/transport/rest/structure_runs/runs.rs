@@ -1,7 +1,6 @@
 //! Runs: create, list, get and cancel.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -38,7 +37,7 @@ const MAX_WHOLE_BYTES: usize = 3 << 20;
               (status = 200, description = "Created earlier with the same key", body = StructureRun),
               Refusals, BodyRefusals))]
 pub async fn create_run(
-    State(gateway): State<Gateway>,
+    gateway: Gateway,
     id: Variable,
     request: Request<Body>,
 ) -> std::result::Result<Response, ApiError> {
@@ -75,11 +74,7 @@ fn refusal(error: Error) -> ApiError {
     operation_id = "list_structure_runs",
     params(StructurePath, PageQuery, StatusQuery),
     responses((status = 200, description = "The page", body = StructureRuns), Refusals))]
-pub async fn list_runs(
-    State(gateway): State<Gateway>,
-    id: Variable,
-    uri: Uri,
-) -> std::result::Result<Response, ApiError> {
+pub async fn list_runs(gateway: Gateway, id: Variable, uri: Uri) -> std::result::Result<Response, ApiError> {
     let StructurePath { structure_id } = StructurePath::parse(id)?;
     let mut query = Query::parse(uri.query());
     let PageQuery { page, page_size } = PageQuery::take(&mut query, gateway.service.limits())?;
@@ -125,11 +120,7 @@ fn in_parts(begun: String, rest: impl Stream<Item = Result<String>> + Send + 'st
     operation_id = "get_structure_run",
     params(RunPath),
     responses((status = 200, description = "The run", body = StructureRun), Refusals))]
-pub async fn get_run(
-    State(gateway): State<Gateway>,
-    id: Variable,
-    uri: Uri,
-) -> std::result::Result<Response, ApiError> {
+pub async fn get_run(gateway: Gateway, id: Variable, uri: Uri) -> std::result::Result<Response, ApiError> {
     no_parameters(&uri)?;
     let run = gateway.service.run(&RunPath::parse(id)?.structure_run_id).await?;
     Ok(json(StructureRun::of(&gateway.service, run).await?.to_json()?))
@@ -142,7 +133,7 @@ pub async fn get_run(
     request_body = Option<StructureNothing>,
     responses((status = 200, description = "The cancelled run", body = StructureRun), Refusals, BodyRefusals))]
 pub async fn cancel_run(
-    State(gateway): State<Gateway>,
+    gateway: Gateway,
     id: Variable,
     request: Request<Body>,
 ) -> std::result::Result<Response, ApiError> {

@@ -1,7 +1,6 @@
 //! Spans, which the Griptape observability driver posts. Each span is stored as an event of the run.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{Request, StatusCode, Uri};
 use axum::response::Response;
 use serde_json::value::RawValue;
@@ -36,11 +35,7 @@ const EVENT_TYPE: &str = "Span";
     params(RunPath),
     request_body = PostedStructureSpans,
     responses((status = 200, description = "Stored"), Refusals, BodyRefusals))]
-pub async fn post_spans(
-    State(gateway): State<Gateway>,
-    id: Variable,
-    request: Request<Body>,
-) -> Result<StatusCode, ApiError> {
+pub async fn post_spans(gateway: Gateway, id: Variable, request: Request<Body>) -> Result<StatusCode, ApiError> {
     no_parameters(request.uri())?;
     let run_id = RunPath::parse(id)?.structure_run_id;
     let text = text(&gateway, request).await?;
@@ -55,11 +50,11 @@ pub async fn post_spans(
     operation_id = "list_structure_run_spans",
     params(RunPath, PageQuery, ViewQuery),
     responses((status = 200, description = "The page", body = StructureSpans), Refusals))]
-pub async fn list_spans(State(gateway): State<Gateway>, id: Variable, uri: Uri) -> Result<Response, ApiError> {
+pub async fn list_spans(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, ApiError> {
     let scope = Scope::Run(RunPath::parse(id)?.structure_run_id);
     let mut query = Query::parse(uri.query());
     let PageQuery { page, page_size } = PageQuery::take(&mut query, gateway.service.limits())?;
-    let ViewQuery { view } = ViewQuery::take(&mut query, gateway.options.default_view)?;
+    let ViewQuery { view } = ViewQuery::take(&mut query, &gateway)?;
     query.finish()?;
     let filter = EventFilter::parse(&[EVENT_TYPE.to_owned()], Vec::new())?;
     let (mut before, mut spans, mut cursor) = ((page - 1).saturating_mul(page_size), Vec::new(), String::new());

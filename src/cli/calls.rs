@@ -1,0 +1,57 @@
+//! gRPC calls to a server, or to a store opened in this process. Both answer the same calls.
+
+use tonic::body::Body;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+
+use super::client::ClientArgs;
+use super::commands::migrate::cannot_open;
+use super::outcome::{Exit, Failure};
+use crate::config::StoreOptions;
+use crate::server::InProcessServer;
+
+/// Error of a connection.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The calls of a client, without the type of the connection.
+pub type Calls = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Error>;
+
+/// A server or an opened store.
+pub struct Callee {
+    /// Calls to it.
+    pub calls: Calls,
+    local: Option<InProcessServer>,
+}
+
+impl Callee {
+    /// Connects to a server.
+    pub async fn server(client: &ClientArgs) -> Result<Self, Failure> {
+        Ok(Self { calls: Calls::new(client.connect().await?.map_err(Error::from)), local: None })
+    }
+
+    /// Opens an existing store of this version: a SQLite file without a server, or a PostgreSQL database.
+    pub async fn store(store: &StoreOptions) -> Result<Self, Failure> {
+        let schema = crate::server::schema(store).await.map_err(cannot_open)?;
+        if schema.found == 0 {
+            return Err(Failure::new(Exit::NotFound, "there is no store; --data or --store names another"));
+        }
+        if !schema.pending.is_empty() {
+            return Err(Failure::new(Exit::Config, "the schema is older than this program").hint("`runlog migrate`"));
+        }
+        Self::new_store(store).await
+    }
+
+    /// Opens a store; creates or migrates it where needed.
+    pub async fn new_store(store: &StoreOptions) -> Result<Self, Failure> {
+        let local = InProcessServer::open(store).await.map_err(cannot_open)?;
+        let calls = Calls::new(ServiceExt::<http::Request<Body>>::map_err(local.routes(), Error::from));
+        Ok(Self { calls, local: Some(local) })
+    }
+
+    /// Closes the store, if opened here.
+    pub async fn close(self) {
+        if let Some(local) = self.local {
+            local.close().await;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Keys at the start of a server: the first key, and the check of all keys.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::{StartError, parts};
+use crate::config::ServeOptions;
+use crate::domain::Error;
+use crate::service::Service;
+use crate::service::access::{AuthMode, Authenticator};
+use crate::store::SharedStore;
+
+/// Stores the first key, if the options name one, and begins to check keys.
+pub async fn open(
+    options: &ServeOptions,
+    service: &Service,
+    store: SharedStore,
+) -> Result<Arc<Authenticator>, StartError> {
+    if let Some(credential) = options.access.admin_credential()? {
+        let key_id = &credential.key_id;
+        match service.ensure_admin_key(&credential).await {
+            Ok(true) => tracing::info!(%key_id, "the first key is stored, with the scope admin"),
+            Ok(false) => tracing::info!(%key_id, "the first key is stored already"),
+            Err(Error::KeyExists { .. }) => return Err(StartError::AdminKey { key_id: key_id.to_string() }),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mode = parts::auth_mode(options);
+    let has_keys = store.keys().any().await?;
+    match mode {
+        AuthMode::Required if !has_keys => {
+            tracing::warn!(
+                "every call needs a key and the store has none: `runlog keys create` makes one, while no server runs"
+            );
+        }
+        AuthMode::Off if has_keys => tracing::warn!("--auth off: the keys of the store are not asked for"),
+        _ => {}
+    }
+    Ok(Arc::new(Authenticator::open(store, mode).await?))
+}
+
+/// The task that reads the keys in use again and again.
+pub struct Watch {
+    authenticator: Arc<Authenticator>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    pub fn begin(authenticator: &Arc<Authenticator>) -> Self {
+        let watched = Arc::clone(authenticator);
+        Self { authenticator: Arc::clone(authenticator), task: tokio::spawn(async move { watched.watch().await }) }
+    }
+
+    /// Ends the task, after a record of the last uses.
+    pub async fn end(self) {
+        self.task.abort();
+        self.authenticator.record_uses().await;
+    }
+}

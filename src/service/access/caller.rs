@@ -1,0 +1,127 @@
+//! A caller: what the service asks before it serves a request.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::access::{Key, KeyProblem};
+use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result};
+
+/// Who makes a request, and what the request may do. A clone is cheap, and ends together with the others.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    key_id: Option<KeyId>,
+    project: ProjectId,
+    scopes: KeyScopes,
+    ended: CancellationToken,
+    problem: OnceLock<KeyProblem>,
+}
+
+impl Caller {
+    fn new(key_id: Option<KeyId>, project: ProjectId, scopes: KeyScopes) -> Self {
+        let (ended, problem) = (CancellationToken::new(), OnceLock::new());
+        Self(Arc::new(Inner { key_id, project, scopes, ended, problem }))
+    }
+
+    /// A caller in this process, or of a server without keys: everything is allowed.
+    #[must_use]
+    pub fn local() -> Self {
+        Self::new(None, ProjectId::default(), KeyScopes::all())
+    }
+
+    /// A request that nobody authenticated: nothing is allowed.
+    #[must_use]
+    pub fn nobody() -> Self {
+        let caller = Self::new(None, ProjectId::default(), KeyScopes::default());
+        caller.end(KeyProblem::Missing);
+        caller
+    }
+
+    /// The holder of a key.
+    #[must_use]
+    pub fn of(key: &Key) -> Self {
+        Self::new(Some(key.key_id.clone()), key.project.clone(), key.scopes)
+    }
+
+    /// Id of the key; `None` for a local caller.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&KeyId> {
+        self.0.key_id.as_ref()
+    }
+
+    /// The project of all runs that the caller reads and writes.
+    #[must_use]
+    pub fn project(&self) -> &ProjectId {
+        &self.0.project
+    }
+
+    /// Whether the caller has this scope.
+    #[must_use]
+    pub fn has(&self, scope: KeyScope) -> bool {
+        self.0.scopes.has(scope)
+    }
+
+    /// Fails with `Unauthenticated` if the key has ended, with `ScopeMissing` if the key lacks the scope.
+    pub fn require(&self, scope: KeyScope) -> Result<()> {
+        self.check()?;
+        if self.has(scope) { Ok(()) } else { Err(Error::ScopeMissing { scope }) }
+    }
+
+    /// Fails with `Unauthenticated` if the key has ended.
+    pub fn check(&self) -> Result<()> {
+        match self.0.problem.get() {
+            Some(problem) => Err(Error::Unauthenticated(*problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// Resolves when the key ends: streams end with it.
+    pub async fn ended(&self) -> Error {
+        self.0.ended.cancelled().await;
+        Error::Unauthenticated(self.0.problem.get().copied().unwrap_or(KeyProblem::Invalid))
+    }
+
+    /// Ends the caller and all open streams of the caller. The first problem stays.
+    pub(super) fn end(&self, problem: KeyProblem) {
+        if self.0.problem.set(problem).is_ok() {
+            self.0.ended.cancel();
+        }
+    }
+
+    /// Whether a request or a stream uses the caller, besides the cache.
+    pub(super) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_caller_that_has_ended_may_do_nothing_and_says_why() {
+        let caller = Caller::local();
+        for scope in KeyScope::ALL {
+            caller.require(scope).unwrap();
+        }
+        let stream = caller.clone();
+        caller.end(KeyProblem::Revoked);
+        caller.end(KeyProblem::Expired);
+        assert!(matches!(stream.ended().await, Error::Unauthenticated(KeyProblem::Revoked)));
+        for scope in KeyScope::ALL {
+            let refused = stream.require(scope).unwrap_err();
+            assert!(matches!(refused, Error::Unauthenticated(KeyProblem::Revoked)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_nobody_authenticated_may_do_nothing() {
+        for scope in KeyScope::ALL {
+            let refused = Caller::nobody().require(scope).unwrap_err();
+            assert!(matches!(refused, Error::Unauthenticated(KeyProblem::Missing)), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The [`KeyStore`] trait, whose comments are the contract, and the row of a key, the same in both stores.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::checksum::Checksum;
+use crate::domain::access::{Digest, Key};
+use crate::domain::{Error, KeyId, KeyScopes, ProjectId, Result};
+
+/// Keys of callers. A key is never deleted, so that a store that once had a key never serves callers without one.
+///
+/// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged`, `StoreFull`, `StoreReadOnly`, `OutcomeUnknown` or
+/// `Internal`. A row that does not match its checksum fails with `StoreDamaged`.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Stores a new key. Fails with `KeyExists` if a key with this id and another digest exists.
+    async fn create(&self, key: &Key) -> Result<()>;
+
+    /// The keys with these ids, in the order of ids. Unknown ids are left out.
+    async fn find(&self, key_ids: &[KeyId]) -> Result<Vec<Key>>;
+
+    /// At most `limit` keys after this id, in the order of ids.
+    async fn list(&self, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>>;
+
+    /// Whether there is any key, revoked and expired ones included.
+    async fn any(&self) -> Result<bool>;
+
+    /// Revokes a key. A second revocation changes nothing. Fails with `KeyNotFound`.
+    async fn revoke(&self, key_id: &KeyId, at: Timestamp) -> Result<Key>;
+
+    /// Stores the new key and lets the old one expire at `until`, unless the old one ends before, in one transaction. Fails with
+    /// `KeyNotFound`, and with `KeyEnded` if the old key is revoked or has expired at `now`.
+    async fn rotate(&self, old: &KeyId, until: Timestamp, new: &Key, now: Timestamp) -> Result<()>;
+
+    /// Records the times of recent uses.
+    async fn used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()>;
+}
+
+/// Columns of [`KeyRow`].
+macro_rules! key_columns {
+    () => {
+        "key_id, digest, project, name, scopes, created_ms, expires_ms, revoked_ms, used_ms, checksum"
+    };
+}
+pub(crate) use key_columns;
+
+/// A row of the table `keys`; the migrations describe its columns.
+#[derive(Debug, sqlx::FromRow)]
+pub struct KeyRow {
+    pub key_id: String,
+    pub digest: Vec<u8>,
+    pub project: String,
+    pub name: String,
+    pub scopes: String,
+    pub created_ms: i64,
+    pub expires_ms: Option<i64>,
+    pub revoked_ms: Option<i64>,
+    pub used_ms: Option<i64>,
+    pub checksum: i64,
+}
+
+impl KeyRow {
+    /// The row of a key, with its checksum.
+    pub fn of(key: &Key) -> Self {
+        let row = Self {
+            key_id: key.key_id.to_string(),
+            digest: key.digest.0.to_vec(),
+            project: key.project.to_string(),
+            name: key.name.clone(),
+            scopes: key.scopes.to_text(),
+            created_ms: key.created_at.as_millisecond(),
+            expires_ms: key.expires_at.map(|time| time.as_millisecond()),
+            revoked_ms: key.revoked_at.map(|time| time.as_millisecond()),
+            used_ms: key.last_used_at.map(|time| time.as_millisecond()),
+            checksum: 0,
+        };
+        Self { checksum: row.sum(), ..row }
+    }
+
+    /// The key. Fails with `StoreDamaged` if the row does not match its checksum.
+    pub fn into_key(self) -> Result<Key> {
+        let key = if self.checksum == self.sum() { self.read() } else { None };
+        key.ok_or_else(|| {
+            tracing::error!(key_id = self.key_id, "damaged: the row of a key");
+            Error::StoreDamaged
+        })
+    }
+
+    fn read(&self) -> Option<Key> {
+        let time = |ms: Option<i64>| ms.map(Timestamp::from_millisecond).transpose().ok();
+        Some(Key {
+            key_id: KeyId::parse(&self.key_id).ok()?,
+            digest: Digest(self.digest.as_slice().try_into().ok()?),
+            project: ProjectId::parse(&self.project).ok()?,
+            name: self.name.clone(),
+            scopes: KeyScopes::parse(&self.scopes).ok()?,
+            created_at: Timestamp::from_millisecond(self.created_ms).ok()?,
+            expires_at: time(self.expires_ms)?,
+            revoked_at: time(self.revoked_ms)?,
+            last_used_at: time(self.used_ms)?,
+        })
+    }
+
+    fn sum(&self) -> i64 {
+        Checksum::default()
+            .bytes(self.key_id.as_bytes())
+            .bytes(&self.digest)
+            .bytes(self.project.as_bytes())
+            .bytes(self.name.as_bytes())
+            .bytes(self.scopes.as_bytes())
+            .number(self.created_ms)
+            .number(self.expires_ms.unwrap_or(i64::MIN))
+            .number(self.revoked_ms.unwrap_or(i64::MIN))
+            .finish()
+    }
+}
+
+/// The old key of a rotation, which expires at `until` or before. Fails with `KeyEnded`.
+pub fn rotated(old: Key, until: Timestamp, now: Timestamp) -> Result<Key> {
+    old.check(now).map_err(|_| Error::KeyEnded { key_id: old.key_id.to_string() })?;
+    let expires_at = Some(old.expires_at.map_or(until, |expires_at| expires_at.min(until)));
+    Ok(Key { expires_at, ..old })
+}

@@ -1,0 +1,158 @@
+//! Keys in the database, shared by all replicas. Every write can be repeated, so writes are retried like reads.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::{Connection, PgConnection};
+
+use super::connect::executor::PgExecutor;
+use super::connect::readers::{Readers, retried};
+use super::error::Fault;
+use crate::domain::access::Key;
+use crate::domain::{Error, KeyId, Result};
+use crate::store::keys::{KeyRow, KeyStore, key_columns, rotated};
+
+const FIND: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id = ANY($1) ORDER BY key_id");
+const LOCKED: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id = $1 FOR UPDATE");
+const LIST: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id > $1 ORDER BY key_id LIMIT $2");
+const ANY: &str = "SELECT EXISTS (SELECT 1 FROM keys)";
+const INSERT: &str = concat!(
+    "INSERT INTO keys (",
+    key_columns!(),
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING"
+);
+const END: &str = "UPDATE keys SET expires_ms = $1, revoked_ms = $2, checksum = $3 WHERE key_id = $4";
+const USED: &str = "UPDATE keys SET used_ms = $1 WHERE key_id = $2 AND (used_ms IS NULL OR used_ms < $1)";
+
+/// The table `keys` of a database.
+pub struct PostgresKeys {
+    pub readers: Arc<Readers>,
+}
+
+/// Runs `$work` in a transaction, and retries transient errors. If the last attempt failed, an attempt may have been stored.
+macro_rules! written {
+    ($readers:expr, $transaction:ident => $work:expr) => {{
+        let readers: &Readers = $readers;
+        let mut retry_policy = readers.retry_policy();
+        let done: Result<_, Fault> = loop {
+            let fault = match readers.acquire().await {
+                Err(fault) => fault,
+                Ok(mut pooled) => {
+                    let done = tokio::time::timeout(readers.statement_deadline, async {
+                        let begin = sqlx::AssertSqlSafe(readers.session.begin.clone());
+                        let mut transaction = Connection::begin_with(&mut *pooled, begin).await?;
+                        let $transaction: &mut PgConnection = &mut transaction;
+                        let done = $work.await?;
+                        transaction.commit().await?;
+                        Ok(done)
+                    });
+                    match done.await.unwrap_or(Err(Fault::Timeout)) {
+                        Ok(done) => break Ok(done),
+                        Err(fault) => {
+                            if !fault.leaves_connection() {
+                                pooled.close_on_drop();
+                            }
+                            fault
+                        }
+                    }
+                }
+            };
+            if !retry_policy.again(&fault).await {
+                break Err(fault);
+            }
+        };
+        done.map_err(|fault| fault.into_error().after_commit())
+    }};
+}
+
+#[async_trait]
+impl KeyStore for PostgresKeys {
+    async fn create(&self, key: &Key) -> Result<()> {
+        written!(&self.readers, connection => insert(connection, key))
+    }
+
+    async fn find(&self, key_ids: &[KeyId]) -> Result<Vec<Key>> {
+        let key_ids: Vec<String> = key_ids.iter().map(KeyId::to_string).collect();
+        retried!(&self.readers, connection => rows(connection, &key_ids)).map_err(Fault::into_error).and_then(read)
+    }
+
+    async fn list(&self, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>> {
+        let after = after.map_or("", KeyId::as_str);
+        retried!(&self.readers, connection => page(connection, after, limit)).map_err(Fault::into_error).and_then(read)
+    }
+
+    async fn any(&self) -> Result<bool> {
+        retried!(&self.readers, connection => any(connection)).map_err(Fault::into_error)
+    }
+
+    async fn revoke(&self, key_id: &KeyId, at: Timestamp) -> Result<Key> {
+        written!(&self.readers, connection => async {
+            let key = locked(connection, key_id).await?;
+            let key = Key { revoked_at: key.revoked_at.or(Some(at)), ..key };
+            end(connection, &key).await?;
+            Ok::<_, Fault>(key)
+        })
+    }
+
+    async fn rotate(&self, old: &KeyId, until: Timestamp, new: &Key, now: Timestamp) -> Result<()> {
+        written!(&self.readers, connection => async {
+            let old = rotated(locked(connection, old).await?, until, now)?;
+            end(connection, &old).await?;
+            insert(connection, new).await
+        })
+    }
+
+    async fn used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
+        written!(&self.readers, connection => async {
+            for (key_id, at) in uses {
+                let query = sqlx::query(USED).bind(at.as_millisecond()).bind(key_id.as_str());
+                query.execute(&mut PgExecutor::pooled(connection)).await?;
+            }
+            Ok::<_, Fault>(())
+        })
+    }
+}
+
+fn read(rows: Vec<KeyRow>) -> Result<Vec<Key>> {
+    rows.into_iter().map(KeyRow::into_key).collect()
+}
+
+async fn rows(connection: &mut PgExecutor<'_>, key_ids: &[String]) -> Result<Vec<KeyRow>, Fault> {
+    Ok(sqlx::query_as(FIND).bind(key_ids.to_vec()).fetch_all(connection).await?)
+}
+
+async fn page(connection: &mut PgExecutor<'_>, after: &str, limit: usize) -> Result<Vec<KeyRow>, Fault> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    Ok(sqlx::query_as(LIST).bind(after.to_owned()).bind(limit).fetch_all(connection).await?)
+}
+
+async fn any(connection: &mut PgExecutor<'_>) -> Result<bool, Fault> {
+    Ok(sqlx::query_scalar(ANY).fetch_one(connection).await?)
+}
+
+async fn insert(connection: &mut PgConnection, key: &Key) -> Result<(), Fault> {
+    let row = KeyRow::of(key);
+    let query = sqlx::query(INSERT).bind(row.key_id).bind(row.digest).bind(row.project).bind(row.name).bind(row.scopes);
+    let query =
+        query.bind(row.created_ms).bind(row.expires_ms).bind(row.revoked_ms).bind(row.used_ms).bind(row.checksum);
+    let inserted = query.execute(&mut PgExecutor::pooled(connection)).await?;
+    if inserted.rows_affected() == 0 && locked(connection, &key.key_id).await?.digest != key.digest {
+        return Err(Error::KeyExists { key_id: key.key_id.to_string() }.into());
+    }
+    Ok(())
+}
+
+async fn locked(connection: &mut PgConnection, key_id: &KeyId) -> Result<Key, Fault> {
+    let query = sqlx::query_as::<_, KeyRow>(LOCKED).bind(key_id.to_string());
+    let row = query.fetch_optional(&mut PgExecutor::pooled(connection)).await?;
+    Ok(row.ok_or_else(|| Error::KeyNotFound { key_id: key_id.to_string() })?.into_key()?)
+}
+
+/// Writes the end of a key.
+async fn end(connection: &mut PgConnection, key: &Key) -> Result<(), Fault> {
+    let row = KeyRow::of(key);
+    let query = sqlx::query(END).bind(row.expires_ms).bind(row.revoked_ms).bind(row.checksum).bind(row.key_id);
+    query.execute(&mut PgExecutor::pooled(connection)).await?;
+    Ok(())
+}
