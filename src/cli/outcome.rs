@@ -207,6 +207,11 @@ fn hint_for(reason: Option<&str>, code: Code) -> Option<&'static str> {
         (Some(TOO_LARGE), _) => "the server's --max-request-bytes and --max-payload-bytes bound what it takes",
         (Some("OUTCOME_UNKNOWN"), _) => "send it again with the same --event-id: it is stored once",
         (Some("OVERLOADED"), _) => "send it again in a moment; the same --event-id makes that safe",
+        (Some("API_KEY_MISSING"), _) => "--key FILE or RUNLOG_KEY gives a key; `runlog keys create` makes one",
+        (Some("API_KEY_INVALID" | "API_KEY_EXPIRED" | "API_KEY_REVOKED"), _) => {
+            "`runlog keys list` shows which keys work; --key FILE or RUNLOG_KEY gives another one"
+        }
+        (Some("SCOPE_MISSING"), _) => "`runlog keys create --scope …` makes a key that may do this",
         (None, Code::Unimplemented) => "is --server a runlog server of this version?",
         (_, Code::DeadlineExceeded) => "a longer --timeout gives the server more time",
         _ => return None,

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+use tower::Layer;
 
-use super::{StartError, parts};
+use super::error::StartError;
+use super::parts;
 use crate::config::ServeOptions;
 use crate::domain::Error;
 use crate::service::Service;
 use crate::service::access::{AuthMode, Authenticator};
 use crate::store::SharedStore;
+use crate::transport::authentication::Authentication;
 
 /// Stores the first key, if the options name one, and begins to check keys.
 pub async fn open(
@@ -38,6 +41,14 @@ pub async fn open(
         _ => {}
     }
     Ok(Arc::new(Authenticator::open(store, mode).await?))
+}
+
+/// The layer that authenticates requests.
+pub fn layer<S>(
+    authenticator: &Arc<Authenticator>,
+    options: &ServeOptions,
+) -> impl Layer<S, Service = Authentication<S>> + Clone + use<S> {
+    Authentication::layer(Arc::clone(authenticator), parts::open_routes(options).into())
 }
 
 /// The task that reads the keys in use again and again.

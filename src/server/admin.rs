@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use super::{Server, parts};
+use super::{Server, access, parts};
 use crate::transport::boundary::Boundary;
 use crate::transport::connections::{self, MaxConnections};
 use crate::transport::memory::Memory;
@@ -37,7 +37,7 @@ impl Server {
         let (ended, cut) = (end.clone().cancelled_owned(), end.clone());
         let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(address), Arc::clone(&memory)))
-            .layer(self.authentication())
+            .layer(access::layer(&self.authenticator, &self.options))
             .add_routes(self.routes(health, Offer::Operation))
             .serve_with_incoming_shutdown(
                 connections::accept(listener, MAX_CONNECTIONS, memory, cut, certificates),

@@ -37,7 +37,6 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{CommitListener, SharedStore};
 use crate::telemetry;
-use crate::transport::authentication::Authentication;
 use crate::transport::boundary::{Boundary, BoundaryOptions};
 use crate::transport::connections;
 use crate::transport::grpc::{Dispatch, EventHandler, KeyHandler, RunHandler, WireErrors};
@@ -128,7 +127,7 @@ impl Server {
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(self.address), Arc::clone(&memory)))
-            .layer(self.authentication())
+            .layer(access::layer(&self.authenticator, &self.options))
             .layer(events)
             .add_routes(routes)
             .serve_with_incoming_shutdown(
@@ -215,10 +214,6 @@ impl Server {
             max_message_bytes: self.max_message_bytes(),
             max_page_bytes: 2 * parts::MAX_PAGE_BYTES,
         }
-    }
-
-    fn authentication<S>(&self) -> impl Layer<S, Service = Authentication<S>> + Clone + use<S> {
-        Authentication::layer(Arc::clone(&self.authenticator), parts::open_routes(&self.options).into())
     }
 
     /// The gRPC service for publishing, listing and subscribing.

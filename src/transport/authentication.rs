@@ -2,19 +2,22 @@
 //! service, which decides what the caller may do.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use http::{Extensions, HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use tonic::body::Body;
 use tower::Layer;
 
 use super::boundary::{is_grpc_type, refused};
+use super::caller::Refusal;
+use super::memory::Account;
 use crate::domain::access::KeyProblem;
-use crate::domain::{Error, Result};
-use crate::service::Service;
+use crate::domain::{Error, KeyId, Result};
+use crate::service::access::audit::{self, Refusals};
 use crate::service::access::{Authenticator, Caller};
 
 /// Routes that operators may open for requests without a key.
@@ -34,7 +37,11 @@ pub struct Authentication<S> {
     inner: S,
     authenticator: Arc<Authenticator>,
     open_routes: Arc<[OpenRoute]>,
+    refusals: Arc<RecentRefusals>,
 }
+
+/// Refusals recorded lately, by address and reason.
+type RecentRefusals = Refusals<(Option<IpAddr>, &'static str)>;
 
 impl<S> Authentication<S> {
     /// Layer around all services and routes. Health checks and `open_routes` need no key.
@@ -42,10 +49,12 @@ impl<S> Authentication<S> {
         authenticator: Arc<Authenticator>,
         open_routes: Arc<[OpenRoute]>,
     ) -> impl Layer<S, Service = Self> + Clone {
+        let refusals: Arc<RecentRefusals> = Arc::default();
         tower::layer::layer_fn(move |inner| Self {
             inner,
             authenticator: Arc::clone(&authenticator),
             open_routes: Arc::clone(&open_routes),
+            refusals: Arc::clone(&refusals),
         })
     }
 
@@ -86,19 +95,13 @@ where
             && let Some(caller) = self.authenticator.known(*presented)
         {
             // The usual case: no wait for the store.
-            return match caller {
-                Ok(caller) => {
-                    request.extensions_mut().insert(caller);
-                    Box::pin(self.inner.call(request))
-                }
-                Err(error) => match refusal(&mut request, error) {
-                    Some(response) => Box::pin(async move { Ok(response) }),
-                    None => Box::pin(self.inner.call(request)),
-                },
+            return match admit(&self.refusals, &mut request, caller) {
+                Some(refused) => Box::pin(async move { Ok(refused) }),
+                None => Box::pin(self.inner.call(request)),
             };
         }
         let presented = presented.map(|key| key.map(ToOwned::to_owned));
-        let authenticator = Arc::clone(&self.authenticator);
+        let (authenticator, refusals) = (Arc::clone(&self.authenticator), Arc::clone(&self.refusals));
         // `poll_ready` was called on this instance; the clone takes the next request.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
@@ -107,37 +110,42 @@ where
                 Ok(key) => authenticator.caller(key.as_deref()).await,
                 Err(problem) => Err(Error::Unauthenticated(problem)),
             };
-            match caller {
-                Ok(caller) => {
-                    request.extensions_mut().insert(caller);
-                    inner.call(request).await
-                }
-                Err(error) => match refusal(&mut request, error) {
-                    Some(response) => Ok(response),
-                    None => inner.call(request).await,
-                },
+            match admit(&refusals, &mut request, caller) {
+                Some(refused) => Ok(refused),
+                None => inner.call(request).await,
             }
         })
     }
 }
 
-/// The service for the caller of a request. Without this layer, in a program that calls itself, the caller of the service.
-pub fn called(service: &Service, extensions: &Extensions) -> Service {
-    extensions.get::<Caller>().map_or_else(|| service.clone(), |caller| service.for_caller(caller.clone()))
-}
-
-/// Why a REST request is not served, for the middleware of the routes: a page of another origin gets the refusal with the headers
-/// of CORS.
-#[derive(Clone, Debug)]
-pub struct Refusal(pub Error);
-
-/// The refusal of a gRPC call. A REST request goes on to the routes, with a [`Refusal`] and no caller.
-fn refusal(request: &mut Request<Body>, error: Error) -> Option<Response<Body>> {
+/// Puts the caller into the request, or answers a refused gRPC call. A refused REST request goes on to the routes, with a
+/// [`Refusal`] and no caller.
+fn admit(refusals: &RecentRefusals, request: &mut Request<Body>, caller: Result<Caller>) -> Option<Response<Body>> {
+    let address = request.extensions().get::<Arc<Account>>().map(|account| account.address());
+    let error = match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(match address {
+                Some(address) => caller.at(address),
+                None => caller,
+            });
+            return None;
+        }
+        Err(error) => error,
+    };
+    if refusals.is_due((address, error.reason())) {
+        let key_id = presented(request.headers()).ok().flatten().and_then(key_id);
+        audit::refused(key_id, address, &error);
+    }
     if is_grpc_type(request.headers()) {
         return Some(refused(request, true, &error.into()));
     }
     request.extensions_mut().insert(Refusal(error));
     None
+}
+
+/// The id in front of the secret of a presented key, if it has the form of one.
+fn key_id(presented: &str) -> Option<&str> {
+    presented.split_once(':').map(|(key_id, _)| key_id).filter(|key_id| KeyId::parse(key_id).is_ok())
 }
 
 /// The key of the header `Authorization: Bearer …`; `None` without the header.

@@ -106,7 +106,7 @@ pub fn accept(
                     // Clients wait for small answers: no delay by Nagle's algorithm.
                     let _ = socket.set_nodelay(true);
                     bound_send_buffer(&socket);
-                    let account = memory.account(cut.child_token());
+                    let account = memory.account(peer.ip(), cut.child_token());
                     let until = Box::pin(account.cut().clone().cancelled_owned());
                     let silence = Some(Silence::new());
                     let connection = Connection {

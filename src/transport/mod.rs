@@ -3,6 +3,7 @@
 
 pub mod authentication;
 pub mod boundary;
+pub mod caller;
 pub mod connections;
 mod control_frames;
 pub mod convert;

@@ -33,6 +33,7 @@ mod fan_out;
 mod health;
 mod help;
 mod history;
+mod keys;
 mod leaks;
 mod lost_files;
 mod metrics;

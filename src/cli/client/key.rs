@@ -30,7 +30,7 @@ impl KeyArgs {
     }
 
     /// The header of every call; `None` without a key.
-    fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
+    pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
         let Some(key) = self.key.as_ref().or(self.key_text.as_ref()) else { return Ok(None) };
         let no_key = || {
             let source = if self.key.is_some() { "--key" } else { "RUNLOG_KEY" };
@@ -57,9 +57,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The connection with the key of the options.
-    pub fn new(channel: Channel, key: &KeyArgs) -> Result<Self, Failure> {
-        Ok(Self { channel, authorization: key.authorization()? })
+    /// The connection with this header on every call.
+    pub(super) fn new(channel: Channel, authorization: Option<HeaderValue>) -> Self {
+        Self { channel, authorization }
     }
 }
 

@@ -52,6 +52,7 @@ impl ClientArgs {
     /// Opens a connection with keep-alive pings, within the timeout. A server that refuses the certificate of this client does
     /// so in the answer to the first call.
     pub async fn connect(&self) -> Result<Connection, Failure> {
+        let authorization = self.key.authorization()?;
         let mut endpoint = Endpoint::from(self.server.clone())
             .user_agent(concat!("runlog-cli/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| Failure::new(Exit::Other, error.to_string()))?
@@ -63,7 +64,7 @@ impl ClientArgs {
             endpoint = self.tls.apply(endpoint)?;
         }
         let cause = match tokio::time::timeout(self.timeout, endpoint.connect()).await {
-            Ok(Ok(channel)) => return Connection::new(channel, &self.key),
+            Ok(Ok(channel)) => return Ok(Connection::new(channel, authorization)),
             Ok(Err(error)) => root_cause(&error),
             Err(_) => format!("no answer within {:?}", self.timeout),
         };

@@ -1,29 +1,38 @@
 //! A caller: what the service asks before it serves a request.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
+use super::audit::{self, Refusals};
 use crate::domain::access::{Key, KeyProblem};
 use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result};
 
 /// Who makes a request, and what the request may do. A clone is cheap, and ends together with the others.
 #[derive(Clone, Debug)]
-pub struct Caller(Arc<Inner>);
+pub struct Caller {
+    holder: Arc<Holder>,
+    /// Address of the connection; `None` in this process.
+    address: Option<IpAddr>,
+}
 
+/// The holder of a key, shared by all its requests.
 #[derive(Debug)]
-struct Inner {
+struct Holder {
     key_id: Option<KeyId>,
     project: ProjectId,
     scopes: KeyScopes,
     ended: CancellationToken,
     problem: OnceLock<KeyProblem>,
+    /// Refusals recorded lately.
+    refusals: Refusals<KeyScope>,
 }
 
 impl Caller {
     fn new(key_id: Option<KeyId>, project: ProjectId, scopes: KeyScopes) -> Self {
-        let (ended, problem) = (CancellationToken::new(), OnceLock::new());
-        Self(Arc::new(Inner { key_id, project, scopes, ended, problem }))
+        let (ended, problem, refusals) = (CancellationToken::new(), OnceLock::new(), Refusals::default());
+        Self { holder: Arc::new(Holder { key_id, project, scopes, ended, problem, refusals }), address: None }
     }
 
     /// A caller in this process, or of a server without keys: everything is allowed.
@@ -46,33 +55,52 @@ impl Caller {
         Self::new(Some(key.key_id.clone()), key.project.clone(), key.scopes)
     }
 
+    /// The same caller at this address.
+    #[must_use]
+    pub fn at(self, address: IpAddr) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
+    /// Address of the connection; `None` in this process.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     /// Id of the key; `None` for a local caller.
     #[must_use]
     pub fn key_id(&self) -> Option<&KeyId> {
-        self.0.key_id.as_ref()
+        self.holder.key_id.as_ref()
     }
 
     /// The project of all runs that the caller reads and writes.
     #[must_use]
     pub fn project(&self) -> &ProjectId {
-        &self.0.project
+        &self.holder.project
     }
 
     /// Whether the caller has this scope.
     #[must_use]
     pub fn has(&self, scope: KeyScope) -> bool {
-        self.0.scopes.has(scope)
+        self.holder.scopes.has(scope)
     }
 
     /// Fails with `Unauthenticated` if the key has ended, with `ScopeMissing` if the key lacks the scope.
     pub fn require(&self, scope: KeyScope) -> Result<()> {
         self.check()?;
-        if self.has(scope) { Ok(()) } else { Err(Error::ScopeMissing { scope }) }
+        if self.has(scope) {
+            return Ok(());
+        }
+        let error = Error::ScopeMissing { scope };
+        if self.holder.refusals.is_due(scope) {
+            audit::refused(self.key_id().map(KeyId::as_str), self.address, &error);
+        }
+        Err(error)
     }
 
     /// Fails with `Unauthenticated` if the key has ended.
     pub fn check(&self) -> Result<()> {
-        match self.0.problem.get() {
+        match self.holder.problem.get() {
             Some(problem) => Err(Error::Unauthenticated(*problem)),
             None => Ok(()),
         }
@@ -80,20 +108,20 @@ impl Caller {
 
     /// Resolves when the key ends: streams end with it.
     pub async fn ended(&self) -> Error {
-        self.0.ended.cancelled().await;
-        Error::Unauthenticated(self.0.problem.get().copied().unwrap_or(KeyProblem::Invalid))
+        self.holder.ended.cancelled().await;
+        Error::Unauthenticated(self.holder.problem.get().copied().unwrap_or(KeyProblem::Invalid))
     }
 
     /// Ends the caller and all open streams of the caller. The first problem stays.
     pub(super) fn end(&self, problem: KeyProblem) {
-        if self.0.problem.set(problem).is_ok() {
-            self.0.ended.cancel();
+        if self.holder.problem.set(problem).is_ok() {
+            self.holder.ended.cancel();
         }
     }
 
     /// Whether a request or a stream uses the caller, besides the cache.
     pub(super) fn is_in_use(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
+        Arc::strong_count(&self.holder) > 1
     }
 }
 

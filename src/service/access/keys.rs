@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::domain::access::{Credential, KEY_NAME_CHARS, Key};
 use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result};
 use crate::service::Service;
+use crate::service::access::audit;
 
 /// Keys in one page if the request has no page size.
 const DEFAULT_PAGE_SIZE: usize = 100;
@@ -72,6 +73,13 @@ pub struct RotateKey {
 impl Service {
     /// Creates a key. The secret is in the answer only.
     pub async fn create_key(&self, create: CreateKey) -> Result<IssuedKey> {
+        let issued = self.issue_key(create).await;
+        let key_id = issued.as_ref().map_or("", |issued| issued.key.key_id.as_str());
+        audit::record(&self.caller, "keys.create", key_id, &issued);
+        issued
+    }
+
+    async fn issue_key(&self, create: CreateKey) -> Result<IssuedKey> {
         self.caller.require(KeyScope::Admin)?;
         let CreateKey { name, project, scopes, expires_in } = create;
         check_name(&name)?;
@@ -107,12 +115,23 @@ impl Service {
 
     /// Revokes a key, within seconds on every replica. A second revocation changes nothing.
     pub async fn revoke_key(&self, key_id: &KeyId) -> Result<Key> {
-        self.caller.require(KeyScope::Admin)?;
-        self.store.keys().revoke(key_id, now()).await
+        let revoked = match self.caller.require(KeyScope::Admin) {
+            Ok(()) => self.store.keys().revoke(key_id, now()).await,
+            Err(error) => Err(error),
+        };
+        audit::record(&self.caller, "keys.revoke", key_id.as_str(), &revoked);
+        revoked
     }
 
     /// Creates a key like another one, which expires after the overlap.
     pub async fn rotate_key(&self, rotate: RotateKey) -> Result<(Key, IssuedKey)> {
+        let key_id = rotate.key_id.clone();
+        let rotated = self.replace_key(rotate).await;
+        audit::record(&self.caller, "keys.rotate", key_id.as_str(), &rotated);
+        rotated
+    }
+
+    async fn replace_key(&self, rotate: RotateKey) -> Result<(Key, IssuedKey)> {
         self.caller.require(KeyScope::Admin)?;
         let RotateKey { key_id, overlap, expires_in } = rotate;
         let overlap = overlap.unwrap_or(DEFAULT_OVERLAP);

@@ -1,5 +1,6 @@
 //! Who calls: keys, and the callers that they make.
 
+pub mod audit;
 mod authenticator;
 mod caller;
 mod keys;

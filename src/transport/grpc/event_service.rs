@@ -8,7 +8,7 @@ use crate::domain::{KeyScope, Result};
 use crate::pb;
 use crate::service::Service;
 use crate::service::list::ListEvents;
-use crate::transport::authentication::called;
+use crate::transport::caller::called;
 use crate::transport::memory::Call;
 use crate::transport::{convert, status};
 

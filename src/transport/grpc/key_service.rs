@@ -7,7 +7,7 @@ use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result};
 use crate::pb;
 use crate::service::Service;
 use crate::service::access::{CreateKey, ListKeys, RotateKey};
-use crate::transport::authentication::called;
+use crate::transport::caller::called;
 use crate::transport::{convert, status};
 
 /// Handler of the calls to `runlog.v1.KeyService`.

@@ -6,7 +6,7 @@ use crate::domain::{AgentName, Result, RunId, StructureId};
 use crate::pb;
 use crate::service::Service;
 use crate::service::runs::{CreateRun, ListRuns};
-use crate::transport::authentication::called;
+use crate::transport::caller::called;
 use crate::transport::{convert, status};
 
 /// Handler of the calls to `runlog.v1.RunService`.

@@ -1,5 +1,6 @@
 //! Memory held by one call, and by the calls of one connection.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
@@ -17,6 +18,7 @@ use crate::domain::Result;
 #[derive(Debug)]
 pub struct Account {
     pub(super) shares: Shares,
+    address: IpAddr,
     clock: Arc<Clock>,
     calls: Mutex<HashMap<u64, Weak<Call>>>,
     next_call: AtomicU64,
@@ -35,15 +37,21 @@ pub(super) struct Shares {
 }
 
 impl Account {
-    pub(super) fn new(shares: Shares, clock: Arc<Clock>, cut: CancellationToken) -> Self {
+    pub(super) fn new(shares: Shares, address: IpAddr, clock: Arc<Clock>, cut: CancellationToken) -> Self {
         Self {
             shares,
+            address,
             progress: AtomicU64::new(clock.now()),
             clock,
             calls: Mutex::default(),
             next_call: AtomicU64::new(0),
             cut,
         }
+    }
+
+    /// Address of the peer, as the socket has it.
+    pub fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// Token that is cancelled to end the connection.

@@ -13,6 +13,7 @@ mod intake;
 mod limits;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -67,14 +68,14 @@ impl Memory {
         })
     }
 
-    /// Account of a new connection. `cut` is cancelled to end the connection.
-    pub fn account(&self, cut: CancellationToken) -> Arc<Account> {
+    /// Account of a new connection with the peer at this address. `cut` is cancelled to end the connection.
+    pub fn account(&self, address: IpAddr, cut: CancellationToken) -> Arc<Account> {
         let shares = Shares {
             receive: Arc::new(self.receive.share()),
             send: Arc::new(self.send.share()),
             calls: Arc::new(self.calls.share()),
         };
-        let account = Arc::new(Account::new(shares, Arc::clone(&self.clock), cut));
+        let account = Arc::new(Account::new(shares, address, Arc::clone(&self.clock), cut));
         let mut accounts = self.accounts.lock();
         if accounts.len() == accounts.capacity() {
             accounts.retain(|_, account| account.strong_count() > 0);

@@ -2,6 +2,7 @@ use futures_util::{FutureExt, poll};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use std::future::poll_fn;
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -24,7 +25,7 @@ fn memory(receive_bytes: usize, send_bytes: usize) -> (Arc<Memory>, Arc<Account>
         connection_bytes: 1,
         max_silence: Duration::from_secs(60),
     });
-    let account = memory.account(CancellationToken::new());
+    let account = memory.account(Ipv4Addr::LOCALHOST.into(), CancellationToken::new());
     (memory, account)
 }
 

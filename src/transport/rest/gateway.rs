@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::domain::{Result, View};
 use crate::service::Service;
-use crate::transport::authentication::called;
+use crate::transport::caller::called;
 
 /// Options of the REST APIs. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use super::gateway::Gateway;
 use super::http_error::HttpError;
 use super::refusals::refuse;
 use crate::telemetry;
-use crate::transport::authentication::Refusal;
+use crate::transport::caller::Refusal;
 
 /// Middleware of every route.
 pub async fn track(State(gateway): State<Gateway>, request: Request<Body>, next: Next) -> Response {
