@@ -121,8 +121,13 @@ impl AccessOptions {
     pub fn admin_credential(&self) -> Result<Option<Credential>, InvalidOptions> {
         let (source, text) = match (&self.admin_key_file, &self.admin_key) {
             (Some(file), _) => {
-                let text = std::fs::read_to_string(file)
-                    .map_err(|error| InvalidOptions(format!("--admin-key-file {}: {error}", file.display())))?;
+                let text = std::fs::read_to_string(file).map_err(|error| {
+                    // Not printed: somebody gave the key itself.
+                    match KeyText::from(file.display().to_string()).credential() {
+                        Ok(_) => InvalidOptions("--admin-key-file takes a file with the key, not the key".to_owned()),
+                        Err(_) => InvalidOptions(format!("--admin-key-file {}: {error}", file.display())),
+                    }
+                })?;
                 (format!("--admin-key-file {}", file.display()), text)
             }
             (None, Some(key)) => ("RUNLOG_ADMIN_KEY".to_owned(), key.0.clone()),

@@ -139,7 +139,7 @@ impl ServeOptions {
     pub fn validate(&self) -> Result<(), InvalidOptions> {
         self.access.validate(self.is_loopback())?;
         self.store.validate()?;
-        self.tls.validate(self.listen)?;
+        self.tls.validate([("--listen", Some(self.listen)), ("--admin-listen", self.admin_listen)])?;
         let payload = ("--max-payload-bytes", self.limits.max_payload_bytes as u64);
         let request = ("--max-request-bytes", self.limits.max_request_bytes as u64);
         let events = ("--max-request-events", self.limits.max_request_events as u64);

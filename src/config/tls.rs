@@ -36,10 +36,15 @@ impl TlsOptions {
     }
 
     /// Checks which of the options are given; the server reads the files.
-    pub(super) fn validate(&self, listen: SocketAddr) -> Result<(), InvalidOptions> {
-        if !listen.ip().to_canonical().is_loopback() && !self.is_on() && !self.insecure_no_tls {
+    pub(super) fn validate(&self, addresses: [(&str, Option<SocketAddr>); 2]) -> Result<(), InvalidOptions> {
+        let is_reached = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+        for (option, address) in addresses {
+            let Some(address) = address.filter(|address| is_reached(address) && !self.is_on() && !self.insecure_no_tls)
+            else {
+                continue;
+            };
             return Err(InvalidOptions(format!(
-                "--listen {listen} is not a loopback address, and without TLS everyone on the way reads keys and events: give \
+                "{option} {address} is not a loopback address, and without TLS everyone on the way reads keys and events: give \
                  --tls-cert and --tls-key, or behind a proxy that ends TLS accept the risk with --insecure-no-tls"
             )));
         }

@@ -1,6 +1,7 @@
 //! Keys at the start of a server: the first key, and the check of all keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tower::Layer;
@@ -25,6 +26,9 @@ pub async fn open(
         match service.ensure_admin_key(&credential).await {
             Ok(true) => tracing::info!(%key_id, "the first key is stored, with the scope admin"),
             Ok(false) => tracing::info!(%key_id, "the first key is stored already"),
+            Err(Error::KeyEnded { .. }) => {
+                tracing::warn!(%key_id, "the first key is revoked or has expired: it is refused like any other");
+            }
             Err(Error::KeyExists { .. }) => return Err(StartError::AdminKey { key_id: key_id.to_string() }),
             Err(error) => return Err(error.into()),
         }
@@ -51,21 +55,28 @@ pub fn layer<S>(
     Authentication::layer(Arc::clone(authenticator), parts::open_routes(options).into())
 }
 
-/// The task that reads the keys in use again and again.
+/// The tasks that read the keys in use again and again, and record their uses.
 pub struct Watch {
     authenticator: Arc<Authenticator>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
+
+/// Longest wait for the record of the last uses at the end.
+const LAST_RECORD: Duration = Duration::from_secs(1);
 
 impl Watch {
     pub fn begin(authenticator: &Arc<Authenticator>) -> Self {
-        let watched = Arc::clone(authenticator);
-        Self { authenticator: Arc::clone(authenticator), task: tokio::spawn(async move { watched.watch().await }) }
+        let (watched, used) = (Arc::clone(authenticator), Arc::clone(authenticator));
+        let watch = tokio::spawn(async move { watched.watch().await });
+        let uses = tokio::spawn(async move { used.watch_uses().await });
+        Self { authenticator: Arc::clone(authenticator), tasks: [watch, uses] }
     }
 
-    /// Ends the task, after a record of the last uses.
+    /// Ends the tasks, after a record of the last uses.
     pub async fn end(self) {
-        self.task.abort();
-        self.authenticator.record_uses().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
+        if tokio::time::timeout(LAST_RECORD, self.authenticator.record_uses()).await.is_err() {
+            tracing::warn!("the last uses of keys are not recorded");
+        }
     }
 }

@@ -10,6 +10,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::domain::Error;
 use crate::pb::event_service_server::SERVICE_NAME as EVENT_SERVICE;
+use crate::pb::key_service_server::SERVICE_NAME as KEY_SERVICE;
 use crate::pb::run_service_server::SERVICE_NAME as RUN_SERVICE;
 use crate::service::Service;
 use crate::telemetry;
@@ -22,7 +23,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_LATE_LOOKS: u32 = 3;
 
 /// Service names of gRPC health: the empty name for the whole server, and each service.
-const HEALTH_OF: [&str; 3] = ["", EVENT_SERVICE, RUN_SERVICE];
+const HEALTH_OF: [&str; 4] = ["", EVENT_SERVICE, KEY_SERVICE, RUN_SERVICE];
 
 pub async fn set(health: &HealthReporter, status: ServingStatus) {
     for service in HEALTH_OF {

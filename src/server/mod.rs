@@ -72,6 +72,8 @@ impl Server {
     /// Checks the options, reads the certificates, binds the address and opens the store.
     pub async fn bind(options: &ServeOptions) -> Result<Self, StartError> {
         options.validate()?;
+        // Installed first, so that the parts below count from their beginning.
+        telemetry::recorder();
         let memory_shares = options.memory_shares()?;
         let tls = match parts::tls_files(&options.tls) {
             Some(files) => Some(Certificates::open(files).await?),
@@ -87,8 +89,8 @@ impl Server {
         let draining = CancellationToken::new();
         let service = Service::new(store.clone(), hub, parts::service_options(options), draining.clone());
         let authenticator = access::open(options, &service, store.clone()).await?;
-        // A handler serves the caller of the request, and without one nobody.
-        let service = service.for_caller(Caller::nobody());
+        // A handler serves the caller of the request, and without one nothing.
+        let service = service.for_caller(Caller::unauthenticated());
         let options = options.clone();
         Ok(Self { listener, address, admin, store, service, authenticator, draining, options, memory_shares, tls })
     }

@@ -12,7 +12,7 @@ use crate::domain::{
 };
 use crate::store::{Append, Condition};
 
-use super::access::audit;
+use super::access::audit::Action;
 use super::{Service, event_ids};
 
 /// Attempts of one control, when the run's status changes between the read and the commit.
@@ -150,9 +150,9 @@ impl Service {
     /// key. Fails with `RunNotFound`, with `ControlRefused` or `NotAwaited` if the run's state does not allow the control, and
     /// with `Overloaded` if the run's status keeps changing between read and commit.
     pub async fn control(&self, run_id: &RunId, control: Control, key: Option<&str>, request_id: &str) -> Result<Run> {
-        let action = control.action();
+        let action = Action::begin(&self.caller, control.action(), run_id.as_str());
         let run = self.carry_out(run_id, control, key, request_id).await;
-        audit::record(&self.caller, action, run_id.as_str(), &run);
+        action.end(&run);
         run
     }
 

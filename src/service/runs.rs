@@ -158,9 +158,8 @@ impl Service {
 
     /// The first event of a run, for callers who may read or create runs; `None` without events.
     pub async fn first_event(&self, run_id: &RunId) -> Result<Option<Event>> {
-        if !self.caller.has(KeyScope::RunsWrite) {
-            self.caller.require(KeyScope::EventsRead)?;
-        }
+        let scope = if self.caller.has(KeyScope::RunsWrite) { KeyScope::RunsWrite } else { KeyScope::EventsRead };
+        self.caller.require(scope)?;
         self.event_at(run_id, 1).await
     }
 

@@ -9,8 +9,9 @@ use crate::domain::{Error, KeyId, KeyScopes, ProjectId, Result};
 
 /// Keys of callers. A key is never deleted, so that a store that once had a key never serves callers without one.
 ///
-/// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged`, `StoreFull`, `StoreReadOnly`, `OutcomeUnknown` or
-/// `Internal`. A row that does not match its checksum fails with `StoreDamaged`.
+/// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged`, `StoreFull`, `StoreReadOnly` or `Internal`, and one
+/// that writes with `OutcomeUnknown`. A row that does not match its checksum is logged and read as no row; a change of it fails
+/// with `StoreDamaged`.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     /// Stores a new key. Fails with `KeyExists` if a key with this id and another digest exists.
@@ -28,9 +29,9 @@ pub trait KeyStore: Send + Sync {
     /// Revokes a key. A second revocation changes nothing. Fails with `KeyNotFound`.
     async fn revoke(&self, key_id: &KeyId, at: Timestamp) -> Result<Key>;
 
-    /// Stores the new key and lets the old one expire at `until`, unless the old one ends before, in one transaction. Fails with
-    /// `KeyNotFound`, and with `KeyEnded` if the old key is revoked or has expired at `now`.
-    async fn rotate(&self, old: &KeyId, until: Timestamp, new: &Key, now: Timestamp) -> Result<()>;
+    /// Stores the new key and lets the old one expire at `until`, unless the old one ends before, in one transaction. Returns the
+    /// old key. Fails with `KeyNotFound`, and with `KeyEnded` if the old key is revoked or has expired at `now`.
+    async fn rotate(&self, old: &KeyId, until: Timestamp, new: &Key, now: Timestamp) -> Result<Key>;
 
     /// Records the times of recent uses.
     async fn used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()>;

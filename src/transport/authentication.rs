@@ -12,11 +12,12 @@ use http::{HeaderMap, Method, Request, Response};
 use tonic::body::Body;
 use tower::Layer;
 
-use super::boundary::{is_grpc_type, refused};
+use super::boundary::is_grpc_type;
 use super::caller::Refusal;
 use super::memory::Account;
+use super::status;
 use crate::domain::access::KeyProblem;
-use crate::domain::{Error, KeyId, Result};
+use crate::domain::{KeyId, Result};
 use crate::service::access::audit::{self, Refusals};
 use crate::service::access::{Authenticator, Caller};
 
@@ -91,25 +92,20 @@ where
             return Box::pin(self.inner.call(request));
         }
         let presented = presented(request.headers());
-        if let Ok(presented) = &presented
-            && let Some(caller) = self.authenticator.known(*presented)
-        {
+        if let Some(caller) = self.authenticator.known(presented) {
             // The usual case: no wait for the store.
             return match admit(&self.refusals, &mut request, caller) {
                 Some(refused) => Box::pin(async move { Ok(refused) }),
                 None => Box::pin(self.inner.call(request)),
             };
         }
-        let presented = presented.map(|key| key.map(ToOwned::to_owned));
+        let presented = presented.ok().flatten().unwrap_or_default().to_owned();
         let (authenticator, refusals) = (Arc::clone(&self.authenticator), Arc::clone(&self.refusals));
         // `poll_ready` was called on this instance; the clone takes the next request.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
-            let caller = match presented {
-                Ok(key) => authenticator.caller(key.as_deref()).await,
-                Err(problem) => Err(Error::Unauthenticated(problem)),
-            };
+            let caller = authenticator.caller(&presented).await;
             match admit(&refusals, &mut request, caller) {
                 Some(refused) => Ok(refused),
                 None => inner.call(request).await,
@@ -137,7 +133,7 @@ fn admit(refusals: &RecentRefusals, request: &mut Request<Body>, caller: Result<
         audit::refused(key_id, address, &error);
     }
     if is_grpc_type(request.headers()) {
-        return Some(refused(request, true, &error.into()));
+        return Some(status::from_error(&error).into_http());
     }
     request.extensions_mut().insert(Refusal(error));
     None

@@ -3,6 +3,7 @@
 use runlog::config::{AuthOption, KeyText};
 use runlog::domain::KeyScope;
 use runlog::pb::event_service_client::EventServiceClient;
+use runlog::pb::key_service_client::KeyServiceClient;
 use runlog::server::Server;
 
 use crate::harness::{ADMIN, create, publish, reason, with_keys};
@@ -15,14 +16,27 @@ async fn without_keys_everything_is_served_and_a_key_is_ignored() {
         EventServiceClient::new(server.calls(key).await).publish(publish("r", "step")).await.unwrap();
         assert_eq!(server.rest("GET", "/v1/runs/r/events?view=full", key, None).await.status, 200);
     }
+    // A proxy in front of the server may authenticate in ways of its own.
+    let url = format!("http://{}/v1/runs", server.address());
+    let request = reqwest::Client::new().get(url).header("authorization", "Basic dTpw").header("authorization", "x");
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
+    // Whoever reaches the port must not lock the others out.
+    let mut keys = KeyServiceClient::new(server.calls(None).await);
+    assert_eq!(reason(&keys.create_key(create(&KeyScope::ALL)).await.unwrap_err()), "API_KEY_MISSING");
 }
 
 #[tokio::test]
 async fn the_first_key_has_the_scope_admin_and_survives_a_restart() {
     let mut server = with_keys().await;
+    let list = async |server: &TestServer| {
+        let listed = server.keys(ADMIN).await.list_keys(runlog::pb::ListKeysRequest::default()).await;
+        listed.unwrap().into_inner()
+    };
+    let before = list(&server).await;
     server.restart().await;
-    let listed = server.keys(ADMIN).await.list_keys(runlog::pb::ListKeysRequest::default()).await.unwrap().into_inner();
+    let listed = list(&server).await;
     assert_eq!(listed.keys.len(), 1);
+    assert_eq!(listed.keys[0].created_at, before.keys[0].created_at, "it is the same key");
     assert_eq!(
         (listed.keys[0].key_id.as_str(), listed.keys[0].scopes.as_slice()),
         ("key_admin", &["admin".to_owned()][..])
@@ -62,8 +76,8 @@ async fn a_server_with_auth_off_does_not_ask_for_the_keys_of_its_store() {
     let channel =
         tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     EventServiceClient::new(channel.clone()).publish(publish("r", "step")).await.unwrap();
-    let mut keys = runlog::pb::key_service_client::KeyServiceClient::new(channel);
-    keys.create_key(create(&[KeyScope::EventsRead])).await.unwrap();
+    let mut keys = KeyServiceClient::new(channel);
+    assert_eq!(reason(&keys.create_key(create(&[KeyScope::EventsRead])).await.unwrap_err()), "API_KEY_MISSING");
     stop.cancel();
     running.await.unwrap().unwrap();
 }

@@ -93,6 +93,15 @@ async fn bad_requests_are_refused_by_the_name_of_the_field() {
     let overlap =
         pb::RotateKeyRequest { key_id: "key_admin".to_owned(), overlap: duration(31 * 86_400), ..Default::default() };
     assert_eq!(reason(&keys.rotate_key(overlap).await.unwrap_err()), "INVALID_FIELD");
+    let expiring = pb::CreateKeyRequest { expires_in: duration(600), ..create(&[KeyScope::EventsRead]) };
+    let key_id = keys.create_key(expiring).await.unwrap().into_inner().key.unwrap().key_id;
+    let rotate = pb::RotateKeyRequest { key_id, ..Default::default() };
+    assert_eq!(
+        reason(&keys.rotate_key(rotate.clone()).await.unwrap_err()),
+        "INVALID_FIELD",
+        "its expiry is not guessed"
+    );
+    keys.rotate_key(pb::RotateKeyRequest { expires_in: duration(600), ..rotate }).await.unwrap();
     let (key_id, _) = server.key(&[KeyScope::EventsRead]).await;
     keys.revoke_key(pb::RevokeKeyRequest { key_id: key_id.clone() }).await.unwrap();
     let ended = keys.rotate_key(pb::RotateKeyRequest { key_id, ..Default::default() }).await.unwrap_err();

@@ -280,6 +280,14 @@ async fn health_over_grpc_needs_no_key_and_reflection_and_preflights_are_as_the_
     for path in ["/metrics", "/openapi.json"] {
         assert_eq!(server.rest("GET", path, None, None).await.status, 200, "{path}");
     }
+    for path in ["/health/../v1/runs", "/health/x", "//v1/runs", "/v1/runs/", "/%761/runs", "/nothing"] {
+        let answer = server.rest("GET", path, None, None).await;
+        assert!(matches!(answer.status, 401 | 404), "{path}: {answer:?}");
+    }
+    for method in ["HEAD", "DELETE", "TRACE", "OPTIONS"] {
+        let answer = server.rest(method, "/v1/runs", None, None).await;
+        assert!(answer.status >= 400 || method == "OPTIONS" && answer.body.is_empty(), "{method}: {answer:?}");
+    }
     let preflight = reqwest::Client::new()
         .request(reqwest::Method::OPTIONS, format!("http://{}/v1/runs", server.address()))
         .header("origin", "https://app.example")

@@ -1,13 +1,17 @@
 //! Streams end with the key that opened them.
 
+use runlog::config::StoreUrl;
 use runlog::domain::KeyScope;
 use runlog::pb;
 use runlog::pb::subscribe_request::Scope;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
-use crate::harness::{ADMIN, create, publish, reason, with_keys};
+use crate::cluster::Database;
+use crate::harness::{ADMIN, create, publish, reason, with_keys, with_keys_and};
 use crate::server::{TestServer, in_time};
 
 fn follow() -> pb::SubscribeRequest {
@@ -83,14 +87,33 @@ async fn an_open_stream_ends_when_its_key_expires() {
 
 #[tokio::test]
 async fn streams_without_a_key_end_when_the_store_gets_its_first_key() {
-    let server = TestServer::start().await;
-    let mut events = pb::event_service_client::EventServiceClient::new(server.calls(None).await);
+    let Some(database) = Database::create().await else { return };
+    let keyless = TestServer::start_with(|options| options.store.url = Some(StoreUrl::from(database.url()))).await;
+    let mut events = pb::event_service_client::EventServiceClient::new(keyless.calls(None).await);
     events.publish(publish("r", "step")).await.unwrap();
     let frames = events.subscribe(follow()).await.unwrap().into_inner();
-    let mut keys = pb::key_service_client::KeyServiceClient::new(server.calls(None).await);
-    keys.create_key(create(&[KeyScope::Admin])).await.unwrap();
+    // Another replica, which brings a key.
+    let _other = with_keys_and(|options| options.store.url = Some(StoreUrl::from(database.url()))).await;
     let status = end_of(frames).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "API_KEY_MISSING"));
     let refused = events.publish(publish("r", "step")).await.unwrap_err();
     assert_eq!(reason(&refused), "API_KEY_MISSING");
+}
+
+#[tokio::test]
+async fn a_key_whose_row_is_damaged_ends_alone() {
+    let server = with_keys().await;
+    let (damaged_id, damaged) = server.key(&[KeyScope::EventsRead]).await;
+    let (other_id, other) = server.key(&[KeyScope::EventsRead]).await;
+    let ending = server.events(&damaged).await.subscribe(follow()).await.unwrap().into_inner();
+    let revoked = server.events(&other).await.subscribe(follow()).await.unwrap().into_inner();
+    let file = SqliteConnectOptions::new().filename(&server.options().store.data);
+    let mut file = SqliteConnection::connect_with(&file).await.unwrap();
+    let more = sqlx::query("UPDATE keys SET scopes = 'admin' WHERE key_id = ?").bind(&damaged_id);
+    more.execute(&mut file).await.unwrap();
+    assert_eq!(reason(&end_of(ending).await), "API_KEY_INVALID");
+    assert_eq!(server.rest("GET", "/v1/runs", Some(&other), None).await.status, 200);
+    // Others are looked after beside it.
+    server.keys(ADMIN).await.revoke_key(pb::RevokeKeyRequest { key_id: other_id }).await.unwrap();
+    assert_eq!(reason(&end_of(revoked).await), "API_KEY_REVOKED");
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::command::{json_lines, run};
+use crate::command::run;
 use crate::harness::{Data, Server, eventually};
 
 /// The reason of an exit without permission.
@@ -53,7 +53,7 @@ async fn keys_are_made_sent_listed_rotated_and_revoked_by_commands() {
     run(&url, &["list", "--run", "r", "--key", worker]).await.succeeds();
 
     let key_id = created["key_id"].as_str().unwrap();
-    let rotated = keys(&["rotate", key_id, "--overlap", "1h"]).await.remove(0);
+    let rotated = keys(&["rotate", key_id, "--overlap", "1h", "--expires", "720h"]).await.remove(0);
     let rotated_file = key_file(&data, "rotated.key", &rotated);
     run(&url, &[&publish[..], &["--key", rotated_file.to_str().unwrap()]].concat()).await.succeeds();
     run(&url, &[&publish[..], &["--key", worker]].concat()).await.succeeds();
@@ -109,5 +109,11 @@ async fn a_key_file_without_a_key_is_refused_by_its_option_before_any_call() {
     let server = Server::start(&served).await;
     let offline = ["keys", "list", "--data", served.to_str().unwrap()];
     run(&server.url(), &offline).await.fails(78, &["another runlog process"]);
-    assert_eq!(json_lines(&run(&server.url(), &["keys", "list", "--json"]).await.succeeds()).len(), 0);
+    run(&server.url(), &["keys", "list"]).await.fails(DENIED, &["API_KEY_MISSING"]);
+    let nowhere = data.directory().join("no.db");
+    run(&server.url(), &["keys", "list", "--data", nowhere.to_str().unwrap()]).await.fails(66, &["--data"]);
+    assert!(!nowhere.exists(), "a list makes no store");
+    let text = "key_a:0123456789abcdefghijklmnop";
+    let given = run(&server.url(), &["runs", "--key", text]).await;
+    assert!(given.code == Some(64) && !given.stderr.contains("0123456789"), "{given:?}");
 }

@@ -1,5 +1,6 @@
 //! The key of the client, sent with every call.
 
+use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 
 use clap::Args;
@@ -16,8 +17,8 @@ use crate::config::KeyText;
 #[derive(Clone, Debug, Default, Args)]
 pub struct KeyArgs {
     /// A file with the key to send, as `runlog keys create` prints it; RUNLOG_KEY holds the key itself in place of a file
-    #[arg(long, env = "RUNLOG_KEY_FILE", value_name = "FILE", value_parser = key_file, help_heading = "Server")]
-    pub key: Option<KeyText>,
+    #[arg(long, env = "RUNLOG_KEY_FILE", value_name = "FILE", help_heading = "Server")]
+    pub key: Option<PathBuf>,
     /// For the variable only: other users of the machine see command lines
     #[arg(long = "key-text", env = "RUNLOG_KEY", hide_env_values = true, hide = true, help_heading = "Server")]
     pub key_text: Option<KeyText>,
@@ -31,7 +32,11 @@ impl KeyArgs {
 
     /// The header of every call; `None` without a key.
     pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
-        let Some(key) = self.key.as_ref().or(self.key_text.as_ref()) else { return Ok(None) };
+        let key = match (&self.key, &self.key_text) {
+            (Some(file), _) => KeyText::from(read(file)?),
+            (None, Some(text)) => text.clone(),
+            (None, None) => return Ok(None),
+        };
         let no_key = || {
             let source = if self.key.is_some() { "--key" } else { "RUNLOG_KEY" };
             Failure::new(Exit::Usage, format!("{source}: no key; it looks like key_<id>:<secret>"))
@@ -44,9 +49,15 @@ impl KeyArgs {
     }
 }
 
-fn key_file(path: &str) -> Result<KeyText, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    Ok(KeyText::from(text.trim().to_owned()))
+fn read(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| {
+        if KeyText::from(file.display().to_string()).credential().is_ok() {
+            // Not printed: somebody gave the key itself.
+            return Failure::new(Exit::Usage, "--key takes a file with the key, not the key")
+                .hint("RUNLOG_KEY takes the key; other users of the machine see command lines");
+        }
+        Failure::new(Exit::Usage, format!("--key {}: {error}", file.display()))
+    })
 }
 
 /// A connection whose calls carry the key.

@@ -95,7 +95,7 @@ struct RotateArgs {
     /// How long the replaced key goes on; 0s: it ends at once
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     overlap: Duration,
-    /// Time until the new key expires; without it as long as the replaced key had
+    /// Time until the new key expires; needed where the replaced key expires
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expires: Option<Duration>,
     #[command(flatten)]
@@ -158,7 +158,7 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
         expires_in: args.expires.map(wire),
     };
     let place = &args.place;
-    let answer = place.call(async |mut keys| keys.create_key(place.client.request(request)).await).await?;
+    let answer = place.call(true, async |mut keys| keys.create_key(place.client.request(request)).await).await?;
     let key = answer.key.unwrap_or_default();
     print(place, &line(&key, Some(&answer.secret_key)), &issued(&key, &answer.secret_key))?;
     note("this is shown once; a caller sends it as `Authorization: Bearer …`, and the command line reads RUNLOG_KEY");
@@ -167,7 +167,7 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
 
 async fn list(place: &PlaceArgs) -> Result<(), Failure> {
     let mut printer = Printer::new(place.json, Clock::Day);
-    let callee = place.callee().await?;
+    let callee = place.callee(false).await?;
     let listed = async {
         let mut keys = KeyServiceClient::new(callee.calls.clone());
         let mut request = pb::ListKeysRequest { page_size: PAGE, ..Default::default() };
@@ -196,7 +196,7 @@ async fn list(place: &PlaceArgs) -> Result<(), Failure> {
 async fn revoke(args: RevokeArgs) -> Result<(), Failure> {
     let place = &args.place;
     let request = pb::RevokeKeyRequest { key_id: args.key_id };
-    let answer = place.call(async |mut keys| keys.revoke_key(place.client.request(request)).await).await?;
+    let answer = place.call(false, async |mut keys| keys.revoke_key(place.client.request(request)).await).await?;
     let key = answer.key.unwrap_or_default();
     print(place, &line(&key, None), &format!("{NAME}{}{NAME:#} is revoked", key.key_id))
 }
@@ -205,7 +205,7 @@ async fn rotate(args: RotateArgs) -> Result<(), Failure> {
     let place = &args.place;
     let (overlap, expires_in) = (Some(wire(args.overlap)), args.expires.map(wire));
     let request = pb::RotateKeyRequest { key_id: args.key_id, overlap, expires_in };
-    let answer = place.call(async |mut keys| keys.rotate_key(place.client.request(request)).await).await?;
+    let answer = place.call(false, async |mut keys| keys.rotate_key(place.client.request(request)).await).await?;
     let (key, replaced) = (answer.key.unwrap_or_default(), answer.replaced.unwrap_or_default());
     print(place, &line(&key, Some(&answer.secret_key)), &issued(&key, &answer.secret_key))?;
     let until = local_time(replaced.expires_at.as_ref(), &TimeZone::system(), TIME);
@@ -214,21 +214,24 @@ async fn rotate(args: RotateArgs) -> Result<(), Failure> {
 }
 
 impl PlaceArgs {
-    async fn callee(&self) -> Result<Callee, Failure> {
+    /// The server, or the store; `makes_store`: also one that does not exist or has to be migrated.
+    async fn callee(&self, makes_store: bool) -> Result<Callee, Failure> {
         if self.data.is_none() && self.store.is_none() {
             return Callee::server(&self.client).await;
         }
         let defaults = ServeOptions::default().store;
         let (data, url) = (self.data.clone().unwrap_or_default(), self.store.clone());
-        Callee::new_store(&StoreOptions { data, url, ..defaults }).await
+        let store = StoreOptions { data, url, ..defaults };
+        if makes_store { Callee::new_store(&store).await } else { Callee::store(&store).await }
     }
 
     /// One call, and the end of the connection or the store.
     async fn call<T>(
         &self,
+        makes_store: bool,
         call: impl AsyncFnOnce(KeyServiceClient<Calls>) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, Failure> {
-        let callee = self.callee().await?;
+        let callee = self.callee(makes_store).await?;
         let answer = self.client.answer(call(KeyServiceClient::new(callee.calls.clone()))).await;
         callee.close().await;
         answer.map_err(|status| Failure::of_status(&status))

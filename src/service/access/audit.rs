@@ -23,12 +23,42 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Most refusals that are remembered; then all are forgotten, and recorded again.
 const MAX_REFUSALS: usize = 10_000;
 
-/// Records an action of the caller on a run or a key, with its outcome.
-pub fn record<T>(caller: &Caller, action: &str, subject: &str, outcome: &Result<T>) {
-    let outcome = outcome.as_ref().err().map_or(DONE, Error::reason);
-    let (key_id, project) = (caller.key_id().map(tracing::field::display), caller.project());
-    let address = caller.address().map(tracing::field::display);
-    tracing::info!(target: TARGET, action, subject, outcome, key_id, %project, address, "audit");
+/// An action of a caller on a run or a key. It is recorded when it ends, also where its caller goes away before.
+#[derive(Debug)]
+pub struct Action {
+    caller: Caller,
+    name: &'static str,
+    /// Id of the run or the key.
+    subject: String,
+    outcome: &'static str,
+}
+
+impl Action {
+    /// Begins an action.
+    #[must_use]
+    pub fn begin(caller: &Caller, name: &'static str, subject: &str) -> Self {
+        let outcome = Error::OutcomeUnknown.reason();
+        Self { caller: caller.clone(), name, subject: subject.to_owned(), outcome }
+    }
+
+    /// Names the subject of an action that made it.
+    pub fn made(&mut self, subject: &str) {
+        subject.clone_into(&mut self.subject);
+    }
+
+    /// Ends the action with this outcome.
+    pub fn end<T>(mut self, outcome: &Result<T>) {
+        self.outcome = outcome.as_ref().err().map_or(DONE, Error::reason);
+    }
+}
+
+impl Drop for Action {
+    fn drop(&mut self) {
+        let Self { caller, name: action, subject, outcome } = self;
+        let (key_id, project) = (caller.key_id().map(tracing::field::display), caller.project());
+        let address = caller.address().map(tracing::field::display);
+        tracing::info!(target: TARGET, action, subject, outcome, key_id, %project, address, "audit");
+    }
 }
 
 /// Records an access that was refused before it had a caller.

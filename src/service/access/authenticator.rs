@@ -27,8 +27,8 @@ const MAX_IDLE: Duration = Duration::from_secs(60);
 /// Most keys in the cache.
 const MAX_KEYS: usize = 10_000;
 
-/// Most reads of unknown keys at a time, and the longest wait of another one.
-const MAX_LOOKUPS: usize = 16;
+/// Most reads of unknown keys at a time, so that the readers of events find connections, and the longest wait for a read.
+const MAX_LOOKUPS: usize = 2;
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Time between two records of the last uses in the store.
@@ -51,12 +51,12 @@ pub struct Authenticator {
     mode: AuthMode,
     /// The caller of requests without a key, as long as they are served.
     keyless: Mutex<Option<Caller>>,
-    known: Mutex<HashMap<KeyId, Known>>,
+    known: Mutex<HashMap<KeyId, CachedKey>>,
     lookups: Semaphore,
 }
 
 /// A key of the cache.
-struct Known {
+struct CachedKey {
     key: Key,
     caller: Caller,
     /// When the key was read last.
@@ -77,7 +77,7 @@ impl Authenticator {
         Ok(Self {
             store,
             mode,
-            keyless: Mutex::new(is_keyless.then(Caller::local)),
+            keyless: Mutex::new(is_keyless.then(Caller::keyless)),
             known: Mutex::default(),
             lookups: Semaphore::new(MAX_LOOKUPS),
         })
@@ -89,16 +89,16 @@ impl Authenticator {
         self.keyless.lock().is_none()
     }
 
-    /// The caller of a request with this key, `key_<id>:<secret>`. A server without keys ignores the key. `None`: the store has
-    /// to be asked, with [`caller`](Self::caller).
+    /// The caller of a request with this key, `key_<id>:<secret>`. A server without keys ignores whatever is presented. `None`: the
+    /// store has to be asked, with [`caller`](Self::caller).
     #[must_use]
-    pub fn known(&self, presented: Option<&str>) -> Option<Result<Caller>> {
+    pub fn known(&self, presented: Result<Option<&str>, KeyProblem>) -> Option<Result<Caller>> {
         if let Some(caller) = &*self.keyless.lock() {
             return Some(Ok(caller.clone()));
         }
         let refused = |problem| Some(Err(Error::Unauthenticated(problem)));
-        let Some(presented) = presented else { return refused(KeyProblem::Missing) };
-        let credential = match presented.parse::<Credential>() {
+        let parsed = presented.and_then(|key| key.ok_or(KeyProblem::Missing)?.parse::<Credential>());
+        let credential = match parsed {
             Ok(credential) => credential,
             Err(problem) => return refused(problem),
         };
@@ -107,27 +107,27 @@ impl Authenticator {
         Some(known.admit(&credential.digest()))
     }
 
-    /// The caller of a request with this key, after a look into the store if the key is not known.
-    pub async fn caller(&self, presented: Option<&str>) -> Result<Caller> {
-        if let Some(known) = self.known(presented) {
-            return known;
-        }
-        let Some(presented) = presented else { return Err(Error::Unauthenticated(KeyProblem::Missing)) };
-        let credential: Credential = presented.parse().map_err(Error::Unauthenticated)?;
-        self.look_up(&credential.key_id, &credential.digest()).await
+    /// The caller of a request with this key, after a look into the store.
+    pub async fn caller(&self, presented: &str) -> Result<Caller> {
+        // A store that does not answer in time is unavailable: the other bounds of a call begin after this.
+        tokio::time::timeout(MAX_WAIT, self.look_up(presented)).await.map_err(|_| Error::StoreUnavailable)?
     }
 
-    async fn look_up(&self, key_id: &KeyId, digest: &Digest) -> Result<Caller> {
-        let what = "too many keys are being looked up";
-        let overloaded = || Error::Overloaded { what, retry_after: Duration::from_secs(1) };
-        let permit = tokio::time::timeout(MAX_WAIT, self.lookups.acquire()).await;
-        let _permit = permit.map_err(|_| overloaded())?.map_err(|_| Error::ShuttingDown)?;
+    async fn look_up(&self, presented: &str) -> Result<Caller> {
+        let _permit = self.lookups.acquire().await.map_err(|_| Error::ShuttingDown)?;
+        // Another request with this key may have come first.
+        if let Some(caller) = self.known(Ok(Some(presented))) {
+            return caller;
+        }
+        let credential: Credential = presented.parse().map_err(Error::Unauthenticated)?;
+        let (key_id, digest) = (&credential.key_id, &credential.digest());
         let read = Instant::now();
         let found = self.store.keys().find(std::slice::from_ref(key_id)).await?.pop();
         let key = found.ok_or(Error::Unauthenticated(KeyProblem::Invalid))?;
         if key.digest != *digest {
             return Err(Error::Unauthenticated(KeyProblem::Invalid));
         }
+        let overloaded = || Error::Overloaded { what: "too many keys are in use", retry_after: Duration::from_secs(1) };
         let mut all = self.known.lock();
         if all.len() >= MAX_KEYS && !all.contains_key(key_id) {
             let idle = all.iter().filter(|(_, known)| !known.caller.is_in_use() && known.unrecorded.is_none());
@@ -142,26 +142,36 @@ impl Authenticator {
             }
             Entry::Vacant(new) => {
                 let caller = Caller::of(&key);
-                new.insert(Known { key, caller, read, used: read, unrecorded: None })
+                new.insert(CachedKey { key, caller, read, used: read, unrecorded: None })
             }
         };
         known.admit(digest)
     }
 
-    /// Reads the keys in use again and again, and records their uses. Never returns.
+    /// Reads the keys in use again and again. Never returns.
     pub async fn watch(&self) {
         let mut pulse = tokio::time::interval(REFRESH);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut recorded = Instant::now();
+        let mut is_outage = false;
         loop {
             pulse.tick().await;
-            if let Err(error) = self.refresh().await {
-                tracing::debug!(%error, "the keys in use cannot be read");
+            let refreshed = tokio::time::timeout(MAX_WAIT, self.refresh()).await;
+            match refreshed.unwrap_or(Err(Error::StoreUnavailable)) {
+                Ok(()) => is_outage = false,
+                Err(error) if !is_outage => {
+                    is_outage = true;
+                    tracing::warn!(%error, "the keys in use cannot be read; without them calls are refused");
+                }
+                Err(_) => {}
             }
-            if recorded.elapsed() >= RECORD {
-                recorded = Instant::now();
-                self.record_uses().await;
-            }
+        }
+    }
+
+    /// Records the uses of keys again and again. Never returns.
+    pub async fn watch_uses(&self) {
+        loop {
+            tokio::time::sleep(RECORD).await;
+            self.record_uses().await;
         }
     }
 
@@ -207,7 +217,8 @@ impl Authenticator {
     pub async fn record_uses(&self) {
         let uses: Vec<(KeyId, Timestamp)> = {
             let mut all = self.known.lock();
-            let unrecorded = |(key_id, known): (&KeyId, &mut Known)| Some((key_id.clone(), known.unrecorded.take()?));
+            let unrecorded =
+                |(key_id, known): (&KeyId, &mut CachedKey)| Some((key_id.clone(), known.unrecorded.take()?));
             all.iter_mut().filter_map(unrecorded).collect()
         };
         if uses.is_empty() {
@@ -219,7 +230,7 @@ impl Authenticator {
     }
 }
 
-impl Known {
+impl CachedKey {
     /// The caller, if the secret is right and the key has not ended.
     fn admit(&mut self, digest: &Digest) -> Result<Caller> {
         if self.key.digest != *digest {

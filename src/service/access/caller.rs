@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::{self, Refusals};
@@ -23,6 +25,8 @@ struct Holder {
     key_id: Option<KeyId>,
     project: ProjectId,
     scopes: KeyScopes,
+    /// Known without the store, so that streams end in time while the store does not answer.
+    expires_at: Option<Timestamp>,
     ended: CancellationToken,
     problem: OnceLock<KeyProblem>,
     /// Refusals recorded lately.
@@ -30,21 +34,32 @@ struct Holder {
 }
 
 impl Caller {
-    fn new(key_id: Option<KeyId>, project: ProjectId, scopes: KeyScopes) -> Self {
+    fn new(key_id: Option<KeyId>, project: ProjectId, scopes: KeyScopes, expires_at: Option<Timestamp>) -> Self {
         let (ended, problem, refusals) = (CancellationToken::new(), OnceLock::new(), Refusals::default());
-        Self { holder: Arc::new(Holder { key_id, project, scopes, ended, problem, refusals }), address: None }
+        Self {
+            holder: Arc::new(Holder { key_id, project, scopes, expires_at, ended, problem, refusals }),
+            address: None,
+        }
     }
 
     /// A caller in this process, or of a server without keys: everything is allowed.
     #[must_use]
     pub fn local() -> Self {
-        Self::new(None, ProjectId::default(), KeyScopes::all())
+        Self::new(None, ProjectId::default(), KeyScopes::all(), None)
     }
 
-    /// A request that nobody authenticated: nothing is allowed.
+    /// A request without a key, to a server that needs none: everything but the management of keys is allowed, so that the
+    /// first key of a store is made by somebody who owns the store.
     #[must_use]
-    pub fn nobody() -> Self {
-        let caller = Self::new(None, ProjectId::default(), KeyScopes::default());
+    pub fn keyless() -> Self {
+        let scopes = KeyScope::ALL.into_iter().filter(|scope| *scope != KeyScope::Admin).collect();
+        Self::new(None, ProjectId::default(), scopes, None)
+    }
+
+    /// A request that is not authenticated: nothing is allowed.
+    #[must_use]
+    pub fn unauthenticated() -> Self {
+        let caller = Self::new(None, ProjectId::default(), KeyScopes::default(), None);
         caller.end(KeyProblem::Missing);
         caller
     }
@@ -52,7 +67,7 @@ impl Caller {
     /// The holder of a key.
     #[must_use]
     pub fn of(key: &Key) -> Self {
-        Self::new(Some(key.key_id.clone()), key.project.clone(), key.scopes)
+        Self::new(Some(key.key_id.clone()), key.project.clone(), key.scopes, key.expires_at)
     }
 
     /// The same caller at this address.
@@ -91,7 +106,10 @@ impl Caller {
         if self.has(scope) {
             return Ok(());
         }
-        let error = Error::ScopeMissing { scope };
+        let error = match self.key_id() {
+            Some(_) => Error::ScopeMissing { scope },
+            None => Error::Unauthenticated(KeyProblem::Missing),
+        };
         if self.holder.refusals.is_due(scope) {
             audit::refused(self.key_id().map(KeyId::as_str), self.address, &error);
         }
@@ -100,6 +118,9 @@ impl Caller {
 
     /// Fails with `Unauthenticated` if the key has ended.
     pub fn check(&self) -> Result<()> {
+        if self.holder.expires_at.is_some_and(|expires_at| expires_at <= Timestamp::now()) {
+            self.end(KeyProblem::Expired);
+        }
         match self.holder.problem.get() {
             Some(problem) => Err(Error::Unauthenticated(*problem)),
             None => Ok(()),
@@ -108,7 +129,19 @@ impl Caller {
 
     /// Resolves when the key ends: streams end with it.
     pub async fn ended(&self) -> Error {
-        self.holder.ended.cancelled().await;
+        let expiry = async {
+            match self.holder.expires_at {
+                Some(expires_at) => {
+                    let left = expires_at.duration_since(Timestamp::now());
+                    tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.holder.ended.cancelled() => {}
+            () = expiry => self.end(KeyProblem::Expired),
+        }
         Error::Unauthenticated(self.holder.problem.get().copied().unwrap_or(KeyProblem::Invalid))
     }
 
@@ -129,6 +162,18 @@ impl Caller {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_caller_without_a_key_manages_no_keys_and_does_all_else() {
+        for scope in KeyScope::ALL {
+            match Caller::keyless().require(scope) {
+                Ok(()) => assert_ne!(scope, KeyScope::Admin),
+                Err(error) => {
+                    assert!(scope == KeyScope::Admin && matches!(error, Error::Unauthenticated(KeyProblem::Missing)));
+                }
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_caller_that_has_ended_may_do_nothing_and_says_why() {
         let caller = Caller::local();
@@ -146,9 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_nobody_authenticated_may_do_nothing() {
+    fn a_request_that_is_not_authenticated_may_do_nothing() {
         for scope in KeyScope::ALL {
-            let refused = Caller::nobody().require(scope).unwrap_err();
+            let refused = Caller::unauthenticated().require(scope).unwrap_err();
             assert!(matches!(refused, Error::Unauthenticated(KeyProblem::Missing)), "{refused}");
         }
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::domain::access::{Credential, KEY_NAME_CHARS, Key};
 use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result};
 use crate::service::Service;
-use crate::service::access::audit;
+use crate::service::access::audit::Action;
 
 /// Keys in one page if the request has no page size.
 const DEFAULT_PAGE_SIZE: usize = 100;
@@ -66,16 +66,19 @@ pub struct RotateKey {
     pub key_id: KeyId,
     /// How long the replaced key goes on; `None`: 24 hours.
     pub overlap: Option<Duration>,
-    /// Time until the new key expires; `None`: as long as the replaced key had from its creation.
+    /// Time until the new key expires; `None`: never, which is refused for a key that expires.
     pub expires_in: Option<Duration>,
 }
 
 impl Service {
     /// Creates a key. The secret is in the answer only.
     pub async fn create_key(&self, create: CreateKey) -> Result<IssuedKey> {
+        let mut action = Action::begin(&self.caller, "keys.create", "");
         let issued = self.issue_key(create).await;
-        let key_id = issued.as_ref().map_or("", |issued| issued.key.key_id.as_str());
-        audit::record(&self.caller, "keys.create", key_id, &issued);
+        if let Ok(issued) = &issued {
+            action.made(issued.key.key_id.as_str());
+        }
+        action.end(&issued);
         issued
     }
 
@@ -115,19 +118,20 @@ impl Service {
 
     /// Revokes a key, within seconds on every replica. A second revocation changes nothing.
     pub async fn revoke_key(&self, key_id: &KeyId) -> Result<Key> {
+        let action = Action::begin(&self.caller, "keys.revoke", key_id.as_str());
         let revoked = match self.caller.require(KeyScope::Admin) {
             Ok(()) => self.store.keys().revoke(key_id, now()).await,
             Err(error) => Err(error),
         };
-        audit::record(&self.caller, "keys.revoke", key_id.as_str(), &revoked);
+        action.end(&revoked);
         revoked
     }
 
     /// Creates a key like another one, which expires after the overlap.
     pub async fn rotate_key(&self, rotate: RotateKey) -> Result<(Key, IssuedKey)> {
-        let key_id = rotate.key_id.clone();
+        let action = Action::begin(&self.caller, "keys.rotate", rotate.key_id.as_str());
         let rotated = self.replace_key(rotate).await;
-        audit::record(&self.caller, "keys.rotate", key_id.as_str(), &rotated);
+        action.end(&rotated);
         rotated
     }
 
@@ -137,25 +141,28 @@ impl Service {
         let overlap = overlap.unwrap_or(DEFAULT_OVERLAP);
         let until = later("overlap", overlap, MAX_OVERLAP)?;
         let keys = self.store.keys();
-        let find = async || {
-            let found = keys.find(std::slice::from_ref(&key_id)).await?.pop();
-            found.ok_or_else(|| Error::KeyNotFound { key_id: key_id.to_string() })
-        };
-        let old = find().await?;
-        let life = || Duration::try_from(old.expires_at?.duration_since(old.created_at)).ok();
-        let new = issue(old.name.clone(), old.project.clone(), old.scopes, expires_in.or_else(life))?;
-        keys.rotate(&key_id, until, &new.key, now()).await?;
-        Ok((find().await.map_err(Error::after_commit)?, new))
+        let found = keys.find(std::slice::from_ref(&key_id)).await?.pop();
+        let old = found.ok_or_else(|| Error::KeyNotFound { key_id: key_id.to_string() })?;
+        if old.expires_at.is_some() && expires_in.is_none() {
+            // It may expire by an earlier rotation only, so its time says nothing.
+            return Err(Error::invalid("expires_in", "must be given: the replaced key expires"));
+        }
+        let new = issue(old.name, old.project, old.scopes, expires_in)?;
+        Ok((keys.rotate(&key_id, until, &new.key, now()).await?, new))
     }
 
     /// Stores the first key of a server, whose text the operator chose, with the scope `admin`. Returns whether the key is new.
-    /// Fails with `KeyExists` if there is a key with this id and another secret.
+    /// Fails with `KeyExists` if there is a key with this id and another secret, with `KeyEnded` if it is revoked or has expired.
     pub async fn ensure_admin_key(&self, credential: &Credential) -> Result<bool> {
         self.caller.require(KeyScope::Admin)?;
         let keys = self.store.keys();
         let exists = Error::KeyExists { key_id: credential.key_id.to_string() };
         if let Some(key) = keys.find(std::slice::from_ref(&credential.key_id)).await?.pop() {
-            return if key.digest == credential.digest() { Ok(false) } else { Err(exists) };
+            if key.digest != credential.digest() {
+                return Err(exists);
+            }
+            let ended = Error::KeyEnded { key_id: key.key_id.to_string() };
+            return key.check(now()).map(|()| false).map_err(|_| ended);
         }
         let scopes = [KeyScope::Admin].into_iter().collect();
         let key = key("admin".to_owned(), ProjectId::default(), scopes, credential, now(), None);

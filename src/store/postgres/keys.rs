@@ -1,4 +1,5 @@
-//! Keys in the database, shared by all replicas. Every write can be repeated, so writes are retried like reads.
+//! Keys in the database, shared by all replicas. Every write can be repeated, so writes are retried like reads: an attempt that was
+//! stored without an answer is found again.
 
 use std::sync::Arc;
 
@@ -24,6 +25,9 @@ const INSERT: &str = concat!(
 );
 const END: &str = "UPDATE keys SET expires_ms = $1, revoked_ms = $2, checksum = $3 WHERE key_id = $4";
 const USED: &str = "UPDATE keys SET used_ms = $1 WHERE key_id = $2 AND (used_ms IS NULL OR used_ms < $1)";
+
+/// Most uses in one transaction.
+const USES_AT_ONCE: usize = 100;
 
 /// The table `keys` of a database.
 pub struct PostgresKeys {
@@ -95,27 +99,39 @@ impl KeyStore for PostgresKeys {
         })
     }
 
-    async fn rotate(&self, old: &KeyId, until: Timestamp, new: &Key, now: Timestamp) -> Result<()> {
+    async fn rotate(&self, old: &KeyId, until: Timestamp, new: &Key, now: Timestamp) -> Result<Key> {
         written!(&self.readers, connection => async {
-            let old = rotated(locked(connection, old).await?, until, now)?;
+            let old = locked(connection, old).await?;
+            if exists(connection, new).await? {
+                // An attempt before was stored, and its answer was lost.
+                return Ok(old);
+            }
+            let old = rotated(old, until, now)?;
             end(connection, &old).await?;
-            insert(connection, new).await
+            insert(connection, new).await?;
+            Ok::<_, Fault>(old)
         })
     }
 
     async fn used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
-        written!(&self.readers, connection => async {
-            for (key_id, at) in uses {
-                let query = sqlx::query(USED).bind(at.as_millisecond()).bind(key_id.as_str());
-                query.execute(&mut PgExecutor::pooled(connection)).await?;
-            }
-            Ok::<_, Fault>(())
-        })
+        let mut uses = uses.to_vec();
+        // In one order in all replicas, so that no two wait for each other.
+        uses.sort();
+        for uses in uses.chunks(USES_AT_ONCE) {
+            written!(&self.readers, connection => async {
+                for (key_id, at) in uses {
+                    let query = sqlx::query(USED).bind(at.as_millisecond()).bind(key_id.as_str());
+                    query.execute(&mut PgExecutor::pooled(connection)).await?;
+                }
+                Ok::<_, Fault>(())
+            })?;
+        }
+        Ok(())
     }
 }
 
 fn read(rows: Vec<KeyRow>) -> Result<Vec<Key>> {
-    rows.into_iter().map(KeyRow::into_key).collect()
+    Ok(rows.into_iter().filter_map(|row| row.into_key().ok()).collect())
 }
 
 async fn rows(connection: &mut PgExecutor<'_>, key_ids: &[String]) -> Result<Vec<KeyRow>, Fault> {
@@ -141,6 +157,13 @@ async fn insert(connection: &mut PgConnection, key: &Key) -> Result<(), Fault> {
         return Err(Error::KeyExists { key_id: key.key_id.to_string() }.into());
     }
     Ok(())
+}
+
+/// Whether the key is stored with this digest.
+async fn exists(connection: &mut PgConnection, key: &Key) -> Result<bool, Fault> {
+    const STORED: &str = "SELECT EXISTS (SELECT 1 FROM keys WHERE key_id = $1 AND digest = $2)";
+    let query = sqlx::query_scalar(STORED).bind(key.key_id.to_string()).bind(key.digest.0.to_vec());
+    Ok(query.fetch_one(&mut PgExecutor::pooled(connection)).await?)
 }
 
 async fn locked(connection: &mut PgConnection, key_id: &KeyId) -> Result<Key, Fault> {

@@ -1,13 +1,16 @@
-//! Keys in the file. Rare writes with a connection of their own; the committer waits for them in SQLite's lock.
+//! Keys in the file. Each of the rare writes opens a connection of its own, so that no failed one leaves anything behind. The
+//! committer waits for a write in SQLite's lock, a few milliseconds.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use super::error::{from_sqlx, of_commit};
+use super::maintenance::checkpointer::Request;
 use super::watch::FileWatch;
 use crate::domain::access::Key;
 use crate::domain::{Error, KeyId, Result};
@@ -25,33 +28,43 @@ const USED: &str = "UPDATE keys SET used_ms = ? WHERE key_id = ?";
 pub struct SqliteKeys {
     pub readers: SqlitePool,
     pub watch: Arc<FileWatch>,
-    /// `None` after the store is closed.
-    pub writer: Mutex<Option<SqliteConnection>>,
+    /// `None` after the store is closed; locked during a write.
+    pub writes: Mutex<Option<Writes>>,
 }
 
-/// A write transaction on the connection of the keys.
+/// What a write needs.
+pub struct Writes {
+    pub connect: SqliteConnectOptions,
+    /// Written pages are moved out of the write-ahead log also while nothing is published.
+    pub checkpoints: mpsc::Sender<Request>,
+}
+
+/// Most uses in one transaction.
+const USES_AT_ONCE: usize = 100;
+
+/// A write transaction.
 macro_rules! written {
     ($keys:expr, $transaction:ident => $work:expr) => {{
         let keys: &SqliteKeys = $keys;
-        keys.watch.verdict()?;
-        let mut writer = keys.writer.lock().await;
-        let connection = writer.as_mut().ok_or(Error::ShuttingDown)?;
+        let writes = keys.writes.lock().await;
+        let Writes { connect, checkpoints } = writes.as_ref().ok_or(Error::ShuttingDown)?;
+        keys.watch.look_again()?;
+        let mut connection = SqliteConnection::connect_with(connect).await.map_err(from_sqlx)?;
         let mut $transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
         let done = $work?;
         $transaction.commit().await.map_err(of_commit)?;
         // A commit to files that are lost may be gone.
         keys.watch.look_again().map_err(|_| Error::OutcomeUnknown)?;
+        // A full channel holds such a request already.
+        let _ = checkpoints.try_send(Request::Checkpoint);
         Ok(done)
     }};
 }
 
 impl SqliteKeys {
-    /// Closes the writing connection, after a write under way.
+    /// Refuses further writes, after a write under way. The task of checkpoints ends after this.
     pub async fn close(&self) {
-        if let Some(writer) = self.writer.lock().await.take() {
-            // The file is whole without a clean close.
-            let _ = writer.close().await;
-        }
+        *self.writes.lock().await = None;
     }
 }
 
@@ -68,7 +81,7 @@ impl KeyStore for SqliteKeys {
         for key_id in key_ids {
             let query = sqlx::query_as::<_, KeyRow>(FIND).bind(key_id.as_str());
             let row = query.fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
-            found.extend(row.map(KeyRow::into_key).transpose()?);
+            found.extend(row.and_then(|row| row.into_key().ok()));
         }
         found.sort_by(|a, b| a.key_id.cmp(&b.key_id));
         Ok(found)
@@ -78,7 +91,7 @@ impl KeyStore for SqliteKeys {
         self.watch.verdict()?;
         let query = sqlx::query_as::<_, KeyRow>(LIST).bind(after.map_or("", KeyId::as_str));
         let rows = query.bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(&self.readers).await;
-        rows.map_err(from_sqlx)?.into_iter().map(KeyRow::into_key).collect()
+        Ok(rows.map_err(from_sqlx)?.into_iter().filter_map(|row| row.into_key().ok()).collect())
     }
 
     async fn any(&self) -> Result<bool> {
@@ -95,22 +108,29 @@ impl KeyStore for SqliteKeys {
         }.await)
     }
 
-    async fn rotate(&self, old: &KeyId, until: Timestamp, new: &Key, now: Timestamp) -> Result<()> {
+    async fn rotate(&self, old: &KeyId, until: Timestamp, new: &Key, now: Timestamp) -> Result<Key> {
         written!(self, transaction => async {
             let old = rotated(one(&mut transaction, old).await?, until, now)?;
             end(&mut transaction, &old).await?;
-            insert(&mut transaction, new).await
+            insert(&mut transaction, new).await?;
+            Ok::<_, Error>(old)
         }.await)
     }
 
     async fn used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
-        written!(self, transaction => async {
-            for (key_id, at) in uses {
-                let query = sqlx::query(USED).bind(at.as_millisecond()).bind(key_id.as_str());
-                query.execute(&mut *transaction).await.map_err(from_sqlx)?;
-            }
-            Ok::<_, Error>(())
-        }.await)
+        for uses in uses.chunks(USES_AT_ONCE) {
+            let write = async || {
+                written!(self, transaction => async {
+                for (key_id, at) in uses {
+                    let query = sqlx::query(USED).bind(at.as_millisecond()).bind(key_id.as_str());
+                    query.execute(&mut *transaction).await.map_err(from_sqlx)?;
+                }
+                Ok::<_, Error>(())
+            }.await)
+            };
+            write().await?;
+        }
+        Ok(())
     }
 }
 

@@ -200,8 +200,8 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.queue.close();
-        self.committer.ended().await;
         self.keys.close().await;
+        self.committer.ended().await;
         self.readers.close().await;
         *self.lock.lock() = None;
     }

@@ -14,7 +14,7 @@ use crate::store::tasks::{RunningCommitter, Tasks};
 use super::connect::{connect_options, maintenance_options};
 use super::index::id_index::Ids;
 use super::index::unindexed_tail::UnindexedTail;
-use super::keys::SqliteKeys;
+use super::keys::{SqliteKeys, Writes};
 use super::lock::FileLock;
 use super::maintenance::checkpointer::Checkpointer;
 use super::maintenance::wal_preallocator::WalPreallocator;
@@ -56,7 +56,6 @@ impl SqliteStore {
         crate::store::failpoints::hook_commits(&mut writer).await.map_err(|e| describe(&path, e))?;
         let (tail, ids) = (Arc::<UnindexedTail>::default(), Arc::<Ids>::default());
         let (run_states, maintenance) = memory.install(&tail, &ids, &options);
-        let of_keys = SqliteConnection::connect_with(&connect).await.map_err(|e| describe(&path, e))?;
         let options_behind = maintenance_options(&connect);
         let connect_behind =
             async || SqliteConnection::connect_with(&options_behind).await.map_err(|e| describe(&path, e));
@@ -68,7 +67,10 @@ impl SqliteStore {
         let keys = SqliteKeys {
             readers: readers.clone(),
             watch: Arc::clone(&watch),
-            writer: tokio::sync::Mutex::new(Some(of_keys)),
+            writes: tokio::sync::Mutex::new(Some(Writes {
+                connect: connect.clone().create_if_missing(false),
+                checkpoints: checkpoints.requests(),
+            })),
         };
         let (queue, waiting) = Queue::new(options.queue.clone());
         let planner = Planner::new(options.lifecycle, run_states, Arc::clone(&tail), Arc::clone(&ids));

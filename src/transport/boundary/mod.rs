@@ -158,7 +158,7 @@ fn overloaded(what: &'static str) -> Error {
 }
 
 /// The refusal of a request before any handler: a gRPC status, or an error in the shape of the API.
-pub fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> Response<Body> {
+fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> Response<Body> {
     telemetry::REFUSED_REQUESTS.add_one(&[("reason", problem.reason)]);
     match is_grpc && request.version() == Version::HTTP_2 {
         true => as_status(problem).into_http(),
@@ -168,11 +168,8 @@ pub fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> R
 
 fn as_status(problem: &HttpError) -> Status {
     let code = match problem.status {
-        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
         StatusCode::FORBIDDEN => Code::PermissionDenied,
         StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
-        StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
-        StatusCode::INTERNAL_SERVER_ERROR => Code::Internal,
         _ => Code::InvalidArgument,
     };
     let metadata =

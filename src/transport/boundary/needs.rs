@@ -4,8 +4,8 @@ use http::{Method, Request};
 use tonic::body::Body;
 
 /// Ends of the paths of POST requests whose answer may be a page, or a run with its output and questions.
-const LONG_ANSWERS: [&str; 8] =
-    ["/ListEvents", "/ListRuns", "/GetRun", "/CreateRun", "/runs", "/cancel", "/signal", "/resume"];
+const LONG_ANSWERS: [&str; 9] =
+    ["/ListEvents", "/ListKeys", "/ListRuns", "/GetRun", "/CreateRun", "/runs", "/cancel", "/signal", "/resume"];
 
 /// Whether the answer may be a page of events or runs, or a run with a long output. Such an answer is built as a whole;
 /// streams charge memory for each frame instead.
