@@ -101,6 +101,15 @@ get_postgres() { # installs PostgreSQL; the tests start their own clusters
     [ -x "$(find_postgres)/initdb" ] || { apt_get postgresql && [ -x "$(find_postgres)/initdb" ]; }
 }
 
+get_promtool() { # unpacks the program that checks rules of Prometheus; installed, its package would start a server
+    local at="$tools/prometheus"
+    [ -x "$at/usr/bin/promtool" ] && return
+    rm -rf "$at" && mkdir -p "$at" || return 1
+    # In a shell of its own, since it changes the directory.
+    (apt-get update && cd "$at" && apt-get download prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb) \
+        >"$tools/promtool.log" 2>&1 || { tail -n 20 "$tools/promtool.log" >&2; return 1; }
+}
+
 get_previous() { # builds the previous version once; it shares most dependencies with the tests, if its features are theirs
     local at="$tools/previous"
     [ -x "$at/$previous" ] && return
@@ -129,6 +138,7 @@ install_all() {
     get postgres get_postgres
     PATH="$PATH:/usr/sbin" get pgbouncer install pgbouncer pgbouncer
     get systemd install systemd-analyze systemd
+    get promtool get_promtool
     get node get_node_clients
     get python python_with python tests/clients/python/requirements.txt
     python=$(new_python) && get generated python_with generated tests/clients/python/generated-requirements.txt "$python"
@@ -226,6 +236,11 @@ if installed deploy; then
     step "balancer configuration" check_balancer
 else
     cannot "checks of deploy/" "no python3 with venv, or PyPI is out of reach"
+fi
+if installed promtool; then
+    step "alert rules" "$tools/prometheus/usr/bin/promtool" check rules deploy/prometheus-rules.yaml
+else
+    cannot "alert rules" "Debian's prometheus cannot be downloaded here"
 fi
 if installed python; then
     export RUNLOG_TEST_PYTHON="$tools/python/bin/python"

@@ -2,26 +2,61 @@
 
 use std::time::Duration;
 
-use metrics::{IntoLabels, Unit};
+use metrics::{IntoLabels, Label, Unit};
 
-/// Name, unit and help text of a metric.
-#[derive(Clone, Copy)]
+/// Kind of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A count that only rises.
+    Counter,
+    /// A value that rises and falls.
+    Gauge,
+    /// A distribution over buckets, with sum and count.
+    Histogram,
+}
+
+/// Definition of a metric.
+#[derive(Clone, Copy, Debug)]
 pub struct Metric {
+    /// Name of the family in `/metrics`.
     pub name: &'static str,
+    /// Kind, as the line `# TYPE` has it.
+    pub kind: Kind,
+    /// Names of the labels of every series.
+    pub labels: &'static [&'static str],
+    /// Unit of the values.
     pub unit: Option<Unit>,
+    /// Help text.
     pub help: &'static str,
+}
+
+impl Metric {
+    /// Gives unit and help text to the recorder. A counter without labels begins at 0: a rule on its increase would miss the
+    /// first event of a series that appears with 1.
+    pub(super) fn define(&self) {
+        let Self { name, kind, unit, help, .. } = *self;
+        metrics::with_recorder(|recorder| match kind {
+            Kind::Counter => recorder.describe_counter(name.into(), unit, help.into()),
+            Kind::Gauge => recorder.describe_gauge(name.into(), unit, help.into()),
+            Kind::Histogram => recorder.describe_histogram(name.into(), unit, help.into()),
+        });
+        if kind == Kind::Counter && self.labels.is_empty() {
+            metrics::counter!(name).increment(0);
+        }
+    }
+
+    /// The labels, which are those of the definition: rules and dashboards are checked against it.
+    fn labelled(&self, labels: impl IntoLabels) -> Vec<Label> {
+        let labels = labels.into_labels();
+        debug_assert!(labels.iter().map(Label::key).eq(self.labels.iter().copied()), "{}: {labels:?}", self.name);
+        labels
+    }
 }
 
 /// A counter.
 pub struct Counter(pub Metric);
 
 impl Counter {
-    /// Gives unit and help text to the recorder.
-    pub fn describe(&self) {
-        let Metric { name, unit, help } = self.0;
-        metrics::with_recorder(|recorder| recorder.describe_counter(name.into(), unit, help.into()));
-    }
-
     /// Adds to the counter.
     pub fn add(&self, count: u64) {
         metrics::counter!(self.0.name).increment(count);
@@ -34,7 +69,7 @@ impl Counter {
 
     /// The series with these labels, for callers that keep it.
     pub fn series<L: IntoLabels>(&self, labels: L) -> metrics::Counter {
-        metrics::counter!(self.0.name, labels)
+        metrics::counter!(self.0.name, self.0.labelled(labels))
     }
 }
 
@@ -42,12 +77,6 @@ impl Counter {
 pub struct Gauge(pub Metric);
 
 impl Gauge {
-    /// Gives unit and help text to the recorder.
-    pub fn describe(&self) {
-        let Metric { name, unit, help } = self.0;
-        metrics::with_recorder(|recorder| recorder.describe_gauge(name.into(), unit, help.into()));
-    }
-
     /// The series without labels.
     pub fn handle(&self) -> metrics::Gauge {
         metrics::gauge!(self.0.name)
@@ -60,7 +89,7 @@ impl Gauge {
 
     /// Sets the value of the series with these labels to a whole number.
     pub fn set_of<L: IntoLabels>(&self, labels: L, value: u64) {
-        metrics::gauge!(self.0.name, labels).set(as_float(value));
+        metrics::gauge!(self.0.name, self.0.labelled(labels)).set(as_float(value));
     }
 }
 
@@ -68,12 +97,6 @@ impl Gauge {
 pub struct Histogram(pub Metric);
 
 impl Histogram {
-    /// Gives unit and help text to the recorder.
-    pub fn describe(&self) {
-        let Metric { name, unit, help } = self.0;
-        metrics::with_recorder(|recorder| recorder.describe_histogram(name.into(), unit, help.into()));
-    }
-
     /// Records a duration, in seconds.
     pub fn record(&self, took: Duration) {
         metrics::histogram!(self.0.name).record(took.as_secs_f64());
@@ -81,7 +104,7 @@ impl Histogram {
 
     /// Records a duration in the series with these labels, in seconds.
     pub fn record_of<L: IntoLabels>(&self, labels: L, took: Duration) {
-        metrics::histogram!(self.0.name, labels).record(took.as_secs_f64());
+        metrics::histogram!(self.0.name, self.0.labelled(labels)).record(took.as_secs_f64());
     }
 
     /// Records a count.

@@ -9,7 +9,9 @@ use std::time::Duration;
 use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use metric::{Counter, Gauge, Histogram, Metric};
+use metric::{Counter, Gauge, Histogram};
+
+pub use metric::{Kind, Metric};
 
 /// Interval at which raw histogram samples are moved into buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -50,47 +52,52 @@ fn install() -> PrometheusHandle {
     if metrics::set_global_recorder(recorder).is_err() {
         tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
     }
-    describe();
+    ALL.iter().for_each(Metric::define);
     handle
 }
 
-/// Defines the constant of each metric, and `describe`, which gives units and help texts to the recorder.
+/// Defines the constant of each metric, and the list of all.
 macro_rules! metrics {
-    ($($kind:ident $constant:ident = $name:literal, $unit:expr, $help:literal;)*) => {
+    ($($kind:ident $constant:ident = $name:literal $(by [$($label:literal),*])?, $unit:expr, $help:literal;)*) => {
         $(
             #[doc = concat!($help, ".")]
-            pub const $constant: $kind = $kind(Metric { name: $name, unit: $unit, help: $help });
+            pub const $constant: $kind = $kind(Metric {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($($label),*)?],
+                unit: $unit,
+                help: $help,
+            });
         )*
 
-        fn describe() {
-            $($constant.describe();)*
-        }
+        /// Every metric of this process.
+        pub const ALL: &[Metric] = &[$($constant.0),*];
     };
 }
 
 metrics! {
-    Counter HTTP_REQUESTS = "runlog_http_requests_total", None, "Requests to the JSON gateway, by route and status";
-    Histogram HTTP_REQUEST_SECONDS = "runlog_http_request_seconds", Some(Unit::Seconds),
+    Counter HTTP_REQUESTS = "runlog_http_requests_total" by ["method", "route", "status"], None, "Requests to the JSON gateway, by route and status";
+    Histogram HTTP_REQUEST_SECONDS = "runlog_http_request_seconds" by ["route"], Some(Unit::Seconds),
         "Time to the head of the answer, by route";
-    Counter GRPC_REQUESTS = "runlog_grpc_requests_total", None,
+    Counter GRPC_REQUESTS = "runlog_grpc_requests_total" by ["method", "code"], None,
         "gRPC calls, by method and code of the head of the answer";
-    Counter REFUSED_REQUESTS = "runlog_refused_requests_total", None,
-        "Requests refused before any handler, for their Host, Origin or protocol or for lack of room in memory, by reason";
+    Counter REFUSED_REQUESTS = "runlog_refused_requests_total" by ["reason"], None,
+        "Requests refused before any handler, for their Host, Origin or protocol, for lack of room in memory, or as gRPC calls for their key, by reason";
     Counter REFUSED_CONNECTIONS = "runlog_refused_connections_total", None,
         "Connections that were closed since their address had --max-connections-per-address of them";
-    Gauge MEMORY_BYTES = "runlog_memory_bytes", Some(Unit::Bytes),
+    Gauge MEMORY_BYTES = "runlog_memory_bytes" by ["part"], Some(Unit::Bytes),
         "What a part of --max-memory-bytes holds: queue, read_ahead, receive, send, windows, connections, calls";
-    Gauge MEMORY_LIMIT_BYTES = "runlog_memory_limit_bytes", Some(Unit::Bytes), "What that part may hold";
-    Counter CUT_CONNECTIONS = "runlog_cut_connections_total", None,
+    Gauge MEMORY_LIMIT_BYTES = "runlog_memory_limit_bytes" by ["part"], Some(Unit::Bytes), "What that part may hold";
+    Counter CUT_CONNECTIONS = "runlog_cut_connections_total" by ["reason"], None,
         "Connections that were cut: no_progress (--stall-timeout-ms), memory (others need what it holds), flood (of control frames)";
-    Counter TLS_HANDSHAKE_FAILURES = "runlog_tls_handshake_failures_total", None,
+    Counter TLS_HANDSHAKE_FAILURES = "runlog_tls_handshake_failures_total" by ["reason"], None,
         "TLS handshakes that failed, by reason: no_tls, no_client_certificate, client_certificate, refused_by_client, incompatible, protocol, disconnected, timeout";
-    Counter TLS_CERTIFICATE_RELOADS = "runlog_tls_certificate_reloads_total", None,
+    Counter TLS_CERTIFICATE_RELOADS = "runlog_tls_certificate_reloads_total" by ["outcome"], None,
         "Changes of the TLS files, by outcome: loaded, or refused and the certificate before stays in use";
     Gauge TLS_CERTIFICATE_NOT_AFTER = "runlog_tls_certificate_not_after_seconds", Some(Unit::Seconds),
         "Time until which the TLS certificate in use is valid, seconds since 1970";
     Gauge READY = "runlog_ready", None, "1 while the server is ready, as /health/ready says, else 0";
-    Counter STORE_ERRORS = "runlog_store_errors_total", None,
+    Counter STORE_ERRORS = "runlog_store_errors_total" by ["reason"], None,
         "Errors of the store that callers were answered, by reason";
     Counter PUBLISHED_EVENTS = "runlog_published_events_total", None, "Events that were stored";
     Gauge SUBSCRIPTIONS = "runlog_subscriptions", None, "Open subscriptions";
@@ -103,13 +110,13 @@ metrics! {
         "Damaged rows that the scrub found since its pass began";
     Gauge POSTGRES_UNANNOUNCED_EVENTS = "runlog_postgres_unannounced_events", None,
         "Events of the feed that this replica has not announced to its subscribers yet, as of the last poll";
-    Gauge SQLITE_FILE_BYTES = "runlog_sqlite_file_bytes", Some(Unit::Bytes),
+    Gauge SQLITE_FILE_BYTES = "runlog_sqlite_file_bytes" by ["file"], Some(Unit::Bytes),
         "Length of a file of the store: database or wal (its write-ahead log)";
     Gauge SQLITE_DISK_FREE_BYTES = "runlog_sqlite_disk_free_bytes", Some(Unit::Bytes),
         "How much more the disk of the database takes";
     Gauge SQLITE_UNINDEXED_ENTRIES = "runlog_sqlite_unindexed_entries", None,
         "Entries at the end of the log that no index covers yet, as of the last step of maintenance";
-    Counter SQLITE_MAINTENANCE_FAILURES = "runlog_sqlite_maintenance_failures_total", None,
+    Counter SQLITE_MAINTENANCE_FAILURES = "runlog_sqlite_maintenance_failures_total" by ["work"], None,
         "Steps of maintenance that failed and are tried again, by work: flush, merge (and removal), checkpoint";
     Counter SQLITE_LOG_REREADS = "runlog_sqlite_log_rereads_total", None,
         "Failed commits after which the end of the log had to be read from the file again";

@@ -22,7 +22,7 @@ fn key(number: u8) -> Key {
         name: format!("key \"{number}\" é🦀"),
         scopes: [KeyScope::EventsRead, KeyScope::Admin].into_iter().collect(),
         created_at: at(i64::from(number)),
-        expires_at: (number % 2 == 0).then(|| at(1_000)),
+        expires_at: number.is_multiple_of(2).then(|| at(1_000)),
         revoked_at: None,
         last_used_at: None,
     }

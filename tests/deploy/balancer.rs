@@ -13,6 +13,8 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::envoy::{Envoy, deployed};
+use crate::harness::{Data, Ran, Server, program};
+use crate::process::{ASKS_FOR_KEYS, secrets, statuses};
 use crate::replica::{Does, Replica};
 
 /// Guard against a test that hangs.
@@ -129,12 +131,22 @@ async fn an_event_stream_is_passed_on_as_it_comes() {
     assert_eq!(first.unwrap(), "first");
 }
 
-/// The configuration with the commented TLS block enabled, and certificates in this directory.
-fn with_tls(config: &str, directory: &str) -> String {
-    let (before, block) = config.split_once("      # transport_socket:\n").unwrap();
-    let end = block.find("\n\n").unwrap();
-    let block = format!("      # transport_socket:\n{}", &block[..end]).replace("      # ", "      ");
-    format!("{before}{block}\n{}", &config[before.len()..]).replace("/etc/envoy/tls", directory)
+/// The configuration without the comment signs of the first blocks of TLS, and with certificates in this directory.
+fn with_tls(config: &str, blocks: usize, directory: &str) -> String {
+    let (mut text, mut begun, mut sign) = (String::new(), 0, None);
+    for line in config.lines() {
+        if line.trim_start().starts_with("# transport_socket:") {
+            begun += 1;
+            sign = Some(format!("{}# ", &line[..line.find('#').unwrap()]));
+        }
+        sign = sign.filter(|sign| begun <= blocks && line.starts_with(sign));
+        text.push_str(
+            &sign.as_ref().map_or(line.to_owned(), |sign| line.replacen(sign, sign.trim_end_matches("# "), 1)),
+        );
+        text.push('\n');
+    }
+    assert!(begun >= blocks);
+    text.replace("/etc/envoy/tls", directory)
 }
 
 #[tokio::test]
@@ -151,7 +163,7 @@ async fn with_its_tls_block_it_speaks_grpc_and_http_over_tls() {
         std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
     let replica = Replica::start(Does::Measure).await;
-    let Some(envoy) = Envoy::start_with(&with_tls(&deployed(), &path), &[replica.address]).await else { return };
+    let Some(envoy) = Envoy::start_with(&with_tls(&deployed(), 1, &path), &[replica.address]).await else { return };
     let server = format!("https://localhost:{}", envoy.address.port());
     let curl = |args: &[&str], input: &'static str| {
         let mut curl = Command::new("curl");
@@ -165,6 +177,30 @@ async fn with_its_tls_block_it_speaks_grpc_and_http_over_tls() {
     let health = format!("{server}/grpc.health.v1.Health/Check");
     let args = ["--http2", "-H", "content-type: application/grpc", "-H", "te: trailers", &health];
     assert_eq!(curl(&args, "\0\0\0\0\0").await.unwrap(), "\0\0\0\0\u{2}\u{8}\u{1}");
+}
+
+#[tokio::test]
+async fn with_both_tls_blocks_nothing_is_cleartext_and_the_replicas_check_the_keys() {
+    let (secrets, data) = (secrets(), Data::new());
+    for file in [None, Some("tls.key"), Some("tls.crt"), Some("ca.crt")] {
+        let path = file.map_or_else(|| secrets.path().to_owned(), |file| secrets.path().join(file));
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let [key, cert, tls_key, ca] =
+        ["admin.key", "tls.crt", "tls.key", "ca.crt"].map(|name| secrets.path().join(name).display().to_string());
+    let options = ["--admin-key-file", &key, "--tls-cert", &cert, "--tls-key", &tls_key];
+    let replica = Server::with(&data.file(), &options).await;
+    // The certificate of the test has another name.
+    let config =
+        with_tls(&deployed(), 2, secrets.path().to_str().unwrap()).replace("exact: runlog}", "exact: localhost}");
+    let Some(envoy) = Envoy::start_with(&config, &[replica.address]).await else { return };
+    let server = format!("https://localhost:{}", envoy.address.port());
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(statuses(&server, &["--cacert", &ca, version]).await, ASKS_FOR_KEYS, "{version}");
+    }
+    let mut health = program();
+    health.args(["health", "--server", &server, "--ca", &ca]);
+    assert_eq!(Ran::of(health).await.succeeds(), "SERVING\n");
 }
 
 fn find(program: &str) -> Option<std::path::PathBuf> {

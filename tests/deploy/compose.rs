@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Database};
 use crate::dockerfile::Dockerfile;
 use crate::envoy::Envoy;
-use crate::process::{Environment, Served};
+use crate::process::{ASKS_FOR_KEYS, Environment, Served, secrets, statuses};
 use crate::read;
 
 fn load() -> Value {
@@ -26,7 +26,7 @@ fn environment(service: &Value, image: Environment) -> Environment {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_services_start_find_each_other_and_become_healthy() {
+async fn the_services_start_find_each_other_become_healthy_and_ask_for_keys() {
     let Some(database) = Database::create().await else { return };
     let compose = load();
     let (postgres, replica) = (&compose["services"]["postgres"], &compose["services"]["runlog"]);
@@ -40,6 +40,13 @@ async fn the_services_start_find_each_other_and_become_healthy() {
     );
     assert_eq!(variables["RUNLOG_STORE"], url);
     variables.insert("RUNLOG_STORE".to_owned(), database.url());
+    // A secret is a file by its name.
+    let secret = &compose["services"]["runlog"]["secrets"][0];
+    assert_eq!(variables["RUNLOG_ADMIN_KEY_FILE"], format!("/run/secrets/{}", secret.as_str().unwrap()));
+    let secrets = secrets();
+    let file = compose["secrets"][secret.as_str().unwrap()]["file"].as_str().unwrap().rsplit('/').next().unwrap();
+    let file = secrets.path().join(file).display().to_string();
+    variables.insert("RUNLOG_ADMIN_KEY_FILE".to_owned(), file);
     let command = image.command(Some(words(&replica["command"])));
     let mut replicas = Vec::new();
     for _ in 0..replica["deploy"]["replicas"].as_u64().unwrap() {
@@ -53,6 +60,7 @@ async fn the_services_start_find_each_other_and_become_healthy() {
     let Some(envoy) = Envoy::start(&addresses).await else { return };
     let ready = reqwest::get(format!("{}/health/ready", envoy.url())).await.unwrap();
     assert_eq!(ready.status(), 200);
+    assert_eq!(statuses(&envoy.url(), &[]).await, ASKS_FOR_KEYS);
     for replica in replicas {
         replica.stop("SIGTERM").await;
     }

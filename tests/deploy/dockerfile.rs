@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::harness::Process;
-use crate::process::{Environment, Served, command};
+use crate::process::{ASKS_FOR_KEYS, Environment, Served, command, secrets, statuses};
 use crate::read;
 
 /// The instructions: keyword and arguments, with continued lines joined.
@@ -63,18 +63,22 @@ impl Dockerfile {
 }
 
 #[tokio::test]
-async fn the_container_refuses_to_be_open_to_all_without_the_option_and_serves_and_drains_with_it() {
+async fn the_container_refuses_cleartext_without_the_option_and_serves_for_keys_and_drains_with_it() {
     let file = Dockerfile::load();
     let mut environment = file.environment();
     let listens = environment["RUNLOG_LISTEN"].replace(":7800", ":0");
     let closed = Environment::from([("RUNLOG_LISTEN".to_owned(), listens)]);
     let (status, log) = Process::of(command(&file.command(None), &closed, &TempDir::new().unwrap())).ended().await;
     assert_eq!(status.code(), Some(78));
-    assert!(log.contains("--insecure-no-auth"), "{log}");
-    environment.insert("RUNLOG_INSECURE_NO_AUTH".to_owned(), "true".to_owned());
+    assert!(log.contains("--tls-cert") && log.contains("--insecure-no-tls"), "{log}");
+    let secrets = secrets();
+    environment.insert("RUNLOG_INSECURE_NO_TLS".to_owned(), "true".to_owned());
+    let key = secrets.path().join("admin.key").display().to_string();
+    environment.insert("RUNLOG_ADMIN_KEY_FILE".to_owned(), key);
     let server = Served::start(&file.command(None), &environment).await;
     assert!(server.address.ip().is_unspecified(), "the port can be published");
     server.is_healthy_by(&file.health()).await;
+    assert_eq!(statuses(&server.url(), &[]).await, ASKS_FOR_KEYS);
     server.stop(file.last("STOPSIGNAL")).await;
 }
 

@@ -2,11 +2,10 @@
 //! checks the schemas.
 
 use serde_json::Value;
-use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::cluster::Database;
 use crate::dockerfile::Dockerfile;
-use crate::process::{Environment, Served};
+use crate::process::{ADMIN, ASKS_FOR_KEYS, Environment, Served, curl, secrets, statuses};
 use crate::read;
 
 fn load() -> Vec<Value> {
@@ -21,8 +20,8 @@ fn container(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]
 }
 
-/// The variables of the container: from the image, the ConfigMap and the secret.
-fn environment(objects: &[Value], secret: &str) -> Environment {
+/// The variables of the container: from the image, the ConfigMap and the secrets, of which the database has this URL.
+fn environment(objects: &[Value], url: &str) -> Environment {
     let container = container(the(objects, "Deployment"));
     let config = the(objects, "ConfigMap");
     assert_eq!(container["envFrom"][0]["configMapRef"]["name"], config["metadata"]["name"]);
@@ -31,7 +30,11 @@ fn environment(objects: &[Value], secret: &str) -> Environment {
         environment.insert(name.clone(), value.as_str().expect("text, as the API wants it").to_owned());
     }
     for variable in container["env"].as_array().unwrap() {
-        assert!(variable["valueFrom"]["secretKeyRef"].is_object(), "the manifest holds no secret: {variable}");
+        let secret = match variable["valueFrom"]["secretKeyRef"]["name"].as_str() {
+            Some("runlog-database") => url,
+            Some("runlog-admin-key") => ADMIN,
+            _ => panic!("the manifest holds no secret: {variable}"),
+        };
         environment.insert(variable["name"].as_str().unwrap().to_owned(), secret.to_owned());
     }
     environment
@@ -43,20 +46,38 @@ async fn the_container_starts_and_passes_each_probe() {
     let objects = load();
     let container = container(the(&objects, "Deployment"));
     let args = container["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
-    let environment = environment(&objects, &database.url());
+    let mut environment = environment(&objects, &database.url());
+    let secrets = secrets();
+    mount(&objects, &mut environment, secrets.path().to_str().unwrap());
     let server = Served::start(&Dockerfile::load().command(Some(args)), &environment).await;
     let port = &container["ports"][0]["containerPort"];
-    let ready = &container["readinessProbe"]["grpc"];
-    assert_eq!(&ready["port"], port);
-    assert_eq!(server.health(ready["service"].as_str().unwrap()).await, ServingStatus::Serving);
-    // Not gRPC health, which includes the store: an outage of the database must not kill pods.
-    for probe in ["startupProbe", "livenessProbe"] {
-        let alive = &container[probe]["httpGet"];
-        assert_eq!(&alive["port"], port, "{probe}");
-        let url = format!("http://{}{}", server.address, alive["path"].as_str().unwrap());
-        assert_eq!(reqwest::get(url).await.unwrap().text().await.unwrap(), r#"{"status":"live"}"#, "{probe}");
+    // Alive is not ready, which includes the store: an outage of the database must not kill pods.
+    let probes = [("startupProbe", "live"), ("livenessProbe", "live"), ("readinessProbe", "ready")];
+    for (probe, status) in probes {
+        let get = &container[probe]["httpGet"];
+        assert_eq!((&get["port"], &get["scheme"]), (port, &"HTTPS".into()), "{probe}");
+        // The kubelet calls the address of the pod, without a key, and takes any certificate.
+        let url = format!("https://127.0.0.1:{}{}", server.address.port(), get["path"].as_str().unwrap());
+        assert_eq!(curl(&["--insecure", &url]).await, format!("{{\"status\":\"{status}\"}}\n200"), "{probe}");
     }
+    let ca = secrets.path().join("ca.crt");
+    assert_eq!(statuses(&server.tls_url(), &["--cacert", ca.to_str().unwrap()]).await, ASKS_FOR_KEYS);
     server.stop("SIGTERM").await;
+}
+
+/// Puts this directory in place of the volume with the certificate, as `kubectl create secret tls` makes it.
+fn mount(objects: &[Value], environment: &mut Environment, directory: &str) {
+    let deployment = the(objects, "Deployment");
+    let (volume, mounted) =
+        (&deployment["spec"]["template"]["spec"]["volumes"][0], &container(deployment)["volumeMounts"][0]);
+    assert_eq!((&volume["name"], &volume["secret"]["secretName"]), (&mounted["name"], &"runlog-tls".into()));
+    assert!(mounted["subPath"].is_null(), "such a file is never renewed");
+    let path = mounted["mountPath"].as_str().unwrap();
+    for (variable, file) in [("RUNLOG_TLS_CERT", "tls.crt"), ("RUNLOG_TLS_KEY", "tls.key")] {
+        let value = environment.get_mut(variable).unwrap();
+        assert_eq!(*value, format!("{path}/{file}"));
+        *value = format!("{directory}/{file}");
+    }
 }
 
 #[test]
@@ -95,7 +116,7 @@ fn every_selector_finds_the_pods_and_every_port_is_theirs() {
             "Service" => {
                 services += 1;
                 assert_eq!((&spec["selector"], &spec["ports"][0]["targetPort"]), (labels, port));
-                assert_eq!(spec["ports"][0]["appProtocol"], "kubernetes.io/h2c");
+                assert_eq!(spec["ports"][0]["appProtocol"], "https");
             }
             "NetworkPolicy" => {
                 assert_eq!(

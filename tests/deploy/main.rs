@@ -1,5 +1,5 @@
-//! The files in `deploy/`: the commands run as plain processes, the balancer runs with the deployed configuration, and
-//! settings that two files share are equal.
+//! The files in `deploy/`: the commands run as plain processes, the balancer runs with the deployed configuration, settings
+//! that two files share are equal, and every metric of the rules and the dashboard is one of the server.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,6 +9,9 @@
 )]
 
 mod balancer;
+#[allow(dead_code, reason = "this suite uses a part of it")]
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../support/cluster.rs"]
 mod cluster;
 mod compose;
@@ -18,8 +21,10 @@ mod envoy;
 #[path = "../support/process.rs"]
 mod harness;
 mod kubernetes;
+mod metrics;
 mod options;
 mod process;
+mod promql;
 mod replica;
 mod unit;
 

@@ -15,12 +15,19 @@ const HEAD: &str = "\
 # (EnvironmentFile=), Docker (--env-file) and shells. Where a text speaks of --some-option, here it is RUNLOG_SOME_OPTION.
 ";
 
+/// The form of a key, and none that the server takes: an example that works would be a key that everybody knows.
+const NO_KEY: &str = "key_admin:SECRET";
+
 /// Example values of the options without a default.
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 14] = [
     ("RUNLOG_ADMIN_LISTEN", "127.0.0.1:7801"),
     ("RUNLOG_MAX_MEMORY_BYTES", "1073741824"),
     ("RUNLOG_STORE", "postgres://runlog:password@db.example.com:5432/runlog?sslmode=verify-full"),
+    ("RUNLOG_ADMIN_KEY_FILE", "/etc/runlog/admin.key"),
+    ("RUNLOG_ADMIN_KEY", NO_KEY),
+    ("RUNLOG_OPEN_ROUTES", "metrics"),
     ("RUNLOG_INSECURE_NO_AUTH", "false"),
+    ("RUNLOG_INSECURE_NO_TLS", "false"),
     ("RUNLOG_ALLOWED_HOSTS", "runlog.internal,runlog.internal:7800"),
     ("RUNLOG_MAX_CONNECTIONS_PER_ADDRESS", "10000"),
     ("RUNLOG_CORS_ORIGINS", "https://app.example.com,https://admin.example.com"),
@@ -117,5 +124,8 @@ fn every_line_of_the_example_is_what_the_program_takes() {
     };
     let has_default = |variable: &str| EXAMPLES.iter().all(|(example, _)| *example != variable);
     assert_eq!(format!("{:?}", taken(&has_default)), format!("{:?}", ServeOptions::default()));
-    taken(&|_| true).validate().unwrap();
+    // One of both, and the file is read.
+    taken(&|variable| !variable.starts_with("RUNLOG_ADMIN_KEY")).validate().unwrap();
+    let problem = taken(&|variable| variable != "RUNLOG_ADMIN_KEY_FILE").validate().unwrap_err();
+    assert!(problem.to_string().contains("RUNLOG_ADMIN_KEY: no key"), "{problem}");
 }

@@ -2,18 +2,50 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use tempfile::TempDir;
 use tokio::process::Command;
-use tonic::transport::Endpoint;
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 
+use crate::certificates::{Authority, put};
 use crate::harness::{self, Process, Ran, within};
+
+/// A first key, as an operator makes it.
+pub const ADMIN: &str = "key_admin:0123456789abcdefghijklmnop";
 
 /// Variables of a process, by name.
 pub type Environment = BTreeMap<String, String>;
+
+/// A directory with the secrets of a server: the first key, and a certificate with its key and its authority.
+pub fn secrets() -> TempDir {
+    let directory = TempDir::new().unwrap();
+    let authority = Authority::new("authority of the deployment");
+    let pair = authority.pair();
+    let files = [("admin.key", ADMIN), ("tls.crt", &pair.cert), ("tls.key", &pair.key), ("ca.crt", authority.pem())];
+    for (name, text) in files {
+        put(directory.path(), name, text);
+    }
+    directory
+}
+
+/// What curl gets, and the status on a line of its own.
+pub async fn curl(args: &[&str]) -> String {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-w", "\n%{http_code}"]).args(args);
+    within("the answer to curl", Ran::of(curl)).await.succeeds()
+}
+
+/// The statuses of a request for runs at this server: without a key, and with the first one, which may make keys alone.
+pub async fn statuses(server: &str, more: &[&str]) -> [String; 2] {
+    let url = format!("{server}/v1/runs");
+    let key = format!("authorization: Bearer {ADMIN}");
+    let status = |answer: String| answer.rsplit('\n').next().unwrap_or_default().to_owned();
+    let without = curl(&[more, &[&url]].concat()).await;
+    [status(without), status(curl(&[more, &["-H", &key, &url]].concat()).await)]
+}
+
+/// The statuses of a server that asks for keys.
+pub const ASKS_FOR_KEYS: [&str; 2] = ["401", "403"];
 
 /// The command with only these environment variables, in its own directory. The program under test replaces the path in
 /// the file, which must be named `runlog`.
@@ -54,17 +86,24 @@ impl Served {
         format!("http://127.0.0.1:{}", self.address.port())
     }
 
-    /// The status in the standard gRPC health service.
-    pub async fn health(&self, service: &str) -> ServingStatus {
-        let channel = Endpoint::from_shared(self.url()).unwrap().connect().await.unwrap();
-        let request = HealthCheckRequest { service: service.to_owned() };
-        let answer = HealthClient::new(channel).check(request).await.unwrap().into_inner();
-        answer.status()
+    /// The URL of a server with TLS, by the name in its certificate.
+    pub fn tls_url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
     }
 
     /// Runs a health command from a file against the server.
     pub async fn is_healthy_by(&self, words: &[String]) {
-        let environment = Environment::from([("RUNLOG_SERVER".to_owned(), self.url())]);
+        self.is_healthy_in(Environment::from([("RUNLOG_SERVER".to_owned(), self.url())]), words).await;
+    }
+
+    /// Likewise, against a server with TLS and this authority.
+    pub async fn is_healthy_over_tls(&self, ca: &Path, words: &[String]) {
+        let ca = ca.to_str().unwrap().to_owned();
+        let variables = [("RUNLOG_SERVER".to_owned(), self.tls_url()), ("RUNLOG_CA".to_owned(), ca)];
+        self.is_healthy_in(variables.into(), words).await;
+    }
+
+    async fn is_healthy_in(&self, environment: Environment, words: &[String]) {
         let directory = TempDir::new().unwrap();
         let ran = within("its answer", Ran::of(command(words, &environment, &directory))).await;
         assert_eq!(ran.succeeds(), "SERVING\n", "{words:?}");

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::process::{Environment, Served};
+use tempfile::TempDir;
+
+use crate::process::{ASKS_FOR_KEYS, Environment, Served, secrets, statuses};
 use crate::read;
 
 /// The settings of the unit by name; repeated settings in their order.
 fn settings() -> BTreeMap<String, Vec<String>> {
+    settings_of(&read("deploy/runlog.service"))
+}
+
+fn settings_of(text: &str) -> BTreeMap<String, Vec<String>> {
     let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let text = read("deploy/runlog.service");
     for (name, value) in text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')) {
         settings.entry(name.to_owned()).or_default().push(value.to_owned());
     }
@@ -22,15 +27,43 @@ fn environment(unit: &BTreeMap<String, Vec<String>>, file: &str) -> Environment 
     lines.map(|line| line.split_once('=').unwrap()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-#[tokio::test]
-async fn the_service_starts_with_the_example_and_ends_by_its_signal() {
-    let unit = settings();
-    let environment = environment(&unit, &read("deploy/runlog.env"));
+/// Starts the unit with these variables and its credentials: `%d` is the directory where systemd puts each by its name.
+async fn start(unit: &BTreeMap<String, Vec<String>>, mut environment: Environment) -> (Served, TempDir) {
+    let secrets = secrets();
+    for value in environment.values_mut() {
+        if let Some(name) = value.strip_prefix("%d/") {
+            assert!(unit["LoadCredential"].contains(&format!("{name}:/etc/runlog/{name}")), "{name}");
+            *value = secrets.path().join(name).display().to_string();
+        }
+    }
     let words: Vec<String> = unit["ExecStart"][0].split_whitespace().map(str::to_owned).collect();
-    let server = Served::start(&words, &environment).await;
+    (Served::start(&words, &environment).await, secrets)
+}
+
+fn health() -> [String; 2] {
+    ["runlog".to_owned(), "health".to_owned()]
+}
+
+#[tokio::test]
+async fn the_service_starts_with_the_example_asks_for_keys_and_ends_by_its_signal() {
+    let unit = settings();
+    let (server, _secrets) = start(&unit, environment(&unit, &read("deploy/runlog.env"))).await;
     assert!(server.address.ip().is_loopback());
-    server.is_healthy_by(&["runlog".to_owned(), "health".to_owned()]).await;
+    server.is_healthy_by(&health()).await;
+    assert_eq!(statuses(&server.url(), &[]).await, ASKS_FOR_KEYS);
     server.stop(unit.get("KillSignal").map_or("SIGTERM", |signals| &signals[0])).await;
+}
+
+#[tokio::test]
+async fn with_its_commented_lines_it_serves_other_machines_over_tls() {
+    let text = read("deploy/runlog.service").replace("#LoadCredential=", "LoadCredential=");
+    let unit = settings_of(&text.replace("#Environment=", "Environment="));
+    let (server, secrets) = start(&unit, environment(&unit, "")).await;
+    assert!(server.address.ip().is_unspecified());
+    let ca = secrets.path().join("ca.crt");
+    server.is_healthy_over_tls(&ca, &health()).await;
+    assert_eq!(statuses(&server.tls_url(), &["--cacert", ca.to_str().unwrap()]).await, ASKS_FOR_KEYS);
+    server.stop("SIGTERM").await;
 }
 
 /// systemd restarts a service that sends no watchdog notifications.
@@ -43,8 +76,7 @@ async fn systemd_is_notified_of_the_start_then_periodically_and_of_the_end() {
     let socket = tokio::net::UnixDatagram::bind(&path).unwrap();
     let mut environment = environment(&unit, "");
     environment.insert("NOTIFY_SOCKET".to_owned(), path.to_str().unwrap().to_owned());
-    let words: Vec<String> = unit["ExecStart"][0].split_whitespace().map(str::to_owned).collect();
-    let server = Served::start(&words, &environment).await;
+    let (server, _secrets) = start(&unit, environment).await;
     let receives = async |expected: &str| {
         let received = async {
             let mut message = [0; 256];

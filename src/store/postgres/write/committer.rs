@@ -18,6 +18,7 @@ use crate::domain::Error;
 use crate::store::Append;
 use crate::store::commit::metrics::committed;
 use crate::store::commit::queue::{CommitQueueReceiver, Group};
+use crate::store::failures::counted;
 
 use super::writer::{Done, Failed, Writer};
 use crate::store::postgres::connect::retry::RetryPolicy;
@@ -50,7 +51,7 @@ impl Ended {
     fn into_error(self) -> Error {
         match self {
             Self::Refused(fault) | Self::InVain(fault) => fault.into_error(),
-            Self::Unknown => Error::OutcomeUnknown,
+            Self::Unknown => counted(Error::OutcomeUnknown),
         }
     }
 }
