@@ -206,6 +206,9 @@ fn hint_for(reason: Option<&str>, code: Code) -> Option<&'static str> {
         }
         (Some(TOO_LARGE), _) => "the server's --max-request-bytes and --max-payload-bytes bound what it takes",
         (Some("OUTCOME_UNKNOWN"), _) => "send it again with the same --event-id: it is stored once",
+        (Some("RATE_LIMITED"), _) => {
+            "the limits of a key are options of the server: --key-requests-per-second and others"
+        }
         (Some("OVERLOADED"), _) => "send it again in a moment; the same --event-id makes that safe",
         (Some("API_KEY_MISSING"), _) => "--key FILE or RUNLOG_KEY gives a key; `runlog keys create` makes one",
         (Some("API_KEY_INVALID" | "API_KEY_EXPIRED" | "API_KEY_REVOKED"), _) => {

@@ -8,6 +8,7 @@ mod connections;
 mod limits;
 mod memory;
 mod postgres;
+mod rates;
 mod reading;
 mod store;
 mod tls;
@@ -28,6 +29,7 @@ pub use connections::ConnectionOptions;
 pub use limits::LimitOptions;
 pub use memory::{CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares};
 pub use postgres::PostgresOptions;
+pub use rates::RateOptions;
 pub use reading::ReadOptions;
 pub use store::{StoreOptions, StoreUrl};
 pub use tls::TlsOptions;
@@ -105,6 +107,9 @@ pub struct ServeOptions {
     /// Keys and the routes that need none.
     #[command(flatten)]
     pub access: AccessOptions,
+    /// Limits of one key, and of one address before its key is known.
+    #[command(flatten)]
+    pub rates: RateOptions,
     /// Limits of one request.
     #[command(flatten)]
     pub limits: LimitOptions,
@@ -247,7 +252,7 @@ fn millis(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration>
 mod tests {
     use super::*;
 
-    const NO_DEFAULT: [&str; 14] = [
+    const NO_DEFAULT: [&str; 15] = [
         "admin-key",
         "admin-key-file",
         "admin-listen",
@@ -255,6 +260,7 @@ mod tests {
         "insecure-no-tls",
         "allowed-hosts",
         "cors-origins",
+        "key-streams",
         "max-connections-per-address",
         "max-memory-bytes",
         "open-routes",

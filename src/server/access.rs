@@ -44,7 +44,7 @@ pub async fn open(
         AuthMode::Off if has_keys => tracing::warn!("--auth off: the keys of the store are not asked for"),
         _ => {}
     }
-    Ok(Arc::new(Authenticator::open(store, mode).await?))
+    Ok(Arc::new(Authenticator::open(store, mode, parts::access_limits(options)).await?))
 }
 
 /// The layer that authenticates requests.

@@ -16,7 +16,7 @@ use crate::transport::rest::Offer;
 use crate::transport::tls::Certificates;
 
 /// Concurrent connections of probes, monitoring and people.
-const MAX_CONNECTIONS: MaxConnections = MaxConnections { of_all: 64, of_address: 64 };
+const MAX_CONNECTIONS: MaxConnections = MaxConnections { of_all: 64, of_address: 64, handshakes_per_second: 0 };
 
 /// The admin listener while serving.
 pub(crate) struct Admin {

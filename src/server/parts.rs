@@ -5,7 +5,7 @@ use crate::config::{
     TlsOptions,
 };
 use crate::service::ServiceOptions;
-use crate::service::access::AuthMode;
+use crate::service::access::{AccessLimits, AuthMode};
 use crate::service::live::hub::WindowLimits;
 use crate::store::QueueOptions;
 use crate::store::postgres::PostgresOptions;
@@ -83,7 +83,11 @@ pub fn memory_options(options: &ServeOptions, shares: &MemoryShares) -> MemoryOp
 
 pub fn max_connections(options: &ServeOptions, shares: &MemoryShares) -> MaxConnections {
     let of_all = options.connections_in(shares);
-    MaxConnections { of_all, of_address: options.connections.max_connections_per_address.unwrap_or(of_all.div_ceil(2)) }
+    MaxConnections {
+        of_all,
+        of_address: options.connections.max_connections_per_address.unwrap_or(of_all.div_ceil(2)),
+        handshakes_per_second: options.rates.address_handshakes_per_second as u64,
+    }
 }
 
 /// The files of TLS; `None` if the listeners speak cleartext.
@@ -127,6 +131,20 @@ pub fn auth_mode(options: &ServeOptions) -> AuthMode {
         AuthOption::Auto => AuthMode::Auto,
         AuthOption::Required => AuthMode::Required,
         AuthOption::Off => AuthMode::Off,
+    }
+}
+
+/// Limits of each key, and of each address before its key is known.
+pub fn access_limits(options: &ServeOptions) -> AccessLimits {
+    let (rates, request) = (&options.rates, &options.limits);
+    AccessLimits {
+        requests: rates.key_requests_per_second as u64,
+        events: rates.key_events_per_second as u64,
+        bytes: rates.key_bytes_per_second as u64,
+        streams: rates.key_streams.unwrap_or(options.reading.max_subscriptions.div_ceil(2)),
+        request_events: request.max_request_events as u64,
+        request_bytes: request.max_request_bytes as u64,
+        failed_keys: rates.address_failed_keys_per_minute as u64,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::domain::{Error, KeyScope, NewEvent, Origin, Result, RunId};
 pub use crate::store::Receipt;
 use crate::store::{Append, Condition};
 
+use super::access::StreamPlace;
 use super::{Service, event_ids};
 
 /// A request to publish events of one run.
@@ -38,9 +39,17 @@ impl Service {
         let Publish { run_id, events, expected_last_seq } = publish;
         self.check_sizes(&events)?;
         event_ids::check(&events)?;
+        self.caller.limits().publish(count, || events.iter().map(|event| event.payload.as_str().len()).sum())?;
         let (agent_name, structure_id, recorded) = (None, None, None);
         let condition = expected_last_seq.map(Condition::LastSeq);
         self.store.submit(Append { run_id, events, condition, agent_name, structure_id, recorded }).await
+    }
+
+    /// Takes the place of a stream of publishes, which the stream holds to its end. Fails with `RateLimited` if the key has too
+    /// many streams open. The origin of an event is checked with the event.
+    pub fn begin_publish_stream(&self) -> Result<StreamPlace> {
+        self.caller.require(KeyScope::EventsPublish)?;
+        self.caller.limits().stream()
     }
 
     /// Checks the payloads of callers in this process too, which may not have parsed them within the limits.

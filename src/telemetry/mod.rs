@@ -85,6 +85,10 @@ metrics! {
         "Requests refused before any handler, for their Host, Origin or protocol, for lack of room in memory, or as gRPC calls for their key, by reason";
     Counter REFUSED_CONNECTIONS = "runlog_refused_connections_total", None,
         "Connections that were closed since their address had --max-connections-per-address of them";
+    Counter RATE_LIMITED = "runlog_rate_limited_total" by ["limit"], None,
+        "Requests and connections refused since a key or an address was over its limit, by limit: requests, events, bytes, streams, failed_keys, handshakes";
+    Counter KEY_LOOKUPS = "runlog_key_lookups_total", None,
+        "Reads of the store for keys that requests presented and the server did not know";
     Gauge MEMORY_BYTES = "runlog_memory_bytes" by ["part"], Some(Unit::Bytes),
         "What a part of --max-memory-bytes holds: queue, read_ahead, receive, send, windows, connections, calls";
     Gauge MEMORY_LIMIT_BYTES = "runlog_memory_limit_bytes" by ["part"], Some(Unit::Bytes), "What that part may hold";

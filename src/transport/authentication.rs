@@ -2,19 +2,20 @@
 //! service, which decides what the caller may do.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, Request, Response};
+use http::{Extensions, HeaderMap, Method, Request, Response};
 use tonic::body::Body;
 use tower::Layer;
 
 use super::boundary::is_grpc_type;
 use super::caller::Refusal;
 use super::memory::Account;
+use super::places::client_address;
 use super::status;
 use crate::domain::access::KeyProblem;
 use crate::domain::{KeyId, Result};
@@ -91,8 +92,9 @@ where
         if self.needs_no_key(&request) {
             return Box::pin(self.inner.call(request));
         }
+        let from = address(request.extensions());
         let presented = presented(request.headers());
-        if let Some(caller) = self.authenticator.known(presented) {
+        if let Some(caller) = self.authenticator.known(presented, from) {
             // The usual case: no wait for the store.
             return match admit(&self.refusals, &mut request, caller) {
                 Some(refused) => Box::pin(async move { Ok(refused) }),
@@ -105,13 +107,19 @@ where
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
-            let caller = authenticator.caller(&presented).await;
+            let caller = authenticator.caller(&presented, from).await;
             match admit(&refusals, &mut request, caller) {
                 Some(refused) => Ok(refused),
                 None => inner.call(request).await,
             }
         })
     }
+}
+
+/// Address that failed keys count for. Every connection has an account with the address of its peer.
+fn address(extensions: &Extensions) -> IpAddr {
+    let account = extensions.get::<Arc<Account>>();
+    account.map_or(Ipv4Addr::UNSPECIFIED.into(), |account| client_address(account.address()))
 }
 
 /// Puts the caller into the request, or answers a refused gRPC call. A refused REST request goes on to the routes, with a

@@ -102,7 +102,11 @@ pub fn accept(
             let of_all = Arc::clone(&places.of_all).acquire_owned().await.ok()?;
             match listener.accept().await {
                 Ok((socket, peer)) => {
-                    let Some(place) = places.take(of_all, client_address(peer.ip())) else { continue };
+                    let address = client_address(peer.ip());
+                    if certificates.is_some() && !places.may_begin_handshake(address) {
+                        continue;
+                    }
+                    let Some(place) = places.take(of_all, address) else { continue };
                     // Clients wait for small answers: no delay by Nagle's algorithm.
                     let _ = socket.set_nodelay(true);
                     bound_send_buffer(&socket);
@@ -297,7 +301,7 @@ mod tests {
     async fn a_connection_that_does_not_say_its_protocol_in_time_is_given_up_and_one_that_does_is_not() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let max = MaxConnections { of_all: 10, of_address: 10 };
+        let max = MaxConnections { of_all: 10, of_address: 10, handshakes_per_second: 0 };
         let mut connections = std::pin::pin!(accept(listener, max, memory(), CancellationToken::new(), None));
         for (said, is_given_up) in
             [(&b""[..], true), (&PREFACE[..1], true), (&PREFACE[..23], true), (PREFACE, false), (b"G", false)]
@@ -344,7 +348,7 @@ mod tests {
     async fn a_connection_that_does_not_end_its_handshake_in_time_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let max = MaxConnections { of_all: 10, of_address: 10 };
+        let max = MaxConnections { of_all: 10, of_address: 10, handshakes_per_second: 0 };
         let (_, certificates) = certificates().await;
         let accepted = accept(listener, max, memory(), CancellationToken::new(), Some(certificates));
         let mut connections = std::pin::pin!(accepted);
@@ -357,12 +361,38 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn connections_above_the_handshakes_of_their_address_are_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let max = MaxConnections { of_all: 50, of_address: 50, handshakes_per_second: 1 };
+        let (authority, certificates) = certificates().await;
+        let accepted = accept(listener, max, memory(), CancellationToken::new(), Some(certificates));
+        let serving = tokio::spawn(async move {
+            accepted
+                .for_each_concurrent(None, |connection| async { drop(connection.unwrap().read(&mut [0; 64]).await) })
+                .await;
+        });
+        let mut ends = futures_util::stream::FuturesUnordered::new();
+        for n in 0..20 {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            if n == 0 {
+                tls_client(authority.clone(), socket).await;
+                continue;
+            }
+            // An accepted connection waits for the handshake of the client, and has no end.
+            ends.push(async move { matches!(socket.read(&mut [0; 64]).await, Ok(0) | Err(_)) });
+        }
+        assert_eq!(ends.next().await, Some(true));
+        serving.abort();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_cut_with_tls_as_without() {
         for is_tls in [false, true] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let max = MaxConnections { of_all: 10, of_address: 10 };
+            let max = MaxConnections { of_all: 10, of_address: 10, handshakes_per_second: 0 };
             let (authority, certificates) = certificates().await;
             let certificates = is_tls.then_some(certificates);
             let mut connections =

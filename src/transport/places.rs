@@ -3,17 +3,24 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::domain::access::RateLimit;
+use crate::service::access::Rate;
 use crate::telemetry;
 
 /// Shortest time between two log lines about refused connections.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
+
+/// Addresses whose handshakes are counted; those that connected least recently are forgotten.
+const MAX_ADDRESSES: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// A place within the limits of all connections and of one address.
 #[derive(Debug)]
@@ -42,12 +49,16 @@ pub struct MaxConnections {
     pub of_all: usize,
     /// Connections of one address, or of one IPv6 /64 network; further connections are closed.
     pub of_address: usize,
+    /// TLS handshakes of one address in a second; 0: no limit. Further connections are closed.
+    pub handshakes_per_second: u64,
 }
 
 /// Places for the connections of a listener.
 pub struct Places {
     pub of_all: Arc<Semaphore>,
     max_of_address: usize,
+    handshakes_per_second: u64,
+    handshakes: LruCache<IpAddr, Rate>,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
     /// Time of the last log line about a refusal: a flood makes one line in `LOG_PAUSE`.
     logged: Option<Instant>,
@@ -56,7 +67,14 @@ pub struct Places {
 impl Places {
     pub fn new(max: MaxConnections) -> Self {
         let of_all = Arc::new(Semaphore::new(max.of_all));
-        Self { of_all, max_of_address: max.of_address, open: Arc::default(), logged: None }
+        Self {
+            of_all,
+            max_of_address: max.of_address,
+            handshakes_per_second: max.handshakes_per_second,
+            handshakes: LruCache::new(MAX_ADDRESSES),
+            open: Arc::default(),
+            logged: None,
+        }
     }
 
     /// Takes a place for an address; `None` if the address is at the limit.
@@ -67,13 +85,38 @@ impl Places {
             *of_address += 1;
             return Some(Place { _of_all: of_all, address, open: Arc::clone(&self.open) });
         }
+        drop(open);
         telemetry::REFUSED_CONNECTIONS.add(1);
-        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_PAUSE) {
-            self.logged = Some(Instant::now());
+        if self.may_log() {
             let max = self.max_of_address;
             tracing::warn!(%address, max, "connections are closed: the address has --max-connections-per-address of them");
         }
         None
+    }
+
+    /// Counts a TLS handshake; false if the address is over its limit.
+    pub fn may_begin_handshake(&mut self, address: IpAddr) -> bool {
+        if !self.handshakes.contains(&address) {
+            let Some(rate) = Rate::new(self.handshakes_per_second, Duration::from_secs(1), 0) else { return true };
+            self.handshakes.put(address, rate);
+        }
+        if self.handshakes.get(&address).is_none_or(|rate| rate.take(1).is_ok()) {
+            return true;
+        }
+        telemetry::RATE_LIMITED.add_one(&[("limit", RateLimit::Handshakes.as_str())]);
+        if self.may_log() {
+            let max = self.handshakes_per_second;
+            tracing::warn!(%address, max, "connections are closed: the address begins more than --address-handshakes-per-second");
+        }
+        false
+    }
+
+    fn may_log(&mut self) -> bool {
+        let may_log = self.logged.is_none_or(|logged| logged.elapsed() >= LOG_PAUSE);
+        if may_log {
+            self.logged = Some(Instant::now());
+        }
+        may_log
     }
 }
 
@@ -88,6 +131,21 @@ pub fn client_address(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn handshakes_are_counted_for_each_address_and_not_at_all_without_a_limit() {
+        let may = |handshakes_per_second, address: [u8; 4], places: Option<Places>| {
+            let max = MaxConnections { of_all: 1, of_address: 1, handshakes_per_second };
+            let mut places = places.unwrap_or_else(|| Places::new(max));
+            let allowed = (0..1_000).filter(|_| places.may_begin_handshake(address.into())).count();
+            (allowed, places)
+        };
+        let (allowed, places) = may(10, [192, 0, 2, 1], None);
+        assert!((10..1_000).contains(&allowed), "{allowed}");
+        let (allowed, _) = may(10, [192, 0, 2, 2], Some(places));
+        assert!(allowed >= 10, "{allowed}");
+        assert_eq!(may(0, [192, 0, 2, 1], None).0, 1_000);
+    }
 
     #[test]
     fn the_addresses_of_one_ipv6_network_count_as_one() {

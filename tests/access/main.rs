@@ -6,6 +6,7 @@ mod cluster;
 mod first_key;
 mod harness;
 mod key_service;
+mod limits;
 mod matrix;
 mod replicas;
 #[path = "../support/server.rs"]

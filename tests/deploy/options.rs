@@ -19,7 +19,7 @@ const HEAD: &str = "\
 const NO_KEY: &str = "key_admin:SECRET";
 
 /// Example values of the options without a default.
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 15] = [
     ("RUNLOG_ADMIN_LISTEN", "127.0.0.1:7801"),
     ("RUNLOG_MAX_MEMORY_BYTES", "1073741824"),
     ("RUNLOG_STORE", "postgres://runlog:password@db.example.com:5432/runlog?sslmode=verify-full"),
@@ -28,6 +28,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("RUNLOG_OPEN_ROUTES", "metrics"),
     ("RUNLOG_INSECURE_NO_AUTH", "false"),
     ("RUNLOG_INSECURE_NO_TLS", "false"),
+    ("RUNLOG_KEY_STREAMS", "1000"),
     ("RUNLOG_ALLOWED_HOSTS", "runlog.internal,runlog.internal:7800"),
     ("RUNLOG_MAX_CONNECTIONS_PER_ADDRESS", "10000"),
     ("RUNLOG_CORS_ORIGINS", "https://app.example.com,https://admin.example.com"),

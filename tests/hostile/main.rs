@@ -15,5 +15,6 @@ mod floods;
 #[path = "../support/process.rs"]
 mod harness;
 mod honest;
+mod limits;
 mod readers;
 mod requests;

@@ -89,6 +89,11 @@ impl TestServer {
         &self.options
     }
 
+    /// The options of the next start.
+    pub fn options_mut(&mut self) -> &mut ServeOptions {
+        &mut self.options
+    }
+
     /// The temporary directory, which the drop of the server removes.
     pub fn directory(&self) -> &Path {
         self.directory.path()

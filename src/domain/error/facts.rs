@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Error;
-use crate::domain::access::KeyProblem;
+use crate::domain::access::{Excess, KeyProblem};
 
 /// Category of an error. Transports map it to a gRPC code or an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ impl Error {
             | Self::NotAwaited { .. }
             | Self::KeyEnded { .. } => Code::FailedPrecondition,
             Self::SeqConflict { .. } | Self::RunChanged { .. } => Code::Aborted,
-            Self::Overloaded { .. } | Self::StoreFull => Code::ResourceExhausted,
+            Self::Overloaded { .. } | Self::RateLimited(_) | Self::StoreFull => Code::ResourceExhausted,
             Self::ShuttingDown
             | Self::StoreReadOnly
             | Self::StoreUnavailable
@@ -90,6 +90,7 @@ impl Error {
             Self::CursorBeyondEnd { .. } => "CURSOR_BEYOND_END",
             Self::HistoryLost { .. } => "HISTORY_LOST",
             Self::Overloaded { .. } => "OVERLOADED",
+            Self::RateLimited(_) => "RATE_LIMITED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::StoreFull => "STORE_FULL",
             Self::StoreReadOnly => "STORE_READ_ONLY",
@@ -122,7 +123,7 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Overloaded { retry_after, .. } => Some(*retry_after),
+            Self::Overloaded { retry_after, .. } | Self::RateLimited(Excess { retry_after, .. }) => Some(*retry_after),
             Self::ShuttingDown | Self::StoreUnavailable | Self::OutcomeUnknown => Some(Duration::from_secs(1)),
             Self::StoreFull | Self::StoreReadOnly => Some(Duration::from_secs(10)),
             _ => None,
@@ -140,6 +141,12 @@ impl Error {
         match self {
             Self::RunNotFound { run_id } | Self::RunExists { run_id } | Self::RunChanged { run_id } => {
                 vec![("run_id", run_id.clone())]
+            }
+            Self::RateLimited(Excess { limit, quota, retry_after }) => {
+                let window = limit.window().map(|window| ("window_seconds", window.as_secs().to_string()));
+                let limit = [("limit", limit.as_str().to_owned()), ("quota", quota.to_string())];
+                let retry = [("retry_after_ms", retry_after.as_millis().to_string())];
+                limit.into_iter().chain(window).chain(retry).collect()
             }
             Self::ScopeMissing { scope } => vec![("scope", scope.to_string())],
             Self::KeyNotFound { key_id } | Self::KeyExists { key_id } | Self::KeyEnded { key_id } => {

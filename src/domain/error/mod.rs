@@ -1,14 +1,16 @@
 //! The error enum of runlog.
 
 mod facts;
+mod text;
 
 use std::fmt;
 
 use std::time::Duration;
 
-use super::access::{KeyProblem, KeyScope};
+use super::access::{Excess, KeyProblem, KeyScope};
 use super::run_status::RunStatus;
 pub use facts::Code;
+use text::{agreed_text, damage_text};
 
 /// Result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -178,6 +180,9 @@ pub enum Error {
         /// Suggested wait before a retry.
         retry_after: Duration,
     },
+    /// The key or the address of the caller is over one of its limits.
+    #[error("{0}")]
+    RateLimited(Excess),
     /// The server is draining its connections before its exit.
     #[error("the server is shutting down; reconnect and resume from your cursor")]
     ShuttingDown,
@@ -278,23 +283,4 @@ impl Error {
         }
         self
     }
-}
-
-/// The last part of the message of [`Error::HistoryLost`].
-fn agreed_text(end: Option<&str>) -> String {
-    match end {
-        Some(end) => format!("both agree up to cursor {end:?}: drop what came after it and read on from there"),
-        None => "how far both agree is not known: read again from the beginning".to_owned(),
-    }
-}
-
-/// The message of [`Error::EventDamaged`].
-fn damage_text(run_id: Option<&str>, seqs: Option<(u64, u64)>) -> String {
-    let what = match (run_id, seqs) {
-        (Some(run_id), Some((first, last))) if first == last => format!("event {first} of run {run_id:?} is"),
-        (Some(run_id), Some((first, last))) => format!("events {first} to {last} of run {run_id:?} are"),
-        (Some(run_id), None) => format!("an event of run {run_id:?} is"),
-        _ => "an event is".to_owned(),
-    };
-    format!("{what} damaged in the store and cannot be served; all others are; restore it from a backup")
 }

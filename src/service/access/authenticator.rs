@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,9 +12,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Caller;
+use super::failed_keys::FailedKeys;
+use super::key_limits::{AccessLimits, KeyLimits};
 use crate::domain::access::{Credential, Digest, Key, KeyProblem};
 use crate::domain::{Error, KeyId, Result};
 use crate::store::SharedStore;
+use crate::telemetry;
 
 /// Time between two reads of the keys in use.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -21,7 +25,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// A key that was read longer ago is read again before it is trusted: while the store does not answer, no key is.
 const MAX_AGE: Duration = Duration::from_secs(4);
 
-/// A key without a request for this time leaves the cache, unless a stream uses it.
+/// A key without a request for this time leaves the cache, unless a stream uses it or its limits have not recovered.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// Most keys in the cache.
@@ -53,6 +57,8 @@ pub struct Authenticator {
     keyless: Mutex<Option<Caller>>,
     known: Mutex<HashMap<KeyId, CachedKey>>,
     lookups: Semaphore,
+    limits: AccessLimits,
+    failed_keys: FailedKeys,
 }
 
 /// A key of the cache.
@@ -68,7 +74,7 @@ struct CachedKey {
 
 impl Authenticator {
     /// Reads whether the store has keys.
-    pub async fn open(store: SharedStore, mode: AuthMode) -> Result<Self> {
+    pub async fn open(store: SharedStore, mode: AuthMode, limits: AccessLimits) -> Result<Self> {
         let is_keyless = match mode {
             AuthMode::Off => true,
             AuthMode::Required => false,
@@ -80,6 +86,8 @@ impl Authenticator {
             keyless: Mutex::new(is_keyless.then(Caller::keyless)),
             known: Mutex::default(),
             lookups: Semaphore::new(MAX_LOOKUPS),
+            limits,
+            failed_keys: FailedKeys::new(limits.failed_keys),
         })
     }
 
@@ -89,44 +97,67 @@ impl Authenticator {
         self.keyless.lock().is_none()
     }
 
-    /// The caller of a request with this key, `key_<id>:<secret>`. A server without keys ignores whatever is presented. `None`: the
-    /// store has to be asked, with [`caller`](Self::caller).
+    /// The caller of a request with this key, `key_<id>:<secret>`, from this address. A server without keys ignores whatever is
+    /// presented. Fails with `Unauthenticated`, or with `RateLimited` if the key or the address is over a limit. `None`: the store
+    /// has to be asked, with [`caller`](Self::caller).
     #[must_use]
-    pub fn known(&self, presented: Result<Option<&str>, KeyProblem>) -> Option<Result<Caller>> {
+    pub fn known(&self, presented: Result<Option<&str>, KeyProblem>, from: IpAddr) -> Option<Result<Caller>> {
         if let Some(caller) = &*self.keyless.lock() {
             return Some(Ok(caller.clone()));
         }
-        let refused = |problem| Some(Err(Error::Unauthenticated(problem)));
         let parsed = presented.and_then(|key| key.ok_or(KeyProblem::Missing)?.parse::<Credential>());
         let credential = match parsed {
             Ok(credential) => credential,
-            Err(problem) => return refused(problem),
+            Err(problem) => return Some(self.counted(Err(problem), from)),
         };
+        let digest = credential.digest();
         let mut all = self.known.lock();
         let known = all.get_mut(&credential.key_id).filter(|known| known.read.elapsed() < MAX_AGE)?;
-        Some(known.admit(&credential.digest()))
+        let admitted = known.admit(&digest);
+        drop(all);
+        Some(self.counted(admitted, from))
+    }
+
+    /// Counts the request of a key, or a key that is not valid.
+    fn counted(&self, admitted: Result<Caller, KeyProblem>, from: IpAddr) -> Result<Caller> {
+        match admitted {
+            Ok(caller) => caller.limits().request().map(|()| caller),
+            Err(KeyProblem::Invalid) => Err(self.failed_keys.count(from)),
+            Err(problem) => Err(Error::Unauthenticated(problem)),
+        }
     }
 
     /// The caller of a request with this key, after a look into the store.
-    pub async fn caller(&self, presented: &str) -> Result<Caller> {
+    pub async fn caller(&self, presented: &str, from: IpAddr) -> Result<Caller> {
+        let credential: Credential = presented.parse().map_err(Error::Unauthenticated)?;
+        // An address with too many failed keys does not even wait.
+        self.may_look_up(&credential, from)?;
         // A store that does not answer in time is unavailable: the other bounds of a call begin after this.
-        tokio::time::timeout(MAX_WAIT, self.look_up(presented)).await.map_err(|_| Error::StoreUnavailable)?
+        let looked_up = tokio::time::timeout(MAX_WAIT, self.look_up(presented, &credential, from)).await;
+        looked_up.map_err(|_| Error::StoreUnavailable)?
     }
 
-    async fn look_up(&self, presented: &str) -> Result<Caller> {
+    /// Fails with `RateLimited` if the address has too many failed keys. A key in use is read again all the same.
+    fn may_look_up(&self, credential: &Credential, from: IpAddr) -> Result<()> {
+        let digest = credential.digest();
+        let is_in_use = self.known.lock().get(&credential.key_id).is_some_and(|known| known.key.digest == digest);
+        if is_in_use { Ok(()) } else { self.failed_keys.check(from) }
+    }
+
+    async fn look_up(&self, presented: &str, credential: &Credential, from: IpAddr) -> Result<Caller> {
         let _permit = self.lookups.acquire().await.map_err(|_| Error::ShuttingDown)?;
         // Another request with this key may have come first.
-        if let Some(caller) = self.known(Ok(Some(presented))) {
+        if let Some(caller) = self.known(Ok(Some(presented)), from) {
             return caller;
         }
-        let credential: Credential = presented.parse().map_err(Error::Unauthenticated)?;
-        let (key_id, digest) = (&credential.key_id, &credential.digest());
-        let read = Instant::now();
+        // Other keys of the address may have failed during the wait.
+        self.may_look_up(credential, from)?;
+        telemetry::KEY_LOOKUPS.add(1);
+        let (key_id, digest, read) = (&credential.key_id, &credential.digest(), Instant::now());
         let found = self.store.keys().find(std::slice::from_ref(key_id)).await?.pop();
-        let key = found.ok_or(Error::Unauthenticated(KeyProblem::Invalid))?;
-        if key.digest != *digest {
-            return Err(Error::Unauthenticated(KeyProblem::Invalid));
-        }
+        let Some(key) = found.filter(|key| key.digest == *digest) else {
+            return self.counted(Err(KeyProblem::Invalid), from);
+        };
         let overloaded = || Error::Overloaded { what: "too many keys are in use", retry_after: Duration::from_secs(1) };
         let mut all = self.known.lock();
         if all.len() >= MAX_KEYS && !all.contains_key(key_id) {
@@ -137,15 +168,17 @@ impl Authenticator {
         let known = match all.entry(key_id.clone()) {
             Entry::Occupied(known) => {
                 let known = known.into_mut();
-                known.read_again(key, read);
+                known.read_again(key, read, self.limits);
                 known
             }
             Entry::Vacant(new) => {
-                let caller = Caller::of(&key);
+                let caller = Caller::of(&key, KeyLimits::new(self.limits));
                 new.insert(CachedKey { key, caller, read, used: read, unrecorded: None })
             }
         };
-        known.admit(digest)
+        let admitted = known.admit(digest);
+        drop(all);
+        self.counted(admitted, from)
     }
 
     /// Reads the keys in use again and again. Never returns.
@@ -188,7 +221,7 @@ impl Authenticator {
         let key_ids: Vec<KeyId> = {
             let mut all = self.known.lock();
             all.retain(|_, known| {
-                known.caller.is_in_use() || known.unrecorded.is_some() || known.used.elapsed() < MAX_IDLE
+                known.caller.is_in_use() || known.unrecorded.is_some() || known.used.elapsed() < known.max_idle()
             });
             all.keys().cloned().collect()
         };
@@ -202,7 +235,7 @@ impl Authenticator {
         for key_id in key_ids {
             let Entry::Occupied(mut known) = all.entry(key_id.clone()) else { continue };
             match keys.remove(&key_id) {
-                Some(key) => known.get_mut().read_again(key, read),
+                Some(key) => known.get_mut().read_again(key, read, self.limits),
                 None => {
                     // A store that was put back as it was before.
                     known.get().caller.end(KeyProblem::Invalid);
@@ -232,26 +265,31 @@ impl Authenticator {
 
 impl CachedKey {
     /// The caller, if the secret is right and the key has not ended.
-    fn admit(&mut self, digest: &Digest) -> Result<Caller> {
+    fn admit(&mut self, digest: &Digest) -> Result<Caller, KeyProblem> {
         if self.key.digest != *digest {
-            return Err(Error::Unauthenticated(KeyProblem::Invalid));
+            return Err(KeyProblem::Invalid);
         }
         let now = Timestamp::now();
-        self.key.check(now).map_err(Error::Unauthenticated)?;
+        self.key.check(now)?;
         self.used = Instant::now();
         self.unrecorded = Some(now);
         Ok(self.caller.clone())
     }
 
+    /// A key that left the cache before its limits have recovered would come back with all of them.
+    fn max_idle(&self) -> Duration {
+        MAX_IDLE.max(self.caller.limits().recovery())
+    }
+
     /// Takes what the store has now. An older read than the last one says nothing.
-    fn read_again(&mut self, key: Key, read: Instant) {
+    fn read_again(&mut self, key: Key, read: Instant, limits: AccessLimits) {
         if read < self.read {
             return;
         }
         match key.check(Timestamp::now()) {
             Err(problem) => self.caller.end(problem),
             // A store that was put back as it was before.
-            Ok(()) if self.caller.check().is_err() => self.caller = Caller::of(&key),
+            Ok(()) if self.caller.check().is_err() => self.caller = Caller::of(&key, KeyLimits::new(limits)),
             Ok(()) => {}
         }
         (self.key, self.read) = (key, read);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::{self, Refusals};
+use super::key_limits::KeyLimits;
 use crate::domain::access::{Key, KeyProblem};
 use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result};
 
@@ -31,21 +32,26 @@ struct Holder {
     problem: OnceLock<KeyProblem>,
     /// Refusals recorded lately.
     refusals: Refusals<KeyScope>,
+    limits: KeyLimits,
 }
 
 impl Caller {
-    fn new(key_id: Option<KeyId>, project: ProjectId, scopes: KeyScopes, expires_at: Option<Timestamp>) -> Self {
+    fn new(
+        key_id: Option<KeyId>,
+        project: ProjectId,
+        scopes: KeyScopes,
+        expires_at: Option<Timestamp>,
+        limits: KeyLimits,
+    ) -> Self {
         let (ended, problem, refusals) = (CancellationToken::new(), OnceLock::new(), Refusals::default());
-        Self {
-            holder: Arc::new(Holder { key_id, project, scopes, expires_at, ended, problem, refusals }),
-            address: None,
-        }
+        let holder = Holder { key_id, project, scopes, expires_at, ended, problem, refusals, limits };
+        Self { holder: Arc::new(holder), address: None }
     }
 
     /// A caller in this process, or of a server without keys: everything is allowed.
     #[must_use]
     pub fn local() -> Self {
-        Self::new(None, ProjectId::default(), KeyScopes::all(), None)
+        Self::new(None, ProjectId::default(), KeyScopes::all(), None, KeyLimits::default())
     }
 
     /// A request without a key, to a server that needs none: everything but the management of keys is allowed, so that the
@@ -53,21 +59,21 @@ impl Caller {
     #[must_use]
     pub fn keyless() -> Self {
         let scopes = KeyScope::ALL.into_iter().filter(|scope| *scope != KeyScope::Admin).collect();
-        Self::new(None, ProjectId::default(), scopes, None)
+        Self::new(None, ProjectId::default(), scopes, None, KeyLimits::default())
     }
 
     /// A request that is not authenticated: nothing is allowed.
     #[must_use]
     pub fn unauthenticated() -> Self {
-        let caller = Self::new(None, ProjectId::default(), KeyScopes::default(), None);
+        let caller = Self::new(None, ProjectId::default(), KeyScopes::default(), None, KeyLimits::default());
         caller.end(KeyProblem::Missing);
         caller
     }
 
-    /// The holder of a key.
+    /// The holder of a key, within these limits.
     #[must_use]
-    pub fn of(key: &Key) -> Self {
-        Self::new(Some(key.key_id.clone()), key.project.clone(), key.scopes, key.expires_at)
+    pub fn of(key: &Key, limits: KeyLimits) -> Self {
+        Self::new(Some(key.key_id.clone()), key.project.clone(), key.scopes, key.expires_at, limits)
     }
 
     /// The same caller at this address.
@@ -125,6 +131,11 @@ impl Caller {
             Some(problem) => Err(Error::Unauthenticated(*problem)),
             None => Ok(()),
         }
+    }
+
+    /// What the key has left of its limits; a local caller has none.
+    pub(in crate::service) fn limits(&self) -> &KeyLimits {
+        &self.holder.limits
     }
 
     /// Resolves when the key ends: streams end with it.

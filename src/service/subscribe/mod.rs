@@ -16,6 +16,7 @@ use super::list::{ListEvents, MAX_SCANNED_EVENTS};
 use super::{Service, epochs};
 
 pub use frame::{Frame, FrameKind, Step};
+use place::Place;
 pub use session::Subscription;
 
 /// Events in one frame if the request has no maximum.
@@ -61,7 +62,7 @@ pub struct Subscribe {
 
 impl Service {
     /// Begins a subscription. Fails at once if the cursor or another field cannot be used, the run does not exist, or too many
-    /// subscriptions are open.
+    /// subscriptions are open, of all callers or of the key.
     pub async fn subscribe(&self, request: Subscribe) -> Result<Subscription> {
         self.caller.require(KeyScope::EventsRead)?;
         let max_batch = self.page_size("max_batch", request.max_batch, DEFAULT_BATCH)?;
@@ -72,6 +73,7 @@ impl Service {
         {
             return Err(Error::invalid("tail", format!("must be at most {MAX_TAIL}; it is {count}")));
         }
+        let of_key = self.caller.limits().stream()?;
         let overloaded =
             |_| Error::Overloaded { what: "--max-subscriptions are open", retry_after: Duration::from_secs(5) };
         let permit = Arc::clone(&self.subscriptions).try_acquire_owned().map_err(overloaded)?;
@@ -89,7 +91,7 @@ impl Service {
             subscriber,
             (scope_end, generation, mark),
             next,
-            permit,
+            Place::take(permit, of_key),
         ))
     }
 

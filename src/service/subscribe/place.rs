@@ -1,18 +1,20 @@
-//! The permits of `--max-subscriptions`.
+//! The permits of an open subscription.
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::service::access::StreamPlace;
 use crate::telemetry;
 
-/// A permit of `--max-subscriptions`, counted in the metric of open subscriptions.
+/// Permits of `--max-subscriptions` and of the streams of the key, counted in the metric of open subscriptions.
 pub struct Place {
     _permit: OwnedSemaphorePermit,
+    _of_key: StreamPlace,
 }
 
 impl Place {
-    pub fn take(permit: OwnedSemaphorePermit) -> Self {
+    pub fn take(permit: OwnedSemaphorePermit, of_key: StreamPlace) -> Self {
         telemetry::SUBSCRIPTIONS.handle().increment(1);
-        Self { _permit: permit }
+        Self { _permit: permit, _of_key: of_key }
     }
 }
 

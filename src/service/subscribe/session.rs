@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::codec::Chunk;
@@ -24,7 +23,7 @@ use crate::service::live::recent_events::EncodedEvents;
 /// Events that a filter examines in one read, even if one frame holds fewer.
 const FILTERED_READ: usize = 500;
 
-/// A running subscription. Holds one permit of `--max-subscriptions`, and the read-ahead of a slow reader.
+/// A running subscription. Holds its permits, and the read-ahead of a slow reader.
 pub struct Subscription {
     service: Service,
     request: Subscribe,
@@ -57,7 +56,7 @@ impl Subscription {
         subscriber: Subscriber,
         (scope_end, generation, mark): (Option<ScopeEnd>, u64, Mark),
         next: u64,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         Self {
             service,
@@ -74,7 +73,7 @@ impl Subscription {
             heartbeat,
             silent_until: Instant::now() + heartbeat,
             ahead: ReadAhead::default(),
-            _place: Place::take(permit),
+            _place: place,
         }
     }
 

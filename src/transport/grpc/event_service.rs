@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::domain::{KeyScope, Result};
+use crate::domain::Result;
 use crate::pb;
 use crate::service::Service;
 use crate::service::list::ListEvents;
@@ -47,10 +47,9 @@ impl pb::event_service_server::EventService for EventHandler {
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let call = request.extensions().get::<Arc<Call>>().cloned();
         let service = called(&self.service, request.extensions());
-        // A call without the scope fails as a whole; the origin of an event is checked with the event.
-        let allowed = service.caller().require(KeyScope::EventsPublish);
-        allowed.map_err(|error| status::from_error(&error))?;
-        Ok(Response::new(publish_stream::answers(service, request.into_inner(), call)))
+        // A call without the scope, or with too many beside it, fails as a whole.
+        let place = service.begin_publish_stream().map_err(|error| status::from_error(&error))?;
+        Ok(Response::new(publish_stream::answers(service, place, request.into_inner(), call)))
     }
 
     async fn list_events(

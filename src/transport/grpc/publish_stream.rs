@@ -10,6 +10,7 @@ use tonic::{Status, Streaming};
 use crate::domain::{Error, Result};
 use crate::pb;
 use crate::service::Service;
+use crate::service::access::StreamPlace;
 use crate::service::publish::Receipt;
 use crate::transport::memory::{Call, Charge};
 use crate::transport::status;
@@ -34,13 +35,19 @@ enum Pending {
     Broken(Status),
 }
 
-/// Accepts requests as fast as the commit queue takes events, and answers each request after the commit.
-pub fn answers(service: Service, requests: Streaming<pb::PublishStreamRequest>, call: Option<Arc<Call>>) -> Answers {
+/// Accepts requests as fast as the commit queue takes events, and answers each request after the commit. Holds the place to the
+/// end of the answers.
+pub fn answers(
+    service: Service,
+    place: StreamPlace,
+    requests: Streaming<pb::PublishStreamRequest>,
+    call: Option<Arc<Call>>,
+) -> Answers {
     let (pending, answers) = mpsc::channel(MAX_IN_FLIGHT);
     // A separate task accepts requests while an answer waits for the disk. The task ends when the client ends the requests
     // or drops the answers, or when the server drains.
     tokio::spawn(take_in(service, requests, pending, call.clone()));
-    Box::pin(unfold((answers, call), |(mut answers, call)| async move {
+    Box::pin(unfold((answers, call, place), |(mut answers, call, place)| async move {
         let answer = match answers.recv().await? {
             Pending::Accepted(receipt, room) => {
                 let answer = answer(receipt.stored().await.map(published));
@@ -52,7 +59,7 @@ pub fn answers(service: Service, requests: Streaming<pb::PublishStreamRequest>, 
             Pending::Refused(error) => Ok(answer(Err(error))),
             Pending::Broken(status) => Err(status),
         };
-        Some((answer, (answers, call)))
+        Some((answer, (answers, call, place)))
     }))
 }
 

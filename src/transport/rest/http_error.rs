@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -96,17 +96,35 @@ impl HttpError {
         }
     }
 
-    /// Headers of the response: `Retry-After` if a retry makes sense, `WWW-Authenticate` (RFC 6750) if the key is at fault.
+    /// Headers of the response: `Retry-After` if a retry makes sense, `RateLimit` and `RateLimit-Policy` if a limit of the key or
+    /// of the address is exceeded, `WWW-Authenticate` (RFC 6750) if the key is at fault.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Some(delay) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(delay)));
         }
+        headers.extend(self.rate_limit().into_iter().flatten());
         if let Some(challenge) = self.challenge().and_then(|challenge| challenge.parse().ok()) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         headers
+    }
+
+    /// The exceeded limit in the form of draft-ietf-httpapi-ratelimit-headers.
+    fn rate_limit(&self) -> Option<[(HeaderName, HeaderValue); 2]> {
+        let fact = |name: &str| self.metadata.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str());
+        let (limit, quota) = (fact("limit")?, fact("quota")?);
+        let unit = match limit {
+            "bytes" => ";qu=\"content-bytes\"",
+            "streams" => ";qu=\"concurrent-requests\"",
+            _ => "",
+        };
+        let window = fact("window_seconds").map(|window| format!(";w={window}")).unwrap_or_default();
+        let policy = format!("\"{limit}\";q={quota}{unit}{window}");
+        let left = format!("\"{limit}\";r=0;t={}", seconds(self.retry_after?));
+        let header = |name, value: String| Some((HeaderName::from_static(name), value.parse().ok()?));
+        Some([header("ratelimit-policy", policy)?, header("ratelimit", left)?])
     }
 
     fn challenge(&self) -> Option<String> {
@@ -120,6 +138,11 @@ impl HttpError {
             _ => None,
         }
     }
+}
+
+/// Whole seconds of a delay, rounded up: a retry at that time may be served.
+fn seconds(delay: Duration) -> u64 {
+    (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
 }
 
 impl From<Error> for HttpError {

@@ -20,9 +20,10 @@ const OF_ANY_ROUTE: [(&str, &str); 4] = [
 ];
 
 /// Error responses that every route but the health checks may give, in addition.
-const OF_ANY_KEY: [(&str, &str); 2] = [
+const OF_ANY_KEY: [(&str, &str); 3] = [
     ("401", "The key is missing, not valid, expired or revoked; see WWW-Authenticate"),
     ("403", "The key has no scope for this request, or the header Host or Origin is not allowed"),
+    ("429", "The key or the address is over a limit, see RateLimit, or the server has too much to do; see Retry-After"),
 ];
 
 /// Error responses that every route with a body may give, in addition.
