@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::domain::{Cursor, Error, EventFilter, KeyScope, Result, Scope};
+use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
 use crate::store::{Range, ReadFrom};
 
 use super::subscribe::filter::passes;
@@ -62,7 +62,7 @@ pub struct EventsPage {
 impl Service {
     /// Reads one page. Fails if the page size, the cursor or the epoch cannot be used, or the run does not exist.
     pub async fn list_events(&self, request: &ListEvents) -> Result<EventsPage> {
-        self.caller.require(KeyScope::EventsRead)?;
+        self.caller.require_read(&request.scope)?;
         let page_size = self.page_size("page_size", request.page_size, DEFAULT_PAGE_SIZE)?;
         let generation = self.store.generation();
         let history = self.store.history();

@@ -91,7 +91,7 @@ impl Service {
     /// caller without the scope `events.read_sensitive`. Fails with `ScopeMissing` for a requested full view.
     pub fn view(&self, requested: Option<View>, default: View) -> Result<View> {
         match requested {
-            Some(View::Full) => self.caller.require(KeyScope::EventsReadSensitive).map(|()| View::Full),
+            Some(View::Full) => self.caller.require_full_view().map(|()| View::Full),
             Some(view) => Ok(view),
             None if self.caller.has(KeyScope::EventsReadSensitive) => Ok(default),
             None => Ok(View::Public),

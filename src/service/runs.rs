@@ -148,7 +148,7 @@ impl Service {
 
     /// One run by id. Fails with `RunNotFound`.
     pub async fn run(&self, run_id: &RunId) -> Result<Run> {
-        self.caller.require(KeyScope::EventsRead)?;
+        self.caller.require_read(&Scope::Run(run_id.clone()))?;
         self.read_run(run_id).await
     }
 

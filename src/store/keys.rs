@@ -1,17 +1,18 @@
-//! The [`KeyStore`] trait, whose comments are the contract, and the row of a key, the same in both stores.
+//! The [`KeyStore`] trait, whose comments are the contract, and the rows of keys and secrets, the same in both stores.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::checksum::Checksum;
-use crate::domain::access::{Digest, Key};
+use crate::domain::access::{Digest, Key, Secret};
 use crate::domain::{Error, KeyId, KeyScopes, ProjectId, Result};
 
-/// Keys of callers. A key is never deleted, so that a store that once had a key never serves callers without one.
+/// Keys of callers, and secrets of the server. A key is never deleted, so that a store that once had a key never serves callers
+/// without one.
 ///
 /// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged`, `StoreFull`, `StoreReadOnly` or `Internal`, and one
 /// that writes with `OutcomeUnknown`. A row that does not match its checksum is logged and read as no row; a change of it fails
-/// with `StoreDamaged`.
+/// with `StoreDamaged`, and so does a read of a secret.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     /// Stores a new key. Fails with `KeyExists` if a key with this id and another digest exists.
@@ -35,6 +36,12 @@ pub trait KeyStore: Send + Sync {
 
     /// Records the times of recent uses.
     async fn used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()>;
+
+    /// The secret with this name, the same for all replicas; `None` before the first [`create_secret`](Self::create_secret).
+    async fn secret(&self, name: &str) -> Result<Option<Secret>>;
+
+    /// Stores a secret. If there is one with this name, that one stays.
+    async fn create_secret(&self, name: &str, secret: &Secret, at: Timestamp) -> Result<()>;
 }
 
 /// Columns of [`KeyRow`].
@@ -113,6 +120,45 @@ impl KeyRow {
             .number(self.expires_ms.unwrap_or(i64::MIN))
             .number(self.revoked_ms.unwrap_or(i64::MIN))
             .finish()
+    }
+}
+
+/// Columns of [`SecretRow`].
+macro_rules! secret_columns {
+    () => {
+        "name, value, created_ms, checksum"
+    };
+}
+pub(crate) use secret_columns;
+
+/// A row of the table `secrets`; the migrations describe its columns.
+#[derive(sqlx::FromRow)]
+pub struct SecretRow {
+    pub name: String,
+    pub value: Vec<u8>,
+    pub created_ms: i64,
+    pub checksum: i64,
+}
+
+impl SecretRow {
+    /// The row of a secret, with its checksum.
+    pub fn of(name: &str, secret: &Secret, at: Timestamp) -> Self {
+        let (name, value, created_ms) = (name.to_owned(), secret.0.to_vec(), at.as_millisecond());
+        let row = Self { name, value, created_ms, checksum: 0 };
+        Self { checksum: row.sum(), ..row }
+    }
+
+    /// The secret. Fails with `StoreDamaged` if the row does not match its checksum.
+    pub fn into_secret(self) -> Result<Secret> {
+        let value = if self.checksum == self.sum() { self.value.as_slice().try_into().ok() } else { None };
+        value.map(Secret).ok_or_else(|| {
+            tracing::error!(name = self.name, "damaged: the row of a secret");
+            Error::StoreDamaged
+        })
+    }
+
+    fn sum(&self) -> i64 {
+        Checksum::default().bytes(self.name.as_bytes()).bytes(&self.value).number(self.created_ms).finish()
     }
 }
 

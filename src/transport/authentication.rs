@@ -1,6 +1,7 @@
-//! The layer that makes a [`Caller`] of the key of each request, for gRPC and REST alike. Handlers pass the caller to the
+//! The layer that makes a [`Caller`] of the key or the stream token of each request, for gRPC and REST alike. Handlers pass the caller to the
 //! service, which decides what the caller may do.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -16,11 +17,10 @@ use super::boundary::is_grpc_type;
 use super::caller::Refusal;
 use super::memory::Account;
 use super::places::client_address;
-use super::status;
-use crate::domain::access::KeyProblem;
+use super::{status, stream_token};
 use crate::domain::{KeyId, Result};
 use crate::service::access::audit::{self, Refusals};
-use crate::service::access::{Authenticator, Caller};
+use crate::service::access::{Authenticator, Caller, Presented};
 
 /// Routes that operators may open for requests without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,15 +93,16 @@ where
             return Box::pin(self.inner.call(request));
         }
         let from = address(request.extensions());
-        let presented = presented(request.headers());
-        if let Some(caller) = self.authenticator.known(presented, from) {
+        let token = stream_token::take(&mut request);
+        let presented = presented(request.headers(), token.as_deref());
+        if let Some(caller) = self.authenticator.known(&presented, from) {
             // The usual case: no wait for the store.
             return match admit(&self.refusals, &mut request, caller) {
                 Some(refused) => Box::pin(async move { Ok(refused) }),
                 None => Box::pin(self.inner.call(request)),
             };
         }
-        let presented = presented.ok().flatten().unwrap_or_default().to_owned();
+        let presented = presented.into_owned();
         let (authenticator, refusals) = (Arc::clone(&self.authenticator), Arc::clone(&self.refusals));
         // `poll_ready` was called on this instance; the clone takes the next request.
         let next = self.inner.clone();
@@ -137,7 +138,10 @@ fn admit(refusals: &RecentRefusals, request: &mut Request<Body>, caller: Result<
         Err(error) => error,
     };
     if refusals.is_due((address, error.reason())) {
-        let key_id = presented(request.headers()).ok().flatten().and_then(key_id);
+        let key_id = match presented(request.headers(), None) {
+            Presented::Key(Cow::Borrowed(text)) => key_id(text),
+            _ => None,
+        };
         audit::refused(key_id, address, &error);
     }
     if is_grpc_type(request.headers()) {
@@ -152,16 +156,19 @@ fn key_id(presented: &str) -> Option<&str> {
     presented.split_once(':').map(|(key_id, _)| key_id).filter(|key_id| KeyId::parse(key_id).is_ok())
 }
 
-/// The key of the header `Authorization: Bearer …`; `None` without the header.
-fn presented(headers: &HeaderMap) -> Result<Option<&str>, KeyProblem> {
+/// The key of the header `Authorization: Bearer …`; without the header the token, if there is one.
+fn presented<'a>(headers: &'a HeaderMap, token: Option<&'a str>) -> Presented<'a> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(KeyProblem::Invalid);
+    let (value, others) = (values.next(), values.next());
+    let Some(value) = value else {
+        return token.map_or(Presented::Nothing, |token| Presented::Token(Cow::Borrowed(token)));
+    };
+    match value.to_str().ok().and_then(|value| value.trim().split_once(' ')) {
+        Some((scheme, key)) if others.is_none() && scheme.eq_ignore_ascii_case("bearer") => {
+            Presented::Key(Cow::Borrowed(key.trim()))
+        }
+        _ => Presented::Malformed,
     }
-    let (scheme, key) =
-        value.to_str().ok().and_then(|value| value.trim().split_once(' ')).ok_or(KeyProblem::Invalid)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(key.trim())) } else { Err(KeyProblem::Invalid) }
 }
 
 #[cfg(test)]
@@ -169,20 +176,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_one_bearer_of_one_header() {
+    fn a_key_is_one_bearer_of_one_header_and_a_token_counts_without_the_header_only() {
         let of = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
                 headers.append(AUTHORIZATION, value.parse().unwrap());
             }
-            presented(&headers).map(|key| key.map(ToOwned::to_owned))
+            match presented(&headers, Some("token")) {
+                Presented::Nothing => "nothing".to_owned(),
+                Presented::Malformed => "malformed".to_owned(),
+                Presented::Key(text) => format!("key {text}"),
+                Presented::Token(text) => format!("token {text}"),
+            }
         };
-        assert_eq!(of(&[]), Ok(None));
+        assert_eq!(of(&[]), "token token");
+        assert!(matches!(presented(&HeaderMap::new(), None), Presented::Nothing));
         for good in ["Bearer key_a:b", "bearer key_a:b", "BEARER   key_a:b "] {
-            assert_eq!(of(&[good]), Ok(Some("key_a:b".to_owned())), "{good}");
+            assert_eq!(of(&[good]), "key key_a:b", "{good}");
         }
         for bad in [&["Bearer"][..], &["Basic key_a:b"], &["key_a:b"], &["Bearer a", "Bearer a"], &[""]] {
-            assert_eq!(of(bad), Err(KeyProblem::Invalid), "{bad:?}");
+            assert_eq!(of(bad), "malformed", "{bad:?}");
         }
     }
 }

@@ -15,5 +15,6 @@ mod places;
 pub mod rest;
 pub mod sse;
 pub mod status;
+mod stream_token;
 pub mod tls;
 pub mod view;

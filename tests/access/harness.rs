@@ -76,6 +76,14 @@ impl TestServer {
         (created.key.unwrap().key_id, created.secret_key)
     }
 
+    /// A stream token for this run.
+    pub async fn stream_token(&self, key: Option<&str>, run_id: &str) -> String {
+        let issued = self.rest("POST", &format!("/v1/runs/{run_id}/stream-token"), key, None).await;
+        assert_eq!(issued.status, 201, "{issued:?}");
+        let issued: Value = serde_json::from_str(&issued.body).unwrap();
+        issued["token"].as_str().unwrap().to_owned()
+    }
+
     /// The status, the reason and the body of a REST request with a key.
     pub async fn rest(&self, method: &str, path: &str, key: Option<&str>, body: Option<&str>) -> Answer {
         let url = format!("http://{}{path}", self.address());

@@ -13,4 +13,5 @@ mod replicas;
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod server;
 mod streams;
+mod tokens;
 mod views;

@@ -17,7 +17,7 @@ use crate::harness::{ADMIN, Calls, create, eventually, publish, reason, with_key
 use crate::server::TestServer;
 
 /// A gRPC method and the scope that it needs.
-const METHODS: [(&str, KeyScope); 11] = [
+const METHODS: [(&str, KeyScope); 12] = [
     ("EventService/Publish", KeyScope::EventsPublish),
     ("EventService/PublishStream", KeyScope::EventsPublish),
     ("EventService/ListEvents", KeyScope::EventsRead),
@@ -27,13 +27,14 @@ const METHODS: [(&str, KeyScope); 11] = [
     ("KeyService/RevokeKey", KeyScope::Admin),
     ("KeyService/RotateKey", KeyScope::Admin),
     ("RunService/CreateRun", KeyScope::RunsWrite),
+    ("RunService/CreateStreamToken", KeyScope::EventsRead),
     ("RunService/GetRun", KeyScope::EventsRead),
     ("RunService/ListRuns", KeyScope::EventsRead),
 ];
 
 /// What a route needs.
 #[derive(Clone, Copy, PartialEq)]
-enum Needs {
+pub enum Needs {
     Scope(KeyScope),
     AnyKey,
     Nothing,
@@ -44,7 +45,7 @@ const PUBLISH: Needs = Needs::Scope(KeyScope::EventsPublish);
 const WRITE: Needs = Needs::Scope(KeyScope::RunsWrite);
 
 /// A route as in `/openapi.json`, what it needs, and a body.
-const ROUTES: [(&str, &str, Needs, Option<&str>); 29] = [
+pub const ROUTES: [(&str, &str, Needs, Option<&str>); 30] = [
     ("GET", "/api/events/{event_id}", READ, None),
     ("POST", "/api/ingest", PUBLISH, Some(r#"{"event_type":"step","sdk_run_id":"r"}"#)),
     ("GET", "/api/runs", READ, None),
@@ -74,7 +75,19 @@ const ROUTES: [(&str, &str, Needs, Option<&str>); 29] = [
     ("GET", "/v1/runs/{id}/events/stream", READ, None),
     ("POST", "/v1/runs/{id}/resume", WRITE, Some("{}")),
     ("POST", "/v1/runs/{id}/signal", WRITE, Some(r#"{"action":"approve"}"#)),
+    ("POST", "/v1/runs/{id}/stream-token", READ, Some("{}")),
 ];
+
+/// Routes that take a stream token.
+pub fn stream_routes() -> impl Iterator<Item = &'static str> {
+    let reads = ROUTES.into_iter().filter(|(method, ..)| *method == "GET").map(|(_, path, ..)| path);
+    reads.filter(|path| path.ends_with("/events") || path.ends_with("/events/stream"))
+}
+
+/// The path with this id in place of its variable.
+pub fn of_run(path: &str, id: &str) -> String {
+    path.split('/').map(|part| if part.starts_with('{') { id } else { part }).collect::<Vec<_>>().join("/")
+}
 
 /// Keys that are no good: what is wrong, the text, and the reason of the refusal.
 struct BadKeys(Vec<(&'static str, Option<String>, &'static str)>);
@@ -147,6 +160,9 @@ async fn call(method: &str, calls: Calls) -> Result<(), Status> {
             keys.rotate_key(pb::RotateKeyRequest { key_id, ..Default::default() }).await.map(drop)
         }
         "RunService/CreateRun" => runs.create_run(pb::CreateRunRequest::default()).await.map(drop),
+        "RunService/CreateStreamToken" => {
+            runs.create_stream_token(pb::CreateStreamTokenRequest { run_id }).await.map(drop)
+        }
         "RunService/GetRun" => runs.get_run(pb::GetRunRequest { run_id }).await.map(drop),
         "RunService/ListRuns" => runs.list_runs(pb::ListRunsRequest::default()).await.map(drop),
         other => panic!("{other} is not in the matrix"),
@@ -218,6 +234,9 @@ async fn every_rest_route_is_in_the_matrix_and_the_description_names_the_securit
             let needs_key = route.is_none_or(|route| route.2 != Needs::Nothing);
             assert_eq!(operation["responses"]["401"].is_object(), needs_key, "{method} {path}");
             let security = &operation["security"];
+            let takes_a_token = stream_routes().any(|route| (method.as_str(), path.as_str()) == ("get", route));
+            assert_eq!(security[1]["token"].is_array(), takes_a_token, "{method} {path}: {security}");
+            assert!(!takes_a_token || security[0]["key"].is_array(), "{method} {path}: {security}");
             assert_eq!(security.as_array().is_some_and(Vec::is_empty), !needs_key, "{method} {path}: {security}");
         }
     }
@@ -227,6 +246,8 @@ async fn every_rest_route_is_in_the_matrix_and_the_description_names_the_securit
     let scheme = &api["components"]["securitySchemes"]["key"];
     assert_eq!((scheme["type"].as_str(), scheme["scheme"].as_str()), (Some("http"), Some("bearer")));
     assert!(api["security"][0]["key"].is_array(), "{}", api["security"]);
+    let token = &api["components"]["securitySchemes"]["token"];
+    assert_eq!(["type", "in", "name"].map(|member| token[member].as_str()), ["apiKey", "query", "token"].map(Some));
 }
 
 #[tokio::test]
@@ -235,8 +256,7 @@ async fn a_rest_route_takes_a_good_key_with_its_scope_and_no_other() {
     let bad = BadKeys::of(&server).await;
     let single = single_scopes(&server).await;
     for (method, path, needs, body) in ROUTES {
-        let path: String =
-            path.split('/').map(|part| if part.starts_with('{') { "r" } else { part }).collect::<Vec<_>>().join("/");
+        let path = of_run(path, "r");
         for (what, key, expected) in &bad.0 {
             let answer = server.rest(method, &path, key.as_deref(), body).await;
             if needs == Needs::Nothing {

@@ -1,4 +1,4 @@
-//! Keys on several replicas of one PostgreSQL database.
+//! Keys and stream tokens on several replicas of one PostgreSQL database.
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,35 @@ async fn replica(url: &str) -> TestServer {
         options.access.admin_key = Some(KeyText::from(ADMIN.to_owned()));
     })
     .await
+}
+
+#[tokio::test]
+async fn a_stream_token_of_one_replica_is_taken_by_the_other_and_one_of_another_database_is_not() {
+    let Some(cluster) = Cluster::start() else { return };
+    let cluster: &'static Cluster = Box::leak(Box::new(cluster));
+    let (database, foreign) = (cluster.create_database().await.unwrap(), cluster.create_database().await.unwrap());
+    let (one, other) = (replica(&database.url()).await, replica(&database.url()).await);
+    let foreign = replica(&foreign.url()).await;
+    for server in [&one, &foreign] {
+        let (_, publisher) = server.key(&[KeyScope::EventsPublish]).await;
+        server.events(&publisher).await.publish(publish("r", "run_end")).await.unwrap();
+    }
+    let (key_id, reader) = one.key(&[KeyScope::EventsRead]).await;
+    // Before the other replica has seen the key, and after.
+    for _ in 0..2 {
+        let token = one.stream_token(Some(&reader), "r").await;
+        assert_eq!(other.rest("GET", &format!("/v1/runs/r/events/stream?token={token}"), None, None).await.status, 200);
+        assert_eq!(one.rest("GET", &format!("/v1/runs/r/events?token={token}"), None, None).await.status, 200);
+        let refused = foreign.rest("GET", &format!("/v1/runs/r/events?token={token}"), None, None).await;
+        assert!(refused.status == 401 && refused.names("STREAM_TOKEN_INVALID"), "{refused:?}");
+    }
+    let back = other.stream_token(Some(&reader), "r").await;
+    assert_eq!(one.rest("GET", &format!("/v1/runs/r/events?token={back}"), None, None).await.status, 200);
+    one.keys(ADMIN).await.revoke_key(pb::RevokeKeyRequest { key_id }).await.unwrap();
+    eventually("the end of the token on the other replica", async || {
+        other.rest("GET", &format!("/v1/runs/r/events?token={back}"), None, None).await.names("API_KEY_REVOKED")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Keys of callers.
 
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use runlog::domain::access::{Credential, Key};
+use runlog::domain::access::{Credential, Key, Secret};
 use runlog::domain::{Error, KeyId, KeyScope, ProjectId};
 use runlog::store::SharedStore;
 
@@ -129,5 +130,33 @@ pub async fn keys_and_events_are_written_at_once(fixture: impl Fixture) {
     };
     tokio::join!(appends, writes);
     assert_eq!(store.keys().list(None, 1_000).await.unwrap().len(), 80);
+    store.close().await;
+}
+
+pub async fn a_secret_is_made_once_and_survives_reopen(fixture: impl Fixture) {
+    let store = fixture.opened().await;
+    assert!(store.keys().secret("s").await.unwrap().is_none());
+    for byte in [1, 2] {
+        store.keys().create_secret("s", &Secret([byte; 32]), at(i64::from(byte))).await.unwrap();
+        assert_eq!(store.keys().secret("s").await.unwrap().unwrap().0, [1; 32], "the first one stays");
+    }
+    store.keys().create_secret("other", &Secret([3; 32]), at(3)).await.unwrap();
+    assert!(!store.keys().any().await.unwrap(), "a secret is no key");
+    store.close().await;
+    let store = fixture.opened().await;
+    assert_eq!(store.keys().secret("s").await.unwrap().unwrap().0, [1; 32]);
+    assert_eq!(store.keys().secret("other").await.unwrap().unwrap().0, [3; 32]);
+    assert!(store.keys().secret("S").await.unwrap().is_none());
+    store.close().await;
+}
+
+pub async fn of_many_secrets_made_at_once_one_is_everybodys(fixture: impl Fixture) {
+    let store = fixture.opened().await;
+    let made = join_all((0..20).map(async |byte| {
+        store.keys().create_secret("s", &Secret([byte; 32]), at(0)).await.unwrap();
+        store.keys().secret("s").await.unwrap().unwrap().0
+    }))
+    .await;
+    assert!(made.iter().all(|secret| *secret == made[0]), "{made:?}");
     store.close().await;
 }

@@ -53,6 +53,7 @@ macro_rules! contract {
                 a_creation_may_be_repeated_and_another_secret_under_its_id_is_refused,
                 a_revocation_stays_and_the_first_time_counts, a_rotation_ends_the_old_key_at_its_time_or_before,
                 a_use_is_recorded_and_changes_nothing_else, keys_and_events_are_written_at_once,
+                a_secret_is_made_once_and_survives_reopen, of_many_secrets_made_at_once_one_is_everybodys,
             }
             groups {
                 a_bad_request_in_a_group_fails_alone, a_repeat_in_the_same_group_is_a_duplicate,

@@ -148,7 +148,8 @@ fn assert_describes_all(files: &[Vec<u8>]) {
     }
     let methods = files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
     let methods: BTreeSet<_> = methods.map(|method| method.name().to_owned()).collect();
-    let all = ["CreateRun", "GetRun", "ListEvents", "ListRuns", "Publish", "PublishStream", "Subscribe"];
+    let all =
+        ["CreateRun", "CreateStreamToken", "GetRun", "ListEvents", "ListRuns", "Publish", "PublishStream", "Subscribe"];
     assert_eq!(methods, all.map(str::to_owned).into());
 }
 

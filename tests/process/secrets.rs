@@ -1,4 +1,4 @@
-//! Payloads never reach the log, at any log level and with any error.
+//! Payloads, keys and stream tokens never reach the log, at any log level and with any error.
 
 use runlog::pb::{self, payload::Variant};
 use tokio_stream::StreamExt;
@@ -71,23 +71,46 @@ async fn workload(server: &Server) {
     server.runs().await.create_run(key).await.unwrap();
 }
 
-async fn log_at(level: &str) -> String {
+/// Uses a good stream token, and bad ones; returns the good one.
+async fn token_of(server: &Server) -> String {
+    let request = pb::CreateStreamTokenRequest { run_id: "typed".to_owned() };
+    let token = server.runs().await.create_stream_token(request).await.unwrap().into_inner().token;
+    for (run_id, token, status) in [
+        ("typed", token.clone(), 200),
+        ("r", token.clone(), 403),
+        ("typed", format!("{token}{SECRET}"), 401),
+        ("typed", format!("{token}&{SECRET}={SECRET}"), 422),
+        ("typed", format!("{token}&token={token}"), 401),
+    ] {
+        for route in ["events", "events/stream"] {
+            let url = format!("{}/v1/runs/{run_id}/{route}?token={token}", server.url());
+            let answer = reqwest::get(url).await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{route}");
+            assert!(!answer.text().await.unwrap().contains(&token), "no answer repeats a token");
+        }
+    }
+    token
+}
+
+/// The log, and a token that must not be in it.
+async fn log_at(level: &str) -> (String, String) {
     let data = Data::new();
     let server = Server::with(&data.file(), &["--log", level]).await;
     workload(&server).await;
+    let token = token_of(&server).await;
     server.terminate().await;
     let (status, log) = server.ended().await;
     assert_eq!(status.code(), Some(0));
-    log
+    (log, token)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_payload_and_no_key_reaches_the_log_at_any_level() {
+async fn no_payload_no_key_and_no_token_reaches_the_log_at_any_level() {
     for level in ["info", "debug", "runlog=trace", "trace"] {
-        let log = log_at(level).await;
+        let (log, token) = log_at(level).await;
         assert!(log.contains("drained"), "the log was read to its end at {level}");
         println!("{level}: {} lines", log.lines().count());
-        let leaks: Vec<_> = log.lines().filter(|line| line.contains(SECRET)).take(3).collect();
+        let leaks: Vec<_> = log.lines().filter(|line| line.contains(SECRET) || line.contains(&token)).take(3).collect();
         assert!(leaks.is_empty(), "at {level}: {leaks:#?}");
     }
 }

@@ -76,6 +76,7 @@ async fn a_body_takes_the_members_that_its_schema_lists_and_no_other() {
         ("/v1/runs/r/signal", "PublicSignal", json!({"action": "approve"})),
         ("/v1/runs/r/cancel", "PublicNothing", json!({})),
         ("/v1/runs/r/resume", "PublicNothing", json!({})),
+        ("/v1/runs/r/stream-token", "PublicNothing", json!({})),
     ];
     let known: BTreeSet<String> = bodies.iter().flat_map(|(_, schema, _)| properties(schema)).collect();
     assert!(known.len() > 15, "{known:?}");

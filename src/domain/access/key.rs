@@ -231,6 +231,12 @@ pub enum KeyProblem {
     /// The key was revoked.
     #[error("the key was revoked; create another one")]
     Revoked,
+    /// No stream token, a changed one, or one of another store.
+    #[error("the stream token is not valid; ask for one with `POST /v1/runs/{{id}}/stream-token`")]
+    TokenInvalid,
+    /// The stream token has expired.
+    #[error("the stream token has expired; ask for another one with `POST /v1/runs/{{id}}/stream-token`")]
+    TokenExpired,
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Error {
         match self {
             Self::InvalidField { .. } | Self::CursorInvalid { .. } => Code::InvalidArgument,
             Self::Unauthenticated(_) => Code::Unauthenticated,
-            Self::ScopeMissing { .. } => Code::PermissionDenied,
+            Self::ScopeMissing { .. } | Self::OutsideToken => Code::PermissionDenied,
             Self::CursorBeyondEnd { .. } | Self::HistoryLost { .. } => Code::OutOfRange,
             Self::RunNotFound { .. } | Self::EventNotFound { .. } | Self::KeyNotFound { .. } => Code::NotFound,
             Self::RunExists { .. }
@@ -74,6 +74,9 @@ impl Error {
             Self::Unauthenticated(KeyProblem::Invalid) => "API_KEY_INVALID",
             Self::Unauthenticated(KeyProblem::Expired) => "API_KEY_EXPIRED",
             Self::Unauthenticated(KeyProblem::Revoked) => "API_KEY_REVOKED",
+            Self::Unauthenticated(KeyProblem::TokenInvalid) => "STREAM_TOKEN_INVALID",
+            Self::Unauthenticated(KeyProblem::TokenExpired) => "STREAM_TOKEN_EXPIRED",
+            Self::OutsideToken => "STREAM_TOKEN_SCOPE",
             Self::ScopeMissing { .. } => "SCOPE_MISSING",
             Self::KeyNotFound { .. } => "KEY_NOT_FOUND",
             Self::KeyExists { .. } => "KEY_EXISTS",

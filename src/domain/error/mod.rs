@@ -4,7 +4,6 @@ mod facts;
 mod text;
 
 use std::fmt;
-
 use std::time::Duration;
 
 use super::access::{Excess, KeyProblem, KeyScope};
@@ -129,6 +128,9 @@ pub enum Error {
         /// The missing scope.
         scope: KeyScope,
     },
+    /// The stream token of the caller does not allow the request, whether the run exists or not.
+    #[error("the stream token is for reading the events of its own run, and for nothing else")]
+    OutsideToken,
     /// No key has this id.
     #[error("key {key_id:?} not found")]
     KeyNotFound {

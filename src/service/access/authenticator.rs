@@ -1,4 +1,4 @@
-//! The check of keys, with a bounded cache. Every replica reads the keys in use again each second, so that a revoked key ends
+//! The check of keys and stream tokens, with a bounded cache of keys. Every replica reads the keys in use again each second, so that a revoked key ends
 //! everywhere within seconds, and open streams end with their key.
 
 use std::collections::HashMap;
@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Caller;
 use super::failed_keys::FailedKeys;
 use super::key_limits::{AccessLimits, KeyLimits};
-use crate::domain::access::{Credential, Digest, Key, KeyProblem};
+use super::stream_tokens::StreamTokens;
+use super::{Caller, Presented};
+use crate::domain::access::{Digest, Key, KeyProblem, StreamToken};
 use crate::domain::{Error, KeyId, Result};
 use crate::store::SharedStore;
 use crate::telemetry;
@@ -49,7 +50,7 @@ pub enum AuthMode {
     Off,
 }
 
-/// Makes a [`Caller`] of the key of a request.
+/// Makes a [`Caller`] of what a request presents.
 pub struct Authenticator {
     store: SharedStore,
     mode: AuthMode,
@@ -59,6 +60,7 @@ pub struct Authenticator {
     lookups: Semaphore,
     limits: AccessLimits,
     failed_keys: FailedKeys,
+    tokens: StreamTokens,
 }
 
 /// A key of the cache.
@@ -88,6 +90,7 @@ impl Authenticator {
             lookups: Semaphore::new(MAX_LOOKUPS),
             limits,
             failed_keys: FailedKeys::new(limits.failed_keys),
+            tokens: StreamTokens::default(),
         })
     }
 
@@ -97,25 +100,41 @@ impl Authenticator {
         self.keyless.lock().is_none()
     }
 
-    /// The caller of a request with this key, `key_<id>:<secret>`, from this address. A server without keys ignores whatever is
-    /// presented. Fails with `Unauthenticated`, or with `RateLimited` if the key or the address is over a limit. `None`: the store
-    /// has to be asked, with [`caller`](Self::caller).
+    /// The caller of a request from this address. A server without keys ignores whatever stands for a key, and checks a token as it
+    /// would with keys. Fails with `Unauthenticated`, or with `RateLimited` if the key or the address is over a limit. `None`: the
+    /// store has to be asked, with [`caller`](Self::caller).
     #[must_use]
-    pub fn known(&self, presented: Result<Option<&str>, KeyProblem>, from: IpAddr) -> Option<Result<Caller>> {
+    pub fn known(&self, presented: &Presented<'_>, from: IpAddr) -> Option<Result<Caller>> {
+        if let Presented::Token(text) = presented {
+            let refused = |problem| Some(Err(Error::Unauthenticated(problem)));
+            return self.tokens.known(text)?.map_or_else(refused, |token| self.known_bearer(&token, from));
+        }
         if let Some(caller) = &*self.keyless.lock() {
             return Some(Ok(caller.clone()));
         }
-        let parsed = presented.and_then(|key| key.ok_or(KeyProblem::Missing)?.parse::<Credential>());
-        let credential = match parsed {
-            Ok(credential) => credential,
-            Err(problem) => return Some(self.counted(Err(problem), from)),
-        };
-        let digest = credential.digest();
+        match presented.credential() {
+            Ok(credential) => self.known_holder(&credential.key_id, Some(&credential.digest()), from),
+            Err(problem) => Some(self.counted(Err(problem), from)),
+        }
+    }
+
+    fn known_holder(&self, key_id: &KeyId, digest: Option<&Digest>, from: IpAddr) -> Option<Result<Caller>> {
         let mut all = self.known.lock();
-        let known = all.get_mut(&credential.key_id).filter(|known| known.read.elapsed() < MAX_AGE)?;
-        let admitted = known.admit(&digest);
+        let known = all.get_mut(key_id).filter(|known| known.read.elapsed() < MAX_AGE)?;
+        let admitted = known.admit(digest);
         drop(all);
         Some(self.counted(admitted, from))
+    }
+
+    fn known_bearer(&self, token: &StreamToken, from: IpAddr) -> Option<Result<Caller>> {
+        let keyless = self.keyless.lock().clone();
+        let holder = match (keyless, &token.key_id) {
+            (Some(caller), _) => Ok(caller),
+            (None, Some(key_id)) => self.known_holder(key_id, None, from)?,
+            // The token was issued before the store had a key.
+            (None, None) => Err(Error::Unauthenticated(KeyProblem::TokenInvalid)),
+        };
+        Some(holder.and_then(|holder| holder.bearer_of(token)))
     }
 
     /// Counts the request of a key, or a key that is not valid.
@@ -127,35 +146,48 @@ impl Authenticator {
         }
     }
 
-    /// The caller of a request with this key, after a look into the store.
-    pub async fn caller(&self, presented: &str, from: IpAddr) -> Result<Caller> {
-        let credential: Credential = presented.parse().map_err(Error::Unauthenticated)?;
+    /// The caller of a request, after a look into the store.
+    pub async fn caller(&self, presented: &Presented<'_>, from: IpAddr) -> Result<Caller> {
         // An address with too many failed keys does not even wait.
-        self.may_look_up(&credential, from)?;
+        self.may_look_up(presented, from)?;
         // A store that does not answer in time is unavailable: the other bounds of a call begin after this.
-        let looked_up = tokio::time::timeout(MAX_WAIT, self.look_up(presented, &credential, from)).await;
+        let looked_up = tokio::time::timeout(MAX_WAIT, self.look_up(presented, from)).await;
         looked_up.map_err(|_| Error::StoreUnavailable)?
     }
 
     /// Fails with `RateLimited` if the address has too many failed keys. A key in use is read again all the same.
-    fn may_look_up(&self, credential: &Credential, from: IpAddr) -> Result<()> {
+    fn may_look_up(&self, presented: &Presented<'_>, from: IpAddr) -> Result<()> {
+        let Ok(credential) = presented.credential() else { return Ok(()) };
         let digest = credential.digest();
         let is_in_use = self.known.lock().get(&credential.key_id).is_some_and(|known| known.key.digest == digest);
         if is_in_use { Ok(()) } else { self.failed_keys.check(from) }
     }
 
-    async fn look_up(&self, presented: &str, credential: &Credential, from: IpAddr) -> Result<Caller> {
+    async fn look_up(&self, presented: &Presented<'_>, from: IpAddr) -> Result<Caller> {
         let _permit = self.lookups.acquire().await.map_err(|_| Error::ShuttingDown)?;
         // Another request with this key may have come first.
-        if let Some(caller) = self.known(Ok(Some(presented)), from) {
+        if let Some(caller) = self.known(presented, from) {
             return caller;
         }
         // Other keys of the address may have failed during the wait.
-        self.may_look_up(credential, from)?;
+        self.may_look_up(presented, from)?;
+        let Presented::Token(text) = presented else {
+            let credential = presented.credential().map_err(Error::Unauthenticated)?;
+            return self.read_holder(&credential.key_id, Some(&credential.digest()), from).await;
+        };
+        let token = self.tokens.check(self.store.keys(), text).await?;
+        match (self.known_bearer(&token, from), &token.key_id) {
+            (None, Some(key_id)) => self.read_holder(key_id, None, from).await?.bearer_of(&token),
+            (known, _) => known.unwrap_or(Err(Error::Unauthenticated(KeyProblem::TokenInvalid))),
+        }
+    }
+
+    /// Reads a key, and admits its caller if the digest is right. `None`: a token names the key.
+    async fn read_holder(&self, key_id: &KeyId, digest: Option<&Digest>, from: IpAddr) -> Result<Caller> {
         telemetry::KEY_LOOKUPS.add(1);
-        let (key_id, digest, read) = (&credential.key_id, &credential.digest(), Instant::now());
+        let read = Instant::now();
         let found = self.store.keys().find(std::slice::from_ref(key_id)).await?.pop();
-        let Some(key) = found.filter(|key| key.digest == *digest) else {
+        let Some(key) = found.filter(|key| digest.is_none_or(|digest| key.digest == *digest)) else {
             return self.counted(Err(KeyProblem::Invalid), from);
         };
         let overloaded = || Error::Overloaded { what: "too many keys are in use", retry_after: Duration::from_secs(1) };
@@ -264,9 +296,9 @@ impl Authenticator {
 }
 
 impl CachedKey {
-    /// The caller, if the secret is right and the key has not ended.
-    fn admit(&mut self, digest: &Digest) -> Result<Caller, KeyProblem> {
-        if self.key.digest != *digest {
+    /// The caller, if the secret is right and the key has not ended. `None`: a token names the key.
+    fn admit(&mut self, digest: Option<&Digest>) -> Result<Caller, KeyProblem> {
+        if digest.is_some_and(|digest| self.key.digest != *digest) {
             return Err(KeyProblem::Invalid);
         }
         let now = Timestamp::now();

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::{self, Refusals};
 use super::key_limits::KeyLimits;
-use crate::domain::access::{Key, KeyProblem};
-use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result};
+use crate::domain::access::{Key, KeyProblem, StreamToken};
+use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result, RunId, Scope};
 
 /// Who makes a request, and what the request may do. A clone is cheap, and ends together with the others.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Caller {
     holder: Arc<Holder>,
     /// Address of the connection; `None` in this process.
     address: Option<IpAddr>,
+    /// What a stream token leaves of what the holder may do; `None`: all.
+    token: Option<Arc<Bounds>>,
 }
 
 /// The holder of a key, shared by all its requests.
@@ -35,6 +37,13 @@ struct Holder {
     limits: KeyLimits,
 }
 
+/// What the bearer of a stream token may do: these scopes, for reading one run.
+#[derive(Debug)]
+struct Bounds {
+    run_id: RunId,
+    scopes: KeyScopes,
+}
+
 impl Caller {
     fn new(
         key_id: Option<KeyId>,
@@ -45,7 +54,7 @@ impl Caller {
     ) -> Self {
         let (ended, problem, refusals) = (CancellationToken::new(), OnceLock::new(), Refusals::default());
         let holder = Holder { key_id, project, scopes, expires_at, ended, problem, refusals, limits };
-        Self { holder: Arc::new(holder), address: None }
+        Self { holder: Arc::new(holder), address: None, token: None }
     }
 
     /// A caller in this process, or of a server without keys: everything is allowed.
@@ -76,6 +85,16 @@ impl Caller {
         Self::new(Some(key.key_id.clone()), key.project.clone(), key.scopes, key.expires_at, limits)
     }
 
+    /// The bearer of a stream token that this caller asked for, who ends with this caller. Fails with `Unauthenticated` if the
+    /// token is of another project.
+    pub fn bearer_of(&self, token: &StreamToken) -> Result<Self> {
+        if *self.project() != token.project {
+            return Err(Error::Unauthenticated(KeyProblem::TokenInvalid));
+        }
+        let bounds = Bounds { run_id: token.run_id.clone(), scopes: token.scopes() };
+        Ok(Self { token: Some(Arc::new(bounds)), ..self.clone() })
+    }
+
     /// The same caller at this address.
     #[must_use]
     pub fn at(self, address: IpAddr) -> Self {
@@ -103,18 +122,41 @@ impl Caller {
     /// Whether the caller has this scope.
     #[must_use]
     pub fn has(&self, scope: KeyScope) -> bool {
-        self.holder.scopes.has(scope)
+        self.holder.scopes.has(scope) && self.token.as_ref().is_none_or(|token| token.scopes.has(scope))
     }
 
-    /// Fails with `Unauthenticated` if the key has ended, with `ScopeMissing` if the key lacks the scope.
+    /// Fails with `Unauthenticated` if the key has ended, with `ScopeMissing` if the key lacks the scope, and with `OutsideToken`
+    /// for the bearer of a stream token, whatever it allows: only [`require_read`](Self::require_read) and
+    /// [`require_full_view`](Self::require_full_view) let that one pass.
     pub fn require(&self, scope: KeyScope) -> Result<()> {
+        self.require_within(scope, self.token.is_none())
+    }
+
+    /// As [`require`](Self::require) of `events.read`, for reading this scope: the bearer of a stream token may read its run.
+    pub fn require_read(&self, scope: &Scope) -> Result<()> {
+        let is_within = match (&self.token, scope) {
+            (None, _) => true,
+            (Some(token), Scope::Run(run_id)) => *run_id == token.run_id,
+            (Some(_), Scope::Feed) => false,
+        };
+        self.require_within(KeyScope::EventsRead, is_within)
+    }
+
+    /// As [`require`](Self::require) of `events.read_sensitive`, which a stream token may allow too.
+    pub fn require_full_view(&self) -> Result<()> {
+        self.require_within(KeyScope::EventsReadSensitive, true)
+    }
+
+    /// `is_within`: whether the stream token, if there is one, covers the request.
+    fn require_within(&self, scope: KeyScope, is_within: bool) -> Result<()> {
         self.check()?;
-        if self.has(scope) {
+        if is_within && self.has(scope) {
             return Ok(());
         }
-        let error = match self.key_id() {
-            Some(_) => Error::ScopeMissing { scope },
-            None => Error::Unauthenticated(KeyProblem::Missing),
+        let error = match (self.key_id(), &self.token) {
+            _ if !is_within => Error::OutsideToken,
+            (None, None) => Error::Unauthenticated(KeyProblem::Missing),
+            _ => Error::ScopeMissing { scope },
         };
         if self.holder.refusals.is_due(scope) {
             audit::refused(self.key_id().map(KeyId::as_str), self.address, &error);
@@ -199,6 +241,55 @@ mod tests {
             let refused = stream.require(scope).unwrap_err();
             assert!(matches!(refused, Error::Unauthenticated(KeyProblem::Revoked)), "{refused}");
         }
+    }
+
+    fn token(run_id: &str, is_sensitive: bool) -> StreamToken {
+        StreamToken {
+            run_id: RunId::parse(run_id).unwrap(),
+            project: ProjectId::default(),
+            key_id: None,
+            is_sensitive,
+            expires_at: Timestamp::MAX,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_bearer_of_a_stream_token_reads_its_run_and_ends_with_its_holder() {
+        let run = |run_id: &str| Scope::Run(RunId::parse(run_id).unwrap());
+        let holder = Caller::local();
+        let bearer = holder.bearer_of(&token("r", false)).unwrap();
+        bearer.require_read(&run("r")).unwrap();
+        for scope in [run("s"), Scope::Feed] {
+            let refused = bearer.require_read(&scope).unwrap_err();
+            assert!(matches!(refused, Error::OutsideToken), "{refused}");
+        }
+        for scope in KeyScope::ALL {
+            let refused = bearer.require(scope).unwrap_err();
+            assert!(matches!(refused, Error::OutsideToken), "{scope}: {refused}");
+        }
+        let refused = bearer.require_full_view().unwrap_err();
+        assert!(matches!(refused, Error::ScopeMissing { scope: KeyScope::EventsReadSensitive }), "{refused}");
+        let auditor = holder.bearer_of(&token("r", true)).unwrap();
+        auditor.require_full_view().unwrap();
+        holder.end(KeyProblem::Revoked);
+        for ended in [bearer, auditor] {
+            assert!(matches!(ended.ended().await, Error::Unauthenticated(KeyProblem::Revoked)));
+            let refused = ended.require_read(&run("r")).unwrap_err();
+            assert!(matches!(refused, Error::Unauthenticated(KeyProblem::Revoked)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_stream_token_allows_no_more_than_its_holder() {
+        let scopes = [KeyScope::EventsPublish].into_iter().collect();
+        let holder = Caller::new(None, ProjectId::default(), scopes, None);
+        let bearer = holder.bearer_of(&token("r", true)).unwrap();
+        assert!(KeyScope::ALL.into_iter().all(|scope| !bearer.has(scope)));
+        let refused = bearer.require_read(&Scope::Run(RunId::parse("r").unwrap())).unwrap_err();
+        assert!(matches!(refused, Error::ScopeMissing { scope: KeyScope::EventsRead }), "{refused}");
+        let foreign = StreamToken { project: ProjectId::parse("other").unwrap(), ..token("r", true) };
+        let refused = holder.bearer_of(&foreign).unwrap_err();
+        assert!(matches!(refused, Error::Unauthenticated(KeyProblem::TokenInvalid)), "{refused}");
     }
 
     #[test]

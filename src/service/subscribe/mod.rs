@@ -9,7 +9,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Cursor, Error, EventFilter, KeyScope, Result, Scope};
+use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
 use crate::store::ScopeEnd;
 
 use super::list::{ListEvents, MAX_SCANNED_EVENTS};
@@ -64,7 +64,7 @@ impl Service {
     /// Begins a subscription. Fails at once if the cursor or another field cannot be used, the run does not exist, or too many
     /// subscriptions are open, of all callers or of the key.
     pub async fn subscribe(&self, request: Subscribe) -> Result<Subscription> {
-        self.caller.require(KeyScope::EventsRead)?;
+        self.caller.require_read(&request.scope)?;
         let max_batch = self.page_size("max_batch", request.max_batch, DEFAULT_BATCH)?;
         let request = Subscribe { max_batch, ..request };
         let heartbeat = heartbeat(request.heartbeat.unwrap_or(self.options.heartbeat))?;

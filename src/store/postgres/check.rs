@@ -241,7 +241,9 @@ impl Target {
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('run_documents', 'DELETE'), \
             ('events', 'SELECT'), ('events', 'INSERT'), ('epochs', 'SELECT'), ('epochs', 'INSERT'), \
-            ('epochs', 'UPDATE'), ('keys', 'SELECT'), ('keys', 'INSERT'), ('keys', 'UPDATE')) AS w (name, needed) WHERE NOT has_table_privilege(w.name, w.needed) \
+            ('epochs', 'UPDATE'), ('keys', 'SELECT'), ('keys', 'INSERT'), ('keys', 'UPDATE'), \
+            ('secrets', 'SELECT'), ('secrets', 'INSERT')) AS w (name, needed) \
+            WHERE NOT has_table_privilege(w.name, w.needed) \
             UNION ALL SELECT 'USAGE on run_numbers' WHERE NOT has_sequence_privilege('run_numbers', 'USAGE')";
         let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(executor).await;
         let lacking = lacking.map_err(|e| self.describe(e))?;

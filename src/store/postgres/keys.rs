@@ -1,4 +1,4 @@
-//! Keys in the database, shared by all replicas. Every write can be repeated, so writes are retried like reads: an attempt that was
+//! Keys and secrets in the database, shared by all replicas. Every write can be repeated, so writes are retried like reads: an attempt that was
 //! stored without an answer is found again.
 
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use sqlx::{Connection, PgConnection};
 use super::connect::executor::PgExecutor;
 use super::connect::readers::{Readers, retried};
 use super::error::Fault;
-use crate::domain::access::Key;
+use crate::domain::access::{Key, Secret};
 use crate::domain::{Error, KeyId, Result};
-use crate::store::keys::{KeyRow, KeyStore, key_columns, rotated};
+use crate::store::keys::{KeyRow, KeyStore, SecretRow, key_columns, rotated, secret_columns};
 
 const FIND: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id = ANY($1) ORDER BY key_id");
 const LOCKED: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id = $1 FOR UPDATE");
@@ -25,11 +25,14 @@ const INSERT: &str = concat!(
 );
 const END: &str = "UPDATE keys SET expires_ms = $1, revoked_ms = $2, checksum = $3 WHERE key_id = $4";
 const USED: &str = "UPDATE keys SET used_ms = $1 WHERE key_id = $2 AND (used_ms IS NULL OR used_ms < $1)";
+const SECRET: &str = concat!("SELECT ", secret_columns!(), " FROM secrets WHERE name = $1");
+const INSERT_SECRET: &str =
+    concat!("INSERT INTO secrets (", secret_columns!(), ") VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING");
 
 /// Most uses in one transaction.
 const USES_AT_ONCE: usize = 100;
 
-/// The table `keys` of a database.
+/// The tables `keys` and `secrets` of a database.
 pub struct PostgresKeys {
     pub readers: Arc<Readers>,
 }
@@ -128,6 +131,15 @@ impl KeyStore for PostgresKeys {
         }
         Ok(())
     }
+
+    async fn secret(&self, name: &str) -> Result<Option<Secret>> {
+        let row = retried!(&self.readers, connection => secret(connection, name)).map_err(Fault::into_error)?;
+        row.map(SecretRow::into_secret).transpose()
+    }
+
+    async fn create_secret(&self, name: &str, secret: &Secret, at: Timestamp) -> Result<()> {
+        written!(&self.readers, connection => insert_secret(connection, SecretRow::of(name, secret, at)))
+    }
 }
 
 fn read(rows: Vec<KeyRow>) -> Result<Vec<Key>> {
@@ -145,6 +157,16 @@ async fn page(connection: &mut PgExecutor<'_>, after: &str, limit: usize) -> Res
 
 async fn any(connection: &mut PgExecutor<'_>) -> Result<bool, Fault> {
     Ok(sqlx::query_scalar(ANY).fetch_one(connection).await?)
+}
+
+async fn secret(connection: &mut PgExecutor<'_>, name: &str) -> Result<Option<SecretRow>, Fault> {
+    Ok(sqlx::query_as(SECRET).bind(name.to_owned()).fetch_optional(connection).await?)
+}
+
+async fn insert_secret(connection: &mut PgConnection, row: SecretRow) -> Result<(), Fault> {
+    let query = sqlx::query(INSERT_SECRET).bind(row.name).bind(row.value).bind(row.created_ms).bind(row.checksum);
+    query.execute(&mut PgExecutor::pooled(connection)).await?;
+    Ok(())
 }
 
 async fn insert(connection: &mut PgConnection, key: &Key) -> Result<(), Fault> {

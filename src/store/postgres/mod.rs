@@ -12,7 +12,7 @@
 //! | `write/committer`, `writer` | the single writer of a replica; one attempt to commit a group |
 //! | `write/transaction`, `existing` | statements of a commit; stored events that a group may repeat |
 //! | `write/run_state`, `planned` | cache of run states; plan of a commit, kept while in doubt |
-//! | `keys` | keys of callers |
+//! | `keys` | keys of callers, and secrets of the server |
 //! | `feed` | `follower` (announces the commits of all replicas in feed order), `signals` (LISTEN) |
 //! | `read` | pages, runs, single events |
 //! | `event_row`, `event_columns` | events as rows with checksums; events as parameters of a commit |

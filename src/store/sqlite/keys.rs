@@ -1,4 +1,4 @@
-//! Keys in the file. Each of the rare writes opens a connection of its own, so that no failed one leaves anything behind. The
+//! Keys and secrets in the file. Each of the rare writes opens a connection of its own, so that no failed one leaves anything behind. The
 //! committer waits for a write in SQLite's lock, a few milliseconds.
 
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use tokio::sync::{Mutex, mpsc};
 use super::error::{from_sqlx, of_commit};
 use super::maintenance::checkpointer::Request;
 use super::watch::FileWatch;
-use crate::domain::access::Key;
+use crate::domain::access::{Key, Secret};
 use crate::domain::{Error, KeyId, Result};
-use crate::store::keys::{KeyRow, KeyStore, key_columns, rotated};
+use crate::store::keys::{KeyRow, KeyStore, SecretRow, key_columns, rotated, secret_columns};
 
 const FIND: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id = ?");
 const LIST: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id > ? ORDER BY key_id LIMIT ?");
@@ -23,8 +23,11 @@ const INSERT: &str =
     concat!("INSERT INTO keys (", key_columns!(), ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING");
 const END: &str = "UPDATE keys SET expires_ms = ?, revoked_ms = ?, checksum = ? WHERE key_id = ?";
 const USED: &str = "UPDATE keys SET used_ms = ? WHERE key_id = ?";
+const SECRET: &str = concat!("SELECT ", secret_columns!(), " FROM secrets WHERE name = ?");
+const INSERT_SECRET: &str =
+    concat!("INSERT INTO secrets (", secret_columns!(), ") VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING");
 
-/// The table `keys` of a file.
+/// The tables `keys` and `secrets` of a file.
 pub struct SqliteKeys {
     pub readers: SqlitePool,
     pub watch: Arc<FileWatch>,
@@ -131,6 +134,20 @@ impl KeyStore for SqliteKeys {
             write().await?;
         }
         Ok(())
+    }
+
+    async fn secret(&self, name: &str) -> Result<Option<Secret>> {
+        self.watch.verdict()?;
+        let row = sqlx::query_as::<_, SecretRow>(SECRET).bind(name).fetch_optional(&self.readers).await;
+        row.map_err(from_sqlx)?.map(SecretRow::into_secret).transpose()
+    }
+
+    async fn create_secret(&self, name: &str, secret: &Secret, at: Timestamp) -> Result<()> {
+        let row = SecretRow::of(name, secret, at);
+        written!(self, transaction => async {
+            let query = sqlx::query(INSERT_SECRET).bind(row.name).bind(row.value).bind(row.created_ms).bind(row.checksum);
+            query.execute(&mut *transaction).await.map(drop).map_err(from_sqlx)
+        }.await)
     }
 }
 

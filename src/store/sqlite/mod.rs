@@ -7,7 +7,7 @@
 //! | `schema`, `store_row` | migrations and the errors of an unusable file; the one row about the store itself |
 //! | `lock`, `watch` | lock that makes one process the owner; detection of deleted, replaced or truncated files |
 //! | `epochs` | one epoch for each opening of the file, so that cursors of a lost history are recognised |
-//! | `keys` | keys of callers |
+//! | `keys` | keys of callers, and secrets of the server |
 //! | `recovery` | reads the in-memory state back from the file, at a start and after a failed commit |
 //! | `log_row` | rows of the log and their checksums |
 //! | `error` | SQLite result codes to domain errors |

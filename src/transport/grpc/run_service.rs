@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status};
 use crate::domain::{AgentName, Result, RunId, StructureId};
 use crate::pb;
 use crate::service::Service;
+use crate::service::access::IssuedStreamToken;
 use crate::service::runs::{CreateRun, ListRuns};
 use crate::transport::caller::called;
 use crate::transport::{convert, status};
@@ -42,6 +43,14 @@ impl pb::run_service_server::RunService for RunHandler {
         let page = list(&called(&self.service, request.extensions()), request.into_inner()).await;
         page.map(Response::new).map_err(|error| status::from_error(&error))
     }
+
+    async fn create_stream_token(
+        &self,
+        request: Request<pb::CreateStreamTokenRequest>,
+    ) -> Result<Response<pb::CreateStreamTokenResponse>, Status> {
+        let issued = create_stream_token(&called(&self.service, request.extensions()), request.get_ref()).await;
+        issued.map(Response::new).map_err(|error| status::from_error(&error))
+    }
 }
 
 async fn create(service: &Service, request: pb::CreateRunRequest) -> Result<pb::CreateRunResponse> {
@@ -74,4 +83,12 @@ async fn list(service: &Service, request: pb::ListRunsRequest) -> Result<pb::Lis
 async fn get(service: &Service, request: &pb::GetRunRequest) -> Result<pb::GetRunResponse> {
     let run = service.run(&RunId::parse(&request.run_id)?).await?;
     Ok(pb::GetRunResponse { run: Some(convert::run(run)) })
+}
+
+async fn create_stream_token(
+    service: &Service,
+    request: &pb::CreateStreamTokenRequest,
+) -> Result<pb::CreateStreamTokenResponse> {
+    let IssuedStreamToken { token, expires_at } = service.create_stream_token(&RunId::parse(&request.run_id)?).await?;
+    Ok(pb::CreateStreamTokenResponse { token, expires_at: Some(convert::instant(expires_at)) })
 }

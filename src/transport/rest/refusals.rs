@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::PathItem;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{OpenApi, RefOr, Response as Described};
 
 use super::error_responses::described;
 use super::http_error::HttpError;
 use super::{agent_sdk, public_runs, structure_runs};
+use crate::transport::stream_token;
 
 /// Error responses that every route may give, since they are made before its handler runs or in its place.
 const OF_ANY_ROUTE: [(&str, &str); 4] = [
@@ -21,16 +25,17 @@ const OF_ANY_ROUTE: [(&str, &str); 4] = [
 
 /// Error responses that every route but the health checks may give, in addition.
 const OF_ANY_KEY: [(&str, &str); 3] = [
-    ("401", "The key is missing, not valid, expired or revoked; see WWW-Authenticate"),
-    ("403", "The key has no scope for this request, or the header Host or Origin is not allowed"),
+    ("401", "The key or the stream token is missing, not valid, expired or revoked; see WWW-Authenticate"),
+    ("403", "The key or the stream token does not allow this request, or the header Host or Origin is not allowed"),
     ("429", "The key or the address is over a limit, see RateLimit, or the server has too much to do; see Retry-After"),
 ];
 
 /// Error responses that every route with a body may give, in addition.
 const OF_ANY_BODY: [(&str, &str); 1] = [("408", "The client stopped sending the body")];
 
-/// Name of the security scheme.
+/// Names of the security schemes.
 const KEY: &str = "key";
+const TOKEN: &str = "token";
 
 /// Shape of error bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,15 +76,24 @@ pub fn refuse(path: &str, problem: &HttpError) -> Response {
     }
 }
 
-/// Adds the security scheme, and to each operation the error responses that every route may give. A status with another description stays.
+/// Adds the security schemes, and to each operation the error responses that every route may give. A status with another
+/// description stays.
 pub fn describe(api: &mut OpenApi) {
     let key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("key_<id>:<secret>");
     let key = key.description(Some("A key of `runlog keys create`. Not asked for while the store has no key.")).build();
-    api.components.get_or_insert_default().add_security_scheme(KEY, SecurityScheme::Http(key));
-    api.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new())]);
+    let token = "A token of `POST /v1/runs/{id}/stream-token`, for a request without the header Authorization.";
+    let token = ApiKey::Query(ApiKeyValue::with_description(stream_token::PARAMETER, token));
+    let components = api.components.get_or_insert_default();
+    components.add_security_scheme(KEY, SecurityScheme::Http(key));
+    components.add_security_scheme(TOKEN, SecurityScheme::ApiKey(token));
+    let by = |scheme: &str| SecurityRequirement::new(scheme, Vec::<String>::new());
+    api.security = Some(vec![by(KEY)]);
     for (path, item) in &mut api.paths.paths {
         let shape = Shape::of(path);
         let PathItem { get, put, post, delete, patch, .. } = item;
+        if let Some(get) = get.as_mut().filter(|_| stream_token::is_taken(&Method::GET, path)) {
+            get.security = Some(vec![by(KEY), by(TOKEN)]);
+        }
         for operation in [get, put, post, delete, patch].into_iter().flatten() {
             let mut responses = shape.described(&OF_ANY_ROUTE);
             if path.starts_with("/health/") {

@@ -11,6 +11,7 @@
 //! | `publish` | publishing events |
 //! | `read` | events of a run, as pages and as a stream |
 //! | `runs` | creating, listing, reading and controlling runs |
+//! | `stream_token` | tokens for event streams in a browser |
 //! | `error` | error bodies and error responses |
 //! | `schema` | responses in `/openapi.json` |
 
@@ -23,6 +24,7 @@ mod request;
 mod response;
 mod runs;
 pub mod schema;
+mod stream_token;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -46,4 +48,5 @@ pub fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(runs::signal))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::resume))
+        .routes(routes!(stream_token::create))
 }

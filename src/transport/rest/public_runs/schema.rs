@@ -123,6 +123,16 @@ pub struct PublicPendingInput {
     pub input_kind: Option<String>,
 }
 
+/// A token for reading the events of one run.
+#[derive(Serialize, ToSchema)]
+pub struct PublicStreamToken {
+    /// Value of the parameter `token` of the routes that list and follow the events of the run.
+    pub token: String,
+    /// Time from which on the token is refused; a stream that is open then goes on.
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+}
+
 /// A page of runs, newest first. A page may be short, even empty, before the end.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicRuns {
