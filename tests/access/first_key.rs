@@ -20,7 +20,7 @@ async fn without_keys_everything_is_served_and_a_key_is_ignored() {
     let url = format!("http://{}/v1/runs", server.address());
     let request = reqwest::Client::new().get(url).header("authorization", "Basic dTpw").header("authorization", "x");
     assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
-    // Whoever reaches the port must not lock the others out.
+    // A caller that reaches the port must not lock the others out.
     let mut keys = KeyServiceClient::new(server.calls(None).await);
     assert_eq!(reason(&keys.create_key(create(&KeyScope::ALL)).await.unwrap_err()), "API_KEY_MISSING");
 }

@@ -1,5 +1,5 @@
-//! The check of keys and stream tokens, with a bounded cache of keys. Every replica reads the keys in use again each second, so that a revoked key ends
-//! everywhere within seconds, and open streams end with their key.
+//! The check of keys and stream tokens, with a bounded cache of keys. Every replica reads the keys in use again each second, so
+//! that a revoked key ends everywhere within seconds, and open streams end with their key.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::cached_key::CachedKey;
 use super::failed_keys::FailedKeys;
 use super::key_limits::{AccessLimits, KeyLimits};
 use super::stream_tokens::StreamTokens;
@@ -25,9 +26,6 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 /// A key that was read longer ago is read again before it is trusted: while the store does not answer, no key is.
 const MAX_AGE: Duration = Duration::from_secs(4);
-
-/// A key without a request for this time leaves the cache, unless a stream uses it or its limits have not recovered.
-const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// Most keys in the cache.
 const MAX_KEYS: usize = 10_000;
@@ -61,17 +59,6 @@ pub struct Authenticator {
     limits: AccessLimits,
     failed_keys: FailedKeys,
     tokens: StreamTokens,
-}
-
-/// A key of the cache.
-struct CachedKey {
-    key: Key,
-    caller: Caller,
-    /// When the key was read last.
-    read: Instant,
-    used: Instant,
-    /// Time of the last use that the store does not have yet.
-    unrecorded: Option<Timestamp>,
 }
 
 impl Authenticator {
@@ -193,7 +180,7 @@ impl Authenticator {
         let overloaded = || Error::Overloaded { what: "too many keys are in use", retry_after: Duration::from_secs(1) };
         let mut all = self.known.lock();
         if all.len() >= MAX_KEYS && !all.contains_key(key_id) {
-            let idle = all.iter().filter(|(_, known)| !known.caller.is_in_use() && known.unrecorded.is_none());
+            let idle = all.iter().filter(|(_, known)| known.is_idle());
             let oldest = idle.min_by_key(|(_, known)| known.used).map(|(key_id, _)| key_id.clone());
             all.remove(&oldest.ok_or_else(overloaded)?);
         }
@@ -252,9 +239,7 @@ impl Authenticator {
         }
         let key_ids: Vec<KeyId> = {
             let mut all = self.known.lock();
-            all.retain(|_, known| {
-                known.caller.is_in_use() || known.unrecorded.is_some() || known.used.elapsed() < known.max_idle()
-            });
+            all.retain(|_, known| !known.is_idle() || known.used.elapsed() < known.max_idle());
             all.keys().cloned().collect()
         };
         if key_ids.is_empty() {
@@ -292,38 +277,5 @@ impl Authenticator {
         if let Err(error) = self.store.keys().used(&uses).await {
             tracing::warn!(%error, "the last uses of keys are not recorded");
         }
-    }
-}
-
-impl CachedKey {
-    /// The caller, if the secret is right and the key has not ended. `None`: a token names the key.
-    fn admit(&mut self, digest: Option<&Digest>) -> Result<Caller, KeyProblem> {
-        if digest.is_some_and(|digest| self.key.digest != *digest) {
-            return Err(KeyProblem::Invalid);
-        }
-        let now = Timestamp::now();
-        self.key.check(now)?;
-        self.used = Instant::now();
-        self.unrecorded = Some(now);
-        Ok(self.caller.clone())
-    }
-
-    /// A key that left the cache before its limits have recovered would come back with all of them.
-    fn max_idle(&self) -> Duration {
-        MAX_IDLE.max(self.caller.limits().recovery())
-    }
-
-    /// Takes what the store has now. An older read than the last one says nothing.
-    fn read_again(&mut self, key: Key, read: Instant, limits: AccessLimits) {
-        if read < self.read {
-            return;
-        }
-        match key.check(Timestamp::now()) {
-            Err(problem) => self.caller.end(problem),
-            // A store that was put back as it was before.
-            Ok(()) if self.caller.check().is_err() => self.caller = Caller::of(&key, KeyLimits::new(limits)),
-            Ok(()) => {}
-        }
-        (self.key, self.read) = (key, read);
     }
 }

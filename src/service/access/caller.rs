@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_stream_token_allows_no_more_than_its_holder() {
         let scopes = [KeyScope::EventsPublish].into_iter().collect();
-        let holder = Caller::new(None, ProjectId::default(), scopes, None);
+        let holder = Caller::new(None, ProjectId::default(), scopes, None, KeyLimits::default());
         let bearer = holder.bearer_of(&token("r", true)).unwrap();
         assert!(KeyScope::ALL.into_iter().all(|scope| !bearer.has(scope)));
         let refused = bearer.require_read(&Scope::Run(RunId::parse("r").unwrap())).unwrap_err();

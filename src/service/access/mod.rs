@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod authenticator;
+mod cached_key;
 mod caller;
 mod failed_keys;
 mod key_limits;

@@ -11,8 +11,7 @@ use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::path_variable::Variable;
 use crate::transport::rest::query::no_parameters;
 
-use super::ApiError;
-use super::error::{RefusedBody, RefusedCall};
+use super::error::{ApiError, RefusedBody, RefusedCall};
 use super::params::{ConditionHeader, IfMatch, RunPath};
 use super::request::PublicNewEvents;
 use super::schema::{PublicError, PublicPublished, PublicPublishedEvent};

@@ -18,10 +18,10 @@ use crate::transport::rest::query::{Order, Query, TypesQuery, ViewQuery};
 use crate::transport::rest::resume::{ResumeHeader, ResumeQuery, stream_cursor};
 use crate::transport::sse;
 
-use super::error::RefusedCall;
+use super::error::{ApiError, RefusedCall};
 use super::params::{EventsQuery, RunPath, types};
+use super::response;
 use super::schema::{PublicError, PublicRunEvents};
-use super::{ApiError, response};
 
 /// A page of the events of a run.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "list_public_run_events",

@@ -16,11 +16,11 @@ use crate::transport::rest::query::{Query, no_parameters};
 use crate::transport::rest::{body as request_body, request_id as this_request};
 
 use super::create::PublicCreateRun;
-use super::error::{RefusedBody, RefusedCall};
+use super::error::{ApiError, RefusedBody, RefusedCall};
 use super::params::{IdempotencyHeader, RunPath, RunsQuery};
 use super::request::{PublicNothing, PublicSignal};
+use super::response;
 use super::schema::{PublicError, PublicRun, PublicRuns};
-use super::{ApiError, response};
 
 /// Creates a run. The first event is `run.created` with the members of the request. The same `Idempotency-Key` with the
 /// same body returns the same run.

@@ -3,8 +3,7 @@
 use axum::http::Uri;
 use axum::response::Response;
 
-use super::ApiError;
-use super::error::Refusals;
+use super::error::{ApiError, Refusals};
 use super::params::RunPath;
 use super::response::{self, json};
 use super::schema::StructureRunLogs;

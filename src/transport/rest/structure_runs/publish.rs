@@ -3,8 +3,7 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 
-use super::ApiError;
-use super::error::{BodyRefusals, Refusals};
+use super::error::{ApiError, BodyRefusals, Refusals};
 use super::params::RunPath;
 use super::request::{PostedStructureEvents, text};
 use crate::service::publish::Publish;

@@ -6,8 +6,7 @@ use axum::Extension;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
-use super::ApiError;
-use super::error::Refusals;
+use super::error::{ApiError, Refusals};
 use super::params::{EventsQuery, RunPath, StoredEventPath};
 use super::response::{form, json, page_json};
 use super::schema::{StructureEvent, StructureEvents};

@@ -6,8 +6,7 @@ use axum::http::{Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::ApiError;
-use super::error::{BodyRefusals, Refusals};
+use super::error::{ApiError, BodyRefusals, Refusals};
 use super::ids::run_id_of;
 use super::params::{IdempotencyHeader, PageQuery, RunPath, StatusQuery, StructurePath, renamed};
 use super::request::{NewStructureRun, StructureNothing, optional_object};

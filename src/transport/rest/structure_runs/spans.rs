@@ -5,8 +5,7 @@ use axum::http::{Request, StatusCode, Uri};
 use axum::response::Response;
 use serde_json::value::RawValue;
 
-use super::ApiError;
-use super::error::{BodyRefusals, Refusals};
+use super::error::{ApiError, BodyRefusals, Refusals};
 use super::ids::content_id;
 use super::params::{PageQuery, RunPath};
 use super::request::{Posted, text};
