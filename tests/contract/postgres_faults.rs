@@ -25,7 +25,8 @@ fn impatient(url: impl Into<String>) -> PostgresOptions {
 /// The error of a failed open. No error may contain the password.
 async fn refusal(url: &str) -> OpenError {
     let error = PostgresStore::open(impatient(url), Arc::new(Deaf)).await.err().expect("a refusal");
-    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    // The table `secrets` may be named.
+    assert!(!format!("{error} {error:?}").replace("on secrets", "").contains("secret"), "{error:?}");
     error
 }
 

@@ -32,7 +32,8 @@ async fn check_integrity(file: &Path) -> (i64, i64, i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_events_survive_kill_9_at_any_moment_and_retries_are_no_copies() {
-    survives_kills("kill -9", &[]).await;
+    // A quarter of the default, so that the few events of twenty rounds are flushed for certain.
+    survives_kills("kill -9", &["--flush-entries", "4096"]).await;
 }
 
 /// With flushes and compactions of a few entries and ids each, so that most kills interrupt one.

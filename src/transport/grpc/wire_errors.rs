@@ -24,6 +24,9 @@ pub struct WireErrors<S> {
     answered: Answered,
 }
 
+/// Longest time before the caller's deadline at which a call is given up.
+const MAX_MARGIN: Duration = Duration::from_millis(20);
+
 impl<S> WireErrors<S> {
     /// Layer around all services. `timeout` is the longest time until an answer, or until the begin of a stream.
     pub fn layer(timeout: Duration) -> impl Layer<S, Service = Self> + Clone {
@@ -58,7 +61,7 @@ where
             }
         };
         let is_callers = deadline.is_some_and(|deadline| deadline <= self.timeout);
-        let timeout = deadline.map_or(self.timeout, |deadline| deadline.min(self.timeout));
+        let timeout = deadline.map_or(self.timeout, |deadline| (deadline - margin(deadline)).min(self.timeout));
         let response = tokio::time::timeout(timeout, self.inner.call(request));
         Box::pin(async move {
             let Ok(response) = response.await else {
@@ -78,6 +81,12 @@ where
             }
         })
     }
+}
+
+/// Time before the caller's deadline at which the call is given up, so that the answer comes in time, and before tonic's own answer,
+/// which has no reason.
+fn margin(deadline: Duration) -> Duration {
+    (deadline / 4).min(MAX_MARGIN)
 }
 
 /// Deadline of the caller, from `grpc-timeout`. tonic ignores a malformed value; here the call is refused.
