@@ -1,5 +1,8 @@
 //! gRPC calls to a server, or to a store opened in this process. Both answer the same calls.
 
+use std::path::PathBuf;
+
+use clap::Args;
 use tonic::body::Body;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
@@ -7,7 +10,7 @@ use tower::util::BoxCloneSyncService;
 use super::client::ClientArgs;
 use super::commands::migrate::cannot_open;
 use super::outcome::{Exit, Failure};
-use crate::config::StoreOptions;
+use crate::config::{ServeOptions, StoreOptions, StoreUrl};
 use crate::server::InProcessServer;
 
 /// Error of a connection.
@@ -15,6 +18,26 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// The calls of a client, without the type of the connection.
 pub type Calls = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Error>;
+
+/// The options of commands that ask a server or open a store in its place.
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// Open this SQLite file in place of asking a server; no server may have it
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    data: Option<PathBuf>,
+    /// Open this PostgreSQL database in place of asking a server; servers may have it. A password may come from PGPASSWORD
+    #[arg(long, value_name = "URL")]
+    store: Option<StoreUrl>,
+}
+
+impl PlaceArgs {
+    /// The store to open; `None`: ask a server.
+    pub fn store(&self) -> Option<StoreOptions> {
+        let defaults = ServeOptions::default().store;
+        let (data, url) = (self.data.clone(), self.store.clone());
+        (data.is_some() || url.is_some()).then(|| StoreOptions { data: data.unwrap_or_default(), url, ..defaults })
+    }
+}
 
 /// A server or an opened store.
 pub struct Callee {

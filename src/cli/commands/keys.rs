@@ -1,6 +1,5 @@
 //! `runlog keys`: creates, lists, revokes and rotates keys, on a server or on a store that no server owns.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anstyle::Style;
@@ -9,12 +8,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use crate::cli::calls::{Callee, Calls};
+use crate::cli::calls::{self, Callee, Calls};
 use crate::cli::client::{ClientArgs, duration};
 use crate::cli::outcome::Failure;
 use crate::cli::output::render::{Clock, Printer, note};
 use crate::cli::output::text::{clean, cut, instant, local_time};
-use crate::config::{ServeOptions, StoreOptions, StoreUrl};
 use crate::pb::key_service_client::KeyServiceClient;
 use crate::pb::{self, Key};
 
@@ -69,13 +67,13 @@ struct CreateArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expires: Option<Duration>,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 #[derive(Debug, Args)]
 struct ListArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -84,7 +82,7 @@ struct RevokeArgs {
     #[arg(value_name = "KEY_ID")]
     key_id: String,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -99,18 +97,14 @@ struct RotateArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expires: Option<Duration>,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
 }
 
 /// Where the keys are, and how they are printed.
 #[derive(Debug, Args)]
-struct PlaceArgs {
-    /// Open this SQLite file in place of asking a server; no server may have it
-    #[arg(long, value_name = "FILE", conflicts_with = "store")]
-    data: Option<PathBuf>,
-    /// Open this PostgreSQL database in place of asking a server; servers may have it. A password may come from PGPASSWORD
-    #[arg(long, value_name = "URL")]
-    store: Option<StoreUrl>,
+struct TargetArgs {
+    #[command(flatten)]
+    place: calls::PlaceArgs,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -144,7 +138,7 @@ impl ScopeArg {
 pub async fn run(args: KeysArgs) -> Result<(), Failure> {
     match args.command {
         KeysCommand::Create(args) => create(args).await,
-        KeysCommand::List(args) => list(&args.place).await,
+        KeysCommand::List(args) => list(&args.target).await,
         KeysCommand::Revoke(args) => revoke(args).await,
         KeysCommand::Rotate(args) => rotate(args).await,
     }
@@ -157,7 +151,7 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
         scopes: args.scopes.into_iter().map(ScopeArg::name).collect(),
         expires_in: args.expires.map(wire),
     };
-    let place = &args.place;
+    let place = &args.target;
     let answer = place.call(true, async |mut keys| keys.create_key(place.client.request(request)).await).await?;
     let key = answer.key.unwrap_or_default();
     print(place, &line(&key, Some(&answer.secret_key)), &issued(&key, &answer.secret_key))?;
@@ -165,7 +159,7 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list(place: &PlaceArgs) -> Result<(), Failure> {
+async fn list(place: &TargetArgs) -> Result<(), Failure> {
     let mut printer = Printer::new(place.json, Clock::Day);
     let callee = place.callee(false).await?;
     let listed = async {
@@ -194,7 +188,7 @@ async fn list(place: &PlaceArgs) -> Result<(), Failure> {
 }
 
 async fn revoke(args: RevokeArgs) -> Result<(), Failure> {
-    let place = &args.place;
+    let place = &args.target;
     let request = pb::RevokeKeyRequest { key_id: args.key_id };
     let answer = place.call(false, async |mut keys| keys.revoke_key(place.client.request(request)).await).await?;
     let key = answer.key.unwrap_or_default();
@@ -202,7 +196,7 @@ async fn revoke(args: RevokeArgs) -> Result<(), Failure> {
 }
 
 async fn rotate(args: RotateArgs) -> Result<(), Failure> {
-    let place = &args.place;
+    let place = &args.target;
     let (overlap, expires_in) = (Some(wire(args.overlap)), args.expires.map(wire));
     let request = pb::RotateKeyRequest { key_id: args.key_id, overlap, expires_in };
     let answer = place.call(false, async |mut keys| keys.rotate_key(place.client.request(request)).await).await?;
@@ -213,15 +207,10 @@ async fn rotate(args: RotateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-impl PlaceArgs {
+impl TargetArgs {
     /// The server, or the store; `makes_store`: also one that does not exist or has to be migrated.
     async fn callee(&self, makes_store: bool) -> Result<Callee, Failure> {
-        if self.data.is_none() && self.store.is_none() {
-            return Callee::server(&self.client).await;
-        }
-        let defaults = ServeOptions::default().store;
-        let (data, url) = (self.data.clone().unwrap_or_default(), self.store.clone());
-        let store = StoreOptions { data, url, ..defaults };
+        let Some(store) = self.place.store() else { return Callee::server(&self.client).await };
         if makes_store { Callee::new_store(&store).await } else { Callee::store(&store).await }
     }
 
@@ -238,7 +227,7 @@ impl PlaceArgs {
     }
 }
 
-fn print(place: &PlaceArgs, json: &str, text: &str) -> Result<(), Failure> {
+fn print(place: &TargetArgs, json: &str, text: &str) -> Result<(), Failure> {
     let mut printer = Printer::new(place.json, Clock::Day);
     printer.line(if place.json { json } else { text })?;
     printer.flush()

@@ -10,12 +10,12 @@ use super::line::{self, Bound, Header, VERSION};
 use super::output::Output;
 use super::source::Source;
 use super::target::{Begun, Target};
+use crate::cli::calls::PlaceArgs;
 use crate::cli::client::{ClientArgs, duration};
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::progress::bar;
 use crate::cli::output::render::note;
 use crate::cli::output::text::grouped;
-use crate::config::{ServeOptions, StoreOptions, StoreUrl};
 use crate::domain::{FeedCursor, FeedId};
 use crate::pb;
 use crate::pb::list_events_request::Scope as WireScope;
@@ -40,12 +40,8 @@ pub struct ExportArgs {
     /// Go on behind the last whole line of --output, up to where that export was to end
     #[arg(long, requires = "output")]
     resume: bool,
-    /// Open this SQLite file in place of asking a server; no server may have it
-    #[arg(long, value_name = "FILE", conflicts_with = "store")]
-    data: Option<PathBuf>,
-    /// Open this PostgreSQL database in place of asking a server; servers may have it. A password may come from PGPASSWORD
-    #[arg(long, value_name = "URL")]
-    store: Option<StoreUrl>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// How long to try again after a connection was lost; 0s for not at all
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     reconnect_for: Duration,
@@ -64,7 +60,7 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
         note("the export is whole; there is nothing to go on with");
         return Ok(());
     }
-    let mut source = match args.store_options() {
+    let mut source = match args.place.store() {
         Some(store) => Source::store(&store, args.client.clone()).await?,
         None => Source::server(args.client.clone(), args.reconnect_for).await?,
     };
@@ -75,14 +71,6 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     let (events, runs) = (grouped(tally.events()), grouped(tally.runs()));
     note(&format!("{events} events of {runs} runs, {:.1} s", began.elapsed().as_secs_f64()));
     Ok(())
-}
-
-impl ExportArgs {
-    fn store_options(&self) -> Option<StoreOptions> {
-        let defaults = ServeOptions::default().store;
-        let (data, url) = (self.data.clone(), self.store.clone());
-        (data.is_some() || url.is_some()).then(|| StoreOptions { data: data.unwrap_or_default(), url, ..defaults })
-    }
 }
 
 /// Writes the header and the events; for a resumed file only the missing part.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sqlx::{Connection, PgConnection};
 
 use super::connect::executor::PgExecutor;
-use super::connect::readers::{Readers, retried};
+use super::connect::readers::{Readers, attempted, retried};
 use super::error::Fault;
 use crate::domain::access::{Key, Secret};
 use crate::domain::{Error, KeyId, Result};
@@ -41,34 +41,14 @@ pub struct PostgresKeys {
 macro_rules! written {
     ($readers:expr, $transaction:ident => $work:expr) => {{
         let readers: &Readers = $readers;
-        let mut retry_policy = readers.retry_policy();
-        let done: Result<_, Fault> = loop {
-            let fault = match readers.acquire().await {
-                Err(fault) => fault,
-                Ok(mut pooled) => {
-                    let done = tokio::time::timeout(readers.statement_deadline, async {
-                        let begin = sqlx::AssertSqlSafe(readers.session.begin.clone());
-                        let mut transaction = Connection::begin_with(&mut *pooled, begin).await?;
-                        let $transaction: &mut PgConnection = &mut transaction;
-                        let done = $work.await?;
-                        transaction.commit().await?;
-                        Ok(done)
-                    });
-                    match done.await.unwrap_or(Err(Fault::Timeout)) {
-                        Ok(done) => break Ok(done),
-                        Err(fault) => {
-                            if !fault.leaves_connection() {
-                                pooled.close_on_drop();
-                            }
-                            fault
-                        }
-                    }
-                }
-            };
-            if !retry_policy.again(&fault).await {
-                break Err(fault);
-            }
-        };
+        let done: Result<_, Fault> = attempted!(readers, pooled => {
+            let begin = sqlx::AssertSqlSafe(readers.session.begin.clone());
+            let mut transaction = Connection::begin_with(&mut *pooled, begin).await?;
+            let $transaction: &mut PgConnection = &mut transaction;
+            let done = $work.await?;
+            transaction.commit().await?;
+            Ok(done)
+        });
         done.map_err(|fault| fault.into_error().after_commit())
     }};
 }

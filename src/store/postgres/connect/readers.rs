@@ -30,28 +30,22 @@ pub struct Readers {
     pub statement_deadline: Duration,
 }
 
-/// Runs `$work` with a connection and retries transient errors. A macro, because a closure could not lend the
-/// connection to a future that is `Send`.
-macro_rules! retried {
-    ($readers:expr, $connection:ident => $work:expr) => {{
+/// Runs `$work`, which fails with `Fault`, with a pooled connection and retries transient errors. A macro, because a closure
+/// could not lend the connection to a future that is `Send`.
+macro_rules! attempted {
+    ($readers:expr, $pooled:ident => $work:expr) => {{
         let readers: &$crate::store::postgres::connect::readers::Readers = $readers;
         let mut retry_policy = readers.retry_policy();
         loop {
             let fault = match readers.acquire().await {
                 Err(fault) => fault,
-                Ok(mut pooled) => {
-                    let done = tokio::time::timeout(readers.statement_deadline, async {
-                        let mut reading = readers.session.reading(&mut pooled).await?;
-                        let $connection = &mut reading.executor();
-                        let done = $work.await;
-                        reading.end().await?;
-                        done
-                    });
+                Ok(mut $pooled) => {
+                    let done = tokio::time::timeout(readers.statement_deadline, async { $work });
                     match done.await.unwrap_or(Err($crate::store::postgres::error::Fault::Timeout)) {
-                        Ok(found) => break Ok(found),
+                        Ok(done) => break Ok(done),
                         Err(fault) => {
                             if !fault.leaves_connection() {
-                                pooled.close_on_drop();
+                                $pooled.close_on_drop();
                             }
                             fault
                         }
@@ -62,6 +56,21 @@ macro_rules! retried {
                 break Err(fault);
             }
         }
+    }};
+}
+pub(crate) use attempted;
+
+/// Runs the read `$work` with a connection and retries transient errors.
+macro_rules! retried {
+    ($readers:expr, $connection:ident => $work:expr) => {{
+        let readers: &$crate::store::postgres::connect::readers::Readers = $readers;
+        $crate::store::postgres::connect::readers::attempted!(readers, pooled => {
+            let mut reading = readers.session.reading(&mut pooled).await?;
+            let $connection = &mut reading.executor();
+            let done = $work.await;
+            reading.end().await?;
+            done
+        })
     }};
 }
 pub(crate) use retried;
