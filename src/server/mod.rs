@@ -35,7 +35,7 @@ use crate::service::access::{Authenticator, Caller};
 use crate::service::live::hub::Hub;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{CommitListener, SharedStore};
+use crate::store::{CommitListener, Latch, SharedStore};
 use crate::telemetry;
 use crate::transport::boundary::{Boundary, BoundaryOptions};
 use crate::transport::connections;
@@ -62,7 +62,7 @@ pub struct Server {
     store: SharedStore,
     service: Service,
     authenticator: Arc<Authenticator>,
-    draining: CancellationToken,
+    draining: Latch,
     options: ServeOptions,
     memory_shares: MemoryShares,
     tls: Option<(Arc<Certificates>, Reload)>,
@@ -86,7 +86,7 @@ impl Server {
             None => None,
         };
         let store = open_store(options, hub.clone()).await?;
-        let draining = CancellationToken::new();
+        let draining = Latch::default();
         let service = Service::new(store.clone(), hub, parts::service_options(options), draining.clone());
         let authenticator = access::open(options, &service, store.clone()).await?;
         // A handler serves the caller of the request, and without one nothing.
@@ -140,7 +140,7 @@ impl Server {
                     cut.clone(),
                     certificates,
                 ),
-                async move { draining.cancelled().await },
+                async move { draining.wait().await },
             );
         let mut serving = tokio::spawn(server);
         tracing::info!(
@@ -167,7 +167,7 @@ impl Server {
         };
         health::notify(NotifyState::Stopping);
         health::set(&health, ServingStatus::NotServing).await;
-        self.draining.cancel();
+        self.draining.set();
         // A `Watch` stream of gRPC health never ends by itself and would hold the drain up to the deadline.
         health::forget(health).await;
         let ended = match ended {

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::parts::{postgres_options, service_options, tls_files};
@@ -18,7 +17,7 @@ use crate::service::Service;
 use crate::service::import::Importer;
 use crate::service::live::hub::{Hub, WindowLimits};
 use crate::store::inspect::{CheckOptions, CheckResult, Schema};
-use crate::store::{Commit, CommitListener, SharedStore, postgres, sqlite};
+use crate::store::{Commit, CommitListener, Latch, SharedStore, postgres, sqlite};
 use crate::transport::grpc::{EventHandler, KeyHandler, RunHandler};
 
 /// A store opened in this process, behind the gRPC services of a server but without a listening address.
@@ -33,7 +32,7 @@ impl InProcessServer {
         let options = options_of(store)?;
         let hub = Arc::new(Hub::new(WindowLimits { bytes: options.reading.hub_window_bytes, ..Default::default() }));
         let store = open_store(&options, hub.clone()).await?;
-        let service = Service::new(store.clone(), hub, service_options(&options), CancellationToken::new());
+        let service = Service::new(store.clone(), hub, service_options(&options), Latch::default());
         let events = EventServiceServer::new(EventHandler::new(service.clone()));
         let runs = RunServiceServer::new(RunHandler::new(service.clone()));
         let keys = KeyServiceServer::new(KeyHandler::new(service));

@@ -15,10 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Error, KeyScope, Limits, Result, View};
-use crate::store::SharedStore;
+use crate::store::{Latch, SharedStore};
 
 use access::Caller;
 use live::hub::Hub;
@@ -61,15 +60,15 @@ pub struct Service {
     options: Arc<ServiceOptions>,
     subscriptions: Arc<Semaphore>,
     read_ahead: Arc<Semaphore>,
-    draining: CancellationToken,
+    draining: Latch,
     caller: Caller,
 }
 
 impl Service {
-    /// A service over a store whose listener is `hub`, for callers in this process. When `draining` is cancelled,
+    /// A service over a store whose listener is `hub`, for callers in this process. When `draining` is set,
     /// subscriptions end with `ShuttingDown`; publishes under way finish.
     #[must_use]
-    pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: CancellationToken) -> Self {
+    pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: Latch) -> Self {
         let subscriptions = Arc::new(Semaphore::new(options.max_subscriptions));
         let read_ahead = Arc::new(Semaphore::new(options.read_ahead_bytes));
         Self { store, hub, options: Arc::new(options), subscriptions, read_ahead, draining, caller: Caller::local() }
@@ -143,7 +142,7 @@ impl Service {
     /// Whether the server drains.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
+        self.draining.is_set()
     }
 
     /// Fails while the server drains, and after the end of the caller's key. For streams, which began before.
@@ -155,7 +154,7 @@ impl Service {
     pub async fn closed(&self) -> Error {
         tokio::select! {
             biased;
-            () = self.draining.cancelled() => Error::ShuttingDown,
+            () = self.draining.wait() => Error::ShuttingDown,
             end = self.caller.ended() => end,
         }
     }

@@ -20,6 +20,7 @@ mod ids;
 mod import;
 pub mod inspect;
 mod keys;
+mod latch;
 pub mod postgres;
 mod run_row;
 mod scrub;
@@ -30,6 +31,7 @@ mod types;
 pub use commit::queue::QueueOptions;
 pub use import::{Import, Recorded};
 pub use keys::KeyStore;
+pub use latch::Latch;
 pub use scrub::Scrubbed;
 pub use types::{
     Append, Commit, Condition, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage, ScopeEnd,

@@ -47,7 +47,7 @@ pub async fn step(subscription: &mut Subscription, call: Option<&Call>) -> Resul
     Ok(Step::Frame((frame, room)))
 }
 
-async fn room_for(subscription: &Subscription, call: &Call, bytes: usize) -> Result<Charge> {
+async fn room_for(subscription: &mut Subscription, call: &Call, bytes: usize) -> Result<Charge> {
     tokio::select! {
         biased;
         room = call.room(bytes) => Ok(room),

@@ -12,11 +12,10 @@ use runlog::service::subscribe::{Frame, Start, Subscribe, Subscription};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{
-    Append, KeyStore, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
+    Append, KeyStore, Latch, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
 };
 use runlog::transport::frames;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 use crate::harness::in_time;
 
@@ -41,7 +40,7 @@ impl Embedded {
             changes: AtomicU64::new(0),
         });
         let shared: SharedStore = store.clone();
-        let service = Service::new(shared, hub, options, CancellationToken::new());
+        let service = Service::new(shared, hub, options, Latch::default());
         Self { service, store, _directory: directory }
     }
 }

@@ -16,7 +16,7 @@ impl<B: Backend> World<B> {
         if power_loss {
             self.settle().await;
         }
-        self.server.draining.cancel();
+        self.server.draining.set();
         listing::learn_feed(&self.server, &mut self.oracle).await;
         for reader in &mut self.readers {
             let Some(mut live) = reader.live.take() else { continue };

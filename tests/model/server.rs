@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::service::{Service, ServiceOptions};
-use runlog::store::{Commit, CommitListener, Interest, SharedStore};
-use tokio_util::sync::CancellationToken;
+use runlog::store::{Commit, CommitListener, Interest, Latch, SharedStore};
 
 use crate::faults::Unreliable;
 use crate::ops::Setup;
@@ -26,7 +25,7 @@ pub struct Server {
     pub store: SharedStore,
     pub faults: Arc<Unreliable>,
     pub signals: Arc<Signals>,
-    pub draining: CancellationToken,
+    pub draining: Latch,
 }
 
 /// The commit listener between the store and the hub, which may lose notifications.
@@ -61,7 +60,7 @@ impl Server {
             heartbeat: HEARTBEAT,
             ..ServiceOptions::default()
         };
-        let draining = CancellationToken::new();
+        let draining = Latch::default();
         let service = Service::new(Arc::clone(&store), hub, options, draining.clone());
         Self { service, store, faults, signals, draining }
     }

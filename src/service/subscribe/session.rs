@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Fuse};
 use tokio::time::Instant;
 
 use crate::codec::Chunk;
@@ -44,6 +46,8 @@ pub struct Subscription {
     heartbeat: Duration,
     silent_until: Instant,
     ahead: ReadAhead,
+    /// Resolves when the stream has to end. Kept, since each wait of a live stream polls it.
+    closed: Fuse<BoxFuture<'static, Error>>,
     _place: Place,
 }
 
@@ -58,6 +62,8 @@ impl Subscription {
         next: u64,
         place: Place,
     ) -> Self {
+        let caller = service.clone();
+        let closed = async move { caller.closed().await }.boxed().fuse();
         Self {
             service,
             request,
@@ -73,6 +79,7 @@ impl Subscription {
             heartbeat,
             silent_until: Instant::now() + heartbeat,
             ahead: ReadAhead::default(),
+            closed,
             _place: place,
         }
     }
@@ -207,7 +214,7 @@ impl Subscription {
     async fn waits_in_vain(&mut self) -> Result<bool> {
         tokio::select! {
             biased;
-            end = self.service.closed() => Err(end),
+            end = &mut self.closed => Err(end),
             () = self.subscriber.changed() => {
                 if self.scope_end.is_none() {
                     // The awaited run has begun.
@@ -235,8 +242,8 @@ impl Subscription {
     }
 
     /// Resolves when the stream has to end, with the reason.
-    pub async fn closed(&self) -> Error {
-        self.service.closed().await
+    pub async fn closed(&mut self) -> Error {
+        (&mut self.closed).await
     }
 
     /// Whether the next frame needs events of the store or of the read-ahead.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Error, Result};
 
@@ -13,7 +12,7 @@ use super::progress::Progress;
 pub use super::queue_depth::QueueDepth;
 pub use super::reply::Replies;
 use super::reply::Reply;
-use crate::store::{Append, Receipt};
+use crate::store::{Append, Latch, Receipt};
 
 /// Limits of the queue and of a group. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -62,7 +61,7 @@ pub struct Queue {
     progress: Arc<Progress>,
     bytes: Arc<Semaphore>,
     options: QueueOptions,
-    closing: CancellationToken,
+    closing: Latch,
 }
 
 /// The receiving end of the queue, owned by the committer.
@@ -71,7 +70,7 @@ pub struct CommitQueueReceiver {
     depth: Arc<QueueDepth>,
     progress: Arc<Progress>,
     options: QueueOptions,
-    closing: CancellationToken,
+    closing: Latch,
     /// Whether the last group contained more than one append.
     had_company: bool,
 }
@@ -91,7 +90,7 @@ impl Queue {
     pub fn new(options: QueueOptions) -> (Self, CommitQueueReceiver) {
         let (sender, requests) = mpsc::channel(options.queue_events);
         let bytes = Arc::new(Semaphore::new(options.queue_bytes));
-        let closing = CancellationToken::new();
+        let closing = Latch::default();
         let depth = Arc::new(QueueDepth::new(closing.clone()));
         let progress = Arc::<Progress>::default();
         let waiting = CommitQueueReceiver {
@@ -135,7 +134,7 @@ impl Queue {
 
     /// Reserves space if some is free and no other append waits for space.
     fn room_now(&self, weight: u32) -> Result<Option<Room<'_>>> {
-        if self.closing.is_cancelled() {
+        if self.closing.is_set() {
             return Err(Error::ShuttingDown);
         }
         let permit = match Arc::clone(&self.bytes).try_acquire_many_owned(weight) {
@@ -159,7 +158,7 @@ impl Queue {
         let room = async {
             tokio::select! {
                 biased;
-                () = self.closing.cancelled() => Err(Error::ShuttingDown),
+                () = self.closing.wait() => Err(Error::ShuttingDown),
                 room = room => room,
             }
         };
@@ -181,19 +180,19 @@ impl Queue {
 
     /// Stops accepting appends. The committer still takes all accepted appends.
     pub fn close(&self) {
-        self.closing.cancel();
+        self.closing.set();
     }
 
     /// The error for an append that no committer will take.
     fn gone(&self) -> Error {
-        if self.closing.is_cancelled() { Error::ShuttingDown } else { Error::StoreUnavailable }
+        if self.closing.is_set() { Error::ShuttingDown } else { Error::StoreUnavailable }
     }
 }
 
 impl CommitQueueReceiver {
     /// Whether the queue accepts no appends any more.
     pub fn is_closing(&self) -> bool {
-        self.closing.is_cancelled()
+        self.closing.is_set()
     }
 
     /// The shared counter of queued appends.
@@ -208,7 +207,7 @@ impl CommitQueueReceiver {
             tokio::select! {
                 biased;
                 first = self.requests.recv() => break first?,
-                () = self.closing.cancelled(), if !self.requests.is_closed() => self.requests.close(),
+                () = self.closing.wait(), if !self.requests.is_closed() => self.requests.close(),
             }
         };
         self.depth.dec();

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
 
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+
+use crate::store::Latch;
 
 /// Counter of queued appends with a threshold (`mark`): the committer is woken when the counter reaches the threshold,
 /// not for every append.
@@ -12,18 +13,18 @@ pub struct QueueDepth {
     waiting: AtomicIsize,
     mark: AtomicIsize,
     reached: Notify,
-    closing: CancellationToken,
+    closing: Latch,
 }
 
 impl QueueDepth {
     /// An empty queue.
-    pub fn new(closing: CancellationToken) -> Self {
+    pub fn new(closing: Latch) -> Self {
         Self { waiting: AtomicIsize::new(0), mark: AtomicIsize::new(isize::MAX), reached: Notify::new(), closing }
     }
 
     /// Whether the queue is empty and open, so there is time for maintenance.
     pub fn is_idle(&self) -> bool {
-        self.waiting.load(SeqCst) <= 0 && !self.closing.is_cancelled()
+        self.waiting.load(SeqCst) <= 0 && !self.closing.is_set()
     }
 
     /// Counts an append that was put into the queue.
@@ -59,7 +60,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_three_is_woken_by_the_third() {
-        let depth = Arc::new(QueueDepth::new(CancellationToken::new()));
+        let depth = Arc::new(QueueDepth::new(Latch::default()));
         // A waiter that was dropped.
         assert!(poll!(Box::pin(depth.wait_for(1))).is_pending());
         depth.inc();

@@ -1,5 +1,6 @@
 //! PublishStream: many publish requests on one stream, accepted without a wait for earlier answers.
 
+use std::future::ready;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
@@ -25,6 +26,9 @@ pub type Answers = Pin<Box<dyn Stream<Item = Result<pb::PublishStreamResponse, S
 
 /// Memory of the answer to one event, about.
 const ANSWER_BYTES: usize = 96;
+
+/// Memory charged at once for the next answers, so that most requests need no charge of their own.
+const CHARGED_AHEAD: usize = 4 << 10;
 
 /// A request without an answer yet.
 enum Pending {
@@ -70,11 +74,17 @@ async fn take_in(
     call: Option<Arc<Call>>,
 ) {
     let mut closed = pin!(service.closed());
+    let mut ahead: Option<Charge> = None;
     loop {
         // Available requests come first: polling the other branches costs more than accepting a request.
         let request = tokio::select! {
             biased;
             request = requests.message(), if service.check_open().is_ok() => request.map_err(status::from_wire),
+            // No request is there: an idle stream holds no memory.
+            () = ready(()), if ahead.is_some() => {
+                ahead = None;
+                continue;
+            }
             end = &mut closed => Err(status::from_error(&end)),
             () = pending.closed() => return,
         };
@@ -83,14 +93,18 @@ async fn take_in(
             Ok(Some(request)) => {
                 // An answer takes memory from here on: a client may send many requests and read no answer.
                 let events = request.publish.as_ref().map_or(0, |publish| publish.events.len());
-                let room = match &call {
-                    Some(call) => tokio::select! {
+                let bytes = (events + 1) * ANSWER_BYTES;
+                let is_charged = ahead.as_ref().is_some_and(|ahead| ahead.bytes() >= bytes);
+                if let Some(call) = call.as_ref().filter(|_| !is_charged) {
+                    // Never both at a time: what waits for memory must not hold any.
+                    drop(ahead.take());
+                    ahead = tokio::select! {
                         biased;
-                        room = call.room((events + 1) * ANSWER_BYTES) => Some(room),
+                        room = call.room(bytes.max(CHARGED_AHEAD)) => Some(room),
                         () = pending.closed() => return,
-                    },
-                    None => None,
-                };
+                    };
+                }
+                let room = ahead.as_mut().map(|ahead| ahead.split(bytes));
                 match submit(&service, request).await {
                     Ok(receipt) => Pending::Accepted(receipt, room),
                     Err(error) => Pending::Refused(error),

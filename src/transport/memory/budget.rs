@@ -177,6 +177,19 @@ impl Charge {
         self.of_all.num_permits()
     }
 
+    /// Takes the bytes of another charge of the same connection, so that both are released at once. Returns it where one of them
+    /// is of the reserve.
+    pub fn merge(&mut self, other: Self) -> Option<Self> {
+        let are_of_one =
+            |one: &OwnedSemaphorePermit, other: &OwnedSemaphorePermit| Arc::ptr_eq(one.semaphore(), other.semaphore());
+        if !are_of_one(&self.of_all, &other.of_all) || !are_of_one(&self.of_connection, &other.of_connection) {
+            return Some(other);
+        }
+        self.of_connection.merge(other.of_connection);
+        self.of_all.merge(other.of_all);
+        None
+    }
+
     /// Releases all but `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         drop(self.split(self.bytes().saturating_sub(bytes)));
@@ -233,6 +246,19 @@ mod tests {
         drop((charge, other));
         assert_eq!((share.held(), budget.used()), (0, 0));
         assert_eq!(budget.share().try_charge(10_000).map(|charge| charge.bytes()), Some(100), "as much as it may");
+    }
+
+    #[test]
+    fn merged_charges_are_released_at_once_and_those_of_two_connections_are_not_merged() {
+        let budget = Budget::new(800, 8);
+        let (share, other) = (Arc::new(budget.share()), Arc::new(budget.share()));
+        let mut charge = share.try_charge(20).unwrap();
+        assert!(charge.merge(share.try_charge(30).unwrap()).is_none());
+        assert_eq!((charge.bytes(), share.held(), budget.used()), (50, 50, 50));
+        let foreign = charge.merge(other.try_charge(5).unwrap());
+        assert_eq!((foreign.map(|charge| charge.bytes()), other.held(), budget.used()), (Some(5), 0, 50));
+        drop(charge);
+        assert_eq!((share.held(), budget.used()), (0, 0));
     }
 
     #[tokio::test]

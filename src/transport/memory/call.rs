@@ -146,7 +146,12 @@ impl Call {
 
     /// Assigns a charge to the next frame of the answer.
     pub fn prepay(&self, charge: Charge) {
-        self.prepaid.lock().push(charge);
+        let mut prepaid = self.prepaid.lock();
+        let left = match prepaid.last_mut() {
+            Some(last) => last.merge(charge),
+            None => Some(charge),
+        };
+        prepaid.extend(left);
     }
 
     pub(super) fn prepaid(&self) -> Vec<Charge> {

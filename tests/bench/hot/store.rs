@@ -7,10 +7,9 @@ use futures_util::future::join_all;
 use http_body_util::BodyExt as _;
 use runlog::domain::Scope;
 use runlog::service::{Service, ServiceOptions};
-use runlog::store::{Range, ReadFrom};
+use runlog::store::{Latch, Range, ReadFrom};
 use runlog::telemetry;
 use runlog::transport::rest::{self, Gateway, GatewayOptions, Offer};
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::events;
@@ -65,8 +64,7 @@ fn stream(c: &mut Criterion) {
     let mut run = events::append(0, STORED - 1);
     run.events.push(events::new_event("run_end"));
     runtime.block_on(scratch.store.append(run)).unwrap();
-    let service =
-        Service::new(scratch.store.clone(), scratch.hub.clone(), ServiceOptions::default(), CancellationToken::new());
+    let service = Service::new(scratch.store.clone(), scratch.hub.clone(), ServiceOptions::default(), Latch::default());
     let seconds = std::time::Duration::from_secs;
     let options = GatewayOptions {
         default_view: runlog::domain::View::Public,
