@@ -11,6 +11,7 @@ use super::client::ClientArgs;
 use super::commands::migrate::cannot_open;
 use super::outcome::{Exit, Failure};
 use crate::config::{ServeOptions, StoreOptions, StoreUrl};
+use crate::domain::ProjectId;
 use crate::server::InProcessServer;
 
 /// Error of a connection.
@@ -52,8 +53,8 @@ impl Callee {
         Ok(Self { calls: Calls::new(client.connect().await?.map_err(Error::from)), local: None })
     }
 
-    /// Opens an existing store of this version: a SQLite file without a server, or a PostgreSQL database.
-    pub async fn store(store: &StoreOptions) -> Result<Self, Failure> {
+    /// Opens an existing store of this version, for calls in this project: a SQLite file without a server, or a PostgreSQL database.
+    pub async fn store(store: &StoreOptions, project: &ProjectId) -> Result<Self, Failure> {
         let schema = crate::server::schema(store).await.map_err(cannot_open)?;
         if schema.found == 0 {
             return Err(Failure::new(Exit::NotFound, "there is no store; --data or --store names another"));
@@ -61,12 +62,16 @@ impl Callee {
         if !schema.pending.is_empty() {
             return Err(Failure::new(Exit::Config, "the schema is older than this program").hint("`runlog migrate`"));
         }
-        Self::new_store(store).await
+        Self::opened(store, project).await
     }
 
     /// Opens a store; creates or migrates it where needed.
     pub async fn new_store(store: &StoreOptions) -> Result<Self, Failure> {
-        let local = InProcessServer::open(store).await.map_err(cannot_open)?;
+        Self::opened(store, &ProjectId::default()).await
+    }
+
+    async fn opened(store: &StoreOptions, project: &ProjectId) -> Result<Self, Failure> {
+        let local = InProcessServer::open(store, project).await.map_err(cannot_open)?;
         let calls = Calls::new(ServiceExt::<http::Request<Body>>::map_err(local.routes(), Error::from));
         Ok(Self { calls, local: Some(local) })
     }

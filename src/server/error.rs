@@ -43,6 +43,12 @@ pub enum StartError {
     /// The keys of the store cannot be read or written.
     #[error("the keys of the store: {0}")]
     Keys(#[from] Error),
+    /// The store has no project of this name.
+    #[error("there is no project {project}; `runlog keys create --project` makes one")]
+    UnknownProject {
+        /// Name of the project.
+        project: String,
+    },
     /// An error of the HTTP server while serving.
     #[error("serving failed: {0}")]
     Serve(#[from] tonic::transport::Error),

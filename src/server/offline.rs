@@ -10,10 +10,12 @@ use tonic::service::Routes;
 use super::parts::{postgres_options, service_options, tls_files};
 use super::{StartError, open_store};
 use crate::config::{ServeOptions, StoreOptions};
+use crate::domain::ProjectId;
 use crate::pb::event_service_server::EventServiceServer;
 use crate::pb::key_service_server::KeyServiceServer;
 use crate::pb::run_service_server::RunServiceServer;
 use crate::service::Service;
+use crate::service::access::{Caller, Project};
 use crate::service::import::Importer;
 use crate::service::live::hub::{Hub, WindowLimits};
 use crate::store::inspect::{CheckOptions, CheckResult, Schema};
@@ -27,12 +29,18 @@ pub struct InProcessServer {
 }
 
 impl InProcessServer {
-    /// Opens the store with the default options of `runlog serve`.
-    pub async fn open(store: &StoreOptions) -> Result<Self, StartError> {
+    /// Opens the store with the default options of `runlog serve`, for calls in this project.
+    pub async fn open(store: &StoreOptions, project: &ProjectId) -> Result<Self, StartError> {
         let options = options_of(store)?;
         let hub = Arc::new(Hub::new(WindowLimits { bytes: options.reading.hub_window_bytes, ..Default::default() }));
         let store = open_store(&options, hub.clone()).await?;
+        let Some(number) = store.project(project).await? else {
+            store.close().await;
+            return Err(StartError::UnknownProject { project: project.to_string() });
+        };
+        let caller = Caller::local_in(Project { id: project.clone(), number });
         let service = Service::new(store.clone(), hub, service_options(&options), Latch::default());
+        let service = service.for_caller(caller);
         let events = EventServiceServer::new(EventHandler::new(service.clone()));
         let runs = RunServiceServer::new(RunHandler::new(service.clone()));
         let keys = KeyServiceServer::new(KeyHandler::new(service));
@@ -59,9 +67,11 @@ impl CommitListener for NoSubscribers {
     fn committed(&self, _: Commit) {}
 }
 
-/// Opens the store for an import; creates a missing store.
-pub async fn importer(store: &StoreOptions) -> Result<Importer, StartError> {
-    Ok(Importer::new(open_store(&options_of(store)?, Arc::new(NoSubscribers)).await?))
+/// Opens the store for an import into a project; creates a missing store and a missing project.
+pub async fn importer(store: &StoreOptions, project: &ProjectId) -> Result<Importer, StartError> {
+    let store = open_store(&options_of(store)?, Arc::new(NoSubscribers)).await?;
+    let number = store.create_project(project).await?;
+    Ok(Importer::new(store.in_project(number)))
 }
 
 /// Migrates the schema of the store to the version of this program. Returns the schema before the migration.

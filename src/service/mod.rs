@@ -17,9 +17,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::domain::{Error, KeyScope, Limits, Result, View};
-use crate::store::{Latch, SharedStore};
+use crate::store::{Latch, ProjectNumber, SharedStore};
 
-use access::Caller;
+use access::{Caller, CallerDescription};
 use live::hub::Hub;
 
 /// Limits of the service, from the options of `runlog serve`.
@@ -55,6 +55,7 @@ impl Default for ServiceOptions {
 /// The service of one store, for one caller. A clone is cheap and shares all state.
 #[derive(Clone)]
 pub struct Service {
+    /// The store as the project of the caller sees it.
     store: SharedStore,
     hub: Arc<Hub>,
     options: Arc<ServiceOptions>,
@@ -74,16 +75,30 @@ impl Service {
         Self { store, hub, options: Arc::new(options), subscriptions, read_ahead, draining, caller: Caller::local() }
     }
 
-    /// The same service for another caller.
+    /// The same service for another caller, in the project of that caller.
     #[must_use]
     pub fn for_caller(&self, caller: Caller) -> Self {
-        Self { caller, ..self.clone() }
+        let mut service = self.clone();
+        if caller.project_number() != self.project() {
+            service.store = self.store.in_project(caller.project_number());
+        }
+        service.caller = caller;
+        service
+    }
+
+    fn project(&self) -> ProjectNumber {
+        self.caller.project_number()
     }
 
     /// Who calls.
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// What the caller may do.
+    pub fn describe_caller(&self) -> Result<CallerDescription> {
+        self.caller.describe()
     }
 
     /// The view of payloads that the caller gets: the requested one, or `default`, which is reduced to the public view for a

@@ -10,7 +10,7 @@ use crate::domain::{
     AgentName, Error, Event, EventId, EventType, KeyScope, Limits, NewEvent, Origin, Payload, PendingInput, Result,
     Run, RunId, RunStatus, Scope, StructureId,
 };
-use crate::store::{Append, Condition, Range, ReadFrom, RunQuery};
+use crate::store::{Append, Condition, ProjectNumber, Range, ReadFrom, RunQuery};
 
 use super::{Service, event_ids};
 
@@ -205,7 +205,7 @@ impl Service {
     pub async fn list_runs(&self, list: ListRuns) -> Result<RunsList> {
         self.caller.require(KeyScope::EventsRead)?;
         let limit = self.page_size("page_size", list.page_size, DEFAULT_PAGE_SIZE)?;
-        let before = parse_cursor(&list.cursor)?;
+        let before = parse_cursor(&list.cursor)?.map(|number| self.project().run(number));
         let ListRuns { statuses, agent_name, structure_id, .. } = list;
         let mut query = RunQuery { statuses, agent_name, structure_id, before, limit: limit.min(RUNS_PER_READ) };
         let (mut runs, mut bytes): (Vec<Run>, usize) = (Vec::new(), 0);
@@ -229,7 +229,8 @@ impl Service {
                 break;
             }
         }
-        let next_cursor = query.before.map(|number| format!("r1-{number:x}")).unwrap_or_default();
+        let next_cursor =
+            query.before.map(|run| format!("r1-{:x}", ProjectNumber::number_in_project(run))).unwrap_or_default();
         Ok(RunsList { runs, next_cursor })
     }
 }

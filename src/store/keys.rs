@@ -1,5 +1,7 @@
 //! The [`KeyStore`] trait, whose comments are the contract, and the rows of keys and secrets, the same in both stores.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -21,8 +23,9 @@ pub trait KeyStore: Send + Sync {
     /// The keys with these ids, in the order of ids. Unknown ids are left out.
     async fn find(&self, key_ids: &[KeyId]) -> Result<Vec<Key>>;
 
-    /// At most `limit` keys after this id, in the order of ids.
-    async fn list(&self, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>>;
+    /// The keys of one project, or of all, after this id in the order of ids: at most `limit` rows, of which damaged ones are left
+    /// out.
+    async fn list(&self, project: Option<&ProjectId>, after: Option<&KeyId>, limit: usize) -> Result<KeyList>;
 
     /// Whether there is any key, revoked and expired ones included.
     async fn any(&self) -> Result<bool>;
@@ -42,6 +45,37 @@ pub trait KeyStore: Send + Sync {
 
     /// Stores a secret. If there is one with this name, that one stays.
     async fn create_secret(&self, name: &str, secret: &Secret, at: Timestamp) -> Result<()>;
+}
+
+/// A part of a list of keys.
+#[derive(Clone, Debug)]
+pub struct KeyList {
+    /// The keys.
+    pub keys: Vec<Key>,
+    /// Id after which the next part begins; `None`: the list has no more rows.
+    pub next: Option<KeyId>,
+}
+
+impl KeyList {
+    /// The part that these rows are, at most `limit`.
+    pub(super) fn of(rows: Vec<KeyRow>, limit: usize) -> Self {
+        let last = rows.last().filter(|_| rows.len() >= limit);
+        let next = last.and_then(|row| KeyId::parse(&row.key_id).ok());
+        Self { keys: rows.into_iter().filter_map(|row| row.into_key().ok()).collect(), next }
+    }
+}
+
+/// Stands before the name of another project than `default` in the column `project`, which a program without projects does not
+/// read as a key: it would serve the runs of `default` to its holder.
+const OTHER_PROJECT: char = '@';
+
+/// Text of the column `project`.
+pub(super) fn stored_project(project: &ProjectId) -> Cow<'_, str> {
+    if project.as_str() == ProjectId::DEFAULT {
+        ProjectId::DEFAULT.into()
+    } else {
+        format!("{OTHER_PROJECT}{project}").into()
+    }
 }
 
 /// Columns of [`KeyRow`].
@@ -73,7 +107,7 @@ impl KeyRow {
         let row = Self {
             key_id: key.key_id.to_string(),
             digest: key.digest.0.to_vec(),
-            project: key.project.to_string(),
+            project: stored_project(&key.project).into_owned(),
             name: key.name.clone(),
             scopes: key.scopes.to_text(),
             created_ms: key.created_at.as_millisecond(),
@@ -99,7 +133,7 @@ impl KeyRow {
         Some(Key {
             key_id: KeyId::parse(&self.key_id).ok()?,
             digest: Digest(self.digest.as_slice().try_into().ok()?),
-            project: ProjectId::parse(&self.project).ok()?,
+            project: ProjectId::parse(self.project.strip_prefix(OTHER_PROJECT).unwrap_or(&self.project)).ok()?,
             name: self.name.clone(),
             scopes: KeyScopes::parse(&self.scopes).ok()?,
             created_at: Timestamp::from_millisecond(self.created_ms).ok()?,

@@ -22,6 +22,7 @@ pub mod inspect;
 mod keys;
 mod latch;
 pub mod postgres;
+mod project;
 mod run_row;
 mod scrub;
 pub mod sqlite;
@@ -30,8 +31,9 @@ mod types;
 
 pub use commit::queue::QueueOptions;
 pub use import::{Import, Recorded};
-pub use keys::KeyStore;
+pub use keys::{KeyList, KeyStore};
 pub use latch::Latch;
+pub use project::{MAX_PROJECTS, ProjectNumber, RunKey};
 pub use scrub::Scrubbed;
 pub use types::{
     Append, Commit, Condition, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage, ScopeEnd,
@@ -43,25 +45,27 @@ use async_trait::async_trait;
 
 use crate::domain::event::Appended;
 use crate::domain::history::History;
-use crate::domain::{Error, Event, EventId, Result, Run, RunId, Scope};
+use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunId, Scope};
 
 /// Receiver of commits. The store calls the listener from the commit path, so the methods must not block.
 pub trait CommitListener: Send + Sync + 'static {
-    /// Publishes a durable commit.
+    /// Publishes a durable commit to one project.
     fn committed(&self, commit: Commit);
 
     /// Reports that the history of the store has changed: events cached from earlier commits may no longer be stored.
     /// Called before any event of the new history is announced or read.
     fn history_changed(&self) {}
 
-    /// Runs whose events the listener wants. A store asks before reading commits of other replicas, and publishes only
-    /// the last position of the feed for all other runs.
-    fn interest(&self) -> Interest {
+    /// Runs of a project whose events the listener wants. A store asks before reading commits of other replicas, and
+    /// publishes only the last position of the feed for all other runs.
+    fn interest(&self, _project: ProjectNumber) -> Interest {
         Interest::All
     }
 }
 
-/// The durable log.
+/// The durable log of all projects, seen by one of them: runs, events and the feed are those of this project, and another
+/// project's are not found. [`in_project`](Self::in_project) gives the view of another project. The whole store has the commit
+/// queue, keys, checks and the end.
 ///
 /// Every method may fail with `StoreUnavailable`, `StoreLost`, `StoreDamaged` or `Internal`. An append that fails with
 /// one of these errors has stored no event and never will. Events that do not match their checksum are never returned:
@@ -121,13 +125,23 @@ pub trait Store: Send + Sync + 'static {
     /// reads at most a few MiB.
     async fn scrub(&self, after: u64) -> Result<Scrubbed>;
 
+    /// The same store, seen by this project.
+    fn in_project(&self, project: ProjectNumber) -> SharedStore;
+
+    /// Number of the project with this id; `None` if there is none.
+    async fn project(&self, id: &ProjectId) -> Result<Option<ProjectNumber>>;
+
+    /// Creates a project. An existing project stays as it is. Fails with `InvalidField` for one project too many,
+    /// see [`MAX_PROJECTS`].
+    async fn create_project(&self, id: &ProjectId) -> Result<ProjectNumber>;
+
     /// The keys of callers.
     fn keys(&self) -> &dyn KeyStore;
 
     /// Kind of the store: `sqlite` or `postgresql`.
     fn kind(&self) -> &'static str;
 
-    /// Id of the feed and epochs of the store. A new history replaces the old one after the store was found to have
+    /// Id of the feed of the project and its epochs. A new history replaces the old one after the store was found to have
     /// gone back in time.
     fn history(&self) -> Arc<History>;
 

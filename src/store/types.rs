@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::Recorded;
+use super::{ProjectNumber, Recorded};
 use crate::codec::Chunk;
 use crate::domain::event::Appended;
 use crate::domain::{AgentName, Error, NewEvent, Result, Run, RunId, RunStatus, StructureId};
@@ -153,9 +153,12 @@ pub struct RunCommit {
     pub scope_end: ScopeEnd,
 }
 
-/// One commit, published after the commit is durable. Commits are published in feed order.
+/// What one commit added to a project, published after the commit is durable. Commits to a project are published in the order
+/// of its feed.
 #[derive(Clone, Debug)]
 pub struct Commit {
+    /// The project.
+    pub project: ProjectNumber,
     /// The runs with new events, each once.
     pub runs: Vec<RunCommit>,
     /// The same events in feed order; `first` is a position. Empty if only some runs are published, see [`Interest`].
@@ -166,15 +169,16 @@ pub struct Commit {
 
 impl Commit {
     /// A commit to runs without subscribers: carries only the last position of the feed.
-    pub(super) fn nothing(last: u64) -> Self {
-        Self { runs: Vec::new(), feed: Vec::new(), feed_end: ScopeEnd { last, status: RunStatus::Unspecified } }
+    pub(super) fn nothing(project: ProjectNumber, last: u64) -> Self {
+        let feed_end = ScopeEnd { last, status: RunStatus::Unspecified };
+        Self { project, runs: Vec::new(), feed: Vec::new(), feed_end }
     }
 }
 
-/// The runs that a listener follows, see [`CommitListener::interest`](super::CommitListener::interest).
+/// The runs of a project that a listener follows, see [`CommitListener::interest`](super::CommitListener::interest).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Every run.
+    /// Every run of the project.
     All,
     /// Only these runs; empty: no events at all.
     Runs(Vec<RunId>),

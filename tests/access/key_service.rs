@@ -74,7 +74,6 @@ async fn bad_requests_are_refused_by_the_name_of_the_field() {
         (pb::CreateKeyRequest { scopes: Vec::new(), ..good.clone() }, "scopes"),
         (pb::CreateKeyRequest { scopes: vec!["admin".into(), "all".into()], ..good.clone() }, "scopes[1]"),
         (pb::CreateKeyRequest { project: "A b".to_owned(), ..good.clone() }, "project"),
-        (pb::CreateKeyRequest { project: "other".to_owned(), ..good.clone() }, "project"),
         (pb::CreateKeyRequest { expires_in: duration(0), ..good.clone() }, "expires_in"),
         (pb::CreateKeyRequest { expires_in: duration(-1), ..good.clone() }, "expires_in"),
         (pb::CreateKeyRequest { expires_in: duration(i64::MAX), ..good.clone() }, "expires_in"),

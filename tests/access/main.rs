@@ -8,6 +8,7 @@ mod harness;
 mod key_service;
 mod limits;
 mod matrix;
+mod projects;
 mod replicas;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]

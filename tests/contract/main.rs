@@ -24,9 +24,11 @@ mod postgres_fast_path;
 mod postgres_faults;
 mod postgres_following;
 mod postgres_pooler;
+mod postgres_projects;
 mod postgres_questions;
 mod postgres_tls;
 mod postgres_unknown;
+mod projects;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod reading;
@@ -98,6 +100,12 @@ macro_rules! contract {
                 large_events_are_read_one_by_one, offsets_past_every_end_are_empty_pages,
                 readers_see_no_gap_while_the_writer_flushes,
             }
+            projects {
+                one_id_in_two_projects_is_two_runs, an_event_is_found_in_its_project_only,
+                each_project_has_its_own_feed_from_1_without_gaps, projects_written_at_once_keep_their_own_order,
+                runs_are_listed_and_counted_in_their_project_only, projects_survive_reopen_flushed_or_not,
+                a_project_is_made_once_and_known_to_every_store_over_the_data, keys_are_listed_by_project,
+            }
             commit_notifications {
                 the_announced_events_are_the_stored_events, the_listener_is_notified_before_the_producer_and_in_order,
                 the_feed_has_every_event_once_in_commit_order, positions_go_on_after_reopen,
@@ -124,6 +132,15 @@ mod sqlite {
 
 mod postgres {
     crate::contract!(crate::fixture::PostgresFixture);
+}
+
+/// All cases again, in another project than `default` beside a project with the same runs.
+mod sqlite_in_a_project {
+    crate::contract!(crate::projects::InProject<crate::fixture::SqliteFixture>);
+}
+
+mod postgres_in_a_project {
+    crate::contract!(crate::projects::InProject<crate::fixture::PostgresFixture>);
 }
 
 mod postgres_behind_a_pooler {

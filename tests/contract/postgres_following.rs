@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use runlog::store::postgres::{PostgresOptions, PostgresStore};
-use runlog::store::{Commit, CommitListener, Interest, SharedStore};
+use runlog::store::{Commit, CommitListener, Interest, ProjectNumber, SharedStore};
 
 use crate::cluster::Database;
 use crate::fixture::*;
@@ -19,7 +19,7 @@ impl CommitListener for Choosy {
         self.recorder.committed(commit);
     }
 
-    fn interest(&self) -> Interest {
+    fn interest(&self, _: ProjectNumber) -> Interest {
         self.interest.lock().unwrap().clone()
     }
 }
@@ -37,6 +37,7 @@ impl Choosy {
     }
 }
 
+/// A run of the project `default`.
 /// A writing store, and a following store with a selective listener.
 async fn two_replicas() -> Option<(Database, SharedStore, SharedStore, Arc<Choosy>)> {
     let database = Database::create().await?;

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use runlog::domain::history::History;
-use runlog::domain::{Error, Event, EventFilter, EventId, EventType, NewEvent, Payload, Result, Run, RunId, Scope};
+use runlog::domain::{
+    Error, Event, EventFilter, EventId, EventType, NewEvent, Payload, ProjectId, Result, Run, RunId, Scope,
+};
 use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::service::publish::Publish;
 use runlog::service::subscribe::{Frame, Start, Subscribe, Subscription};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{
-    Append, KeyStore, Latch, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
+    Append, KeyStore, Latch, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
+    Store,
 };
 use runlog::transport::frames;
 use tempfile::TempDir;
@@ -121,6 +124,18 @@ impl Store for Counting {
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
         self.store.scrub(after).await
+    }
+
+    fn in_project(&self, project: ProjectNumber) -> SharedStore {
+        self.store.in_project(project)
+    }
+
+    async fn project(&self, id: &ProjectId) -> Result<Option<ProjectNumber>> {
+        self.store.project(id).await
+    }
+
+    async fn create_project(&self, id: &ProjectId) -> Result<ProjectNumber> {
+        self.store.create_project(id).await
     }
 
     fn keys(&self) -> &dyn KeyStore {

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use std::sync::Arc;
 
 use runlog::domain::history::History;
-use runlog::domain::{Error, Event, EventId, Result, Run, RunId, Scope};
+use runlog::domain::{Error, Event, EventId, ProjectId, Result, Run, RunId, Scope};
 use runlog::store::{
-    Append, KeyStore, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
+    Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
 };
 
 /// The hidden result of a publish whose outcome is unknown to the client.
@@ -111,6 +111,18 @@ impl Store for Unreliable {
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
         self.inner.scrub(after).await
+    }
+
+    fn in_project(&self, project: ProjectNumber) -> SharedStore {
+        self.inner.in_project(project)
+    }
+
+    async fn project(&self, id: &ProjectId) -> Result<Option<ProjectNumber>> {
+        self.inner.project(id).await
+    }
+
+    async fn create_project(&self, id: &ProjectId) -> Result<ProjectNumber> {
+        self.inner.create_project(id).await
     }
 
     fn keys(&self) -> &dyn KeyStore {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::service::{Service, ServiceOptions};
-use runlog::store::{Commit, CommitListener, Interest, Latch, SharedStore};
+use runlog::store::{Commit, CommitListener, Interest, Latch, ProjectNumber, SharedStore};
 
 use crate::faults::Unreliable;
 use crate::ops::Setup;
@@ -41,8 +41,8 @@ impl CommitListener for Signals {
         }
     }
 
-    fn interest(&self) -> Interest {
-        self.hub.interest()
+    fn interest(&self, project: ProjectNumber) -> Interest {
+        self.hub.interest(project)
     }
 }
 

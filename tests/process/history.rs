@@ -226,7 +226,7 @@ async fn a_promoted_standby_that_lacks_commits_cuts_who_has_read_them_and_refuse
         let (cursor, epoch) = end(&mut events, Some("r")).await;
         assert_eq!(texts(&mut events, Some("r"), &cursor, &epoch).await.len(), 0);
     }
-    stores.server.says("a new epoch of the feed begins").await;
+    stores.server.says("new epochs of the feeds begin").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,3 +117,49 @@ async fn a_key_file_without_a_key_is_refused_by_its_option_before_any_call() {
     let given = run(&server.url(), &["runs", "--key", text]).await;
     assert!(given.code == Some(64) && !given.stderr.contains("0123456789"), "{given:?}");
 }
+
+#[tokio::test]
+async fn the_runs_of_a_project_are_exported_and_imported_into_the_project_that_is_named() {
+    let (server, admin, data) = with_admin_key().await;
+    let url = server.url();
+    let create = ["keys", "create", "--name", "w", "--scope", "events.publish,events.read,events.read_sensitive"];
+    let create = async |project: &[&str]| {
+        let args = [&create[..], project, &["--key", admin.to_str().unwrap(), "--json"]].concat();
+        run(&url, &args).await.json().remove(0)
+    };
+    let ours = key_file(&data, "ours.key", &create(&[]).await);
+    let theirs = key_file(&data, "theirs.key", &create(&["--project", "checkout"]).await);
+    for (key, text) in [(&ours, "ours"), (&theirs, "theirs")] {
+        let payload = format!("{{\"text\":\"{text}\"}}");
+        let publish = ["publish", "--run", "same", "--type", "step", "--payload", &payload, "--key"];
+        run(&url, &[&publish[..], &[key.to_str().unwrap()]].concat()).await.succeeds();
+    }
+    let (online, offline) = (data.directory().join("online"), data.directory().join("offline"));
+    let export = ["export", "--key", theirs.to_str().unwrap(), "--output", online.to_str().unwrap()];
+    run(&url, &export).await.succeeds();
+    run(&url, &["export", "--project", "checkout"]).await.fails(64, &["--data"]);
+    server.terminate().await;
+    assert_eq!(server.ended().await.0.code(), Some(0));
+
+    let file = data.file();
+    let file = file.to_str().unwrap();
+    let export = ["export", "--data", file, "--project", "checkout", "--output", offline.to_str().unwrap()];
+    run(&url, &export).await.succeeds();
+    run(&url, &["export", "--data", file, "--project", "nothing"]).await.fails(78, &["there is no project nothing"]);
+    let (online, offline) = (fs::read_to_string(&online).unwrap(), fs::read_to_string(&offline).unwrap());
+    assert_eq!(online, offline, "a server exports what the store has of the project of the key");
+    assert!(online.lines().next().unwrap().contains("\"project\":\"checkout\""), "{online}");
+    assert!(online.contains("theirs") && !online.contains("\"ours\""), "{online}");
+
+    let copy = data.directory().join("copy.db");
+    let copy = copy.to_str().unwrap();
+    let of_file = data.directory().join("online");
+    let import = ["import", of_file.to_str().unwrap(), "--data", copy];
+    run(&url, &import).await.fails(64, &["the export is of the project checkout", "--project"]);
+    run(&url, &[&import[..], &["--project", "again"]].concat()).await.succeeds();
+    for (project, count) in [("again", 1), ("default", 0)] {
+        let args = ["export", "--data", copy, "--project", project];
+        let exported = run(&url, &args).await.succeeds();
+        assert_eq!(exported.matches("theirs").count(), count, "{project}: {exported}");
+    }
+}

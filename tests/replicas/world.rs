@@ -110,7 +110,8 @@ impl Busy {
         let mut connection = world.database.connect().await;
         let runs: Vec<(String, i64)> =
             sqlx::query_as("SELECT run_id, last_seq FROM runs").fetch_all(&mut connection).await.unwrap();
-        let scope_end: i64 = sqlx::query_scalar("SELECT last_pos FROM feed").fetch_one(&mut connection).await.unwrap();
+        let scope_end: i64 =
+            sqlx::query_scalar("SELECT last_pos FROM feed WHERE id = 1").fetch_one(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         let mut ends: HashMap<String, u64> = runs.into_iter().map(|(run, last)| (run, last.unsigned_abs())).collect();
         ends.insert(String::new(), scope_end.unsigned_abs());

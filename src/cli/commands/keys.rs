@@ -13,6 +13,7 @@ use crate::cli::client::{ClientArgs, duration};
 use crate::cli::outcome::Failure;
 use crate::cli::output::render::{Clock, Printer, note};
 use crate::cli::output::text::{clean, cut, instant, local_time};
+use crate::domain::ProjectId;
 use crate::pb::key_service_client::KeyServiceClient;
 use crate::pb::{self, Key};
 
@@ -60,9 +61,9 @@ struct CreateArgs {
     /// What the key allows; may be given several times
     #[arg(long = "scope", value_enum, required = true, value_name = "SCOPE", value_delimiter = ',')]
     scopes: Vec<ScopeArg>,
-    /// Project of the runs that the key reads and writes
-    #[arg(long, default_value = "default")]
-    project: String,
+    /// Project of the runs that the key reads and writes; made if it is new. Without it that of the key that asks
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<String>,
     /// Time until the key expires, for instance 24h or 720h; without it the key does not expire
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expires: Option<Duration>,
@@ -147,7 +148,7 @@ pub async fn run(args: KeysArgs) -> Result<(), Failure> {
 async fn create(args: CreateArgs) -> Result<(), Failure> {
     let request = pb::CreateKeyRequest {
         name: args.name,
-        project: args.project,
+        project: args.project.unwrap_or_default(),
         scopes: args.scopes.into_iter().map(ScopeArg::name).collect(),
         expires_in: args.expires.map(wire),
     };
@@ -211,7 +212,7 @@ impl TargetArgs {
     /// The server, or the store; `makes_store`: also one that does not exist or has to be migrated.
     async fn callee(&self, makes_store: bool) -> Result<Callee, Failure> {
         let Some(store) = self.place.store() else { return Callee::server(&self.client).await };
-        if makes_store { Callee::new_store(&store).await } else { Callee::store(&store).await }
+        if makes_store { Callee::new_store(&store).await } else { Callee::store(&store, &ProjectId::default()).await }
     }
 
     /// One call, and the end of the connection or the store.

@@ -16,7 +16,7 @@ use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::progress::bar;
 use crate::cli::output::render::note;
 use crate::cli::output::text::grouped;
-use crate::domain::{FeedCursor, FeedId};
+use crate::domain::{FeedCursor, FeedId, ProjectId};
 use crate::pb;
 use crate::pb::list_events_request::Scope as WireScope;
 
@@ -42,6 +42,9 @@ pub struct ExportArgs {
     resume: bool,
     #[command(flatten)]
     place: PlaceArgs,
+    /// Project of the store to export, with --data or --store; a server exports the project of the key
+    #[arg(long, value_name = "PROJECT", value_parser = ProjectId::parse)]
+    project: Option<ProjectId>,
     /// How long to try again after a connection was lost; 0s for not at all
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     reconnect_for: Duration,
@@ -60,8 +63,13 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
         note("the export is whole; there is nothing to go on with");
         return Ok(());
     }
+    let project = args.project.clone().unwrap_or_default();
     let mut source = match args.place.store() {
-        Some(store) => Source::store(&store, args.client.clone()).await?,
+        Some(store) => Source::store(&store, &project, args.client.clone()).await?,
+        None if args.project.is_some() => {
+            let failure = Failure::new(Exit::Usage, "--project needs --data or --store");
+            return Err(failure.hint("a server exports the project of the key"));
+        }
         None => Source::server(args.client.clone(), args.reconnect_for).await?,
     };
     let began = Instant::now();
@@ -145,7 +153,8 @@ async fn copy(
 
 /// Header of a new export, which ends at the present end of the feed or of each chosen run.
 async fn header(runs: &[String], source: &Source, end: FeedCursor) -> Result<Header, Failure> {
-    let new = Header { runlog_export: VERSION, feed: feed_name(end.feed), until: None, runs: None };
+    let project = source.project().await?.filter(|project| project != ProjectId::DEFAULT);
+    let new = Header { runlog_export: VERSION, project, feed: feed_name(end.feed), until: None, runs: None };
     if runs.is_empty() {
         return Ok(Header { until: Some(end.to_string()), ..new });
     }

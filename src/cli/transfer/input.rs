@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::line::{self, Header, Tally, Trailer, VERSION};
 use super::spool::Spooled;
 use crate::cli::outcome::{Exit, Failure};
+use crate::domain::ProjectId;
 use crate::server::Imported;
 
 /// Lines that are read ahead.
@@ -20,6 +21,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Next item of the file.
 pub enum Next {
+    /// The header, with the project of the exported runs.
+    Header(String),
     /// An event, and the byte offset behind the line.
     Event(Box<Imported>, u64),
     /// A trailer that matches the lines before: the file is complete.
@@ -91,8 +94,8 @@ fn read_lines(input: impl Read, sender: &mpsc::Sender<Next>) {
     let mut reader = Reader::default();
     loop {
         let next = reader.next(&mut input);
-        let is_last = !matches!(next, Some(Next::Event(..)));
-        if next.is_some_and(|next| sender.blocking_send(next).is_err() || is_last) {
+        let is_last = !matches!(next, Next::Header(_) | Next::Event(..));
+        if sender.blocking_send(next).is_err() || is_last {
             return;
         }
     }
@@ -108,17 +111,16 @@ struct Reader {
 }
 
 impl Reader {
-    /// `None` for the header, which is no item.
-    fn next(&mut self, input: &mut impl BufRead) -> Option<Next> {
+    fn next(&mut self, input: &mut impl BufRead) -> Next {
         self.text.clear();
         let read = input.take(MAX_LINE_BYTES).read_until(b'\n', &mut self.text);
         self.line += 1;
-        let damaged = |line: u64, problem: String| Some(Next::Damaged(format!("line {line}: {problem}")));
+        let damaged = |line: u64, problem: String| Next::Damaged(format!("line {line}: {problem}"));
         match read {
-            Ok(0) if self.is_headed => return Some(Next::CutOff(self.line - 1, self.tally.trailer())),
+            Ok(0) if self.is_headed => return Next::CutOff(self.line - 1, self.tally.trailer()),
             Ok(0) => return damaged(self.line, "there is nothing; an export begins with a header".to_owned()),
             Ok(read) => self.end += read as u64,
-            Err(error) => return Some(Next::Unreadable(error)),
+            Err(error) => return Next::Unreadable(error),
         }
         let is_whole = self.text.ends_with(b"\n");
         if !is_whole && self.text.len() as u64 == MAX_LINE_BYTES {
@@ -128,11 +130,11 @@ impl Reader {
             self.text.pop();
         }
         match self.parse() {
-            Ok(Some(Next::End(trailer))) => Some(self.behind(input).unwrap_or(Next::End(trailer))),
+            Ok(Next::End(trailer)) => self.behind(input).unwrap_or(Next::End(trailer)),
             Ok(next) => next,
             // An incomplete last line that is no JSON: the export was interrupted during the write.
             Err(_) if !is_whole && self.is_headed && serde_json::from_slice::<IgnoredAny>(&self.text).is_err() => {
-                Some(Next::CutOff(self.line - 1, self.tally.trailer()))
+                Next::CutOff(self.line - 1, self.tally.trailer())
             }
             Err(problem) => damaged(self.line, problem),
         }
@@ -148,7 +150,7 @@ impl Reader {
         }
     }
 
-    fn parse(&mut self) -> Result<Option<Next>, String> {
+    fn parse(&mut self) -> Result<Next, String> {
         let text = std::str::from_utf8(&self.text).map_err(|error| format!("is not UTF-8: {error}"))?;
         if !self.is_headed {
             let header = serde_json::from_str::<Header>(text);
@@ -158,7 +160,7 @@ impl Reader {
                 return Err(format!("runlog_export: this program reads version {VERSION}; the file is of {found}"));
             }
             self.is_headed = true;
-            return Ok(None);
+            return Ok(Next::Header(header.project.unwrap_or_else(|| ProjectId::DEFAULT.to_owned())));
         }
         if let Ok(trailer) = serde_json::from_str::<Trailer>(text) {
             let counted = self.tally.trailer();
@@ -169,12 +171,12 @@ impl Reader {
                 ("sha256", trailer.sha256 != counted.sha256),
             ];
             return match fields.into_iter().find(|(_, differs)| *differs) {
-                None => Ok(Some(Next::End(counted))),
+                None => Ok(Next::End(counted)),
                 Some((field, _)) => Err(format!("{field}: is not that of the lines before; the file was changed")),
             };
         }
         let imported = line::parse_event(self.line, text)?;
         self.tally.add(&self.text, imported.event.seq == 1);
-        Ok(Some(Next::Event(Box::new(imported), self.end)))
+        Ok(Next::Event(Box::new(imported), self.end))
     }
 }

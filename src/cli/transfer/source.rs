@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt};
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 use crate::cli::backoff::Backoff;
 use crate::cli::calls::{Callee, Calls};
@@ -11,9 +11,10 @@ use crate::cli::client::{ClientArgs, is_transient};
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::render::note;
 use crate::config::StoreOptions;
-use crate::domain::FeedCursor;
+use crate::domain::{FeedCursor, ProjectId};
 use crate::pb;
 use crate::pb::event_service_client::EventServiceClient;
+use crate::pb::key_service_client::KeyServiceClient;
 use crate::pb::list_events_request::Scope;
 use crate::pb::run_service_client::RunServiceClient;
 
@@ -28,6 +29,7 @@ const MAX_MESSAGE_BYTES: usize = 256 << 20;
 pub struct Source {
     events: EventServiceClient<Calls>,
     runs: RunServiceClient<Calls>,
+    keys: KeyServiceClient<Calls>,
     client: ClientArgs,
     /// How long transient errors of one call are retried.
     retry_for: Duration,
@@ -43,14 +45,15 @@ impl Source {
     }
 
     /// Opens a store in this process: a SQLite file without a server, or a PostgreSQL database.
-    pub async fn store(store: &StoreOptions, client: ClientArgs) -> Result<Self, Failure> {
-        Ok(Self::of(Callee::store(store).await?, client, Duration::ZERO))
+    pub async fn store(store: &StoreOptions, project: &ProjectId, client: ClientArgs) -> Result<Self, Failure> {
+        Ok(Self::of(Callee::store(store, project).await?, client, Duration::ZERO))
     }
 
     fn of(callee: Callee, client: ClientArgs, retry_for: Duration) -> Self {
         let events = EventServiceClient::new(callee.calls.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let runs = RunServiceClient::new(callee.calls.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { events, runs, client, retry_for, small_pages: false, callee }
+        let keys = KeyServiceClient::new(callee.calls.clone());
+        Self { events, runs, keys, client, retry_for, small_pages: false, callee }
     }
 
     /// Closes the store, if opened here.
@@ -67,6 +70,15 @@ impl Source {
             self.call(async || self.events.clone().list_events(self.client.request(request.clone())).await).await?;
         FeedCursor::parse(&page.next_cursor)
             .map_err(|_| Failure::new(Exit::Protocol, "the server sent a cursor that this version does not know"))
+    }
+
+    /// The project of the source; `None`: a server of a version without projects.
+    pub async fn project(&self) -> Result<Option<String>, Failure> {
+        let ask = async || match self.keys.clone().get_caller(self.client.request(pb::GetCallerRequest {})).await {
+            Err(status) if status.code() == Code::Unimplemented => Ok(Response::new(pb::GetCallerResponse::default())),
+            answer => answer,
+        };
+        Ok(Some(self.call(ask).await?.project).filter(|project| !project.is_empty()))
     }
 
     /// Last seq of a run.

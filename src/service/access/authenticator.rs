@@ -18,7 +18,7 @@ use super::stream_tokens::StreamTokens;
 use super::{Caller, Presented};
 use crate::domain::access::{Digest, Key, KeyProblem, StreamToken};
 use crate::domain::{Error, KeyId, Result};
-use crate::store::SharedStore;
+use crate::store::{ProjectNumber, SharedStore};
 use crate::telemetry;
 
 /// Time between two reads of the keys in use.
@@ -177,6 +177,8 @@ impl Authenticator {
         let Some(key) = found.filter(|key| digest.is_none_or(|digest| key.digest == *digest)) else {
             return self.counted(Err(KeyProblem::Invalid), from);
         };
+        // A project is created before its first key, and never removed.
+        let project = self.store.project(&key.project).await?.ok_or(Error::StoreDamaged)?;
         let overloaded = || Error::Overloaded { what: "too many keys are in use", retry_after: Duration::from_secs(1) };
         let mut all = self.known.lock();
         if all.len() >= MAX_KEYS && !all.contains_key(key_id) {
@@ -187,11 +189,11 @@ impl Authenticator {
         let known = match all.entry(key_id.clone()) {
             Entry::Occupied(known) => {
                 let known = known.into_mut();
-                known.read_again(key, read, self.limits);
+                known.read_again(key, project, read, self.limits);
                 known
             }
             Entry::Vacant(new) => {
-                let caller = Caller::of(&key, KeyLimits::new(self.limits));
+                let caller = Caller::of(&key, project, KeyLimits::new(self.limits));
                 new.insert(CachedKey { key, caller, read, used: read, unrecorded: None })
             }
         };
@@ -246,13 +248,18 @@ impl Authenticator {
             return Ok(());
         }
         let read = Instant::now();
-        let mut keys: HashMap<KeyId, Key> =
-            self.store.keys().find(&key_ids).await?.into_iter().map(|key| (key.key_id.clone(), key)).collect();
+        let mut keys: HashMap<KeyId, (Key, ProjectNumber)> = HashMap::with_capacity(key_ids.len());
+        for key in self.store.keys().find(&key_ids).await? {
+            // The store has its projects in memory.
+            if let Some(project) = self.store.project(&key.project).await? {
+                keys.insert(key.key_id.clone(), (key, project));
+            }
+        }
         let mut all = self.known.lock();
         for key_id in key_ids {
             let Entry::Occupied(mut known) = all.entry(key_id.clone()) else { continue };
             match keys.remove(&key_id) {
-                Some(key) => known.get_mut().read_again(key, read, self.limits),
+                Some((key, project)) => known.get_mut().read_again(key, project, read, self.limits),
                 None => {
                     // A store that was put back as it was before.
                     known.get().caller.end(KeyProblem::Invalid);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Caller;
 use super::key_limits::{AccessLimits, KeyLimits};
 use crate::domain::access::{Digest, Key, KeyProblem};
+use crate::store::ProjectNumber;
 
 /// A key without a request for this time leaves the cache, unless a stream uses it or its limits have not recovered.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -46,15 +47,19 @@ impl CachedKey {
         MAX_IDLE.max(self.caller.limits().recovery())
     }
 
-    /// Takes what the store has now. An older read than the last one says nothing.
-    pub fn read_again(&mut self, key: Key, read: Instant, limits: AccessLimits) {
+    /// Takes what the store has now; `project` is the number of the key's project. An older read than the last one says nothing.
+    pub fn read_again(&mut self, key: Key, project: ProjectNumber, read: Instant, limits: AccessLimits) {
         if read < self.read {
             return;
+        }
+        if project != self.caller.project_number() {
+            // A store that lost the creation of the project, which was created again with another number.
+            self.caller.end(KeyProblem::Invalid);
         }
         match key.check(Timestamp::now()) {
             Err(problem) => self.caller.end(problem),
             // A store that was put back as it was before.
-            Ok(()) if self.caller.check().is_err() => self.caller = Caller::of(&key, KeyLimits::new(limits)),
+            Ok(()) if self.caller.check().is_err() => self.caller = Caller::of(&key, project, KeyLimits::new(limits)),
             Ok(()) => {}
         }
         (self.key, self.read) = (key, read);

@@ -11,6 +11,7 @@ use super::audit::{self, Refusals};
 use super::key_limits::KeyLimits;
 use crate::domain::access::{Key, KeyProblem, StreamToken};
 use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result, RunId, Scope};
+use crate::store::ProjectNumber;
 
 /// Who makes a request, and what the request may do. A clone is cheap, and ends together with the others.
 #[derive(Clone, Debug)]
@@ -22,11 +23,20 @@ pub struct Caller {
     token: Option<Arc<Bounds>>,
 }
 
+/// A project, by its id and by its number in the store.
+#[derive(Clone, Debug, Default)]
+pub struct Project {
+    /// Id for people and keys.
+    pub id: ProjectId,
+    /// Number of the store.
+    pub number: ProjectNumber,
+}
+
 /// The holder of a key, shared by all its requests.
 #[derive(Debug)]
 struct Holder {
     key_id: Option<KeyId>,
-    project: ProjectId,
+    project: Project,
     scopes: KeyScopes,
     /// Known without the store, so that streams end in time while the store does not answer.
     expires_at: Option<Timestamp>,
@@ -44,10 +54,23 @@ struct Bounds {
     scopes: KeyScopes,
 }
 
+/// What a caller may do, for the caller.
+#[derive(Clone, Debug)]
+pub struct CallerDescription {
+    /// Id of the key; `None`: the server needs no keys.
+    pub key_id: Option<KeyId>,
+    /// Project of all runs that the caller reads and writes.
+    pub project: ProjectId,
+    /// Everything that the caller may do.
+    pub scopes: KeyScopes,
+    /// Time from which on the key is refused; `None`: never.
+    pub expires_at: Option<Timestamp>,
+}
+
 impl Caller {
     fn new(
         key_id: Option<KeyId>,
-        project: ProjectId,
+        project: Project,
         scopes: KeyScopes,
         expires_at: Option<Timestamp>,
         limits: KeyLimits,
@@ -57,10 +80,16 @@ impl Caller {
         Self { holder: Arc::new(holder), address: None, token: None }
     }
 
-    /// A caller in this process, or of a server without keys: everything is allowed.
+    /// A caller in this process, in the project `default`: everything is allowed.
     #[must_use]
     pub fn local() -> Self {
-        Self::new(None, ProjectId::default(), KeyScopes::all(), None, KeyLimits::default())
+        Self::local_in(Project::default())
+    }
+
+    /// A caller in this process, in this project: everything is allowed.
+    #[must_use]
+    pub fn local_in(project: Project) -> Self {
+        Self::new(None, project, KeyScopes::all(), None, KeyLimits::default())
     }
 
     /// A request without a key, to a server that needs none: everything but the management of keys is allowed, so that the
@@ -68,21 +97,22 @@ impl Caller {
     #[must_use]
     pub fn keyless() -> Self {
         let scopes = KeyScope::ALL.into_iter().filter(|scope| *scope != KeyScope::Admin).collect();
-        Self::new(None, ProjectId::default(), scopes, None, KeyLimits::default())
+        Self::new(None, Project::default(), scopes, None, KeyLimits::default())
     }
 
     /// A request that is not authenticated: nothing is allowed.
     #[must_use]
     pub fn unauthenticated() -> Self {
-        let caller = Self::new(None, ProjectId::default(), KeyScopes::default(), None, KeyLimits::default());
+        let caller = Self::new(None, Project::default(), KeyScopes::default(), None, KeyLimits::default());
         caller.end(KeyProblem::Missing);
         caller
     }
 
-    /// The holder of a key, within these limits.
+    /// The holder of a key of the project with this number, within these limits.
     #[must_use]
-    pub fn of(key: &Key, limits: KeyLimits) -> Self {
-        Self::new(Some(key.key_id.clone()), key.project.clone(), key.scopes, key.expires_at, limits)
+    pub fn of(key: &Key, number: ProjectNumber, limits: KeyLimits) -> Self {
+        let project = Project { id: key.project.clone(), number };
+        Self::new(Some(key.key_id.clone()), project, key.scopes, key.expires_at, limits)
     }
 
     /// The bearer of a stream token that this caller asked for, who ends with this caller. Fails with `Unauthenticated` if the
@@ -107,6 +137,18 @@ impl Caller {
         self.address
     }
 
+    /// Describes the caller to itself. Fails with `Unauthenticated` if the key has ended, with `OutsideToken` for the bearer of a
+    /// stream token.
+    pub fn describe(&self) -> Result<CallerDescription> {
+        self.check()?;
+        if self.token.is_some() {
+            return Err(Error::OutsideToken);
+        }
+        let Holder { key_id, project, scopes, expires_at, .. } = &*self.holder;
+        let (key_id, project) = (key_id.clone(), project.id.clone());
+        Ok(CallerDescription { key_id, project, scopes: *scopes, expires_at: *expires_at })
+    }
+
     /// Id of the key; `None` for a local caller.
     #[must_use]
     pub fn key_id(&self) -> Option<&KeyId> {
@@ -116,7 +158,19 @@ impl Caller {
     /// The project of all runs that the caller reads and writes.
     #[must_use]
     pub fn project(&self) -> &ProjectId {
-        &self.holder.project
+        &self.holder.project.id
+    }
+
+    /// Whether that project is another one than `default`, the project of those who run the server.
+    #[must_use]
+    pub fn is_of_another_project(&self) -> bool {
+        *self.project() != ProjectId::default()
+    }
+
+    /// Number of that project in the store.
+    #[must_use]
+    pub fn project_number(&self) -> ProjectNumber {
+        self.holder.project.number
     }
 
     /// Whether the caller has this scope.
@@ -282,7 +336,7 @@ mod tests {
     #[test]
     fn a_stream_token_allows_no_more_than_its_holder() {
         let scopes = [KeyScope::EventsPublish].into_iter().collect();
-        let holder = Caller::new(None, ProjectId::default(), scopes, None, KeyLimits::default());
+        let holder = Caller::new(None, Project::default(), scopes, None, KeyLimits::default());
         let bearer = holder.bearer_of(&token("r", true)).unwrap();
         assert!(KeyScope::ALL.into_iter().all(|scope| !bearer.has(scope)));
         let refused = bearer.require_read(&Scope::Run(RunId::parse("r").unwrap())).unwrap_err();

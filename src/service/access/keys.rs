@@ -8,6 +8,7 @@ use crate::domain::access::{Credential, KEY_NAME_CHARS, Key};
 use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result};
 use crate::service::Service;
 use crate::service::access::audit::Action;
+use crate::store::KeyList;
 
 /// Keys in one page if the request has no page size.
 const DEFAULT_PAGE_SIZE: usize = 100;
@@ -91,13 +92,34 @@ impl Service {
             return Err(Error::invalid("scopes", format!("must hold at least one of {names}")));
         }
         let project = project.unwrap_or_else(|| self.caller.project().clone());
-        if project.as_str() != ProjectId::DEFAULT {
-            let problem = format!("must be {}: this version keeps all runs in one project", ProjectId::DEFAULT);
-            return Err(Error::invalid("project", problem));
-        }
+        self.require_project(&project)?;
         let issued = issue(name, project, scopes, expires_in)?;
+        self.store.create_project(&issued.key.project).await?;
         self.store.keys().create(&issued.key).await?;
         Ok(issued)
+    }
+
+    /// Whether the caller's project is `default`, whose admin keys manage the keys of all projects.
+    fn manages_all_projects(&self) -> bool {
+        !self.caller.is_of_another_project()
+    }
+
+    /// Fails unless the caller may manage keys of this project.
+    fn require_project(&self, project: &ProjectId) -> Result<()> {
+        if self.manages_all_projects() || project == self.caller.project() {
+            return Ok(());
+        }
+        let own = self.caller.project();
+        let problem = format!("must be {own} or absent: a key of the project {own} manages keys of this project only");
+        Err(Error::invalid("project", problem))
+    }
+
+    /// The key with this id. Fails with `KeyNotFound` also for a key of another project, unless the caller manages them all.
+    async fn managed_key(&self, key_id: &KeyId) -> Result<Key> {
+        self.caller.require(KeyScope::Admin)?;
+        let found = self.store.keys().find(std::slice::from_ref(key_id)).await?.pop();
+        let found = found.filter(|key| self.require_project(&key.project).is_ok());
+        found.ok_or_else(|| Error::KeyNotFound { key_id: key_id.to_string() })
     }
 
     /// One page of keys, revoked and expired ones included.
@@ -111,16 +133,16 @@ impl Service {
                 problem: "it is no next_cursor of a list of keys",
             })?),
         };
-        let keys = self.store.keys().list(after.as_ref(), limit).await?;
-        let next = keys.last().filter(|_| keys.len() == limit).map(|key| key.key_id.to_string());
-        Ok(KeysPage { keys, next_cursor: next.unwrap_or_default() })
+        let project = Some(self.caller.project()).filter(|_| !self.manages_all_projects());
+        let KeyList { keys, next } = self.store.keys().list(project, after.as_ref(), limit).await?;
+        Ok(KeysPage { keys, next_cursor: next.map(|key_id| key_id.to_string()).unwrap_or_default() })
     }
 
     /// Revokes a key, within seconds on every replica. A second revocation changes nothing.
     pub async fn revoke_key(&self, key_id: &KeyId) -> Result<Key> {
         let action = Action::begin(&self.caller, "keys.revoke", key_id.as_str());
-        let revoked = match self.caller.require(KeyScope::Admin) {
-            Ok(()) => self.store.keys().revoke(key_id, now()).await,
+        let revoked = match self.managed_key(key_id).await {
+            Ok(_) => self.store.keys().revoke(key_id, now()).await,
             Err(error) => Err(error),
         };
         action.end(&revoked);
@@ -140,15 +162,13 @@ impl Service {
         let RotateKey { key_id, overlap, expires_in } = rotate;
         let overlap = overlap.unwrap_or(DEFAULT_OVERLAP);
         let until = later("overlap", overlap, MAX_OVERLAP)?;
-        let keys = self.store.keys();
-        let found = keys.find(std::slice::from_ref(&key_id)).await?.pop();
-        let old = found.ok_or_else(|| Error::KeyNotFound { key_id: key_id.to_string() })?;
+        let old = self.managed_key(&key_id).await?;
         if old.expires_at.is_some() && expires_in.is_none() {
             // It may expire by an earlier rotation only, so its time says nothing.
             return Err(Error::invalid("expires_in", "must be given: the replaced key expires"));
         }
         let new = issue(old.name, old.project, old.scopes, expires_in)?;
-        Ok((keys.rotate(&key_id, until, &new.key, now()).await?, new))
+        Ok((self.store.keys().rotate(&key_id, until, &new.key, now()).await?, new))
     }
 
     /// Stores the first key of a server, whose text the operator chose, with the scope `admin`. Returns whether the key is new.

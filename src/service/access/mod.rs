@@ -12,7 +12,7 @@ mod rate;
 mod stream_tokens;
 
 pub use authenticator::{AuthMode, Authenticator};
-pub use caller::Caller;
+pub use caller::{Caller, CallerDescription, Project};
 pub use key_limits::{AccessLimits, StreamPlace};
 pub use keys::{CreateKey, IssuedKey, KeysPage, ListKeys, RotateKey};
 pub use presented::Presented;

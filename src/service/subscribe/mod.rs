@@ -80,7 +80,7 @@ impl Service {
         let generation = self.store.generation();
         let mark = self.store.history().mark();
         // Joins the hub before the store is read: each commit from here on is either read or announced.
-        let subscriber = self.hub.join(&request.scope);
+        let subscriber = self.hub.join(self.project(), &request.scope);
         let scope_end = self.end_of_scope(&request).await?;
         let replay_end = scope_end.map_or(0, |scope_end| scope_end.last);
         let next = self.first_offset(&request, replay_end).await?;

@@ -4,6 +4,7 @@ use foldhash::HashMap;
 
 use crate::domain::event::ContentDigest;
 use crate::domain::{EventId, NewEvent, Run};
+use crate::store::{ProjectNumber, RunKey};
 
 /// State of a run in the writer's memory, without documents.
 #[derive(Clone, Debug)]
@@ -12,6 +13,18 @@ pub struct RunState {
     pub number: i64,
     /// The run after its last committed or planned event.
     pub run: Run,
+}
+
+impl RunState {
+    /// The project of the run.
+    pub fn project(&self) -> ProjectNumber {
+        ProjectNumber::of_run(self.number)
+    }
+
+    /// The run among those of all projects.
+    pub fn key(&self) -> RunKey {
+        RunKey::new(self.project(), self.run.run_id.clone())
+    }
 }
 
 /// Stored events by run number and event id, for the detection of duplicates.

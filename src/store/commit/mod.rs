@@ -2,6 +2,7 @@
 
 pub mod existing;
 pub mod metrics;
+pub mod parts;
 pub mod plan;
 pub mod progress;
 pub mod queue;

@@ -6,13 +6,14 @@ use jiff::{Timestamp, Unit};
 
 use crate::domain::event::Appended;
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Error, EventId, NewEvent, Result, Run, RunId};
+use crate::domain::{Error, EventId, NewEvent, Result, Run};
 
 pub use super::existing::{ExistingEvent, ExistingEvents, RunState, longest_to_compare};
+use super::queue::QueuedAppend;
 use super::row_builder::{EncodedCommit, RowBuilder};
 use super::run_plan::Novelty;
 pub use super::run_plan::{PlannedEvent, PlannedRun};
-use crate::store::{Append, Commit, Recorded};
+use crate::store::{Append, Commit, ProjectNumber, Recorded, RunKey};
 
 /// Builder of a commit plan. `head` returns the stored state of a run, or a new run with an unused number.
 pub struct Plan<'a, H> {
@@ -21,7 +22,7 @@ pub struct Plan<'a, H> {
     lifecycle: Lifecycle,
     now: Timestamp,
     runs: Vec<PlannedRun>,
-    by_id: HashMap<RunId, usize>,
+    by_id: HashMap<RunKey, usize>,
     /// The highest [`PlannedEvent::feed_key`] so far.
     last_feed_key: usize,
 }
@@ -31,48 +32,48 @@ pub fn now() -> Timestamp {
     Timestamp::now().round(Unit::Microsecond).unwrap_or_else(|_| Timestamp::now())
 }
 
-/// The events of a commit in feed order: the events of a run are neighbours, except for imports, which keep their order
-/// across runs.
+/// The events of a commit by project, and in feed order: the events of a run are neighbours, except for imports, which keep
+/// their order across runs.
 pub fn in_feed_order(runs: &[PlannedRun]) -> Vec<(&PlannedRun, &PlannedEvent)> {
     let mut events: Vec<_> = runs.iter().flat_map(|run| run.events.iter().map(move |event| (run, event))).collect();
-    // Without imports the events are already sorted, which the sort detects in one pass.
-    events.sort_by_key(|(_, event)| event.feed_key);
+    // Without imports and other projects the events are already sorted, which the sort detects in one pass.
+    events.sort_by_key(|(run, event)| (run.head.project(), event.feed_key));
     events
 }
 
-/// Encodes the events of a commit into log rows after `last_position`.
-pub fn encode(runs: &[PlannedRun], last_position: u64) -> EncodedCommit {
-    let mut builder = RowBuilder::after(last_position);
+/// Encodes the events of a commit into log rows. `last_pos` gives the stored position of a project's last event.
+pub fn encode(runs: &[PlannedRun], last_pos: impl Fn(ProjectNumber) -> u64) -> EncodedCommit {
+    let mut builder = RowBuilder::after(last_pos);
     for (run, planned) in in_feed_order(runs) {
         builder.add(run.head.number, &planned.event);
     }
     builder.finish()
 }
 
-/// Builds the announcement of an encoded commit.
-pub fn announcement(encoded: &EncodedCommit, runs: &[PlannedRun]) -> Commit {
+/// Builds the announcements of an encoded commit, one for each project.
+pub fn announcements(encoded: &EncodedCommit, runs: &[PlannedRun]) -> Vec<Commit> {
     let by_number: HashMap<i64, &Run> = runs.iter().map(|planned| (planned.head.number, &planned.head.run)).collect();
-    encoded.commit(|number| (by_number[&number].run_id.clone(), by_number[&number].status))
+    encoded.commits(|number| (by_number[&number].run_id.clone(), by_number[&number].status))
 }
 
-impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
+impl<'a, H: FnMut(&RunKey) -> RunState> Plan<'a, H> {
     /// An empty plan. `now` is the time of the server, used as `recorded_at`.
     pub fn new(head: H, known: &'a ExistingEvents, lifecycle: Lifecycle, now: Timestamp) -> Self {
         Self { head, known, lifecycle, now, runs: Vec::new(), by_id: HashMap::default(), last_feed_key: 0 }
     }
 
     /// Plans one append after the earlier ones. On error the plan is unchanged.
-    pub fn add(&mut self, append: Append) -> Result<Appended> {
-        let Some(import) = append.import().cloned() else { return self.add_next(append) };
+    pub fn add(&mut self, QueuedAppend { run, append }: QueuedAppend) -> Result<Appended> {
+        let Some(import) = append.import().cloned() else { return self.add_next(&run, append) };
         match import.failure() {
             Some(error) => Err(error),
             // The failure is set before the next append is planned, which may belong to the same import.
-            None => self.add_next(append).inspect_err(|error| import.fail(error)),
+            None => self.add_next(&run, append).inspect_err(|error| import.fail(error)),
         }
     }
 
-    fn add_next(&mut self, append: Append) -> Result<Appended> {
-        let index = self.run_index(&append.run_id);
+    fn add_next(&mut self, run: &RunKey, append: Append) -> Result<Appended> {
+        let index = self.run_index(run);
         let planned = &self.runs[index];
         let repeats = self.repeats(planned, &append)?;
         if let Some(recorded) = &append.recorded {
@@ -101,14 +102,14 @@ impl<'a, H: FnMut(&RunId) -> RunState> Plan<'a, H> {
         appended
     }
 
-    fn run_index(&mut self, run_id: &RunId) -> usize {
-        if let Some(index) = self.by_id.get(run_id) {
+    fn run_index(&mut self, run: &RunKey) -> usize {
+        if let Some(index) = self.by_id.get(run) {
             return *index;
         }
-        let head = (self.head)(run_id);
+        let head = (self.head)(run);
         let (documents, events, producer_ids) = Default::default();
         self.runs.push(PlannedRun { head, documents, events, producer_ids });
-        self.by_id.insert(run_id.clone(), self.runs.len() - 1);
+        self.by_id.insert(run.clone(), self.runs.len() - 1);
         self.runs.len() - 1
     }
 

@@ -12,7 +12,7 @@ use super::progress::Progress;
 pub use super::queue_depth::QueueDepth;
 pub use super::reply::Replies;
 use super::reply::Reply;
-use crate::store::{Append, Latch, Receipt};
+use crate::store::{Append, Latch, ProjectNumber, Receipt, RunKey};
 
 /// Limits of the queue and of a group. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -41,9 +41,18 @@ impl Default for QueueOptions {
     }
 }
 
+/// An append of a project.
+#[derive(Clone, Debug)]
+pub struct QueuedAppend {
+    /// The run that gets the events.
+    pub run: RunKey,
+    /// The append as submitted.
+    pub append: Append,
+}
+
 /// A queued append with its memory size and its reply channel.
 struct Request {
-    append: Append,
+    append: QueuedAppend,
     bytes: usize,
     reply: Reply,
 }
@@ -78,7 +87,7 @@ pub struct CommitQueueReceiver {
 /// Appends to be committed in one transaction.
 pub struct Group {
     /// The appends in the order of their acceptance.
-    pub appends: Vec<Append>,
+    pub appends: Vec<QueuedAppend>,
     /// Reply channels of the appends, in the same order.
     pub replies: Replies,
     events: usize,
@@ -105,7 +114,7 @@ impl Queue {
     }
 
     /// See [`Store::submit`](crate::store::Store::submit).
-    pub async fn submit(&self, append: Append) -> Result<Receipt> {
+    pub async fn submit(&self, project: ProjectNumber, append: Append) -> Result<Receipt> {
         assert!(!append.events.is_empty(), "an append holds at least one event");
         let (bytes, weight) = self.weigh(&append);
         let (permit, entry) = match self.room_now(weight)? {
@@ -114,7 +123,8 @@ impl Queue {
         };
         let (outcome, receipt) = Receipt::new();
         let reply = Reply::new(outcome, append.import().cloned(), permit);
-        entry.send(Request { append, bytes, reply });
+        let run = RunKey::new(project, append.run_id.clone());
+        entry.send(Request { append: QueuedAppend { run, append }, bytes, reply });
         self.depth.inc();
         Ok(receipt)
     }
@@ -264,7 +274,7 @@ impl CommitQueueReceiver {
 
 impl Group {
     fn add(&mut self, request: Request) {
-        self.events += request.append.events.len();
+        self.events += request.append.append.events.len();
         self.bytes += request.bytes;
         self.appends.push(request.append);
         self.replies.take(request.reply);

@@ -73,6 +73,19 @@ impl Replies {
         self.replies.push(reply);
     }
 
+    /// Splits the replies: `parts` holds the number of the part of each reply, from 0 on.
+    pub fn split(self, parts: &[usize]) -> Vec<Self> {
+        let Self { replies, progress } = self;
+        let count = parts.iter().max().map_or(0, |last| last + 1);
+        // The first part stands for the group, which the committer has taken already.
+        let mut split = vec![Self { replies: Vec::new(), progress: Arc::clone(&progress) }];
+        split.extend((1..count).map(|_| Self::new(Arc::clone(&progress))));
+        for (reply, part) in replies.into_iter().zip(parts) {
+            split[*part].replies.push(reply);
+        }
+        split
+    }
+
     /// Number of appends in the group.
     pub fn len(&self) -> usize {
         self.replies.len()

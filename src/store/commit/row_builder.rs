@@ -7,7 +7,8 @@ use foldhash::HashMap;
 use crate::codec::{Chunk, record};
 use crate::domain::{Event, RunId, RunStatus};
 
-use crate::store::{Commit, RunCommit, ScopeEnd};
+use crate::store::project::position_of;
+use crate::store::{Commit, ProjectNumber, RunCommit, ScopeEnd};
 
 /// Maximum bytes of records in a row with several events. A page of one run reads every row with a span of the run, so
 /// small rows limit the read amplification. A larger event gets a row without neighbours.
@@ -18,9 +19,9 @@ const ROW_BYTES: usize = 32 << 10;
 const FIRST_BUFFER_BYTES: usize = 4 << 10;
 const NEXT_BUFFER_BYTES: usize = ROW_BYTES + (4 << 10);
 
-/// A log row: consecutive events of the feed.
+/// A log row: consecutive events of a feed.
 pub struct LogRowParts {
-    /// Feed position of the first event.
+    /// Stored position of the first event.
     pub pos: u64,
     /// Number of events in the row.
     pub count: u32,
@@ -31,8 +32,12 @@ pub struct LogRowParts {
 }
 
 impl LogRowParts {
+    fn project(&self) -> ProjectNumber {
+        ProjectNumber::of_pos(self.pos)
+    }
+
     fn chunk(&self) -> Chunk {
-        Chunk { first: self.pos, count: self.count, sensitive: self.sensitive, data: self.data.clone() }
+        Chunk { first: position_of(self.pos), count: self.count, sensitive: self.sensitive, data: self.data.clone() }
     }
 }
 
@@ -66,7 +71,9 @@ impl RunSpan {
 }
 
 /// Builder of log rows.
-pub struct RowBuilder {
+pub struct RowBuilder<P> {
+    last_pos: P,
+    project: Option<ProjectNumber>,
     rows: Vec<LogRowParts>,
     entries: Vec<(i64, RunSpan)>,
     buffer: Vec<u8>,
@@ -77,22 +84,29 @@ pub struct RowBuilder {
 
 /// Log rows and run spans of one commit.
 pub struct EncodedCommit {
-    /// Log rows in feed order.
+    /// Log rows by project, in feed order.
     pub rows: Vec<LogRowParts>,
-    /// Run spans with their run numbers, in feed order.
+    /// Run spans with their run numbers, in the same order.
     pub entries: Vec<(i64, RunSpan)>,
 }
 
-impl RowBuilder {
-    /// Starts at the position after `last_position`.
-    pub fn after(last_position: u64) -> Self {
+impl<P: Fn(ProjectNumber) -> u64> RowBuilder<P> {
+    /// The rows of each project follow the stored position that `last_pos` gives.
+    pub fn after(last_pos: P) -> Self {
         let (rows, entries) = Default::default();
         let buffer = Vec::with_capacity(FIRST_BUFFER_BYTES);
-        Self { rows, entries, buffer, row_pos: last_position + 1, row_count: 0, row_sensitive: false }
+        Self { last_pos, project: None, rows, entries, buffer, row_pos: 0, row_count: 0, row_sensitive: false }
     }
 
-    /// Adds the next event and returns the length of the record in bytes.
+    /// Adds the next event and returns the length of the record in bytes. All events of a project are neighbours.
     pub fn add(&mut self, run: i64, event: &Event) -> u32 {
+        let project = ProjectNumber::of_run(run);
+        if self.project != Some(project) {
+            if self.row_count > 0 {
+                self.close_row(Vec::with_capacity(FIRST_BUFFER_BYTES));
+            }
+            (self.project, self.row_pos) = (Some(project), (self.last_pos)(project) + 1);
+        }
         if self.row_count > 0 && self.buffer.len() + event.payload.as_str().len() > ROW_BYTES {
             self.close_row(Vec::with_capacity(NEXT_BUFFER_BYTES));
         }
@@ -137,23 +151,35 @@ impl RowBuilder {
 }
 
 impl EncodedCommit {
-    /// Builds the announcement. `run` returns the id of a run and its status after the last event.
-    pub fn commit(&self, run: impl Fn(i64) -> (RunId, RunStatus)) -> Commit {
-        let mut indexes: HashMap<i64, usize> = HashMap::default();
-        let mut runs: Vec<RunCommit> = Vec::new();
-        for (number, entry) in &self.entries {
-            let index = *indexes.entry(*number).or_insert_with(|| {
-                let (run_id, status) = run(*number);
-                runs.push(RunCommit { run_id, chunks: Vec::new(), scope_end: ScopeEnd { last: 0, status } });
-                runs.len() - 1
-            });
-            let row = &self.rows[self.rows.partition_point(|row| row.pos < entry.row)];
-            let start = entry.start as usize;
-            runs[index].chunks.push(entry.chunk(row.data.slice(start..start + entry.length as usize)));
-            runs[index].scope_end.last = entry.last();
-        }
-        let feed: Vec<Chunk> = self.rows.iter().map(LogRowParts::chunk).collect();
-        let last = feed.last().map_or(0, Chunk::last);
-        Commit { runs, feed, feed_end: ScopeEnd { last, status: RunStatus::Unspecified } }
+    /// Builds the announcements, one for each project. `run` returns the id of a run and its status after the last event.
+    pub fn commits(&self, run: impl Fn(i64) -> (RunId, RunStatus)) -> Vec<Commit> {
+        let of_projects = self.rows.chunk_by(|one, other| one.project() == other.project());
+        let mut entries = self.entries.chunk_by(|(one, _), (other, _)| project(*one) == project(*other));
+        of_projects.map(|rows| commit(rows, entries.next().unwrap_or_default(), &run)).collect()
     }
+}
+
+fn project(run: i64) -> ProjectNumber {
+    ProjectNumber::of_run(run)
+}
+
+/// The announcement of the rows of one project.
+fn commit(rows: &[LogRowParts], entries: &[(i64, RunSpan)], run: impl Fn(i64) -> (RunId, RunStatus)) -> Commit {
+    let mut indexes: HashMap<i64, usize> = HashMap::default();
+    let mut runs: Vec<RunCommit> = Vec::new();
+    for (number, entry) in entries {
+        let index = *indexes.entry(*number).or_insert_with(|| {
+            let (run_id, status) = run(*number);
+            runs.push(RunCommit { run_id, chunks: Vec::new(), scope_end: ScopeEnd { last: 0, status } });
+            runs.len() - 1
+        });
+        let row = &rows[rows.partition_point(|row| row.pos < entry.row)];
+        let start = entry.start as usize;
+        runs[index].chunks.push(entry.chunk(row.data.slice(start..start + entry.length as usize)));
+        runs[index].scope_end.last = entry.last();
+    }
+    let feed: Vec<Chunk> = rows.iter().map(LogRowParts::chunk).collect();
+    let last = feed.last().map_or(0, Chunk::last);
+    let project = rows.first().map_or(ProjectNumber::DEFAULT, LogRowParts::project);
+    Commit { project, runs, feed, feed_end: ScopeEnd { last, status: RunStatus::Unspecified } }
 }

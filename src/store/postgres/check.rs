@@ -237,17 +237,26 @@ impl Target {
 
     /// Checks the table privileges that a replica needs.
     pub async fn check_rights(&self, executor: &mut PgExecutor<'_>) -> Result<(), OpenError> {
-        const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), \
+        const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), ('feed', 'INSERT'), \
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('run_documents', 'DELETE'), \
             ('events', 'SELECT'), ('events', 'INSERT'), ('epochs', 'SELECT'), ('epochs', 'INSERT'), \
-            ('epochs', 'UPDATE'), ('keys', 'SELECT'), ('keys', 'INSERT'), ('keys', 'UPDATE'), \
+            ('epochs', 'UPDATE'), ('project_epochs', 'SELECT'), ('project_epochs', 'INSERT'), \
+            ('project_epochs', 'UPDATE'), ('keys', 'SELECT'), ('keys', 'INSERT'), ('keys', 'UPDATE'), \
             ('secrets', 'SELECT'), ('secrets', 'INSERT')) AS w (name, needed) \
             WHERE NOT has_table_privilege(w.name, w.needed) \
             UNION ALL SELECT 'USAGE on run_numbers' WHERE NOT has_sequence_privilege('run_numbers', 'USAGE')";
-        let lacking: Result<Vec<String>, _> = sqlx::query_scalar(LACKING).fetch_all(executor).await;
-        let lacking = lacking.map_err(|e| self.describe(e))?;
+        // Separate, since it reads a table. The rights on the numbers of one project say nothing about the others.
+        const NUMBERS: &str = "SELECT 'USAGE on run_numbers_' || (id - 1) FROM feed WHERE id > 1 AND NOT \
+            coalesce(has_sequence_privilege(to_regclass('run_numbers_' || (id - 1)), 'USAGE'), false) ORDER BY id LIMIT 10";
+        let lacking: Vec<String> =
+            sqlx::query_scalar(LACKING).fetch_all(&mut *executor).await.map_err(|e| self.describe(e))?;
         if lacking.is_empty() {
+            let lacking: Vec<String> =
+                sqlx::query_scalar(NUMBERS).fetch_all(executor).await.map_err(|e| self.describe(e))?;
+            if !lacking.is_empty() {
+                tracing::warn!(lacking = lacking.join(", "), "no run of these projects can be created");
+            }
             return Ok(());
         }
         let (target, user) = (self.text.clone(), self.user.clone());

@@ -9,9 +9,11 @@ use sqlx::query::QueryScalar;
 use sqlx::{Encode, Postgres, Type};
 
 use crate::domain::{AgentName, Event, Origin, Result};
+use crate::store::ProjectNumber;
 use crate::store::commit::plan;
 use crate::store::commit::plan::PlannedRun;
 use crate::store::commit::row_builder::{EncodedCommit, RowBuilder};
+use crate::store::project::stored_run_id;
 
 use super::event_row::Checked;
 
@@ -65,10 +67,10 @@ impl<T: AsRef<str>> Encode<'_, Postgres> for Json<T> {
 }
 
 impl<'a> EventColumns<'a> {
-    /// The columns of the new events, and the events encoded after position 0.
+    /// The columns of the new events, and the events encoded after position 0 of their project.
     pub fn of(runs: &'a [PlannedRun]) -> (Self, EncodedCommit) {
         let mut columns = Self::default();
-        let mut builder = RowBuilder::after(0);
+        let mut builder = RowBuilder::after(|project| project.pos(0));
         for (run, planned) in plan::in_feed_order(runs) {
             let event = &planned.event;
             let bytes = i32::try_from(builder.add(run.head.number, event)).unwrap_or(i32::MAX);
@@ -83,9 +85,10 @@ impl<'a> EventColumns<'a> {
             Origin::System => 1,
             Origin::User => 2,
         };
+        let run_id = stored_run_id(ProjectNumber::of_run(run), event.run_id.as_str());
         let columns = Checked {
             run,
-            run_id: event.run_id.as_str(),
+            run_id: &run_id,
             seq: event.seq.cast_signed(),
             event_id: event.event_id.as_str(),
             event_type: event.event_type.as_str(),
@@ -111,7 +114,7 @@ impl<'a> EventColumns<'a> {
         self.sensitive.push(event.payload.is_sensitive());
         self.event_id.push(event.event_id.as_str());
         self.event_type.push(event.event_type.as_str());
-        self.agent_name.push(columns.agent_name);
+        self.agent_name.push(event.agent_name.as_ref().map(AgentName::as_str));
         self.payload.push(Json(event.payload.as_str()));
         self.sent_seconds.push(event.sent_seconds);
     }

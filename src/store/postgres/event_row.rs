@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use crate::codec::Chunk;
 use crate::domain::json::public_view;
 use crate::domain::{AgentName, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
-use crate::store::Commit;
 use crate::store::checksum::{Checksum, damaged_events};
 use crate::store::commit::row_builder::{EncodedCommit, RowBuilder};
+use crate::store::project::shown_run_id;
+use crate::store::{Commit, ProjectNumber, RunKey};
 
 /// SELECT list of an [`EventRow`], with `events` as `e` and `runs` as `r`.
 macro_rules! event_columns {
@@ -56,9 +57,11 @@ impl EventRow {
         if self.payload.is_none() {
             return Ok(None);
         }
-        let (run_id, seq, pos) = (self.run_id.clone(), self.seq.unsigned_abs(), self.pos.unsigned_abs());
+        let run_id = shown_run_id(&self.run_id).to_owned();
+        let (seq, pos) = (self.seq.unsigned_abs(), self.pos.unsigned_abs());
         let is_sound = self.is_checked().unwrap_or(true);
-        let event = if is_sound { self.parse() } else { None };
+        let key = RunKey::from_stored(&self.run_id).filter(|key| is_sound && self.is_of(key.project));
+        let event = key.and_then(|key| self.parse(key.run_id));
         event.map(Some).ok_or_else(|| {
             damaged_events(Some(&run_id), Some(seq), pos, "a row of the table `events`");
             Error::EventDamaged { run_id: Some(run_id), seqs: Some((seq, seq)) }
@@ -89,7 +92,13 @@ impl EventRow {
         self.checksum.map(|checksum| columns.checksum() ^ self.pos == checksum)
     }
 
-    fn parse(self) -> Option<(Event, RunStatus)> {
+    /// Whether run and position are of this project.
+    fn is_of(&self, project: ProjectNumber) -> bool {
+        let of_pos = ProjectNumber::of_pos(self.pos.unsigned_abs());
+        of_pos == project && ProjectNumber::of_run(self.run) == project
+    }
+
+    fn parse(self, run_id: RunId) -> Option<(Event, RunStatus)> {
         let agent_name = match self.agent_name {
             Some(name) => Some(AgentName::parse(&name).ok()?),
             None => None,
@@ -97,7 +106,7 @@ impl EventRow {
         // Rows of older versions do not mark tool input and output as sensitive.
         let sensitive = self.sensitive || public_view::has_previews(&self.event_type);
         let event = Event {
-            run_id: RunId::parse(&self.run_id).ok()?,
+            run_id,
             seq: u64::try_from(self.seq).ok()?,
             event_id: EventId::parse(&self.event_id).ok()?,
             event_type: EventType::parse(&self.event_type).ok()?,
@@ -119,6 +128,7 @@ impl EventRow {
 /// The columns covered by a checksum: all columns except the position.
 pub struct Checked<'a> {
     pub run: i64,
+    /// Text of the column `run_id`.
     pub run_id: &'a str,
     pub seq: i64,
     pub event_id: &'a str,
@@ -160,7 +170,7 @@ impl Checked<'_> {
     }
 }
 
-/// Consecutive rows of the feed or of one run, encoded as log rows and run spans.
+/// Consecutive rows of a feed or of one run, encoded as log rows and run spans.
 pub struct Rows {
     encoded: EncodedCommit,
     runs: std::collections::HashMap<i64, (RunId, RunStatus)>,
@@ -182,7 +192,7 @@ impl Rows {
             events.reverse();
         }
         let first = events.first().map_or(1, |(pos, ..)| *pos);
-        let mut builder = RowBuilder::after(first - 1);
+        let mut builder = RowBuilder::after(|_| first - 1);
         let mut runs = std::collections::HashMap::new();
         for (_, run, (event, status)) in events {
             builder.add(run, &event);
@@ -191,18 +201,18 @@ impl Rows {
         Ok(Self { encoded: builder.finish(), runs })
     }
 
-    /// The rows as an announcement.
-    pub fn commit(&self) -> Commit {
-        self.encoded.commit(|run| self.runs[&run].clone())
+    /// The rows as an announcement; `None` without rows.
+    pub fn commit(&self) -> Option<Commit> {
+        self.encoded.commits(|run| self.runs[&run].clone()).pop()
     }
 
     /// The rows as chunks of the feed.
     pub fn feed_chunks(&self) -> Vec<Chunk> {
-        self.commit().feed
+        self.commit().map(|commit| commit.feed).unwrap_or_default()
     }
 
     /// The rows as chunks of their run.
     pub fn run_chunks(&self) -> Vec<Chunk> {
-        self.commit().runs.pop().map(|run| run.chunks).unwrap_or_default()
+        self.commit().and_then(|mut commit| commit.runs.pop()).map(|run| run.chunks).unwrap_or_default()
     }
 }

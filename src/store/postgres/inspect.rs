@@ -5,24 +5,28 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{Connection, PgConnection};
 
-use crate::domain::Event;
+use crate::domain::{Event, ProjectId};
+use crate::store::ProjectNumber;
 use crate::store::inspect::{self, CheckOptions, CheckResult, Schema};
+use crate::store::project::{position_of, shown_run_id};
 
 use super::check::{DOES_NOT_FLUSH, OpenError, Server, Target};
 use super::connect::executor::PgExecutor;
 use super::connect::replication::Replication;
 use super::error::Fault;
 use super::event_row::{EventRow, event_columns};
+use super::feed_row;
 use super::open::{self, connect_options, reach};
 use super::options::PostgresOptions;
 use super::scrub;
 
 /// Unique indexes that the guarantees of the store depend on.
-const INDEXES: [&str; 7] = [
+const INDEXES: [&str; 8] = [
     "events_given_id",
     "events_pos",
     "events_run_seq",
     "feed_one_row",
+    "feed_project",
     "run_documents_run_kind",
     "runs_run",
     "runs_run_id",
@@ -93,9 +97,7 @@ async fn look_into(
     let schema = target.schema(&mut connection).await.map_err(failed("schema"))?;
     findings.push(schema.finding());
     if schema.found == 0 {
-        const MAY_CREATE: &str = "SELECT has_schema_privilege(current_schema(), 'CREATE')";
-        let may: bool = sqlx::query_scalar(MAY_CREATE).fetch_one(&mut connection).await.map_err(describe("rights"))?;
-        findings.push(match may {
+        findings.push(match may_create(&mut connection).await.map_err(describe("rights"))? {
             true => CheckResult::ok("rights", "tables can be made"),
             false => {
                 CheckResult::failed("rights", "no CREATE on the schema; grant it, or make the tables with another user")
@@ -108,7 +110,10 @@ async fn look_into(
         return Ok(());
     }
     target.check_rights(&mut connection).await.map_err(failed("rights"))?;
-    findings.push(CheckResult::ok("rights", "the tables can be read and written"));
+    findings.push(match may_create(&mut connection).await.map_err(describe("rights"))? {
+        true => CheckResult::ok("rights", "the tables can be read and written"),
+        false => CheckResult::warning("rights", "no CREATE on the schema, so no project can be created; grant it"),
+    });
     if look.deep {
         let checksums = checksums(&mut connection).await;
         findings.push(checksums.map_err(|fault| CheckResult::failed("checksums", fault.into_error()))?);
@@ -130,6 +135,12 @@ fn of_server(server: &Server, options: &PostgresOptions, target: &Target) -> Che
     CheckResult::ok("store", format!("{}, version {}", target.name(), server.version))
 }
 
+/// Whether the user may create tables and sequences.
+async fn may_create(connection: &mut PgExecutor<'_>) -> Result<bool, sqlx::Error> {
+    const MAY_CREATE: &str = "SELECT has_schema_privilege(current_schema(), 'CREATE')";
+    sqlx::query_scalar(MAY_CREATE).fetch_one(connection).await
+}
+
 /// Compares the local clock with the clock of the database server.
 async fn clock_of(connection: &mut PgExecutor<'_>, look: CheckOptions) -> Result<CheckResult, sqlx::Error> {
     const NAME: &str = "server-clock";
@@ -149,7 +160,7 @@ async fn clock_of(connection: &mut PgExecutor<'_>, look: CheckOptions) -> Result
     })
 }
 
-/// Checks the unique indexes and the end of the feed, with `deep` also the counts of all events. Returns the newest
+/// Checks the unique indexes and the end of each feed, with `deep` also the counts of all events. Returns the newest
 /// event.
 async fn integrity(
     connection: &mut PgExecutor<'_>,
@@ -166,30 +177,73 @@ async fn integrity(
     .fetch_all(&mut *connection)
     .await?;
     let missing: Vec<&str> = INDEXES.into_iter().filter(|name| !valid.iter().any(|found| found == name)).collect();
-    let last_pos: Option<i64> =
-        sqlx::query_scalar("SELECT last_pos FROM feed").fetch_optional(&mut *connection).await?;
-    let newest = match last_pos {
-        Some(last) => sqlx::query_as::<_, EventRow>(NEWEST).bind(last).fetch_optional(&mut *connection).await?,
-        None => None,
-    };
-    let newest = newest.and_then(|row| row.into_event().ok().flatten()).map(|(event, _)| event);
-    let in_feed: Option<i64> = sqlx::query_scalar("SELECT max(pos) FROM events").fetch_one(&mut *connection).await?;
-    let problem = match last_pos {
-        _ if !missing.is_empty() => Some(format!("unique indexes are missing or invalid: {}", missing.join(", "))),
-        None => Some("the row of the feed is missing".to_owned()),
-        Some(last) if last != in_feed.unwrap_or(0) => {
-            Some(format!("the feed ends at {last}, its last event is {}", in_feed.unwrap_or(0)))
-        }
-        Some(last) if last > 0 && newest.is_none() => Some("the last event of the feed does not read".to_owned()),
-        Some(_) if look.deep => deep(connection).await?,
-        Some(_) => None,
+    let ends: Vec<FeedEnd> = sqlx::query_as(FEED_ENDS).fetch_all(&mut *connection).await?;
+    let (newest, unread) = newest(connection, &ends).await?;
+    let problem = if !missing.is_empty() {
+        Some(format!("unique indexes are missing or invalid: {}", missing.join(", ")))
+    } else if !ends.iter().any(|end| end.id == feed_row::id_of(ProjectNumber::DEFAULT)) {
+        Some("the row of the feed is missing".to_owned())
+    } else if let Some(problem) = ends.iter().find_map(FeedEnd::problem) {
+        Some(problem)
+    } else if let Some(end) = unread {
+        Some(format!("the last event of {} does not read", end.feed()))
+    } else if look.deep {
+        deep(connection).await?
+    } else {
+        None
     };
     let extent = if look.deep { "all of them were counted" } else { "the last was read; --deep counts all" };
+    let events: u64 = ends.iter().map(|end| position_of(end.last_pos.unsigned_abs())).sum();
     findings.push(match problem {
         Some(problem) => CheckResult::failed(NAME, problem),
-        None => CheckResult::ok(NAME, format!("{} events; {extent}", last_pos.unwrap_or(0))),
+        None => CheckResult::ok(NAME, format!("{events} events; {extent}")),
     });
     Ok(newest)
+}
+
+/// The end of a feed, and the stored position of the last event in the log.
+#[derive(sqlx::FromRow)]
+struct FeedEnd {
+    id: i16,
+    project: String,
+    last_pos: i64,
+    last_event: Option<i64>,
+}
+
+/// The project of a position is in its bits from 2^40 on.
+const FEED_ENDS: &str = "SELECT id, coalesce(project, '') AS project, last_pos, \
+    (SELECT max(pos) FROM events WHERE pos > ((id - 1)::bigint << 40) AND pos < (id::bigint << 40)) AS last_event \
+    FROM feed ORDER BY id";
+
+impl FeedEnd {
+    /// The feed, for an operator.
+    fn feed(&self) -> String {
+        match self.project.as_str() {
+            ProjectId::DEFAULT => "the feed".to_owned(),
+            project => format!("the feed of the project {project}"),
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        let [end, last] = [self.last_pos, self.last_event.unwrap_or(0)].map(|pos| position_of(pos.unsigned_abs()));
+        (end != last).then(|| format!("{} ends at {end}, its last event is {last}", self.feed()))
+    }
+}
+
+/// The newest of the last events of all feeds, and a feed whose last event does not read.
+async fn newest<'e>(
+    connection: &mut PgExecutor<'_>,
+    ends: &'e [FeedEnd],
+) -> Result<(Option<Event>, Option<&'e FeedEnd>), sqlx::Error> {
+    let mut newest: Option<Event> = None;
+    for end in ends.iter().filter(|end| position_of(end.last_pos.unsigned_abs()) > 0) {
+        let row: Option<EventRow> = sqlx::query_as(NEWEST).bind(end.last_pos).fetch_optional(&mut *connection).await?;
+        let Some((event, _)) = row.and_then(|row| row.into_event().ok().flatten()) else {
+            return Ok((newest, Some(end)));
+        };
+        newest = newest.into_iter().chain([event]).max_by_key(|event| event.recorded_at);
+    }
+    Ok((newest, None))
 }
 
 /// Compares all rows of the log with their checksums.
@@ -203,10 +257,9 @@ async fn checksums(connection: &mut PgExecutor<'_>) -> Result<CheckResult, Fault
 
 /// Checks positions and seqs for gaps. May take long: this connection has no statement timeout.
 async fn deep(connection: &mut PgExecutor<'_>) -> Result<Option<String>, sqlx::Error> {
-    let gaps: i64 = sqlx::query_scalar("SELECT max(pos) - count(*) FROM events HAVING count(*) > 0")
-        .fetch_optional(&mut *connection)
-        .await?
-        .unwrap_or(0);
+    const GAPS: &str = "SELECT coalesce(sum(last - n), 0)::bigint FROM \
+        (SELECT max(pos) & ((1::bigint << 40) - 1) AS last, count(*) AS n FROM events GROUP BY pos >> 40) feeds";
+    let gaps: i64 = sqlx::query_scalar(GAPS).fetch_one(&mut *connection).await?;
     if gaps != 0 {
         return Ok(Some(format!("{gaps} positions of the feed have no event")));
     }
@@ -216,5 +269,6 @@ async fn deep(connection: &mut PgExecutor<'_>) -> Result<Option<String>, sqlx::E
     )
     .fetch_all(connection)
     .await?;
+    let wrong: Vec<&str> = wrong.iter().map(|run_id| shown_run_id(run_id)).collect();
     Ok((!wrong.is_empty()).then(|| format!("runs whose events have a gap: {}", wrong.join(", "))))
 }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use super::connect::executor::PgExecutor;
-use super::connect::readers::{Readers, attempted, retried};
+use super::connect::readers::{Readers, retried, written};
 use super::error::Fault;
 use crate::domain::access::{Key, Secret};
-use crate::domain::{Error, KeyId, Result};
-use crate::store::keys::{KeyRow, KeyStore, SecretRow, key_columns, rotated, secret_columns};
+use crate::domain::{Error, KeyId, ProjectId, Result};
+use crate::store::keys::{KeyList, KeyRow, KeyStore, SecretRow, key_columns, rotated, secret_columns, stored_project};
 
 const FIND: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id = ANY($1) ORDER BY key_id");
 const LOCKED: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id = $1 FOR UPDATE");
-const LIST: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id > $1 ORDER BY key_id LIMIT $2");
+const LIST: &str = concat!(
+    "SELECT ",
+    key_columns!(),
+    " FROM keys WHERE key_id > $1 AND project = coalesce($2, project) ORDER BY key_id LIMIT $3"
+);
 const ANY: &str = "SELECT EXISTS (SELECT 1 FROM keys)";
 const INSERT: &str = concat!(
     "INSERT INTO keys (",
@@ -37,22 +41,6 @@ pub struct PostgresKeys {
     pub readers: Arc<Readers>,
 }
 
-/// Runs `$work` in a transaction, and retries transient errors. If the last attempt failed, an attempt may have been stored.
-macro_rules! written {
-    ($readers:expr, $transaction:ident => $work:expr) => {{
-        let readers: &Readers = $readers;
-        let done: Result<_, Fault> = attempted!(readers, pooled => {
-            let begin = sqlx::AssertSqlSafe(readers.session.begin.clone());
-            let mut transaction = Connection::begin_with(&mut *pooled, begin).await?;
-            let $transaction: &mut PgConnection = &mut transaction;
-            let done = $work.await?;
-            transaction.commit().await?;
-            Ok(done)
-        });
-        done.map_err(|fault| fault.into_error().after_commit())
-    }};
-}
-
 #[async_trait]
 impl KeyStore for PostgresKeys {
     async fn create(&self, key: &Key) -> Result<()> {
@@ -64,9 +52,10 @@ impl KeyStore for PostgresKeys {
         retried!(&self.readers, connection => rows(connection, &key_ids)).map_err(Fault::into_error).and_then(read)
     }
 
-    async fn list(&self, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>> {
-        let after = after.map_or("", KeyId::as_str);
-        retried!(&self.readers, connection => page(connection, after, limit)).map_err(Fault::into_error).and_then(read)
+    async fn list(&self, project: Option<&ProjectId>, after: Option<&KeyId>, limit: usize) -> Result<KeyList> {
+        let (project, after) = (project.map(stored_project), after.map_or("", KeyId::as_str));
+        let rows = retried!(&self.readers, connection => page(connection, project.as_deref(), after, limit));
+        rows.map(|rows| KeyList::of(rows, limit)).map_err(Fault::into_error)
     }
 
     async fn any(&self) -> Result<bool> {
@@ -130,9 +119,15 @@ async fn rows(connection: &mut PgExecutor<'_>, key_ids: &[String]) -> Result<Vec
     Ok(sqlx::query_as(FIND).bind(key_ids.to_vec()).fetch_all(connection).await?)
 }
 
-async fn page(connection: &mut PgExecutor<'_>, after: &str, limit: usize) -> Result<Vec<KeyRow>, Fault> {
+async fn page(
+    connection: &mut PgExecutor<'_>,
+    project: Option<&str>,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<KeyRow>, Fault> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    Ok(sqlx::query_as(LIST).bind(after.to_owned()).bind(limit).fetch_all(connection).await?)
+    let query = sqlx::query_as(LIST).bind(after.to_owned()).bind(project.map(ToOwned::to_owned)).bind(limit);
+    Ok(query.fetch_all(connection).await?)
 }
 
 async fn any(connection: &mut PgExecutor<'_>) -> Result<bool, Fault> {

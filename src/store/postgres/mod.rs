@@ -6,6 +6,8 @@
 //! | `open`, `check` | connect, check the server, migrate, start the tasks |
 //! | `inspect` | the same checks without a start, for `check` and `migrate` |
 //! | `epochs` | detects a database that went back in time, and begins epochs |
+//! | `projects`, `known_projects` | finds and creates projects; projects in memory with their histories |
+//! | `feed_row`, `positions` | rows of the table `feed`; a position in the feed of each project |
 //! | `connect/session`, `executor` | settings of a connection; statements on a session or a pooled connection |
 //! | `connect/readers`, `retry` | read pool; pauses and deadlines of retries |
 //! | `connect/replication` | state of standbys: whether a promoted standby has all acknowledged events |
@@ -13,15 +15,15 @@
 //! | `write/transaction`, `existing` | statements of a commit; stored events that a group may repeat |
 //! | `write/run_state`, `planned` | cache of run states; plan of a commit, kept while in doubt |
 //! | `keys` | keys of callers, and secrets of the server |
-//! | `feed` | `follower` (announces the commits of all replicas in feed order), `signals` (LISTEN) |
+//! | `feed` | `follower` (announces the commits of all replicas in feed order), `announcer`, `signals` (LISTEN) |
 //! | `read` | pages, runs, single events |
 //! | `event_row`, `event_columns` | events as rows with checksums; events as parameters of a commit |
 //! | `scrub` | comparison of rows with their checksums |
 //! | `error` | errors of the database, transient or final |
 //!
-//! A commit locks the rows of its runs in the order of their ids, and the single row of the feed last. Therefore seqs
-//! and positions have no gaps, commits never deadlock, and position order equals the order in which commits become
-//! visible: a reader that has seen a position has seen every earlier event.
+//! A commit belongs to one project. It locks the rows of its runs in the order of their ids, and the row of the project's
+//! feed last. Therefore seqs and positions have no gaps, commits never deadlock, and position order equals the order in
+//! which the commits of a project become visible: a reader that has seen a position has seen every earlier event.
 
 mod check;
 mod connect;
@@ -30,10 +32,14 @@ mod error;
 mod event_columns;
 mod event_row;
 mod feed;
+mod feed_row;
 pub mod inspect;
 mod keys;
+mod known_projects;
 mod open;
 mod options;
+mod positions;
+mod projects;
 mod read;
 mod scrub;
 mod write;
@@ -43,11 +49,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::history::History;
-use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, FeedId, ProjectId, Result, Run, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::Queue;
-use super::{Append, KeyStore, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
+use super::{
+    Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
+    Store,
+};
 pub use check::OpenError;
 use connect::readers::{Readers, retried};
 use epochs::Epochs;
@@ -55,8 +64,14 @@ use error::Fault;
 use keys::PostgresKeys;
 pub use options::PostgresOptions;
 
-/// The PostgreSQL store, opened with [`PostgresStore::open`].
+/// The PostgreSQL store, opened with [`PostgresStore::open`], as one project sees it.
 pub struct PostgresStore {
+    shared: Arc<Shared>,
+    project: ProjectNumber,
+}
+
+/// What all projects share.
+struct Shared {
     queue: Queue,
     readers: Arc<Readers>,
     keys: PostgresKeys,
@@ -65,60 +80,92 @@ pub struct PostgresStore {
     committer: RunningCommitter,
 }
 
+impl PostgresStore {
+    fn key(&self, run_id: &RunId) -> RunKey {
+        RunKey::new(self.project, run_id.clone())
+    }
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn submit(&self, append: Append) -> Result<Receipt> {
-        self.queue.submit(append).await
+        self.shared.queue.submit(self.project, append).await
     }
 
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {
+        let (readers, project) = (&self.shared.readers, self.project);
         match scope {
-            Scope::Run(run_id) => retried!(&self.readers, connection => read::run_page(connection, run_id, range)),
-            Scope::Feed => retried!(&self.readers, connection => read::feed_page(connection, range)),
+            Scope::Run(run_id) => {
+                let key = self.key(run_id);
+                retried!(readers, connection => read::run_page(connection, &key, range))
+            }
+            Scope::Feed => retried!(readers, connection => read::feed_page(connection, project, range)),
         }
         .map_err(Fault::into_error)
     }
 
     async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
+        let readers = &self.shared.readers;
         match scope {
-            Scope::Run(run_id) => retried!(&self.readers, connection => read::runs::scope_end(connection, run_id))
-                .map(|(_, scope_end)| scope_end),
-            Scope::Feed => self.readers.feed_end().await.map(|last| ScopeEnd { last, status: RunStatus::Unspecified }),
+            Scope::Run(run_id) => {
+                let key = self.key(run_id);
+                retried!(readers, connection => read::runs::scope_end(connection, &key)).map(|(_, scope_end)| scope_end)
+            }
+            Scope::Feed => {
+                let last = readers.feed_end(self.project).await;
+                last.map(|last| ScopeEnd { last, status: RunStatus::Unspecified })
+            }
         }
         .map_err(Fault::into_error)
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {
-        retried!(&self.readers, connection => read::runs::one(connection, run_id)).map_err(Fault::into_error)
+        let key = self.key(run_id);
+        retried!(&self.shared.readers, connection => read::runs::one(connection, &key)).map_err(Fault::into_error)
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
-        retried!(&self.readers, connection => read::runs::list(connection, query)).map_err(Fault::into_error)
+        retried!(&self.shared.readers, connection => read::runs::list(connection, self.project, query))
+            .map_err(Fault::into_error)
     }
 
     async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
-        retried!(&self.readers, connection => read::runs::count(connection, query)).map_err(Fault::into_error)
+        retried!(&self.shared.readers, connection => read::runs::count(connection, self.project, query))
+            .map_err(Fault::into_error)
     }
 
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
-        retried!(&self.readers, connection => read::runs::ids_at(connection, query, offset)).map_err(Fault::into_error)
+        retried!(&self.shared.readers, connection => read::runs::ids_at(connection, self.project, query, offset))
+            .map_err(Fault::into_error)
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
-        retried!(&self.readers, connection => read::find::event(connection, run_id, event_id))
+        retried!(&self.shared.readers, connection => read::find::event(connection, self.project, run_id, event_id))
             .map_err(Fault::into_error)
     }
 
     fn queued_bytes(&self) -> usize {
-        self.queue.used_bytes()
+        self.shared.queue.used_bytes()
     }
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
-        retried!(&self.readers, connection => scrub::part(connection, after)).map_err(Fault::into_error)
+        retried!(&self.shared.readers, connection => scrub::part(connection, after)).map_err(Fault::into_error)
+    }
+
+    fn in_project(&self, project: ProjectNumber) -> SharedStore {
+        Arc::new(Self { shared: Arc::clone(&self.shared), project })
+    }
+
+    async fn project(&self, id: &ProjectId) -> Result<Option<ProjectNumber>> {
+        projects::find(&self.shared.readers, id).await
+    }
+
+    async fn create_project(&self, id: &ProjectId) -> Result<ProjectNumber> {
+        projects::create(&self.shared.readers, id).await
     }
 
     fn keys(&self) -> &dyn KeyStore {
-        &self.keys
+        &self.shared.keys
     }
 
     fn kind(&self) -> &'static str {
@@ -126,31 +173,33 @@ impl Store for PostgresStore {
     }
 
     fn history(&self) -> Arc<History> {
-        self.epochs.current.get()
+        let unknown = || Arc::new(History::new(FeedId(0), Vec::new()));
+        self.shared.epochs.current.history(self.project).unwrap_or_else(unknown)
     }
 
     fn generation(&self) -> u64 {
-        self.epochs.current.generation()
+        self.shared.epochs.current.generation()
     }
 
     async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64> {
-        retried!(&self.readers, connection => read::last_seq_at(connection, run_id, position))
+        let key = self.key(run_id);
+        retried!(&self.shared.readers, connection => read::last_seq_at(connection, &key, position))
             .map_err(Fault::into_error)
     }
 
     async fn ready(&self) -> Result<()> {
-        self.readers.answers().await.map_err(Fault::into_error)?;
-        if self.vital.are_well() { self.queue.check() } else { Err(Error::internal(tasks::ENDED)) }
+        self.shared.readers.answers().await.map_err(Fault::into_error)?;
+        if self.shared.vital.are_well() { self.shared.queue.check() } else { Err(Error::internal(tasks::ENDED)) }
     }
 
     async fn lost(&self) -> Error {
-        self.vital.defect().await;
+        self.shared.vital.defect().await;
         Error::internal(tasks::ENDED)
     }
 
     async fn close(&self) {
-        self.queue.close();
-        self.committer.ended().await;
-        self.readers.pool.close().await;
+        self.shared.queue.close();
+        self.shared.committer.ended().await;
+        self.shared.readers.pool.close().await;
     }
 }

@@ -9,12 +9,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::FeedId;
-use crate::store::CommitListener;
 use crate::store::commit::queue::Queue;
 use crate::store::inspect::Schema;
 use crate::store::tasks::{RunningCommitter, Tasks};
+use crate::store::{CommitListener, ProjectNumber};
 
-use super::PostgresStore;
 use super::check::{DOES_NOT_FLUSH, OpenError, Target};
 use super::connect::executor::PgExecutor;
 use super::connect::readers::Readers;
@@ -26,8 +25,11 @@ use super::feed::follower::Follower;
 use super::feed::signals;
 use super::keys::PostgresKeys;
 use super::options::PostgresOptions;
+use super::positions::Positions;
+use super::read;
 use super::write::committer::Committer;
 use super::write::writer::Writer;
+use super::{PostgresStore, Shared};
 
 /// Accepted query parameters of a database URL.
 const PARAMETERS: [&str; 18] = [
@@ -63,18 +65,17 @@ impl PostgresStore {
         }
         Replication::read(&mut first).await.map_err(|e| target.describe(e))?.log();
         migrate(&options, &target, &mut first).await?;
-        let feed = FeedRow::read(&mut first).await.map_err(|e| target.describe(e))?;
-        let feed_id = FeedId(u32::try_from(feed.feed_id).unwrap_or_default());
-        let names = names(&options, feed_id);
-        let session = Arc::new(Session::new(options.statement_timeout, &feed.synchronous_commit, names));
+        let found = Found::read(&mut first).await.map_err(|e| target.describe(e))?;
+        let names = names(&options, found.feed);
+        let session = Arc::new(Session::new(options.statement_timeout, &found.synchronous_commit, names));
         session.prepare(&mut first).await.map_err(|e| target.describe(e))?;
-        let epochs = Epochs::open(&mut first, feed_id, Arc::clone(&listener)).await;
+        let epochs = Epochs::open(&mut first, Arc::clone(&listener)).await;
         let epochs = Arc::new(epochs.map_err(|e| target.describe(e))?);
 
         let stop = CancellationToken::new();
         let following = Arc::new(readers(&options, &connect, &session, &epochs, 1));
         let (follower, announcer, signal) =
-            Follower::new(following, listener, options.poll, stop.clone().drop_guard(), feed.last_pos.unsigned_abs());
+            Follower::new(following, listener, options.poll, stop.clone().drop_guard(), found.feed_ends);
         if let Some(names) = &session.notify {
             tokio::spawn(signals::listen(connect.clone(), names.clone(), options.connect_timeout, signal, stop));
         }
@@ -92,26 +93,30 @@ impl PostgresStore {
                 tracing::error!(%cause, "the follower did not end cleanly");
             }
         });
-        Ok(Self { queue, readers, keys, epochs, vital, committer: RunningCommitter::new(committer) })
+        let committer = RunningCommitter::new(committer);
+        let shared = Arc::new(Shared { queue, readers, keys, epochs, vital, committer });
+        Ok(Self { shared, project: ProjectNumber::DEFAULT })
     }
 }
 
-/// Id and last position of the feed, and the `synchronous_commit` setting of the server.
-#[derive(sqlx::FromRow)]
-struct FeedRow {
-    feed_id: i64,
-    last_pos: i64,
+/// State of the database at the start of a replica.
+struct Found {
+    /// Feed of the project `default`.
+    feed: FeedId,
+    feed_ends: Positions,
+    /// The `synchronous_commit` setting of the server.
     synchronous_commit: String,
 }
 
-impl FeedRow {
+impl Found {
     async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        const FEED: &str =
-            "SELECT feed_id, last_pos, current_setting('synchronous_commit') AS synchronous_commit FROM feed";
+        const DEFAULT: &str = "SELECT feed_id, current_setting('synchronous_commit') FROM feed WHERE id = 1";
         let mut transaction = connection.begin().await?;
-        let row = sqlx::query_as(FEED).fetch_one(&mut PgExecutor::pooled(&mut transaction)).await?;
+        let mut executor = PgExecutor::pooled(&mut transaction);
+        let (feed_id, synchronous_commit): (i64, String) = sqlx::query_as(DEFAULT).fetch_one(&mut executor).await?;
+        let feed_ends = read::feed_ends(&mut executor).await?;
         transaction.rollback().await?;
-        Ok(row)
+        Ok(Self { feed: FeedId(u32::try_from(feed_id).unwrap_or_default()), feed_ends, synchronous_commit })
     }
 }
 
@@ -147,8 +152,11 @@ pub fn connect_options(options: &PostgresOptions) -> Result<PgConnectOptions, Op
 }
 
 fn names(options: &PostgresOptions, feed: FeedId) -> Option<NotifyIdentity> {
-    let announcer = || uuid::Uuid::new_v4().simple().to_string();
-    options.notify.then(|| NotifyIdentity { channel: format!("runlog_{:08x}", feed.0), announcer: announcer() })
+    options.notify.then(|| NotifyIdentity {
+        channel: format!("runlog_{:08x}", feed.0),
+        of_projects: format!("runlog_{:08x}_projects", feed.0),
+        announcer: uuid::Uuid::new_v4().simple().to_string(),
+    })
 }
 
 fn readers(

@@ -1,5 +1,6 @@
 //! Comparison of the log with its checksums, see [`Scrubbed`].
 
+use crate::store::project::shown_run_id;
 use crate::store::scrub::Scrubbed;
 use crate::store::{Range, ReadFrom};
 
@@ -11,10 +12,9 @@ use super::read;
 /// Maximum rows and bytes of one part.
 const PART: Range = Range { from: ReadFrom::After(0), max_events: 1_024, max_bytes: 1 << 20 };
 
-/// Compares the next rows after this position.
+/// Compares the next rows of all projects after this stored position.
 pub async fn part(connection: &mut PgExecutor<'_>, after: u64) -> Result<Scrubbed, Fault> {
-    let mut rows: Vec<EventRow> =
-        read::feed_rows(connection, Range { from: ReadFrom::After(after), ..PART }, None).await?;
+    let mut rows: Vec<EventRow> = read::log_rows(connection, Range { from: ReadFrom::After(after), ..PART }).await?;
     // The position of a damaged row may itself be damaged, so a part ends with a sound row if there is one.
     let is_sound = |row: &EventRow| row.is_checked() != Some(false);
     if let Some(last) = rows.iter().rposition(is_sound) {
@@ -26,7 +26,10 @@ pub async fn part(connection: &mut PgExecutor<'_>, after: u64) -> Result<Scrubbe
         part.bytes += row.bytes();
         match row.is_checked() {
             Some(true) => {}
-            Some(false) => part.damaged.push(format!("row {} (run {:?}, seq {})", row.pos, row.run_id, row.seq)),
+            Some(false) => {
+                let run_id = shown_run_id(&row.run_id);
+                part.damaged.push(format!("row {} (run {run_id:?}, seq {})", row.pos, row.seq));
+            }
             None => part.unchecked += 1,
         }
     }

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use crate::domain::projection::{Documents, QuestionChange};
-use crate::domain::{AgentName, Error, EventType, PendingInput, Result, Run, RunId, RunStatus, StructureId, Usage};
+use crate::domain::{AgentName, Error, EventType, PendingInput, Result, Run, RunStatus, StructureId, Usage};
+use crate::store::{ProjectNumber, RunKey};
 
 /// A row of `runs` with the documents of the run.
 #[derive(sqlx::FromRow)]
@@ -90,8 +91,10 @@ impl RunRow {
             && documents()
     }
 
-    pub fn run_id(&self) -> Result<RunId> {
-        RunId::parse(&self.run_id).map_err(|_| Error::StoreDamaged)
+    /// The run among those of all projects. Fails with `StoreDamaged` if the number is one of another project.
+    pub fn key(&self) -> Result<RunKey> {
+        let key = RunKey::from_stored(&self.run_id).filter(|key| key.project == ProjectNumber::of_run(self.run));
+        key.ok_or(Error::StoreDamaged)
     }
 
     /// Size of all documents in bytes.
@@ -115,7 +118,7 @@ impl RunRow {
             false => questions(self.pending_inputs.as_deref(), self.question_kinds.as_deref())?,
         };
         Some(Run {
-            run_id: RunId::parse(&self.run_id).ok()?,
+            run_id: self.key().ok()?.run_id,
             status,
             agent_name: optional(self.agent_name, |text| AgentName::parse(text).ok())?,
             structure_id: optional(self.structure_id, |text| StructureId::parse(text).ok())?,

@@ -10,10 +10,12 @@ use sqlx::{Connection, SqliteConnection};
 use crate::codec::record;
 use crate::domain::{Error, Event};
 use crate::store::inspect::{self, CheckOptions, CheckResult, Schema};
+use crate::store::project::position_of;
 
 use super::connect::connect_options;
 use super::lock::FileLock;
 use super::maintenance::{checkpointer, scrub};
+use super::projects;
 use super::recovery::RecoveredState;
 use super::schema::{self, OpenError, describe};
 
@@ -112,7 +114,8 @@ async fn look_into(
     }
     let newest = newest(&mut reader).await.map_err(damaged)?;
     let extent = if look.deep { "all of it was read" } else { "its end was read; --deep reads all" };
-    findings.push(CheckResult::ok("integrity", format!("{} events; {extent}", memory.last_position)));
+    let events: u64 = memory.last_positions.values().map(|pos| position_of(*pos)).sum();
+    findings.push(CheckResult::ok("integrity", format!("{events} events; {extent}")));
     findings.push(inspect::clock(Timestamp::now(), newest.as_ref(), look.max_clock_skew));
     Ok(())
 }
@@ -131,17 +134,22 @@ async fn reader(path: &Path, as_closed: bool) -> Result<SqliteConnection, OpenEr
     SqliteConnection::connect_with(&connect).await.map_err(|e| describe(path, e))
 }
 
+/// The event that was recorded last, of all projects.
 async fn newest(reader: &mut SqliteConnection) -> Result<Option<Event>, Error> {
-    let row: Option<Vec<u8>> = sqlx::query_scalar("SELECT data FROM log ORDER BY pos DESC LIMIT 1")
-        .fetch_optional(reader)
-        .await
-        .map_err(super::error::from_sqlx)?;
-    let Some(row) = row else { return Ok(None) };
-    let (mut rest, mut last) = (bytes::Bytes::from(row), None);
-    while !rest.is_empty() {
-        last = Some(record::split_entry(&mut rest)?);
+    const LAST: &str = "SELECT data FROM log WHERE pos > ? AND pos <= ? ORDER BY pos DESC LIMIT 1";
+    let mut newest: Option<Event> = None;
+    for project in projects::all(reader).await? {
+        let (first, last) = (project.number.pos(0).cast_signed(), project.number.pos(u64::MAX).cast_signed());
+        let row = sqlx::query_scalar::<_, Vec<u8>>(LAST).bind(first).bind(last).fetch_optional(&mut *reader).await;
+        let mut rest = bytes::Bytes::from(row.map_err(super::error::from_sqlx)?.unwrap_or_default());
+        let mut last = None;
+        while !rest.is_empty() {
+            last = Some(record::split_entry(&mut rest)?);
+        }
+        let last = last.map(record::decode).transpose()?;
+        newest = newest.into_iter().chain(last).max_by_key(|event| event.recorded_at);
     }
-    last.map(record::decode).transpose()
+    Ok(newest)
 }
 
 /// Compares the log, rows of runs, documents and id segments with their checksums.
@@ -157,6 +165,8 @@ async fn checksums(reader: &mut SqliteConnection) -> Result<CheckResult, Error> 
 /// Counts of the log and its index, as read by one query.
 #[derive(sqlx::FromRow)]
 struct Extent {
+    /// Rows of the log that belong to no project.
+    unknown: i64,
     /// Rows of the log that do not follow the row before them.
     gaps: i64,
     /// Events of the flushed part of the log.
@@ -172,12 +182,21 @@ async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     if said != "ok" {
         return Err(said);
     }
-    const EXTENT: &str = "SELECT (SELECT count(*) FROM (SELECT pos, lag(pos + count, 1, 1) OVER (ORDER BY pos) AS next \
-        FROM log) WHERE pos <> next) AS gaps, \
-        (SELECT coalesce(sum(count), 0) FROM log WHERE pos <= (SELECT sealed_pos FROM store)) AS flushed_events, \
-        (SELECT coalesce(sum(count), 0) FROM run_index WHERE pos <= (SELECT sealed_pos FROM store)) AS indexed_events";
+    // The project of a position is in its bits from 2^40 on.
+    const EXTENT: &str = "WITH flushed (project, last_pos) AS \
+        (SELECT 0, sealed_pos FROM store UNION ALL SELECT project, sealed_pos FROM projects) \
+        SELECT (SELECT count(*) FROM log WHERE pos >> 40 NOT IN (SELECT project FROM flushed)) AS unknown, \
+        (SELECT count(*) FROM (SELECT pos, lag(pos + count, 1, ((pos >> 40) << 40) + 1) \
+            OVER (PARTITION BY pos >> 40 ORDER BY pos) AS next FROM log) WHERE pos <> next) AS gaps, \
+        (SELECT coalesce(sum(count), 0) FROM log l JOIN flushed f ON f.project = l.pos >> 40 WHERE l.pos <= f.last_pos) \
+            AS flushed_events, \
+        (SELECT coalesce(sum(count), 0) FROM run_index i JOIN flushed f ON f.project = i.pos >> 40 \
+            WHERE i.pos <= f.last_pos) AS indexed_events";
     let extent: Extent = sqlx::query_as(EXTENT).fetch_one(reader).await.map_err(|e| e.to_string())?;
-    let Extent { gaps, flushed_events: flushed, indexed_events: indexed } = extent;
+    let Extent { unknown, gaps, flushed_events: flushed, indexed_events: indexed } = extent;
+    if unknown > 0 {
+        return Err(format!("{unknown} rows of the log are of a project that is not in the table `projects`"));
+    }
     match (gaps, flushed == indexed) {
         (0, true) => Ok(()),
         (0, false) => Err(format!("the index covers {indexed} events of {flushed}")),

@@ -1,23 +1,23 @@
-//! Keys and secrets in the file. Each of the rare writes opens a connection of its own, so that no failed one leaves anything behind. The
-//! committer waits for a write in SQLite's lock, a few milliseconds.
+//! Keys and secrets in the file.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::{Mutex, mpsc};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 
-use super::error::{from_sqlx, of_commit};
-use super::maintenance::checkpointer::Request;
-use super::watch::FileWatch;
+use super::error::from_sqlx;
+use super::rare_writes::{RareWrites, written};
 use crate::domain::access::{Key, Secret};
-use crate::domain::{Error, KeyId, Result};
-use crate::store::keys::{KeyRow, KeyStore, SecretRow, key_columns, rotated, secret_columns};
+use crate::domain::{Error, KeyId, ProjectId, Result};
+use crate::store::keys::{KeyList, KeyRow, KeyStore, SecretRow, key_columns, rotated, secret_columns, stored_project};
 
 const FIND: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id = ?");
-const LIST: &str = concat!("SELECT ", key_columns!(), " FROM keys WHERE key_id > ? ORDER BY key_id LIMIT ?");
+const LIST: &str = concat!(
+    "SELECT ",
+    key_columns!(),
+    " FROM keys WHERE key_id > ? AND project = coalesce(?, project) ORDER BY key_id LIMIT ?"
+);
 const ANY: &str = "SELECT EXISTS (SELECT 1 FROM keys)";
 const INSERT: &str =
     concat!("INSERT INTO keys (", key_columns!(), ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING");
@@ -30,55 +30,20 @@ const INSERT_SECRET: &str =
 /// The tables `keys` and `secrets` of a file.
 pub struct SqliteKeys {
     pub readers: SqlitePool,
-    pub watch: Arc<FileWatch>,
-    /// `None` after the store is closed; locked during a write.
-    pub writes: Mutex<Option<Writes>>,
-}
-
-/// What a write needs.
-pub struct Writes {
-    pub connect: SqliteConnectOptions,
-    /// Written pages are moved out of the write-ahead log also while nothing is published.
-    pub checkpoints: mpsc::Sender<Request>,
+    pub writes: Arc<RareWrites>,
 }
 
 /// Most uses in one transaction.
 const USES_AT_ONCE: usize = 100;
 
-/// A write transaction.
-macro_rules! written {
-    ($keys:expr, $transaction:ident => $work:expr) => {{
-        let keys: &SqliteKeys = $keys;
-        let writes = keys.writes.lock().await;
-        let Writes { connect, checkpoints } = writes.as_ref().ok_or(Error::ShuttingDown)?;
-        keys.watch.look_again()?;
-        let mut connection = SqliteConnection::connect_with(connect).await.map_err(from_sqlx)?;
-        let mut $transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
-        let done = $work?;
-        $transaction.commit().await.map_err(of_commit)?;
-        // A commit to files that are lost may be gone.
-        keys.watch.look_again().map_err(|_| Error::OutcomeUnknown)?;
-        // A full channel holds such a request already.
-        let _ = checkpoints.try_send(Request::Checkpoint);
-        Ok(done)
-    }};
-}
-
-impl SqliteKeys {
-    /// Refuses further writes, after a write under way. The task of checkpoints ends after this.
-    pub async fn close(&self) {
-        *self.writes.lock().await = None;
-    }
-}
-
 #[async_trait]
 impl KeyStore for SqliteKeys {
     async fn create(&self, key: &Key) -> Result<()> {
-        written!(self, transaction => insert(&mut transaction, key).await)
+        written!(&self.writes, transaction => insert(&mut transaction, key).await)
     }
 
     async fn find(&self, key_ids: &[KeyId]) -> Result<Vec<Key>> {
-        self.watch.verdict()?;
+        self.writes.watch.verdict()?;
         let mut reader = self.readers.acquire().await.map_err(from_sqlx)?;
         let mut found = Vec::with_capacity(key_ids.len());
         for key_id in key_ids {
@@ -90,20 +55,20 @@ impl KeyStore for SqliteKeys {
         Ok(found)
     }
 
-    async fn list(&self, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>> {
-        self.watch.verdict()?;
+    async fn list(&self, project: Option<&ProjectId>, after: Option<&KeyId>, limit: usize) -> Result<KeyList> {
+        self.writes.watch.verdict()?;
         let query = sqlx::query_as::<_, KeyRow>(LIST).bind(after.map_or("", KeyId::as_str));
-        let rows = query.bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(&self.readers).await;
-        Ok(rows.map_err(from_sqlx)?.into_iter().filter_map(|row| row.into_key().ok()).collect())
+        let query = query.bind(project.map(stored_project)).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        Ok(KeyList::of(query.fetch_all(&self.readers).await.map_err(from_sqlx)?, limit))
     }
 
     async fn any(&self) -> Result<bool> {
-        self.watch.verdict()?;
+        self.writes.watch.verdict()?;
         sqlx::query_scalar(ANY).fetch_one(&self.readers).await.map_err(from_sqlx)
     }
 
     async fn revoke(&self, key_id: &KeyId, at: Timestamp) -> Result<Key> {
-        written!(self, transaction => async {
+        written!(&self.writes, transaction => async {
             let key = one(&mut transaction, key_id).await?;
             let key = Key { revoked_at: key.revoked_at.or(Some(at)), ..key };
             end(&mut transaction, &key).await?;
@@ -112,7 +77,7 @@ impl KeyStore for SqliteKeys {
     }
 
     async fn rotate(&self, old: &KeyId, until: Timestamp, new: &Key, now: Timestamp) -> Result<Key> {
-        written!(self, transaction => async {
+        written!(&self.writes, transaction => async {
             let old = rotated(one(&mut transaction, old).await?, until, now)?;
             end(&mut transaction, &old).await?;
             insert(&mut transaction, new).await?;
@@ -123,7 +88,7 @@ impl KeyStore for SqliteKeys {
     async fn used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
         for uses in uses.chunks(USES_AT_ONCE) {
             let write = async || {
-                written!(self, transaction => async {
+                written!(&self.writes, transaction => async {
                 for (key_id, at) in uses {
                     let query = sqlx::query(USED).bind(at.as_millisecond()).bind(key_id.as_str());
                     query.execute(&mut *transaction).await.map_err(from_sqlx)?;
@@ -137,14 +102,14 @@ impl KeyStore for SqliteKeys {
     }
 
     async fn secret(&self, name: &str) -> Result<Option<Secret>> {
-        self.watch.verdict()?;
+        self.writes.watch.verdict()?;
         let row = sqlx::query_as::<_, SecretRow>(SECRET).bind(name).fetch_optional(&self.readers).await;
         row.map_err(from_sqlx)?.map(SecretRow::into_secret).transpose()
     }
 
     async fn create_secret(&self, name: &str, secret: &Secret, at: Timestamp) -> Result<()> {
         let row = SecretRow::of(name, secret, at);
-        written!(self, transaction => async {
+        written!(&self.writes, transaction => async {
             let query = sqlx::query(INSERT_SECRET).bind(row.name).bind(row.value).bind(row.created_ms).bind(row.checksum);
             query.execute(&mut *transaction).await.map(drop).map_err(from_sqlx)
         }.await)

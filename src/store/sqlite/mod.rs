@@ -7,7 +7,8 @@
 //! | `schema`, `store_row` | migrations and the errors of an unusable file; the one row about the store itself |
 //! | `lock`, `watch` | lock that makes one process the owner; detection of deleted, replaced or truncated files |
 //! | `epochs` | one epoch for each opening of the file, so that cursors of a lost history are recognised |
-//! | `keys` | keys of callers, and secrets of the server |
+//! | `keys`, `projects` | keys of callers and secrets of the server; projects |
+//! | `rare_writes` | writes of keys, secrets and projects, beside the committer |
 //! | `recovery` | reads the in-memory state back from the file, at a start and after a failed commit |
 //! | `log_row` | rows of the log and their checksums |
 //! | `error` | SQLite result codes to domain errors |
@@ -28,6 +29,8 @@ mod lock;
 mod log_row;
 mod maintenance;
 mod open;
+mod projects;
+mod rare_writes;
 mod read;
 mod recovery;
 mod schema;
@@ -43,15 +46,20 @@ use sqlx::SqlitePool;
 
 use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
-use crate::domain::{Error, Event, EventId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::{Queue, QueueOptions};
-use super::{Append, KeyStore, Page, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, Store};
+use super::{
+    Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
+    Store,
+};
 use index::id_index::Ids;
 use index::unindexed_tail::UnindexedTail;
 use keys::SqliteKeys;
 use lock::FileLock;
+use projects::Projects;
+use rare_writes::RareWrites;
 pub use schema::OpenError;
 use watch::FileWatch;
 
@@ -87,84 +95,113 @@ impl SqliteOptions {
     }
 }
 
-/// A store in one SQLite file, created by [`SqliteStore::open`].
+/// A store in one SQLite file, created by [`SqliteStore::open`], as one project sees it.
 pub struct SqliteStore {
+    shared: Arc<Shared>,
+    project: ProjectNumber,
+}
+
+/// What all projects share.
+struct Shared {
     queue: Queue,
     tasks: Tasks,
     readers: SqlitePool,
     keys: SqliteKeys,
+    writes: Arc<RareWrites>,
+    projects: Projects,
     tail: Arc<UnindexedTail>,
     ids: Arc<Ids>,
     watch: Arc<FileWatch>,
     /// Held until the last connection is closed.
     lock: Mutex<Option<Arc<FileLock>>>,
-    history: Arc<History>,
     committer: RunningCommitter,
+}
+
+impl SqliteStore {
+    fn key(&self, run_id: &RunId) -> RunKey {
+        RunKey::new(self.project, run_id.clone())
+    }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn submit(&self, append: Append) -> Result<Receipt> {
-        self.watch.verdict()?;
-        self.queue.submit(append).await
+        self.shared.watch.verdict()?;
+        self.shared.queue.submit(self.project, append).await
     }
 
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {
-        self.watch.verdict()?;
+        self.shared.watch.verdict()?;
+        let Shared { readers, tail, .. } = &*self.shared;
         match scope {
-            Scope::Run(run_id) => read::run_page(&self.readers, &self.tail, run_id, range).await,
-            Scope::Feed => read::feed_page(&self.readers, &self.tail, range).await,
+            Scope::Run(run_id) => read::run_page(readers, tail, &self.key(run_id), range).await,
+            Scope::Feed => read::feed_page(readers, tail, self.project, range).await,
         }
     }
 
     async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
-        self.watch.verdict()?;
+        self.shared.watch.verdict()?;
+        let Shared { readers, tail, .. } = &*self.shared;
         match scope {
             Scope::Run(run_id) => {
-                let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
-                Ok(read::runs::scope_end(&mut reader, &self.tail, run_id).await?.1)
+                let mut reader = readers.acquire().await.map_err(error::from_sqlx)?;
+                Ok(read::runs::scope_end(&mut reader, tail, &self.key(run_id)).await?.1)
             }
-            Scope::Feed => Ok(ScopeEnd { last: self.tail.last_position(), status: RunStatus::Unspecified }),
+            Scope::Feed => Ok(ScopeEnd { last: tail.last_position(self.project), status: RunStatus::Unspecified }),
         }
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {
-        self.watch.verdict()?;
-        read::runs::one(&self.readers, &self.tail, run_id).await
+        self.shared.watch.verdict()?;
+        read::runs::one(&self.shared.readers, &self.shared.tail, &self.key(run_id)).await
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage> {
-        self.watch.verdict()?;
-        read::runs::list(&self.readers, &self.tail, query).await
+        self.shared.watch.verdict()?;
+        read::runs::list(&self.shared.readers, &self.shared.tail, self.project, query).await
     }
 
     async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
-        self.watch.verdict()?;
-        read::runs::count(&self.readers, query).await
+        self.shared.watch.verdict()?;
+        read::runs::count(&self.shared.readers, self.project, query).await
     }
 
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
-        self.watch.verdict()?;
-        read::runs::ids_at(&self.readers, query, offset).await
+        self.shared.watch.verdict()?;
+        read::runs::ids_at(&self.shared.readers, self.project, query, offset).await
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
-        self.watch.verdict()?;
-        read::find::event(&self.readers, &self.tail, &self.ids, run_id, event_id).await
+        self.shared.watch.verdict()?;
+        let Shared { readers, tail, ids, .. } = &*self.shared;
+        read::find::event(readers, tail, ids, self.project, run_id, event_id).await
     }
 
     fn queued_bytes(&self) -> usize {
-        self.queue.used_bytes()
+        self.shared.queue.used_bytes()
     }
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
-        self.watch.verdict()?;
-        let mut reader = self.readers.acquire().await.map_err(error::from_sqlx)?;
+        self.shared.watch.verdict()?;
+        let mut reader = self.shared.readers.acquire().await.map_err(error::from_sqlx)?;
         maintenance::scrub::part(&mut reader, after).await
     }
 
+    fn in_project(&self, project: ProjectNumber) -> SharedStore {
+        Arc::new(Self { shared: Arc::clone(&self.shared), project })
+    }
+
+    async fn project(&self, id: &ProjectId) -> Result<Option<ProjectNumber>> {
+        self.shared.watch.verdict()?;
+        self.shared.projects.find(&self.shared.readers, id).await
+    }
+
+    async fn create_project(&self, id: &ProjectId) -> Result<ProjectNumber> {
+        self.shared.projects.create(&self.shared.writes, id).await
+    }
+
     fn keys(&self) -> &dyn KeyStore {
-        &self.keys
+        &self.shared.keys
     }
 
     fn kind(&self) -> &'static str {
@@ -172,7 +209,7 @@ impl Store for SqliteStore {
     }
 
     fn history(&self) -> Arc<History> {
-        Arc::clone(&self.history)
+        self.shared.projects.history(self.project)
     }
 
     fn generation(&self) -> u64 {
@@ -181,28 +218,28 @@ impl Store for SqliteStore {
     }
 
     async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64> {
-        self.watch.verdict()?;
-        read::last_seq_at(&self.readers, &self.tail, run_id, position).await
+        self.shared.watch.verdict()?;
+        read::last_seq_at(&self.shared.readers, &self.shared.tail, &self.key(run_id), position).await
     }
 
     async fn ready(&self) -> Result<()> {
-        self.watch.look()?;
-        sqlx::query("SELECT 1").execute(&self.readers).await.map_err(error::from_sqlx)?;
-        if self.tasks.are_well() { self.queue.check() } else { Err(Error::internal(tasks::ENDED)) }
+        self.shared.watch.look()?;
+        sqlx::query("SELECT 1").execute(&self.shared.readers).await.map_err(error::from_sqlx)?;
+        if self.shared.tasks.are_well() { self.shared.queue.check() } else { Err(Error::internal(tasks::ENDED)) }
     }
 
     async fn lost(&self) -> Error {
         tokio::select! {
-            error = self.watch.lost() => error,
-            () = self.tasks.defect() => Error::internal(tasks::ENDED),
+            error = self.shared.watch.lost() => error,
+            () = self.shared.tasks.defect() => Error::internal(tasks::ENDED),
         }
     }
 
     async fn close(&self) {
-        self.queue.close();
-        self.keys.close().await;
-        self.committer.ended().await;
-        self.readers.close().await;
-        *self.lock.lock() = None;
+        self.shared.queue.close();
+        self.shared.writes.close().await;
+        self.shared.committer.ended().await;
+        self.shared.readers.close().await;
+        *self.shared.lock.lock() = None;
     }
 }

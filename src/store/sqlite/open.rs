@@ -6,26 +6,30 @@ use parking_lot::Mutex;
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{Connection, SqliteConnection};
 
-use crate::domain::{FeedId, Result};
-use crate::store::CommitListener;
+use crate::domain::Result;
+use crate::domain::history::History;
 use crate::store::commit::queue::Queue;
+use crate::store::project::position_of;
 use crate::store::tasks::{RunningCommitter, Tasks};
+use crate::store::{CommitListener, ProjectNumber};
 
 use super::connect::{connect_options, maintenance_options};
+use super::error::from_sqlx;
 use super::index::id_index::Ids;
 use super::index::unindexed_tail::UnindexedTail;
-use super::keys::{SqliteKeys, Writes};
+use super::keys::SqliteKeys;
 use super::lock::FileLock;
 use super::maintenance::checkpointer::Checkpointer;
 use super::maintenance::wal_preallocator::WalPreallocator;
+use super::projects::{self, Projects};
+use super::rare_writes::{RareWrites, Writes};
 use super::recovery::RecoveredState;
 use super::schema::{self, OpenError, damaged, describe};
-use super::store_row::StoreRow;
 use super::watch::{self, FileWatch};
 use super::write::committer::Committer;
 use super::write::planner::Planner;
 use super::write::writer::Writer;
-use super::{SqliteOptions, SqliteStore, epochs};
+use super::{Shared, SqliteOptions, SqliteStore, epochs};
 
 /// Rows that a reader's connection fetches ahead: half of one read of a replay, so that neither side waits for the
 /// other row by row. A row may have 1 MiB, and most pages end early.
@@ -41,10 +45,8 @@ impl SqliteStore {
         schema::check_owner(&path, &mut writer).await?;
         schema::use_wal(&path, &mut writer).await?;
         schema::migrate(&path, &mut writer).await?;
-        let feed_id = StoreRow::read(&mut writer).await.map_err(|e| damaged(&path, e))?.feed_id;
         let memory = RecoveredState::load(&mut writer).await.map_err(|e| damaged(&path, e))?;
-        let feed = FeedId(u32::try_from(feed_id).unwrap_or_default());
-        let history = epochs::begin(&mut writer, feed, memory.last_position).await.map_err(|e| damaged(&path, e))?;
+        let projects = begin_epochs(&mut writer, &memory).await.map_err(|e| damaged(&path, e))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.read_connections)
             // The pool tests connections on release; nothing happens to an idle connection.
@@ -64,14 +66,9 @@ impl SqliteStore {
         let tasks = Tasks::default();
         let watch = Arc::new(FileWatch::new(&path)?);
         let watching = watch::run(Arc::clone(&watch), Arc::clone(&lock), checkpoints.requests());
-        let keys = SqliteKeys {
-            readers: readers.clone(),
-            watch: Arc::clone(&watch),
-            writes: tokio::sync::Mutex::new(Some(Writes {
-                connect: connect.clone().create_if_missing(false),
-                checkpoints: checkpoints.requests(),
-            })),
-        };
+        let writes = Writes { connect: connect.clone().create_if_missing(false), checkpoints: checkpoints.requests() };
+        let writes = Arc::new(RareWrites { watch: Arc::clone(&watch), open: tokio::sync::Mutex::new(Some(writes)) });
+        let keys = SqliteKeys { readers: readers.clone(), writes: Arc::clone(&writes) };
         let (queue, waiting) = Queue::new(options.queue.clone());
         let planner = Planner::new(options.lifecycle, run_states, Arc::clone(&tail), Arc::clone(&ids));
         let writer = Writer {
@@ -92,17 +89,34 @@ impl SqliteStore {
         };
         let committer = Committer { planner, writer };
         let committer = tasks.spawn(committer.run(waiting));
-        Ok(Self {
+        let shared = Shared {
             queue,
             tasks,
             readers,
             keys,
+            writes,
+            projects,
             tail,
             ids,
             watch,
             lock: Mutex::new(Some(lock)),
-            history: Arc::new(history),
             committer: RunningCommitter::new(committer),
-        })
+        };
+        Ok(Self { shared: Arc::new(shared), project: ProjectNumber::DEFAULT })
     }
+}
+
+/// Begins an epoch of each project, in one transaction.
+async fn begin_epochs(writer: &mut SqliteConnection, memory: &RecoveredState) -> Result<Projects> {
+    let known = Projects::default();
+    let projects = projects::all(writer).await?;
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(from_sqlx)?;
+    for project in projects {
+        let last_pos = memory.last_positions.get(&project.number);
+        let last_position = last_pos.map_or(0, |pos| position_of(*pos));
+        let epochs = epochs::begin(&mut transaction, project.number, last_position).await?;
+        known.insert(&project, History::new(project.feed, epochs));
+    }
+    transaction.commit().await.map_err(from_sqlx)?;
+    Ok(known)
 }

@@ -8,18 +8,19 @@ use tokio_stream::StreamExt;
 use crate::codec::{Chunk, record};
 use crate::domain::{Error, EventId, Result, RunStatus};
 use crate::store::commit::row_builder::RunSpan;
-use crate::store::ids as store_ids;
+use crate::store::project::stored_run_id;
+use crate::store::{ProjectNumber, ids as store_ids};
 
 use super::SqliteOptions;
 use super::error::from_sqlx;
 use super::index::flush::Unflushed;
 use super::index::id_index;
 use super::index::id_index::{Ids, Place, Segment};
-use super::index::unindexed_tail::{RunEnd, UnindexedTail};
+use super::index::unindexed_tail::{LastPositions, RunEnd, UnindexedTail};
 use super::log_row::{LogRow, Verdict, log_columns};
 use super::maintenance::Maintenance;
-use super::store_row::StoreRow;
-use super::write::run_state::RunStateCache;
+use super::projects;
+use super::write::run_state::{LastRuns, RunStateCache};
 
 /// State read from the file: the unflushed end of the log, the last seq of its runs, and the id segments.
 pub struct RecoveredState {
@@ -28,9 +29,9 @@ pub struct RecoveredState {
     recent_ids: Vec<Place>,
     segments: Vec<Segment>,
     garbage: Vec<(i64, u32)>,
-    /// Position of the last event; 0 for an empty log.
-    pub last_position: u64,
-    last_run: i64,
+    /// Stored position of the last event of each project that has an event.
+    pub last_positions: LastPositions,
+    last_runs: LastRuns,
     unflushed: Unflushed,
 }
 
@@ -42,44 +43,66 @@ impl RecoveredState {
 
     /// Replaces the state in memory.
     pub fn install(self, tail: &UnindexedTail, ids: &Ids, options: &SqliteOptions) -> (RunStateCache, Maintenance) {
-        tail.replace(self.entries, self.ends, self.last_position);
+        tail.replace(self.entries, self.ends, self.last_positions);
         ids.replace(self.recent_ids, self.segments);
         let SqliteOptions { max_unflushed_entries, slice_entries, .. } = *options;
         let maintenance = Maintenance::new(self.unflushed, ids, self.garbage, max_unflushed_entries, slice_entries);
-        (RunStateCache::new(self.last_run), maintenance)
+        (RunStateCache::new(self.last_runs), maintenance)
     }
 }
 
-/// Number of the newest run, and position of the last event in the file.
-pub async fn ends(writer: &mut SqliteConnection) -> Result<(i64, u64)> {
-    const ENDS: &str = "SELECT (SELECT coalesce(max(run), 0) FROM runs), \
-        coalesce((SELECT pos + count - 1 FROM log ORDER BY pos DESC LIMIT 1), 0)";
-    let (last_run, last_position): (i64, i64) = sqlx::query_as(ENDS).fetch_one(writer).await.map_err(from_sqlx)?;
-    Ok((last_run, last_position.unsigned_abs()))
+/// The ends of a project's runs and log.
+#[derive(sqlx::FromRow)]
+struct EndsRow {
+    project: i64,
+    run: Option<i64>,
+    pos: Option<i64>,
+}
+
+/// Number of the newest run, and stored position of the last event, of each project that has any.
+pub async fn ends(writer: &mut SqliteConnection) -> Result<(LastRuns, LastPositions)> {
+    // One statement for all projects; both subqueries are one step in an index each.
+    const ENDS: &str = "SELECT p.project, \
+        (SELECT run FROM runs WHERE run > p.project << 32 AND run < (p.project + 1) << 32 ORDER BY run DESC LIMIT 1) AS run, \
+        (SELECT pos + count - 1 FROM log WHERE pos > p.project << 40 AND pos < (p.project + 1) << 40 \
+         ORDER BY pos DESC LIMIT 1) AS pos \
+        FROM (SELECT 0 AS project UNION ALL SELECT project FROM projects) p";
+    let rows: Vec<EndsRow> = sqlx::query_as(ENDS).fetch_all(writer).await.map_err(from_sqlx)?;
+    let (mut last_runs, mut last_positions) = (LastRuns::default(), LastPositions::default());
+    for EndsRow { project, run, pos } in rows {
+        let project = ProjectNumber::of(project).ok_or(Error::StoreDamaged)?;
+        last_runs.extend(run.map(|run| (project, run)));
+        last_positions.extend(pos.map(|pos| (project, pos.unsigned_abs())));
+    }
+    Ok((last_runs, last_positions))
 }
 
 async fn read(writer: &mut SqliteConnection) -> Result<RecoveredState> {
-    let flushed = StoreRow::read(writer).await?.sealed_pos;
-    let last_run: i64 = sqlx::query_scalar("SELECT coalesce(max(run), 0) FROM runs")
-        .fetch_one(&mut *writer)
-        .await
-        .map_err(from_sqlx)?;
+    let (last_runs, _) = ends(writer).await?;
     let mut found = Found::default();
     let mut unflushed = Unflushed::default();
-    let mut last_position = flushed.unsigned_abs();
-    const UNFLUSHED: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? ORDER BY pos");
-    let mut rows = sqlx::query_as::<_, LogRow>(UNFLUSHED).bind(flushed).fetch(&mut *writer);
-    while let Some(row) = rows.next().await {
-        let row = row.map_err(from_sqlx)?;
-        if row.chunk.first != last_position + 1 {
-            tracing::error!(pos = row.chunk.first, last_position, "the log has a gap");
-            return Err(Error::StoreDamaged);
+    let mut last_positions = LastPositions::default();
+    for project in projects::all(writer).await? {
+        let (first, last) = (project.number.pos(0), project.number.pos(u64::MAX));
+        let mut last_pos = project.flushed_pos;
+        const UNFLUSHED: &str =
+            concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? AND pos <= ? ORDER BY pos");
+        let query = sqlx::query_as::<_, LogRow>(UNFLUSHED).bind(last_pos.cast_signed()).bind(last.cast_signed());
+        let mut rows = query.fetch(&mut *writer);
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(from_sqlx)?;
+            if row.chunk.first != last_pos + 1 {
+                tracing::error!(pos = row.chunk.first, last_pos, "the log has a gap");
+                return Err(Error::StoreDamaged);
+            }
+            last_pos = row.chunk.last();
+            unflushed.bytes += row.chunk.data.len();
+            found.read_row(project.number, &row)?;
         }
-        last_position = row.chunk.last();
-        unflushed.bytes += row.chunk.data.len();
-        found.read_row(&row)?;
+        if last_pos > first {
+            last_positions.insert(project.number, last_pos);
+        }
     }
-    drop(rows);
     let numbers = run_numbers(writer, &found).await?;
     let number = |run_id: &str| numbers.get(run_id).map(|(run, _)| *run).ok_or(Error::StoreDamaged);
     if found.has_damage {
@@ -103,7 +126,7 @@ async fn read(writer: &mut SqliteConnection) -> Result<RecoveredState> {
         ends.push((run, RunEnd { last_seq, updated_at, row_seq: 0, status }));
     }
     let (segments, garbage) = id_index::load(writer).await?;
-    Ok(RecoveredState { entries, ends, recent_ids, segments, garbage, last_position, last_run, unflushed })
+    Ok(RecoveredState { entries, ends, recent_ids, segments, garbage, last_positions, last_runs, unflushed })
 }
 
 /// The columns of `runs` that recovery needs.
@@ -114,7 +137,7 @@ struct NumberRow {
     status: i64,
 }
 
-/// Number and status of each run, by run id.
+/// Number and status of each run, by stored run id.
 async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<HashMap<String, (i64, RunStatus)>> {
     let run_ids: HashSet<&str> = found.entries.iter().map(|(run_id, _)| run_id.as_str()).collect();
     let rows: Vec<NumberRow> =
@@ -160,7 +183,7 @@ async fn check_beginnings(
     Ok(())
 }
 
-/// Content of the unflushed rows, by run id.
+/// Content of the unflushed rows, by stored run id.
 #[derive(Default)]
 struct Found {
     entries: Vec<(String, RunSpan)>,
@@ -171,7 +194,7 @@ struct Found {
 }
 
 impl Found {
-    fn read_row(&mut self, row: &LogRow) -> Result<()> {
+    fn read_row(&mut self, project: ProjectNumber, row: &LogRow) -> Result<()> {
         let Chunk { first: pos, count, sensitive, ref data } = row.chunk;
         if row.verdict == Verdict::Damaged {
             tracing::error!(row = pos, count, "damaged: a row at the end of the log");
@@ -193,7 +216,8 @@ impl Found {
             let end = u32::try_from(total - rest.len()).map_err(|_| Error::StoreDamaged)?;
             let header = record::header(&record)?;
             let event_id = EventId::parse(header.event_id).map_err(|_| Error::StoreDamaged)?;
-            match self.last_records.get_mut(header.run_id) {
+            let run_id = stored_run_id(project, header.run_id);
+            match self.last_records.get_mut(&*run_id) {
                 Some(last) => {
                     let seq = record::header(last)?.seq;
                     if header.seq != seq + 1 {
@@ -202,17 +226,17 @@ impl Found {
                     }
                     *last = record.clone();
                 }
-                None => drop(self.last_records.insert(header.run_id.to_owned(), record.clone())),
+                None => drop(self.last_records.insert(run_id.to_string(), record.clone())),
             }
-            self.ids.push((header.run_id.to_owned(), event_id, header.seq));
+            self.ids.push((run_id.to_string(), event_id, header.seq));
             match self.entries.last_mut() {
-                Some((run_id, entry)) if *run_id == header.run_id && entry.row == pos => {
+                Some((of_run, entry)) if *of_run == *run_id && entry.row == pos => {
                     entry.count += 1;
                     entry.length = end - entry.start;
                 }
                 _ => {
                     let entry = RunSpan { seq: header.seq, count: 1, row: pos, start, length: end - start, sensitive };
-                    self.entries.push((header.run_id.to_owned(), entry));
+                    self.entries.push((run_id.into_owned(), entry));
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::domain::access::Key;
 use crate::domain::{Error, KeyId, KeyScope, KeyScopes, ProjectId, Result};
 use crate::pb;
 use crate::service::Service;
-use crate::service::access::{CreateKey, ListKeys, RotateKey};
+use crate::service::access::{CallerDescription, CreateKey, ListKeys, RotateKey};
 use crate::transport::caller::called;
 use crate::transport::{convert, status};
 
@@ -26,6 +26,14 @@ impl KeyHandler {
 
 #[tonic::async_trait]
 impl pb::key_service_server::KeyService for KeyHandler {
+    async fn get_caller(
+        &self,
+        request: Request<pb::GetCallerRequest>,
+    ) -> Result<Response<pb::GetCallerResponse>, Status> {
+        let described = called(&self.service, request.extensions()).describe_caller();
+        described.map(|caller| Response::new(described_caller(caller))).map_err(|error| status::from_error(&error))
+    }
+
     async fn create_key(
         &self,
         request: Request<pb::CreateKeyRequest>,
@@ -53,6 +61,15 @@ impl pb::key_service_server::KeyService for KeyHandler {
     ) -> Result<Response<pb::RotateKeyResponse>, Status> {
         let rotated = rotate(&called(&self.service, request.extensions()), request.into_inner()).await;
         rotated.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+}
+
+fn described_caller(caller: CallerDescription) -> pb::GetCallerResponse {
+    pb::GetCallerResponse {
+        key_id: caller.key_id.map(|key_id| key_id.to_string()).unwrap_or_default(),
+        project: caller.project.to_string(),
+        scopes: caller.scopes.iter().map(|scope| scope.to_string()).collect(),
+        expires_at: caller.expires_at.map(convert::instant),
     }
 }
 

@@ -2,8 +2,8 @@
 //! `/openapi.json`.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 use super::gateway::Gateway;
 use super::http_error::HttpError;
 use super::public_runs;
+use crate::transport::caller::called;
 
 /// Health routes, for probes.
 pub fn health() -> OpenApiRouter<Gateway> {
@@ -95,9 +96,13 @@ async fn dependencies(State(gateway): State<Gateway>) -> Response {
     (code, Json(HealthDependencies { status, dependencies })).into_response()
 }
 
-/// Metrics in the text format of Prometheus.
+/// Metrics in the text format of Prometheus. They count what all projects do, so a key of another project than `default` gets 404.
 #[utoipa::path(get, path = "/metrics", tag = "operation",
-    responses((status = 200, description = "Prometheus text format"), (status = 406, description = "Not acceptable")))]
-async fn show_metrics(State(gateway): State<Gateway>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], gateway.metrics.render()).into_response()
+    responses((status = 200, description = "Prometheus text format"), (status = 406, description = "Not acceptable"),
+              (status = 404, description = "The key is of another project than `default`")))]
+async fn show_metrics(State(state): State<Gateway>, extensions: Extensions) -> Response {
+    if called(&state.service, &extensions).caller().is_of_another_project() {
+        return public_runs::ApiError::from(HttpError::no_route("/metrics")).into_response();
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render()).into_response()
 }

@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group};
 use runlog::codec::{Chunk, record};
 use runlog::domain::{RunStatus, Scope};
 use runlog::service::live::hub::{Hub, Subscriber, WindowLimits};
-use runlog::store::{Commit, CommitListener as _, RunCommit, ScopeEnd};
+use runlog::store::{Commit, CommitListener as _, ProjectNumber, RunCommit, ScopeEnd};
 
 use crate::events;
 
@@ -21,7 +21,7 @@ fn announce(c: &mut Criterion) {
     for subscribers in [1, 100] {
         let hub = Arc::new(Hub::new(WindowLimits::default()));
         let scope = Scope::Run(events::run_id(0));
-        let mut members: Vec<Subscriber> = (0..subscribers).map(|_| hub.join(&scope)).collect();
+        let mut members: Vec<Subscriber> = (0..subscribers).map(|_| hub.join(ProjectNumber::DEFAULT, &scope)).collect();
         let mut seq = 0;
         group.throughput(Throughput::Elements(subscribers));
         group.bench_function(format!("to {subscribers}"), |b| {
@@ -46,5 +46,5 @@ fn commit(seq: u64) -> Commit {
     let scope_end = ScopeEnd { last: seq, status: RunStatus::Running };
     let run = RunCommit { run_id: events::run_id(0), chunks: vec![chunk.clone()], scope_end };
     let feed_end = ScopeEnd { last: seq, status: RunStatus::Unspecified };
-    Commit { runs: vec![run], feed: vec![chunk], feed_end }
+    Commit { project: ProjectNumber::DEFAULT, runs: vec![run], feed: vec![chunk], feed_end }
 }

@@ -13,7 +13,7 @@ use crate::cli::output::progress::bar;
 use crate::cli::output::render::note;
 use crate::cli::output::text::grouped;
 use crate::config::StoreOptions;
-use crate::domain::Code;
+use crate::domain::{Code, ProjectId};
 use crate::server;
 use crate::server::{ImportError, Importer, Imports, Refusal};
 
@@ -37,12 +37,17 @@ pub struct ImportArgs {
     /// A file that is cut off is no error: what is whole of it is all there is, and there is no SHA-256 to check
     #[arg(long)]
     partial: bool,
+    /// Project of the store that gets the runs; made if it is new. Needed where the export is of another project than `default`
+    #[arg(long, value_name = "PROJECT", value_parser = ProjectId::parse)]
+    project: Option<ProjectId>,
     #[command(flatten)]
     store: StoreOptions,
 }
 
 /// Result of the check pass.
 struct Checked {
+    /// Project of the exported runs.
+    project: String,
     trailer: Trailer,
     /// Number of the last complete line, if the file has no trailer.
     cut_off: Option<u64>,
@@ -53,9 +58,18 @@ pub async fn run(args: ImportArgs) -> Result<(), Failure> {
     let began = Instant::now();
     let mut input = Input::open(&args.file)?;
     let checked = check(&mut input, args.partial).await?;
-    let mut importer = server::importer(&args.store).await.map_err(cannot_open)?;
+    let project = match args.project {
+        Some(project) => project,
+        None if checked.project == ProjectId::DEFAULT => ProjectId::default(),
+        None => {
+            let failure = Failure::new(Exit::Usage, format!("the export is of the project {}", checked.project));
+            return Err(failure.hint("nothing was stored; --project names the project that gets the runs"));
+        }
+    };
+    let mut importer = server::importer(&args.store, &project).await.map_err(cannot_open)?;
     let stored = store(&mut importer, &mut input, &checked).await;
-    note(&format!("{}, {:.1} s", summary(importer.done()), began.elapsed().as_secs_f64()));
+    let into = if project == ProjectId::default() { String::new() } else { format!(" into the project {project}") };
+    note(&format!("{}{into}, {:.1} s", summary(importer.done()), began.elapsed().as_secs_f64()));
     importer.close().await;
     stored?;
     if let Some(line) = checked.cut_off {
@@ -69,16 +83,20 @@ async fn check(input: &mut Input, is_partial: bool) -> Result<Checked, Failure> 
     let mut lines = input.read()?;
     let bar = bar(input.bytes);
     let refused = |exit, problem: String| Err(Failure::new(exit, problem).hint("nothing was stored"));
+    let mut project = String::new();
     let checked = loop {
         match lines.recv().await {
+            Some(Next::Header(of_header)) => project = of_header,
             Some(Next::Event(imported, end)) => {
                 bar.set_position(end);
                 if imported.line.is_multiple_of(1024) {
                     bar.set_message(format!("{} events checked", grouped(imported.line)));
                 }
             }
-            Some(Next::End(trailer)) => break Ok(Checked { trailer, cut_off: None }),
-            Some(Next::CutOff(line, trailer)) if is_partial => break Ok(Checked { trailer, cut_off: Some(line) }),
+            Some(Next::End(trailer)) => break Ok(Checked { project, trailer, cut_off: None }),
+            Some(Next::CutOff(line, trailer)) if is_partial => {
+                break Ok(Checked { project, trailer, cut_off: Some(line) });
+            }
             Some(Next::CutOff(line, _)) => {
                 let failure = Failure::new(Exit::Data, format!("the file is cut off behind line {line}"));
                 break Err(failure.hint("nothing was stored; import the whole file, or say --partial"));
@@ -105,6 +123,7 @@ async fn store(importer: &mut Importer, input: &mut Input, checked: &Checked) ->
     };
     loop {
         match lines.recv().await {
+            Some(Next::Header(_)) => {}
             Some(Next::Event(imported, end)) => {
                 at = imported.line;
                 if let Err(error) = importer.add(*imported).await {

@@ -42,7 +42,7 @@ async fn a_file_that_changes_between_its_check_and_its_import_is_an_error() {
         std::fs::write(&file, after).unwrap();
         let data = directory.path().join(format!("{number}.db"));
         let options = StoreOptions { data, ..crate::config::ServeOptions::default().store };
-        let mut importer = server::importer(&options).await.unwrap();
+        let mut importer = server::importer(&options, &ProjectId::default()).await.unwrap();
         let failure = store(&mut importer, &mut input, &checked).await.unwrap_err();
         importer.close().await;
         assert_eq!(failure.exit, Exit::Data);
@@ -54,7 +54,7 @@ async fn a_file_that_changes_between_its_check_and_its_import_is_an_error() {
     let checked = check(&mut input, false).await.unwrap();
     let options =
         StoreOptions { data: directory.path().join("same.db"), ..crate::config::ServeOptions::default().store };
-    let mut importer = server::importer(&options).await.unwrap();
+    let mut importer = server::importer(&options, &ProjectId::default()).await.unwrap();
     store(&mut importer, &mut input, &checked).await.unwrap();
     assert_eq!(importer.done(), Imports { stored: 3, present: 0, runs: 1 });
     importer.close().await;

@@ -38,6 +38,9 @@ pub struct Header {
     pub runlog_export: u32,
     /// Id of the exported feed, 8 hex digits.
     pub feed: String,
+    /// Project of the exported runs; absent: `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// Export of all runs: end of the feed when the export began, as a cursor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::codec::Chunk;
 use crate::domain::{Result, RunId, RunStatus, Scope};
-use crate::store::{Commit, CommitListener, Interest, ScopeEnd};
+use crate::store::{Commit, CommitListener, Interest, ProjectNumber, RunKey, ScopeEnd};
 
 use super::recent_events::{EventSlice, HeldBytes, RecentEvents};
 
@@ -61,15 +61,16 @@ pub struct Hub {
     limits: WindowLimits,
     held: HeldBytes,
     runs: Mutex<Runs>,
-    feed: Mutex<Option<Channel>>,
+    /// Feeds of projects that have, or had, subscribers.
+    feeds: Mutex<HashMap<ProjectNumber, Channel>>,
 }
 
 #[derive(Debug)]
 struct Runs {
     /// Runs with subscribers.
-    followed: HashMap<RunId, Channel>,
+    followed: HashMap<RunKey, Channel>,
     /// Runs without subscribers, in the order they lost their last subscriber.
-    idle: LruCache<RunId, Channel, RandomState>,
+    idle: LruCache<RunKey, Channel, RandomState>,
 }
 
 #[derive(Debug)]
@@ -90,18 +91,24 @@ impl Hub {
     pub fn new(limits: WindowLimits) -> Self {
         let idle = LruCache::with_hasher(MAX_IDLE_RUNS, RandomState::default());
         let runs = Mutex::new(Runs { followed: HashMap::default(), idle });
-        Self { limits, held: HeldBytes::default(), runs, feed: Mutex::default() }
+        Self { limits, held: HeldBytes::default(), runs, feeds: Mutex::default() }
     }
 
-    /// Subscribes to a scope: all commits of the scope from now on are announced to the subscriber, until the drop.
+    /// Subscribes to a scope of a project: all commits of the scope from now on are announced to the subscriber, until the drop.
     #[must_use]
-    pub fn join(self: &Arc<Self>, scope: &Scope) -> Subscriber {
-        let broadcast = match scope {
-            Scope::Run(run_id) => self.runs.lock().join(run_id),
-            Scope::Feed => self.feed.lock().get_or_insert_with(Channel::new).enter(),
+    pub fn join(self: &Arc<Self>, project: ProjectNumber, scope: &Scope) -> Subscriber {
+        let (broadcast, place) = match scope {
+            Scope::Run(run_id) => {
+                let run = RunKey::new(project, run_id.clone());
+                (self.runs.lock().join(&run), Place::Run(run))
+            }
+            Scope::Feed => {
+                let mut feeds = self.feeds.lock();
+                (feeds.entry(project).or_insert_with(Channel::new).enter(), Place::Feed(project))
+            }
         };
         let scope_end = broadcast.scope_end.subscribe();
-        Subscriber { hub: Arc::clone(self), scope: scope.clone(), broadcast, scope_end }
+        Subscriber { hub: Arc::clone(self), place, broadcast, scope_end }
     }
 
     /// Bytes of all windows with all encodings, and of events from windows that subscribers still hold.
@@ -125,15 +132,16 @@ impl CommitListener for Hub {
                 runs.idle.clear();
             }
             for run in commit.runs {
-                if let Some(channel) = runs.followed.get(&run.run_id) {
+                let key = RunKey::new(commit.project, run.run_id);
+                if let Some(channel) = runs.followed.get(&key) {
                     channel.broadcast.announce(run.chunks, run.scope_end, self);
-                } else if let Some(channel) = runs.idle.peek(&run.run_id) {
+                } else if let Some(channel) = runs.idle.peek(&key) {
                     channel.broadcast.announce(run.chunks, run.scope_end, self);
                     channel.broadcast.bound_idle();
                 }
             }
         }
-        if let Some(channel) = &*self.feed.lock() {
+        if let Some(channel) = self.feeds.lock().get(&commit.project) {
             channel.broadcast.announce(commit.feed, commit.feed_end, self);
         }
     }
@@ -148,20 +156,19 @@ impl CommitListener for Hub {
         runs.followed.values().for_each(forget);
         runs.idle.iter().for_each(|(_, channel)| forget(channel));
         drop(runs);
-        self.feed.lock().iter().for_each(forget);
+        self.feeds.lock().values().for_each(forget);
     }
 
     /// The runs with subscribers at this moment. A later subscriber joins first and reads the store afterwards, so no commit is
     /// missed; a subscriber of a formerly idle run reads the commits of other replicas from the store.
-    fn interest(&self) -> Interest {
-        if self.feed.lock().as_ref().is_some_and(Channel::is_followed) {
+    fn interest(&self, project: ProjectNumber) -> Interest {
+        if self.feeds.lock().get(&project).is_some_and(Channel::is_followed) {
             return Interest::All;
         }
         let runs = self.runs.lock();
-        if runs.followed.len() > MAX_INTEREST {
-            return Interest::All;
-        }
-        Interest::Runs(runs.followed.keys().cloned().collect())
+        let followed = runs.followed.keys().filter(|run| run.project == project);
+        let run_ids: Vec<RunId> = followed.map(|run| run.run_id.clone()).take(MAX_INTEREST + 1).collect();
+        if run_ids.len() > MAX_INTEREST { Interest::All } else { Interest::Runs(run_ids) }
     }
 }
 
@@ -211,30 +218,37 @@ impl Broadcast {
 
 impl Runs {
     /// Adds a subscriber to a run.
-    fn join(&mut self, run_id: &RunId) -> Arc<Broadcast> {
-        let of_idle = || self.idle.pop(run_id).unwrap_or_else(Channel::new);
-        self.followed.entry(run_id.clone()).or_insert_with(of_idle).enter()
+    fn join(&mut self, run: &RunKey) -> Arc<Broadcast> {
+        let of_idle = || self.idle.pop(run).unwrap_or_else(Channel::new);
+        self.followed.entry(run.clone()).or_insert_with(of_idle).enter()
     }
 
     /// Removes a subscriber from a run. After the last one the run is idle: its window is kept until too many other runs
     /// become idle.
-    fn leave(&mut self, run_id: &RunId) {
-        let Some(channel) = self.followed.get_mut(run_id) else { return };
+    fn leave(&mut self, run: &RunKey) {
+        let Some(channel) = self.followed.get_mut(run) else { return };
         channel.subscribers -= 1;
         if channel.subscribers == 0
-            && let Some(channel) = self.followed.remove(run_id)
+            && let Some(channel) = self.followed.remove(run)
         {
             channel.broadcast.bound_idle();
-            self.idle.put(run_id.clone(), channel);
+            self.idle.put(run.clone(), channel);
         }
     }
+}
+
+/// What a subscriber follows.
+#[derive(Debug)]
+enum Place {
+    Run(RunKey),
+    Feed(ProjectNumber),
 }
 
 /// One subscriber of a scope. The drop unsubscribes.
 #[derive(Debug)]
 pub struct Subscriber {
     hub: Arc<Hub>,
-    scope: Scope,
+    place: Place,
     broadcast: Arc<Broadcast>,
     scope_end: watch::Receiver<ScopeEnd>,
 }
@@ -264,12 +278,15 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        match &self.scope {
-            Scope::Run(run_id) => self.hub.runs.lock().leave(run_id),
-            // The window of the feed is kept: there is only one.
-            Scope::Feed => {
-                if let Some(channel) = self.hub.feed.lock().as_mut() {
-                    channel.subscribers -= 1;
+        match &self.place {
+            Place::Run(run) => self.hub.runs.lock().leave(run),
+            Place::Feed(project) => {
+                let mut feeds = self.hub.feeds.lock();
+                let Some(channel) = feeds.get_mut(project) else { return };
+                channel.subscribers -= 1;
+                // The window of the feed that a store without projects has is kept for readers that reconnect.
+                if channel.subscribers == 0 && *project != ProjectNumber::DEFAULT {
+                    feeds.remove(project);
                 }
             }
         }

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::retry::RetryPolicy;
 use super::session::Session;
-use crate::domain::RunId;
-use crate::store::Range;
 use crate::store::postgres::epochs::Epochs;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_row::EventRow;
+use crate::store::postgres::positions::Positions;
 use crate::store::postgres::read;
+use crate::store::{ProjectNumber, Range, RunKey};
 
 /// A connection pool with the deadlines of reads.
 #[derive(Debug)]
@@ -75,6 +75,24 @@ macro_rules! retried {
 }
 pub(crate) use retried;
 
+/// Runs `$work` in a transaction, and retries transient errors. If the last attempt failed, an attempt may have been stored.
+macro_rules! written {
+    ($readers:expr, $transaction:ident => $work:expr) => {{
+        let readers: &$crate::store::postgres::connect::readers::Readers = $readers;
+        let done: std::result::Result<_, $crate::store::postgres::error::Fault> =
+            $crate::store::postgres::connect::readers::attempted!(readers, pooled => {
+                let begin = sqlx::AssertSqlSafe(readers.session.begin.clone());
+                let mut transaction = sqlx::Connection::begin_with(&mut *pooled, begin).await?;
+                let $transaction: &mut sqlx::PgConnection = &mut transaction;
+                let done = $work.await?;
+                transaction.commit().await?;
+                Ok(done)
+            });
+        done.map_err(|fault| fault.into_error().after_commit())
+    }};
+}
+pub(crate) use written;
+
 impl Readers {
     /// Retry state of a read that begins now.
     pub fn retry_policy(&self) -> RetryPolicy {
@@ -108,7 +126,7 @@ impl Readers {
         let mut connection = self.acquire().await?;
         let asked = tokio::time::timeout(self.statement_deadline, async {
             let mut reading = self.session.reading(&mut connection).await?;
-            read::feed_end(&mut reading.executor()).await?;
+            read::feed_end(&mut reading.executor(), ProjectNumber::DEFAULT).await?;
             Ok(reading.end().await?)
         });
         let asked = asked.await.unwrap_or(Err(Fault::Timeout));
@@ -118,18 +136,29 @@ impl Readers {
         asked
     }
 
-    /// Position of the last event of the feed.
-    pub async fn feed_end(&self) -> Result<u64, Fault> {
-        retried!(self, connection => read::feed_end(connection))
+    /// Position of the last event of a feed.
+    pub async fn feed_end(&self, project: ProjectNumber) -> Result<u64, Fault> {
+        retried!(self, connection => read::feed_end(connection, project))
     }
 
-    /// Events of the feed up to the position `to`.
-    pub async fn feed_rows(&self, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
-        retried!(self, connection => read::feed_rows(connection, range, Some(to)))
+    /// Positions of the last events of all feeds.
+    pub async fn feed_ends(&self) -> Result<Positions, Fault> {
+        retried!(self, connection => async { Ok(read::feed_ends(connection).await?) })
     }
 
-    /// Events of these runs in the feed up to the position `to`.
-    pub async fn feed_rows_of(&self, range: Range, to: u64, run_ids: &[RunId]) -> Result<Vec<EventRow>, Fault> {
-        retried!(self, connection => read::feed_rows_of(connection, range, to, run_ids))
+    /// Events of a feed up to the position `to`.
+    pub async fn feed_rows(&self, project: ProjectNumber, range: Range, to: u64) -> Result<Vec<EventRow>, Fault> {
+        retried!(self, connection => read::feed_rows(connection, project, range, Some(to)))
+    }
+
+    /// Events of these runs of a project in its feed up to the position `to`.
+    pub async fn feed_rows_of(
+        &self,
+        project: ProjectNumber,
+        range: Range,
+        to: u64,
+        runs: &[RunKey],
+    ) -> Result<Vec<EventRow>, Fault> {
+        retried!(self, connection => read::feed_rows_of(connection, project, range, to, runs))
     }
 }

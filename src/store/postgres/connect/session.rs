@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::executor::{PgExecutor, Reading};
+use crate::store::ProjectNumber;
 use crate::store::postgres::epochs::Epochs;
 
 /// Connection settings of one replica.
@@ -21,13 +22,22 @@ pub struct Session {
     pub notify: Option<NotifyIdentity>,
 }
 
-/// Channel and sender name of the commit notifications of a replica.
+/// Channels and sender name of the commit notifications of a replica.
 #[derive(Clone, Debug)]
 pub struct NotifyIdentity {
-    /// NOTIFY channel, shared by all replicas of the store.
+    /// NOTIFY channel of the project `default`, shared by all replicas of the store.
     pub channel: String,
+    /// NOTIFY channel of all other projects, which a replica of version 7 does not know.
+    pub of_projects: String,
     /// Unique name of this replica in notifications.
     pub announcer: String,
+}
+
+impl NotifyIdentity {
+    /// Channel of the commits to a project.
+    pub fn channel_of(&self, project: ProjectNumber) -> &str {
+        if project == ProjectNumber::DEFAULT { &self.channel } else { &self.of_projects }
+    }
 }
 
 impl Session {

@@ -1,8 +1,9 @@
-//! The single feed follower of a replica. The follower publishes all commits, of this replica and of others, to the
-//! listener in feed order, each once. A commit of this replica is published from memory if the commit is the next in
-//! the feed; all other commits are read from the database, as far as the listener is interested. Notifications are only
-//! hints to read: the authority is the end of the feed in the database.
+//! The single follower of a replica. The follower publishes all commits, of this replica and of others, to the listener,
+//! those of each project in the order of its feed, each once. A commit of this replica is published from memory if the commit
+//! is the next in its feed; all other commits are read from the database, as far as the listener is interested.
+//! Notifications are only hints to read: the authority is the end of each feed in the database.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +11,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::DropGuard;
 
-use crate::domain::{Error, RunId};
-use crate::store::{Commit, CommitListener, Interest, Range, ReadFrom};
+use crate::domain::Error;
+use crate::store::project::position_of;
+use crate::store::{Commit, CommitListener, Interest, ProjectNumber, Range, ReadFrom, RunKey};
 
+use super::announcer::CommitAnnouncer;
+use super::signals::FeedSignal;
 use crate::store::postgres::connect::readers::Readers;
 use crate::store::postgres::error::Fault;
+use crate::store::postgres::positions::Positions;
 use crate::store::postgres::read;
 use crate::telemetry;
 
-/// Maximum number of own commits queued while the feed is read; commits beyond the limit are read from the database.
+/// Maximum number of own commits queued while a feed is read; commits beyond the limit are read from the database.
 const HANDED_OVER: usize = 8;
-
-/// Maximum time for which a reply waits for the announcement of its commit. The events are already durable.
-const ANNOUNCE_WAIT: Duration = Duration::from_secs(5);
 
 /// Limits of one read while catching up.
 const CATCH_UP: Range = Range { from: ReadFrom::After(0), max_events: 4_096, max_bytes: 4 << 20 };
@@ -30,22 +32,6 @@ const CATCH_UP: Range = Range { from: ReadFrom::After(0), max_events: 4_096, max
 /// Maximum number of positions scanned by one statement if only some runs have subscribers. Without the limit, a
 /// statement of a replica far behind would exceed the statement timeout, and the replica would never catch up.
 const LOOKED_AT: u64 = 65_536;
-
-/// Latest hints about unread commits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FeedSignal {
-    /// Highest position named by a notification or by an own commit.
-    pub position: u64,
-    /// Number of gaps during which notifications may have been lost.
-    pub missed: u64,
-}
-
-/// The committer's handle of the follower.
-pub struct CommitAnnouncer {
-    own: mpsc::Sender<(u64, Commit)>,
-    announced: watch::Receiver<u64>,
-    signal: watch::Sender<FeedSignal>,
-}
 
 /// The follower task.
 pub struct Follower {
@@ -55,57 +41,49 @@ pub struct Follower {
     /// Stops the LISTEN task on drop.
     _listening: DropGuard,
     own: mpsc::Receiver<(u64, Commit)>,
-    announced: watch::Sender<u64>,
-    signal: watch::Receiver<FeedSignal>,
+    announced: watch::Sender<Positions>,
+    signal: watch::Sender<FeedSignal>,
+    /// Ends of the feeds that are not announced up to there.
+    behind: Positions,
+    /// The project whose feed was read last.
+    last_read: ProjectNumber,
     /// Generation of the history of the last announcement.
     generation: u64,
 }
 
-impl CommitAnnouncer {
-    /// Passes a commit of this generation to the follower. Waits until the commit is announced, at most
-    /// `ANNOUNCE_WAIT`; returns immediately if earlier commits must be read first.
-    pub async fn announce(&mut self, generation: u64, commit: Commit) {
-        let first = commit.feed.first().map_or(0, |chunk| chunk.first);
-        let last = commit.feed_end.last;
-        let is_next = *self.announced.borrow_and_update() + 1 == first;
-        // The commit is queued before the signal is set, so that the follower does not read the same commit from the
-        // database.
-        let is_handed = self.own.try_send((generation, commit)).is_ok();
-        self.signal.send_modify(|signal| signal.position = signal.position.max(last));
-        if is_next && is_handed {
-            let announced = self.announced.wait_for(|announced| *announced >= last);
-            if !matches!(tokio::time::timeout(ANNOUNCE_WAIT, announced).await, Ok(Ok(_))) {
-                tracing::warn!(last, "a commit is durable and not announced yet");
-            }
-        }
-    }
-}
-
 impl Follower {
-    /// Creates follower and announcer for a feed announced up to `position`. The returned sender is for the LISTEN
-    /// task.
+    /// Creates follower and announcer for feeds announced up to `announced`. The returned sender is for the LISTEN task.
     pub fn new(
         readers: Arc<Readers>,
         listener: Arc<dyn CommitListener>,
         poll: Duration,
         listening: DropGuard,
-        position: u64,
+        announced: Positions,
     ) -> (Self, CommitAnnouncer, watch::Sender<FeedSignal>) {
         let (own_sender, own) = mpsc::channel(HANDED_OVER);
-        let (announced, announced_receiver) = watch::channel(position);
-        let (signal_sender, signal) = watch::channel(FeedSignal::default());
-        let follower = Self { readers, listener, poll, _listening: listening, own, announced, signal, generation: 0 };
-        (
-            follower,
-            CommitAnnouncer { own: own_sender, announced: announced_receiver, signal: signal_sender.clone() },
-            signal_sender,
-        )
+        let (announced, announced_receiver) = watch::channel(announced);
+        let (signal, _) = watch::channel(FeedSignal::default());
+        let announcer = CommitAnnouncer { own: own_sender, announced: announced_receiver, signal: signal.clone() };
+        let follower = Self {
+            readers,
+            listener,
+            poll,
+            _listening: listening,
+            own,
+            announced,
+            signal: signal.clone(),
+            behind: Positions::default(),
+            last_read: ProjectNumber::DEFAULT,
+            generation: 0,
+        };
+        (follower, announcer, signal)
     }
 
     /// Runs until the committer has ended.
     pub async fn run(mut self) {
         let mut polls = interval(self.poll);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut signals = self.signal.subscribe();
         let mut missed = 0;
         loop {
             // Own commits come first: they may make a read unnecessary.
@@ -115,130 +93,202 @@ impl Follower {
                     Some((generation, commit)) => self.take(generation, commit).await,
                     None => return,
                 },
-                Ok(()) = self.signal.changed() => {
-                    let signal = *self.signal.borrow_and_update();
+                Ok(()) = signals.changed() => {
+                    let signal = self.take_signal();
                     if std::mem::replace(&mut missed, signal.missed) == signal.missed {
-                        self.read_until(signal.position).await
+                        self.follow_history();
+                        self.note_ends(&signal.ends);
+                        Ok(())
                     } else {
                         self.poll().await
                     }
                 }
                 _ = polls.tick() => self.poll().await,
+                () = ready(()), if !self.behind.is_empty() => Ok(()),
+            };
+            let caught_up = match caught_up {
+                Ok(()) => self.read_next().await,
+                Err(fault) => Err(fault),
             };
             if let Err(fault) = caught_up {
-                tracing::warn!(?fault, "the feed could not be read; it is read again with the next poll");
+                tracing::warn!(?fault, "a feed could not be read; it is read again with the next poll");
             }
         }
     }
 
-    /// Announces an own commit after all earlier commits.
+    /// Takes the positions out of the signal.
+    fn take_signal(&self) -> FeedSignal {
+        let mut taken = FeedSignal::default();
+        self.signal.send_if_modified(|signal| {
+            taken = FeedSignal { ends: std::mem::take(&mut signal.ends), missed: signal.missed };
+            false
+        });
+        taken
+    }
+
+    /// Announces an own commit after all earlier commits of its project.
     async fn take(&mut self, generation: u64, commit: Commit) -> Result<(), Fault> {
         self.follow_history();
         if generation != self.generation {
             // The commit may be lost with the old history; otherwise the poll reads the commit.
             return self.poll().await;
         }
-        let (first, last) = (commit.feed.first().map_or(0, |chunk| chunk.first), commit.feed_end.last);
-        self.read_until(first.saturating_sub(1)).await?;
-        if self.position() + 1 == first {
+        let (project, last) = (commit.project, commit.feed_end.last);
+        let first = commit.feed.first().map_or(0, |chunk| chunk.first);
+        self.read_until(project, first.saturating_sub(1)).await?;
+        if self.position(project) + 1 == first {
             self.announce(commit);
             return Ok(());
         }
-        self.read_until(last).await
+        self.read_until(project, last).await
     }
 
-    /// Reads the end of the feed and catches up.
+    /// Reads the ends of all feeds, and notes those that are behind.
     async fn poll(&mut self) -> Result<(), Fault> {
         self.readers.check_lineage().await?;
-        let scope_end = self.readers.feed_end().await?;
-        telemetry::POSTGRES_UNANNOUNCED_EVENTS.set(scope_end.saturating_sub(self.position()));
-        if scope_end < self.position() {
+        let generation = self.readers.epochs.current.generation();
+        let ends = self.readers.feed_ends().await?;
+        let unannounced = ends.iter().map(|(project, end)| end.saturating_sub(self.position(project))).sum();
+        telemetry::POSTGRES_UNANNOUNCED_EVENTS.set(unannounced);
+        if let Some((project, announced)) = self.lost(&ends) {
             // Only a database that went back in time does so: a restored backup, or a promoted standby without the last
             // commits.
+            let feed_end = ends.get(project);
             tracing::error!(
-                scope_end,
-                announced = self.position(),
+                %project,
+                feed_end,
+                announced,
                 "the feed ends before what was announced: commits were lost"
             );
             self.follow_history();
-            if scope_end < self.position() {
+            if self.lost(&ends).is_some() {
                 self.readers.begin_after_loss().await?;
             }
         }
-        self.read_until(scope_end).await
-    }
-
-    /// Reads and announces missing commits up to `position` and not beyond, for the runs in which the listener is
-    /// interested.
-    async fn read_until(&mut self, position: u64) -> Result<(), Fault> {
         self.follow_history();
-        while self.position() < position {
-            let after = self.position();
-            // The interest is queried for every part: a later subscriber finds the skipped events in the store.
-            let commit = match self.listener.interest() {
-                Interest::All => self.part(after, position).await?,
-                Interest::Runs(run_ids) if run_ids.is_empty() => Commit::nothing(position),
-                Interest::Runs(run_ids) => self.part_of(after, position, &run_ids).await?,
-            };
-            self.announce(commit);
-            self.follow_history();
+        if generation == self.generation {
+            self.note_ends(&ends);
         }
         Ok(())
     }
 
-    /// After a change of the history, resets the announced position to the start of the newest epoch.
+    /// A project with an announced position after the end of its feed, with that position.
+    fn lost(&self, ends: &Positions) -> Option<(ProjectNumber, u64)> {
+        // A notification may name what is no project.
+        let current = &self.readers.epochs.current;
+        let is_lost = |(project, announced): &(ProjectNumber, u64)| {
+            ends.get(*project) < *announced && current.history(*project).is_some()
+        };
+        self.announced.borrow().iter().find(is_lost)
+    }
+
+    /// Notes the feeds that are not announced up to these ends.
+    fn note_ends(&mut self, ends: &Positions) {
+        for (project, end) in ends.iter() {
+            if self.position(project) < end {
+                self.behind.raise(project, end);
+            }
+        }
+    }
+
+    /// Reads and announces one part of a feed that is behind. The feeds take turns, so that none waits for the end of another,
+    /// and own commits wait for one part only.
+    async fn read_next(&mut self) -> Result<(), Fault> {
+        self.follow_history();
+        let Some((project, end)) = self.behind.next(self.last_read) else { return Ok(()) };
+        self.last_read = project;
+        let read = if self.position(project) < end { self.read_part(project, end).await } else { Ok(()) };
+        match &read {
+            Ok(()) if self.position(project) < end => {}
+            // A feed that is damaged does not stop the others.
+            Ok(()) | Err(Fault::Rejected(_)) => self.behind.remove(project),
+            Err(_) => self.behind = Positions::default(),
+        }
+        read
+    }
+
+    /// Reads and announces missing commits of a project up to `position` and not beyond.
+    async fn read_until(&mut self, project: ProjectNumber, position: u64) -> Result<(), Fault> {
+        self.follow_history();
+        while self.position(project) < position {
+            self.read_part(project, position).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads and announces the next part of a feed up to `position` and not beyond, for the runs in which the listener is
+    /// interested.
+    async fn read_part(&mut self, project: ProjectNumber, position: u64) -> Result<(), Fault> {
+        let after = self.position(project);
+        // The interest is queried for every part: a later subscriber finds the skipped events in the store.
+        let commit = match self.listener.interest(project) {
+            Interest::All => self.part(project, after, position).await?,
+            Interest::Runs(run_ids) if run_ids.is_empty() => Commit::nothing(project, position),
+            Interest::Runs(run_ids) => {
+                let runs: Vec<RunKey> = run_ids.into_iter().map(|run_id| RunKey::new(project, run_id)).collect();
+                self.part_of(project, after, position, &runs).await?
+            }
+        };
+        self.announce(commit);
+        self.follow_history();
+        Ok(())
+    }
+
+    /// After a change of the history, resets the announced positions to the starts of the newest epochs.
     fn follow_history(&mut self) {
         let current = &self.readers.epochs.current;
         let generation = current.generation();
         if std::mem::replace(&mut self.generation, generation) != generation {
-            let start = current.get().newest_start();
-            self.announced.send_modify(|announced| *announced = start.min(*announced));
+            self.behind = Positions::default();
+            self.announced.send_modify(|announced| {
+                announced.change(|project, position| Some(current.history(project)?.newest_start().min(position)));
+            });
         }
     }
 
-    /// Reads the part of the feed after a position, limited by [`CATCH_UP`].
-    async fn part(&self, after: u64, to: u64) -> Result<Commit, Fault> {
+    /// Reads the part of a feed after a position, limited by [`CATCH_UP`].
+    async fn part(&self, project: ProjectNumber, after: u64, to: u64) -> Result<Commit, Fault> {
         let range = Range { from: ReadFrom::After(after), ..CATCH_UP };
-        let commit = match read::commit(self.readers.feed_rows(range, to).await?) {
+        let commit = match read::commit(project, self.readers.feed_rows(project, range, to).await?) {
             // A subscriber of the damaged event meets the damage when reading the store; all other subscribers
             // continue.
-            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(after + 1)),
+            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(project, after + 1)),
             commit => commit?,
         };
         if commit.feed.first().is_none_or(|chunk| chunk.first != after + 1) {
-            tracing::error!(after, "the feed has a gap");
+            tracing::error!(%project, after, "the feed has a gap");
             return Err(Fault::Rejected(Error::StoreDamaged));
         }
         Ok(commit)
     }
 
-    /// Reads the events of these runs in the part of the feed after a position, limited by [`CATCH_UP`] and [`LOOKED_AT`].
-    async fn part_of(&self, after: u64, to: u64, run_ids: &[RunId]) -> Result<Commit, Fault> {
+    /// Reads the events of these runs in the part of a feed after a position, limited by [`CATCH_UP`] and [`LOOKED_AT`].
+    async fn part_of(&self, project: ProjectNumber, after: u64, to: u64, runs: &[RunKey]) -> Result<Commit, Fault> {
         let range = Range { from: ReadFrom::After(after), ..CATCH_UP };
         let to = end_of_look(after, to);
-        let rows = self.readers.feed_rows_of(range, to, run_ids).await?;
-        let positions: Vec<u64> = rows.iter().map(|row| row.pos.unsigned_abs()).collect();
-        let Commit { runs, feed, .. } = match read::commit(rows) {
-            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(positions[0])),
+        let rows = self.readers.feed_rows_of(project, range, to, runs).await?;
+        let positions: Vec<u64> = rows.iter().map(|row| position_of(row.pos.unsigned_abs())).collect();
+        let Commit { runs, feed, .. } = match read::commit(project, rows) {
+            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(project, positions[0])),
             commit => commit?,
         };
         let bytes: usize = feed.iter().map(|chunk| chunk.data.len()).sum();
         let count: usize = feed.iter().map(|chunk| chunk.count as usize).sum();
         let is_all = count == positions.len() && count < range.max_events && bytes <= range.max_bytes;
         let end = if is_all { to } else { positions[..count].last().copied().unwrap_or(to) };
-        Ok(Commit { runs, ..Commit::nothing(end) })
+        Ok(Commit { runs, ..Commit::nothing(project, end) })
     }
 
-    fn position(&self) -> u64 {
-        *self.announced.borrow()
+    fn position(&self, project: ProjectNumber) -> u64 {
+        self.announced.borrow().get(project)
     }
 
     fn announce(&self, commit: Commit) {
-        let last = commit.feed_end.last;
+        let (project, last) = (commit.project, commit.feed_end.last);
         let current = &self.readers.epochs.current;
         // A commit read under a different history is not announced.
         if current.announce(self.generation, || self.listener.committed(commit)) {
-            self.announced.send_replace(last);
+            self.announced.send_modify(|announced| announced.set(project, last));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Follower of the feed: announces the commits of all replicas.
+//! Follower of the feeds: announces the commits of all replicas.
 
+pub mod announcer;
 pub mod follower;
 pub mod signals;

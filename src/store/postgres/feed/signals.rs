@@ -7,11 +7,22 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::follower::FeedSignal;
+use crate::store::ProjectNumber;
 use crate::store::postgres::connect::session::NotifyIdentity;
+use crate::store::postgres::positions::Positions;
+use crate::store::project::position_of;
 
 /// Pause between two connections.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Latest hints about unread commits.
+#[derive(Debug, Default)]
+pub struct FeedSignal {
+    /// Highest positions named by notifications or by own commits since the follower has taken them.
+    pub ends: Positions,
+    /// Number of gaps during which notifications may have been lost.
+    pub missed: u64,
+}
 
 /// Listens until `stop` is cancelled.
 pub async fn listen(
@@ -53,14 +64,14 @@ async fn listen_once(
         .connect_lazy_with(connect);
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
-    listener.listen(&names.channel).await?;
+    listener.listen_all([names.channel.as_str(), names.of_projects.as_str()]).await?;
     // Notifications sent before LISTEN were not received.
     signal.send_modify(|signal| signal.missed += 1);
     while let Some(notification) = listener.try_recv().await? {
         let Some((announcer, position)) = notification.payload().rsplit_once(':') else { continue };
-        let Ok(position) = position.parse::<u64>() else { continue };
+        let Ok(pos) = position.parse::<u64>() else { continue };
         if announcer != names.announcer {
-            signal.send_modify(|signal| signal.position = signal.position.max(position));
+            signal.send_modify(|signal| signal.ends.raise(ProjectNumber::of_pos(pos), position_of(pos)));
         }
     }
     Ok(())

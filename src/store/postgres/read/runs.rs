@@ -2,7 +2,7 @@
 
 use crate::domain::{AgentName, Error, Run, RunId, RunStatus, StructureId};
 use crate::store::run_row::RunRow;
-use crate::store::{RunQuery, RunsPage, ScopeEnd};
+use crate::store::{ProjectNumber, RunKey, RunQuery, RunsPage, ScopeEnd};
 
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
@@ -48,25 +48,29 @@ struct EndRow {
 }
 
 /// Number and end of a run.
-pub async fn scope_end(connection: &mut PgExecutor<'_>, run_id: &RunId) -> Result<(i64, ScopeEnd), Fault> {
+pub async fn scope_end(connection: &mut PgExecutor<'_>, key: &RunKey) -> Result<(i64, ScopeEnd), Fault> {
     let row: Option<EndRow> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = $1")
-        .bind(run_id.as_str())
+        .bind(key.stored())
         .fetch_optional(connection)
         .await?;
-    let EndRow { run, status, last_seq } = row.ok_or_else(|| not_found(run_id))?;
+    let EndRow { run, status, last_seq } = row.ok_or_else(|| not_found(key))?;
     let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
     Ok((run, ScopeEnd { last: last_seq.unsigned_abs(), status }))
 }
 
 /// One run with its documents.
-pub async fn one(connection: &mut PgExecutor<'_>, run_id: &RunId) -> Result<Run, Fault> {
+pub async fn one(connection: &mut PgExecutor<'_>, key: &RunKey) -> Result<Run, Fault> {
     let row: Option<RunRow> =
-        sqlx::query_as(select!("runs", "r.run_id = $1")).bind(run_id.as_str()).fetch_optional(connection).await?;
-    Ok(row.ok_or_else(|| not_found(run_id))?.into_run()?)
+        sqlx::query_as(select!("runs", "r.run_id = $1")).bind(key.stored()).fetch_optional(connection).await?;
+    Ok(row.ok_or_else(|| not_found(key))?.into_run()?)
 }
 
-/// One page of runs, newest first.
-pub async fn list(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<RunsPage, Fault> {
+/// One page of runs of a project, newest first.
+pub async fn list(
+    connection: &mut PgExecutor<'_>,
+    project: ProjectNumber,
+    query: &RunQuery,
+) -> Result<RunsPage, Fault> {
     // The sizes of the documents are summed before the documents are read; the first run is returned regardless of
     // size.
     const LIST: &str = concat!(
@@ -80,9 +84,12 @@ pub async fn list(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<R
             "r.before <= $7 ORDER BY r.run DESC"
         )
     );
-    let newest: Option<i64> = sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(&mut *connection).await?;
-    let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
-    let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(1);
+    const NEWEST: &str = "SELECT run FROM runs WHERE run > $1 AND run <= $2 ORDER BY run DESC LIMIT 1";
+    let newest = sqlx::query_scalar(NEWEST).bind(project.before_runs()).bind(project.last_run());
+    let newest: Option<i64> = newest.fetch_optional(&mut *connection).await?;
+    let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(project.before_runs()) + 1);
+    let first = project.before_runs() + 1;
+    let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(first);
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     let rows: Vec<RunRow> = sqlx::query_as(LIST)
         .bind(statuses(query))
@@ -98,33 +105,47 @@ pub async fn list(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<R
     let is_cut = rows.len() >= query.limit || i64::try_from(bytes).unwrap_or(i64::MAX) > MAX_PAGE_BYTES;
     let stopped_at = rows.last().filter(|_| is_cut).map_or(oldest, |row| row.run);
     let runs = rows.into_iter().map(RunRow::into_run).collect::<crate::domain::Result<Vec<_>>>()?;
-    Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
+    Ok(RunsPage { runs, next: (stopped_at > first).then_some(stopped_at) })
 }
 
-/// Number of matching runs.
-pub async fn count(connection: &mut PgExecutor<'_>, query: &RunQuery) -> Result<u64, Fault> {
-    const COUNT: &str = concat!("SELECT count(*) FROM runs WHERE ", matching!());
+/// Number of matching runs of a project.
+pub async fn count(connection: &mut PgExecutor<'_>, project: ProjectNumber, query: &RunQuery) -> Result<u64, Fault> {
+    const COUNT: &str = concat!("SELECT count(*) FROM runs WHERE run > $4 AND run <= $5 AND ", matching!());
     let count: i64 = sqlx::query_scalar(COUNT)
         .bind(statuses(query))
         .bind(query.agent_name.as_ref().map(AgentName::as_str))
         .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(project.before_runs())
+        .bind(project.last_run())
         .fetch_one(connection)
         .await?;
     Ok(count.unsigned_abs())
 }
 
-/// Ids of matching runs after the newest `offset` runs.
-pub async fn ids_at(connection: &mut PgExecutor<'_>, query: &RunQuery, offset: u64) -> Result<Vec<RunId>, Fault> {
-    const AT: &str = concat!("SELECT run_id FROM runs WHERE ", matching!(), " ORDER BY run DESC LIMIT $4 OFFSET $5");
+/// Ids of matching runs of a project after the newest `offset` runs.
+pub async fn ids_at(
+    connection: &mut PgExecutor<'_>,
+    project: ProjectNumber,
+    query: &RunQuery,
+    offset: u64,
+) -> Result<Vec<RunId>, Fault> {
+    const AT: &str = concat!(
+        "SELECT run_id FROM runs WHERE run > $4 AND run <= $5 AND ",
+        matching!(),
+        " ORDER BY run DESC LIMIT $6 OFFSET $7"
+    );
     let ids: Vec<String> = sqlx::query_scalar(AT)
         .bind(statuses(query))
         .bind(query.agent_name.as_ref().map(AgentName::as_str))
         .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(project.before_runs())
+        .bind(project.last_run())
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await?;
-    ids.into_iter().map(|id| RunId::parse(&id).map_err(|_| Error::StoreDamaged.into())).collect()
+    let run_id = |id: String| RunKey::from_stored(&id).map(|key| key.run_id).ok_or_else(|| Error::StoreDamaged.into());
+    ids.into_iter().map(run_id).collect()
 }
 
 /// The statuses as a query parameter; `None` for all.
@@ -133,6 +154,6 @@ fn statuses(query: &RunQuery) -> Option<Vec<i64>> {
     (!numbers.is_empty()).then_some(numbers)
 }
 
-fn not_found(run_id: &RunId) -> Fault {
-    Error::RunNotFound { run_id: run_id.to_string() }.into()
+fn not_found(key: &RunKey) -> Fault {
+    Error::RunNotFound { run_id: key.run_id.to_string() }.into()
 }

@@ -1,5 +1,5 @@
-//! The single writer of a replica. The committer takes a group of queued appends, commits the group in one transaction,
-//! then announces the commit and answers the appends. The committer runs in a task of its own, so a disconnecting
+//! The single writer of a replica. The committer takes a group of queued appends, and for each project commits its part
+//! of the group in one transaction, then announces the commit and answers the appends. The committer runs in a task of its own, so a disconnecting
 //! client cannot interrupt a commit.
 //!
 //! A commit rejected by the server has stored no event and is retried if the error is transient. After an unknown
@@ -15,15 +15,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::Error;
-use crate::store::Append;
 use crate::store::commit::metrics::committed;
-use crate::store::commit::queue::{CommitQueueReceiver, Group};
+use crate::store::commit::parts::{Part, by_project};
+use crate::store::commit::queue::{CommitQueueReceiver, QueuedAppend, Replies};
 use crate::store::failures::counted;
 
 use super::writer::{Done, Failed, Writer};
 use crate::store::postgres::connect::retry::RetryPolicy;
 use crate::store::postgres::error::Fault;
-use crate::store::postgres::feed::follower::CommitAnnouncer;
+use crate::store::postgres::feed::announcer::CommitAnnouncer;
 
 /// The committer task.
 pub struct Committer {
@@ -60,13 +60,17 @@ impl Committer {
     /// Runs until the queue is closed and every accepted append is answered.
     pub async fn run(mut self, mut queue: CommitQueueReceiver) {
         while let Some(group) = queue.next().await {
-            // During a shutdown with an unreachable database, only the first group waits for the retry deadline.
-            if queue.is_closing() && self.has_given_up() {
-                let outcomes = group.appends.iter().map(|_| Err(Error::StoreUnavailable)).collect();
-                group.replies.answer(outcomes);
-                continue;
+            let mut has_waited = false;
+            for Part { appends, replies } in by_project(group) {
+                // During a shutdown with an unreachable database, only the first group waits for the retry deadline.
+                if has_waited || (queue.is_closing() && self.has_given_up()) {
+                    let outcomes = appends.iter().map(|_| Err(Error::StoreUnavailable)).collect();
+                    replies.answer(outcomes);
+                    continue;
+                }
+                self.serve(&appends, replies).await;
+                has_waited = self.is_away;
             }
-            self.serve(group).await;
             if self.is_away {
                 queue.refuse(&Error::StoreUnavailable);
             }
@@ -79,28 +83,30 @@ impl Committer {
         self.failing_since.is_some_and(|since| since.elapsed() >= self.retry)
     }
 
-    async fn serve(&mut self, group: Group) {
+    async fn serve(&mut self, appends: &[QueuedAppend], replies: Replies) {
         let generation = self.writer.generation();
-        let (outcomes, commit) = self.commit(&group.appends).await;
+        let (outcomes, commit) = self.commit(appends).await;
         if let Some(commit) = commit {
             self.announcer.announce(generation, commit).await;
         }
-        group.replies.answer(outcomes);
+        replies.answer(outcomes);
     }
 
-    async fn commit(&mut self, appends: &[Append]) -> Done {
+    async fn commit(&mut self, appends: &[QueuedAppend]) -> Done {
         match self.commit_together(appends).await {
             Ok(done) => done,
             // One append of the group is the cause; each append is committed alone so that the others succeed. Not with
             // an import in the group, because no append of an import may be stored after a failed one.
-            Err(Ended::Refused(_)) if appends.len() > 1 && appends.iter().all(|append| append.import().is_none()) => {
+            Err(Ended::Refused(_))
+                if appends.len() > 1 && appends.iter().all(|queued| queued.append.import().is_none()) =>
+            {
                 self.commit_each(appends).await
             }
             Err(ended) => (vec![Err(ended.into_error()); appends.len()], None),
         }
     }
 
-    async fn commit_each(&mut self, appends: &[Append]) -> Done {
+    async fn commit_each(&mut self, appends: &[QueuedAppend]) -> Done {
         let mut outcomes = Vec::with_capacity(appends.len());
         for append in appends {
             let generation = self.writer.generation();
@@ -126,7 +132,7 @@ impl Committer {
     }
 
     /// Retries until the group is committed or rejected, or the deadline has passed.
-    async fn commit_together(&mut self, appends: &[Append]) -> Result<Done, Ended> {
+    async fn commit_together(&mut self, appends: &[QueuedAppend]) -> Result<Done, Ended> {
         let since = self.failing_since.unwrap_or_else(Instant::now);
         let mut retry_policy = RetryPolicy::until(since + self.retry);
         let (mut in_doubt, mut left) = (None, None);

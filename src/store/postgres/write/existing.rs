@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use futures_util::stream::BoxStream;
 use tokio_stream::StreamExt;
 
-use crate::domain::{EventId, RunId};
+use crate::domain::EventId;
 use crate::store::commit::plan::{ExistingEvent, ExistingEvents, RunState, longest_to_compare};
-use crate::store::{Append, ids};
+use crate::store::commit::queue::QueuedAppend;
+use crate::store::{RunKey, ids};
 
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
@@ -32,14 +33,14 @@ const BY_SEQ: &str = concat!(
 /// Reads the existing events, in the transaction that holds the locks of the runs.
 pub async fn load(
     connection: &mut PgExecutor<'_>,
-    run_states: &HashMap<RunId, RunState>,
-    appends: &[Append],
+    run_states: &HashMap<RunKey, RunState>,
+    appends: &[QueuedAppend],
 ) -> Result<ExistingEvents, Fault> {
     let (mut runs, mut event_ids, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
     let (mut assigned_runs, mut assigned_seqs, mut assigned_lengths) = (Vec::new(), Vec::new(), Vec::new());
     let mut asked: HashSet<(i64, &str)> = HashSet::new();
-    for append in appends {
-        let Some(head) = run_states.get(&append.run_id).filter(|head| head.run.last_seq > 0) else { continue };
+    for QueuedAppend { run, append } in appends {
+        let Some(head) = run_states.get(run).filter(|head| head.run.last_seq > 0) else { continue };
         for new in &append.events {
             let Some(event_id) = &new.event_id else { continue };
             let longest = longest_to_compare(new.payload.as_str().len());

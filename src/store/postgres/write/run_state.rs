@@ -7,15 +7,15 @@ use std::num::NonZeroUsize;
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
-use crate::domain::RunId;
+use crate::store::RunKey;
 use crate::store::commit::plan::RunState;
 
 /// Maximum number of cached runs. A further run evicts the run that was written least recently.
 const MAX_RUNS: NonZeroUsize = NonZeroUsize::new(32_768).expect("not 0");
 
-/// Run states by run id.
+/// Run states by project and run id.
 #[derive(Debug)]
-pub struct RunStateCache(LruCache<RunId, RunState, RandomState>);
+pub struct RunStateCache(LruCache<RunKey, RunState, RandomState>);
 
 impl Default for RunStateCache {
     fn default() -> Self {
@@ -26,20 +26,20 @@ impl Default for RunStateCache {
 impl RunStateCache {
     /// An empty cache that grows up to this number of runs.
     fn of(max_runs: NonZeroUsize) -> Self {
-        let mut by_id = LruCache::unbounded_with_hasher(RandomState::default());
-        by_id.resize(max_runs);
-        Self(by_id)
+        let mut by_key = LruCache::unbounded_with_hasher(RandomState::default());
+        by_key.resize(max_runs);
+        Self(by_key)
     }
 
     /// The run as last committed by this replica.
-    pub fn get(&self, run_id: &RunId) -> Option<&RunState> {
-        self.0.peek(run_id)
+    pub fn get(&self, run: &RunKey) -> Option<&RunState> {
+        self.0.peek(run)
     }
 
     /// Stores the run states after a commit.
     pub fn commit(&mut self, run_states: impl IntoIterator<Item = RunState>) {
         for head in run_states {
-            self.0.put(head.run.run_id.clone(), head);
+            self.0.put(head.key(), head);
         }
     }
 
@@ -53,7 +53,7 @@ impl RunStateCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Run;
+    use crate::domain::{Run, RunId};
     use crate::store::commit::plan;
 
     fn head(number: i64) -> RunState {
@@ -65,12 +65,12 @@ mod tests {
         let mut run_states = RunStateCache::of(NonZeroUsize::new(10).unwrap());
         (0..10).for_each(|number| run_states.commit([head(number)]));
         run_states.commit([head(0), head(1)]);
-        assert!(run_states.get(&head(2).run.run_id).is_some(), "a read does not count");
+        assert!(run_states.get(&head(2).key()).is_some(), "a read does not count");
         run_states.commit([head(10), head(11)]);
-        let kept: Vec<i64> = (0..12).filter(|number| run_states.get(&head(*number).run.run_id).is_some()).collect();
+        let kept: Vec<i64> = (0..12).filter(|number| run_states.get(&head(*number).key()).is_some()).collect();
         assert_eq!(kept, [0, 1, 4, 5, 6, 7, 8, 9, 10, 11]);
         run_states.forget();
-        assert!(run_states.get(&head(0).run.run_id).is_none());
+        assert!(run_states.get(&head(0).key()).is_none());
         // A commit with more runs than the capacity: the cache stays within its limit.
         run_states.commit((0..100).map(head));
         assert_eq!(run_states.0.len(), 10);

@@ -1,5 +1,6 @@
-//! Statements of one commit. Locks are taken in a fixed order, so that replicas never deadlock: existing runs in the
-//! order of their ids, then new runs in the same order, then the row of the feed as late as possible.
+//! Statements of one commit, which belongs to one project. Locks are taken in a fixed order, so that replicas never
+//! deadlock: existing runs in the order of their ids, then new runs in the same order, then the row of the project's feed
+//! as late as possible.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,15 +8,18 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::domain::{AgentName, Error, EventType, Run, RunId, StructureId};
+use crate::domain::{AgentName, Error, EventType, Run, StructureId};
 use crate::store::commit::plan;
 use crate::store::commit::plan::{PlannedRun, RunState};
+use crate::store::project::{position_of, stored_run_id};
 use crate::store::run_row::{RunRow, changed_documents, changes_more, usage_json};
+use crate::store::{ProjectNumber, RunKey};
 
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::connect::session::NotifyIdentity;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_columns::{EventColumns, Json};
+use crate::store::postgres::feed_row;
 
 const LOCK: &str = "SELECT run FROM runs WHERE run_id = ANY($1) ORDER BY run_id FOR NO KEY UPDATE";
 
@@ -30,15 +34,17 @@ const HEADS: &str = "SELECT run, run_id, status, last_seq, agent_name, structure
     AS question_kinds FROM runs r WHERE run = ANY($1)";
 
 const APPEND: &str = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-    $18, $19, $20, $21, $22, $23, $24, $25, $26)";
+    $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)";
 
-/// Locks the runs until the end of the transaction and returns their stored states; a missing run gets a new number.
+/// Locks these runs of a project until the end of the transaction and returns their stored states; a missing run gets a new
+/// number.
 pub async fn run_states(
     connection: &mut PgExecutor<'_>,
-    run_ids: &[&RunId],
+    project: ProjectNumber,
+    keys: &[&RunKey],
     now: Timestamp,
-) -> Result<HashMap<RunId, RunState>, Fault> {
-    let mut wanted: Vec<&str> = run_ids.iter().map(|run_id| run_id.as_str()).collect();
+) -> Result<HashMap<RunKey, RunState>, Fault> {
+    let mut wanted: Vec<String> = keys.iter().map(|key| key.stored().into_owned()).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let locked: Vec<i64> = sqlx::query_scalar(LOCK).bind(&wanted).fetch_all(&mut *connection).await?;
@@ -49,45 +55,54 @@ pub async fn run_states(
     let mut run_states = HashMap::with_capacity(wanted.len());
     for row in rows {
         let number = row.run;
-        let run = row.into_run()?;
-        run_states.insert(run.run_id.clone(), RunState { number, run });
+        let state = RunState { number, run: row.into_run()? };
+        run_states.insert(state.key(), state);
     }
-    let missing: Vec<&&RunId> = run_ids.iter().filter(|run_id| !run_states.contains_key(**run_id)).collect();
+    let missing: Vec<&&RunKey> = keys.iter().filter(|key| !run_states.contains_key(**key)).collect();
     if missing.is_empty() {
         return Ok(run_states);
     }
     let count = i64::try_from(missing.len()).unwrap_or(i64::MAX);
-    let numbers: Vec<i64> = sqlx::query_scalar("SELECT nextval('run_numbers') FROM generate_series(1, $1)")
+    let numbers: Vec<i64> = sqlx::query_scalar("SELECT nextval($2::text::regclass) FROM generate_series(1, $1)")
         .bind(count)
+        .bind(run_numbers(project))
         .fetch_all(connection)
         .await?;
     // New runs are numbered in the order of the appends, so a later run has a higher number. A run named by several
     // appends wastes numbers.
-    for (run_id, number) in missing.into_iter().zip(numbers) {
-        run_states
-            .entry((*run_id).clone())
-            .or_insert_with(|| RunState { number, run: Run::new((*run_id).clone(), now) });
+    for (key, number) in missing.into_iter().zip(numbers) {
+        let number = project.before_runs() + number;
+        run_states.entry((*key).clone()).or_insert_with(|| RunState { number, run: Run::new(key.run_id.clone(), now) });
     }
     Ok(run_states)
 }
 
-/// Writes runs and events and returns the position of the last event; `None`, without any change, if the stored state
-/// of a run differs from `head` or an event id already exists. `notify` is the channel and the sender name of this
-/// replica.
+/// Name of the sequence of a project's run numbers.
+fn run_numbers(project: ProjectNumber) -> String {
+    match project {
+        ProjectNumber::DEFAULT => "run_numbers".to_owned(),
+        project => format!("run_numbers_{project}"),
+    }
+}
+
+/// Writes runs and events of one project and returns the position of the last event; `None`, without any change, if the stored state
+/// of a run differs from `head` or an event id already exists. `notify` holds the channels and the sender name of
+/// this replica.
 pub async fn append<'a>(
     connection: &mut PgExecutor<'_>,
     runs: &'a [PlannedRun],
     columns: EventColumns<'a>,
-    head: impl Fn(&RunId) -> Option<&'a RunState>,
+    head: impl Fn(&RunKey) -> Option<&'a RunState>,
     notify: Option<&NotifyIdentity>,
 ) -> Result<Option<u64>, Fault> {
+    let project = runs.first().map_or(ProjectNumber::DEFAULT, |planned| planned.head.project());
     let mut in_order: Vec<&PlannedRun> = runs.iter().collect();
     in_order.sort_unstable_by_key(|planned| &planned.head.run.run_id);
     let mut known = CachedRuns::default();
     let (mut others, mut documents) = (Vec::new(), Vec::new());
     for planned in in_order {
         let after = &planned.head;
-        let before = head(&after.run.run_id).filter(|before| before.run.last_seq > 0);
+        let before = head(&after.key()).filter(|before| before.run.last_seq > 0);
         if let Some(before) = before {
             known.push(before, after);
         }
@@ -99,12 +114,13 @@ pub async fn append<'a>(
     }
     let query = sqlx::query_scalar::<_, Option<i64>>(APPEND);
     let query = known.bind(query).bind(rows(&others)?.map(Json)).bind(rows(&documents)?.map(Json));
-    let channel = notify.map(|names| names.channel.as_str());
+    let channel = notify.map(|names| names.channel_of(project));
     let announcer = notify.map(|names| names.announcer.as_str());
     failpoint!("postgres-append-before", Fault::from);
-    let last = columns.bind(query).bind(channel).bind(announcer).fetch_one(connection).await?;
+    let query = columns.bind(query).bind(feed_row::id_of(project)).bind(channel).bind(announcer);
+    let last = query.fetch_one(connection).await?;
     failpoint!("postgres-append-after", Fault::from);
-    Ok(last.map(i64::unsigned_abs))
+    Ok(last.map(|last| position_of(last.unsigned_abs())))
 }
 
 /// Encodes rows as JSON for `json_populate_recordset`; `None` if there are no rows.
@@ -146,7 +162,7 @@ impl CachedRuns {
 #[derive(Serialize)]
 struct RunColumns<'a> {
     run: i64,
-    run_id: &'a str,
+    run_id: Cow<'a, str>,
     status: i64,
     last_seq: u64,
     agent_name: Option<&'a str>,
@@ -165,7 +181,7 @@ impl<'a> RunColumns<'a> {
         let run = &head.run;
         Self {
             run: head.number,
-            run_id: run.run_id.as_str(),
+            run_id: stored_run_id(head.project(), run.run_id.as_str()),
             status: run.status as i64,
             last_seq: run.last_seq,
             agent_name: run.agent_name.as_ref().map(AgentName::as_str),
@@ -207,5 +223,5 @@ pub async fn last_position(connection: &mut PgExecutor<'_>, runs: &[PlannedRun])
         .bind(event.payload.as_str())
         .fetch_optional(connection)
         .await?;
-    Ok(found.map(i64::unsigned_abs))
+    Ok(found.map(|pos| position_of(pos.unsigned_abs())))
 }

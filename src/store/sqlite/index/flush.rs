@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
+use crate::store::ProjectNumber;
 use crate::store::commit::row_builder::RunSpan;
 use crate::store::run_row::checksums;
 
 use super::id_index::Ids;
 use super::id_index::segment_writer::{Build, Part, Source};
-use super::unindexed_tail::UnindexedTail;
+use super::unindexed_tail::{LastPositions, UnindexedTail};
 use crate::store::sqlite::error::StepError;
 use crate::store::sqlite::maintenance::transaction;
+use crate::store::sqlite::projects;
 use crate::store::sqlite::read::view_flag::ViewFlag;
-use crate::store::sqlite::store_row::StoreRow;
 
 /// Bytes of unflushed log from which a flush is due, since a start has to read the unflushed end.
 const MAX_UNFLUSHED_BYTES: usize = 64 << 20;
@@ -51,8 +52,8 @@ pub struct SliceLimits {
 
 /// A flush in progress.
 pub struct Flush {
-    /// Last position that the flush covers.
-    last_position: u64,
+    /// Last stored position that the flush covers, of each project with an entry.
+    last_positions: LastPositions,
     /// Size of the part of the unflushed end that the flush covers.
     pub takes: Unflushed,
     /// Entries to write, by run and seq.
@@ -67,7 +68,12 @@ impl Flush {
         let places = ids.freeze();
         let build = Build::new(segment, places.len() as u64, Source::Recent(Arc::clone(&places)));
         let ids = (!places.is_empty()).then_some(build);
-        Self { last_position: tail.last_position(), takes, entries: tail.sorted(), written: 0, ids }
+        let (mut last_positions, entries) = (tail.last_positions(), tail.sorted());
+        // Sorted by run, so the runs of a project are neighbours.
+        let mut with_entries: Vec<ProjectNumber> = entries.iter().map(|(run, _)| ProjectNumber::of_run(*run)).collect();
+        with_entries.dedup();
+        last_positions.retain(|project, _| with_entries.binary_search(project).is_ok());
+        Self { last_positions, takes, entries, written: 0, ids }
     }
 
     /// Writes the next entries or, after the last entry, blocks of ids. Returns whether the flush is complete; the tail
@@ -93,7 +99,7 @@ impl Flush {
         self.written = end;
         let segment = self.ids.as_mut().zip(part).and_then(|(build, part)| build.advance(part));
         if is_last {
-            tail.forget(self.last_position);
+            tail.forget(&self.last_positions);
             if let Some(segment) = segment {
                 ids.complete(segment, &[]);
             }
@@ -120,7 +126,9 @@ impl Flush {
         };
         let is_last = !has_entries && (self.ids.is_none() || part.as_ref().is_some_and(Part::is_last));
         if is_last {
-            StoreRow::write_flushed(transaction, self.last_position.cast_signed()).await?;
+            for (project, pos) in &self.last_positions {
+                projects::write_flushed(transaction, *project, *pos).await?;
+            }
             failpoint!("sqlite-flush-end", StepError::from);
         }
         Ok((part, is_last))

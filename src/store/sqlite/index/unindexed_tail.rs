@@ -16,8 +16,9 @@ use jiff::Timestamp;
 use parking_lot::RwLock;
 
 use crate::domain::RunStatus;
-use crate::store::Range;
 use crate::store::commit::row_builder::RunSpan;
+use crate::store::project::position_of;
+use crate::store::{ProjectNumber, Range};
 
 /// End of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,18 +41,26 @@ struct RunTail {
     end: Option<RunEnd>,
 }
 
+/// Stored position of the last event of each project that has an event.
+pub type LastPositions = std::collections::BTreeMap<ProjectNumber, u64>;
+
 /// Entries that no index covers, shared by the writer and the readers.
 #[derive(Debug, Default)]
 pub struct UnindexedTail {
     by_run: RwLock<HashMap<i64, RunTail>>,
-    last_position: AtomicU64,
+    last_pos: RwLock<LastPositions>,
     generation: AtomicU64,
 }
 
 impl UnindexedTail {
-    /// Position of the last committed event; 0 before the first event.
-    pub fn last_position(&self) -> u64 {
-        self.last_position.load(Ordering::Acquire)
+    /// Position of the last committed event in the feed of a project; 0 before the first event.
+    pub fn last_position(&self, project: ProjectNumber) -> u64 {
+        self.last_pos.read().get(&project).map_or(0, |pos| position_of(*pos))
+    }
+
+    /// Stored positions of the last committed events.
+    pub fn last_positions(&self) -> LastPositions {
+        self.last_pos.read().clone()
     }
 
     /// Changes with each release of entries. A reader that read a row before and the tail after such a change must read
@@ -70,15 +79,19 @@ impl UnindexedTail {
         }
     }
 
-    /// Publishes the ends of runs and feed after a commit.
-    pub fn committed(&self, ends: impl IntoIterator<Item = (i64, RunEnd)>, last_position: u64) {
+    /// Publishes the ends of runs and feeds after a commit.
+    pub fn committed(
+        &self,
+        ends: impl IntoIterator<Item = (i64, RunEnd)>,
+        last_pos: impl IntoIterator<Item = (ProjectNumber, u64)>,
+    ) {
         let mut by_run = self.by_run.write();
         for (run, end) in ends {
             let of_run = &mut by_run.entry(run).or_default().end;
             let row_seq = of_run.map_or(0, |before| before.row_seq).max(end.row_seq);
             *of_run = Some(RunEnd { row_seq, ..end });
         }
-        self.last_position.store(last_position, Ordering::Release);
+        self.last_pos.write().extend(last_pos);
     }
 
     /// Committed end of a run; `None` if no committed entry of the run is unflushed.
@@ -111,11 +124,11 @@ impl UnindexedTail {
         all.get(all.partition_point(|entry| entry.last() < seq)).filter(|entry| entry.seq <= seq).cloned()
     }
 
-    /// Last seq of a run in rows at or before this feed position.
-    pub fn last_seq_at(&self, run: i64, position: u64) -> Option<u64> {
+    /// Last seq of a run in rows at or before this stored position.
+    pub fn last_seq_at(&self, run: i64, pos: u64) -> Option<u64> {
         let by_run = self.by_run.read();
         let all = by_run.get(&run)?.entries.as_slice();
-        all[..all.partition_point(|entry| entry.row <= position)].last().map(RunSpan::last)
+        all[..all.partition_point(|entry| entry.row <= pos)].last().map(RunSpan::last)
     }
 
     /// All entries, sorted by run and seq, for a flush.
@@ -127,11 +140,12 @@ impl UnindexedTail {
         all
     }
 
-    /// Releases the entries up to this position: these are in the index, and the ends of their runs are in the rows.
-    pub fn forget(&self, last_position: u64) {
+    /// Releases the entries up to these positions: these are in the index, and the ends of their runs are in the rows.
+    pub fn forget(&self, flushed: &LastPositions) {
         let mut by_run = self.by_run.write();
-        by_run.retain(|_, tail| {
-            tail.entries.drain(..tail.entries.partition_point(|entry| entry.row <= last_position));
+        by_run.retain(|run, tail| {
+            let last = up_to(flushed, *run);
+            tail.entries.drain(..tail.entries.partition_point(|entry| entry.row <= last));
             !tail.entries.is_empty()
         });
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -139,10 +153,11 @@ impl UnindexedTail {
 
     /// Removes the entries of a commit that did not happen; returns the number of removed entries.
     pub fn retract(&self) -> usize {
-        let last_position = self.last_position();
+        let last_positions = self.last_positions();
         let mut retracted = 0;
-        self.by_run.write().retain(|_, tail| {
-            let committed = tail.entries.partition_point(|entry| entry.row <= last_position);
+        self.by_run.write().retain(|run, tail| {
+            let last = up_to(&last_positions, *run);
+            let committed = tail.entries.partition_point(|entry| entry.row <= last);
             retracted += tail.entries.len() - committed;
             tail.entries.truncate(committed);
             !tail.entries.is_empty()
@@ -155,7 +170,7 @@ impl UnindexedTail {
         &self,
         entries: impl IntoIterator<Item = (i64, RunSpan)>,
         ends: impl IntoIterator<Item = (i64, RunEnd)>,
-        last_position: u64,
+        last_positions: LastPositions,
     ) {
         let mut next: HashMap<i64, RunTail> = HashMap::default();
         for (run, entry) in entries {
@@ -167,6 +182,11 @@ impl UnindexedTail {
         let mut by_run = self.by_run.write();
         *by_run = next;
         self.generation.fetch_add(1, Ordering::AcqRel);
-        self.last_position.store(last_position, Ordering::Release);
+        *self.last_pos.write() = last_positions;
     }
+}
+
+/// Stored position of the last event of a run's project; 0: it has none.
+fn up_to(last_positions: &LastPositions, run: i64) -> u64 {
+    last_positions.get(&ProjectNumber::of_run(run)).copied().unwrap_or(0)
 }

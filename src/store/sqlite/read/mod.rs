@@ -11,10 +11,11 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio_stream::StreamExt;
 
 use crate::codec::Chunk;
-use crate::domain::{Error, Result, RunId, RunStatus};
+use crate::domain::{Error, Result, RunStatus};
 use crate::store::checksum::damaged_events;
 use crate::store::commit::row_builder::RunSpan;
-use crate::store::{Page, Range, ReadFrom, ScopeEnd};
+use crate::store::project::position_of;
+use crate::store::{Page, ProjectNumber, Range, ReadFrom, RunKey, ScopeEnd};
 
 use super::error::from_sqlx;
 use super::log_row::{self, Loaded, LogRow, log_columns};
@@ -24,13 +25,14 @@ use fill::{Fill, follows, trim};
 use index_row::{IndexRow, index_columns};
 
 /// Reads a page of one run.
-pub async fn run_page(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId, range: Range) -> Result<Page> {
+pub async fn run_page(readers: &SqlitePool, tail: &UnindexedTail, key: &RunKey, range: Range) -> Result<Page> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
     // Order matters: end of the run, tail, index, see `unindexed_tail`. The end may be older than the last chunk, never
     // newer.
-    let (run, scope_end) = runs::scope_end(&mut reader, tail, run_id).await?;
-    let entries = entries(&mut reader, tail, run, run_id.as_str(), scope_end.last, range).await?;
-    let Loaded { chunks, damaged } = log_row::load(&mut reader, Some(run_id.as_str()), &entries).await?;
+    let (run, scope_end) = runs::scope_end(&mut reader, tail, key).await?;
+    let run_id = key.run_id.as_str();
+    let entries = entries(&mut reader, tail, run, run_id, scope_end.last, range).await?;
+    let Loaded { chunks, damaged } = log_row::load(&mut reader, Some(run_id), &entries).await?;
     // Events before the damage are served; the next page fails.
     match damaged {
         Some(damaged) if chunks.is_empty() => Err(damaged),
@@ -45,41 +47,43 @@ pub async fn record_at(
     run: i64,
     seq: u64,
 ) -> Result<Option<Bytes>> {
-    let (last_seq, run_id) = loop {
+    let (last_seq, stored) = loop {
         let generation = tail.generation();
         let in_row: Option<(i64, String)> = sqlx::query_as("SELECT last_seq, run_id FROM runs WHERE run = ?")
             .bind(run)
             .fetch_optional(&mut *reader)
             .await
             .map_err(from_sqlx)?;
-        let Some((in_row, run_id)) = in_row else { return Ok(None) };
+        let Some((in_row, stored)) = in_row else { return Ok(None) };
         let last_seq = tail.end(run).map_or(0, |end| end.last_seq).max(in_row.unsigned_abs());
         if tail.generation() == generation {
-            break (last_seq, run_id);
+            break (last_seq, stored);
         }
     };
     if !(1..=last_seq).contains(&seq) {
         return Ok(None);
     }
+    let run_id = RunKey::from_stored(&stored).ok_or(Error::StoreDamaged)?.run_id;
     let range = Range { from: ReadFrom::After(seq - 1), max_events: 1, max_bytes: 0 };
-    let entries = entries(reader, tail, run, &run_id, last_seq, range).await?;
-    let Loaded { chunks, damaged } = log_row::load(reader, Some(&run_id), &entries).await?;
+    let entries = entries(reader, tail, run, run_id.as_str(), last_seq, range).await?;
+    let Loaded { chunks, damaged } = log_row::load(reader, Some(run_id.as_str()), &entries).await?;
     let chunk = trim(chunks, range)?.into_iter().next();
     let record = chunk.and_then(|chunk| chunk.records().next());
     let (_, record) = record.ok_or_else(|| damaged.unwrap_or(Error::StoreDamaged))??;
     Ok(Some(record))
 }
 
-/// Last seq of the run at or before this feed position. `position` must not lie inside a log row.
-pub async fn last_seq_at(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId, position: u64) -> Result<u64> {
+/// Last seq of the run at or before this position of the feed. `position` must not lie inside a log row.
+pub async fn last_seq_at(readers: &SqlitePool, tail: &UnindexedTail, key: &RunKey, position: u64) -> Result<u64> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
-    let (run, _) = runs::scope_end(&mut reader, tail, run_id).await?;
+    let (run, _) = runs::scope_end(&mut reader, tail, key).await?;
+    let pos = key.project.pos(position);
     // Tail before index, see `unindexed_tail`.
-    let unflushed = tail.last_seq_at(run, position);
+    let unflushed = tail.last_seq_at(run, pos);
     const FLUSHED: &str = "SELECT seq + count - 1 FROM run_index WHERE run = ? AND pos <= ? ORDER BY seq DESC LIMIT 1";
     let flushed: Option<i64> = sqlx::query_scalar(FLUSHED)
         .bind(run)
-        .bind(signed(position))
+        .bind(pos.cast_signed())
         .fetch_optional(&mut *reader)
         .await
         .map_err(from_sqlx)?;
@@ -191,15 +195,25 @@ async fn find(
     Ok((found, fill.is_full()))
 }
 
-/// Reads a page of the feed.
-pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range) -> Result<Page> {
-    let scope_end = ScopeEnd { last: tail.last_position(), status: RunStatus::Unspecified };
+/// Reads a page of the feed of a project.
+pub async fn feed_page(
+    readers: &SqlitePool,
+    tail: &UnindexedTail,
+    project: ProjectNumber,
+    range: Range,
+) -> Result<Page> {
+    let scope_end = ScopeEnd { last: tail.last_position(project), status: RunStatus::Unspecified };
     const ASCENDING: &str = concat!(
         "SELECT ",
         log_columns!(),
-        " FROM log l WHERE pos >= coalesce((SELECT max(pos) FROM log WHERE pos <= ?), 0) ORDER BY pos LIMIT ?"
+        " FROM log l WHERE pos >= coalesce((SELECT max(pos) FROM log WHERE pos > ?1 AND pos <= ?3), ?1 + 1) AND pos <= ?2 \
+         ORDER BY pos LIMIT ?4"
     );
-    const DESCENDING: &str = concat!("SELECT ", log_columns!(), " FROM log l WHERE pos <= ? ORDER BY pos DESC LIMIT ?");
+    const DESCENDING: &str = concat!(
+        "SELECT ",
+        log_columns!(),
+        " FROM log l WHERE pos > ?1 AND pos <= ?2 AND pos <= ?3 ORDER BY pos DESC LIMIT ?4"
+    );
     // Excludes commits that are not announced yet: a cursor must not lie past the end that the next reader gets.
     let from = match range.from {
         ReadFrom::After(position) => ReadFrom::After(position),
@@ -208,13 +222,16 @@ pub async fn feed_page(readers: &SqlitePool, tail: &UnindexedTail, range: Range)
     };
     let range = Range { from, ..range };
     let (sql, first) = if from.is_descending() { (DESCENDING, from.highest()) } else { (ASCENDING, from.lowest()) };
-    let mut rows = sqlx::query_as::<_, LogRow>(sql).bind(signed(first)).bind(most_rows(range)).fetch(readers);
+    let (before, last) = (project.pos(0).cast_signed(), project.pos(u64::MAX).cast_signed());
+    let query = sqlx::query_as::<_, LogRow>(sql).bind(before).bind(last).bind(project.pos(first).cast_signed());
+    let mut rows = query.bind(most_rows(range)).fetch(readers);
     let mut fill = Fill::new(range);
     let mut chunks: Vec<Chunk> = Vec::new();
     while !fill.is_full()
         && let Some(row) = rows.next().await
     {
-        let chunk = match row.map_err(from_sqlx).and_then(LogRow::into_chunk) {
+        let chunk = row.map_err(from_sqlx).and_then(LogRow::into_chunk);
+        let chunk = match chunk.map(|chunk| Chunk { first: position_of(chunk.first), ..chunk }) {
             Ok(chunk) if chunk.first > scope_end.last => break,
             Ok(chunk) if !fill.wants(chunk.first, chunk.last()) => continue,
             Ok(chunk) if follows(&chunks, &chunk, range) => chunk,

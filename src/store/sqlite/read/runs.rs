@@ -7,7 +7,7 @@ use crate::domain::projection::Documents;
 use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId};
 use crate::store::commit::plan::RunState;
 use crate::store::run_row::{RunRow, changed_documents, checksums, usage_json};
-use crate::store::{RunQuery, RunsPage, ScopeEnd};
+use crate::store::{ProjectNumber, RunKey, RunQuery, RunsPage, ScopeEnd};
 
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
@@ -72,7 +72,10 @@ pub fn rows_json<'a>(run_states: impl Iterator<Item = &'a RunState>) -> String {
     serde_json::to_string(&rows).unwrap_or_default()
 }
 
-fn row_json(RunState { number, run }: &RunState) -> impl serde::Serialize {
+fn row_json(state: &RunState) -> impl serde::Serialize {
+    let RunState { number, run } = state;
+    let key = state.key();
+    let run_id = key.stored();
     let agent_name = run.agent_name.as_ref().map(AgentName::as_str);
     let structure_id = run.structure_id.as_ref().map(StructureId::as_str);
     let [created_at, updated_at] = [run.created_at, run.updated_at].map(|time| time.to_string());
@@ -85,11 +88,11 @@ fn row_json(RunState { number, run }: &RunState) -> impl serde::Serialize {
     let texts =
         [agent_name, structure_id, Some(created_at.as_str()), started, completed, usage.as_deref(), ended_by, output];
     let status = i64::from(run.status as u8);
-    let checksum = checksums::of_row(*number, run.run_id.as_str(), status, texts);
+    let checksum = checksums::of_row(*number, &run_id, status, texts);
     let end_checksum = checksums::of_end(*number, status, run.last_seq.cast_signed(), &updated_at);
     serde_json::json!([
         number,
-        run.run_id.as_str(),
+        run_id,
         status,
         run.last_seq,
         agent_name,
@@ -130,15 +133,15 @@ struct EndRow {
 }
 
 /// Number of the run, and the end of its scope.
-pub async fn scope_end(reader: &mut SqliteConnection, tail: &UnindexedTail, run_id: &RunId) -> Result<(i64, ScopeEnd)> {
+pub async fn scope_end(reader: &mut SqliteConnection, tail: &UnindexedTail, key: &RunKey) -> Result<(i64, ScopeEnd)> {
     loop {
         let generation = tail.generation();
         const SCOPE_END: &str = "SELECT run, status, last_seq, updated_at, end_checksum FROM runs WHERE run_id = ?";
         let row: Option<EndRow> =
-            sqlx::query_as(SCOPE_END).bind(run_id.as_str()).fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
-        let EndRow { run, status, last_seq, updated_at, end_checksum } = row.ok_or_else(|| not_found(run_id))?;
+            sqlx::query_as(SCOPE_END).bind(key.stored()).fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
+        let EndRow { run, status, last_seq, updated_at, end_checksum } = row.ok_or_else(|| not_found(key))?;
         if end_checksum.is_some_and(|checksum| checksum != checksums::of_end(run, status, last_seq, &updated_at)) {
-            tracing::error!(run = run_id.as_str(), "damaged: a row of the table `runs`");
+            tracing::error!(run = key.run_id.as_str(), "damaged: a row of the table `runs`");
             return Err(Error::StoreDamaged);
         }
         let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
@@ -152,27 +155,34 @@ pub async fn scope_end(reader: &mut SqliteConnection, tail: &UnindexedTail, run_
 }
 
 /// Reads one run with its documents.
-pub async fn one(readers: &SqlitePool, tail: &UnindexedTail, run_id: &RunId) -> Result<Run> {
+pub async fn one(readers: &SqlitePool, tail: &UnindexedTail, key: &RunKey) -> Result<Run> {
     loop {
         let generation = tail.generation();
         let row: Option<RunRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} WHERE r.run_id = ?")))
-            .bind(run_id.as_str())
+            .bind(key.stored())
             .fetch_optional(readers)
             .await
             .map_err(from_sqlx)?;
-        let run = current(row.ok_or_else(|| not_found(run_id))?, tail)?;
+        let run = current(row.ok_or_else(|| not_found(key))?, tail)?;
         if let Some(run) = run.filter(|_| tail.generation() == generation) {
             return Ok(run);
         }
     }
 }
 
-/// Lists runs, newest first.
-pub async fn list(readers: &SqlitePool, tail: &UnindexedTail, query: &RunQuery) -> Result<RunsPage> {
-    let newest: Option<i64> =
-        sqlx::query_scalar("SELECT max(run) FROM runs").fetch_one(readers).await.map_err(from_sqlx)?;
-    let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(0) + 1);
-    let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(1);
+/// Lists runs of a project, newest first.
+pub async fn list(
+    readers: &SqlitePool,
+    tail: &UnindexedTail,
+    project: ProjectNumber,
+    query: &RunQuery,
+) -> Result<RunsPage> {
+    const NEWEST: &str = "SELECT run FROM runs WHERE run > ? AND run <= ? ORDER BY run DESC LIMIT 1";
+    let newest = sqlx::query_scalar::<_, i64>(NEWEST).bind(project.before_runs()).bind(project.last_run());
+    let newest = newest.fetch_optional(readers).await.map_err(from_sqlx)?;
+    let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(project.before_runs()) + 1);
+    let first = project.before_runs() + 1;
+    let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(first);
     let sql = format!("{SELECT} WHERE {} AND r.run < ?4 AND r.run >= ?5 ORDER BY r.run DESC LIMIT ?6", matches(query));
     let generation = tail.generation();
     let (mut found, mut bytes, mut stopped_at) = (Vec::new(), 0, oldest);
@@ -197,7 +207,7 @@ pub async fn list(readers: &SqlitePool, tail: &UnindexedTail, query: &RunQuery) 
         }
     }
     let runs = settle(readers, tail, generation, query, found).await?;
-    Ok(RunsPage { runs, next: (stopped_at > 1).then_some(stopped_at) })
+    Ok(RunsPage { runs, next: (stopped_at > first).then_some(stopped_at) })
 }
 
 /// Runs of rows read since `generation`. Rows changed since are read again one by one: repeating the whole page might
@@ -211,11 +221,11 @@ async fn settle(
 ) -> Result<Vec<Run>> {
     let mut settled = Vec::with_capacity(rows.len());
     for row in rows {
-        let run_id = row.run_id()?;
+        let key = row.key()?;
         let run = current(row, tail)?.filter(|_| tail.generation() == generation);
         let run = match run {
             Some(run) => run,
-            None => one(readers, tail, &run_id).await?,
+            None => one(readers, tail, &key).await?,
         };
         if query.statuses.is_empty() || query.statuses.contains(&run.status) {
             settled.push(run);
@@ -234,32 +244,40 @@ fn matches(query: &RunQuery) -> String {
     )
 }
 
-/// Counts the matching runs.
-pub async fn count(readers: &SqlitePool, query: &RunQuery) -> Result<u64> {
-    let count: i64 =
-        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM runs r WHERE {}", matches(query))))
-            .bind(statuses(query))
-            .bind(query.agent_name.as_ref().map(AgentName::as_str))
-            .bind(query.structure_id.as_ref().map(StructureId::as_str))
-            .fetch_one(readers)
-            .await
-            .map_err(from_sqlx)?;
+/// Counts the matching runs of a project.
+pub async fn count(readers: &SqlitePool, project: ProjectNumber, query: &RunQuery) -> Result<u64> {
+    let sql = format!("SELECT count(*) FROM runs r WHERE {} AND r.run > ?4 AND r.run <= ?5", matches(query));
+    let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .bind(statuses(query))
+        .bind(query.agent_name.as_ref().map(AgentName::as_str))
+        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(project.before_runs())
+        .bind(project.last_run())
+        .fetch_one(readers)
+        .await
+        .map_err(from_sqlx)?;
     Ok(count.unsigned_abs())
 }
 
-/// Ids of matching runs, newest first, after skipping `offset` runs.
-pub async fn ids_at(readers: &SqlitePool, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
-    let sql = format!("SELECT r.run_id FROM runs r WHERE {} ORDER BY r.run DESC LIMIT ?4 OFFSET ?5", matches(query));
+/// Ids of matching runs of a project, newest first, after skipping `offset` runs.
+pub async fn ids_at(readers: &SqlitePool, project: ProjectNumber, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
+    let sql = format!(
+        "SELECT r.run_id FROM runs r WHERE {} AND r.run > ?4 AND r.run <= ?5 ORDER BY r.run DESC LIMIT ?6 OFFSET ?7",
+        matches(query)
+    );
     let ids: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
         .bind(statuses(query))
         .bind(query.agent_name.as_ref().map(AgentName::as_str))
         .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        .bind(project.before_runs())
+        .bind(project.last_run())
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(readers)
         .await
         .map_err(from_sqlx)?;
-    ids.into_iter().map(|id| RunId::parse(&id).map_err(|_| Error::StoreDamaged)).collect()
+    let run_id = |id: String| RunKey::from_stored(&id).map(|key| key.run_id).ok_or(Error::StoreDamaged);
+    ids.into_iter().map(run_id).collect()
 }
 
 /// Parameter of the status filter, a JSON array; null for all statuses.
@@ -268,6 +286,6 @@ fn statuses(query: &RunQuery) -> Option<String> {
     (!numbers.is_empty()).then(|| serde_json::to_string(&numbers).unwrap_or_default())
 }
 
-fn not_found(run_id: &RunId) -> Error {
-    Error::RunNotFound { run_id: run_id.to_string() }
+fn not_found(key: &RunKey) -> Error {
+    Error::RunNotFound { run_id: key.run_id.to_string() }
 }

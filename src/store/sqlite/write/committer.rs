@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::domain::event::Appended;
 use crate::domain::{Error, Result};
-use crate::store::Append;
 use crate::store::commit::plan::ExistingEvents;
-use crate::store::commit::queue::{CommitQueueReceiver, Group, QueueDepth, Replies};
+use crate::store::commit::queue::{CommitQueueReceiver, Group, QueueDepth, QueuedAppend, Replies};
 
 use super::planner::{Planned, Planner, Writes};
 use super::writer::Writer;
@@ -128,13 +127,13 @@ impl Committer {
 
     /// Plans a group after reading its runs and existing events; all earlier groups are written. Returns the outcomes
     /// instead if the group cannot be planned as a whole.
-    async fn plan(&mut self, appends: Vec<Append>) -> std::result::Result<Planned, Vec<Result<Appended>>> {
+    async fn plan(&mut self, appends: Vec<QueuedAppend>) -> std::result::Result<Planned, Vec<Result<Appended>>> {
         match self.load(&appends).await {
             Ok(known) => Ok(self.planner.plan(appends, &known)),
             // Damage belongs to the run of one append; the other appends must not fail with that run. A group with an
             // import fails as a whole: nothing may be stored after a failed append of an import.
             Err(Error::StoreDamaged | Error::EventDamaged { .. })
-                if appends.len() > 1 && appends.iter().all(|append| append.import().is_none()) =>
+                if appends.len() > 1 && appends.iter().all(|queued| queued.append.import().is_none()) =>
             {
                 let mut outcomes = Vec::with_capacity(appends.len());
                 for append in appends {
@@ -146,7 +145,7 @@ impl Committer {
         }
     }
 
-    async fn store_alone(&mut self, append: Append) -> Result<Appended> {
+    async fn store_alone(&mut self, append: QueuedAppend) -> Result<Appended> {
         let alone = vec![append];
         // An earlier append may have failed, so run states may have to be read again.
         let known = self.load(&alone).await?;
@@ -158,12 +157,12 @@ impl Committer {
             .unwrap_or_else(|| Err(Error::internal("a commit of one append has no outcome")))
     }
 
-    async fn load(&mut self, appends: &[Append]) -> Result<ExistingEvents> {
+    async fn load(&mut self, appends: &[QueuedAppend]) -> Result<ExistingEvents> {
         let loaded = self.load_from_files(appends).await;
         loaded.map_err(|error| self.writer.cause(error))
     }
 
-    async fn load_from_files(&mut self, appends: &[Append]) -> Result<ExistingEvents> {
+    async fn load_from_files(&mut self, appends: &[QueuedAppend]) -> Result<ExistingEvents> {
         if self.writer.stale {
             let run_states = self.writer.refresh().await?;
             self.planner.replace(run_states);

@@ -6,8 +6,9 @@ use sqlx::SqliteConnection;
 use crate::codec::record;
 use crate::domain::{Error, Event, EventId, Result};
 use crate::store::commit::plan::{ExistingEvent, ExistingEvents, RunState, longest_to_compare};
+use crate::store::commit::queue::QueuedAppend;
 use crate::store::commit::row_builder::RunSpan;
-use crate::store::{Append, ids as store_ids};
+use crate::store::ids as store_ids;
 
 use super::run_state::RunStateCache;
 use crate::store::sqlite::error::from_sqlx;
@@ -56,14 +57,14 @@ pub async fn load(
     run_states: &RunStateCache,
     ids: &Ids,
     tail: &UnindexedTail,
-    appends: &[Append],
+    appends: &[QueuedAppend],
 ) -> Result<ExistingEvents> {
     let mut candidates: Vec<(i64, u64)> = Vec::new();
     let mut wanted = Vec::new();
     // Length of the longest stored payload that can equal a sent payload, by run and event id.
     let mut sent: HashMap<(i64, &EventId), usize> = HashMap::default();
-    for append in appends {
-        let Some(head) = run_states.get(&append.run_id) else { continue };
+    for QueuedAppend { run, append } in appends {
+        let Some(head) = run_states.get(run) else { continue };
         let (run, last_seq) = (head.number, head.run.last_seq);
         for new in &append.events {
             let Some(event_id) = &new.event_id else { continue };

@@ -8,18 +8,19 @@ use sqlx::SqliteConnection;
 
 use crate::domain::event::Appended;
 use crate::domain::projection::{Documents, Lifecycle};
-use crate::domain::{Result, Run, RunId};
+use crate::domain::{Result, Run};
 use crate::store::commit::plan;
 use crate::store::commit::plan::{ExistingEvents, Plan, PlannedRun, RunState};
+use crate::store::commit::queue::QueuedAppend;
 use crate::store::commit::row_builder::{LogRowParts, RunSpan};
 use crate::store::run_row::changes_more;
-use crate::store::{Append, Commit};
+use crate::store::{Commit, ProjectNumber, RunKey};
 
 use super::existing;
-use super::run_state::RunStateCache;
+use super::run_state::{LastRuns, RunStateCache};
 use crate::store::sqlite::index::id_index;
 use crate::store::sqlite::index::id_index::{Ids, Place};
-use crate::store::sqlite::index::unindexed_tail::{RunEnd, UnindexedTail};
+use crate::store::sqlite::index::unindexed_tail::{LastPositions, RunEnd, UnindexedTail};
 use crate::store::sqlite::maintenance::CommitSize;
 use crate::store::sqlite::read::runs;
 
@@ -27,8 +28,8 @@ use crate::store::sqlite::read::runs;
 pub struct Planner {
     lifecycle: Lifecycle,
     run_states: RunStateCache,
-    /// Position of the last planned event.
-    last_position: u64,
+    /// Stored positions of the last planned events.
+    last_positions: LastPositions,
     tail: Arc<UnindexedTail>,
     ids: Arc<Ids>,
 }
@@ -55,8 +56,8 @@ pub struct Writes {
     pub run_rows: Option<String>,
     /// Parameter of [`runs::UPSERT_DOCUMENTS`]; `None` if no document changes.
     pub documents: Option<String>,
-    /// Announcement for the commit listener, sent after COMMIT.
-    pub commit: Commit,
+    /// Announcements for the commit listener, one for each project, sent after COMMIT.
+    pub commits: Vec<Commit>,
 }
 
 impl Writes {
@@ -73,42 +74,43 @@ impl Writes {
 impl Planner {
     /// A planner without groups in flight.
     pub fn new(lifecycle: Lifecycle, run_states: RunStateCache, tail: Arc<UnindexedTail>, ids: Arc<Ids>) -> Self {
-        Self { lifecycle, run_states, last_position: tail.last_position(), tail, ids }
+        Self { lifecycle, run_states, last_positions: tail.last_positions(), tail, ids }
     }
 
     /// Replaces the run states after a failure by those read from the file.
     pub fn replace(&mut self, run_states: RunStateCache) {
         self.run_states = run_states;
-        self.last_position = self.tail.last_position();
+        self.last_positions = self.tail.last_positions();
     }
 
     /// Whether these appends can be planned without a read: all runs are cached, and no stored event can have one of
     /// the ids. False for imports, which wait for the outcome of earlier groups.
-    pub fn knows(&self, appends: &[Append]) -> bool {
-        appends.iter().all(|append| {
+    pub fn knows(&self, appends: &[QueuedAppend]) -> bool {
+        appends.iter().all(|QueuedAppend { run, append }| {
             if append.import().is_some() {
                 return false;
             }
-            let Some(head) = self.run_states.get(&append.run_id) else { return false };
+            let Some(head) = self.run_states.get(run) else { return false };
             let mut event_ids = append.events.iter().filter_map(|event| event.event_id.as_ref());
             event_ids.all(|event_id| existing::is_new(&self.ids, head, event_id))
         })
     }
 
     /// Reads the runs and existing events that a plan of these appends needs.
-    pub async fn load(&mut self, writer: &mut SqliteConnection, appends: &[Append]) -> Result<ExistingEvents> {
-        self.run_states.load(writer, &self.tail, appends.iter().map(|append| &append.run_id)).await?;
+    pub async fn load(&mut self, writer: &mut SqliteConnection, appends: &[QueuedAppend]) -> Result<ExistingEvents> {
+        self.run_states.load(writer, &self.tail, appends.iter().map(|append| &append.run)).await?;
         existing::load(writer, &self.run_states, &self.ids, &self.tail, appends).await
     }
 
     /// Plans the appends on top of all planned groups.
-    pub fn plan(&mut self, appends: Vec<Append>, known: &ExistingEvents) -> Planned {
+    pub fn plan(&mut self, appends: Vec<QueuedAppend>, known: &ExistingEvents) -> Planned {
         let now = plan::now();
-        let mut last_number = self.run_states.last_number();
-        let head = |run_id: &RunId| {
-            self.run_states.get(run_id).cloned().unwrap_or_else(|| {
-                last_number += 1;
-                RunState { number: last_number, run: Run::new(run_id.clone(), now) }
+        let mut new_runs = LastRuns::default();
+        let head = |run: &RunKey| {
+            self.run_states.get(run).cloned().unwrap_or_else(|| {
+                let last = new_runs.entry(run.project).or_insert_with(|| self.run_states.last_number(run.project));
+                *last += 1;
+                RunState { number: *last, run: Run::new(run.run_id.clone(), now) }
             })
         };
         let mut plan = Plan::new(head, known, self.lifecycle, now);
@@ -119,9 +121,10 @@ impl Planner {
     }
 
     fn encode(&mut self, planned: Vec<PlannedRun>) -> Writes {
-        let laid = plan::encode(&planned, self.last_position);
-        let commit = plan::announcement(&laid, &planned);
-        self.last_position = commit.feed_end.last;
+        let last_pos = |project: ProjectNumber| self.last_positions.get(&project).copied().unwrap_or(project.pos(0));
+        let laid = plan::encode(&planned, last_pos);
+        let commits = plan::announcements(&laid, &planned);
+        self.last_positions.extend(last_positions(&commits));
         let ends: Vec<(i64, RunEnd)> = planned.iter().map(|planned| self.end_of(planned)).collect();
         let changed = planned.iter().zip(&ends).filter(|(_, (_, end))| end.row_seq > 0).map(|(run, _)| &run.head);
         let run_rows = changed.clone().next().is_some().then(|| runs::rows_json(changed));
@@ -129,13 +132,13 @@ impl Planner {
         let documents = has_documents.then(|| runs::documents_json(planned.iter().map(document_of)));
         let ids = producer_ids(&planned).collect();
         self.run_states.plan(planned.into_iter().map(|planned| planned.head));
-        Writes { rows: laid.rows, entries: laid.entries, ids, ends, run_rows, documents, commit }
+        Writes { rows: laid.rows, entries: laid.entries, ids, ends, run_rows, documents, commits }
     }
 
     /// End of a run after the commit; `row_seq` is 0 if the run's row need not be written.
     fn end_of(&self, planned: &PlannedRun) -> (i64, RunEnd) {
         let run = &planned.head.run;
-        let before = self.run_states.get(&run.run_id).map(|head| &head.run);
+        let before = self.run_states.get(&planned.head.key()).map(|head| &head.run);
         let row_changes = !planned.documents.is_empty() || before.is_none_or(|before| changes_more(before, run));
         let row_seq = if row_changes { run.last_seq } else { 0 };
         (
@@ -143,6 +146,11 @@ impl Planner {
             RunEnd { last_seq: run.last_seq, updated_at: run.updated_at, row_seq, status: run.status },
         )
     }
+}
+
+/// Stored positions of the last events of commits.
+pub fn last_positions(commits: &[Commit]) -> impl Iterator<Item = (ProjectNumber, u64)> {
+    commits.iter().map(|commit| (commit.project, commit.project.pos(commit.feed_end.last)))
 }
 
 /// Ids that producers gave to new events, with the place of each event.

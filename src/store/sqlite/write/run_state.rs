@@ -4,9 +4,10 @@ use foldhash::fast::RandomState;
 use lru::LruCache;
 use sqlx::SqliteConnection;
 
-use crate::domain::{Error, Result, RunId};
+use crate::domain::{Error, Result};
 use crate::store::commit::plan::RunState;
 use crate::store::run_row::RunRow;
+use crate::store::{ProjectNumber, RunKey};
 
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
@@ -15,18 +16,21 @@ use crate::store::sqlite::read::runs;
 /// Maximum number of cached runs; above, the runs that were written or loaded least recently are evicted.
 const MAX_RUNS: usize = 32_768;
 
-/// Run states by run id, and the number of the newest run.
+/// Number of the newest run of each project that has a run.
+pub type LastRuns = std::collections::BTreeMap<ProjectNumber, i64>;
+
+/// Run states by run id, and the number of the newest run of each project.
 #[derive(Debug)]
 pub struct RunStateCache {
     /// Without a capacity of its own: [`load`](Self::load) evicts.
-    by_id: LruCache<RunId, RunState, RandomState>,
-    last_number: i64,
+    by_id: LruCache<RunKey, RunState, RandomState>,
+    last_runs: LastRuns,
 }
 
 impl RunStateCache {
-    /// An empty cache; `last_number` is the number of the newest run.
-    pub fn new(last_number: i64) -> Self {
-        Self { by_id: LruCache::unbounded_with_hasher(RandomState::default()), last_number }
+    /// An empty cache.
+    pub fn new(last_runs: LastRuns) -> Self {
+        Self { by_id: LruCache::unbounded_with_hasher(RandomState::default()), last_runs }
     }
 
     /// Reads the runs that are not cached. Missing runs stay absent.
@@ -34,14 +38,14 @@ impl RunStateCache {
         &mut self,
         writer: &mut SqliteConnection,
         tail: &UnindexedTail,
-        run_ids: impl Iterator<Item = &'a RunId>,
+        runs: impl Iterator<Item = &'a RunKey>,
     ) -> Result<()> {
         // Evicts here and not after a commit: appends without new events load run states too, and states loaded below
         // are needed.
         while self.by_id.len() > MAX_RUNS {
             self.by_id.pop_lru();
         }
-        let missing: Vec<&str> = run_ids.filter(|run_id| !self.by_id.contains(*run_id)).map(RunId::as_str).collect();
+        let missing: Vec<_> = runs.filter(|run| !self.by_id.contains(*run)).map(RunKey::stored).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -64,24 +68,27 @@ impl RunStateCache {
             let Some(run) = runs::current(row, tail)? else {
                 return Err(Error::internal("the row of a run and the unindexed tail do not agree"));
             };
-            self.by_id.put(run.run_id.clone(), RunState { number, run });
+            let state = RunState { number, run };
+            self.by_id.put(state.key(), state);
         }
         Ok(())
     }
 
-    pub fn get(&self, run_id: &RunId) -> Option<&RunState> {
-        self.by_id.peek(run_id)
+    pub fn get(&self, run: &RunKey) -> Option<&RunState> {
+        self.by_id.peek(run)
     }
 
-    pub fn last_number(&self) -> i64 {
-        self.last_number
+    /// Number of the newest run of a project, or the number before its first run.
+    pub fn last_number(&self, project: ProjectNumber) -> i64 {
+        self.last_runs.get(&project).copied().unwrap_or(project.before_runs())
     }
 
     /// Stores the run states after a planned commit.
     pub fn plan(&mut self, run_states: impl IntoIterator<Item = RunState>) {
         for head in run_states {
-            self.last_number = self.last_number.max(head.number);
-            self.by_id.put(head.run.run_id.clone(), head);
+            let last = self.last_runs.entry(head.project()).or_default();
+            *last = head.number.max(*last);
+            self.by_id.put(head.key(), head);
         }
     }
 }

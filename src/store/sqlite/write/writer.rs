@@ -11,7 +11,7 @@ use crate::domain::event::Appended;
 use crate::domain::{Error, Result};
 use crate::store::CommitListener;
 
-use super::planner::{Planned, Writes};
+use super::planner::{Planned, Writes, last_positions};
 use super::run_state::RunStateCache;
 use crate::store::commit::metrics::committed;
 use crate::store::sqlite::error::{from_sqlx, of_commit};
@@ -113,8 +113,10 @@ impl Writer {
         self.maintenance.unflushed.bytes += bytes;
         self.checkpoints.written(bytes + COMMIT_BYTES);
         self.growth.written(bytes + COMMIT_BYTES);
-        self.tail.committed(writes.ends, writes.commit.feed_end.last);
-        self.listener.committed(writes.commit);
+        self.tail.committed(writes.ends, last_positions(&writes.commits));
+        for commit in writes.commits {
+            self.listener.committed(commit);
+        }
     }
 
     /// Runs maintenance after a commit: the slices due for a commit of this size, all overdue slices, and further slices
@@ -166,12 +168,12 @@ impl Writer {
         }
         self.reconnect_maintenance().await.map_err(from_sqlx)?;
         failpoint!("sqlite-refresh-before", from_sqlx);
-        let (last_run, last_position) = recovery::ends(&mut self.connection).await?;
-        let run_states = if last_position == self.tail.last_position() {
+        let (last_runs, last_positions) = recovery::ends(&mut self.connection).await?;
+        let run_states = if last_positions == self.tail.last_positions() {
             // The commit did not happen, and all earlier commits are in memory.
             self.maintenance.unflushed.entries -= self.tail.retract();
             self.ids.retract(&self.tail);
-            RunStateCache::new(last_run)
+            RunStateCache::new(last_runs)
         } else {
             telemetry::SQLITE_LOG_REREADS.add(1);
             let memory = RecoveredState::load(&mut self.connection).await?;

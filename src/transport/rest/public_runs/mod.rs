@@ -11,10 +11,12 @@
 //! | `publish` | publishing events |
 //! | `read` | events of a run, as pages and as a stream |
 //! | `runs` | creating, listing, reading and controlling runs |
+//! | `caller` | what the caller's key allows |
 //! | `stream_token` | tokens for event streams in a browser |
 //! | `error` | error bodies and error responses |
 //! | `schema` | responses in `/openapi.json` |
 
+mod caller;
 mod create;
 mod error;
 mod params;
@@ -49,4 +51,5 @@ pub fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::resume))
         .routes(routes!(stream_token::create))
+        .routes(routes!(caller::get))
 }

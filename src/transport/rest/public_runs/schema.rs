@@ -133,6 +133,21 @@ pub struct PublicStreamToken {
     pub expires_at: String,
 }
 
+/// What a caller may do.
+#[derive(Serialize, ToSchema)]
+pub struct PublicCaller {
+    /// Id of the key; null: the server needs no keys.
+    #[schema(required)]
+    pub key_id: Option<String>,
+    /// Project of all runs that the caller reads and writes.
+    pub project: String,
+    /// What the caller may do: names such as `events.read`.
+    pub scopes: Vec<String>,
+    /// Time from which on the key is refused; null: never.
+    #[schema(format = DateTime, required)]
+    pub expires_at: Option<String>,
+}
+
 /// A page of runs, newest first. A page may be short, even empty, before the end.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicRuns {

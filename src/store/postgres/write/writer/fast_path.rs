@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use tokio::time::timeout;
 
-use crate::domain::{Result, RunId};
+use crate::domain::Result;
 use crate::store::commit::plan;
 use crate::store::commit::plan::{ExistingEvents, PlannedRun};
-use crate::store::{Append, ids};
+use crate::store::commit::queue::QueuedAppend;
+use crate::store::{RunKey, ids};
 
-use super::{Done, Failed, FastPathBackoff, Writer, plan_group};
+use super::{Done, Failed, FastPathBackoff, Writer};
 use crate::store::postgres::error::Fault;
-use crate::store::postgres::write::planned::{Outcomes, Planned};
+use crate::store::postgres::write::planned::{Outcomes, Planned, plan_group};
 use crate::store::postgres::write::transaction;
 
 /// Maximum number of consecutive groups that skip the fast path.
@@ -21,7 +22,7 @@ impl Writer {
     /// Commits the group on the fast path. `None`: the fast path is not possible, and no row has changed.
     pub(crate) async fn fast_path(
         &mut self,
-        appends: &[Append],
+        appends: &[QueuedAppend],
         in_doubt: &mut Option<Planned>,
     ) -> Result<Option<Done>, Failed> {
         let Some((outcomes, runs)) = self.plan_fast_path(appends) else { return Ok(None) };
@@ -33,7 +34,7 @@ impl Writer {
     }
 
     /// Plans the group for the fast path, if possible.
-    fn plan_fast_path(&mut self, appends: &[Append]) -> Option<(Outcomes, Vec<PlannedRun>)> {
+    fn plan_fast_path(&mut self, appends: &[QueuedAppend]) -> Option<(Outcomes, Vec<PlannedRun>)> {
         // Behind a pooler the settings need a transaction around the statement.
         if !self.session.keeps_session() {
             return None;
@@ -43,19 +44,19 @@ impl Writer {
             return None;
         }
         self.connection.as_ref()?;
-        for append in appends {
+        for QueuedAppend { run, append } in appends {
             // A failed plan ends its import, so imports are planned only from current states.
             if append.import().is_some() {
                 return None;
             }
-            let number = self.run_states.get(&append.run_id)?.number;
+            let number = self.run_states.get(run)?.number;
             let mut event_ids = append.events.iter().filter_map(|event| event.event_id.as_ref());
             // No unique index covers assigned ids, so a repeat would not be detected.
             if event_ids.any(|event_id| ids::assigned_seq(number, event_id).is_some()) {
                 return None;
             }
         }
-        let head = |run_id: &RunId| self.run_states.get(run_id).cloned();
+        let head = |run: &RunKey| self.run_states.get(run).cloned();
         let (outcomes, runs) =
             plan_group(self.options.lifecycle, head, &ExistingEvents::default(), appends, plan::now());
         // The cached state may be stale, so a rejection is not final.
@@ -75,7 +76,7 @@ impl Writer {
         let limit = self.options.statement_deadline();
         let Some(connection) = self.connection.as_mut().filter(|_| !runs.is_empty()) else { return Ok(None) };
         let (commit, columns) = Planned::encode(&runs);
-        let head = |run_id: &RunId| self.run_states.get(run_id);
+        let head = |run: &RunKey| self.run_states.get(run);
         let mut executor = self.session.executor(connection);
         let sent = transaction::append(&mut executor, &runs, columns, head, self.session.notify_identity());
         let sent = timeout(limit, sent).await.unwrap_or(Err(Fault::Timeout));
@@ -86,9 +87,8 @@ impl Writer {
             // The statement is a transaction of its own: an error rolls back all changes.
             Err(fault) if fault.is_refusal() => Err(Failed::Before(fault)),
             Err(fault) => {
-                let run_ids = planned.runs.iter().map(|planned| planned.head.run.run_id.clone());
-                let before =
-                    run_ids.filter_map(|run_id| self.run_states.get(&run_id).cloned().map(|head| (run_id, head)));
+                let keys = planned.runs.iter().map(|planned| planned.head.key());
+                let before = keys.filter_map(|key| self.run_states.get(&key).cloned().map(|head| (key, head)));
                 planned.before = before.collect();
                 *in_doubt = Some(planned);
                 Err(Failed::Unknown(fault))

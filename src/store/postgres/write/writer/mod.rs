@@ -14,18 +14,16 @@ mod fast_path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
-use crate::domain::projection::Lifecycle;
-use crate::domain::{Result, Run, RunId};
-use crate::store::commit::plan::{self, ExistingEvents, Plan, PlannedRun, RunState};
-use crate::store::{Append, Commit};
+use crate::store::commit::plan;
+use crate::store::commit::queue::QueuedAppend;
+use crate::store::{Commit, ProjectNumber, RunKey};
 
 use super::existing;
-use super::planned::{Outcomes, Planned};
+use super::planned::{Outcomes, Planned, plan_group};
 use super::run_state::RunStateCache;
 use super::transaction;
 use crate::store::postgres::connect::session::Session;
@@ -111,11 +109,11 @@ impl Writer {
         self.epochs.current.generation()
     }
 
-    /// Commits the appends, or finds that the in-doubt commit of an earlier attempt took place. `left` additionally
+    /// Commits the appends to one project, or finds that the in-doubt commit of an earlier attempt took place. `left` additionally
     /// limits the wait for a connection.
     pub async fn attempt(
         &mut self,
-        appends: &[Append],
+        appends: &[QueuedAppend],
         in_doubt: &mut Option<Planned>,
         left: Option<Duration>,
     ) -> Result<Done, Failed> {
@@ -169,14 +167,15 @@ impl Writer {
     }
 
     /// Runs the slow path up to, not including, the end of the transaction.
-    async fn prepare(&mut self, appends: &[Append], in_doubt: &mut Option<Planned>) -> Result<Prepared, Fault> {
+    async fn prepare(&mut self, appends: &[QueuedAppend], in_doubt: &mut Option<Planned>) -> Result<Prepared, Fault> {
         let session = Arc::clone(&self.session);
         let now = plan::now();
         let connection = self.connection.as_mut().ok_or(Fault::Timeout)?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(session.begin.clone())).execute(&mut *connection).await?;
         let mut executor = session.executor(connection);
-        let run_ids: Vec<&RunId> = appends.iter().map(|append| &append.run_id).collect();
-        let run_states = transaction::run_states(&mut executor, &run_ids, now).await?;
+        let keys: Vec<&RunKey> = appends.iter().map(|append| &append.run).collect();
+        let project = keys.first().map_or(ProjectNumber::DEFAULT, |key| key.project);
+        let run_states = transaction::run_states(&mut executor, project, &keys, now).await?;
         failpoint!("postgres-transaction-inside", Fault::from);
         if let Some(planned) = in_doubt {
             failpoint!("postgres-doubt-before", Fault::from);
@@ -191,19 +190,19 @@ impl Writer {
         }
         if let Some(planned) = in_doubt {
             let (_, columns) = Planned::encode(&planned.runs);
-            let head = |run_id: &RunId| planned.before.get(run_id);
+            let head = |run: &RunKey| planned.before.get(run);
             let last =
                 transaction::append(&mut executor, &planned.runs, columns, head, session.notify_identity()).await?;
             return Ok(Prepared::Written(None, last.ok_or(Fault::Conflict)?));
         }
         let known = existing::load(&mut executor, &run_states, appends).await?;
-        let head = |run_id: &RunId| run_states.get(run_id).cloned();
+        let head = |run: &RunKey| run_states.get(run).cloned();
         let (outcomes, runs) = plan_group(self.options.lifecycle, head, &known, appends, now);
         if runs.is_empty() {
             return Ok(Prepared::Over((outcomes, None)));
         }
         let (commit, columns) = Planned::encode(&runs);
-        let head = |run_id: &RunId| run_states.get(run_id);
+        let head = |run: &RunKey| run_states.get(run);
         let last = transaction::append(&mut executor, &runs, columns, head, session.notify_identity())
             .await?
             .ok_or(Fault::Conflict)?;
@@ -281,18 +280,4 @@ enum Prepared {
     Found(Planned, u64),
     /// Rows are written, the last event at this position. `None`: the in-doubt commit was written again.
     Written(Option<Planned>, u64),
-}
-
-fn plan_group(
-    lifecycle: Lifecycle,
-    head: impl Fn(&RunId) -> Option<RunState>,
-    known: &ExistingEvents,
-    appends: &[Append],
-    now: Timestamp,
-) -> (Outcomes, Vec<PlannedRun>) {
-    let head =
-        |run_id: &RunId| head(run_id).unwrap_or_else(|| RunState { number: 0, run: Run::new(run_id.clone(), now) });
-    let mut plan = Plan::new(head, known, lifecycle, now);
-    let outcomes = appends.iter().map(|append| plan.add(append.clone())).collect();
-    (outcomes, plan.finish())
 }
