@@ -156,6 +156,24 @@ wait_for_installations() {
     cat "$tools/installing.log"
 }
 
+fuzz() { # runs each fuzz target for a moment; what it finds lies in target/fuzz
+    local at=target/fuzz target
+    [ -x "$tools/bin/cargo-fuzz" ] ||
+        cargo install --quiet --locked --version 0.13.2 --root "$tools" cargo-fuzz || return 1
+    cp Cargo.lock tests/fuzz/Cargo.lock
+    # Neither sanitizers nor optimization: the build is short, and panics and assertions are what is looked for.
+    PATH="$tools/bin:$PATH" cargo +nightly fuzz build --fuzz-dir tests/fuzz --dev --sanitizer none --target-dir "$at" \
+        >"$tools/fuzz.log" 2>&1 || { tail -n 20 "$tools/fuzz.log"; return 1; }
+    for target in tests/fuzz/fuzz_targets/*.rs; do
+        target=$(basename "$target" .rs)
+        mkdir -p "$at/corpus/$target"
+        "$at/$(rustc -vV | sed -n 's/host: //p')/debug/$target" "$at/corpus/$target" "tests/fuzz/corpus/$target" \
+            -max_total_time="${RUNLOG_FUZZ_SECONDS:-10}" -rss_limit_mb=4096 -artifact_prefix="$at/$target-" \
+            >"$tools/fuzz.log" 2>&1 || { tail -n 40 "$tools/fuzz.log"; return 1; }
+        printf '%s: %s\n' "$target" "$(tail -n 1 "$tools/fuzz.log")"
+    done
+}
+
 quietly() { # COMMAND...: fails on any output, since all output is a complaint
     local said
     said=$("$@" 2>&1) && [ -z "$said" ] || { printf '%s\n' "$said"; return 1; }
@@ -203,7 +221,12 @@ install_all >"$tools/installing.log" 2>&1 &
 installing=$!
 trap 'kill "$installing" 2>/dev/null' EXIT
 
-format_is_right() { cargo fmt --check && cargo fmt --check --manifest-path tests/bench/peers/Cargo.toml; }
+format_is_right() {
+    local manifest
+    for manifest in Cargo.toml tests/bench/peers/Cargo.toml tests/fuzz/Cargo.toml; do
+        cargo fmt --check --manifest-path "$manifest" || return 1
+    done
+}
 if component fmt rustfmt; then step "rustfmt" format_is_right; else cannot "rustfmt" "the component is missing"; fi
 if component clippy clippy; then
     step "clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
@@ -288,6 +311,11 @@ fi
 step "build of the tests" cargo test --locked --no-run --quiet
 step "tests" cargo test --locked --no-fail-fast
 step "benches, each once" cargo test --locked --bench hot
+if rustup toolchain list 2>/dev/null | grep -q '^nightly' && install c++ g++; then
+    step "fuzz targets, each for a moment" fuzz
+else
+    missing "fuzz targets" "there is no nightly toolchain with a C++ compiler; the suite fuzz runs their corpus"
+fi
 # Prints the peers that are not available on this machine. The program is that of the tests, not a further build.
 step "peers, each for a moment" env RUNLOG="$PWD/target/debug/runlog" bash tests/bench/peers/run.sh --smoke
 if installed systemd; then
