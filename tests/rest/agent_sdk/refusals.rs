@@ -71,3 +71,13 @@ async fn a_run_id_that_no_run_can_have_is_refused_by_name() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_query_at_the_ingest_is_refused_by_name_and_nothing_is_stored() {
+    let gateway = Gateway::start().await;
+    let (status, answer) = gateway.post("/api/ingest?dry_run=true", &event("step").to_string()).await;
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer.to_string().contains("dry_run"), "{answer}");
+    let (_, runs) = gateway.get("/api/runs").await;
+    assert_eq!(runs["runs"], json!([]));
+}

@@ -12,6 +12,7 @@ use crate::transport::rest::body;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
+use crate::transport::rest::query::no_parameters;
 
 use super::error;
 use super::error::ApiError;
@@ -28,6 +29,7 @@ use super::schema::{IngestAnswer, Ingested};
     responses((status = 202, description = "Stored", body = IngestAnswer), error::OfABody, error::OfAnyCall))]
 pub async fn ingest(gateway: Gateway, request: Request<Body>) -> Result<Response, ApiError> {
     let service = &gateway.service;
+    no_parameters(request.uri())?;
     let IdempotencyHeader { idempotency_key: key } = IdempotencyHeader::read(request.headers())?;
     let text = body::text(request, service.limits().max_request_bytes).await?;
     let answer = match IngestBody::parse(&text, key.is_some(), service.limits())? {
