@@ -68,6 +68,18 @@ get_node_clients() { # installs the published event stream clients
         { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
 }
 
+get_console_tools() { # installs the type checker, the linter and the driver of the browser for the console
+    install npm nodejs npm || return 1
+    npm ci --no-audit --no-fund --prefix tests/console >"$tools/npm-console.log" 2>&1 ||
+        { tail -n 20 "$tools/npm-console.log" >&2; return 1; }
+}
+
+check_console_files() { # the types in comments, and the rules of eslint.config.js, which apply below the working directory
+    local bin=tests/console/node_modules/.bin
+    "$bin/tsc" --project tests/console &&
+        "$bin/eslint" --config tests/console/eslint.config.js --max-warnings 0 src/transport/console/page tests/console
+}
+
 missing() { # STEP REASON: skips an optional step, which does not fail on CI
     printf '\nSKIPPED: %s: %s\n' "$1" "$2" >&2
     skipped=$((skipped + 1))
@@ -140,6 +152,8 @@ install_all() {
     get systemd install systemd-analyze systemd
     get promtool get_promtool
     get node get_node_clients
+    get console get_console_tools
+    get chromium install chromium chromium
     get python python_with python tests/clients/python/requirements.txt
     python=$(new_python) && get generated python_with generated tests/clients/python/generated-requirements.txt "$python"
     get tester python_with tester tests/clients/python/tester-requirements.txt
@@ -287,6 +301,17 @@ if installed node; then
     export RUNLOG_TEST_NODE
 else
     cannot "event stream clients" "they come from npm, and there is no npm"
+fi
+if installed console; then
+    step "types and rules of the console" check_console_files
+else
+    cannot "types and rules of the console" "the tools come from npm, and there is no npm"
+fi
+if installed console && installed chromium; then
+    RUNLOG_TEST_CHROMIUM=$(command -v chromium)
+    export RUNLOG_TEST_CHROMIUM
+else
+    cannot "the console in a browser" "Debian's chromium or npm is not here and cannot be installed"
 fi
 if ! installed openssl; then cannot "TLS at the balancer and to PostgreSQL" "no openssl, and it cannot be installed here"; fi
 if installed postgres; then

@@ -66,6 +66,15 @@ pub enum NotifyOption {
     Off,
 }
 
+/// Whether the server serves the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConsoleOption {
+    /// The console is at `/`.
+    On,
+    /// There is no page.
+    Off,
+}
+
 /// View of payloads in the JSON gateway for requests without `view`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ViewOption {
@@ -82,9 +91,13 @@ pub struct ServeOptions {
     #[arg(long, env = "RUNLOG_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
     /// Address and port of a separate listener for operators: `/metrics`, `/openapi.json`, gRPC reflection and health, and no
-    /// events. `--listen` then serves health and events only. With --tls-cert it speaks TLS as `--listen` does.
+    /// events. `--listen` then serves events, the console and health only. With --tls-cert it speaks TLS as `--listen` does.
     #[arg(long, env = "RUNLOG_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<SocketAddr>,
+    /// The console at `/` of --listen, a page that shows runs live in a browser: `on` or `off`. Its files need no key; what it
+    /// shows does.
+    #[arg(long, env = "RUNLOG_CONSOLE", value_enum, default_value = "on", hide_possible_values = true)]
+    pub console: ConsoleOption,
     /// The SQLite file or the PostgreSQL database; other commands that open a store have the same options.
     #[command(flatten)]
     pub store: StoreOptions,
@@ -169,6 +182,12 @@ impl ServeOptions {
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.listen.ip().to_canonical().is_loopback()
+    }
+
+    /// Whether the server serves the console.
+    #[must_use]
+    pub fn has_console(&self) -> bool {
+        self.console == ConsoleOption::On
     }
 
     /// Limits of one request, for the domain.

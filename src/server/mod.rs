@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod error;
 mod health;
+mod http;
 mod offline;
 mod parts;
 mod scrub;
@@ -11,15 +12,10 @@ mod scrub;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::http::Request;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::Response;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
@@ -41,8 +37,7 @@ use crate::transport::boundary::{Boundary, BoundaryOptions};
 use crate::transport::connections;
 use crate::transport::grpc::{Dispatch, EventHandler, KeyHandler, RunHandler, WireErrors};
 use crate::transport::memory::Memory;
-use crate::transport::rest::{self, Gateway, Offer};
-use crate::transport::status;
+use crate::transport::rest::{Gateway, Offer};
 use crate::transport::tls::{Certificates, Reload};
 
 pub use error::StartError;
@@ -154,6 +149,9 @@ impl Server {
             Some(_) => tracing::info!(address = %self.address, url, "serving out of PostgreSQL"),
             None => tracing::info!(address = %self.address, url, data = %self.options.store.data.display(), "serving"),
         }
+        if self.options.has_console() {
+            tracing::info!("the console is at {url}/");
+        }
         let mut has_defect = false;
         let watchdog = tokio::spawn(health::get_on());
         health::notify(NotifyState::Ready);
@@ -225,12 +223,13 @@ impl Server {
             .layer(events.max_decoding_message_size(self.max_message_bytes()))
     }
 
-    /// The other gRPC services and the JSON gateway, on the same port.
+    /// The other gRPC services, the JSON gateway and the console, on the same port.
     fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
         let grpc = self.grpc(health, offer).into_axum_router().reset_fallback();
         let grpc = grpc.layer(WireErrors::layer(self.options.connections.request_timeout));
         let gateway = Gateway::new(self.service.clone(), parts::gateway_options(&self.options), telemetry::recorder());
-        Routes::from(grpc.merge(rest::router(gateway, offer)).fallback(unmatched_route))
+        let http = http::router(gateway, offer, self.options.has_console());
+        Routes::from(grpc.merge(http).fallback(http::unmatched_route))
     }
 
     fn grpc(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
@@ -256,15 +255,6 @@ impl Server {
     fn max_message_bytes(&self) -> usize {
         self.options.limits.max_request_bytes + FRAMING_BYTES
     }
-}
-
-/// The response to an unknown path: a gRPC status for gRPC calls, JSON for all other requests.
-async fn unmatched_route(request: Request<Body>) -> Response {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if content_type.is_some_and(|content_type| content_type.starts_with("application/grpc")) {
-        return status::from_wire(Status::unimplemented(request.uri().path())).into_http();
-    }
-    rest::not_found(request.uri().clone()).await
 }
 
 async fn bind(option: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -17,7 +17,7 @@ use super::boundary::is_grpc_type;
 use super::caller::Refusal;
 use super::memory::Account;
 use super::places::client_address;
-use super::{status, stream_token};
+use super::{console, status, stream_token};
 use crate::domain::{KeyId, Result};
 use crate::service::access::audit::{self, Refusals};
 use crate::service::access::{Authenticator, Caller, Presented};
@@ -46,7 +46,7 @@ pub struct Authentication<S> {
 type RecentRefusals = Refusals<(Option<IpAddr>, &'static str)>;
 
 impl<S> Authentication<S> {
-    /// Layer around all services and routes. Health checks and `open_routes` need no key.
+    /// Layer around all services and routes. Health checks, the files of the console and `open_routes` need no key.
     pub fn layer(
         authenticator: Arc<Authenticator>,
         open_routes: Arc<[OpenRoute]>,
@@ -70,6 +70,7 @@ impl<S> Authentication<S> {
         };
         *request.method() == Method::OPTIONS
             || path.starts_with("/health/")
+            || console::is_file(path)
             || path.starts_with("/grpc.health.v1.Health/")
             || self.open_routes.iter().any(open)
     }

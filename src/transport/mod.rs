@@ -5,6 +5,7 @@ pub mod authentication;
 pub mod boundary;
 pub mod caller;
 pub mod connections;
+pub mod console;
 mod control_frames;
 pub mod convert;
 pub mod frames;

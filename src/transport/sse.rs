@@ -7,6 +7,8 @@
 //! - `retry:` stands inside the frame of the first event for the same reason.
 //! - If a filter held events back, a heartbeat has an `id:` line and no blank line. Readers that keep every id resume from
 //!   this id, and no reader takes the heartbeat for an event.
+//! - A stream of all runs begins with such a heartbeat, unless it begins with an event: a reader that starts at the latest event
+//!   has a cursor before the first event.
 
 use std::collections::VecDeque;
 use std::io;
@@ -46,6 +48,17 @@ pub struct EventForm {
     pub view: View,
     /// Appends the event as JSON. Streams replace line breaks between tokens afterwards.
     pub write: fn(&Event, &ShownPayload<'_>, &mut String),
+    /// What an `id:` line of a stream holds.
+    pub ids: LineIds,
+}
+
+/// What an `id:` line of a stream holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineIds {
+    /// The seq of the event. A line for each event is part of the shared encoding.
+    Seqs,
+    /// The cursor in the feed of all runs. A stream writes the cursor of each frame, so a frame must hold one event.
+    FeedCursors,
 }
 
 impl EventForm {
@@ -53,6 +66,14 @@ impl EventForm {
     pub fn append(self, event: &Event, sensitive: bool, out: &mut String) {
         let shown = self.view.where_it_may_differ(sensitive).show(event.event_type.as_str(), event.payload.as_str());
         (self.write)(event, &shown, out);
+    }
+
+    /// The `id:` of the last of these events, with which a frame with this cursor ends.
+    fn id_after(self, of: &Subscription, cursor: String, batches: &[Arc<EncodedEvents>]) -> Result<String> {
+        match self.ids {
+            LineIds::Seqs => of.last_id(batches),
+            LineIds::FeedCursors => Ok(cursor),
+        }
     }
 
     /// Without members to omit, one encoding serves both views.
@@ -65,7 +86,7 @@ impl EventForm {
 /// stops reconnecting.
 pub async fn respond(mut subscription: Subscription, form: EventForm, call: Arc<Call>) -> Result<Response> {
     let (mut ready, mut room) = (VecDeque::new(), None);
-    let mut last_id = subscription.cursor();
+    let mut last_id = if form.ids == LineIds::Seqs { subscription.cursor() } else { String::new() };
     // Decides between a stream and 204, from the frames that are available without a wait.
     while ready.is_empty() && !subscription.would_wait() {
         let (frame, of_frame) = match frames::step(&mut subscription, Some(&call)).await? {
@@ -76,7 +97,7 @@ pub async fn respond(mut subscription: Subscription, form: EventForm, call: Arc<
         match frame.kind {
             FrameKind::Ended { .. } => return Ok(no_content()),
             FrameKind::Events(batches) => {
-                last_id = subscription.last_id(&batches)?;
+                last_id = form.id_after(&subscription, frame.cursor, &batches)?;
                 ready.extend(batches);
                 room = of_frame;
             }
@@ -126,6 +147,17 @@ impl Stream {
         [HEARTBEAT, id.as_bytes()].concat().into()
     }
 
+    /// Adds the lines in front of a batch that are not part of its encoding.
+    fn with_first_lines(&mut self, frames: Bytes) -> Bytes {
+        let retry = if self.begun { &b""[..] } else { RETRY };
+        self.begun = true;
+        match self.form.ids {
+            LineIds::FeedCursors => [retry, format!("id: {}\n", self.last_id).as_bytes(), &frames].concat().into(),
+            LineIds::Seqs if retry.is_empty() => frames,
+            LineIds::Seqs => [retry, &frames].concat().into(),
+        }
+    }
+
     /// Ends the body with an error, because a regular end of the body means the end of the run.
     fn cut(mut self) -> Option<(io::Result<Bytes>, Self)> {
         self.over = true;
@@ -135,13 +167,17 @@ impl Stream {
 
 async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
     while !stream.over {
+        if stream.form.ids == LineIds::FeedCursors && stream.last_id.is_empty() {
+            let cursor = stream.subscription.cursor();
+            let position = stream.heartbeat(cursor);
+            return Some((Ok(position), stream));
+        }
         if let Some(batch) = stream.ready.pop_front() {
             let Some(frames) = encoded(&batch, stream.form) else {
                 tracing::error!("a stored event does not read; the stream is cut");
                 return stream.cut();
             };
-            let frames = if stream.begun { frames } else { [RETRY, &frames].concat().into() };
-            stream.begun = true;
+            let frames = stream.with_first_lines(frames);
             if let Some(room) = &mut stream.room {
                 stream.call.prepay(room.split(batch.data.len()));
             }
@@ -150,7 +186,8 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
         match frames::next(&mut stream.subscription, Some(&stream.call)).await {
             Ok(Some((Frame { kind, cursor }, room))) => match kind {
                 FrameKind::Events(batches) => {
-                    let Ok(last_id) = stream.subscription.last_id(&batches) else { return stream.cut() };
+                    let last_id = stream.form.id_after(&stream.subscription, cursor, &batches);
+                    let Ok(last_id) = last_id else { return stream.cut() };
                     stream.last_id = last_id;
                     stream.ready.extend(batches);
                     stream.room = room;
@@ -188,7 +225,10 @@ fn encode(batch: &EncodedEvents, form: EventForm) -> Result<Bytes> {
     let mut rest = batch.data.clone();
     while !rest.is_empty() {
         let event = record::decode(record::split_entry(&mut rest)?)?;
-        frames.push_str(&format!("id: {}\ndata: ", event.seq));
+        if form.ids == LineIds::Seqs {
+            frames.push_str(&format!("id: {}\n", event.seq));
+        }
+        frames.push_str("data: ");
         let begin = frames.len();
         form.append(&event, batch.sensitive, &mut frames);
         keep_on_one_line(&mut frames, begin);

@@ -46,7 +46,7 @@ const PUBLISH: Needs = Needs::Scope(KeyScope::EventsPublish);
 const WRITE: Needs = Needs::Scope(KeyScope::RunsWrite);
 
 /// A route as in `/openapi.json`, what it needs, and a body.
-pub const ROUTES: [(&str, &str, Needs, Option<&str>); 31] = [
+pub const ROUTES: [(&str, &str, Needs, Option<&str>); 32] = [
     ("GET", "/api/events/{event_id}", READ, None),
     ("POST", "/api/ingest", PUBLISH, Some(r#"{"event_type":"step","sdk_run_id":"r"}"#)),
     ("GET", "/api/runs", READ, None),
@@ -68,6 +68,7 @@ pub const ROUTES: [(&str, &str, Needs, Option<&str>); 31] = [
     ("GET", "/health/ready", Needs::Nothing, None),
     ("GET", "/metrics", Needs::AnyKey, None),
     ("GET", "/v1/caller", Needs::AnyKey, None),
+    ("GET", "/v1/events/stream", READ, None),
     ("GET", "/v1/runs", READ, None),
     ("POST", "/v1/runs", WRITE, Some("{}")),
     ("GET", "/v1/runs/{id}", READ, None),
@@ -80,10 +81,11 @@ pub const ROUTES: [(&str, &str, Needs, Option<&str>); 31] = [
     ("POST", "/v1/runs/{id}/stream-token", READ, Some("{}")),
 ];
 
-/// Routes that take a stream token.
+/// Routes that take a stream token: those of the events of one run.
 pub fn stream_routes() -> impl Iterator<Item = &'static str> {
     let reads = ROUTES.into_iter().filter(|(method, ..)| *method == "GET").map(|(_, path, ..)| path);
-    reads.filter(|path| path.ends_with("/events") || path.ends_with("/events/stream"))
+    let of_run = reads.filter(|path| path.contains('{'));
+    of_run.filter(|path| path.ends_with("/events") || path.ends_with("/events/stream"))
 }
 
 /// The path with this id in place of its variable.
@@ -303,6 +305,12 @@ async fn health_over_grpc_needs_no_key_and_reflection_and_preflights_are_as_the_
     HealthClient::new(server.calls(None).await).check(HealthCheckRequest::default()).await.unwrap();
     for path in ["/metrics", "/openapi.json"] {
         assert_eq!(server.rest("GET", path, None, None).await.status, 200, "{path}");
+    }
+    for path in ["/", "/console/main.js", "/console/style/base.css"] {
+        assert_eq!(server.rest("GET", path, None, None).await.status, 200, "{path}");
+    }
+    for path in ["/console/..%2f..%2f..%2f..%2fCargo.toml", "/console//etc/passwd", "/console/v1/runs"] {
+        assert_eq!(server.rest("GET", path, None, None).await.status, 404, "{path}");
     }
     for path in ["/health/../v1/runs", "/health/x", "//v1/runs", "/v1/runs/", "/%761/runs", "/nothing"] {
         let answer = server.rest("GET", path, None, None).await;

@@ -51,7 +51,10 @@ async fn a_route_takes_the_parameters_that_its_description_lists_and_no_other() 
         let segments = template.split('/').map(|segment| if segment.starts_with('{') { "r" } else { segment });
         let path = segments.collect::<Vec<_>>().join("/");
         for name in &known {
-            let answer = gateway.send(Method::GET, &format!("{path}?{name}=1"), None).await.text().await.unwrap();
+            let response = gateway.send(Method::GET, &format!("{path}?{name}=1"), None).await;
+            // The stream of all runs has no end; a refusal has one.
+            let is_endless = response.status().is_success() && path == "/v1/events/stream";
+            let answer = if is_endless { String::new() } else { response.text().await.unwrap() };
             let is_refused = answer.contains(&format!("{name}: is no parameter of this call"));
             assert_eq!(is_refused, !names.contains(*name), "{template}, {name}: {answer}");
         }

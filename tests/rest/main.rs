@@ -4,6 +4,7 @@
 mod across_apis;
 mod agent_sdk;
 mod bodies;
+mod console;
 mod description;
 mod event_ids;
 mod exchanges;

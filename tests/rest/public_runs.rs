@@ -3,6 +3,8 @@
 mod control;
 mod create;
 mod description;
+mod feed;
+mod filters;
 mod golden;
 mod publish;
 mod reading;

@@ -32,7 +32,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     cancel_on_signal(stop.clone())?;
     let server = Server::bind(&options).await.map_err(cannot_start)?;
     let address = server.local_addr();
-    let demo = args.demo.then(|| tokio::spawn(demo::run(address, stop.clone())));
+    let demo = args.demo.then(|| tokio::spawn(demo::run(address, options.has_console(), stop.clone())));
     let served = server.run(stop.clone()).await.map_err(|error| {
         let exit = if matches!(error, StartError::StoreDefect) { Exit::Defect } else { Exit::Other };
         Failure::new(exit, error.to_string())

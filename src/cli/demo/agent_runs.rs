@@ -46,7 +46,7 @@ pub const DEPLOY: Script = Script {
             "human_input_requested",
             r#"{"question":"Should we deploy to production?","context":{"target":"prod","changes":5},"channel":"slack"}"#,
         ),
-        step(4_500, "human_input_received", r#"{"response":"yes","responded_by":"tobias"}"#),
+        step(0, "human_input_received", r#"{"response":"yes","responded_by":"tobias"}"#),
         step(400, "tool_call", r#"{"tool_name":"kubectl","phase":"start","input_preview":"rollout checkout 2.4.1"}"#),
         step(
             1_800,

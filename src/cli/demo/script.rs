@@ -16,7 +16,7 @@ pub struct Script {
 
 /// Event of a script, with a delay.
 pub struct Step {
-    /// Delay after the previous event, milliseconds.
+    /// Delay after the previous event, milliseconds. An answer waits for people instead.
     pub after_ms: u64,
     pub event_type: &'static str,
     /// JSON text with the placeholders `$REQUEST` and `$NOW`.
@@ -28,6 +28,11 @@ pub const fn step(after_ms: u64, event_type: &'static str, payload: &'static str
 }
 
 impl Step {
+    /// Whether the event answers a question, which a person may do before.
+    pub fn is_answer(&self) -> bool {
+        matches!(self.event_type, "human_input_received" | "run.signal_applied" | "run.input_received")
+    }
+
     /// JSON text with the placeholders replaced: the request id, and the present time in UTC.
     pub fn payload(&self, request_id: &str) -> String {
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -30,10 +30,14 @@ pub enum EncodingKey {
     PublicRunsPublic,
     /// Event stream of the public runs API, full view.
     PublicRunsFull,
+    /// Event stream of all runs, public view.
+    FeedPublic,
+    /// Event stream of all runs, full view.
+    FeedFull,
 }
 
 /// Number of encoding keys.
-const ENCODINGS: usize = EncodingKey::PublicRunsFull as usize + 1;
+const ENCODINGS: usize = EncodingKey::FeedFull as usize + 1;
 
 /// Consecutive events in stored form, with further encodings. Each encoding is made once and shared by all subscribers.
 #[derive(Debug)]

@@ -19,6 +19,9 @@ pub fn reads_a_page(request: &Request<Body>) -> bool {
 }
 
 fn is_event_stream(path: &str) -> bool {
+    if path == "/v1/events/stream" {
+        return true;
+    }
     let mut from_the_end = path.rsplit('/');
     let last = [(); 4].map(|()| from_the_end.next());
     matches!(last, [Some("stream"), Some("events"), Some(_), Some("runs" | "structure-runs")])
@@ -61,6 +64,7 @@ mod tests {
             (Method::GET, "/v1/runs/r/events/stream"),
             (Method::GET, "/api/runs/events/events/stream"),
             (Method::GET, "/api/structure-runs/r/events/stream"),
+            (Method::GET, "/v1/events/stream"),
         ] {
             assert!(!reads(method, path), "{path}");
         }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 /// A frame of the event stream.
 #[derive(Debug, ToSchema)]
 pub struct EventFrame {
-    /// Seq of the event, to send back as `Last-Event-ID`.
+    /// Cursor of the event, to send back as `Last-Event-ID`: its seq, or a token in the stream of all runs.
     pub id: String,
     /// The event as JSON on one line, in the same form as in a list.
     pub data: String,

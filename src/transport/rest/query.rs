@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::gateway::Gateway;
 use super::http_error::HttpError;
-use crate::domain::{Error, EventFilter, View};
+use crate::domain::{Error, EventFilter, Origin, View};
 
 /// Parameters that are not taken yet.
 pub struct Query(Vec<(String, String)>);
@@ -138,7 +138,12 @@ pub struct TypesQuery {
 impl TypesQuery {
     /// Takes `types`; every type when absent. The field of an error is the one of the filter, `filter.types[0]`.
     pub fn take(query: &mut Query) -> Result<Self, Error> {
-        Ok(Self { types: EventFilter::parse(&query.several("types"), Vec::new())? })
+        Self::take_of(query, Vec::new())
+    }
+
+    /// As [`take`](Self::take), for events of these origins; none: both.
+    pub fn take_of(query: &mut Query, origins: Vec<Origin>) -> Result<Self, Error> {
+        Ok(Self { types: EventFilter::parse(&query.several("types"), origins)? })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::service::list::EventsPage;
 use crate::service::live::recent_events::EncodingKey;
-use crate::transport::sse::EventForm;
+use crate::transport::sse::{EventForm, LineIds};
 
 use super::schema::{Envelope, EventOrigin, Ingested, PageEnd, PendingInputView, RunView, Status, Tokens};
 
@@ -30,7 +30,7 @@ impl Ingested {
 
 /// JSON form of events in this API.
 pub fn form(view: View) -> EventForm {
-    EventForm { keys: [EncodingKey::AgentSdkPublic, EncodingKey::AgentSdkFull], view, write }
+    EventForm { keys: [EncodingKey::AgentSdkPublic, EncodingKey::AgentSdkFull], view, write, ids: LineIds::Seqs }
 }
 
 /// Appends an event. The payload is inserted as text and stays as sent.

@@ -10,6 +10,7 @@
 //! | `response` | events and runs in JSON |
 //! | `publish` | publishing events |
 //! | `read` | events of a run, as pages and as a stream |
+//! | `feed` | events of all runs, as a stream |
 //! | `runs` | creating, listing, reading and controlling runs |
 //! | `caller` | what the caller's key allows |
 //! | `stream_token` | tokens for event streams in a browser |
@@ -19,6 +20,7 @@
 mod caller;
 mod create;
 mod error;
+mod feed;
 mod params;
 mod publish;
 mod read;
@@ -37,7 +39,10 @@ use super::gateway::Gateway;
 pub use error::ApiError;
 
 #[derive(OpenApi)]
-#[openapi(tags((name = "public runs", description = "Public run events: create, follow, signal, cancel and resume runs.")))]
+#[openapi(
+    tags((name = "public runs", description = "Public run events: create, follow, signal, cancel and resume runs.")),
+    components(schemas(schema::PublicFeedEvent))
+)]
 struct Description;
 
 /// Routes of the public runs API.
@@ -51,5 +56,6 @@ pub fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::resume))
         .routes(routes!(stream_token::create))
+        .routes(routes!(feed::follow))
         .routes(routes!(caller::get))
 }

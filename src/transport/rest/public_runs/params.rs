@@ -4,7 +4,7 @@
 use axum::http::HeaderMap;
 use utoipa::IntoParams;
 
-use crate::domain::{Error, EventFilter, Limits, RunId, RunStatus};
+use crate::domain::{AgentName, Error, EventFilter, Limits, RunId, RunStatus, StructureId};
 use crate::service::control::status_name;
 use crate::transport::rest::headers::one;
 use crate::transport::rest::http_error::HttpError;
@@ -49,6 +49,14 @@ pub struct RunsQuery {
     /// Only runs with these statuses; repeatable.
     #[param(value_type = Option<Vec<PublicRunStatus>>, inline)]
     pub status: Vec<RunStatus>,
+    /// Only runs of this agent.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub agent: Option<AgentName>,
+    /// Only runs of this structure.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub structure: Option<StructureId>,
     /// Maximum number of runs; 50 when absent.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     pub limit: usize,
@@ -61,7 +69,11 @@ impl RunsQuery {
     /// Takes all parameters of the list.
     pub fn take(query: &mut Query, limits: &Limits) -> Result<Self, HttpError> {
         let (status, cursor) = (statuses(query)?, query.one("cursor")?.unwrap_or_default());
-        Ok(Self { status, limit: limit(query, limits)?, cursor })
+        let agent = query.one("agent")?.map(|name| AgentName::parse(&name)).transpose();
+        let agent = agent.map_err(|error| error.with_field("agent"))?;
+        let structure = query.one("structure")?.map(|id| StructureId::parse(&id)).transpose();
+        let structure = structure.map_err(|error| error.with_field("structure"))?;
+        Ok(Self { status, agent, structure, limit: limit(query, limits)?, cursor })
     }
 }
 
@@ -103,7 +115,12 @@ fn limit(query: &mut Query, limits: &Limits) -> Result<usize, HttpError> {
 
 /// Takes `types`, with the name of the parameter in errors.
 pub fn types(query: &mut Query) -> Result<EventFilter, HttpError> {
-    match TypesQuery::take(query) {
+    named(TypesQuery::take(query))
+}
+
+/// The filter, or an error with the name of the parameter.
+pub fn named(taken: Result<TypesQuery, Error>) -> Result<EventFilter, HttpError> {
+    match taken {
         Ok(TypesQuery { types }) => Ok(types),
         Err(Error::InvalidField { field, problem }) => {
             Err(HttpError::field(field.strip_prefix("filter.").unwrap_or(&field), problem))

@@ -7,19 +7,19 @@ use serde_json::value::RawValue;
 
 use crate::codec::record;
 use crate::domain::json::public_view::ShownPayload;
-use crate::domain::{Error, Event, PendingInput, Result, Run, Usage, View};
+use crate::domain::{Error, Event, Origin, PendingInput, Result, Run, Usage, View};
 use crate::service::control::status_name;
 use crate::service::list::EventsPage;
 use crate::service::live::recent_events::EncodingKey;
 use crate::transport::rest::time;
-use crate::transport::sse::EventForm;
+use crate::transport::sse::{EventForm, LineIds};
 
 use super::schema::{PublicPendingInput, PublicRun, PublicUsage};
 
 /// Form of events in this view.
 #[must_use]
 pub fn form(view: View) -> EventForm {
-    EventForm { keys: [EncodingKey::PublicRunsPublic, EncodingKey::PublicRunsFull], view, write }
+    EventForm { keys: [EncodingKey::PublicRunsPublic, EncodingKey::PublicRunsFull], view, write, ids: LineIds::Seqs }
 }
 
 /// Appends a `PublicRunEvent`, with no members beyond that schema.
@@ -31,6 +31,33 @@ fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     let _ = write!(
         out,
         r#"{{"seq":{seq},"type":{event_type},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{json}}}}}"#
+    );
+}
+
+/// Form of events in the stream of all runs, in this view.
+#[must_use]
+pub fn feed_form(view: View) -> EventForm {
+    let keys = [EncodingKey::FeedPublic, EncodingKey::FeedFull];
+    EventForm { keys, view, write: write_feed, ids: LineIds::FeedCursors }
+}
+
+/// Appends a `PublicFeedEvent`.
+fn write_feed(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
+    let origin = match event.origin {
+        Origin::System => "system",
+        Origin::User => "user",
+    };
+    let (run_id, event_type) = (Value::from(event.run_id.as_str()), Value::from(event.event_type.as_str()));
+    let (seq, timestamp) = (event.seq, time::millis(event.occurred_at));
+    let agent = event
+        .agent_name
+        .as_ref()
+        .map_or_else(String::new, |name| format!(r#","agent_name":{}"#, Value::from(name.as_str())));
+    let ShownPayload { json, redacted } = payload;
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        r#"{{"run_id":{run_id},"seq":{seq},"type":{event_type},"origin":"{origin}"{agent},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{json}}}}}"#
     );
 }
 
@@ -60,6 +87,7 @@ pub fn run(run: Run) -> Result<PublicRun> {
         output: run.output_json.map(stored).transpose()?,
         error: run.error_json.map(stored).transpose()?,
         agent_name: run.agent_name.map(|name| name.to_string()),
+        structure_id: run.structure_id.map(|id| id.to_string()),
         usage: run.usage.map(usage),
         pending_input: run.pending_inputs.first().cloned().map(pending_input).transpose()?,
         pending_input_count: run.pending_inputs.len(),

@@ -65,9 +65,9 @@ fn path_segment(run_id: &RunId) -> String {
     responses((status = 200, description = "A page of runs", body = PublicRuns), RefusedCall))]
 pub async fn list(gateway: Gateway, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
-    let RunsQuery { status, limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
+    let RunsQuery { status, agent, structure, limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
     query.finish()?;
-    let list = ListRuns { statuses: status, cursor, page_size: limit, ..ListRuns::default() };
+    let list = ListRuns { statuses: status, agent_name: agent, structure_id: structure, cursor, page_size: limit };
     let page = gateway.service.list_runs(list).await?;
     let runs = page.runs.into_iter().map(response::run).collect::<DomainResult<_>>()?;
     let next_cursor = Some(page.next_cursor).filter(|token| !token.is_empty());

@@ -1,6 +1,6 @@
 //! Schemas of responses of the public runs API for `/openapi.json`. The responses are serialized from these types.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -37,6 +37,10 @@ pub struct PublicRun {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub agent_name: Option<String>,
+    /// Id of the structure; absent if the run is of no structure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub structure_id: Option<String>,
     /// Reported tokens and cost; absent if not reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -172,6 +176,36 @@ pub struct PublicRunEvent {
     pub timestamp: String,
     /// Payload of the event.
     pub payload: PublicPayload,
+}
+
+/// An event in the stream of all runs.
+#[derive(Debug, ToSchema)]
+pub struct PublicFeedEvent {
+    /// Run of the event.
+    pub run_id: String,
+    /// Seq in the run: 1, 2, 3 … without a gap.
+    pub seq: u64,
+    /// Type of the event.
+    pub r#type: String,
+    /// Origin of the event.
+    pub origin: PublicOrigin,
+    /// Name of the agent; absent if the event has none.
+    #[schema(nullable = false)]
+    pub agent_name: Option<String>,
+    /// Time by the producer's clock, RFC 3339 with milliseconds and `Z`.
+    #[schema(format = DateTime)]
+    pub timestamp: String,
+    /// Payload of the event.
+    pub payload: PublicPayload,
+}
+
+/// Origin of an event: the platform (`system`) or the agent (`user`).
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the words say it")]
+pub enum PublicOrigin {
+    System,
+    User,
 }
 
 /// A payload, as sent or in the public view.

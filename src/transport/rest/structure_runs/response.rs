@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::service::list::EventsPage;
 use crate::service::live::recent_events::EncodingKey;
 use crate::transport::rest::time::{micros, unix_seconds};
-use crate::transport::sse::EventForm;
+use crate::transport::sse::{EventForm, LineIds};
 
 /// JSON response with this text.
 pub fn json(text: String) -> Response {
@@ -25,7 +25,12 @@ pub fn json(text: String) -> Response {
 
 /// Form of events in this view; the text is built so that the payload stays as sent.
 pub fn form(view: View) -> EventForm {
-    EventForm { keys: [EncodingKey::StructureRunsPublic, EncodingKey::StructureRunsFull], view, write }
+    EventForm {
+        keys: [EncodingKey::StructureRunsPublic, EncodingKey::StructureRunsFull],
+        view,
+        write,
+        ids: LineIds::Seqs,
+    }
 }
 
 fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
