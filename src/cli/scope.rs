@@ -26,7 +26,7 @@ impl ScopeArgs {
     }
 }
 
-/// Filter of events by type and origin, and the view of payloads.
+/// Filter of events by type, origin and agent, and the view of payloads.
 #[derive(Clone, Debug, Args)]
 pub struct FilterArgs {
     /// Only events of this type; may be given several times, and may end in `*` as in 'run.worker.*'
@@ -35,6 +35,9 @@ pub struct FilterArgs {
     /// Only events of this origin
     #[arg(long, value_enum)]
     origin: Option<OriginArg>,
+    /// Only events of this agent; may be given several times
+    #[arg(long = "agent", value_name = "AGENT")]
+    agents: Vec<String>,
     /// Payloads whole: without it `input`, `metadata`, `attachment_refs` and `sensitivity_tags` are left out,
     /// marked by ▒
     #[arg(long)]
@@ -45,8 +48,9 @@ impl FilterArgs {
     /// `None` without a filter option.
     pub fn filter(&self) -> Option<pb::EventFilter> {
         let origins: Vec<i32> = self.origin.iter().map(|origin| origin.number()).collect();
-        let all = self.types.is_empty() && origins.is_empty();
-        (!all).then(|| pb::EventFilter { types: self.types.clone(), origins })
+        let all = self.types.is_empty() && origins.is_empty() && self.agents.is_empty();
+        let (types, agent_names) = (self.types.clone(), self.agents.clone());
+        (!all).then(|| pb::EventFilter { types, origins, run_ids: Vec::new(), agent_names })
     }
 
     pub fn view(&self) -> i32 {

@@ -104,7 +104,9 @@ pub fn no_scope() -> Error {
 
 /// Filter of a read. An absent filter passes all events.
 pub fn filter(filter: Option<pb::EventFilter>) -> Result<EventFilter> {
-    let Some(pb::EventFilter { types, origins }) = filter else { return Ok(EventFilter::default()) };
+    let Some(pb::EventFilter { types, origins, run_ids, agent_names }) = filter else {
+        return Ok(EventFilter::default());
+    };
     let origins = origins.iter().enumerate().map(|(i, number)| match pb::Origin::try_from(*number) {
         Ok(pb::Origin::System) => Ok(Origin::System),
         Ok(pb::Origin::User) => Ok(Origin::User),
@@ -118,7 +120,11 @@ pub fn filter(filter: Option<pb::EventFilter>) -> Result<EventFilter> {
             wanted.push(origin);
         }
     }
-    EventFilter::parse(&types, wanted)
+    let named = |field: &'static str, i: usize| move |error: Error| error.with_field(format!("filter.{field}[{i}]"));
+    let runs = run_ids.iter().enumerate().map(|(i, id)| RunId::parse(id).map_err(named("run_ids", i)));
+    let agents =
+        agent_names.iter().enumerate().map(|(i, name)| AgentName::parse(name).map_err(named("agent_names", i)));
+    EventFilter::parse(&types, wanted)?.of(runs.collect::<Result<_>>()?, agents.collect::<Result<_>>()?)
 }
 
 /// Payload format and view of a read, as far as the caller may have it. Unspecified: typed payloads in the public view.

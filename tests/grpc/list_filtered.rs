@@ -128,9 +128,13 @@ async fn a_filter_that_cannot_be_is_refused_by_its_place() {
         refused_field(filtered(types(&["ok", bad]).unwrap()).await, "filter.types[1]");
     }
     let many = vec!["x".to_owned(); 101];
-    refused_field(filtered(pb::EventFilter { types: many, origins: vec![] }).await, "filter.types");
+    refused_field(filtered(pb::EventFilter { types: many, ..Default::default() }).await, "filter.types");
+    let run_ids = vec!["r".to_owned(), String::new()];
+    refused_field(filtered(pb::EventFilter { run_ids, ..Default::default() }).await, "filter.run_ids[1]");
+    let agent_names = vec!["a".to_owned(); 101];
+    refused_field(filtered(pb::EventFilter { agent_names, ..Default::default() }).await, "filter.agent_names");
     for number in [0, 3, -1] {
         let origins = vec![pb::Origin::User.into(), number];
-        refused_field(filtered(pb::EventFilter { types: vec![], origins }).await, "filter.origins[1]");
+        refused_field(filtered(pb::EventFilter { origins, ..Default::default() }).await, "filter.origins[1]");
     }
 }

@@ -46,7 +46,7 @@ pub fn after(cursor: &str) -> Option<Start> {
 
 /// A filter with these types.
 pub fn types(patterns: &[&str]) -> Option<pb::EventFilter> {
-    Some(pb::EventFilter { types: patterns.iter().map(|text| (*text).to_owned()).collect(), origins: vec![] })
+    Some(pb::EventFilter { types: patterns.iter().map(|text| (*text).to_owned()).collect(), ..Default::default() })
 }
 
 /// The seqs of events.

@@ -180,7 +180,7 @@ fn subscribe() -> impl Strategy<Value = SubscribeSpec> {
         2 => (0..9u32).prop_map(StartSpec::Tail),
         2 => any::<Index>().prop_map(StartSpec::Seen),
     ];
-    let filter = prop_oneof![2 => Just(0u8), 1 => 1..6u8];
+    let filter = prop_oneof![2 => Just(0u8), 1 => 1..9u8];
     (scope(), start, filter, prop::bool::weighted(0.25), any::<bool>(), 0..7usize).prop_map(
         |(scope, start, filter, keep_open, wait_for_run, max_batch)| SubscribeSpec {
             scope,
@@ -198,7 +198,7 @@ fn loss() -> impl Strategy<Value = Loss> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let list = (scope(), 0..6u8, any::<bool>(), 1..9usize, prop::option::of(any::<Index>()));
+    let list = (scope(), 0..9u8, any::<bool>(), 1..9usize, prop::option::of(any::<Index>()));
     prop_oneof![
         14 => publish().prop_map(Op::Submit),
         2 => (publish(), loss()).prop_map(|(publish, loss)| Op::SubmitInVain(publish, loss)),

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use runlog::domain::filter::FilteredParts;
 use runlog::domain::{
     AgentName, Event, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId, RunStatus, Scope,
 };
@@ -177,7 +178,13 @@ impl Oracle {
     pub fn passes(&self, scope: ScopeSpec, filter: &EventFilter, offset: u64) -> bool {
         let (run, seq) = self.place(scope, offset);
         let new = &self.at(run, seq).new;
-        filter.passes(new.event_type.as_str(), new.origin)
+        let (run_id, agent) = (run_id(run), new.agent_name.as_ref().map(ToString::to_string));
+        filter.passes(FilteredParts {
+            event_type: new.event_type.as_str(),
+            origin: new.origin,
+            run_id: run_id.as_str(),
+            agent_name: agent.as_deref(),
+        })
     }
 
     /// Promise 7 and the exact location: the event equals the published event at this offset of the scope.
@@ -217,9 +224,18 @@ pub fn filter(number: u8) -> EventFilter {
         2 => (&["run*"], vec![]),
         3 => (&[], vec![Origin::System]),
         4 => (&["nothing.is.called.so"], vec![]),
+        5..=7 => (&[], vec![]),
         _ => (&["my.*", "error"], vec![Origin::User]),
     };
-    EventFilter::parse(&types.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>(), origins).unwrap()
+    let agent = || vec![AgentName::parse("agent Ω").unwrap()];
+    let (runs, agents) = match number {
+        5 => (vec![run_id(0), run_id(9)], vec![]),
+        6 => (vec![], agent()),
+        7 => (vec![run_id(0), run_id(1)], agent()),
+        _ => (vec![], vec![]),
+    };
+    let types: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
+    EventFilter::parse(&types, origins).unwrap().of(runs, agents).unwrap()
 }
 
 fn same_content(a: &NewEvent, b: &NewEvent) -> bool {

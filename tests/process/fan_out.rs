@@ -28,7 +28,7 @@ const LAST_SEQ: u64 = 1 + 2 * BULK + 1;
 const MAX_GROWTH_BYTES: u64 = 96 << 20;
 
 fn marks(mut request: pb::SubscribeRequest) -> pb::SubscribeRequest {
-    request.filter = Some(pb::EventFilter { types: vec!["mark".to_owned()], origins: vec![] });
+    request.filter = Some(pb::EventFilter { types: vec!["mark".to_owned()], ..Default::default() });
     request
 }
 

@@ -205,6 +205,21 @@ pub fn recorded_at(record: &[u8]) -> Result<Timestamp> {
     timestamp(Some(Instant::decode(bytes_field(&mut rest, 7)?).map_err(damaged)?))
 }
 
+/// Decodes the name of the agent of a record; `None` without one. The payload is not read and may be damaged.
+///
+/// # Errors
+/// `StoreDamaged` for a header or fields before the name that do not decode.
+pub fn agent_name(record: &[u8]) -> Result<Option<&str>> {
+    let (_, mut rest) = split_header(record)?;
+    bytes_field(&mut rest, 6)?;
+    bytes_field(&mut rest, 7)?;
+    let mut after = rest;
+    match decode_key(&mut after) {
+        Ok((8, WireType::LengthDelimited)) => text_field(&mut rest, 8).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// The header, and the rest of the record.
 fn split_header(record: &[u8]) -> Result<(Header<'_>, &[u8])> {
     let mut rest = record;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::codec::record;
+use crate::domain::filter::FilteredParts;
 use crate::domain::{EventFilter, Result};
 
 use crate::service::live::recent_events::EncodedEvents;
@@ -14,8 +15,9 @@ pub(crate) fn passes(filter: &EventFilter, record: &[u8]) -> Result<bool> {
     if filter.passes_all() {
         return Ok(true);
     }
-    let header = record::header(record)?;
-    Ok(filter.passes(header.event_type, header.origin))
+    let record::Header { event_type, origin, run_id, .. } = record::header(record)?;
+    let agent_name = if filter.needs_agent() { record::agent_name(record)? } else { None };
+    Ok(filter.passes(FilteredParts { event_type, origin, run_id, agent_name }))
 }
 
 /// The first matching events, at most `max`, and the number of examined events.

@@ -144,6 +144,10 @@ async fn types_and_origins_select_events_and_heartbeats_say_how_far_the_stream_h
         ("?origin=user&origin=user", vec![("a", 1), ("b", 1)]),
         ("?origin=user&origin=system", vec![("a", 1), ("a", 2), ("b", 1)]),
         ("?origin=user&types=run*", vec![("a", 1)]),
+        ("?run=b", vec![("b", 1)]),
+        ("?run=a&run=b&types=step", vec![("b", 1)]),
+        ("?agent=a&run=a", vec![("a", 1), ("a", 2)]),
+        ("?agent=nobody&agent=a&types=step", vec![("b", 1)]),
     ] {
         let mut reader = Reader::open(&gateway, query).await;
         assert_eq!(places(&reader.events(expected.len()).await), expected, "{query}");
@@ -182,7 +186,10 @@ async fn what_cannot_be_followed_is_refused_by_the_name_of_its_parameter() {
         ("?origin=platform", 422, "origin"),
         ("?types=a*b", 422, "types[0]"),
         ("?view=all", 422, "view"),
-        ("?run=a", 422, "run"),
+        ("?runs=a", 422, "runs"),
+        ("?run=", 422, "run"),
+        ("?agent=a%00", 422, "agent"),
+        (&format!("?{}", "run=a&".repeat(101)), 422, "run"),
     ] {
         let (answered, body) = gateway.get(&format!("/v1/events/stream{query}")).await;
         assert_eq!(answered, status, "{query}: {body}");

@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use utoipa::IntoParams;
 
-use crate::domain::{FeedCursor, Origin, Scope};
+use crate::domain::filter::MAX_FILTER_NAMES;
+use crate::domain::{AgentName, Error, FeedCursor, Origin, RunId, Scope};
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::memory::Call;
 use crate::transport::rest::frame::EventFrame;
@@ -23,7 +24,7 @@ use super::params::named;
 use super::response;
 use super::schema::{PublicError, PublicOrigin};
 
-/// Start of the stream of all runs, and the origins of its events.
+/// Start of the stream of all runs, and the origins, runs and agents of its events.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct FeedQuery {
@@ -39,6 +40,12 @@ pub struct FeedQuery {
     /// Only events of these origins; repeatable.
     #[param(value_type = Option<Vec<PublicOrigin>>, inline)]
     pub origin: Vec<Origin>,
+    /// Only events of these runs; repeatable.
+    #[param(value_type = Option<Vec<String>>, max_items = 100)]
+    pub run: Vec<RunId>,
+    /// Only events of these agents, by the `agent_name` of the event; repeatable.
+    #[param(value_type = Option<Vec<String>>, max_items = 100)]
+    pub agent: Vec<AgentName>,
 }
 
 impl FeedQuery {
@@ -49,8 +56,24 @@ impl FeedQuery {
             Some(_) => return Err(HttpError::field("latest", "must be true or false")),
         };
         let (cursor, last_event_id) = (query.one("cursor")?, query.one("lastEventId")?);
-        Ok(Self { cursor, last_event_id, latest, origin: origins(query)? })
+        let origin = origins(query)?;
+        let run = several(query, "run", RunId::parse)?;
+        let agent = several(query, "agent", AgentName::parse)?;
+        Ok(Self { cursor, last_event_id, latest, origin, run, agent })
     }
+}
+
+/// Takes a repeatable parameter.
+fn several<T>(query: &mut Query, name: &'static str, parse: fn(&str) -> Result<T, Error>) -> Result<Vec<T>, HttpError> {
+    let texts = query.all(name);
+    if texts.len() > MAX_FILTER_NAMES {
+        return Err(HttpError::field(name, format!("may be given at most {MAX_FILTER_NAMES} times")));
+    }
+    let value = |text: &String| match parse(text) {
+        Err(Error::InvalidField { problem, .. }) => Err(HttpError::field(name, problem)),
+        parsed => Ok(parsed?),
+    };
+    texts.iter().map(value).collect()
 }
 
 /// Takes `origin`, repeatable; each origin counts once.
@@ -104,8 +127,8 @@ pub async fn follow(
     let mut query = Query::parse(uri.query());
     let form = response::feed_form(ViewQuery::take(&mut query, &gateway)?.view);
     let FeedHeader { last_event_id: of_header } = FeedHeader::read(&headers)?;
-    let FeedQuery { cursor, last_event_id, latest, origin } = FeedQuery::take(&mut query)?;
-    let filter = named(TypesQuery::take_of(&mut query, origin))?;
+    let FeedQuery { cursor, last_event_id, latest, origin, run, agent } = FeedQuery::take(&mut query)?;
+    let filter = named(TypesQuery::take_of(&mut query, origin))?.of(run, agent)?;
     query.finish()?;
     let start = match last_event_id.or(cursor).or(of_header) {
         Some(cursor) => Start::After(cursor),
