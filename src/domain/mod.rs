@@ -16,6 +16,7 @@ pub mod projection;
 pub mod run;
 pub mod run_status;
 pub mod time;
+pub mod usage;
 
 pub use access::{KeyId, KeyScope, KeyScopes, ProjectId};
 pub use cursor::{Cursor, FeedCursor, Scope};
@@ -23,7 +24,7 @@ pub use error::{Code, Error, Result};
 pub use event::{Event, NewEvent, Origin, Published};
 pub use filter::EventFilter;
 pub use history::FeedId;
-pub use ids::{AgentName, EventId, EventType, RunId, StructureId};
+pub use ids::{AgentName, EventId, EventType, RunId, SearchText, StructureId};
 pub use json::Payload;
 pub use json::public_view::View;
 pub use limits::Limits;

@@ -10,11 +10,12 @@ pub mod live;
 pub mod publish;
 pub mod runs;
 pub mod subscribe;
+pub mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::domain::{Error, KeyScope, Limits, Result, View};
 use crate::store::{Latch, ProjectNumber, SharedStore};
@@ -62,6 +63,8 @@ pub struct Service {
     subscriptions: Arc<Semaphore>,
     read_ahead: Arc<Semaphore>,
     draining: Latch,
+    /// Held while the usage of runs is summed.
+    usage_turn: Arc<Mutex<()>>,
     caller: Caller,
 }
 
@@ -72,7 +75,8 @@ impl Service {
     pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: Latch) -> Self {
         let subscriptions = Arc::new(Semaphore::new(options.max_subscriptions));
         let read_ahead = Arc::new(Semaphore::new(options.read_ahead_bytes));
-        Self { store, hub, options: Arc::new(options), subscriptions, read_ahead, draining, caller: Caller::local() }
+        let (options, usage_turn) = (Arc::new(options), Arc::default());
+        Self { store, hub, options, subscriptions, read_ahead, draining, usage_turn, caller: Caller::local() }
     }
 
     /// The same service for another caller, in the project of that caller.

@@ -1,5 +1,6 @@
 //! Runs: creation, lookup and listing.
 
+use jiff::Timestamp;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -8,7 +9,7 @@ use crate::domain::ids::MAX_NAME_CHARS;
 use crate::domain::json::redaction::redact;
 use crate::domain::{
     AgentName, Error, Event, EventId, EventType, KeyScope, Limits, NewEvent, Origin, Payload, PendingInput, Result,
-    Run, RunId, RunStatus, Scope, StructureId,
+    Run, RunId, RunStatus, Scope, SearchText, StructureId,
 };
 use crate::store::{Append, Condition, ProjectNumber, Range, ReadFrom, RunQuery};
 
@@ -44,6 +45,12 @@ pub struct ListRuns {
     pub agent_name: Option<AgentName>,
     /// Only runs of this structure.
     pub structure_id: Option<StructureId>,
+    /// Only runs created at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Only runs created before this time.
+    pub created_until: Option<Timestamp>,
+    /// Only runs with this text in the id or the agent name; ASCII letters match in either case.
+    pub text: Option<SearchText>,
     /// Token of an earlier page; empty: the newest runs.
     pub cursor: String,
     /// Most runs; 0: 100.
@@ -206,8 +213,11 @@ impl Service {
         self.caller.require(KeyScope::EventsRead)?;
         let limit = self.page_size("page_size", list.page_size, DEFAULT_PAGE_SIZE)?;
         let before = parse_cursor(&list.cursor)?.map(|number| self.project().run(number));
-        let ListRuns { statuses, agent_name, structure_id, .. } = list;
-        let mut query = RunQuery { statuses, agent_name, structure_id, before, limit: limit.min(RUNS_PER_READ) };
+        let ListRuns { statuses, agent_name, structure_id, created_from, created_until, text, .. } = list;
+        let limit_of_read = limit.min(RUNS_PER_READ);
+        let filter =
+            RunQuery { statuses, agent_name, structure_id, created_from, created_until, text, ..RunQuery::default() };
+        let mut query = RunQuery { before, limit: limit_of_read, ..filter };
         let (mut runs, mut bytes): (Vec<Run>, usize) = (Vec::new(), 0);
         loop {
             let page = self.store.runs(&query).await?;

@@ -28,6 +28,7 @@ mod scrub;
 pub mod sqlite;
 mod tasks;
 mod types;
+mod usage;
 
 pub use commit::queue::QueueOptions;
 pub use import::{Import, Recorded};
@@ -38,6 +39,7 @@ pub use scrub::Scrubbed;
 pub use types::{
     Append, Commit, Condition, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage, ScopeEnd,
 };
+pub use usage::UsageQuery;
 
 use std::sync::Arc;
 
@@ -45,6 +47,7 @@ use async_trait::async_trait;
 
 use crate::domain::event::Appended;
 use crate::domain::history::History;
+use crate::domain::usage::UsageReport;
 use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunId, Scope};
 
 /// Receiver of commits. The store calls the listener from the commit path, so the methods must not block.
@@ -116,6 +119,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ids of the matching runs, newest first, after the first `offset` runs; at most `limit` ids. `before` is ignored.
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>>;
+
+    /// Sums over the usage of the matching runs, from the rows of runs and not from events.
+    async fn usage(&self, query: &UsageQuery) -> Result<UsageReport>;
 
     /// The event with this id, in the given run or in any run; with several matches, any of them. Fails with
     /// `EventNotFound`.

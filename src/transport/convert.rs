@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::time::FIRST_SECOND;
+use crate::domain::usage::{UsageGroup, UsageGrouping, UsageReport, UsageTotals};
 use crate::domain::{
     AgentName, Error, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, PendingInput, Result, Run,
     RunId, RunStatus, Scope, StructureId, Usage, View,
@@ -86,6 +87,11 @@ fn timestamp(at: prost_types::Timestamp) -> Result<Timestamp> {
         return Err(Error::invalid("occurred_at", problem));
     }
     Timestamp::new(at.seconds, at.nanos).map_err(|_| Error::invalid("occurred_at", problem))
+}
+
+/// Bound of a time range; `None`: no bound.
+pub fn time_bound(field: &str, at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {
+    at.map(|at| timestamp(at).map_err(|error| error.with_field(field))).transpose()
 }
 
 /// Scope of a read: one run, or the feed if `run_id` is absent.
@@ -199,6 +205,31 @@ pub fn run(run: Run) -> pb::Run {
 fn usage(usage: Usage) -> pb::Usage {
     let Usage { prompt_tokens, completion_tokens, total_tokens, cost_usd, model } = usage;
     pb::Usage { prompt_tokens, completion_tokens, total_tokens, cost_usd, model }
+}
+
+/// Grouping of a sum over runs; `None`: no groups.
+pub fn usage_grouping(number: i32) -> Result<Option<UsageGrouping>> {
+    match pb::UsageGrouping::try_from(number) {
+        Ok(pb::UsageGrouping::Unspecified) => Ok(None),
+        Ok(pb::UsageGrouping::Agent) => Ok(Some(UsageGrouping::Agent)),
+        Ok(pb::UsageGrouping::Model) => Ok(Some(UsageGrouping::Model)),
+        Ok(pb::UsageGrouping::Day) => Ok(Some(UsageGrouping::Day)),
+        Err(_) => Err(Error::invalid("group_by", format!("{number} is no known grouping"))),
+    }
+}
+
+/// Sums over runs as a message of `runlog.v1`.
+#[must_use]
+pub fn usage_report(report: UsageReport) -> pb::GetUsageResponse {
+    let group = |UsageGroup { key, totals }| pb::UsageGroup { key, totals: Some(usage_totals(totals)) };
+    let UsageReport { groups, total, complete } = report;
+    let groups = groups.into_iter().map(group).collect();
+    pb::GetUsageResponse { groups, total: Some(usage_totals(total)), complete }
+}
+
+fn usage_totals(totals: UsageTotals) -> pb::UsageTotals {
+    let UsageTotals { runs, prompt_tokens, completion_tokens, total_tokens, cost_usd } = totals;
+    pb::UsageTotals { runs, prompt_tokens, completion_tokens, total_tokens, cost_usd }
 }
 
 fn pending_input(pending: PendingInput) -> pb::PendingInput {

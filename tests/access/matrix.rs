@@ -17,7 +17,7 @@ use crate::harness::{ADMIN, Calls, create, eventually, publish, reason, with_key
 use crate::server::TestServer;
 
 /// A gRPC method and the scope that it needs; `None`: any key.
-pub const METHODS: [(&str, Option<KeyScope>); 13] = [
+pub const METHODS: [(&str, Option<KeyScope>); 14] = [
     ("EventService/Publish", Some(KeyScope::EventsPublish)),
     ("EventService/PublishStream", Some(KeyScope::EventsPublish)),
     ("EventService/ListEvents", Some(KeyScope::EventsRead)),
@@ -30,6 +30,7 @@ pub const METHODS: [(&str, Option<KeyScope>); 13] = [
     ("RunService/CreateRun", Some(KeyScope::RunsWrite)),
     ("RunService/CreateStreamToken", Some(KeyScope::EventsRead)),
     ("RunService/GetRun", Some(KeyScope::EventsRead)),
+    ("RunService/GetUsage", Some(KeyScope::EventsRead)),
     ("RunService/ListRuns", Some(KeyScope::EventsRead)),
 ];
 
@@ -46,7 +47,7 @@ const PUBLISH: Needs = Needs::Scope(KeyScope::EventsPublish);
 const WRITE: Needs = Needs::Scope(KeyScope::RunsWrite);
 
 /// A route as in `/openapi.json`, what it needs, and a body.
-pub const ROUTES: [(&str, &str, Needs, Option<&str>); 32] = [
+pub const ROUTES: [(&str, &str, Needs, Option<&str>); 33] = [
     ("GET", "/api/events/{event_id}", READ, None),
     ("POST", "/api/ingest", PUBLISH, Some(r#"{"event_type":"step","sdk_run_id":"r"}"#)),
     ("GET", "/api/runs", READ, None),
@@ -79,6 +80,7 @@ pub const ROUTES: [(&str, &str, Needs, Option<&str>); 32] = [
     ("POST", "/v1/runs/{id}/resume", WRITE, Some("{}")),
     ("POST", "/v1/runs/{id}/signal", WRITE, Some(r#"{"action":"approve"}"#)),
     ("POST", "/v1/runs/{id}/stream-token", READ, Some("{}")),
+    ("GET", "/v1/usage", READ, None),
 ];
 
 /// Routes that take a stream token: those of the events of one run.
@@ -169,6 +171,7 @@ async fn call(method: &str, calls: Calls) -> Result<(), Status> {
             runs.create_stream_token(pb::CreateStreamTokenRequest { run_id }).await.map(drop)
         }
         "RunService/GetRun" => runs.get_run(pb::GetRunRequest { run_id }).await.map(drop),
+        "RunService/GetUsage" => runs.get_usage(pb::GetUsageRequest::default()).await.map(drop),
         "RunService/ListRuns" => runs.list_runs(pb::ListRunsRequest::default()).await.map(drop),
         other => panic!("{other} is not in the matrix"),
     }

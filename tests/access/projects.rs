@@ -47,6 +47,15 @@ async fn with_two_projects() -> (TestServer, String, String) {
         ..Default::default()
     };
     server.runs(&ours).await.create_run(created).await.unwrap();
+    let usage = format!(r#"{{"prompt_tokens":5,"total_tokens":5,"cost_usd":1.5,"model":"{MARK}"}}"#);
+    let ended = pb::NewEvent {
+        r#type: "run_end".to_owned(),
+        agent_name: MARK.to_owned(),
+        payload: Some(json(&usage)),
+        ..Default::default()
+    };
+    let paid = pb::PublishRequest { run_id: format!("paid_{MARK}"), events: vec![ended], expected_last_seq: None };
+    server.events(&ours).await.publish(paid).await.unwrap();
     let name = MARK.to_owned();
     let request = pb::CreateKeyRequest { name, ..create(&[KeyScope::EventsRead]) };
     server.keys(ADMIN).await.create_key(request).await.unwrap();
@@ -128,7 +137,20 @@ async fn a_grpc_method_shows_nothing_of_another_project() {
                 let request = pb::GetRunRequest { run_id: run_id.clone() };
                 assert_eq!(seen(method, runs.get_run(request).await).map(drop), not_found);
             }
+            "RunService/GetUsage" => {
+                for group_by in [pb::UsageGrouping::Agent, pb::UsageGrouping::Model, pb::UsageGrouping::Day] {
+                    let request = pb::GetUsageRequest { group_by: group_by.into(), ..Default::default() };
+                    let usage = seen(method, runs.get_usage(request).await).unwrap();
+                    // The one run is that of CreateRun above.
+                    assert_eq!(usage.total, Some(pb::UsageTotals { runs: 1, ..Default::default() }));
+                }
+                let of_all = server.runs(&ours).await.get_usage(pb::GetUsageRequest::default()).await.unwrap();
+                assert_eq!(of_all.into_inner().total.map(|total| total.cost_usd), Some(1.5));
+            }
             "RunService/ListRuns" => {
+                let request = pb::ListRunsRequest { text: MARK.to_owned(), ..Default::default() };
+                let marked = runs.list_runs(request).await.unwrap().into_inner().runs;
+                assert!(marked.iter().all(|run| run.last_seq == 1 && run.agent_name.is_empty()), "{marked:?}");
                 let listed = runs.list_runs(pb::ListRunsRequest::default()).await.unwrap().into_inner().runs;
                 assert!(listed.iter().all(|run| run.last_seq == 1 && run.structure_id.is_empty()), "{listed:?}");
             }
@@ -175,6 +197,10 @@ async fn a_rest_route_shows_nothing_of_another_project() {
         if *method == "GET" && of_a_run && *needs != Needs::Nothing {
             assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
         }
+    }
+    for group_by in ["agent", "model", "day"] {
+        let usage = server.rest("GET", &format!("/v1/usage?group_by={group_by}"), Some(&theirs), None).await;
+        assert!(usage.status == 200 && !usage.body.contains(MARK) && !usage.body.contains("1.5"), "{usage:?}");
     }
     let structure = server.rest("GET", &format!("/api/structures/{MARK}/runs"), Some(&theirs), None).await;
     assert!(!structure.body.contains(&format!("run_{MARK}")), "{structure:?}");

@@ -14,6 +14,7 @@ mod cluster;
 mod commit_notifications;
 mod duplicates;
 mod expectations;
+mod filters;
 mod fixture;
 mod groups;
 mod imports;
@@ -38,6 +39,7 @@ mod runs;
 mod sqlite_faults;
 mod sqlite_ids;
 mod upgrade;
+mod usage;
 
 /// Makes a test of each case for the store of this fixture.
 macro_rules! contract {
@@ -92,6 +94,17 @@ macro_rules! contract {
                 runs_are_listed_newest_first_by_page_and_filter, a_listing_looks_at_a_bounded_number_of_runs,
                 a_listing_of_large_outputs_comes_in_parts, an_unknown_run_is_not_found,
                 ids_of_any_text_are_distinguished_by_their_bytes,
+            }
+            filters {
+                runs_are_found_by_the_time_of_their_creation_to_the_nanosecond,
+                runs_are_found_by_a_part_of_their_id_or_their_agent,
+            }
+            usage {
+                usage_is_summed_by_agent_model_and_day_with_the_highest_cost_first,
+                usage_is_that_of_the_runs_that_match_every_filter, a_day_of_usage_is_one_of_utc,
+                groups_beyond_the_maximum_are_one_without_a_key,
+                usage_of_more_runs_than_are_examined_is_that_of_the_newest,
+                a_run_that_reports_beyond_all_numbers_leaves_the_sums_of_usage_usable,
             }
             reading {
                 every_page_of_a_flushed_run_is_right, every_page_of_an_unflushed_run_is_right,

@@ -161,10 +161,11 @@ pub fn messages(data: &[u8]) {
     let events = EventHandler::new(SERVER.service.clone());
     let runs = RunHandler::new(SERVER.service.clone());
     let answer = SERVER.runtime.block_on(async {
-        match method % 4 {
+        match method % 5 {
             0 => events.publish(tonic::Request::new(pb::PublishRequest::decode(bytes).ok()?)).await.err(),
             1 => events.list_events(tonic::Request::new(pb::ListEventsRequest::decode(bytes).ok()?)).await.err(),
             2 => runs.create_run(tonic::Request::new(pb::CreateRunRequest::decode(bytes).ok()?)).await.err(),
+            3 => runs.get_usage(tonic::Request::new(pb::GetUsageRequest::decode(bytes).ok()?)).await.err(),
             _ => runs.list_runs(tonic::Request::new(pb::ListRunsRequest::decode(bytes).ok()?)).await.err(),
         }
     });

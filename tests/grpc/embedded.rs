@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use runlog::domain::history::History;
+use runlog::domain::usage::UsageReport;
 use runlog::domain::{
     Error, Event, EventFilter, EventId, EventType, NewEvent, Payload, ProjectId, Result, Run, RunId, Scope,
 };
@@ -15,7 +16,7 @@ use runlog::service::{Service, ServiceOptions};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{
     Append, KeyStore, Latch, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
-    Store,
+    Store, UsageQuery,
 };
 use runlog::transport::frames;
 use tempfile::TempDir;
@@ -112,6 +113,10 @@ impl Store for Counting {
 
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
         self.store.run_ids_at(query, offset).await
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Result<UsageReport> {
+        self.store.usage(query).await
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {

@@ -26,6 +26,10 @@ async fn with_runs() -> TestServer {
     server
 }
 
+fn at(seconds: i64, nanos: i32) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds, nanos }
+}
+
 /// All pages: the numbers of the runs, and the size of each page.
 async fn list(server: &TestServer, mut request: pb::ListRunsRequest) -> (Vec<usize>, Vec<usize>) {
     let mut runs = server.runs().await;
@@ -97,6 +101,39 @@ async fn every_part_of_the_filter_that_is_set_must_match() {
 }
 
 #[tokio::test]
+async fn runs_are_listed_by_time_and_text_and_their_usage_is_summed() {
+    let server = with_runs().await;
+    let all: Vec<usize> = (0..12).rev().collect();
+    let (default, early, late) = (pb::ListRunsRequest::default, Some(at(0, 0)), Some(at(200_000_000_000, 0)));
+    for (request, expected) in [
+        (pb::ListRunsRequest { text: "R1".to_owned(), ..default() }, &[11, 10, 1][..]),
+        (pb::ListRunsRequest { text: "A".to_owned(), page_size: 1, ..default() }, &[8, 4, 0]),
+        (pb::ListRunsRequest { text: "_".to_owned(), ..default() }, &[]),
+        (pb::ListRunsRequest { created_from: early, created_until: late, ..default() }, &all),
+        (pb::ListRunsRequest { created_from: late, ..default() }, &[]),
+        (pb::ListRunsRequest { created_until: early, ..default() }, &[]),
+    ] {
+        assert_eq!(list(&server, request.clone()).await.0, expected, "{request:?}");
+    }
+    let mut runs = server.runs().await;
+    let by_model = pb::GetUsageRequest { group_by: pb::UsageGrouping::Model.into(), ..Default::default() };
+    let usage = runs.get_usage(by_model).await.unwrap().into_inner();
+    let groups: Vec<_> = usage.groups.into_iter().map(|group| (group.key, group.totals.unwrap().runs)).collect();
+    assert_eq!(groups, [(Some(String::new()), 8), (Some("m".to_owned()), 4)]);
+    assert!(usage.complete && usage.total.unwrap().runs == 12);
+    let of_agent = pb::GetUsageRequest { agent_name: "a".to_owned(), statuses: vec![6], ..Default::default() };
+    assert_eq!(runs.get_usage(of_agent).await.unwrap().into_inner().total.unwrap().runs, 1);
+    for (request, field) in [
+        (pb::GetUsageRequest { group_by: 9, ..Default::default() }, "group_by"),
+        (pb::GetUsageRequest { statuses: vec![0], ..Default::default() }, "statuses[0]"),
+        (pb::GetUsageRequest { created_from: Some(at(0, -1)), ..Default::default() }, "created_from"),
+        (pb::GetUsageRequest { created_until: Some(at(i64::MIN, 0)), ..Default::default() }, "created_until"),
+    ] {
+        refused_field(runs.get_usage(request).await, field);
+    }
+}
+
+#[tokio::test]
 async fn a_page_of_runs_with_large_documents_ends_early_and_goes_on() {
     let server = TestServer::start().await;
     let large = "x".repeat(1_000_000);
@@ -136,6 +173,9 @@ async fn what_cannot_be_listed_is_refused_by_name() {
         (pb::ListRunsRequest { statuses: vec![-1], ..default() }, "statuses[0]"),
         (pb::ListRunsRequest { agent_name: "x".repeat(201), ..default() }, "agent_name"),
         (pb::ListRunsRequest { structure_id: "a\n".to_owned(), ..default() }, "structure_id"),
+        (pb::ListRunsRequest { text: "x".repeat(201), ..default() }, "text"),
+        (pb::ListRunsRequest { created_from: Some(at(0, -1)), ..default() }, "created_from"),
+        (pb::ListRunsRequest { created_until: Some(at(i64::MAX, 0)), ..default() }, "created_until"),
     ] {
         refused_field(runs.list_runs(request).await, field);
     }

@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use std::sync::Arc;
 
 use runlog::domain::history::History;
+use runlog::domain::usage::UsageReport;
 use runlog::domain::{Error, Event, EventId, ProjectId, Result, Run, RunId, Scope};
 use runlog::store::{
     Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
+    UsageQuery,
 };
 
 /// The hidden result of a publish whose outcome is unknown to the client.
@@ -99,6 +101,10 @@ impl Store for Unreliable {
 
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
         self.inner.run_ids_at(query, offset).await
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Result<UsageReport> {
+        self.inner.usage(query).await
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {

@@ -92,6 +92,7 @@ pub async fn run(args: RunsArgs) -> Result<(), Failure> {
             statuses: args.status.iter().map(|status| status.number()).collect(),
             agent_name: args.agent.clone(),
             structure_id: args.structure.clone(),
+            ..Default::default()
         };
         let call = runs.list_runs(args.client.request(request));
         let page = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;

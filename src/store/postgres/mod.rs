@@ -49,13 +49,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::history::History;
+use crate::domain::usage::UsageReport;
 use crate::domain::{Error, Event, EventId, FeedId, ProjectId, Result, Run, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::Queue;
 use super::{
     Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
-    Store,
+    Store, UsageQuery,
 };
 pub use check::OpenError;
 use connect::readers::{Readers, retried};
@@ -136,6 +137,11 @@ impl Store for PostgresStore {
 
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
         retried!(&self.shared.readers, connection => read::runs::ids_at(connection, self.project, query, offset))
+            .map_err(Fault::into_error)
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Result<UsageReport> {
+        retried!(&self.shared.readers, connection => read::usage::report(connection, self.project, query))
             .map_err(Fault::into_error)
     }
 

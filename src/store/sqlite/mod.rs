@@ -46,13 +46,14 @@ use sqlx::SqlitePool;
 
 use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
+use crate::domain::usage::UsageReport;
 use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::{Queue, QueueOptions};
 use super::{
     Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
-    Store,
+    Store, UsageQuery,
 };
 use index::id_index::Ids;
 use index::unindexed_tail::UnindexedTail;
@@ -169,6 +170,11 @@ impl Store for SqliteStore {
     async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
         self.shared.watch.verdict()?;
         read::runs::ids_at(&self.shared.readers, self.project, query, offset).await
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Result<UsageReport> {
+        self.shared.watch.verdict()?;
+        read::usage::report(&self.shared.readers, self.project, query).await
     }
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {

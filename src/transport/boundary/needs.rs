@@ -3,11 +3,21 @@
 use http::{Method, Request};
 use tonic::body::Body;
 
-/// Ends of the paths of POST requests whose answer may be a page, or a run with its output and questions.
-const LONG_ANSWERS: [&str; 9] =
-    ["/ListEvents", "/ListKeys", "/ListRuns", "/GetRun", "/CreateRun", "/runs", "/cancel", "/signal", "/resume"];
+/// Ends of the paths of POST requests whose answer may be a page, sums by group, or a run with its output and questions.
+const LONG_ANSWERS: [&str; 10] = [
+    "/ListEvents",
+    "/ListKeys",
+    "/ListRuns",
+    "/GetUsage",
+    "/GetRun",
+    "/CreateRun",
+    "/runs",
+    "/cancel",
+    "/signal",
+    "/resume",
+];
 
-/// Whether the answer may be a page of events or runs, or a run with a long output. Such an answer is built as a whole;
+/// Whether the answer may be a page of events or runs, sums by group, or a run with a long output. Such an answer is built as a whole;
 /// streams charge memory for each frame instead.
 pub fn reads_a_page(request: &Request<Body>) -> bool {
     let path = request.uri().path();
@@ -45,6 +55,7 @@ mod tests {
             (Method::POST, "/runlog.v1.EventService/ListEvents"),
             (Method::POST, "/runlog.v1.RunService/ListRuns"),
             (Method::POST, "/runlog.v1.RunService/GetRun"),
+            (Method::POST, "/runlog.v1.RunService/GetUsage"),
             (Method::POST, "/api/structure-runs/r/cancel"),
             (Method::POST, "/v1/runs/r/cancel"),
             (Method::POST, "/v1/runs/r/signal"),

@@ -2,11 +2,12 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::domain::{AgentName, Result, RunId, StructureId};
+use crate::domain::{AgentName, Result, RunId, SearchText, StructureId};
 use crate::pb;
 use crate::service::Service;
 use crate::service::access::IssuedStreamToken;
 use crate::service::runs::{CreateRun, ListRuns};
+use crate::service::usage::ReadUsage;
 use crate::transport::caller::called;
 use crate::transport::{convert, status};
 
@@ -44,6 +45,11 @@ impl pb::run_service_server::RunService for RunHandler {
         page.map(Response::new).map_err(|error| status::from_error(&error))
     }
 
+    async fn get_usage(&self, request: Request<pb::GetUsageRequest>) -> Result<Response<pb::GetUsageResponse>, Status> {
+        let report = usage(&called(&self.service, request.extensions()), request.into_inner()).await;
+        report.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+
     async fn create_stream_token(
         &self,
         request: Request<pb::CreateStreamTokenRequest>,
@@ -71,6 +77,9 @@ async fn list(service: &Service, request: pb::ListRunsRequest) -> Result<pb::Lis
         statuses: convert::statuses(&request.statuses)?,
         agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
         structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
+        created_from: convert::time_bound("created_from", request.created_from)?,
+        created_until: convert::time_bound("created_until", request.created_until)?,
+        text: convert::optional(&request.text, SearchText::parse)?,
         cursor: request.cursor,
         page_size: convert::page_size(request.page_size)?,
     };
@@ -78,6 +87,18 @@ async fn list(service: &Service, request: pb::ListRunsRequest) -> Result<pb::Lis
     let runs = page.runs.into_iter().map(convert::run).collect();
     let has_more = !page.next_cursor.is_empty();
     Ok(pb::ListRunsResponse { runs, next_cursor: page.next_cursor, has_more })
+}
+
+async fn usage(service: &Service, request: pb::GetUsageRequest) -> Result<pb::GetUsageResponse> {
+    let read = ReadUsage {
+        group_by: convert::usage_grouping(request.group_by)?,
+        statuses: convert::statuses(&request.statuses)?,
+        agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
+        structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
+        created_from: convert::time_bound("created_from", request.created_from)?,
+        created_until: convert::time_bound("created_until", request.created_until)?,
+    };
+    service.usage(read).await.map(convert::usage_report)
 }
 
 async fn get(service: &Service, request: &pb::GetRunRequest) -> Result<pb::GetRunResponse> {

@@ -1,4 +1,4 @@
-//! GET /v1/runs by agent and by structure, and GET /v1/caller.
+//! GET /v1/runs by agent, structure, time and text, GET /v1/usage, and GET /v1/caller.
 
 use serde_json::{Value, json};
 
@@ -29,6 +29,68 @@ async fn runs_are_listed_by_agent_by_structure_and_by_both_with_a_status() {
     assert!(ids(&gateway.get("/v1/runs?structure=weekly&agent=writer").await.1).is_empty());
     for (query, field) in [("agent=", "agent"), ("structure=", "structure"), ("agent=a&agent=b", "agent")] {
         let (status, body) = gateway.get(&format!("/v1/runs?{query}")).await;
+        assert!(status == 422 && body["error"].as_str().unwrap().starts_with(field), "{query}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn runs_are_listed_by_the_time_of_their_creation_and_by_a_part_of_their_names() {
+    let gateway = Gateway::start().await;
+    for (run, agent) in [("One", "writer"), ("two", "reader"), ("three", "50% off")] {
+        let event = json!({"type": "run_start", "payload": {}, "agent_name": agent}).to_string();
+        assert_eq!(gateway.post(&format!("/v1/runs/{run}/events"), &event).await.0, 201);
+    }
+    assert_eq!(ids(&gateway.get("/v1/runs?text=ON").await.1), ["One"]);
+    assert_eq!(ids(&gateway.get("/v1/runs?text=Ead").await.1), ["two"]);
+    assert_eq!(ids(&gateway.get("/v1/runs?text=%25").await.1), ["three"]);
+    assert_eq!(ids(&gateway.get("/v1/runs?text=t&agent=reader").await.1), ["two"]);
+    let all = ["three", "two", "One"];
+    assert_eq!(ids(&gateway.get("/v1/runs?from=2020-01-01").await.1), all);
+    assert_eq!(ids(&gateway.get("/v1/runs?until=9000-01-01T00:00:00%2B02:00").await.1), all);
+    assert!(ids(&gateway.get("/v1/runs?until=2020-01-01T00:00:00Z").await.1).is_empty());
+    assert!(ids(&gateway.get("/v1/runs?from=9000-01-01").await.1).is_empty());
+    let long = format!("text={}", "x".repeat(201));
+    for (query, field) in
+        [("from=soon", "from"), ("until=", "until"), ("text=", "text"), (&long, "text"), ("text=%0A", "text")]
+    {
+        let (status, body) = gateway.get(&format!("/v1/runs?{query}")).await;
+        assert!(status == 422 && body["error"].as_str().unwrap().starts_with(field), "{query}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn usage_is_summed_over_runs_by_agent_model_and_day() {
+    let gateway = Gateway::start().await;
+    for (run, agent, model, cost) in
+        [("one", "writer", "large", 0.5), ("two", "reader", "small", 1.5), ("three", "writer", "", 0.25)]
+    {
+        let end =
+            json!({"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "cost_usd": cost, "model": model});
+        let event = json!({"type": "run_end", "payload": end, "agent_name": agent}).to_string();
+        assert_eq!(gateway.post(&format!("/v1/runs/{run}/events"), &event).await.0, 201);
+    }
+    let totals = |runs: u64, cost: f64| {
+        let (prompt, completion, total) = (10 * runs, 2 * runs, 12 * runs);
+        json!({"runs": runs, "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total, "cost_usd": cost})
+    };
+    let group = |key: &str, runs: u64, cost: f64| json!({"key": key, "totals": totals(runs, cost)});
+    let expected = json!({"total": totals(3, 2.25), "groups": [], "complete": true});
+    assert_eq!(gateway.get("/v1/usage").await, (200, expected));
+    let by_agent = [group("reader", 1, 1.5), group("writer", 2, 0.75)];
+    assert_eq!(gateway.get("/v1/usage?group_by=agent").await.1["groups"], json!(by_agent));
+    let by_model = [group("small", 1, 1.5), group("large", 1, 0.5), group("", 1, 0.25)];
+    assert_eq!(gateway.get("/v1/usage?group_by=model").await.1["groups"], json!(by_model));
+    let (_, by_day) = gateway.get("/v1/usage?group_by=day").await;
+    let day = by_day["groups"][0]["key"].as_str().unwrap();
+    assert!(day.len() == 10 && day.starts_with("2"), "{by_day}");
+    assert_eq!(gateway.get("/v1/usage?agent=writer&status=succeeded").await.1["total"], totals(2, 0.75));
+    for none in ["structure=s", "status=failed", "until=2020-01-01", "from=9000-01-01"] {
+        assert_eq!(gateway.get(&format!("/v1/usage?{none}")).await.1["total"]["runs"], 0, "{none}");
+    }
+    for (query, field) in
+        [("group_by=week", "group_by"), ("from=x", "from"), ("status=x", "status"), ("text=x", "text")]
+    {
+        let (status, body) = gateway.get(&format!("/v1/usage?{query}")).await;
         assert!(status == 422 && body["error"].as_str().unwrap().starts_with(field), "{query}: {body}");
     }
 }

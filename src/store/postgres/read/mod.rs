@@ -2,7 +2,9 @@
 //! least to the reported end.
 
 pub mod find;
+mod run_filter;
 pub mod runs;
+pub mod usage;
 
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;

@@ -1,9 +1,10 @@
 //! Reads of `runs` and `run_documents`.
 
-use crate::domain::{AgentName, Error, Run, RunId, RunStatus, StructureId};
+use crate::domain::{Error, Run, RunId, RunStatus};
 use crate::store::run_row::RunRow;
 use crate::store::{ProjectNumber, RunKey, RunQuery, RunsPage, ScopeEnd};
 
+use super::run_filter::{bound, matching};
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
 
@@ -28,14 +29,6 @@ macro_rules! select {
              LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' WHERE ",
             $where
         )
-    };
-}
-
-/// Filter of a list of runs: statuses `$1`, agent `$2`, structure `$3`.
-macro_rules! matching {
-    () => {
-        "($1::bigint[] IS NULL OR status = ANY($1)) AND ($2::text IS NULL OR agent_name = $2) \
-         AND ($3::text IS NULL OR structure_id = $3)"
     };
 }
 
@@ -74,14 +67,14 @@ pub async fn list(
     // The sizes of the documents are summed before the documents are read; the first run is returned regardless of
     // size.
     const LIST: &str = concat!(
-        "WITH found AS (SELECT * FROM runs WHERE run < $4 AND run >= $5 AND ",
+        "WITH found AS (SELECT * FROM runs WHERE run < $7 AND run >= $8 AND ",
         matching!(),
-        " ORDER BY run DESC LIMIT $6), weighed AS (SELECT found.*, coalesce((SELECT sum(octet_length(json)) \
+        " ORDER BY run DESC LIMIT $9), weighed AS (SELECT found.*, coalesce((SELECT sum(octet_length(json)) \
          FROM run_documents w WHERE w.run = found.run), 0) AS bytes FROM found) ",
         select!(
             "(SELECT weighed.*, sum(bytes) OVER (ORDER BY run DESC ROWS UNBOUNDED PRECEDING) - bytes AS before \
              FROM weighed)",
-            "r.before <= $7 ORDER BY r.run DESC"
+            "r.before <= $10 ORDER BY r.run DESC"
         )
     );
     const NEWEST: &str = "SELECT run FROM runs WHERE run > $1 AND run <= $2 ORDER BY run DESC LIMIT 1";
@@ -91,10 +84,7 @@ pub async fn list(
     let first = project.before_runs() + 1;
     let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(first);
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let rows: Vec<RunRow> = sqlx::query_as(LIST)
-        .bind(statuses(query))
-        .bind(query.agent_name.as_ref().map(AgentName::as_str))
-        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+    let rows: Vec<RunRow> = bound!(sqlx::query_as(LIST), query)
         .bind(before)
         .bind(oldest)
         .bind(limit)
@@ -110,11 +100,8 @@ pub async fn list(
 
 /// Number of matching runs of a project.
 pub async fn count(connection: &mut PgExecutor<'_>, project: ProjectNumber, query: &RunQuery) -> Result<u64, Fault> {
-    const COUNT: &str = concat!("SELECT count(*) FROM runs WHERE run > $4 AND run <= $5 AND ", matching!());
-    let count: i64 = sqlx::query_scalar(COUNT)
-        .bind(statuses(query))
-        .bind(query.agent_name.as_ref().map(AgentName::as_str))
-        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+    const COUNT: &str = concat!("SELECT count(*) FROM runs WHERE run > $7 AND run <= $8 AND ", matching!());
+    let count: i64 = bound!(sqlx::query_scalar(COUNT), query)
         .bind(project.before_runs())
         .bind(project.last_run())
         .fetch_one(connection)
@@ -130,14 +117,11 @@ pub async fn ids_at(
     offset: u64,
 ) -> Result<Vec<RunId>, Fault> {
     const AT: &str = concat!(
-        "SELECT run_id FROM runs WHERE run > $4 AND run <= $5 AND ",
+        "SELECT run_id FROM runs WHERE run > $7 AND run <= $8 AND ",
         matching!(),
-        " ORDER BY run DESC LIMIT $6 OFFSET $7"
+        " ORDER BY run DESC LIMIT $9 OFFSET $10"
     );
-    let ids: Vec<String> = sqlx::query_scalar(AT)
-        .bind(statuses(query))
-        .bind(query.agent_name.as_ref().map(AgentName::as_str))
-        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+    let ids: Vec<String> = bound!(sqlx::query_scalar(AT), query)
         .bind(project.before_runs())
         .bind(project.last_run())
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
@@ -146,12 +130,6 @@ pub async fn ids_at(
         .await?;
     let run_id = |id: String| RunKey::from_stored(&id).map(|key| key.run_id).ok_or_else(|| Error::StoreDamaged.into());
     ids.into_iter().map(run_id).collect()
-}
-
-/// The statuses as a query parameter; `None` for all.
-fn statuses(query: &RunQuery) -> Option<Vec<i64>> {
-    let numbers: Vec<i64> = query.statuses.iter().map(|status| *status as i64).collect();
-    (!numbers.is_empty()).then_some(numbers)
 }
 
 fn not_found(key: &RunKey) -> Fault {

@@ -3,7 +3,9 @@
 mod fill;
 pub mod find;
 pub mod index_row;
+mod run_filter;
 pub mod runs;
+pub mod usage;
 pub mod view_flag;
 
 use bytes::Bytes;

@@ -9,6 +9,7 @@ use crate::store::commit::plan::RunState;
 use crate::store::run_row::{RunRow, changed_documents, checksums, usage_json};
 use crate::store::{ProjectNumber, RunKey, RunQuery, RunsPage, ScopeEnd};
 
+use super::run_filter::{bound, matches};
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 
@@ -183,14 +184,11 @@ pub async fn list(
     let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(project.before_runs()) + 1);
     let first = project.before_runs() + 1;
     let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(first);
-    let sql = format!("{SELECT} WHERE {} AND r.run < ?4 AND r.run >= ?5 ORDER BY r.run DESC LIMIT ?6", matches(query));
+    let sql = format!("{SELECT} WHERE {} AND r.run < ?7 AND r.run >= ?8 ORDER BY r.run DESC LIMIT ?9", matches(query));
     let generation = tail.generation();
     let (mut found, mut bytes, mut stopped_at) = (Vec::new(), 0, oldest);
     {
-        let mut rows = sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql))
-            .bind(statuses(query))
-            .bind(query.agent_name.as_ref().map(AgentName::as_str))
-            .bind(query.structure_id.as_ref().map(StructureId::as_str))
+        let mut rows = bound!(sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql)), query)
             .bind(before)
             .bind(oldest)
             .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
@@ -234,23 +232,10 @@ async fn settle(
     Ok(settled)
 }
 
-/// SQL condition of a listing or count: statuses, agent, structure.
-fn matches(query: &RunQuery) -> String {
-    // A plain comparison, so that SQLite uses the index of structures.
-    let structure = if query.structure_id.is_some() { "r.structure_id = ?3" } else { "?3 IS NULL" };
-    format!(
-        "(?1 IS NULL OR r.status IN (SELECT value FROM json_each(?1))) \
-         AND (?2 IS NULL OR r.agent_name = ?2) AND {structure}"
-    )
-}
-
 /// Counts the matching runs of a project.
 pub async fn count(readers: &SqlitePool, project: ProjectNumber, query: &RunQuery) -> Result<u64> {
-    let sql = format!("SELECT count(*) FROM runs r WHERE {} AND r.run > ?4 AND r.run <= ?5", matches(query));
-    let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-        .bind(statuses(query))
-        .bind(query.agent_name.as_ref().map(AgentName::as_str))
-        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+    let sql = format!("SELECT count(*) FROM runs r WHERE {} AND r.run > ?7 AND r.run <= ?8", matches(query));
+    let count: i64 = bound!(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)), query)
         .bind(project.before_runs())
         .bind(project.last_run())
         .fetch_one(readers)
@@ -262,13 +247,10 @@ pub async fn count(readers: &SqlitePool, project: ProjectNumber, query: &RunQuer
 /// Ids of matching runs of a project, newest first, after skipping `offset` runs.
 pub async fn ids_at(readers: &SqlitePool, project: ProjectNumber, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
     let sql = format!(
-        "SELECT r.run_id FROM runs r WHERE {} AND r.run > ?4 AND r.run <= ?5 ORDER BY r.run DESC LIMIT ?6 OFFSET ?7",
+        "SELECT r.run_id FROM runs r WHERE {} AND r.run > ?7 AND r.run <= ?8 ORDER BY r.run DESC LIMIT ?9 OFFSET ?10",
         matches(query)
     );
-    let ids: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-        .bind(statuses(query))
-        .bind(query.agent_name.as_ref().map(AgentName::as_str))
-        .bind(query.structure_id.as_ref().map(StructureId::as_str))
+    let ids: Vec<String> = bound!(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)), query)
         .bind(project.before_runs())
         .bind(project.last_run())
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
@@ -278,12 +260,6 @@ pub async fn ids_at(readers: &SqlitePool, project: ProjectNumber, query: &RunQue
         .map_err(from_sqlx)?;
     let run_id = |id: String| RunKey::from_stored(&id).map(|key| key.run_id).ok_or(Error::StoreDamaged);
     ids.into_iter().map(run_id).collect()
-}
-
-/// Parameter of the status filter, a JSON array; null for all statuses.
-fn statuses(query: &RunQuery) -> Option<String> {
-    let numbers: Vec<u8> = query.statuses.iter().map(|status| *status as u8).collect();
-    (!numbers.is_empty()).then(|| serde_json::to_string(&numbers).unwrap_or_default())
 }
 
 fn not_found(key: &RunKey) -> Error {

@@ -23,7 +23,7 @@ pub async fn list_runs(gateway: Gateway, uri: Uri) -> Result<Response, ApiError>
     let mut query = Query::parse(uri.query());
     let RunsQuery { status, agent, limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
     query.finish()?;
-    let list = ListRuns { statuses: status, agent_name: agent, structure_id: None, page_size: limit, cursor };
+    let list = ListRuns { statuses: status, agent_name: agent, page_size: limit, cursor, ..ListRuns::default() };
     let page = gateway.service.list_runs(list).await?;
     let runs = page.runs.into_iter().map(RunView::new).collect::<Result<_>>()?;
     let next_cursor = Some(page.next_cursor).filter(|token| !token.is_empty());

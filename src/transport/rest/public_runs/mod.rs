@@ -14,6 +14,7 @@
 //! | `runs` | creating, listing, reading and controlling runs |
 //! | `caller` | what the caller's key allows |
 //! | `stream_token` | tokens for event streams in a browser |
+//! | `usage` | tokens and cost of runs |
 //! | `error` | error bodies and error responses |
 //! | `schema` | responses in `/openapi.json` |
 
@@ -29,6 +30,7 @@ mod response;
 mod runs;
 pub mod schema;
 mod stream_token;
+mod usage;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -58,4 +60,5 @@ pub fn routes() -> OpenApiRouter<Gateway> {
         .routes(routes!(stream_token::create))
         .routes(routes!(feed::follow))
         .routes(routes!(caller::get))
+        .routes(routes!(usage::get))
 }

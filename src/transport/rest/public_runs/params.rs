@@ -2,9 +2,11 @@
 //! `/openapi.json` describes. Each header may be given once.
 
 use axum::http::HeaderMap;
+use jiff::Timestamp;
 use utoipa::IntoParams;
 
-use crate::domain::{AgentName, Error, EventFilter, Limits, RunId, RunStatus, StructureId};
+use crate::domain::time;
+use crate::domain::{AgentName, Error, EventFilter, Limits, RunId, RunStatus, SearchText, StructureId};
 use crate::service::control::status_name;
 use crate::transport::rest::headers::one;
 use crate::transport::rest::http_error::HttpError;
@@ -57,6 +59,16 @@ pub struct RunsQuery {
     #[param(value_type = Option<String>, min_length = 1, max_length = 200,
         pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub structure: Option<StructureId>,
+    /// Only runs created at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub from: Option<Timestamp>,
+    /// Only runs created before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// Only runs with this text in the id or the name of the agent; ASCII letters match in either case.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub text: Option<SearchText>,
     /// Maximum number of runs; 50 when absent.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     pub limit: usize,
@@ -69,11 +81,10 @@ impl RunsQuery {
     /// Takes all parameters of the list.
     pub fn take(query: &mut Query, limits: &Limits) -> Result<Self, HttpError> {
         let (status, cursor) = (statuses(query)?, query.one("cursor")?.unwrap_or_default());
-        let agent = query.one("agent")?.map(|name| AgentName::parse(&name)).transpose();
-        let agent = agent.map_err(|error| error.with_field("agent"))?;
-        let structure = query.one("structure")?.map(|id| StructureId::parse(&id)).transpose();
-        let structure = structure.map_err(|error| error.with_field("structure"))?;
-        Ok(Self { status, agent, structure, limit: limit(query, limits)?, cursor })
+        let (agent, structure) = (agent(query)?, structure(query)?);
+        let (from, until) = (time(query, "from")?, time(query, "until")?);
+        let text = query.one("text")?.map(|text| SearchText::parse(&text)).transpose()?;
+        Ok(Self { status, agent, structure, from, until, text, limit: limit(query, limits)?, cursor })
     }
 }
 
@@ -129,8 +140,26 @@ pub fn named(taken: Result<TypesQuery, Error>) -> Result<EventFilter, HttpError>
     }
 }
 
+/// Takes `agent`.
+pub fn agent(query: &mut Query) -> Result<Option<AgentName>, HttpError> {
+    let agent = query.one("agent")?.map(|name| AgentName::parse(&name)).transpose();
+    Ok(agent.map_err(|error| error.with_field("agent"))?)
+}
+
+/// Takes `structure`.
+pub fn structure(query: &mut Query) -> Result<Option<StructureId>, HttpError> {
+    let structure = query.one("structure")?.map(|id| StructureId::parse(&id)).transpose();
+    Ok(structure.map_err(|error| error.with_field("structure"))?)
+}
+
+/// Takes a time as ISO 8601 text.
+pub fn time(query: &mut Query, name: &str) -> Result<Option<Timestamp>, HttpError> {
+    let at = query.one(name)?.map(|text| time::parse(&text)).transpose();
+    at.map_err(|error| HttpError::field(name, error.to_string()))
+}
+
 /// Takes `status`, repeatable, by the names that runs show.
-fn statuses(query: &mut Query) -> Result<Vec<RunStatus>, HttpError> {
+pub fn statuses(query: &mut Query) -> Result<Vec<RunStatus>, HttpError> {
     let mut statuses = Vec::new();
     for word in query.all("status") {
         let shown_so = RunStatus::ALL.into_iter().filter(|status| status_name(*status) == word);

@@ -1,0 +1,139 @@
+//! Tokens and cost of runs: parameters, handler and response.
+
+use axum::Json;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::domain::usage::{UsageGroup, UsageGrouping, UsageReport, UsageTotals};
+use crate::domain::{AgentName, RunStatus, StructureId};
+use crate::service::usage::ReadUsage;
+use crate::transport::rest::gateway::Gateway;
+use crate::transport::rest::http_error::HttpError;
+use crate::transport::rest::query::{Query, word};
+
+use super::error::{ApiError, RefusedCall};
+use super::params;
+use super::schema::PublicRunStatus;
+
+/// Filter and grouping of sums over runs.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UsageQuery {
+    /// What the runs of a group have in common; absent: no groups, only the total.
+    #[param(value_type = Option<PublicUsageGrouping>, inline)]
+    pub group_by: Option<UsageGrouping>,
+    /// Only runs with these statuses; repeatable.
+    #[param(value_type = Option<Vec<PublicRunStatus>>, inline)]
+    pub status: Vec<RunStatus>,
+    /// Only runs of this agent.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub agent: Option<AgentName>,
+    /// Only runs of this structure.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub structure: Option<StructureId>,
+    /// Only runs created at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub from: Option<Timestamp>,
+    /// Only runs created before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+}
+
+impl UsageQuery {
+    /// Takes all parameters.
+    pub fn take(query: &mut Query) -> Result<Self, HttpError> {
+        let group_by = match query.one("group_by")?.as_deref().map(word) {
+            None => None,
+            Some(Some(PublicUsageGrouping::Agent)) => Some(UsageGrouping::Agent),
+            Some(Some(PublicUsageGrouping::Model)) => Some(UsageGrouping::Model),
+            Some(Some(PublicUsageGrouping::Day)) => Some(UsageGrouping::Day),
+            Some(None) => return Err(HttpError::field("group_by", "must be agent, model or day")),
+        };
+        Ok(Self {
+            group_by,
+            status: params::statuses(query)?,
+            agent: params::agent(query)?,
+            structure: params::structure(query)?,
+            from: params::time(query, "from")?,
+            until: params::time(query, "until")?,
+        })
+    }
+}
+
+/// What the runs of a group have in common; a day is one of UTC.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the words say it")]
+pub enum PublicUsageGrouping {
+    Agent,
+    Model,
+    Day,
+}
+
+/// Sums over runs, by group.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PublicUsageReport {
+    /// Sums over all groups.
+    pub total: PublicUsageTotals,
+    /// The groups by falling cost, then by falling total of tokens: at most 1,000, and one more with the key null for the
+    /// runs of all others. Empty without `group_by`.
+    pub groups: Vec<PublicUsageGroup>,
+    /// Whether every run of the project was examined; false: only the newest 1,000,000.
+    pub complete: bool,
+}
+
+/// Sums over the runs of one group.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PublicUsageGroup {
+    /// The agent, the model, or the day as `2026-04-02`; empty: the runs have no agent or no model; null: the runs of all
+    /// groups beyond the first 1,000.
+    #[schema(required = true)]
+    pub key: Option<String>,
+    /// The sums.
+    pub totals: PublicUsageTotals,
+}
+
+/// Sums of the usage of runs. One run adds at most 9,000,000,000,000 to each of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PublicUsageTotals {
+    /// Number of runs, those without a reported usage included.
+    pub runs: u64,
+    /// Number of input tokens.
+    pub prompt_tokens: u64,
+    /// Number of output tokens.
+    pub completion_tokens: u64,
+    /// Number of all tokens, as reported.
+    pub total_tokens: u64,
+    /// Cost in US dollars.
+    pub cost_usd: f64,
+}
+
+/// Sums tokens and cost over runs, by agent, model or day.
+#[utoipa::path(get, path = "/v1/usage", tag = "public runs", operation_id = "get_public_usage", params(UsageQuery),
+    responses((status = 200, description = "The sums", body = PublicUsageReport), RefusedCall))]
+pub async fn get(gateway: Gateway, uri: Uri) -> Result<Response, ApiError> {
+    let mut query = Query::parse(uri.query());
+    let UsageQuery { group_by, status, agent, structure, from, until } = UsageQuery::take(&mut query)?;
+    query.finish()?;
+    let read = ReadUsage {
+        group_by,
+        statuses: status,
+        agent_name: agent,
+        structure_id: structure,
+        created_from: from,
+        created_until: until,
+    };
+    let UsageReport { groups, total, complete } = gateway.service.usage(read).await?;
+    let groups = groups.into_iter().map(|UsageGroup { key, totals }| PublicUsageGroup { key, totals: sums(totals) });
+    Ok(Json(PublicUsageReport { total: sums(total), groups: groups.collect(), complete }).into_response())
+}
+
+fn sums(totals: UsageTotals) -> PublicUsageTotals {
+    let UsageTotals { runs, prompt_tokens, completion_tokens, total_tokens, cost_usd } = totals;
+    PublicUsageTotals { runs, prompt_tokens, completion_tokens, total_tokens, cost_usd }
+}
