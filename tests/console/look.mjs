@@ -64,6 +64,10 @@ await inBrowser(async (browser) => {
       await run.locator("dialog").waitFor();
       await check(run, "dialog");
       await run.context().close();
+      const usage = await open(browser, "#/usage", view);
+      await usage.locator(".usage tbody tr").first().waitFor();
+      await check(usage, "usage");
+      await usage.context().close();
       const error = await open(browser, `#/runs/${encodeURIComponent(failed)}`, view);
       await error.locator(".outcome.bad").waitFor();
       await check(error, "error");

@@ -114,6 +114,11 @@ async fn a_run_that_has_ended_is_played_paused_and_stepped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn usage_is_shown_by_agent_model_and_day_and_the_list_is_filtered_by_the_server() {
+    succeeds("usage.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_opens_the_console_for_its_tab_and_its_scopes_are_shown_and_held() {
     let data = Data::new();
     let reader = key(&data.file(), "reader", &["events.read"]).await;

@@ -16,7 +16,7 @@
 //! | `write/run_state`, `planned` | cache of run states; plan of a commit, kept while in doubt |
 //! | `keys` | keys of callers, and secrets of the server |
 //! | `feed` | `follower` (announces the commits of all replicas in feed order), `announcer`, `signals` (LISTEN) |
-//! | `read` | pages, runs, single events |
+//! | `read` | pages, runs and sums over them, single events |
 //! | `event_row`, `event_columns` | events as rows with checksums; events as parameters of a commit |
 //! | `scrub` | comparison of rows with their checksums |
 //! | `error` | errors of the database, transient or final |

@@ -14,7 +14,7 @@
 //! | `error` | SQLite result codes to domain errors |
 //! | `inspect` | `runlog check` and `runlog migrate`: file checks without serving the file |
 //! | `write/` | commit path: the one writing task, plan, transaction, existing events, run state cache |
-//! | `read/` | pages of a run and of the feed; rows of runs; one event by id; the column `sensitive` |
+//! | `read/` | pages of a run and of the feed; rows of runs and sums over them; one event by id; the column `sensitive` |
 //! | `index/` | `unindexed_tail` (end of the log that no index covers), `flush` (moves the tail into the indexes) |
 //! | `index/id_index/` | event ids: a memtable for the tail, segments on disk, compaction |
 //! | `maintenance/` | work between commits: checkpoints and length of the write-ahead log, scrub, transactions, backoff |

@@ -1,4 +1,4 @@
-/** The console: one page for the list of runs, one for a run, by the fragment of the URL. */
+/** The console: one page for the list of runs, one for a run, one for the usage, by the fragment of the URL. */
 
 import { fill, h } from "./lib/dom.js";
 import { HttpError, UNAUTHORIZED, problemText } from "./lib/http.js";
@@ -8,6 +8,7 @@ import { RunsPage } from "./runs/runs-page.js";
 import "./shell/console-bar.js";
 import { SignIn } from "./shell/sign-in.js";
 import { CHANGED, session } from "./shell/session.js";
+import { UsagePage } from "./usage/usage-page.js";
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 
@@ -23,6 +24,12 @@ function show() {
       shown.navigate(route.query);
     } else {
       fill(main, new RunPage(route.id, route.query));
+    }
+  } else if (route.page === "usage") {
+    if (shown instanceof UsagePage) {
+      shown.navigate(route.query);
+    } else {
+      fill(main, new UsagePage(route.query));
     }
   } else if (shown instanceof RunsPage) {
     shown.navigate(route.query);

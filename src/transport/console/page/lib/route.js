@@ -1,7 +1,7 @@
 /**
- * The place in the console, in the fragment of the URL: `#/runs?status=failed`, `#/runs/ID?seq=12`.
+ * The place in the console, in the fragment of the URL: `#/runs?status=failed`, `#/runs/ID?seq=12`, `#/usage?by=model`.
  *
- * @typedef {{ page: "runs", query: URLSearchParams } | { page: "run", id: string, query: URLSearchParams }} Route
+ * @typedef {{ page: "runs" | "usage", query: URLSearchParams } | { page: "run", id: string, query: URLSearchParams }} Route
  */
 
 /** @returns {Route} */
@@ -10,7 +10,7 @@ export function currentRoute() {
   const parameters = new URLSearchParams(query);
   const id = /^\/runs\/(.+)$/.exec(path)?.[1];
   if (id === undefined) {
-    return { page: "runs", query: parameters };
+    return { page: path === "/usage" ? "usage" : "runs", query: parameters };
   }
   try {
     return { page: "run", id: decodeURIComponent(id), query: parameters };
@@ -26,6 +26,15 @@ export function currentRoute() {
 export function runsHash(query) {
   const text = query?.toString() ?? "";
   return text ? `#/runs?${text}` : "#/runs";
+}
+
+/**
+ * The fragment of the usage.
+ * @param {URLSearchParams} [query]
+ */
+export function usageHash(query) {
+  const text = query?.toString() ?? "";
+  return text ? `#/usage?${text}` : "#/usage";
 }
 
 /**

@@ -49,6 +49,20 @@
  *
  * @typedef {RunEvent & { run_id: string }} FeedEvent
  *
+ * @typedef {object} UsageTotals
+ * @property {number} runs
+ * @property {number} prompt_tokens
+ * @property {number} completion_tokens
+ * @property {number} total_tokens
+ * @property {number} cost_usd
+ *
+ * @typedef {{ key: string | null, totals: UsageTotals }} UsageGroup
+ *
+ * @typedef {object} UsageReport
+ * @property {UsageTotals} total
+ * @property {UsageGroup[]} groups
+ * @property {boolean} complete
+ *
  * @typedef {object} Caller
  * @property {string} [key_id]
  * @property {string} project

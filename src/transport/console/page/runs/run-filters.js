@@ -1,9 +1,7 @@
-/**
- * The filters of the list. Status, agent and structure are filters of the server; text and time narrow what is loaded. All
- * of them stand in the URL.
- */
+/** The filters of the list, which the server applies. All of them stand in the URL. */
 
 import { attribute, fill, h, setText } from "../lib/dom.js";
+import { RANGES, rangeBegin } from "../lib/ranges.js";
 import { STATUSES, statusWord } from "../lib/types.js";
 
 /**
@@ -11,44 +9,60 @@ import { STATUSES, statusWord } from "../lib/types.js";
  * @typedef {import("../lib/types.js").Status} Status
  */
 
-/** Filters that the server applies. */
-export const OF_SERVER = ["status", "agent", "structure"];
-const OF_PAGE = ["text", "within"];
-
-/** Time ranges: value in the URL, words, milliseconds. @type {[string, string, number][]} */
-const RANGES = [
-  ["", "Any time", Infinity],
-  ["15m", "Last 15 minutes", 15 * 60_000],
-  ["1h", "Last hour", 3_600_000],
-  ["24h", "Last 24 hours", 86_400_000],
-  ["7d", "Last 7 days", 7 * 86_400_000],
-];
+/** Names of the filters in the URL. */
+const FILTERS = ["status", "agent", "structure", "text", "within"];
+/** Pause in typing after which a text is looked for. */
+const TYPING_MS = 300;
 
 /**
- * The filters of a query for the server, without the others.
+ * The filters of a query, without what else the URL may hold.
  * @param {URLSearchParams} query
  */
-export function serverQuery(query) {
-  const kept = [...query].filter(([name, value]) => OF_SERVER.includes(name) && value);
-  return new URLSearchParams(kept);
+export function filtersOf(query) {
+  return new URLSearchParams([...query].filter(([name, value]) => FILTERS.includes(name) && value));
 }
 
 /**
- * Whether a loaded run passes the filters that the page applies.
- * @param {Run} run
+ * The filters as `GET /v1/runs` takes them: a range that ends now becomes the time at which it begins.
  * @param {URLSearchParams} query
  */
-export function passes(run, query) {
-  const text = (query.get("text") ?? "").toLowerCase();
-  const range = RANGES.find(([value]) => value === (query.get("within") ?? ""))?.[2] ?? Infinity;
-  const isRecent = Date.now() - Date.parse(run.started_at ?? run.created_at) <= range;
-  return isRecent && (!text || `${run.id} ${run.agent_name ?? ""}`.toLowerCase().includes(text));
+export function serverQuery(query) {
+  const filters = filtersOf(query);
+  const from = rangeBegin(filters.get("within"));
+  filters.delete("within");
+  if (from) {
+    filters.set("from", from);
+  }
+  return filters;
+}
+
+/**
+ * Whether a run passes filters of the server, by the same rules.
+ * @param {Run} run
+ * @param {URLSearchParams} filters as {@link serverQuery} gives them
+ */
+export function passes(run, filters) {
+  const [agent, structure, text, from] = ["agent", "structure", "text", "from"].map((name) => filters.get(name));
+  const statuses = filters.getAll("status");
+  return (
+    (!agent || run.agent_name === agent) &&
+    (!structure || run.structure_id === structure) &&
+    (!text || [run.id, run.agent_name ?? ""].some((name) => lower(name).includes(lower(text)))) &&
+    (!from || Date.parse(run.created_at) >= Date.parse(from)) &&
+    (statuses.length === 0 || statuses.includes(run.status))
+  );
+}
+
+/** A text with small ASCII letters; other letters stay. @param {string} text */
+function lower(text) {
+  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 export class RunFilters extends HTMLElement {
   /** Called with the new query. @type {(query: URLSearchParams) => void} */
   onChange = () => {};
   #query = new URLSearchParams();
+  #typing = 0;
   /** @type {Map<Status, { button: HTMLButtonElement, count: HTMLElement }>} */
   #chips = new Map();
   #agents = h("datalist", { id: "agents" });
@@ -58,17 +72,23 @@ export class RunFilters extends HTMLElement {
 
   connectedCallback() {
     const chips = STATUSES.map((status) => this.#chip(status));
-    const options = RANGES.map(([value, words]) => h("option", { value }, words));
+    const options = RANGES.map(({ value, words }) => h("option", { value }, words));
     this.#fields = {
-      text: h("input", { type: "search", id: "f-text", placeholder: "Id or agent contains…" }),
+      text: h("input", { type: "search", id: "f-text", placeholder: "Id or agent contains…", maxlength: 200 }),
       agent: h("input", { type: "search", id: "f-agent", placeholder: "Agent", list: "agents" }),
       structure: h("input", { type: "search", id: "f-structure", placeholder: "Structure" }),
       within: h("select", { id: "f-within" }, options),
     };
     /** @type {Record<string, string>} */
-    const labels = { text: "Text", agent: "Agent", structure: "Structure", within: "Started" };
+    const labels = { text: "Text", agent: "Agent", structure: "Structure", within: "Created" };
     const fields = Object.entries(this.#fields).map(([name, field]) => {
-      field.addEventListener(name === "text" ? "input" : "change", () => this.#set(name, field.value.trim()));
+      field.addEventListener("change", () => this.#set(name, field.value.trim()));
+      if (name === "text") {
+        field.addEventListener("input", () => {
+          clearTimeout(this.#typing);
+          this.#typing = window.setTimeout(() => this.#set(name, field.value.trim()), TYPING_MS);
+        });
+      }
       return h("div", { class: "field" }, h("label", { for: field.id }, labels[name]), field);
     });
     fill(
@@ -79,6 +99,10 @@ export class RunFilters extends HTMLElement {
     this.show(this.#query);
   }
 
+  disconnectedCallback() {
+    clearTimeout(this.#typing);
+  }
+
   /**
    * Shows the filters of a query.
    * @param {URLSearchParams} query
@@ -87,14 +111,15 @@ export class RunFilters extends HTMLElement {
     this.#query = query;
     for (const [name, field] of Object.entries(this.#fields)) {
       const value = query.get(name) ?? "";
-      if (field.value !== value) {
+      // A space at the end of what is being typed stays.
+      if (field.value.trim() !== value) {
         field.value = value;
       }
     }
     for (const [status, { button }] of this.#chips) {
       attribute(button, "aria-pressed", String(query.getAll("status").includes(status)));
     }
-    this.#clear.hidden = ![...OF_SERVER, ...OF_PAGE].some((name) => query.get(name));
+    this.#clear.hidden = !FILTERS.some((name) => query.get(name));
   }
 
   /**
@@ -137,6 +162,10 @@ export class RunFilters extends HTMLElement {
    * @param {string} value
    */
   #set(name, value) {
+    clearTimeout(this.#typing);
+    if (value === (this.#query.get(name) ?? "")) {
+      return;
+    }
     const query = new URLSearchParams(this.#query);
     if (value) {
       query.set(name, value);

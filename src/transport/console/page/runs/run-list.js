@@ -2,6 +2,7 @@
 
 import { HttpError, json, runPath } from "../lib/http.js";
 import { LiveStream } from "../lib/live.js";
+import { passes } from "./run-filters.js";
 
 /**
  * @typedef {import("../lib/types.js").Run} Run
@@ -37,7 +38,7 @@ export class RunList extends EventTarget {
   /** @type {LiveStream | null} */
   #stream = null;
 
-  /** @param {URLSearchParams} query filters of the route */
+  /** @param {URLSearchParams} query filters of the server */
   constructor(query) {
     super();
     this.#query = query;
@@ -199,20 +200,13 @@ export class RunList extends EventTarget {
    * @param {Run} run
    */
   #belongs(run) {
-    const [agent, structure] = [this.#query.get("agent"), this.#query.get("structure")];
-    const statuses = this.#query.getAll("status");
     const oldest = this.runs.at(-1);
-    return (
-      (!agent || run.agent_name === agent) &&
-      (!structure || run.structure_id === structure) &&
-      (statuses.length === 0 || statuses.includes(run.status)) &&
-      (!this.hasMore || !oldest || this.isLoading || run.created_at >= oldest.created_at)
-    );
+    const isInReach = !this.hasMore || !oldest || this.isLoading || run.created_at >= oldest.created_at;
+    return isInReach && passes(run, this.#query);
   }
 
   /** The runs that the filters let through now: a run leaves the list when its status does. */
   shown() {
-    const statuses = this.#query.getAll("status");
-    return statuses.length === 0 ? this.runs : this.runs.filter((run) => statuses.includes(run.status));
+    return this.#query.size === 0 ? this.runs : this.runs.filter((run) => passes(run, this.#query));
   }
 }

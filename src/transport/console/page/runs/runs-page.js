@@ -5,11 +5,11 @@ import { counted } from "../lib/format.js";
 import { problemText } from "../lib/http.js";
 import { replaceHash, runsHash } from "../lib/route.js";
 import { LivePill } from "../shell/live-pill.js";
-import { RunFilters, passes, serverQuery } from "./run-filters.js";
+import { RunFilters, filtersOf, serverQuery } from "./run-filters.js";
 import { RunList } from "./run-list.js";
 import { COLUMNS, RunRow } from "./run-row.js";
 
-/** Pages that are read in a row while the filters of the page hide all of them. */
+/** Pages without a run that are read in a row: the server looks at a part of its runs for each. */
 const MAX_EMPTY_PAGES = 20;
 
 /** @type {Record<import("../lib/live.js").LiveState, import("../shell/live-pill.js").PillState>} */
@@ -74,7 +74,7 @@ export class RunsPage extends HTMLElement {
    * @param {URLSearchParams} query
    */
   navigate(query) {
-    const isSame = serverQuery(query).toString() === serverQuery(this.#query).toString();
+    const isSame = filtersOf(query).toString() === filtersOf(this.#query).toString();
     this.#query = query;
     this.#filters.show(query);
     this.#emptyPages = 0;
@@ -110,7 +110,7 @@ export class RunsPage extends HTMLElement {
 
   #render() {
     const list = this.#list;
-    const runs = list.shown().filter((run) => passes(run, this.#query));
+    const runs = list.shown();
     const shown = new Set(runs.map((run) => run.id));
     for (const [id, row] of this.#rows) {
       if (!shown.has(id)) {

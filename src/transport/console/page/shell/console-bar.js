@@ -1,18 +1,30 @@
-/** The bar at the top: name, state of the stream on the page, and the key. */
+/** The bar at the top: name, pages, and the key. */
 
-import { fill, h, icon } from "../lib/dom.js";
-import { runsHash } from "../lib/route.js";
+import { attribute, fill, h, icon } from "../lib/dom.js";
+import { currentRoute, runsHash, usageHash } from "../lib/route.js";
 import { CHANGED, SCOPES, session } from "./session.js";
 
 export class ConsoleBar extends HTMLElement {
   #key = h("div", { class: "bar-key" });
+  #runs = h("a", { href: runsHash() }, "Runs");
+  #usage = h("a", { href: usageHash() }, "Usage");
 
   connectedCallback() {
     const mark = h("img", { src: "/console/icon.svg", alt: "", width: 24, height: 24 });
     const home = h("a", { class: "brand", href: runsHash() }, mark, h("span", {}, "runlog"));
-    fill(this, h("header", { class: "bar" }, home, this.#key));
+    const pages = h("nav", { class: "bar-pages", "aria-label": "Pages" }, this.#runs, this.#usage);
+    fill(this, h("header", { class: "bar" }, home, pages, this.#key));
+    window.addEventListener("hashchange", () => this.#mark());
+    this.#mark();
     session.addEventListener(CHANGED, () => this.#show());
     this.#show();
+  }
+
+  /** Marks the link of the page that is shown; a run belongs to the list. */
+  #mark() {
+    const isUsage = currentRoute().page === "usage";
+    attribute(this.#runs, "aria-current", isUsage ? null : "page");
+    attribute(this.#usage, "aria-current", isUsage ? "page" : null);
   }
 
   #show() {
