@@ -7,7 +7,8 @@ use std::time::Duration;
 use runlog::pb::event_service_client::EventServiceClient;
 use runlog::pb::run_service_client::RunServiceClient;
 use runlog::pb::{
-    CreateRunRequest, GetRunRequest, ListEventsRequest, ListRunsRequest, PublishRequest, SubscribeRequest,
+    CreateRunRequest, GetRunRequest, GetUsageRequest, ListEventsRequest, ListRunsRequest, PublishRequest,
+    SubscribeRequest,
 };
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
@@ -69,6 +70,8 @@ async fn reading_is_tried_at_another_replica() {
     is_repeated("Subscribe");
     runs.get_run(GetRunRequest::default()).await.unwrap_err();
     is_repeated("GetRun");
+    runs.get_usage(GetUsageRequest::default()).await.unwrap_err();
+    is_repeated("GetUsage");
     runs.list_runs(ListRunsRequest::default()).await.unwrap_err();
     is_repeated("ListRuns");
     reqwest::get(format!("{}/api/runs", envoy.url())).await.unwrap();
