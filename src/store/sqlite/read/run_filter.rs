@@ -16,7 +16,7 @@ pub fn matches(query: &RunQuery) -> String {
     )
 }
 
-/// A statement of sqlx with the parameters of [`matches`].
+/// A statement of sqlx with the parameters of [`matches()`].
 macro_rules! bound {
     ($statement:expr, $query:expr) => {{
         let query: &$crate::store::RunQuery = $query;
