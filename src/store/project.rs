@@ -19,8 +19,9 @@ const POSITION_BITS: u32 = 40;
 pub const MAX_PROJECTS: u32 = 10_000;
 
 /// The error of a project too many.
-pub(super) fn too_many_projects(max: u32) -> Error {
-    Error::invalid("project", format!("must be one of the existing projects: a store holds at most {max}"))
+pub(super) fn too_many_projects() -> Error {
+    let problem = format!("must be one of the existing projects: a store holds at most {MAX_PROJECTS}");
+    Error::invalid("project", problem)
 }
 
 /// Number of a project in its store; 0 is `default`.

@@ -13,7 +13,7 @@ use crate::domain::history::Epoch;
 use crate::domain::{Error, ProjectId, Result};
 use crate::store::ProjectNumber;
 use crate::store::history::{begin_epoch, random_id};
-use crate::store::project::{MAX_PROJECTS, too_many_projects};
+use crate::store::project::too_many_projects;
 
 /// Key of the advisory lock held while a project is created.
 const CREATION_LOCK: i64 = 0x0072_756e_6c6f_6770;
@@ -71,7 +71,7 @@ async fn created(connection: &mut PgConnection, id: &ProjectId) -> Result<Projec
         return Ok(project);
     }
     let used: Vec<i64> = sqlx::query_scalar("SELECT id::bigint - 1 FROM feed").fetch_all(&mut executor).await?;
-    let number = ProjectNumber::unused(&used).ok_or_else(|| too_many_projects(MAX_PROJECTS))?;
+    let number = ProjectNumber::unused(&used).ok_or_else(too_many_projects)?;
     const FEED: &str = concat!("INSERT INTO feed (", feed_columns!(), ") VALUES ($1, $2, $3, $4)");
     let feed = sqlx::query(FEED).bind(id_of(number)).bind(id.as_str()).bind(i64::from(random_id()));
     feed.bind(number.pos(0).cast_signed()).execute(&mut executor).await?;

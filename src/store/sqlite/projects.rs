@@ -14,7 +14,7 @@ use crate::domain::history::History;
 use crate::domain::{Error, FeedId, ProjectId, Result};
 use crate::store::ProjectNumber;
 use crate::store::checksum::Checksum;
-use crate::store::project::{MAX_PROJECTS, too_many_projects};
+use crate::store::project::too_many_projects;
 
 /// A project as stored.
 #[derive(Clone, Debug)]
@@ -44,7 +44,8 @@ impl ProjectRow {
         sum.number(self.feed_id).number(self.sealed_pos).finish()
     }
 
-    fn into_project(self) -> Result<StoredProject> {
+    /// The project. Fails with `StoreDamaged` if the row does not match its checksum.
+    fn project(&self) -> Result<StoredProject> {
         let project = if self.checksum == self.sum() { self.read() } else { None };
         project.ok_or_else(|| {
             tracing::error!(project = self.project, "damaged: the row of a project");
@@ -76,7 +77,7 @@ pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<StoredProject>
         .await
         .map_err(from_sqlx)?;
     for row in rows {
-        projects.push(row.into_project()?);
+        projects.push(row.project()?);
     }
     Ok(projects)
 }
@@ -92,11 +93,8 @@ pub async fn write_flushed(
     }
     let select = sqlx::query_as::<_, ProjectRow>(sqlx::AssertSqlSafe(format!("{SELECT} WHERE project = ?")));
     let row = select.bind(project.number()).fetch_one(&mut *transaction).await?;
-    if row.checksum != row.sum() {
-        // A new checksum would make the damage look sound.
-        tracing::error!(project = row.project, "damaged: the row of a project");
-        return Err(Error::StoreDamaged.into());
-    }
+    // A new checksum would make damage look sound.
+    row.project()?;
     let row = ProjectRow { sealed_pos: pos.cast_signed(), ..row };
     let update = sqlx::query("UPDATE projects SET sealed_pos = ?, checksum = ? WHERE project = ?");
     update.bind(row.sealed_pos).bind(row.sum()).bind(row.project).execute(transaction).await?;
@@ -139,9 +137,8 @@ impl Projects {
         }
         // A creation with an unknown outcome may have taken place.
         let mut reader = readers.acquire().await.map_err(from_sqlx)?;
-        let Some(project) = find(&mut reader, id).await? else { return Ok(None) };
-        let epochs = epochs::read(&mut reader, project.number).await?;
-        self.insert(&project, History::new(project.feed, epochs));
+        let Some((project, history)) = find(&mut reader, id).await? else { return Ok(None) };
+        self.insert(&project, history);
         Ok(Some(project.number))
     }
 
@@ -158,20 +155,21 @@ impl Projects {
     }
 }
 
-async fn find(connection: &mut SqliteConnection, id: &ProjectId) -> Result<Option<StoredProject>> {
+async fn find(connection: &mut SqliteConnection, id: &ProjectId) -> Result<Option<(StoredProject, History)>> {
     let select = sqlx::query_as::<_, ProjectRow>(sqlx::AssertSqlSafe(format!("{SELECT} WHERE name = ?")));
-    let row = select.bind(id.as_str()).fetch_optional(connection).await.map_err(from_sqlx)?;
-    row.map(ProjectRow::into_project).transpose()
+    let row = select.bind(id.as_str()).fetch_optional(&mut *connection).await.map_err(from_sqlx)?;
+    let Some(project) = row.map(|row| row.project()).transpose()? else { return Ok(None) };
+    let epochs = epochs::read(connection, project.number).await?;
+    let history = History::new(project.feed, epochs);
+    Ok(Some((project, history)))
 }
 
 async fn create(transaction: &mut SqliteConnection, id: &ProjectId) -> Result<(StoredProject, History)> {
-    if let Some(project) = find(transaction, id).await? {
-        let epochs = epochs::read(transaction, project.number).await?;
-        let history = History::new(project.feed, epochs);
-        return Ok((project, history));
+    if let Some(found) = find(transaction, id).await? {
+        return Ok(found);
     }
     let used = sqlx::query_scalar("SELECT project FROM projects").fetch_all(&mut *transaction).await;
-    let number = ProjectNumber::unused(&used.map_err(from_sqlx)?).ok_or_else(|| too_many_projects(MAX_PROJECTS))?;
+    let number = ProjectNumber::unused(&used.map_err(from_sqlx)?).ok_or_else(too_many_projects)?;
     let feed = FeedId(crate::store::history::random_id());
     let sealed_pos = number.pos(0).cast_signed();
     let (name, feed_id) = (id.as_str().to_owned(), i64::from(feed.0));

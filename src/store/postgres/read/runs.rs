@@ -58,6 +58,13 @@ pub async fn one(connection: &mut PgExecutor<'_>, key: &RunKey) -> Result<Run, F
     Ok(row.ok_or_else(|| not_found(key))?.into_run()?)
 }
 
+/// Number of the newest run of a project; the number before its first run if it has none.
+pub async fn newest(connection: &mut PgExecutor<'_>, project: ProjectNumber) -> Result<i64, Fault> {
+    const NEWEST: &str = "SELECT run FROM runs WHERE run > $1 AND run <= $2 ORDER BY run DESC LIMIT 1";
+    let newest = sqlx::query_scalar(NEWEST).bind(project.before_runs()).bind(project.last_run());
+    Ok(newest.fetch_optional(connection).await?.unwrap_or(project.before_runs()))
+}
+
 /// One page of runs of a project, newest first.
 pub async fn list(
     connection: &mut PgExecutor<'_>,
@@ -77,10 +84,7 @@ pub async fn list(
             "r.before <= $10 ORDER BY r.run DESC"
         )
     );
-    const NEWEST: &str = "SELECT run FROM runs WHERE run > $1 AND run <= $2 ORDER BY run DESC LIMIT 1";
-    let newest = sqlx::query_scalar(NEWEST).bind(project.before_runs()).bind(project.last_run());
-    let newest: Option<i64> = newest.fetch_optional(&mut *connection).await?;
-    let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(project.before_runs()) + 1);
+    let before = query.before.unwrap_or(i64::MAX).min(newest(&mut *connection, project).await? + 1);
     let first = project.before_runs() + 1;
     let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(first);
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);

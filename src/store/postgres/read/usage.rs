@@ -1,6 +1,7 @@
 //! Sums over the column `usage` of `runs`.
 
 use super::run_filter::{bound, matching};
+use super::runs::newest;
 use crate::domain::usage::{UsageGrouping, UsageReport};
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
@@ -50,10 +51,7 @@ pub async fn report(
     project: ProjectNumber,
     query: &UsageQuery,
 ) -> Result<UsageReport, Fault> {
-    const NEWEST: &str = "SELECT run FROM runs WHERE run > $1 AND run <= $2 ORDER BY run DESC LIMIT 1";
-    let newest = sqlx::query_scalar(NEWEST).bind(project.before_runs()).bind(project.last_run());
-    let newest: Option<i64> = newest.fetch_optional(&mut *connection).await?;
-    let (first, newest) = (project.before_runs() + 1, newest.unwrap_or(project.before_runs()));
+    let (first, newest) = (project.before_runs() + 1, newest(&mut *connection, project).await?);
     let oldest = query.oldest(first, newest);
     let sql = match query.group_by {
         None => usage!("''::text"),

@@ -171,6 +171,13 @@ pub async fn one(readers: &SqlitePool, tail: &UnindexedTail, key: &RunKey) -> Re
     }
 }
 
+/// Number of the newest run of a project; the number before its first run if it has none.
+pub async fn newest(readers: &SqlitePool, project: ProjectNumber) -> Result<i64> {
+    const NEWEST: &str = "SELECT run FROM runs WHERE run > ? AND run <= ? ORDER BY run DESC LIMIT 1";
+    let newest = sqlx::query_scalar(NEWEST).bind(project.before_runs()).bind(project.last_run());
+    Ok(newest.fetch_optional(readers).await.map_err(from_sqlx)?.unwrap_or(project.before_runs()))
+}
+
 /// Lists runs of a project, newest first.
 pub async fn list(
     readers: &SqlitePool,
@@ -178,10 +185,7 @@ pub async fn list(
     project: ProjectNumber,
     query: &RunQuery,
 ) -> Result<RunsPage> {
-    const NEWEST: &str = "SELECT run FROM runs WHERE run > ? AND run <= ? ORDER BY run DESC LIMIT 1";
-    let newest = sqlx::query_scalar::<_, i64>(NEWEST).bind(project.before_runs()).bind(project.last_run());
-    let newest = newest.fetch_optional(readers).await.map_err(from_sqlx)?;
-    let before = query.before.unwrap_or(i64::MAX).min(newest.unwrap_or(project.before_runs()) + 1);
+    let before = query.before.unwrap_or(i64::MAX).min(newest(readers, project).await? + 1);
     let first = project.before_runs() + 1;
     let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(first);
     let sql = format!("{SELECT} WHERE {} AND r.run < ?7 AND r.run >= ?8 ORDER BY r.run DESC LIMIT ?9", matches(query));

@@ -3,6 +3,7 @@
 use sqlx::SqlitePool;
 
 use super::run_filter::{bound, matches};
+use super::runs::newest;
 use crate::domain::usage::{UsageGrouping, UsageReport};
 use crate::domain::{Error, Result};
 use crate::store::sqlite::error::from_sqlx;
@@ -27,10 +28,7 @@ macro_rules! sum {
 
 /// Sums over the usage of the matching runs of a project.
 pub async fn report(readers: &SqlitePool, project: ProjectNumber, query: &UsageQuery) -> Result<UsageReport> {
-    const NEWEST: &str = "SELECT run FROM runs WHERE run > ? AND run <= ? ORDER BY run DESC LIMIT 1";
-    let newest = sqlx::query_scalar::<_, i64>(NEWEST).bind(project.before_runs()).bind(project.last_run());
-    let newest = newest.fetch_optional(readers).await.map_err(from_sqlx)?.unwrap_or(project.before_runs());
-    let first = project.before_runs() + 1;
+    let (first, newest) = (project.before_runs() + 1, newest(readers, project).await?);
     let oldest = query.oldest(first, newest);
     let rows: Vec<CountedRow> = bound!(sqlx::query_as(sqlx::AssertSqlSafe(sql(query))), &query.runs)
         .bind(oldest)

@@ -44,10 +44,10 @@ impl RunPath {
     }
 }
 
-/// Page of runs.
+/// Filter of runs, for lists and sums.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct RunsQuery {
+pub struct RunFilterQuery {
     /// Only runs with these statuses; repeatable.
     #[param(value_type = Option<Vec<PublicRunStatus>>, inline)]
     pub status: Vec<RunStatus>,
@@ -65,6 +65,25 @@ pub struct RunsQuery {
     /// Only runs created before this time.
     #[param(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
+}
+
+impl RunFilterQuery {
+    /// Takes all parameters of the filter.
+    pub fn take(query: &mut Query) -> Result<Self, HttpError> {
+        Ok(Self {
+            status: statuses(query)?,
+            agent: agent(query)?,
+            structure: structure(query)?,
+            from: time(query, "from")?,
+            until: time(query, "until")?,
+        })
+    }
+}
+
+/// Page of runs.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RunsQuery {
     /// Only runs with this text in the id or the name of the agent; ASCII letters match in either case.
     #[param(value_type = Option<String>, min_length = 1, max_length = 200,
         pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
@@ -78,13 +97,11 @@ pub struct RunsQuery {
 }
 
 impl RunsQuery {
-    /// Takes all parameters of the list.
+    /// Takes the parameters of the page.
     pub fn take(query: &mut Query, limits: &Limits) -> Result<Self, HttpError> {
-        let (status, cursor) = (statuses(query)?, query.one("cursor")?.unwrap_or_default());
-        let (agent, structure) = (agent(query)?, structure(query)?);
-        let (from, until) = (time(query, "from")?, time(query, "until")?);
+        let cursor = query.one("cursor")?.unwrap_or_default();
         let text = query.one("text")?.map(|text| SearchText::parse(&text)).transpose()?;
-        Ok(Self { status, agent, structure, from, until, text, limit: limit(query, limits)?, cursor })
+        Ok(Self { text, limit: limit(query, limits)?, cursor })
     }
 }
 
@@ -141,25 +158,25 @@ pub fn named(taken: Result<TypesQuery, Error>) -> Result<EventFilter, HttpError>
 }
 
 /// Takes `agent`.
-pub fn agent(query: &mut Query) -> Result<Option<AgentName>, HttpError> {
+fn agent(query: &mut Query) -> Result<Option<AgentName>, HttpError> {
     let agent = query.one("agent")?.map(|name| AgentName::parse(&name)).transpose();
     Ok(agent.map_err(|error| error.with_field("agent"))?)
 }
 
 /// Takes `structure`.
-pub fn structure(query: &mut Query) -> Result<Option<StructureId>, HttpError> {
+fn structure(query: &mut Query) -> Result<Option<StructureId>, HttpError> {
     let structure = query.one("structure")?.map(|id| StructureId::parse(&id)).transpose();
     Ok(structure.map_err(|error| error.with_field("structure"))?)
 }
 
 /// Takes a time as ISO 8601 text.
-pub fn time(query: &mut Query, name: &str) -> Result<Option<Timestamp>, HttpError> {
+fn time(query: &mut Query, name: &str) -> Result<Option<Timestamp>, HttpError> {
     let at = query.one(name)?.map(|text| time::parse(&text)).transpose();
     at.map_err(|error| HttpError::field(name, error.to_string()))
 }
 
 /// Takes `status`, repeatable, by the names that runs show.
-pub fn statuses(query: &mut Query) -> Result<Vec<RunStatus>, HttpError> {
+fn statuses(query: &mut Query) -> Result<Vec<RunStatus>, HttpError> {
     let mut statuses = Vec::new();
     for word in query.all("status") {
         let shown_so = RunStatus::ALL.into_iter().filter(|status| status_name(*status) == word);

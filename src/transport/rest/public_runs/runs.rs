@@ -17,7 +17,7 @@ use crate::transport::rest::{body as request_body, request_id as this_request};
 
 use super::create::PublicCreateRun;
 use super::error::{ApiError, RefusedBody, RefusedCall};
-use super::params::{IdempotencyHeader, RunPath, RunsQuery};
+use super::params::{IdempotencyHeader, RunFilterQuery, RunPath, RunsQuery};
 use super::request::{PublicNothing, PublicSignal};
 use super::response;
 use super::schema::{PublicError, PublicRun, PublicRuns};
@@ -61,13 +61,14 @@ fn path_segment(run_id: &RunId) -> String {
 }
 
 /// Lists runs, newest first.
-#[utoipa::path(get, path = "/v1/runs", tag = "public runs", operation_id = "list_public_runs", params(RunsQuery),
+#[utoipa::path(get, path = "/v1/runs", tag = "public runs", operation_id = "list_public_runs",
+    params(RunFilterQuery, RunsQuery),
     responses((status = 200, description = "A page of runs", body = PublicRuns), RefusedCall))]
 pub async fn list(gateway: Gateway, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
-    let runs = RunsQuery::take(&mut query, gateway.service.limits())?;
+    let RunFilterQuery { status, agent, structure, from, until } = RunFilterQuery::take(&mut query)?;
+    let RunsQuery { text, limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
     query.finish()?;
-    let RunsQuery { status, agent, structure, from, until, text, limit, cursor } = runs;
     let list = ListRuns {
         statuses: status,
         agent_name: agent,

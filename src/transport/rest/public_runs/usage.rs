@@ -3,49 +3,29 @@
 use axum::Json;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::usage::{UsageGroup, UsageGrouping, UsageReport, UsageTotals};
-use crate::domain::{AgentName, RunStatus, StructureId};
 use crate::service::usage::ReadUsage;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
 use crate::transport::rest::query::{Query, word};
 
 use super::error::{ApiError, RefusedCall};
-use super::params;
-use super::schema::PublicRunStatus;
+use super::params::RunFilterQuery;
 
-/// Filter and grouping of sums over runs.
+/// Grouping of sums over runs.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct UsageQuery {
     /// What the runs of a group have in common; absent: no groups, only the total.
     #[param(value_type = Option<PublicUsageGrouping>, inline)]
     pub group_by: Option<UsageGrouping>,
-    /// Only runs with these statuses; repeatable.
-    #[param(value_type = Option<Vec<PublicRunStatus>>, inline)]
-    pub status: Vec<RunStatus>,
-    /// Only runs of this agent.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 200,
-        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
-    pub agent: Option<AgentName>,
-    /// Only runs of this structure.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 200,
-        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
-    pub structure: Option<StructureId>,
-    /// Only runs created at this time or later.
-    #[param(value_type = Option<String>, format = DateTime)]
-    pub from: Option<Timestamp>,
-    /// Only runs created before this time.
-    #[param(value_type = Option<String>, format = DateTime)]
-    pub until: Option<Timestamp>,
 }
 
 impl UsageQuery {
-    /// Takes all parameters.
+    /// Takes `group_by`.
     pub fn take(query: &mut Query) -> Result<Self, HttpError> {
         let group_by = match query.one("group_by")?.as_deref().map(word) {
             None => None,
@@ -54,14 +34,7 @@ impl UsageQuery {
             Some(Some(PublicUsageGrouping::Day)) => Some(UsageGrouping::Day),
             Some(None) => return Err(HttpError::field("group_by", "must be agent, model or day")),
         };
-        Ok(Self {
-            group_by,
-            status: params::statuses(query)?,
-            agent: params::agent(query)?,
-            structure: params::structure(query)?,
-            from: params::time(query, "from")?,
-            until: params::time(query, "until")?,
-        })
+        Ok(Self { group_by })
     }
 }
 
@@ -114,11 +87,13 @@ pub struct PublicUsageTotals {
 }
 
 /// Sums tokens and cost over runs, by agent, model or day.
-#[utoipa::path(get, path = "/v1/usage", tag = "public runs", operation_id = "get_public_usage", params(UsageQuery),
+#[utoipa::path(get, path = "/v1/usage", tag = "public runs", operation_id = "get_public_usage",
+    params(UsageQuery, RunFilterQuery),
     responses((status = 200, description = "The sums", body = PublicUsageReport), RefusedCall))]
 pub async fn get(gateway: Gateway, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
-    let UsageQuery { group_by, status, agent, structure, from, until } = UsageQuery::take(&mut query)?;
+    let UsageQuery { group_by } = UsageQuery::take(&mut query)?;
+    let RunFilterQuery { status, agent, structure, from, until } = RunFilterQuery::take(&mut query)?;
     query.finish()?;
     let read = ReadUsage {
         group_by,
