@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # build.sh LANGUAGE OUT: makes the stubs and the programs of a language as a user's build would, and in the directory OUT a
-# command for each program. The README beside this file lists what each needs.
+# command for each program. README.md beside this file lists what each language needs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 language=$1 from=$here/$1
@@ -11,6 +11,21 @@ cd "$from"
 command_for() { # NAME COMMAND...: a command that runs a program
     printf '#!/bin/sh\nexec %s "$@"\n' "${*:2}" >"$out/$1"
     chmod +x "$out/$1"
+}
+
+readme() { # MARK WORDS: the program of this language in the README, with the address from the command line in place of its own
+    sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/p" "$here/../../README.md" | sed '1d;$d' | sed "s|\"[htp:/]*127.0.0.1:7800\"|$2|"
+}
+
+go_program() { # NAME: compiles the program on standard input
+    mkdir -p "$module/$1"
+    # Debian 12 has grpc-go 1.33: NewClient is of 1.63, the package insecure of 1.41, and retries are on since 1.40.
+    if [ -d /usr/share/gocode/src/google.golang.org/grpc/credentials/insecure ]; then cat; else
+        sed -e '/grpc\/credentials\/insecure"/d' -e 's/grpc\.NewClient(/grpc.Dial(/' \
+            -e 's/grpc\.WithTransportCredentials(insecure\.NewCredentials())/grpc.WithInsecure()/'
+    fi >"$module/$1/main.go"
+    (cd "$module/$1" && go build -o "$out/$1.program" .)
+    command_for "$1" env GRPC_GO_RETRY=on "$out/$1.program"
 }
 
 jars() { # a class path of Debian's packages
@@ -24,26 +39,32 @@ case $language in
 python)
     proto=$here/../../proto
     "$RUNLOG_TEST_PYTHON" -m grpc_tools.protoc "-I$proto" "--python_out=$out" "--grpc_python_out=$out" "$proto"/runlog/v1/*.proto
-    for name in follow follow_asyncio; do
-        command_for "$name" env "PYTHONPATH=$out" "$RUNLOG_TEST_PYTHON" "$from/$name.py"
+    cp follow.py follow_asyncio.py "$out"
+    { printf 'import sys\n' && readme python 'sys.argv[1]'; } >"$out/readme.py"
+    for name in follow follow_asyncio readme; do
+        command_for "$name" env "PYTHONPATH=$out" "$RUNLOG_TEST_PYTHON" -u "$out/$name.py"
     done
     ;;
 typescript)
     PATH=$from/node_modules/.bin:$PATH buf generate --output "$out"
-    cp package.json tsconfig.json ./*.ts "$out"
+    cp package.json ./*.ts "$out"
+    readme ts '`http://${process.argv[2]}`' >"$out/readme.ts"
+    sed 's/"files": \[/&"readme.ts", /' tsconfig.json >"$out/tsconfig.json"
     ln -sfn "$from/node_modules" "$out/node_modules"
     "$from/node_modules/.bin/tsc" --project "$out"
-    for name in grpc_js connect_node; do command_for "$name" "$RUNLOG_TEST_NODE" "$out/$name.js"; done
+    for name in grpc_js connect_node readme; do command_for "$name" "$RUNLOG_TEST_NODE" "$out/$name.js"; done
     ;;
 go)
     # Debian's packages are found by path, without modules.
     export GO111MODULE=off GOFLAGS=-buildvcs=false GOPATH=$out/path:/usr/share/gocode
     module=$out/path/src/example.com/worker
     buf generate --output "$module"
-    cp main.go "$module"
-    (cd "$module" && go build -o "$out/worker" .)
-    # Needed before grpc-go 1.40.
-    command_for follow env GRPC_GO_RETRY=on "$out/worker"
+    go_program follow <main.go
+    {
+        printf 'package main\nimport (\n"context"\n"fmt"\n"os"\n"google.golang.org/grpc"\n'
+        printf '"google.golang.org/grpc/credentials/insecure"\nrunlog "example.com/worker/gen/runlog/v1"\n)\n'
+        printf 'func main() {\nctx := context.Background()\n%s\n_ = err\n}\n' "$(readme go 'os.Args[1]')"
+    } | go_program readme
     ;;
 java)
     buf generate --output "$out"

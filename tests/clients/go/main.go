@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
@@ -51,8 +52,7 @@ func connect(address, serviceConfig string) (*grpc.ClientConn, error) {
 	}
 	authority := os.Getenv("RUNLOG_CA")
 	if authority == "" {
-		// Since 1.41: grpc.WithTransportCredentials(insecure.NewCredentials()).
-		return grpc.Dial(address, append(options, grpc.WithInsecure())...)
+		return grpc.NewClient(address, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	}
 	tls, err := credentials.NewClientTLSFromFile(authority, "")
 	if err != nil {
@@ -62,8 +62,7 @@ func connect(address, serviceConfig string) (*grpc.ClientConn, error) {
 	if key := os.Getenv("RUNLOG_KEY"); key != "" {
 		options = append(options, grpc.WithPerRPCCredentials(bearer(key)))
 	}
-	// Since 1.63: grpc.NewClient.
-	return grpc.Dial(address, options...)
+	return grpc.NewClient(address, options...)
 }
 
 // follow calls each with the events after the cursor, once and in order, until the run ends.
