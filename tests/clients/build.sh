@@ -72,7 +72,7 @@ java)
     find "$out/gen" -name '*.java' >"$out/sources"
     javac -nowarn -Xlint:none -d "$out/classes" -cp "$(jars)" Follow.java "@$out/sources"
     # Debian's Netty does TLS by this library only, and looks for it under the name that others give it.
-    cp "$(find /usr/lib -name libnetty-tcnative.so | head -n 1)" "$out/native/libnetty_tcnative.so"
+    cp "$(find /usr/lib -name 'libnetty[-_]tcnative.so' | head -n 1)" "$out/native/libnetty_tcnative.so"
     command_for follow java "-Djava.library.path=$out/native" -cp "$out/classes:$(jars)" Follow
     ;;
 cpp)
