@@ -37,6 +37,8 @@ std::string Read(const std::string& path) {
 std::shared_ptr<grpc::Channel> Connect(const std::string& address, const std::string& service_config) {
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(service_config);
+  // Requests of up to this size are kept for retries; the default is 256 KiB.
+  arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, 4 << 20);
   // Notices within 40 s that a peer is gone without a word.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);

@@ -42,6 +42,8 @@ func (bearer) RequireTransportSecurity() bool { return true }
 func connect(address, serviceConfig string) (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
 		grpc.WithDefaultServiceConfig(serviceConfig),
+		// Requests of up to this size are kept for retries; the default is 256 KiB.
+		grpc.WithDefaultCallOptions(grpc.MaxRetryRPCBufferSize(4 << 20)),
 		// Notices within 40 s that a peer is gone without a word.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		// Waits at most this long between attempts to connect.

@@ -87,6 +87,8 @@ public final class Follow {
         .defaultServiceConfig(new Gson().fromJson(serviceConfig, Map.class))
         // The default since 1.43.
         .enableRetry()
+        // Requests of up to this size are kept for retries; the default is 1 MiB.
+        .perRpcBufferLimit(4 << 20)
         // Notices within 40 s that a peer is gone without a word.
         .keepAliveTime(30, TimeUnit.SECONDS)
         .keepAliveTimeout(10, TimeUnit.SECONDS)

@@ -27,6 +27,8 @@ CUT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 def connect(address, service_config):
     options = [
         ("grpc.service_config", service_config),
+        # Requests of up to this size are kept for retries; the default is 256 KiB.
+        ("grpc.per_rpc_retry_buffer_size", 4 << 20),
         # Notices within 40 s that a peer is gone without a word.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),

@@ -36,6 +36,8 @@ function tlsAndKey(): ChannelCredentials {
 function optionsWith(serviceConfig: string) {
   return {
     "grpc.service_config": serviceConfig,
+    // Requests of up to this size are kept for retries; the default is 1 MiB.
+    "grpc.per_rpc_retry_buffer_size": 4 << 20,
     // Notices within 40 s that a peer is gone without a word.
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
