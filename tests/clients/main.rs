@@ -5,8 +5,9 @@
 #[path = "../support/certificates.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod certificates;
-#[path = "../support/ran.rs"]
-mod ran;
+mod languages;
+#[path = "../support/process.rs"]
+mod process;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod server;
@@ -15,7 +16,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use certificates::{Authority, put};
-use ran::Ran;
+use process::Ran;
 use server::TestServer;
 use tokio::process::Command;
 

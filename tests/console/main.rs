@@ -127,6 +127,11 @@ async fn a_key_opens_the_console_for_its_tab_and_its_scopes_are_shown_and_held()
     succeeds_on(data, "keys.mjs", &[], &[&reader, &writer]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_browser_program_of_the_readme_follows_its_run_to_its_end() {
+    succeeds("readme.mjs", &[], &[]).await;
+}
+
 #[tokio::test]
 async fn streams_are_parsed_wherever_they_are_cut_and_events_of_any_shape_are_paired_and_described() {
     let Some((node, _)) = tools() else { return };
