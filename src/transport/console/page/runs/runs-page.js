@@ -44,7 +44,7 @@ export class RunsPage extends HTMLElement {
       this,
       h("div", { class: "page-head" }, h("h1", {}, "Runs"), this.#pill, this.#summary),
       this.#filters,
-      h("table", { role: "table", class: "runs", "aria-label": "Runs, newest first" }, head, this.#body),
+      h("table", { role: "table", class: "table runs", "aria-label": "Runs, newest first" }, head, this.#body),
       this.#notice,
       this.#more,
     );
