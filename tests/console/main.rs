@@ -119,6 +119,11 @@ async fn usage_is_shown_by_agent_model_and_day_and_the_list_is_filtered_by_the_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_are_counted_by_status_whether_loaded_or_not_under_the_other_filters() {
+    succeeds("counts.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_opens_the_console_for_its_tab_and_its_scopes_are_shown_and_held() {
     let data = Data::new();
     let reader = key(&data.file(), "reader", &["events.read"]).await;

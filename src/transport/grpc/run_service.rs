@@ -2,12 +2,11 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::domain::{AgentName, Result, RunId, SearchText, StructureId};
+use crate::domain::{AgentName, Result, RunId, StructureId};
 use crate::pb;
 use crate::service::Service;
 use crate::service::access::IssuedStreamToken;
 use crate::service::runs::{CreateRun, ListRuns};
-use crate::service::usage::ReadUsage;
 use crate::transport::caller::called;
 use crate::transport::{convert, status};
 
@@ -73,16 +72,19 @@ async fn create(service: &Service, request: pb::CreateRunRequest) -> Result<pb::
 }
 
 async fn list(service: &Service, request: pb::ListRunsRequest) -> Result<pb::ListRunsResponse> {
-    let list = ListRuns {
-        statuses: convert::statuses(&request.statuses)?,
-        agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
-        structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
-        created_from: convert::time_bound("created_from", request.created_from)?,
-        created_until: convert::time_bound("created_until", request.created_until)?,
-        text: convert::optional(&request.text, SearchText::parse)?,
-        cursor: request.cursor,
-        page_size: convert::page_size(request.page_size)?,
-    };
+    let pb::ListRunsRequest {
+        page_size,
+        cursor,
+        statuses,
+        agent_name,
+        structure_id,
+        created_from,
+        created_until,
+        text,
+    } = request;
+    let created = [created_from, created_until];
+    let filter = convert::run_filter(&statuses, &agent_name, &structure_id, created, &text)?;
+    let list = ListRuns { filter, cursor, page_size: convert::page_size(page_size)? };
     let page = service.list_runs(list).await?;
     let runs = page.runs.into_iter().map(convert::run).collect();
     let has_more = !page.next_cursor.is_empty();
@@ -90,15 +92,12 @@ async fn list(service: &Service, request: pb::ListRunsRequest) -> Result<pb::Lis
 }
 
 async fn usage(service: &Service, request: pb::GetUsageRequest) -> Result<pb::GetUsageResponse> {
-    let read = ReadUsage {
-        group_by: convert::usage_grouping(request.group_by)?,
-        statuses: convert::statuses(&request.statuses)?,
-        agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
-        structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
-        created_from: convert::time_bound("created_from", request.created_from)?,
-        created_until: convert::time_bound("created_until", request.created_until)?,
-    };
-    service.usage(read).await.map(convert::usage_report)
+    let pb::GetUsageRequest { group_by, statuses, agent_name, structure_id, created_from, created_until, text } =
+        request;
+    let created = [created_from, created_until];
+    let filter = convert::run_filter(&statuses, &agent_name, &structure_id, created, &text)?;
+    let group_by = convert::usage_grouping(group_by)?;
+    service.usage(filter, group_by).await.map(convert::usage_report)
 }
 
 async fn get(service: &Service, request: &pb::GetRunRequest) -> Result<pb::GetRunResponse> {
