@@ -8,7 +8,6 @@
 mod needs;
 mod rules;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,13 +18,12 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
 use super::grpc::WholeMessages;
 use super::memory::{Account, Call, Memory};
 use super::rest::{HttpError, is_packed, refuse, request_id};
-use super::status::DOMAIN;
+use super::status::Refusal;
 use crate::domain::Error;
 use crate::telemetry;
 use needs::{is_probe, reads_a_page};
@@ -172,9 +170,13 @@ fn as_status(problem: &HttpError) -> Status {
         StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
         _ => Code::InvalidArgument,
     };
-    let metadata =
-        problem.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<HashMap<_, _>>();
-    let mut details = ErrorDetails::with_error_info(problem.reason, DOMAIN, metadata);
-    details.set_retry_info(problem.retry_after);
-    Status::with_error_details(code, problem.text(), details)
+    let refusal = Refusal {
+        code,
+        reason: problem.reason,
+        message: problem.text(),
+        field: problem.field.as_deref(),
+        metadata: problem.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        retry_after: problem.retry_after,
+    };
+    refusal.into_status()
 }
