@@ -152,7 +152,8 @@ fn assert_describes_all(files: &[Vec<u8>]) {
     let methods = files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
     let methods: BTreeSet<_> = methods.map(|method| method.name().to_owned()).collect();
     let of_events = ["ListEvents", "Publish", "PublishStream", "Subscribe"];
-    let of_runs = ["CreateRun", "CreateStreamToken", "GetRun", "GetUsage", "ListRuns"];
+    let of_runs =
+        ["CancelRun", "CreateRun", "CreateStreamToken", "GetRun", "GetUsage", "ListRuns", "ResumeRun", "SignalRun"];
     let all: Vec<_> = of_events.into_iter().chain(of_runs).collect();
     assert_eq!(methods, all.into_iter().map(str::to_owned).collect());
 }
