@@ -167,3 +167,19 @@ async fn reflection_v1_lists_and_describes_all_services() {
 async fn reflection_v1alpha_lists_and_describes_all_services() {
     reflection!(v1alpha);
 }
+
+#[test]
+fn methods_say_whether_they_may_be_sent_again_and_publish_does_not_since_that_depends_on_its_event_ids() {
+    use prost_types::method_options::IdempotencyLevel::{Idempotent, NoSideEffects};
+    let files = FileDescriptorSet::decode(runlog::pb::FILE_DESCRIPTOR_SET).unwrap().file;
+    let of = |level| {
+        let methods = files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
+        let marked = methods.filter(move |method| {
+            method.options.as_ref().and_then(|options| options.idempotency_level) == Some(i32::from(level))
+        });
+        marked.map(|method| method.name()).collect::<BTreeSet<_>>()
+    };
+    let reads = ["GetCaller", "GetRun", "GetUsage", "ListEvents", "ListKeys", "ListRuns", "Subscribe"];
+    assert_eq!(of(NoSideEffects), BTreeSet::from(reads));
+    assert_eq!(of(Idempotent), BTreeSet::from(["CancelRun", "CreateStreamToken", "RevokeKey"]));
+}
