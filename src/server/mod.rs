@@ -12,6 +12,8 @@ mod scrub;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use prost::Message;
+use prost_types::FileDescriptorSet;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -268,6 +270,18 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_file_descriptor_set(error_details())
+}
+
+/// Descriptors of the details of errors, so that generic clients show them. tonic-types has them under their bare names; here they
+/// have the names by which they are imported, such as `google/rpc/error_details.proto`.
+fn error_details() -> FileDescriptorSet {
+    let decoded = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET);
+    let mut files = decoded.unwrap_or_else(|_| unreachable!("they are compiled into the program"));
+    for file in files.file.iter_mut().filter(|file| !file.name().contains('/')) {
+        file.name = Some(format!("google/rpc/{}", file.name()));
+    }
+    files
 }
 
 /// Names of all gRPC services.

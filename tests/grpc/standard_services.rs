@@ -114,6 +114,10 @@ macro_rules! reflection {
             symbol("runlog.v1.EventService"),
             symbol("runlog.v1.RunService"),
             symbol("runlog.v1.Payload"),
+            symbol("google.rpc.ErrorInfo"),
+            MessageRequest::FileByFilename("google/rpc/error_details.proto".to_owned()),
+            MessageRequest::FileByFilename("google/rpc/status.proto".to_owned()),
+            MessageRequest::FileByFilename("google/protobuf/any.proto".to_owned()),
         ];
         let asked = questions
             .into_iter()
@@ -156,16 +160,21 @@ fn assert_describes_all(files: &[Vec<u8>]) {
         ["CancelRun", "CreateRun", "CreateStreamToken", "GetRun", "GetUsage", "ListRuns", "ResumeRun", "SignalRun"];
     let all: Vec<_> = of_events.into_iter().chain(of_runs).collect();
     assert_eq!(methods, all.into_iter().map(str::to_owned).collect());
+    assert_describes_errors(&files);
 }
 
-#[tokio::test]
-async fn reflection_v1_lists_and_describes_all_services() {
-    reflection!(v1);
-}
-
-#[tokio::test]
-async fn reflection_v1alpha_lists_and_describes_all_services() {
-    reflection!(v1alpha);
+/// Asserts that a generic client finds what it needs to show the details of an error.
+fn assert_describes_errors(files: &[FileDescriptorProto]) {
+    let messages_of = |name: &str| {
+        let file = files.iter().find(|file| file.name() == name).unwrap_or_else(|| panic!("{name} is not returned"));
+        file.message_type.iter().map(|message| message.name().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let details = messages_of("google/rpc/error_details.proto");
+    for message in ["ErrorInfo", "BadRequest", "RetryInfo"] {
+        assert!(details.contains(message), "{message} of {details:?}");
+    }
+    assert!(messages_of("google/rpc/status.proto").contains("Status"));
+    assert!(messages_of("google/protobuf/any.proto").contains("Any"));
 }
 
 #[test]
@@ -182,4 +191,14 @@ fn methods_say_whether_they_may_be_sent_again_and_publish_does_not_since_that_de
     let reads = ["GetCaller", "GetRun", "GetUsage", "ListEvents", "ListKeys", "ListRuns", "Subscribe"];
     assert_eq!(of(NoSideEffects), BTreeSet::from(reads));
     assert_eq!(of(Idempotent), BTreeSet::from(["CancelRun", "CreateStreamToken", "RevokeKey"]));
+}
+
+#[tokio::test]
+async fn reflection_v1_lists_and_describes_all_services() {
+    reflection!(v1);
+}
+
+#[tokio::test]
+async fn reflection_v1alpha_lists_and_describes_all_services() {
+    reflection!(v1alpha);
 }
