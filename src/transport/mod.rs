@@ -8,6 +8,7 @@ pub mod connections;
 pub mod console;
 mod control_frames;
 pub mod convert;
+pub mod drain;
 pub mod frames;
 pub mod grpc;
 pub mod memory;

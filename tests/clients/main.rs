@@ -7,6 +7,7 @@
 mod certificates;
 #[path = "../support/ran.rs"]
 mod ran;
+mod script;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod server;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use certificates::{Authority, put};
 use ran::Ran;
+use script::Script;
 use server::TestServer;
 use tokio::process::Command;
 
@@ -85,6 +87,20 @@ async fn a_python_service_publishes_lists_follows_and_discovers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_service_does_the_same_over_tls() {
     tls_client_succeeds("RUNLOG_TEST_PYTHON", "python/grpc_client.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpclib_gets_the_status_and_the_cursor_of_a_subscription_that_a_drain_ends() {
+    let script = "python/grpclib_drain.py";
+    let Ok(python) = std::env::var("RUNLOG_TEST_PYTHON") else {
+        return skip(script, "RUNLOG_TEST_PYTHON is not set");
+    };
+    let mut server = TestServer::start().await;
+    let mut client = Script::start(&python, &path(script), &[&server.address().to_string()], server.directory());
+    assert_eq!(client.line().await, "@drain");
+    server.begin_to_drain();
+    client.succeeds().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
