@@ -61,11 +61,14 @@ get_buf() {
         { tail -n 20 "$tools/npm.log" >&2; return 1; }
 }
 
-get_node_clients() { # installs the published event stream clients
+get_node_clients() { # installs the published clients of event streams and of gRPC-web
     install npm nodejs npm || return 1
+    local clients
     # The lock file pins transitive dependencies; node_modules lies beside the clients, in Node's search path.
-    npm ci --no-audit --no-fund --prefix tests/clients/node >"$tools/npm-clients.log" 2>&1 ||
-        { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
+    for clients in node web; do
+        npm ci --no-audit --no-fund --prefix "tests/clients/$clients" >"$tools/npm-clients.log" 2>&1 ||
+            { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
+    done
 }
 
 get_console_tools() { # installs the type checker, the linter and the driver of the browser for the console
@@ -259,6 +262,7 @@ fi
 if installed buf; then
     export PATH="$tools/node_modules/.bin:$PATH"
     step "buf lint" buf lint proto
+    step "buf format" buf format --diff --exit-code proto
     step "buf breaking" buf breaking proto --against tests/fixtures/v1.binpb
 else
     cannot "buf lint and breaking" "buf comes from npm, and there is no npm"
@@ -300,7 +304,7 @@ if installed node; then
     RUNLOG_TEST_NODE=$(command -v node)
     export RUNLOG_TEST_NODE
 else
-    cannot "event stream clients" "they come from npm, and there is no npm"
+    cannot "clients of Node.js and of browsers" "they come from npm, and there is no npm"
 fi
 if installed console; then
     step "types and rules of the console" check_console_files
@@ -311,7 +315,7 @@ if installed console && installed chromium; then
     RUNLOG_TEST_CHROMIUM=$(command -v chromium)
     export RUNLOG_TEST_CHROMIUM
 else
-    cannot "the console in a browser" "Debian's chromium or npm is not here and cannot be installed"
+    cannot "the console and gRPC-web in a browser" "Debian's chromium or npm is not here and cannot be installed"
 fi
 if ! installed openssl; then cannot "TLS at the balancer and to PostgreSQL" "no openssl, and it cannot be installed here"; fi
 if installed postgres; then

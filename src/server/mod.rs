@@ -123,6 +123,7 @@ impl Server {
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(self.address), Arc::clone(&memory)))
+            .layer(self.web(Arc::clone(&memory)))
             .layer(access::layer(&self.authenticator, &self.options))
             .layer(events)
             .add_routes(routes)

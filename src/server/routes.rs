@@ -1,6 +1,7 @@
 //! What a listener serves: the gRPC services, the JSON gateway and the console, and the layers around them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -15,7 +16,8 @@ use crate::pb::key_service_server::{KeyServiceServer, SERVICE_NAME as KEY_SERVIC
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
 use crate::telemetry;
 use crate::transport::boundary::BoundaryOptions;
-use crate::transport::grpc::{EventHandler, KeyHandler, RunHandler, WireErrors};
+use crate::transport::grpc::{EventHandler, GrpcWeb, KeyHandler, RunHandler, WireErrors};
+use crate::transport::memory::Memory;
 use crate::transport::rest::{Gateway, Offer};
 
 /// Bytes of a request message around a payload of the largest size.
@@ -36,6 +38,11 @@ impl Server {
             max_message_bytes: self.max_message_bytes(),
             max_page_bytes: 2 * parts::MAX_PAGE_BYTES,
         }
+    }
+
+    /// The layer that translates gRPC-web.
+    pub(super) fn web<S: Clone>(&self, memory: Arc<Memory>) -> impl Layer<S, Service = GrpcWeb<S>> + Clone + use<S> {
+        GrpcWeb::layer(memory, self.max_message_bytes(), &self.options.connections.cors_origins)
     }
 
     /// The gRPC service for publishing, listing and subscribing.

@@ -38,3 +38,4 @@ mod subscribe_start;
 mod summaries;
 mod times;
 mod views;
+mod web;
