@@ -61,11 +61,11 @@ get_buf() {
         { tail -n 20 "$tools/npm.log" >&2; return 1; }
 }
 
-get_node_clients() { # installs the published event stream clients, and the packages of the programs in TypeScript
+get_node_clients() { # installs the published clients of event streams and of gRPC-web, and packages of the programs in TypeScript
     install npm nodejs npm || return 1
     local at
     # The lock file pins transitive dependencies; node_modules lies beside the clients, in Node's search path.
-    for at in node typescript; do
+    for at in node typescript web; do
         npm ci --no-audit --no-fund --prefix "tests/clients/$at" >"$tools/npm-clients.log" 2>&1 ||
             { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
     done
@@ -321,7 +321,7 @@ if installed node; then
     RUNLOG_TEST_NODE=$(command -v node)
     export RUNLOG_TEST_NODE
 else
-    cannot "event stream clients" "they come from npm, and there is no npm"
+    cannot "clients of Node.js and of browsers" "they come from npm, and there is no npm"
 fi
 if installed languages && installed buf; then
     export RUNLOG_TEST_LANGUAGES="go java cpp ruby"
@@ -337,7 +337,7 @@ if installed console && installed chromium; then
     RUNLOG_TEST_CHROMIUM=$(command -v chromium)
     export RUNLOG_TEST_CHROMIUM
 else
-    cannot "the console in a browser" "Debian's chromium or npm is not here and cannot be installed"
+    cannot "the console and gRPC-web in a browser" "Debian's chromium or npm is not here and cannot be installed"
 fi
 if ! installed openssl; then cannot "TLS at the balancer and to PostgreSQL" "no openssl, and it cannot be installed here"; fi
 if installed postgres; then
