@@ -58,7 +58,12 @@ impl Refusal<'_> {
 
     fn trailers(&self) -> MetadataMap {
         let field = self.field.map(|field| utf8_percent_encode(field, ENCODED).to_string());
-        let delay = self.retry_after.map(|delay| delay.as_millis().to_string());
+        let delay = match (self.retry_after, self.code) {
+            (Some(delay), _) => Some(delay.as_millis().to_string()),
+            // A request that is too large, or a full disk: policies would retry the code for nothing.
+            (None, tonic::Code::ResourceExhausted) => Some("-1".to_owned()),
+            (None, _) => None,
+        };
         let mut trailers = MetadataMap::new();
         for (name, value) in [(REASON, Some(self.reason)), (FIELD, field.as_deref()), (PUSHBACK, delay.as_deref())] {
             if let Some(value) = value.and_then(|value| value.parse().ok()) {

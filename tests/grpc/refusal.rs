@@ -33,7 +33,9 @@ impl Refusal {
         assert_eq!(trailer("runlog-reason").as_deref(), Some(info.reason.as_str()), "{status:?}");
         let is_plain = field.as_ref().is_none_or(|field| field.is_ascii() && !field.contains('%'));
         assert!(!is_plain || trailer("runlog-field") == field, "{status:?}");
-        assert_eq!(trailer("grpc-retry-pushback-ms"), retry.map(|delay| delay.as_millis().to_string()), "{status:?}");
+        let waits = retry.map(|delay| delay.as_millis().to_string());
+        let never = (status.code() == Code::ResourceExhausted).then(|| "-1".to_owned());
+        assert_eq!(trailer("grpc-retry-pushback-ms"), waits.or(never), "{status:?}");
         Self {
             code: status.code(),
             reason: info.reason.clone(),
