@@ -8,6 +8,7 @@ mod console;
 mod description;
 mod event_ids;
 mod exchanges;
+mod finish;
 mod harness;
 mod public_runs;
 mod questions;
