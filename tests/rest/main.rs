@@ -23,3 +23,4 @@ mod stored_events;
 mod structure_runs;
 mod times;
 mod views;
+mod waiting;

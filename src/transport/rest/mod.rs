@@ -14,8 +14,8 @@ pub mod agent_sdk;
 pub mod body;
 pub mod error_responses;
 pub mod event_path;
+mod event_stream;
 pub mod fields;
-pub mod frame;
 mod gateway;
 pub mod headers;
 pub mod http_error;
@@ -39,6 +39,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use body::is_packed;
+pub use event_stream::is_event_stream;
 pub use gateway::{Gateway, GatewayOptions};
 pub use http_error::HttpError;
 pub use refusals::refuse;
