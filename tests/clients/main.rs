@@ -163,6 +163,24 @@ async fn the_vendors_generated_client_creates_lists_gets_cancels_reads_logs_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_made_from_the_description_compile_publish_list_follow_and_read_errors() {
+    let script = "openapi/clients.py";
+    let Ok(interpreter) = std::env::var("RUNLOG_TEST_OPENAPI") else {
+        return skip(script, "RUNLOG_TEST_OPENAPI is not set");
+    };
+    let mut tools = Vec::new();
+    for (tool, variable) in
+        [("node", "RUNLOG_TEST_OPENAPI_NODE"), ("go", "RUNLOG_TEST_GO"), ("java", "RUNLOG_TEST_JAVA")]
+    {
+        match std::env::var(variable) {
+            Ok(at) => tools.push(format!("{tool}={at}")),
+            Err(_) => skip(&format!("{script}: what needs {tool}"), &format!("{variable} is not set")),
+        }
+    }
+    succeeds(interpreter, script, &tools).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn httpx_sse_reads_a_run_over_cut_connections_once_each_to_its_end() {
     client_succeeds("RUNLOG_TEST_PYTHON", "python/sse_client.py").await;
 }

@@ -50,8 +50,9 @@ pub use refusals::refuse;
         title = "runlog",
         description = "The durable event log and live feed of agent runs. Three REST APIs over the same runs, each with \
             the shape of an existing system: Griptape Cloud structure runs, agent-os ingest, and public run events.",
-        license(name = "MIT")
+        license(name = "MIT", identifier = "MIT")
     ),
+    servers((url = "/", description = "The server of this document")),
     tags((name = "operation", description = "Health, metrics and the OpenAPI description."))
 )]
 struct Api;

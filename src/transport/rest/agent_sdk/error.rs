@@ -48,7 +48,7 @@ struct RefusalFacts {
     status: u16,
     /// Details by name. `field`: path of the member, or name of the parameter at fault. `sdk_run_id`: the run of the
     /// error. `stored_sdk_run_ids`, after an array for several runs: the runs with stored events.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, additional_properties)]
     details: Map<String, Value>,
 }
 
@@ -130,7 +130,10 @@ impl IntoResponses for OfAnyCall {
 
 impl IntoResponses for OfARun {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described::<RefusalBody>(&[("404", "The run has no events, so it does not exist; a stream waits for it with wait=true")])
+        described::<RefusalBody>(&[(
+            "404",
+            "The run has no events, so it does not exist; a stream waits for it with wait=true",
+        )])
     }
 }
 
