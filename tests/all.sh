@@ -61,11 +61,30 @@ get_buf() {
         { tail -n 20 "$tools/npm.log" >&2; return 1; }
 }
 
-get_node_clients() { # installs the published event stream clients
+get_node_clients() { # installs the published clients of event streams and of gRPC-web, and packages of the programs in TypeScript
     install npm nodejs npm || return 1
+    local at
     # The lock file pins transitive dependencies; node_modules lies beside the clients, in Node's search path.
-    npm ci --no-audit --no-fund --prefix tests/clients/node >"$tools/npm-clients.log" 2>&1 ||
-        { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
+    for at in node typescript web; do
+        npm ci --no-audit --no-fund --prefix "tests/clients/$at" >"$tools/npm-clients.log" 2>&1 ||
+            { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
+    done
+}
+
+# Compilers, gRPC and plugins of protoc for the programs in Go, Java, C++ and Ruby. The versions of a package of Go and of the
+# annotations of Java that Debian would take by itself do not go with the stubs.
+language_packages=(
+    protobuf-compiler
+    golang-go golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev protoc-gen-go protoc-gen-go-grpc
+    default-jdk-headless libgrpc-java libnetty-java libnetty-tcnative-java libprotobuf-java libguava-java libgoogle-gson-java
+    libperfmark-java libgoogle-common-protos-java libgeronimo-annotation-1.3-spec-java libjsr305-java
+    protobuf-compiler-grpc-java-plugin
+    g++ make pkg-config libgrpc++-dev protobuf-compiler-grpc
+    ruby ruby-grpc
+)
+
+get_languages() { # in one call, since apt has one lock
+    dpkg -s "${language_packages[@]}" >/dev/null 2>&1 || apt_get "${language_packages[@]}"
 }
 
 get_openapi_clients() { # installs the generators and libraries of clients in TypeScript that are made from /openapi.json
@@ -166,6 +185,7 @@ install_all() {
     get systemd install systemd-analyze systemd
     get promtool get_promtool
     get node get_node_clients
+    get languages get_languages
     get console get_console_tools
     get chromium install chromium chromium
     get python python_with python tests/clients/python/requirements.txt
@@ -277,9 +297,10 @@ fi
 if installed buf; then
     export PATH="$tools/node_modules/.bin:$PATH"
     step "buf lint" buf lint proto
+    step "buf format" buf format proto --diff --exit-code
     step "buf breaking" buf breaking proto --against tests/fixtures/v1.binpb
 else
-    cannot "buf lint and breaking" "buf comes from npm, and there is no npm"
+    cannot "buf lint, format and breaking, and clients of generated stubs" "buf comes from npm, and there is no npm"
 fi
 if installed deploy; then
     bin="$tools/deploy/bin"
@@ -340,7 +361,12 @@ if installed node; then
     RUNLOG_TEST_NODE=$(command -v node)
     export RUNLOG_TEST_NODE
 else
-    cannot "event stream clients" "they come from npm, and there is no npm"
+    cannot "clients of Node.js and of browsers" "they come from npm, and there is no npm"
+fi
+if installed languages && installed buf; then
+    export RUNLOG_TEST_LANGUAGES="go java cpp ruby"
+else
+    cannot "programs in Go, Java, C++ and Ruby" "Debian's compilers and packages of gRPC are not here and cannot be installed"
 fi
 if installed console; then
     step "types and rules of the console" check_console_files
@@ -351,7 +377,7 @@ if installed console && installed chromium; then
     RUNLOG_TEST_CHROMIUM=$(command -v chromium)
     export RUNLOG_TEST_CHROMIUM
 else
-    cannot "the console in a browser" "Debian's chromium or npm is not here and cannot be installed"
+    cannot "the console and gRPC-web in a browser" "Debian's chromium or npm is not here and cannot be installed"
 fi
 if ! installed openssl; then cannot "TLS at the balancer and to PostgreSQL" "no openssl, and it cannot be installed here"; fi
 if installed postgres; then

@@ -13,6 +13,7 @@ mod demo;
 mod outcome;
 mod output;
 mod scope;
+mod time;
 mod transfer;
 
 use std::io::Write as _;

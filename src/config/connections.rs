@@ -36,7 +36,7 @@ pub struct ConnectionOptions {
     #[arg(long, env = "RUNLOG_ALLOWED_HOSTS", value_name = "HOSTS", value_delimiter = ',',
           value_parser = allowed_host)]
     pub allowed_hosts: Vec<String>,
-    /// Origins whose pages may call the JSON gateway, such as `https://app.example.com`, separated by commas; `*` for any,
+    /// Origins whose pages may call REST and gRPC-web, such as `https://app.example.com`, separated by commas; `*` for any,
     /// none by default.
     #[arg(long, env = "RUNLOG_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',',
           value_parser = cors_origin)]

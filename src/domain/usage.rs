@@ -1,5 +1,9 @@
 //! Usage of many runs: sums over all of them, and over groups of them.
 
+use std::cmp::Ordering;
+
+use super::run_status::RunStatus;
+
 /// What the runs of a group have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageGrouping {
@@ -9,6 +13,8 @@ pub enum UsageGrouping {
     Model,
     /// Day of the creation in UTC.
     Day,
+    /// Status.
+    Status,
 }
 
 /// Sums over runs. A run whose usage is not reported counts as a run without tokens and cost.
@@ -36,14 +42,28 @@ impl UsageTotals {
         self.total_tokens = self.total_tokens.saturating_add(*total_tokens);
         self.cost_usd += cost_usd;
     }
+
+    /// The order of groups: by falling cost, then by falling tokens.
+    #[must_use]
+    pub fn by_falling_cost(&self, other: &Self) -> Ordering {
+        other.cost_usd.total_cmp(&self.cost_usd).then(other.total_tokens.cmp(&self.total_tokens))
+    }
+}
+
+/// What the runs of one group have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageKey {
+    /// Agent, model or day (`2026-04-02`); empty: the runs have no agent or no model.
+    Name(String),
+    /// Status.
+    Status(RunStatus),
 }
 
 /// Sums over the runs of one group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UsageGroup {
-    /// Agent, model or day (`2026-04-02`) of the runs; empty: the runs have no agent or no model. `None`: the runs of all
-    /// groups beyond the maximum.
-    pub key: Option<String>,
+    /// What the runs have in common. `None`: the runs of all groups beyond the maximum.
+    pub key: Option<UsageKey>,
     /// The sums.
     pub totals: UsageTotals,
 }

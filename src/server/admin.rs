@@ -37,6 +37,7 @@ impl Server {
         let (ended, cut) = (end.clone().cancelled_owned(), end.clone());
         let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(address), Arc::clone(&memory)))
+            .layer(self.web(Arc::clone(&memory)))
             .layer(access::layer(&self.authenticator, &self.options))
             .add_routes(self.routes(health, Offer::Operation))
             .serve_with_incoming_shutdown(

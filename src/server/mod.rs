@@ -7,25 +7,21 @@ mod health;
 mod http;
 mod offline;
 mod parts;
+mod routes;
 mod scrub;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 use tonic_health::ServingStatus;
-use tonic_health::pb::health_server::HealthServer;
-use tower::Layer;
 
 use crate::config::{MemoryShares, ServeOptions, as_millis};
-use crate::pb;
-use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
-use crate::pb::key_service_server::{KeyServiceServer, SERVICE_NAME as KEY_SERVICE};
-use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
+use crate::pb::event_service_server::SERVICE_NAME as EVENT_SERVICE;
 use crate::service::Service;
 use crate::service::access::{Authenticator, Caller};
 use crate::service::live::hub::Hub;
@@ -33,12 +29,12 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{CommitListener, Latch, SharedStore};
 use crate::telemetry;
-use crate::transport::boundary::{Boundary, BoundaryOptions};
-use crate::transport::connections;
-use crate::transport::grpc::{Dispatch, EventHandler, KeyHandler, RunHandler, WireErrors};
+use crate::transport::boundary::Boundary;
+use crate::transport::grpc::Dispatch;
 use crate::transport::memory::Memory;
-use crate::transport::rest::{Gateway, Offer};
+use crate::transport::rest::Offer;
 use crate::transport::tls::{Certificates, Reload};
+use crate::transport::{connections, drain};
 
 pub use error::StartError;
 pub use offline::{InProcessServer, check, importer, migrate, schema};
@@ -46,8 +42,8 @@ pub use offline::{InProcessServer, check, importer, migrate, schema};
 pub use crate::service::import::{ImportError, Imported, Importer, Imports, Refusal};
 pub use crate::store::inspect::{CheckOptions, CheckResult, Schema, Verdict};
 
-/// Bytes of a request message around a payload of the largest size.
-const FRAMING_BYTES: usize = 1 << 10;
+/// Longest time in which calls end before connections are announced to end.
+const MAX_SETTLE: Duration = Duration::from_secs(1);
 
 /// A server with a bound listener and an open store; [`run`](Server::run) serves.
 pub struct Server {
@@ -121,21 +117,31 @@ impl Server {
         let admin =
             admin.map(|bound| self.serve_admin(bound, health_service, Arc::clone(&memory), certificates.clone()));
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
+        // Half of the drain is left to calls that do not end by themselves.
+        let settles = MAX_SETTLE.min(self.options.connections.drain_timeout / 2);
+        let drained = async move { draining.wait().await };
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = parts::transport(&self.options, &self.memory_shares)
             .layer(Boundary::layer(self.boundary(self.address), Arc::clone(&memory)))
+            .layer(self.web(Arc::clone(&memory)))
             .layer(access::layer(&self.authenticator, &self.options))
             .layer(events)
             .add_routes(routes)
             .serve_with_incoming_shutdown(
-                connections::accept(
-                    self.listener,
-                    parts::max_connections(&self.options, &self.memory_shares),
+                drain::until_drained(
+                    connections::accept(
+                        self.listener,
+                        parts::max_connections(&self.options, &self.memory_shares),
+                        Arc::clone(&memory),
+                        cut.clone(),
+                        certificates,
+                    ),
+                    drained,
                     memory,
-                    cut.clone(),
-                    certificates,
+                    settles,
                 ),
-                async move { draining.wait().await },
+                // With a signal, and be it none, connections end gracefully once no more are accepted.
+                std::future::pending(),
             );
         let mut serving = tokio::spawn(server);
         tracing::info!(
@@ -202,59 +208,6 @@ impl Server {
         }
         if has_defect { Err(StartError::StoreDefect) } else { Ok(()) }
     }
-
-    /// Options of the boundary for the listener at this address.
-    fn boundary(&self, address: SocketAddr) -> BoundaryOptions {
-        BoundaryOptions {
-            is_loopback: address.ip().to_canonical().is_loopback(),
-            is_tls: self.options.tls.is_on(),
-            allowed_hosts: self.options.connections.allowed_hosts.clone(),
-            allowed_origins: self.options.connections.cors_origins.clone(),
-            grpc_services: GRPC_SERVICES.to_vec(),
-            max_message_bytes: self.max_message_bytes(),
-            max_page_bytes: 2 * parts::MAX_PAGE_BYTES,
-        }
-    }
-
-    /// The gRPC service for publishing, listing and subscribing.
-    fn events(&self) -> WireErrors<EventServiceServer<EventHandler>> {
-        let events = EventServiceServer::new(EventHandler::new(self.service.clone()));
-        WireErrors::layer(self.options.connections.request_timeout)
-            .layer(events.max_decoding_message_size(self.max_message_bytes()))
-    }
-
-    /// The other gRPC services, the JSON gateway and the console, on the same port.
-    fn routes(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
-        let grpc = self.grpc(health, offer).into_axum_router().reset_fallback();
-        let grpc = grpc.layer(WireErrors::layer(self.options.connections.request_timeout));
-        let gateway = Gateway::new(self.service.clone(), parts::gateway_options(&self.options), telemetry::recorder());
-        let http = http::router(gateway, offer, self.options.has_console());
-        Routes::from(grpc.merge(http).fallback(http::unmatched_route))
-    }
-
-    fn grpc(&self, health: HealthServer<impl tonic_health::pb::health_server::Health>, offer: Offer) -> Routes {
-        const DECODES: &str = "our own descriptors decode";
-        let max = self.max_message_bytes();
-        let mut routes = Routes::new(health.max_decoding_message_size(max));
-        if offer != Offer::Operation {
-            let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
-            let keys = KeyServiceServer::new(KeyHandler::new(self.service.clone()));
-            routes = routes.add_service(runs.max_decoding_message_size(max));
-            routes = routes.add_service(keys.max_decoding_message_size(max));
-        }
-        if offer != Offer::Events {
-            let v1 = reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}"));
-            let v1alpha = reflection().build_v1alpha().unwrap_or_else(|_| unreachable!("{DECODES}"));
-            routes = routes.add_service(v1.max_decoding_message_size(max));
-            routes = routes.add_service(v1alpha.max_decoding_message_size(max));
-        }
-        routes
-    }
-
-    /// Largest message, bytes: `--max-request-bytes` and room for the framing, so that a payload of exactly that size fits.
-    fn max_message_bytes(&self) -> usize {
-        self.options.limits.max_request_bytes + FRAMING_BYTES
-    }
 }
 
 async fn bind(option: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -263,22 +216,6 @@ async fn bind(option: &'static str, address: SocketAddr) -> Result<(TcpListener,
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }
-
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-}
-
-/// Names of all gRPC services.
-const GRPC_SERVICES: [&str; 6] = [
-    EVENT_SERVICE,
-    KEY_SERVICE,
-    RUN_SERVICE,
-    tonic_health::pb::health_server::SERVICE_NAME,
-    tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME,
-    tonic_reflection::pb::v1alpha::server_reflection_server::SERVICE_NAME,
-];
 
 async fn open_store(options: &ServeOptions, listener: Arc<dyn CommitListener>) -> Result<SharedStore, StartError> {
     Ok(match &options.store.url {

@@ -11,7 +11,7 @@ pub mod live;
 pub mod publish;
 pub mod runs;
 pub mod subscribe;
-pub mod usage;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;

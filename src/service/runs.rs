@@ -1,6 +1,5 @@
 //! Runs: creation, lookup and listing.
 
-use jiff::Timestamp;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -9,7 +8,7 @@ use crate::domain::ids::MAX_NAME_CHARS;
 use crate::domain::json::redaction::redact;
 use crate::domain::{
     AgentName, Error, Event, EventId, EventType, KeyScope, Limits, NewEvent, Origin, Payload, PendingInput, Result,
-    Run, RunId, RunStatus, Scope, SearchText, StructureId,
+    Run, RunFilter, RunId, Scope, StructureId,
 };
 use crate::store::{Append, Condition, ProjectNumber, Range, ReadFrom, RunQuery};
 
@@ -39,18 +38,8 @@ pub struct CreateRun {
 /// A request for a page of runs, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct ListRuns {
-    /// Only runs with one of these statuses; empty: all runs.
-    pub statuses: Vec<RunStatus>,
-    /// Only runs of this agent.
-    pub agent_name: Option<AgentName>,
-    /// Only runs of this structure.
-    pub structure_id: Option<StructureId>,
-    /// Only runs created at this time or later.
-    pub created_from: Option<Timestamp>,
-    /// Only runs created before this time.
-    pub created_until: Option<Timestamp>,
-    /// Only runs with this text in the id or the agent name; ASCII letters match in either case.
-    pub text: Option<SearchText>,
+    /// The runs to list.
+    pub filter: RunFilter,
     /// Token of an earlier page; empty: the newest runs.
     pub cursor: String,
     /// Most runs; 0: 100.
@@ -107,7 +96,7 @@ impl Service {
             event_ids::check(std::slice::from_ref(&first_event))
                 .map_err(|error| error.with_field("first_event.event_id"))?;
         }
-        self.caller.limits().publish(1, || first_event.payload.as_str().len()).await?;
+        self.caller.limits().publish(1, || first_event.payload.as_str().len())?;
         // Version 0.1.0 may have stored the same first event with another id.
         let keyed = key.map(|key| (key, first_event.clone()));
         let mut events = vec![first_event];
@@ -194,19 +183,12 @@ impl Service {
         self.store.find_event(None, event_id).await
     }
 
-    /// The runs of a structure by page, newest first; pages count from 1.
-    pub async fn runs_by_page(
-        &self,
-        structure_id: StructureId,
-        statuses: Vec<RunStatus>,
-        page: u64,
-        page_size: usize,
-    ) -> Result<RunsByPage> {
+    /// The matching runs by page, newest first; pages count from 1.
+    pub async fn runs_by_page(&self, filter: &RunFilter, page: u64, page_size: usize) -> Result<RunsByPage> {
         self.caller.require(KeyScope::EventsRead)?;
         let offset = (page - 1).saturating_mul(page_size as u64);
-        let query = RunQuery { statuses, structure_id: Some(structure_id), limit: page_size, ..RunQuery::default() };
-        let total = self.store.count_runs(&query).await?;
-        let run_ids = if offset < total { self.store.run_ids_at(&query, offset).await? } else { Vec::new() };
+        let total = self.store.count_runs(filter).await?;
+        let run_ids = if offset < total { self.store.run_ids_at(filter, offset, page_size).await? } else { Vec::new() };
         Ok(RunsByPage { run_ids, total })
     }
 
@@ -215,11 +197,7 @@ impl Service {
         self.caller.require(KeyScope::EventsRead)?;
         let limit = self.page_size("page_size", list.page_size, DEFAULT_PAGE_SIZE)?;
         let before = parse_cursor(&list.cursor)?.map(|number| self.project().run(number));
-        let ListRuns { statuses, agent_name, structure_id, created_from, created_until, text, .. } = list;
-        let limit_of_read = limit.min(RUNS_PER_READ);
-        let filter =
-            RunQuery { statuses, agent_name, structure_id, created_from, created_until, text, ..RunQuery::default() };
-        let mut query = RunQuery { before, limit: limit_of_read, ..filter };
+        let mut query = RunQuery { filter: list.filter, before, limit: limit.min(RUNS_PER_READ) };
         let (mut runs, mut bytes): (Vec<Run>, usize) = (Vec::new(), 0);
         loop {
             let page = self.store.runs(&query).await?;

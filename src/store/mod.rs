@@ -23,6 +23,7 @@ mod keys;
 mod latch;
 pub mod postgres;
 mod project;
+mod run_filter;
 mod run_row;
 mod scrub;
 pub mod sqlite;
@@ -48,7 +49,7 @@ use async_trait::async_trait;
 use crate::domain::event::Appended;
 use crate::domain::history::History;
 use crate::domain::usage::UsageReport;
-use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunId, Scope};
+use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, Scope};
 
 /// Receiver of commits. The store calls the listener from the commit path, so the methods must not block.
 pub trait CommitListener: Send + Sync + 'static {
@@ -114,11 +115,11 @@ pub trait Store: Send + Sync + 'static {
     /// One page of runs with their documents, newest first.
     async fn runs(&self, query: &RunQuery) -> Result<RunsPage>;
 
-    /// Number of matching runs; `before` and `limit` are ignored.
-    async fn count_runs(&self, query: &RunQuery) -> Result<u64>;
+    /// Number of matching runs.
+    async fn count_runs(&self, filter: &RunFilter) -> Result<u64>;
 
-    /// Ids of the matching runs, newest first, after the first `offset` runs; at most `limit` ids. `before` is ignored.
-    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>>;
+    /// Ids of the matching runs, newest first, after the first `offset` runs; at most `limit` ids.
+    async fn run_ids_at(&self, filter: &RunFilter, offset: u64, limit: usize) -> Result<Vec<RunId>>;
 
     /// Sums over the usage of the matching runs, from the rows of runs and not from events.
     async fn usage(&self, query: &UsageQuery) -> Result<UsageReport>;

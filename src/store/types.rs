@@ -1,12 +1,11 @@
 //! Values of the store's contract: appends, pages, commits.
 
-use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{ProjectNumber, Recorded};
 use crate::codec::Chunk;
 use crate::domain::event::Appended;
-use crate::domain::{AgentName, Error, NewEvent, Result, Run, RunId, RunStatus, SearchText, StructureId};
+use crate::domain::{AgentName, Error, NewEvent, Result, Run, RunFilter, RunId, RunStatus, StructureId};
 
 /// One publish request: events for one run.
 #[derive(Clone, Debug)]
@@ -121,36 +120,12 @@ pub struct Page {
 /// Filter and page of a list of runs, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct RunQuery {
-    /// Only runs with one of these statuses; empty: all statuses.
-    pub statuses: Vec<RunStatus>,
-    /// Only runs of this agent.
-    pub agent_name: Option<AgentName>,
-    /// Only runs of this structure.
-    pub structure_id: Option<StructureId>,
-    /// Only runs created at this time or later.
-    pub created_from: Option<Timestamp>,
-    /// Only runs created before this time.
-    pub created_until: Option<Timestamp>,
-    /// Only runs whose id or agent name contains this text; ASCII letters match in either case.
-    pub text: Option<SearchText>,
+    /// The runs to list.
+    pub filter: RunFilter,
     /// Return runs older than the run with this number; `None` starts with the newest run.
     pub before: Option<i64>,
     /// Maximum number of runs; at least 1.
     pub limit: usize,
-}
-
-impl RunQuery {
-    /// `created_from` and `created_until` as the column `created_at` has them, without the `Z`. A stored time is UTC and its
-    /// fraction has no zeros at the end, so without the `Z` the order of the texts is that of the times, to the nanosecond.
-    pub(super) fn created_bounds(&self) -> [Option<String>; 2] {
-        [self.created_from, self.created_until]
-            .map(|bound| bound.map(|at| at.to_string().trim_end_matches('Z').to_owned()))
-    }
-
-    /// `text` with small ASCII letters, to be looked for in texts with small ASCII letters.
-    pub(super) fn lower_text(&self) -> Option<String> {
-        self.text.as_ref().map(|text| text.as_str().to_ascii_lowercase())
-    }
 }
 
 /// One page of a list of runs.

@@ -1,13 +1,13 @@
 //! Sums over the usage of runs: the query, and the rows that both stores answer it with.
 
-use super::RunQuery;
-use crate::domain::usage::{UsageGroup, UsageGrouping, UsageReport, UsageTotals};
+use crate::domain::usage::{UsageGroup, UsageGrouping, UsageKey, UsageReport, UsageTotals};
+use crate::domain::{Error, Result, RunFilter, RunStatus};
 
 /// Filter and grouping of sums over the usage of runs.
 #[derive(Clone, Debug)]
 pub struct UsageQuery {
-    /// The runs; `before` and `limit` are ignored.
-    pub runs: RunQuery,
+    /// The runs.
+    pub filter: RunFilter,
     /// What the runs of a group have in common; `None`: only the sums over all runs.
     pub group_by: Option<UsageGrouping>,
     /// Maximum number of groups: those of the highest cost. The runs of all others are one group more, without a key.
@@ -30,7 +30,7 @@ pub(super) use max_counted;
 
 impl Default for UsageQuery {
     fn default() -> Self {
-        Self { runs: RunQuery::default(), group_by: None, max_groups: 1_000, max_runs: MAX_EXAMINED_RUNS }
+        Self { filter: RunFilter::default(), group_by: None, max_groups: 1_000, max_runs: MAX_EXAMINED_RUNS }
     }
 }
 
@@ -41,17 +41,19 @@ impl UsageQuery {
     }
 
     /// The report of the rows, which come by falling cost.
-    pub(super) fn report(&self, rows: Vec<UsageRow>, complete: bool) -> UsageReport {
-        let groups: Vec<UsageGroup> = rows.into_iter().map(UsageRow::into_group).collect();
+    pub(super) fn report(&self, rows: Vec<UsageRow>, complete: bool) -> Result<UsageReport> {
+        let groups: Vec<UsageGroup> =
+            rows.into_iter().map(|row| row.into_group(self.group_by)).collect::<Result<_>>()?;
         let mut total = UsageTotals::default();
         groups.iter().for_each(|group| total.add(&group.totals));
-        UsageReport { groups: if self.group_by.is_some() { groups } else { Vec::new() }, total, complete }
+        Ok(UsageReport { groups: if self.group_by.is_some() { groups } else { Vec::new() }, total, complete })
     }
 }
 
 /// Sums over the runs of one group, as both databases compute them.
 #[derive(sqlx::FromRow)]
 pub struct UsageRow {
+    /// Name of the group, or the number of its status as text.
     key: Option<String>,
     runs: i64,
     prompt_tokens: i64,
@@ -61,10 +63,17 @@ pub struct UsageRow {
 }
 
 impl UsageRow {
-    fn into_group(self) -> UsageGroup {
+    fn into_group(self, group_by: Option<UsageGrouping>) -> Result<UsageGroup> {
         let Self { key, runs, prompt_tokens, completion_tokens, total_tokens, cost_usd } = self;
         let [runs, prompt_tokens, completion_tokens, total_tokens] =
             [runs, prompt_tokens, completion_tokens, total_tokens].map(i64::unsigned_abs);
-        UsageGroup { key, totals: UsageTotals { runs, prompt_tokens, completion_tokens, total_tokens, cost_usd } }
+        let totals = UsageTotals { runs, prompt_tokens, completion_tokens, total_tokens, cost_usd };
+        let status = |number: String| number.parse().ok().and_then(RunStatus::from_number).ok_or(Error::StoreDamaged);
+        let key = match (group_by, key) {
+            (_, None) => None,
+            (Some(UsageGrouping::Status), Some(number)) => Some(UsageKey::Status(status(number)?)),
+            (_, Some(name)) => Some(UsageKey::Name(name)),
+        };
+        Ok(UsageGroup { key, totals })
     }
 }

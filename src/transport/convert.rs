@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::time::FIRST_SECOND;
-use crate::domain::usage::{UsageGroup, UsageGrouping, UsageReport, UsageTotals};
+use crate::domain::usage::{UsageGroup, UsageGrouping, UsageKey, UsageReport, UsageTotals};
 use crate::domain::{
     AgentName, Error, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, PendingInput, Result, Run,
-    RunId, RunStatus, Scope, StructureId, Usage, View,
+    RunFilter, RunId, RunStatus, Scope, SearchText, StructureId, Usage, View,
 };
 use crate::pb;
 use crate::service::Service;
@@ -89,8 +89,26 @@ fn timestamp(at: prost_types::Timestamp) -> Result<Timestamp> {
     Timestamp::new(at.seconds, at.nanos).map_err(|_| Error::invalid("occurred_at", problem))
 }
 
+/// Filter of runs. The range of times is `created_from` and `created_until`.
+pub fn run_filter(
+    statuses: &[i32],
+    agent_name: &str,
+    structure_id: &str,
+    [created_from, created_until]: [Option<prost_types::Timestamp>; 2],
+    text: &str,
+) -> Result<RunFilter> {
+    Ok(RunFilter {
+        statuses: run_statuses(statuses)?,
+        agent_name: optional(agent_name, AgentName::parse)?,
+        structure_id: optional(structure_id, StructureId::parse)?,
+        created_from: time_bound("created_from", created_from)?,
+        created_until: time_bound("created_until", created_until)?,
+        text: optional(text, SearchText::parse)?,
+    })
+}
+
 /// Bound of a time range; `None`: no bound.
-pub fn time_bound(field: &str, at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {
+fn time_bound(field: &str, at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {
     at.map(|at| timestamp(at).map_err(|error| error.with_field(field))).transpose()
 }
 
@@ -158,8 +176,8 @@ pub fn duration(field: &str, duration: prost_types::Duration) -> Result<Duration
     Duration::try_from(duration).map_err(|_| Error::invalid(field, "must not be negative"))
 }
 
-/// Statuses of a list request, without duplicates. Unknown and unspecified statuses are refused.
-pub fn statuses(numbers: &[i32]) -> Result<Vec<RunStatus>> {
+/// Statuses of a filter, without duplicates. Unknown and unspecified statuses are refused.
+fn run_statuses(numbers: &[i32]) -> Result<Vec<RunStatus>> {
     let known = |(i, number): (usize, &i32)| {
         let status = RunStatus::from_number(i64::from(*number)).filter(|status| *status != RunStatus::Unspecified);
         status.ok_or_else(|| Error::invalid(format!("statuses[{i}]"), format!("{number} is no known status")))
@@ -214,6 +232,7 @@ pub fn usage_grouping(number: i32) -> Result<Option<UsageGrouping>> {
         Ok(pb::UsageGrouping::Agent) => Ok(Some(UsageGrouping::Agent)),
         Ok(pb::UsageGrouping::Model) => Ok(Some(UsageGrouping::Model)),
         Ok(pb::UsageGrouping::Day) => Ok(Some(UsageGrouping::Day)),
+        Ok(pb::UsageGrouping::Status) => Ok(Some(UsageGrouping::Status)),
         Err(_) => Err(Error::invalid("group_by", format!("{number} is no known grouping"))),
     }
 }
@@ -221,7 +240,11 @@ pub fn usage_grouping(number: i32) -> Result<Option<UsageGrouping>> {
 /// Sums over runs as a message of `runlog.v1`.
 #[must_use]
 pub fn usage_report(report: UsageReport) -> pb::GetUsageResponse {
-    let group = |UsageGroup { key, totals }| pb::UsageGroup { key, totals: Some(usage_totals(totals)) };
+    let name = |key| match key {
+        UsageKey::Name(name) => name,
+        UsageKey::Status(status) => status.to_string(),
+    };
+    let group = |UsageGroup { key, totals }| pb::UsageGroup { key: key.map(name), totals: Some(usage_totals(totals)) };
     let UsageReport { groups, total, complete } = report;
     let groups = groups.into_iter().map(group).collect();
     pb::GetUsageResponse { groups, total: Some(usage_totals(total)), complete }

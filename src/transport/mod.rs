@@ -8,6 +8,8 @@ pub mod connections;
 pub mod console;
 mod control_frames;
 pub mod convert;
+mod cors;
+pub mod drain;
 pub mod frames;
 pub mod grpc;
 pub mod memory;

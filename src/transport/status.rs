@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use http::StatusCode;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::{Code, Error};
@@ -12,7 +14,62 @@ use crate::domain::{Code, Error};
 /// Domain of the `ErrorInfo` in every status.
 pub const DOMAIN: &str = "runlog";
 
-/// gRPC status of an error: `ErrorInfo` with the reason, `BadRequest` with the field, `RetryInfo` if a retry may succeed.
+/// What a gRPC error says.
+pub struct Refusal<'a> {
+    /// Code of the status.
+    pub code: tonic::Code,
+    /// Reason in UPPER_SNAKE.
+    pub reason: &'a str,
+    /// Text for a person: the field at fault and the correction.
+    pub message: String,
+    /// Path of the field at fault, as the request spells it.
+    pub field: Option<&'a str>,
+    /// Details by name.
+    pub metadata: HashMap<String, String>,
+    /// Delay until a retry makes sense.
+    pub retry_after: Option<Duration>,
+}
+
+/// Trailers of an error, for clients that do not decode its details.
+const REASON: &str = "runlog-reason";
+const FIELD: &str = "runlog-field";
+
+/// Trailer by which gRPC libraries delay their own retries, milliseconds.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// Characters of a field that are percent-encoded in a trailer; all that is not ASCII is as well.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+impl Refusal<'_> {
+    /// The gRPC status: `ErrorInfo` with the reason, `BadRequest` with the field, `RetryInfo` if a retry may succeed, and the same
+    /// three as trailers. Every error of this server is made here.
+    #[must_use]
+    pub fn into_status(self) -> Status {
+        let trailers = self.trailers();
+        let mut details = ErrorDetails::with_error_info(self.reason, DOMAIN, self.metadata);
+        if let Some(field) = self.field {
+            details.add_bad_request_violation(field, self.message.as_str());
+        }
+        if let Some(delay) = self.retry_after {
+            details.set_retry_info(Some(delay));
+        }
+        Status::with_error_details_and_metadata(self.code, self.message, details, trailers)
+    }
+
+    fn trailers(&self) -> MetadataMap {
+        let field = self.field.map(|field| utf8_percent_encode(field, ENCODED).to_string());
+        let delay = self.retry_after.map(|delay| delay.as_millis().to_string());
+        let mut trailers = MetadataMap::new();
+        for (name, value) in [(REASON, Some(self.reason)), (FIELD, field.as_deref()), (PUSHBACK, delay.as_deref())] {
+            if let Some(value) = value.and_then(|value| value.parse().ok()) {
+                trailers.insert(name, value);
+            }
+        }
+        trailers
+    }
+}
+
+/// gRPC status of an error of the domain.
 #[must_use]
 pub fn from_error(error: &Error) -> Status {
     from_error_at(error, None)
@@ -25,14 +82,16 @@ pub fn from_error_at(error: &Error, resume_cursor: Option<String>) -> Status {
     if let Some(cursor) = resume_cursor {
         metadata.insert("resume_cursor".to_owned(), cursor);
     }
-    let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, metadata);
-    if let Some(field) = error.field() {
-        details.add_bad_request_violation(field, error.to_string());
-    }
-    if let Some(delay) = error.retry_after() {
-        details.set_retry_info(Some(delay));
-    }
-    Status::with_error_details(code(error), error.to_string(), details)
+    let field = error.field();
+    let refusal = Refusal {
+        code: code(error),
+        reason: error.reason(),
+        message: error.to_string(),
+        field: field.as_deref(),
+        metadata,
+        retry_after: error.retry_after(),
+    };
+    refusal.into_status()
 }
 
 /// Facts of the error by name, for the metadata of `ErrorInfo`.
@@ -99,12 +158,11 @@ pub fn from_wire(status: Status) -> Status {
         }
         _ => return status,
     };
-    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
     let message = match status.message() {
         "" => advice.to_owned(),
         cause => format!("{advice} ({cause})"),
     };
-    Status::with_error_details(code, message, details)
+    Refusal { code, reason, message, field: None, metadata: HashMap::new(), retry_after: None }.into_status()
 }
 
 /// Reason for a call that timed out and cannot have stored an event.
@@ -131,29 +189,38 @@ pub fn retry_after_timeout() -> Option<Duration> {
 }
 
 /// gRPC methods that may have stored something at their deadline.
-const MAY_STORE: [&str; 5] = ["/Publish", "/CreateRun", "/CreateKey", "/RevokeKey", "/RotateKey"];
+const MAY_STORE: [&str; 8] =
+    ["/Publish", "/CreateRun", "/CancelRun", "/SignalRun", "/ResumeRun", "/CreateKey", "/RevokeKey", "/RotateKey"];
 
 /// gRPC status of a call that timed out, at the deadline of the caller or of the server. `path` is `/package.Service/Method`.
 /// For a stream the deadline covers only the start, before any event is stored.
 #[must_use]
 pub fn timed_out(path: &str, is_callers_deadline: bool) -> Status {
     let (reason, message) = timeout(MAY_STORE.iter().any(|method| path.ends_with(method)));
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-    if is_callers_deadline {
+    let (field, metadata) = (None, HashMap::new());
+    let refusal = if is_callers_deadline {
         let message = message.replace(OUR_DEADLINE, "grpc-timeout");
-        return Status::with_error_details(tonic::Code::DeadlineExceeded, message, details);
-    }
-    details.set_retry_info(retry_after_timeout());
-    Status::with_error_details(tonic::Code::Unavailable, message, details)
+        Refusal { code: tonic::Code::DeadlineExceeded, reason, message, field, metadata, retry_after: None }
+    } else {
+        let retry_after = retry_after_timeout();
+        Refusal { code: tonic::Code::Unavailable, reason, message, field, metadata, retry_after }
+    };
+    refusal.into_status()
 }
 
 /// gRPC status of a request without progress for `--stall-timeout-ms`.
 #[must_use]
 pub fn stalled() -> Status {
     const MESSAGE: &str = "nothing of the request came for --stall-timeout-ms; nothing of it was stored; send it again";
-    let mut details = ErrorDetails::with_error_info(REQUEST_TIMEOUT, DOMAIN, HashMap::new());
-    details.set_retry_info(retry_after_timeout());
-    Status::with_error_details(tonic::Code::Unavailable, MESSAGE, details)
+    let refusal = Refusal {
+        code: tonic::Code::Unavailable,
+        reason: REQUEST_TIMEOUT,
+        message: MESSAGE.to_owned(),
+        field: None,
+        metadata: HashMap::new(),
+        retry_after: retry_after_timeout(),
+    };
+    refusal.into_status()
 }
 
 #[cfg(test)]
@@ -173,6 +240,24 @@ mod tests {
         let details = status.get_error_details();
         assert!(details.retry_info().unwrap().retry_delay.is_some());
         assert_eq!(details.error_info().unwrap().metadata["resume_cursor"], "7");
+    }
+
+    #[test]
+    fn reason_field_and_delay_are_trailers_of_plain_ascii_too() {
+        let of = |error: &Error| {
+            let status = from_error(error);
+            let trailer = |name| status.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+            [REASON, FIELD, PUSHBACK].map(trailer)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            of(&Error::invalid("events[0].payload.größe 5%", "is wrong")),
+            [some("INVALID_FIELD"), some("events[0].payload.gr%C3%B6%C3%9Fe 5%25"), None]
+        );
+        assert_eq!(of(&Error::ShuttingDown), [some("SHUTTING_DOWN"), None, some("1000")]);
+        let unanswered = timed_out("/runlog.v1.EventService/Publish", false);
+        assert_eq!(unanswered.metadata().get(REASON).unwrap(), "OUTCOME_UNKNOWN");
+        assert_eq!(from_wire(Status::internal("bad")).metadata().get(REASON).unwrap(), "MALFORMED_REQUEST");
     }
 
     #[test]

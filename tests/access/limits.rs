@@ -150,6 +150,7 @@ async fn a_request_of_the_most_events_passes_a_smaller_limit_and_the_next_one_wa
     let Some(pb::publish_stream_response::Result::Failure(failure)) = answer.result else { panic!("{answer:?}") };
     assert_eq!((failure.code, failure.reason.as_str()), (Code::ResourceExhausted as i32, "RATE_LIMITED"));
     assert!(failure.metadata["retry_after_ms"].parse::<u64>().unwrap() > 60_000);
+    assert!(failure.retry_delay.unwrap().seconds >= 60);
 
     // Reading is another limit, and so is another key.
     server.runs(&greedy).await.get_run(pb::GetRunRequest { run_id: "r".to_owned() }).await.unwrap();

@@ -124,6 +124,19 @@ async fn a_grpc_method_shows_nothing_of_another_project() {
                 let request = pb::RotateKeyRequest { key_id: key_id(&ours), ..Default::default() };
                 assert_eq!(seen(method, keys.rotate_key(request).await).map(drop), no_key);
             }
+            "RunService/CancelRun" => {
+                let request = pb::CancelRunRequest { run_id: run_id.clone() };
+                assert_eq!(seen(method, runs.cancel_run(request).await).map(drop), not_found);
+            }
+            "RunService/ResumeRun" => {
+                let request = pb::ResumeRunRequest { run_id: run_id.clone(), ..Default::default() };
+                assert_eq!(seen(method, runs.resume_run(request).await).map(drop), not_found);
+            }
+            "RunService/SignalRun" => {
+                let action = pb::SignalAction::Approve.into();
+                let request = pb::SignalRunRequest { run_id: run_id.clone(), action, ..Default::default() };
+                assert_eq!(seen(method, runs.signal_run(request).await).map(drop), not_found);
+            }
             "RunService/CreateRun" => {
                 let request = pb::CreateRunRequest { run_id: format!("run_{MARK}"), ..Default::default() };
                 let run = runs.create_run(request).await.unwrap().into_inner().run.unwrap();

@@ -5,8 +5,10 @@
 #[path = "../support/certificates.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod certificates;
-#[path = "../support/ran.rs"]
-mod ran;
+mod languages;
+#[path = "../support/process.rs"]
+mod process;
+mod script;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "the other suites use the rest of it")]
 mod server;
@@ -15,10 +17,14 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use certificates::{Authority, put};
-use ran::Ran;
-use runlog::config::{FinishOption, ServeOptions};
+use process::Ran;
+use runlog::config::{FinishOption, KeyText, ServeOptions};
+use runlog::pb::CreateKeyRequest;
+use runlog::pb::key_service_client::KeyServiceClient;
+use script::Script;
 use server::TestServer;
 use tokio::process::Command;
+use tonic::Request;
 
 /// Notes that a test cannot run here, which fails on CI.
 fn skip(what: &str, reason: &str) {
@@ -96,6 +102,46 @@ async fn a_python_service_publishes_lists_follows_and_discovers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_service_does_the_same_over_tls() {
     tls_client_succeeds("RUNLOG_TEST_PYTHON", "python/grpc_client.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpclib_gets_the_status_and_the_cursor_of_a_subscription_that_a_drain_ends() {
+    let script = "python/grpclib_drain.py";
+    let Ok(python) = std::env::var("RUNLOG_TEST_PYTHON") else {
+        return skip(script, "RUNLOG_TEST_PYTHON is not set");
+    };
+    let mut server = TestServer::start().await;
+    let mut client = Script::start(&python, &path(script), &[&server.address().to_string()], server.directory());
+    assert_eq!(client.line().await, "@drain");
+    server.begin_to_drain();
+    client.succeeds().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_web_and_grpc_web_publish_list_and_follow_from_a_page_of_another_origin_in_chromium() {
+    const ADMIN: &str = "key_admin:0123456789abcdefghijklmnop";
+    let script = "web/browser.mjs";
+    let tools = std::env::var("RUNLOG_TEST_NODE").ok().zip(std::env::var("RUNLOG_TEST_CHROMIUM").ok());
+    let Some((node, _)) = tools else {
+        return skip(script, "RUNLOG_TEST_NODE or RUNLOG_TEST_CHROMIUM is not set");
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let mut client = Script::start(&node, &path(script), &[], scratch.path());
+    let origin = client.line().await;
+    let mut server = TestServer::start_with(|options| {
+        options.connections.cors_origins = vec![origin];
+        options.access.admin_key = Some(KeyText::from(ADMIN.to_owned()));
+    })
+    .await;
+    let scopes = ["events.publish", "events.read"].map(str::to_owned).to_vec();
+    let mut create = Request::new(CreateKeyRequest { name: "a page".to_owned(), scopes, ..Default::default() });
+    create.metadata_mut().insert("authorization", format!("Bearer {ADMIN}").parse().unwrap());
+    let mut keys = KeyServiceClient::connect(format!("http://{}", server.address())).await.unwrap();
+    let key = keys.create_key(create).await.unwrap().into_inner().secret_key;
+    client.send(&format!("{} {key}", server.address())).await;
+    client.succeeds().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,12 +119,22 @@ async fn usage_is_shown_by_agent_model_and_day_and_the_list_is_filtered_by_the_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_are_counted_by_status_whether_loaded_or_not_under_the_other_filters() {
+    succeeds("counts.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_opens_the_console_for_its_tab_and_its_scopes_are_shown_and_held() {
     let data = Data::new();
     let reader = key(&data.file(), "reader", &["events.read"]).await;
     let writer =
         key(&data.file(), "writer", &["events.publish", "events.read", "events.read_sensitive", "runs.write"]).await;
     succeeds_on(data, "keys.mjs", &[], &[&reader, &writer]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_browser_program_of_the_readme_follows_its_run_to_its_end() {
+    succeeds("readme.mjs", &[], &[]).await;
 }
 
 #[tokio::test]

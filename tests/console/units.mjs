@@ -86,6 +86,24 @@ assert.equal(spans.place(8).span, undefined);
 assert.equal(spans.place(5).span.took, 5, "the duration that the event reports");
 assert.deepEqual(writtenIn(events), [{ task: "w", text: "Hello, world", first: 9, last: 13, isDone: true }]);
 
+// Without ids a tool call lies in the only open step. Of two open steps, or of one whose start is not known, nothing says
+// which called it; steps lie in no step, since branches side by side look the same.
+const depths = (...of) => {
+  const all = run(...of);
+  const known = new Spans(all);
+  return all.map(({ seq }) => known.place(seq).depth);
+};
+const node = (name, phase, more = {}) => ["step", { node_name: name, phase, ...more }];
+const call = (phase, more = {}) => ["tool_call", { tool_name: "t", phase, ...more }];
+assert.deepEqual(depths(call("start"), call("end"), node("a", "start"), call("start"), call("end"), ["tool_call", { tool_name: "u" }], node("a", "end"), call("end")), [0, 0, 0, 1, 1, 1, 0, 0]);
+assert.deepEqual(depths(node("a", "start"), node("b", "start"), call("start"), node("b", "end"), call("start"), call("end"), call("end"), node("a", "end")), [0, 0, 0, 0, 1, 1, 0, 0]);
+assert.deepEqual(depths(node("a", "start"), call("start"), node("a", "end"), call("end")), [0, 1, 0, 1], "as it began");
+assert.deepEqual(depths(node("a", "start"), call("end", { duration_ms: 100 }), call("end", { duration_ms: 101 })), [0, 1, 1]);
+assert.deepEqual(depths(node("a", "start"), call("end", { duration_ms: 101 })), [0, 0], "it began before the step");
+assert.deepEqual(depths(node("a", "start"), call("end"), node("b", "end"), call("end")), [0, 0, 0, 1], "b was open until its end");
+assert.deepEqual(depths(call("end"), node("a", "end", { duration_ms: 900 }), call("end"), node("a", "end", { duration_ms: 900 })), [0, 0, 0, 0]);
+assert.deepEqual(depths(["step", { node_name: "a", phase: "start", id: "s" }], call("start", { parent_id: "s" }), ["step", { node_name: "b", phase: "start", id: "x", parent_id: "s" }]), [0, 1, 1]);
+
 // A payload of any shape is described.
 for (const value of [null, 1, "text", [], [1], { node_name: 5, tool_name: {}, phase: [] }, { task_id: 1, kind: "content_delta", content_delta: 2 }]) {
   for (const type of ["step", "tool_call", "step.progress", "step.done", "run.tool.invoked", "run.coordination.decision", "error", "run_end", "Span", "StructureRunCompleted", "run.worker.failed", "constructor", "__proto__", "x"]) {

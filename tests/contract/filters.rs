@@ -1,7 +1,7 @@
 //! Runs by time of creation and by a part of their names, in lists and counts.
 
 use jiff::{Span, Timestamp, ToSpan};
-use runlog::domain::{AgentName, RunStatus, SearchText};
+use runlog::domain::{AgentName, RunFilter, RunStatus, SearchText};
 use runlog::store::{Append, Import, Recorded, RunQuery, SharedStore};
 
 use crate::fixture::*;
@@ -17,14 +17,14 @@ pub async fn created_at(store: &SharedStore, runs: &[(String, Timestamp)]) {
 }
 
 /// Ids of the matching runs, from the list and from the numbered pages, which agree with the count.
-async fn found(store: &SharedStore, query: &RunQuery) -> Vec<String> {
-    let query = RunQuery { limit: 1_000, ..query.clone() };
+async fn found(store: &SharedStore, filter: &RunFilter) -> Vec<String> {
+    let query = RunQuery { filter: filter.clone(), before: None, limit: 1_000 };
     let page = store.runs(&query).await.unwrap();
     assert!(page.next.is_none());
     let listed: Vec<String> = page.runs.iter().map(|run| run.run_id.to_string()).collect();
-    let ids: Vec<String> = store.run_ids_at(&query, 0).await.unwrap().iter().map(ToString::to_string).collect();
+    let ids: Vec<String> = store.run_ids_at(filter, 0, 1_000).await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(listed, ids);
-    assert_eq!(store.count_runs(&query).await.unwrap(), listed.len() as u64);
+    assert_eq!(store.count_runs(filter).await.unwrap(), listed.len() as u64);
     listed
 }
 
@@ -56,16 +56,16 @@ pub async fn runs_are_found_by_the_time_of_their_creation_to_the_nanosecond(fixt
         for bound in
             [around(time, -(1.nanosecond())), time, around(time, 1.nanosecond()), around(time, 1.millisecond())]
         {
-            let from = RunQuery { created_from: Some(bound), ..RunQuery::default() };
+            let from = RunFilter { created_from: Some(bound), ..RunFilter::default() };
             assert_eq!(found(&store, &from).await, expected(&|at| at >= bound), "from {bound}");
-            let until = RunQuery { created_until: Some(bound), ..RunQuery::default() };
+            let until = RunFilter { created_until: Some(bound), ..RunFilter::default() };
             assert_eq!(found(&store, &until).await, expected(&|at| at < bound), "until {bound}");
         }
     }
     let [from, until] = [times[6], times[0]];
-    let both = RunQuery { created_from: Some(from), created_until: Some(until), ..RunQuery::default() };
+    let both = RunFilter { created_from: Some(from), created_until: Some(until), ..RunFilter::default() };
     assert_eq!(found(&store, &both).await, expected(&|at| from <= at && at < until));
-    let none = RunQuery { created_from: Some(until), created_until: Some(from), ..RunQuery::default() };
+    let none = RunFilter { created_from: Some(until), created_until: Some(from), ..RunFilter::default() };
     assert!(found(&store, &none).await.is_empty(), "a range that ends before it begins");
 }
 
@@ -84,7 +84,7 @@ pub async fn runs_are_found_by_a_part_of_their_id_or_their_agent(fixture: impl F
         store.append(Append { agent_name, ..append(run, vec![typed("run_start", "{}")]) }).await.unwrap();
     }
     store.append(append("beta", vec![typed("run_end", "{}")])).await.unwrap();
-    let of = |text: &str| RunQuery { text: Some(SearchText::parse(text).unwrap()), ..RunQuery::default() };
+    let of = |text: &str| RunFilter { text: Some(SearchText::parse(text).unwrap()), ..RunFilter::default() };
     for (text, expected) in [
         ("alpha", &["Alpha"][..]),
         ("ALPHA", &["Alpha"]),
@@ -108,6 +108,6 @@ pub async fn runs_are_found_by_a_part_of_their_id_or_their_agent(fixture: impl F
     for digit in ["1", "2", "3", "4", "6", "7", "8", "9"] {
         assert!(found(&store, &of(digit)).await.is_empty(), "{digit}");
     }
-    let ended = RunQuery { statuses: vec![RunStatus::Succeeded], ..of("a") };
+    let ended = RunFilter { statuses: vec![RunStatus::Succeeded], ..of("a") };
     assert_eq!(found(&store, &ended).await, ["beta"]);
 }

@@ -102,6 +102,7 @@ macro_rules! contract {
             usage {
                 usage_is_summed_by_agent_model_and_day_with_the_highest_cost_first,
                 usage_is_that_of_the_runs_that_match_every_filter, a_day_of_usage_is_one_of_utc,
+                runs_are_counted_by_status_as_they_are_now_and_pass_the_filter,
                 groups_beyond_the_maximum_are_one_without_a_key,
                 usage_of_more_runs_than_are_examined_is_that_of_the_newest,
                 a_run_that_reports_beyond_all_numbers_leaves_the_sums_of_usage_usable,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use runlog::codec::record;
-use runlog::domain::{Cursor, EventId, ProjectId, RunStatus, Scope, StructureId};
+use runlog::domain::{Cursor, EventId, ProjectId, RunFilter, RunStatus, Scope, StructureId};
 use runlog::store::{Append, CommitListener, RunQuery, SharedStore};
 
 use crate::fixture::*;
@@ -184,16 +184,17 @@ pub async fn runs_are_listed_and_counted_in_their_project_only(fixture: impl Fix
         one.append(of("one")).await.unwrap();
         two.append(of("two")).await.unwrap();
     }
-    let all = RunQuery { limit: 100, ..RunQuery::default() };
-    let of_structure = RunQuery { structure_id, ..all.clone() };
+    let (all, of_structure) = (RunFilter::default(), RunFilter { structure_id, ..RunFilter::default() });
     for (at, name) in [(&one, "one"), (&two, "two")] {
-        for query in [&all, &of_structure] {
+        for filter in [&all, &of_structure] {
+            let query = RunQuery { filter: filter.clone(), before: None, limit: 100 };
             let listed: Vec<String> =
-                at.runs(query).await.unwrap().runs.iter().map(|run| run.run_id.to_string()).collect();
+                at.runs(&query).await.unwrap().runs.iter().map(|run| run.run_id.to_string()).collect();
             let expected: Vec<String> = (0..5).rev().map(|n| format!("{name}{n}")).collect();
             assert_eq!(listed, expected);
-            assert_eq!(at.count_runs(query).await.unwrap(), 5);
-            let ids: Vec<String> = at.run_ids_at(query, 1).await.unwrap().iter().map(ToString::to_string).collect();
+            assert_eq!(at.count_runs(filter).await.unwrap(), 5);
+            let ids: Vec<String> =
+                at.run_ids_at(filter, 1, 100).await.unwrap().iter().map(ToString::to_string).collect();
             assert_eq!(ids, expected[1..]);
             // Page by page, to the end and not beyond.
             let (mut before, mut pages) = (None, Vec::new());

@@ -1,7 +1,7 @@
 //! Rows of runs: the projection of the events, updated in the same transaction; and the list of runs.
 
 use runlog::domain::projection::Lifecycle;
-use runlog::domain::{AgentName, RunStatus, StructureId};
+use runlog::domain::{AgentName, RunFilter, RunStatus, StructureId};
 use runlog::store::{Append, RunQuery, SharedStore};
 
 use crate::fixture::*;
@@ -164,7 +164,8 @@ pub async fn text_with_every_odd_character_reads_back(fixture: impl Fixture) {
     let store = fixture.opened().await;
     assert!(store.append(odd.clone()).await.unwrap().events[0].duplicate);
     assert_eq!(store.append(Append { events: vec![event("x")], ..odd }).await.unwrap().last_seq, 2);
-    let query = RunQuery { agent_name: Some(AgentName::parse(name).unwrap()), limit: 1, ..RunQuery::default() };
+    let filter = RunFilter { agent_name: Some(AgentName::parse(name).unwrap()), ..RunFilter::default() };
+    let query = RunQuery { filter, limit: 1, ..RunQuery::default() };
     assert_eq!(store.runs(&query).await.unwrap().runs.len(), 1);
 }
 
@@ -186,13 +187,14 @@ pub async fn runs_are_listed_newest_first_by_page_and_filter(fixture: impl Fixtu
     let s = || Some(StructureId::parse("s").unwrap());
     let ends = || vec![RunStatus::Succeeded, RunStatus::Failed];
     for limit in [1, 2, 3, 7, 29, 30, 31, 1_000] {
-        let any = RunQuery { limit, ..RunQuery::default() };
-        assert_eq!(listed(&store, &any).await, expect(|_| true));
-        assert_eq!(listed(&store, &RunQuery { agent_name: x(), ..any.clone() }).await, expect(|n| n % 2 == 0));
-        assert_eq!(listed(&store, &RunQuery { structure_id: s(), ..any.clone() }).await, expect(|n| n % 5 == 0));
-        assert_eq!(listed(&store, &RunQuery { statuses: ends(), ..any.clone() }).await, expect(|n| n % 3 != 0));
-        let all = RunQuery { agent_name: x(), structure_id: s(), statuses: ends(), ..any };
-        assert_eq!(listed(&store, &all).await, expect(|n| n % 10 == 0 && n % 3 != 0));
+        let of = |filter| RunQuery { filter, limit, ..RunQuery::default() };
+        let any = RunFilter::default;
+        assert_eq!(listed(&store, &of(any())).await, expect(|_| true));
+        assert_eq!(listed(&store, &of(RunFilter { agent_name: x(), ..any() })).await, expect(|n| n % 2 == 0));
+        assert_eq!(listed(&store, &of(RunFilter { structure_id: s(), ..any() })).await, expect(|n| n % 5 == 0));
+        assert_eq!(listed(&store, &of(RunFilter { statuses: ends(), ..any() })).await, expect(|n| n % 3 != 0));
+        let all = RunFilter { agent_name: x(), structure_id: s(), statuses: ends(), ..any() };
+        assert_eq!(listed(&store, &of(all)).await, expect(|n| n % 10 == 0 && n % 3 != 0));
     }
     let page = store.runs(&RunQuery { limit: 40, ..RunQuery::default() }).await.unwrap();
     assert!(page.next.is_none(), "all were there");
@@ -214,7 +216,8 @@ pub async fn a_listing_looks_at_a_bounded_number_of_runs(fixture: impl Fixture) 
     for receipt in receipts {
         receipt.stored().await.unwrap();
     }
-    let query = RunQuery { statuses: vec![RunStatus::Succeeded], limit: 10, ..RunQuery::default() };
+    let filter = RunFilter { statuses: vec![RunStatus::Succeeded], ..RunFilter::default() };
+    let query = RunQuery { filter, limit: 10, ..RunQuery::default() };
     let first = store.runs(&query).await.unwrap();
     assert!(first.runs.is_empty() && first.next.is_some(), "a page may be empty and have a next one");
     assert_eq!(listed(&store, &query).await, ["wanted"]);

@@ -1,9 +1,9 @@
 //! Sums over the usage of runs: by agent, model and day, over the runs that match.
 
 use jiff::Timestamp;
-use runlog::domain::usage::{UsageGroup, UsageGrouping, UsageReport, UsageTotals};
-use runlog::domain::{AgentName, RunStatus, StructureId};
-use runlog::store::{Append, RunQuery, SharedStore, UsageQuery};
+use runlog::domain::usage::{UsageGroup, UsageGrouping, UsageKey, UsageReport, UsageTotals};
+use runlog::domain::{AgentName, RunFilter, RunStatus, SearchText, StructureId};
+use runlog::store::{Append, SharedStore, UsageQuery};
 
 use crate::filters::created_at;
 use crate::fixture::*;
@@ -41,7 +41,7 @@ fn totals(runs: u64, prompt_tokens: u64, completion_tokens: u64, cost_usd: f64) 
 }
 
 fn group(key: &str, totals: UsageTotals) -> UsageGroup {
-    UsageGroup { key: Some(key.to_owned()), totals }
+    UsageGroup { key: Some(UsageKey::Name(key.to_owned())), totals }
 }
 
 async fn grouped(store: &SharedStore, by: UsageGrouping) -> Vec<UsageGroup> {
@@ -71,7 +71,8 @@ pub async fn usage_is_summed_by_agent_model_and_day_with_the_highest_cost_first(
     assert_eq!(grouped(&store, UsageGrouping::Model).await, expected);
     let created = store.run(&run_id("r1")).await.unwrap().created_at;
     let by_day = grouped(&store, UsageGrouping::Day).await;
-    assert!(by_day.iter().any(|of_day| of_day.key.as_deref() == Some(&created.to_string()[..10])), "{by_day:?}");
+    let day = Some(UsageKey::Name(created.to_string()[..10].to_owned()));
+    assert!(by_day.iter().any(|of_day| of_day.key == day), "{by_day:?}");
     store.close().await;
     let store = fixture.opened().await;
     assert_eq!(store.usage(&UsageQuery::default()).await.unwrap().total, all);
@@ -80,18 +81,55 @@ pub async fn usage_is_summed_by_agent_model_and_day_with_the_highest_cost_first(
 pub async fn usage_is_that_of_the_runs_that_match_every_filter(fixture: impl Fixture) {
     let store = fixture.opened().await;
     with_runs(&store).await;
-    let total = async |runs: RunQuery| store.usage(&UsageQuery { runs, ..UsageQuery::default() }).await.unwrap().total;
+    let total =
+        async |filter: RunFilter| store.usage(&UsageQuery { filter, ..UsageQuery::default() }).await.unwrap().total;
     let agent = || Some(AgentName::parse("writer").unwrap());
     let structure = || Some(StructureId::parse("s").unwrap());
-    let any = RunQuery::default;
-    assert_eq!(total(RunQuery { agent_name: agent(), ..any() }).await, totals(2, 120, 12, 0.75));
-    assert_eq!(total(RunQuery { structure_id: structure(), ..any() }).await, totals(2, 107, 11, 2.5));
-    let both = RunQuery { agent_name: agent(), structure_id: structure(), ..any() };
+    let any = RunFilter::default;
+    assert_eq!(total(RunFilter { agent_name: agent(), ..any() }).await, totals(2, 120, 12, 0.75));
+    assert_eq!(total(RunFilter { structure_id: structure(), ..any() }).await, totals(2, 107, 11, 2.5));
+    let both = RunFilter { agent_name: agent(), structure_id: structure(), ..any() };
     assert_eq!(total(both).await, totals(1, 100, 10, 0.5));
-    assert_eq!(total(RunQuery { statuses: vec![RunStatus::Failed], ..any() }).await, totals(1, 0, 0, 0.0));
+    assert_eq!(total(RunFilter { statuses: vec![RunStatus::Failed], ..any() }).await, totals(1, 0, 0, 0.0));
     let later: Timestamp = "9000-01-01T00:00:00Z".parse().unwrap();
-    assert_eq!(total(RunQuery { created_from: Some(later), ..any() }).await, UsageTotals::default());
-    assert_eq!(total(RunQuery { created_until: Some(later), ..any() }).await.runs, 7);
+    assert_eq!(total(RunFilter { created_from: Some(later), ..any() }).await, UsageTotals::default());
+    assert_eq!(total(RunFilter { created_until: Some(later), ..any() }).await.runs, 7);
+    let named = |text: &str| RunFilter { text: Some(SearchText::parse(text).unwrap()), ..any() };
+    assert_eq!(total(named("RITE")).await, totals(2, 120, 12, 0.75));
+    assert_eq!(total(RunFilter { structure_id: structure(), ..named("3") }).await, totals(1, 7, 1, 2.0));
+}
+
+pub async fn runs_are_counted_by_status_as_they_are_now_and_pass_the_filter(fixture: impl Fixture) {
+    let store = fixture.opened().await;
+    with_runs(&store).await;
+    store.append(append("new", vec![event("x")])).await.unwrap();
+    let of = |status, totals| UsageGroup { key: Some(UsageKey::Status(status)), totals };
+    let (ended, one) = (totals(5, 132, 18, 2.875), totals(1, 0, 0, 0.0));
+    // Without cost and tokens the order is that of the numbers of the statuses.
+    let before = [
+        of(RunStatus::Succeeded, ended),
+        of(RunStatus::Unspecified, one),
+        of(RunStatus::Running, one),
+        of(RunStatus::Failed, one),
+    ];
+    assert_eq!(grouped(&store, UsageGrouping::Status).await, before);
+    store.append(append("open", vec![typed("human_input_requested", r#"{"question":"q"}"#)])).await.unwrap();
+    store.append(append("new", vec![typed("run.cancelled", "{}")])).await.unwrap();
+    let after = [
+        of(RunStatus::Succeeded, ended),
+        of(RunStatus::AwaitingInput, one),
+        of(RunStatus::Failed, one),
+        of(RunStatus::Cancelled, one),
+    ];
+    assert_eq!(grouped(&store, UsageGrouping::Status).await, after);
+    store.append(append("open", vec![event("moves nothing")])).await.unwrap();
+    store.close().await;
+    let store = fixture.opened().await;
+    assert_eq!(grouped(&store, UsageGrouping::Status).await, after);
+    let filter = RunFilter { agent_name: Some(AgentName::parse("writer").unwrap()), ..RunFilter::default() };
+    let of_writer = UsageQuery { filter, group_by: Some(UsageGrouping::Status), ..UsageQuery::default() };
+    let expected = [of(RunStatus::Succeeded, totals(2, 120, 12, 0.75))];
+    assert_eq!(store.usage(&of_writer).await.unwrap().groups, expected);
 }
 
 pub async fn a_day_of_usage_is_one_of_utc(fixture: impl Fixture) {
@@ -135,8 +173,7 @@ pub async fn a_run_that_reports_beyond_all_numbers_leaves_the_sums_of_usage_usab
     store.append(append("r3", vec![typed("run_end", r#"{"prompt_tokens":3,"model":"n"}"#)])).await.unwrap();
     let groups = grouped(&store, UsageGrouping::Model).await;
     assert_eq!(groups.len(), 2, "{groups:?}");
-    assert_eq!(groups[0].key.as_deref(), Some("m\u{fffd}\"é"), "a NUL cannot be shown");
     let sums = UsageTotals { total_tokens: 0, ..totals(2, 18_000_000_000_000, 2, 18e12) };
-    assert_eq!(groups[0].totals, sums);
+    assert_eq!(groups[0], group("m\u{fffd}\"é", sums), "a NUL cannot be shown");
     assert_eq!(groups[1], group("n", UsageTotals { total_tokens: 0, ..totals(1, 3, 0, 0.0) }));
 }

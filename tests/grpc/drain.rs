@@ -1,6 +1,9 @@
 //! Promises 1 and 4 across a restart: acknowledged events are stored, and readers resume from their cursors.
 
+use prost::Message;
 use runlog::pb;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::builders::{json_event, notes, numbered, the_end};
@@ -96,7 +99,7 @@ async fn who_comes_during_the_drain_is_refused_at_once() {
     let reader = server.subscribe(follow_run("r")).await;
     let address = server.address();
     server.begin_to_drain();
-    crate::harness::in_time(async { while tokio::net::TcpStream::connect(address).await.is_ok() {} }).await;
+    crate::harness::in_time(async { while TcpStream::connect(address).await.is_ok() {} }).await;
     drop(reader);
     server.stop().await;
 }
@@ -120,4 +123,87 @@ async fn a_reader_that_does_not_read_is_cut_at_the_deadline_and_the_store_can_be
     let start = after(&stuck.cursor);
     let mut resumed = server.subscribe(pb::SubscribeRequest { start, ..follow_run("r") }).await;
     assert_eq!(resumed.events(1).await[0].seq, stuck.cursor.parse::<u64>().unwrap() + 1);
+}
+
+/// The frames that come on a connection of HTTP/2.
+struct RawFrames {
+    socket: TcpStream,
+    received: Vec<u8>,
+}
+
+impl RawFrames {
+    /// Type and flags of the next frame.
+    async fn next(&mut self) -> (u8, u8) {
+        loop {
+            if let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = &self.received[..]
+                && let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap()
+                && rest.len() >= length
+            {
+                let frame = (*kind, *flags);
+                self.received.drain(..9 + length);
+                return frame;
+            }
+            let mut buffer = [0; 4_096];
+            let count = crate::harness::in_time(self.socket.read(&mut buffer)).await.unwrap();
+            assert!(count > 0, "the connection has ended");
+            self.received.extend_from_slice(&buffer[..count]);
+        }
+    }
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const GOAWAY: u8 = 7;
+/// Flags of a frame.
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// A frame of the stream 1, or of the connection.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let [_, length @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// A connection with one open subscription, which has received its first message.
+async fn raw_subscription(server: &TestServer) -> RawFrames {
+    const SETTINGS: u8 = 4;
+    let headers = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/runlog.v1.EventService/Subscribe"),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    // Literal header fields without indexing (RFC 7541, section 6.2.2).
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
+    let block: Vec<u8> = headers.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect();
+    let message = pb::SubscribeRequest { wait_for_run: true, ..follow_run("none") }.encode_to_vec();
+    let message = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+    let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    let hello = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(SETTINGS, 0, 0, &[]),
+        frame(HEADERS, END_HEADERS, 1, &block),
+        frame(DATA, END_STREAM, 1, &message),
+    ];
+    socket.write_all(&hello.concat()).await.unwrap();
+    let mut frames = RawFrames { socket, received: Vec::new() };
+    while frames.next().await.0 != DATA {}
+    frames
+}
+
+#[tokio::test]
+async fn a_subscription_gets_its_status_before_the_connection_is_announced_to_end() {
+    let server = TestServer::start().await;
+    let mut frames = raw_subscription(&server).await;
+    server.begin_to_drain();
+    let next = async |frames: &mut RawFrames| loop {
+        let frame = frames.next().await;
+        if [HEADERS, GOAWAY].contains(&frame.0) {
+            return frame;
+        }
+    };
+    assert_eq!(next(&mut frames).await, (HEADERS, END_STREAM | END_HEADERS), "the trailers");
+    assert_eq!(next(&mut frames).await.0, GOAWAY);
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use runlog::domain::history::History;
 use runlog::domain::usage::UsageReport;
 use runlog::domain::{
-    Error, Event, EventFilter, EventId, EventType, NewEvent, Payload, ProjectId, Result, Run, RunId, Scope,
+    Error, Event, EventFilter, EventId, EventType, NewEvent, Payload, ProjectId, Result, Run, RunFilter, RunId, Scope,
 };
 use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::service::publish::Publish;
@@ -107,12 +107,12 @@ impl Store for Counting {
         self.store.runs(query).await
     }
 
-    async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
-        self.store.count_runs(query).await
+    async fn count_runs(&self, filter: &RunFilter) -> Result<u64> {
+        self.store.count_runs(filter).await
     }
 
-    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
-        self.store.run_ids_at(query, offset).await
+    async fn run_ids_at(&self, filter: &RunFilter, offset: u64, limit: usize) -> Result<Vec<RunId>> {
+        self.store.run_ids_at(filter, offset, limit).await
     }
 
     async fn usage(&self, query: &UsageQuery) -> Result<UsageReport> {

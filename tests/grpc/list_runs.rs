@@ -121,11 +121,19 @@ async fn runs_are_listed_by_time_and_text_and_their_usage_is_summed() {
     let groups: Vec<_> = usage.groups.into_iter().map(|group| (group.key, group.totals.unwrap().runs)).collect();
     assert_eq!(groups, [(Some(String::new()), 8), (Some("m".to_owned()), 4)]);
     assert!(usage.complete && usage.total.unwrap().runs == 12);
+    let by_status = pb::GetUsageRequest { group_by: pb::UsageGrouping::Status.into(), ..Default::default() };
+    let usage = runs.get_usage(by_status.clone()).await.unwrap().into_inner();
+    let groups: Vec<_> =
+        usage.groups.into_iter().map(|group| (group.key.unwrap(), group.totals.unwrap().runs)).collect();
+    assert_eq!(groups, [("QUEUED".to_owned(), 8), ("SUCCEEDED".to_owned(), 4)]);
+    let of_text = pb::GetUsageRequest { text: "R1".to_owned(), ..by_status };
+    assert_eq!(runs.get_usage(of_text).await.unwrap().into_inner().total.unwrap().runs, 3);
     let of_agent = pb::GetUsageRequest { agent_name: "a".to_owned(), statuses: vec![6], ..Default::default() };
     assert_eq!(runs.get_usage(of_agent).await.unwrap().into_inner().total.unwrap().runs, 1);
     for (request, field) in [
         (pb::GetUsageRequest { group_by: 9, ..Default::default() }, "group_by"),
         (pb::GetUsageRequest { statuses: vec![0], ..Default::default() }, "statuses[0]"),
+        (pb::GetUsageRequest { text: "x".repeat(201), ..Default::default() }, "text"),
         (pb::GetUsageRequest { created_from: Some(at(0, -1)), ..Default::default() }, "created_from"),
         (pb::GetUsageRequest { created_until: Some(at(i64::MIN, 0)), ..Default::default() }, "created_until"),
     ] {

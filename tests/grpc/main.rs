@@ -13,6 +13,7 @@ mod refusal;
 mod server;
 
 mod bounds;
+mod control;
 mod create_run;
 mod cursors;
 mod drain;
@@ -37,3 +38,4 @@ mod subscribe_start;
 mod summaries;
 mod times;
 mod views;
+mod web;

@@ -19,7 +19,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Promise 8: every error has one ErrorInfo of the domain `runlog`.
+    /// Promise 8: every error has one ErrorInfo of the domain `runlog`, and its facts as plain trailers too.
     pub fn of(status: &Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().unwrap_or_else(|| panic!("an error without ErrorInfo: {status:?}"));
@@ -27,12 +27,19 @@ impl Refusal {
         assert!(!info.reason.is_empty() && info.reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));
         assert!(!status.message().is_empty(), "{status:?}");
         let violation = details.bad_request().and_then(|bad| bad.field_violations.first());
+        let field = violation.map(|violation| violation.field.clone());
+        let retry = details.retry_info().and_then(|info| info.retry_delay);
+        let trailer = |name| status.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(trailer("runlog-reason").as_deref(), Some(info.reason.as_str()), "{status:?}");
+        let is_plain = field.as_ref().is_none_or(|field| field.is_ascii() && !field.contains('%'));
+        assert!(!is_plain || trailer("runlog-field") == field, "{status:?}");
+        assert_eq!(trailer("grpc-retry-pushback-ms"), retry.map(|delay| delay.as_millis().to_string()), "{status:?}");
         Self {
             code: status.code(),
             reason: info.reason.clone(),
-            field: violation.map(|violation| violation.field.clone()),
+            field,
             metadata: info.metadata.clone(),
-            retry: details.retry_info().and_then(|info| info.retry_delay),
+            retry,
             message: status.message().to_owned(),
         }
     }

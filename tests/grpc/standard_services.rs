@@ -114,6 +114,10 @@ macro_rules! reflection {
             symbol("runlog.v1.EventService"),
             symbol("runlog.v1.RunService"),
             symbol("runlog.v1.Payload"),
+            symbol("google.rpc.ErrorInfo"),
+            MessageRequest::FileByFilename("google/rpc/error_details.proto".to_owned()),
+            MessageRequest::FileByFilename("google/rpc/status.proto".to_owned()),
+            MessageRequest::FileByFilename("google/protobuf/any.proto".to_owned()),
         ];
         let asked = questions
             .into_iter()
@@ -152,9 +156,41 @@ fn assert_describes_all(files: &[Vec<u8>]) {
     let methods = files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
     let methods: BTreeSet<_> = methods.map(|method| method.name().to_owned()).collect();
     let of_events = ["ListEvents", "Publish", "PublishStream", "Subscribe"];
-    let of_runs = ["CreateRun", "CreateStreamToken", "GetRun", "GetUsage", "ListRuns"];
+    let of_runs =
+        ["CancelRun", "CreateRun", "CreateStreamToken", "GetRun", "GetUsage", "ListRuns", "ResumeRun", "SignalRun"];
     let all: Vec<_> = of_events.into_iter().chain(of_runs).collect();
     assert_eq!(methods, all.into_iter().map(str::to_owned).collect());
+    assert_describes_errors(&files);
+}
+
+/// Asserts that a generic client finds what it needs to show the details of an error.
+fn assert_describes_errors(files: &[FileDescriptorProto]) {
+    let messages_of = |name: &str| {
+        let file = files.iter().find(|file| file.name() == name).unwrap_or_else(|| panic!("{name} is not returned"));
+        file.message_type.iter().map(|message| message.name().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let details = messages_of("google/rpc/error_details.proto");
+    for message in ["ErrorInfo", "BadRequest", "RetryInfo"] {
+        assert!(details.contains(message), "{message} of {details:?}");
+    }
+    assert!(messages_of("google/rpc/status.proto").contains("Status"));
+    assert!(messages_of("google/protobuf/any.proto").contains("Any"));
+}
+
+#[test]
+fn methods_say_whether_they_may_be_sent_again_and_publish_does_not_since_that_depends_on_its_event_ids() {
+    use prost_types::method_options::IdempotencyLevel::{Idempotent, NoSideEffects};
+    let files = FileDescriptorSet::decode(runlog::pb::FILE_DESCRIPTOR_SET).unwrap().file;
+    let of = |level| {
+        let methods = files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
+        let marked = methods.filter(move |method| {
+            method.options.as_ref().and_then(|options| options.idempotency_level) == Some(i32::from(level))
+        });
+        marked.map(|method| method.name()).collect::<BTreeSet<_>>()
+    };
+    let reads = ["GetCaller", "GetRun", "GetUsage", "ListEvents", "ListKeys", "ListRuns", "Subscribe"];
+    assert_eq!(of(NoSideEffects), BTreeSet::from(reads));
+    assert_eq!(of(Idempotent), BTreeSet::from(["CancelRun", "CreateStreamToken", "RevokeKey"]));
 }
 
 #[tokio::test]

@@ -29,10 +29,13 @@ async fn grpc_is_taken_over_http_2_with_its_own_type_only_so_that_no_page_can_se
                 body.len()
             );
             let answer = exchange(server.address, &[head.as_bytes(), &body].concat()).await;
-            assert!(answer.starts_with("HTTP/1.1 415 ") && answer.contains("gRPC is served over HTTP/2"), "{answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 415 ") && answer.contains("gRPC, which is served over HTTP/2"),
+                "{answer}"
+            );
         }
         let client = Http2::connect(server.address).await;
-        for content_type in ["text/plain", "application/json", "application/grpc-web+proto"] {
+        for content_type in ["text/plain", "application/json", "application/grpc-web+json"] {
             let answer = client.send(path, &[("content-type", content_type)], Sent::whole(body.clone())).await;
             assert_eq!(answer.status(), 415, "{content_type}");
         }
@@ -54,6 +57,15 @@ async fn a_page_of_another_origin_writes_nothing_over_any_protocol() {
             (Code::PermissionDenied, "ORIGIN_NOT_ALLOWED"),
             "{origin}"
         );
+        let body = framed(&publish("r"));
+        let head = format!(
+            "POST {PUBLISH} HTTP/1.1\r\nhost: {}\r\norigin: {origin}\r\ncontent-type: application/grpc-web+proto\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            server.address,
+            body.len()
+        );
+        let answer = exchange(server.address, &[head.as_bytes(), &body].concat()).await;
+        assert!(answer.contains("runlog-reason: ORIGIN_NOT_ALLOWED"), "{answer}");
         let event = r#"[{"type":"step"}]"#;
         let head = format!(
             "POST /v1/runs/r/events HTTP/1.1\r\nhost: {}\r\norigin: {origin}\r\ncontent-type: text/plain\r\n\

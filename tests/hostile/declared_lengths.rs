@@ -21,11 +21,15 @@ async fn five_thousand_calls_that_declare_four_mebibytes_and_send_none_cost_what
     let mut calls = JoinSet::new();
     for number in 0..CONNECTIONS {
         let client = Http2::connect(server.address).await;
+        let content_type = ["application/grpc", "application/grpc-web+proto"][number % 2];
         let methods =
             ["EventService/Publish", "EventService/PublishStream", "EventService/ListEvents", "RunService/CreateRun"];
         for path in methods.map(|method| format!("/runlog.v1.{method}")).iter().cycle().take(STREAMS) {
             let (client, path) = (client.clone(), path.clone());
-            calls.spawn(async move { drop(client.send(&path, &[], Sent::endless(Bytes::from_static(&HEAD))).await) });
+            calls.spawn(async move {
+                let head = Sent::endless(Bytes::from_static(&HEAD));
+                drop(client.send(&path, &[("content-type", content_type)], head).await);
+            });
         }
         // Frames of a connection arrive in order: an answer to this call proves that all earlier frames have arrived.
         let own = format!("honest-{number}");

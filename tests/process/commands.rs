@@ -53,6 +53,47 @@ async fn what_one_command_publishes_the_others_show() {
 }
 
 #[tokio::test]
+async fn runs_are_listed_by_agent_structure_time_and_text_page_by_page() {
+    let data = Data::new();
+    let server = Server::start(&data.file()).await;
+    let url = server.url();
+    for (run_id, agent) in [("one", "writer"), ("two", "Reader"), ("three", "writer"), ("four", "writer")] {
+        run(&url, &["publish", "--run", run_id, "--type", "run_start", "--agent", agent]).await.succeeds();
+    }
+    let ids = |runs: Vec<serde_json::Value>| -> Vec<String> {
+        runs.iter().map(|run| run["run_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let listed = async |args: &[&str]| ids(run(&url, &[&["runs", "--json"], args].concat()).await.json());
+    let all = ["four", "three", "two", "one"];
+    assert_eq!(listed(&[]).await, all);
+    assert_eq!(listed(&["--agent", "Reader"]).await, ["two"]);
+    assert_eq!(listed(&["--text", "READ"]).await, ["two"]);
+    assert_eq!(listed(&["--text", "r", "--agent", "writer"]).await, ["four", "three", "one"]);
+    assert!(listed(&["--structure", "s"]).await.is_empty());
+    assert_eq!(listed(&["--since", "2020-01-01", "--until", "9000-01-01T00:00:00+02:00"]).await, all);
+    assert!(listed(&["--since", "9000-01-01T00:00:00Z"]).await.is_empty());
+    assert!(listed(&["--until", "2020-01-01T00:00:00Z"]).await.is_empty());
+    // A run from its own time on, and not before it.
+    let created = run(&url, &["runs", "three", "--json"]).await.json()[0]["created_at"].as_str().unwrap().to_owned();
+    assert_eq!(listed(&["--since", &created]).await, ["four", "three"]);
+    assert_eq!(listed(&["--until", &created]).await, ["two", "one"]);
+
+    let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+    for left in (0..3).rev() {
+        let after: Vec<&str> = cursor.iter().flat_map(|cursor| ["--cursor", cursor]).collect();
+        let page = run(&url, &[&["runs", "--json", "--agent", "writer", "-n", "1"], &after[..]].concat()).await;
+        let next = page.stderr.split_once("--cursor ").map(|(_, rest)| rest.split(',').next().unwrap().to_owned());
+        seen.extend(ids(page.json()));
+        assert!(next.is_some() || left == 0, "the next page is named");
+        cursor = next;
+    }
+    assert_eq!(seen, ["four", "three", "one"]);
+    run(&url, &["runs", "--since", "soon"]).await.fails(64, &["--since", "ISO 8601", "soon"]);
+    run(&url, &["runs", "--cursor", "x"]).await.fails(65, &["cursor", "next_cursor"]);
+    run(&url, &["runs", "one", "--until", "2020-01-01"]).await.fails(64, &["--until"]);
+}
+
+#[tokio::test]
 async fn each_kind_of_failure_has_its_exit_code_and_says_what_to_do() {
     let data = Data::new();
     let server = Server::start(&data.file()).await;

@@ -145,6 +145,11 @@ impl Process {
         said.unwrap_or_else(|_| panic!("the process ended without {what}: {}", self.log())).clone()
     }
 
+    /// Stdout so far.
+    pub fn output(&self) -> String {
+        self.output.borrow().clone()
+    }
+
     /// Waits until stdout has a line of this kind.
     pub async fn prints(&self, what: &str, is_line: impl Fn(&str) -> bool) {
         let mut output = self.output.clone();

@@ -10,6 +10,7 @@ use crate::cli::output::json_line;
 use crate::cli::output::json_line::status_name;
 use crate::cli::output::render::{Clock, Printer, note, status_style};
 use crate::cli::output::text::{clean, cut, cut_middle, grouped, instant, local_time, shown_name};
+use crate::cli::time::parse_time;
 use crate::pb;
 
 const DIM: Style = Style::new().dimmed();
@@ -17,11 +18,14 @@ const DIM: Style = Style::new().dimmed();
 const PAGE: u64 = 500;
 const TIME: &str = "%Y-%m-%d %H:%M:%S";
 
+/// The options that make no sense beside the id of one run.
+const FILTER_AND_PAGE: [&str; 8] = ["status", "agent", "structure", "since", "until", "text", "limit", "cursor"];
+
 /// The options of `runlog runs`.
 #[derive(Debug, Args)]
 pub struct RunsArgs {
     /// Show this run in full
-    #[arg(value_name = "RUN", conflicts_with_all = ["status", "agent", "structure", "limit"])]
+    #[arg(value_name = "RUN", conflicts_with_all = FILTER_AND_PAGE)]
     id: Option<String>,
     /// Only runs of this status; may be given several times
     #[arg(long, value_enum, ignore_case = true)]
@@ -32,9 +36,21 @@ pub struct RunsArgs {
     /// Only runs of this structure
     #[arg(long, default_value = "", hide_default_value = true)]
     structure: String,
+    /// Only runs created at this time or later, for instance 2026-04-02T10:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<prost_types::Timestamp>,
+    /// Only runs created before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<prost_types::Timestamp>,
+    /// Only runs with this text in the id or the name of the agent; ASCII letters match in either case
+    #[arg(long, default_value = "", hide_default_value = true)]
+    text: String,
     /// At most this many runs; 0 for all
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: u64,
+    /// Go on after an earlier list, which printed this cursor; with the same filters
+    #[arg(long, value_name = "CURSOR", default_value = "", hide_default_value = true)]
+    cursor: String,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -82,7 +98,7 @@ pub async fn run(args: RunsArgs) -> Result<(), Failure> {
         printer.line(&if args.json { json_line::run(&run)? } else { in_full(&run, &TimeZone::system()) })?;
         return printer.flush();
     }
-    let mut cursor = String::new();
+    let mut cursor = args.cursor.clone();
     let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
     let mut first = !args.json;
     loop {
@@ -92,7 +108,9 @@ pub async fn run(args: RunsArgs) -> Result<(), Failure> {
             statuses: args.status.iter().map(|status| status.number()).collect(),
             agent_name: args.agent.clone(),
             structure_id: args.structure.clone(),
-            ..Default::default()
+            created_from: args.since,
+            created_until: args.until,
+            text: args.text.clone(),
         };
         let call = runs.list_runs(args.client.request(request));
         let page = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
@@ -109,7 +127,7 @@ pub async fn run(args: RunsArgs) -> Result<(), Failure> {
             return Ok(());
         }
         if left == 0 {
-            note("there is more: see all with --limit 0");
+            note(&format!("there is more: go on with --cursor {cursor}, or see all with --limit 0"));
             return Ok(());
         }
     }

@@ -50,7 +50,7 @@ use async_trait::async_trait;
 
 use crate::domain::history::History;
 use crate::domain::usage::UsageReport;
-use crate::domain::{Error, Event, EventId, FeedId, ProjectId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, FeedId, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::Queue;
@@ -130,13 +130,13 @@ impl Store for PostgresStore {
             .map_err(Fault::into_error)
     }
 
-    async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
-        retried!(&self.shared.readers, connection => read::runs::count(connection, self.project, query))
+    async fn count_runs(&self, filter: &RunFilter) -> Result<u64> {
+        retried!(&self.shared.readers, connection => read::runs::count(connection, self.project, filter))
             .map_err(Fault::into_error)
     }
 
-    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
-        retried!(&self.shared.readers, connection => read::runs::ids_at(connection, self.project, query, offset))
+    async fn run_ids_at(&self, filter: &RunFilter, offset: u64, limit: usize) -> Result<Vec<RunId>> {
+        retried!(&self.shared.readers, connection => read::runs::ids_at(connection, self.project, filter, offset, limit))
             .map_err(Fault::into_error)
     }
 

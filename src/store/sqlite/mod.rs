@@ -47,7 +47,7 @@ use sqlx::SqlitePool;
 use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
 use crate::domain::usage::UsageReport;
-use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::commit::queue::{Queue, QueueOptions};
@@ -162,14 +162,14 @@ impl Store for SqliteStore {
         read::runs::list(&self.shared.readers, &self.shared.tail, self.project, query).await
     }
 
-    async fn count_runs(&self, query: &RunQuery) -> Result<u64> {
+    async fn count_runs(&self, filter: &RunFilter) -> Result<u64> {
         self.shared.watch.verdict()?;
-        read::runs::count(&self.shared.readers, self.project, query).await
+        read::runs::count(&self.shared.readers, self.project, filter).await
     }
 
-    async fn run_ids_at(&self, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
+    async fn run_ids_at(&self, filter: &RunFilter, offset: u64, limit: usize) -> Result<Vec<RunId>> {
         self.shared.watch.verdict()?;
-        read::runs::ids_at(&self.shared.readers, self.project, query, offset).await
+        read::runs::ids_at(&self.shared.readers, self.project, filter, offset, limit).await
     }
 
     async fn usage(&self, query: &UsageQuery) -> Result<UsageReport> {

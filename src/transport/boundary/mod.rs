@@ -3,12 +3,12 @@
 //!
 //! A browser sends some requests of any page to any server without a preflight, and a name owned by an attacker can resolve to
 //! a loopback address (DNS rebinding). So a server on loopback accepts only loopback names, pages of other origins cannot
-//! write, and gRPC requires a request that no page can send: HTTP/2 with the content type of gRPC.
+//! write, and gRPC requires a request that no page can send: HTTP/2 with the content type of gRPC. gRPC-web is for pages, and its
+//! content type needs a preflight, which only listed origins pass.
 
 mod needs;
 mod rules;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,18 +19,17 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
-use super::grpc::WholeMessages;
+use super::grpc::{WebRequest, WholeMessages, failed_web_call};
 use super::memory::{Account, Call, Memory};
 use super::rest::{HttpError, is_packed, refuse, request_id};
-use super::status::DOMAIN;
+use super::status::Refusal;
 use crate::domain::Error;
 use crate::telemetry;
 use needs::{is_probe, reads_a_page};
-use rules::is_last;
 pub use rules::{BoundaryOptions, is_grpc_type};
+use rules::{Protocol, is_last};
 
 /// Tower service that checks requests and begins their calls, see the module.
 #[derive(Clone, Debug)]
@@ -86,9 +85,9 @@ where
     S::Error: Send,
 {
     fn serve(&mut self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
-        let is_grpc = is_grpc_type(request.headers());
-        if let Err(problem) = self.options.check(&request, is_grpc) {
-            return Box::pin(async move { Ok(refused(&request, is_grpc, &problem)) });
+        let protocol = self.options.protocol(&request);
+        if let Err(problem) = self.options.check(&request, protocol) {
+            return Box::pin(async move { Ok(refused(&request, protocol, &problem)) });
         }
         const SERVED: &str = "every connection has an account";
         let account = request.extensions().get::<Arc<Account>>().unwrap_or_else(|| unreachable!("{SERVED}"));
@@ -102,7 +101,7 @@ where
         {
             // The usual case: no wait for a place or for memory.
             let call = Arc::clone(call);
-            let response = self.inner.call(counted(request, is_grpc, &memory, &options, &call));
+            let response = self.inner.call(counted(request, protocol, &memory, &options, &call));
             return Box::pin(async move { Ok(response.await?.map(|body| memory.answer(body, call))) });
         }
         // `poll_ready` was called on this instance; the clone takes the next request.
@@ -114,17 +113,17 @@ where
                 None => memory.later_call(&account).await,
             };
             let Some(call) = call else {
-                return Ok(refused(&request, is_grpc, &overloaded("there are too many calls at a time").into()));
+                return Ok(refused(&request, protocol, &overloaded("there are too many calls at a time").into()));
             };
             if reads_a_page {
                 let Ok(room) = tokio::time::timeout(MAX_WAIT, call.room_for_a_page(options.max_page_bytes)).await
                 else {
                     let no_room = overloaded("answers take all the memory that they may");
-                    return Ok(refused(&request, is_grpc, &no_room.into()));
+                    return Ok(refused(&request, protocol, &no_room.into()));
                 };
                 call.prepay(room);
             }
-            let request = counted(request, is_grpc, &memory, &options, &call);
+            let request = counted(request, protocol, &memory, &options, &call);
             Ok(inner.call(request).await?.map(|body| memory.answer(body, call)))
         })
     }
@@ -133,7 +132,7 @@ where
 /// Adds the call to the request, and charges the body to the receive budget on arrival.
 fn counted(
     mut request: Request<Body>,
-    is_grpc: bool,
+    protocol: Protocol,
     memory: &Memory,
     options: &BoundaryOptions,
     call: &Arc<Call>,
@@ -141,9 +140,14 @@ fn counted(
     let max_bytes = options.max_message_bytes;
     request.extensions_mut().insert(Arc::clone(call));
     let is_packed = is_packed(request.headers());
-    request.map(|body| match is_grpc {
-        true => Body::new(WholeMessages::counted(body, max_bytes, memory.intake(call))),
-        false => memory.received(body, call, max_bytes, is_packed),
+    if let Protocol::Web(web) = protocol {
+        // Its messages are charged when they are translated.
+        request.extensions_mut().insert(web);
+        return request;
+    }
+    request.map(|body| match protocol {
+        Protocol::Grpc => Body::new(WholeMessages::counted(body, max_bytes, memory.intake(call))),
+        _ => memory.received(body, call, max_bytes, is_packed),
     })
 }
 
@@ -158,11 +162,12 @@ fn overloaded(what: &'static str) -> Error {
 }
 
 /// The refusal of a request before any handler: a gRPC status, or an error in the shape of the API.
-fn refused(request: &Request<Body>, is_grpc: bool, problem: &HttpError) -> Response<Body> {
+fn refused(request: &Request<Body>, protocol: Protocol, problem: &HttpError) -> Response<Body> {
     telemetry::REFUSED_REQUESTS.add_one(&[("reason", problem.reason)]);
-    match is_grpc && request.version() == Version::HTTP_2 {
-        true => as_status(problem).into_http(),
-        false => refuse(request.uri().path(), problem).map(Body::new),
+    match protocol {
+        Protocol::Grpc if request.version() == Version::HTTP_2 => as_status(problem).into_http(),
+        Protocol::Web(WebRequest::Call) => failed_web_call(as_status(problem)),
+        _ => refuse(request.uri().path(), problem).map(Body::new),
     }
 }
 
@@ -172,9 +177,13 @@ fn as_status(problem: &HttpError) -> Status {
         StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
         _ => Code::InvalidArgument,
     };
-    let metadata =
-        problem.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<HashMap<_, _>>();
-    let mut details = ErrorDetails::with_error_info(problem.reason, DOMAIN, metadata);
-    details.set_retry_info(problem.retry_after);
-    Status::with_error_details(code, problem.text(), details)
+    let refusal = Refusal {
+        code,
+        reason: problem.reason,
+        message: problem.text(),
+        field: problem.field.as_deref(),
+        metadata: problem.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        retry_after: problem.retry_after,
+    };
+    refusal.into_status()
 }

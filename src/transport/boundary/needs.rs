@@ -6,13 +6,16 @@ use tonic::body::Body;
 use crate::transport::rest::is_event_stream;
 
 /// Ends of the paths of POST requests whose answer may be a page, sums by group, or a run with its output and questions.
-const LONG_ANSWERS: [&str; 10] = [
+const LONG_ANSWERS: [&str; 13] = [
     "/ListEvents",
     "/ListKeys",
     "/ListRuns",
     "/GetUsage",
     "/GetRun",
     "/CreateRun",
+    "/CancelRun",
+    "/SignalRun",
+    "/ResumeRun",
     "/runs",
     "/cancel",
     "/signal",
@@ -55,6 +58,9 @@ mod tests {
             (Method::POST, "/v1/runs/r/resume"),
             (Method::POST, "/v1/runs"),
             (Method::POST, "/runlog.v1.RunService/CreateRun"),
+            (Method::POST, "/runlog.v1.RunService/CancelRun"),
+            (Method::POST, "/runlog.v1.RunService/SignalRun"),
+            (Method::POST, "/runlog.v1.RunService/ResumeRun"),
             (Method::GET, "/v1/runs/stream"),
             (Method::GET, "/api/events/stream"),
             (Method::HEAD, "/v1/runs"),

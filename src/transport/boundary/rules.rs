@@ -9,6 +9,7 @@ use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 use tonic::body::Body;
 
+use crate::transport::grpc::{WebRequest, is_web_type};
 use crate::transport::rest::HttpError;
 
 /// Permissions and size limits of requests.
@@ -30,19 +31,51 @@ pub struct BoundaryOptions {
     pub max_page_bytes: usize,
 }
 
+/// Protocol of a request, by content type and path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// gRPC, by the content type on any path.
+    Grpc,
+    /// gRPC-web, on the path of a gRPC service.
+    Web(WebRequest),
+    /// All others.
+    Rest,
+}
+
+/// Answer to what is no gRPC on the path of a gRPC service.
+const NO_GRPC: &str = "this path takes gRPC, which is served over HTTP/2 with the content type application/grpc, and gRPC-web with \
+    application/grpc-web+proto; JSON is for the REST APIs, see /openapi.json";
+
 impl BoundaryOptions {
     /// Checks the name of the server, the origin of the page, the protocol and the path.
-    pub fn check(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), HttpError> {
+    pub fn check(&self, request: &Request<Body>, protocol: Protocol) -> Result<(), HttpError> {
         let authority = authority(request)?;
         if authority.as_ref().is_some_and(|authority| !self.is_allowed_host(authority)) {
             let message = "the server is not called by this name; --allowed-hosts lists those besides loopback";
             return Err(HttpError::new(StatusCode::FORBIDDEN, "HOST_NOT_ALLOWED", message));
         }
         self.check_origin(request, authority.as_ref())?;
-        self.check_protocol(request, is_grpc)?;
+        self.check_protocol(request, protocol)?;
         match percent_decode_str(request.uri().path()).decode_utf8() {
             Ok(_) => Ok(()),
             Err(_) => Err(HttpError::malformed("the path must be UTF-8, percent-encoded")),
+        }
+    }
+
+    /// The protocol of a request.
+    pub fn protocol(&self, request: &Request<Body>) -> Protocol {
+        if is_grpc_type(request.headers()) {
+            return Protocol::Grpc;
+        }
+        if !self.is_grpc_path(request.uri().path()) {
+            return Protocol::Rest;
+        }
+        if is_web_type(request.headers()) {
+            return Protocol::Web(WebRequest::Call);
+        }
+        match *request.method() == Method::OPTIONS && !self.allowed_origins.is_empty() {
+            true => Protocol::Web(WebRequest::Preflight),
+            false => Protocol::Rest,
         }
     }
 
@@ -77,18 +110,20 @@ impl BoundaryOptions {
         Err(HttpError::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message))
     }
 
-    fn check_protocol(&self, request: &Request<Body>, is_grpc: bool) -> Result<(), HttpError> {
-        if !is_grpc && !self.is_grpc_path(request.uri().path()) {
-            return Ok(());
+    /// A page can send gRPC neither over HTTP/2 nor, without a preflight, as gRPC-web.
+    fn check_protocol(&self, request: &Request<Body>, protocol: Protocol) -> Result<(), HttpError> {
+        let is_taken = match protocol {
+            Protocol::Grpc => request.version() == Version::HTTP_2,
+            Protocol::Web(WebRequest::Preflight) => return Ok(()),
+            Protocol::Web(WebRequest::Call) => true,
+            Protocol::Rest if self.is_grpc_path(request.uri().path()) => false,
+            Protocol::Rest => return Ok(()),
+        };
+        match (is_taken, request.method()) {
+            (true, &Method::POST) => Ok(()),
+            (true, method) => Err(HttpError::method_not_allowed(method)),
+            (false, _) => Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", NO_GRPC)),
         }
-        if is_grpc && request.version() == Version::HTTP_2 {
-            return match *request.method() {
-                Method::POST => Ok(()),
-                _ => Err(HttpError::method_not_allowed(request.method())),
-            };
-        }
-        let message = "gRPC is served over HTTP/2 with the content type application/grpc; the JSON gateway takes JSON";
-        Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message))
     }
 
     fn is_grpc_path(&self, path: &str) -> bool {
@@ -203,7 +238,7 @@ mod tests {
                 max_page_bytes: 1,
             };
             let request = Request::post("/api/ingest").header(HOST, "localhost:7800").header(ORIGIN, origin);
-            options.check(&request.body(Body::empty()).unwrap(), false).is_ok()
+            options.check(&request.body(Body::empty()).unwrap(), Protocol::Rest).is_ok()
         };
         assert!(is_taken(true, "https://localhost:7800") && !is_taken(true, "http://localhost:7800"));
         assert!(is_taken(false, "http://localhost:7800") && !is_taken(false, "https://localhost:7800"));

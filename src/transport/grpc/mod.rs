@@ -7,6 +7,7 @@ mod publish;
 mod publish_stream;
 mod run_service;
 mod subscribe;
+mod web;
 mod whole_messages;
 mod wire_errors;
 
@@ -14,5 +15,6 @@ pub use dispatch::Dispatch;
 pub use event_service::EventHandler;
 pub use key_service::KeyHandler;
 pub use run_service::RunHandler;
+pub use web::{GrpcWeb, WebRequest, failed as failed_web_call, is_web_type};
 pub use whole_messages::WholeMessages;
 pub use wire_errors::WireErrors;

@@ -139,6 +139,7 @@ fn answer(result: Result<pb::PublishResponse>) -> pb::PublishStreamResponse {
             reason: error.reason().to_owned(),
             message: error.to_string(),
             metadata: status::metadata(&error).into_iter().map(in_publish).collect(),
+            retry_delay: error.retry_after().and_then(|delay| delay.try_into().ok()),
         }),
     };
     pb::PublishStreamResponse { result: Some(result) }

@@ -2,13 +2,14 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::domain::{AgentName, Result, RunId, SearchText, StructureId};
+use crate::domain::{AgentName, Error, Result, RunId, StructureId};
 use crate::pb;
 use crate::service::Service;
 use crate::service::access::IssuedStreamToken;
+use crate::service::control::Control;
 use crate::service::runs::{CreateRun, ListRuns};
-use crate::service::usage::ReadUsage;
 use crate::transport::caller::called;
+use crate::transport::rest::request_id;
 use crate::transport::{convert, status};
 
 /// Handler of the calls to `runlog.v1.RunService`.
@@ -37,6 +38,30 @@ impl pb::run_service_server::RunService for RunHandler {
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Result<Response<pb::GetRunResponse>, Status> {
         let run = get(&called(&self.service, request.extensions()), request.get_ref()).await;
+        run.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<pb::CancelRunRequest>,
+    ) -> Result<Response<pb::CancelRunResponse>, Status> {
+        let run = cancel(&called(&self.service, request.extensions()), request.get_ref()).await;
+        run.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+
+    async fn signal_run(
+        &self,
+        request: Request<pb::SignalRunRequest>,
+    ) -> Result<Response<pb::SignalRunResponse>, Status> {
+        let run = signal(&called(&self.service, request.extensions()), request.into_inner()).await;
+        run.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+
+    async fn resume_run(
+        &self,
+        request: Request<pb::ResumeRunRequest>,
+    ) -> Result<Response<pb::ResumeRunResponse>, Status> {
+        let run = resume(&called(&self.service, request.extensions()), request.get_ref()).await;
         run.map(Response::new).map_err(|error| status::from_error(&error))
     }
 
@@ -73,16 +98,19 @@ async fn create(service: &Service, request: pb::CreateRunRequest) -> Result<pb::
 }
 
 async fn list(service: &Service, request: pb::ListRunsRequest) -> Result<pb::ListRunsResponse> {
-    let list = ListRuns {
-        statuses: convert::statuses(&request.statuses)?,
-        agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
-        structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
-        created_from: convert::time_bound("created_from", request.created_from)?,
-        created_until: convert::time_bound("created_until", request.created_until)?,
-        text: convert::optional(&request.text, SearchText::parse)?,
-        cursor: request.cursor,
-        page_size: convert::page_size(request.page_size)?,
-    };
+    let pb::ListRunsRequest {
+        page_size,
+        cursor,
+        statuses,
+        agent_name,
+        structure_id,
+        created_from,
+        created_until,
+        text,
+    } = request;
+    let created = [created_from, created_until];
+    let filter = convert::run_filter(&statuses, &agent_name, &structure_id, created, &text)?;
+    let list = ListRuns { filter, cursor, page_size: convert::page_size(page_size)? };
     let page = service.list_runs(list).await?;
     let runs = page.runs.into_iter().map(convert::run).collect();
     let has_more = !page.next_cursor.is_empty();
@@ -90,20 +118,58 @@ async fn list(service: &Service, request: pb::ListRunsRequest) -> Result<pb::Lis
 }
 
 async fn usage(service: &Service, request: pb::GetUsageRequest) -> Result<pb::GetUsageResponse> {
-    let read = ReadUsage {
-        group_by: convert::usage_grouping(request.group_by)?,
-        statuses: convert::statuses(&request.statuses)?,
-        agent_name: convert::optional(&request.agent_name, AgentName::parse)?,
-        structure_id: convert::optional(&request.structure_id, StructureId::parse)?,
-        created_from: convert::time_bound("created_from", request.created_from)?,
-        created_until: convert::time_bound("created_until", request.created_until)?,
-    };
-    service.usage(read).await.map(convert::usage_report)
+    let pb::GetUsageRequest { group_by, statuses, agent_name, structure_id, created_from, created_until, text } =
+        request;
+    let created = [created_from, created_until];
+    let filter = convert::run_filter(&statuses, &agent_name, &structure_id, created, &text)?;
+    let group_by = convert::usage_grouping(group_by)?;
+    service.usage(filter, group_by).await.map(convert::usage_report)
 }
 
 async fn get(service: &Service, request: &pb::GetRunRequest) -> Result<pb::GetRunResponse> {
     let run = service.run(&RunId::parse(&request.run_id)?).await?;
     Ok(pb::GetRunResponse { run: Some(convert::run(run)) })
+}
+
+async fn cancel(service: &Service, request: &pb::CancelRunRequest) -> Result<pb::CancelRunResponse> {
+    let run = control(service, &request.run_id, Control::Cancel, "").await?;
+    Ok(pb::CancelRunResponse { run: Some(run) })
+}
+
+async fn signal(service: &Service, request: pb::SignalRunRequest) -> Result<pb::SignalRunResponse> {
+    use pb::SignalAction::{Approve, Reject, SubmitInput, Unspecified};
+    let payload = request.payload_json;
+    let signal = match pb::SignalAction::try_from(request.action) {
+        Ok(Approve) => Control::Approve { payload },
+        Ok(Reject) => Control::Reject { payload },
+        Ok(SubmitInput) => Control::SubmitInput { payload },
+        Ok(Unspecified) | Err(_) => {
+            return Err(Error::invalid("action", "must be APPROVE, REJECT or SUBMIT_INPUT"));
+        }
+    };
+    let run = control(service, &request.run_id, signal, &request.idempotency_key).await.map_err(in_payload_json)?;
+    Ok(pb::SignalRunResponse { run: Some(run) })
+}
+
+/// Names the payload of a control as the request spells it.
+fn in_payload_json(error: Error) -> Error {
+    let inside =
+        error.field().and_then(|field| field.strip_prefix("payload").map(|rest| format!("payload_json{rest}")));
+    match inside {
+        Some(field) => error.with_field(field),
+        None => error,
+    }
+}
+
+async fn resume(service: &Service, request: &pb::ResumeRunRequest) -> Result<pb::ResumeRunResponse> {
+    let run = control(service, &request.run_id, Control::Resume, &request.idempotency_key).await?;
+    Ok(pb::ResumeRunResponse { run: Some(run) })
+}
+
+/// An empty key means absent.
+async fn control(service: &Service, run_id: &str, control: Control, key: &str) -> Result<pb::Run> {
+    let key = Some(key).filter(|key| !key.is_empty());
+    service.control(&RunId::parse(run_id)?, control, key, &request_id::current()).await.map(convert::run)
 }
 
 async fn create_stream_token(

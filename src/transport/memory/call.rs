@@ -60,6 +60,10 @@ impl Account {
     }
 
     /// Collected before use: dropping the last reference to a call takes the same lock.
+    pub(super) fn has_calls(&self) -> bool {
+        !self.calls.lock().is_empty()
+    }
+
     fn open_calls(&self) -> Vec<Arc<Call>> {
         self.calls.lock().values().filter_map(Weak::upgrade).collect()
     }

@@ -164,6 +164,11 @@ impl Memory {
         }
     }
 
+    /// Whether a call is in progress: its request or its answer is not over.
+    pub fn has_calls(&self) -> bool {
+        self.open().iter().any(|account| account.has_calls())
+    }
+
     fn open(&self) -> Vec<Arc<Account>> {
         self.accounts.lock().values().filter_map(Weak::upgrade).collect()
     }

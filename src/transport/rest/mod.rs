@@ -34,9 +34,11 @@ mod unpack;
 use axum::http::{Method, Uri};
 use axum::response::Response;
 use axum::{Router, middleware};
-use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
+use tower_http::cors::Any;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+
+use super::cors;
 
 pub use body::is_packed;
 pub use event_stream::is_event_stream;
@@ -88,9 +90,9 @@ pub fn router(gateway: Gateway, offer: Offer) -> Router {
     let router = router.method_not_allowed_fallback(method_not_allowed);
     let router = router.layer(middleware::from_fn_with_state(gateway.clone(), request_context::track));
     // Around the middleware: a page may read its refusals too.
-    let router = match cors(&gateway.options.cors_origins) {
-        Some(cors) => router.layer(cors),
-        None => router,
+    let router = match &gateway.options.cors_origins[..] {
+        [] => router,
+        origins => router.layer(cors::layer(origins, Any)),
     };
     router.with_state(gateway)
 }
@@ -102,18 +104,4 @@ pub async fn not_found(uri: Uri) -> Response {
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     refuse(uri.path(), &HttpError::method_not_allowed(&method))
-}
-
-fn cors(origins: &[String]) -> Option<CorsLayer> {
-    if origins.is_empty() {
-        return None;
-    }
-    let allowed = if origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::any()
-    } else {
-        AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok()))
-    };
-    // `*` does not cover the header Authorization.
-    let headers = AllowHeaders::mirror_request();
-    Some(CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(headers).expose_headers(Any))
 }

@@ -87,12 +87,49 @@ async fn usage_is_summed_over_runs_by_agent_model_and_day() {
     for none in ["structure=s", "status=failed", "until=2020-01-01", "from=9000-01-01"] {
         assert_eq!(gateway.get(&format!("/v1/usage?{none}")).await.1["total"]["runs"], 0, "{none}");
     }
-    for (query, field) in
-        [("group_by=week", "group_by"), ("from=x", "from"), ("status=x", "status"), ("text=x", "text")]
-    {
+    assert_eq!(gateway.get("/v1/usage?text=RITE").await.1["total"], totals(2, 0.75));
+    for (query, field) in [
+        ("group_by=week", "group_by"),
+        ("from=x", "from"),
+        ("status=x", "status"),
+        ("text=", "text"),
+        ("limit=1", "limit"),
+    ] {
         let (status, body) = gateway.get(&format!("/v1/usage?{query}")).await;
         assert!(status == 422 && body["error"].as_str().unwrap().starts_with(field), "{query}: {body}");
     }
+}
+
+#[tokio::test]
+async fn runs_are_counted_by_status_under_the_filters_of_their_list() {
+    let gateway = Gateway::start().await;
+    let counts = async |query: &str| {
+        let (status, report) = gateway.get(&format!("/v1/usage?group_by=status{query}")).await;
+        assert_eq!(status, 200, "{report}");
+        let groups = report["groups"].as_array().unwrap().clone();
+        let count =
+            |group: &Value| (group["key"].as_str().unwrap().to_owned(), group["totals"]["runs"].as_u64().unwrap());
+        groups.iter().map(count).collect::<Vec<_>>()
+    };
+    assert!(counts("").await.is_empty());
+    for (run, agent, types) in [
+        ("one", "writer", &["run_start"][..]),
+        ("two", "writer", &["run_start", "run_end"]),
+        ("three", "reader", &["run_start"]),
+        ("four", "writer", &["no-status"]),
+    ] {
+        let events: Vec<_> =
+            types.iter().map(|name| json!({"type": name, "payload": {"cost_usd": 0.5}, "agent_name": agent})).collect();
+        assert_eq!(gateway.post(&format!("/v1/runs/{run}/events"), &json!(events).to_string()).await.0, 201);
+    }
+    let is = |counts: &[(&str, u64)]| counts.iter().map(|(key, runs)| ((*key).to_owned(), *runs)).collect::<Vec<_>>();
+    assert_eq!(counts("").await, is(&[("succeeded", 1), ("running", 2), ("queued", 1)]));
+    assert_eq!(gateway.post("/v1/runs", r#"{"id":"five"}"#).await.0, 201);
+    // A run without any status event is listed as queued, and so counted.
+    assert_eq!(counts("").await, is(&[("succeeded", 1), ("running", 2), ("queued", 2)]));
+    assert_eq!(ids(&gateway.get("/v1/runs?status=queued").await.1), ["five", "four"]);
+    assert_eq!(counts("&agent=writer&text=O").await, is(&[("succeeded", 1), ("running", 1), ("queued", 1)]));
+    assert_eq!(counts("&status=running&agent=reader").await, is(&[("running", 1)]));
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! Parser of one line of `publish --stdin`.
 
-use jiff::Timestamp;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::cli::output::preview::Members;
+use crate::cli::time::{parse_time, wire};
 use crate::domain::json::{diagnose, why_not_json};
-use crate::domain::time::{self, TimeError, UnixSeconds};
+use crate::domain::time::{TimeError, UnixSeconds};
 use crate::pb::{self, payload::Variant};
 
 /// Values for members that a line leaves out.
@@ -68,11 +68,6 @@ pub fn parse(line: &str, defaults: &Defaults) -> Result<pb::PublishRequest, Stri
 
 const KNOWN: [&str; 6] = ["run_id", "type", "event_id", "agent_name", "origin", "occurred_at"];
 
-/// ISO 8601, to the nanosecond.
-pub fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
-    Ok(wire(time::parse(text).map_err(|error| format!("{error}; it is {text:?}"))?))
-}
-
 /// Member `occurred_at`: ISO 8601 text, or a number of seconds since 1970.
 fn time_of(value: &RawValue) -> Result<prost_types::Timestamp, String> {
     let at = |problem: String| format!("occurred_at: {problem}");
@@ -82,13 +77,6 @@ fn time_of(value: &RawValue) -> Result<prost_types::Timestamp, String> {
     let seconds = value.get().parse().ok().filter(|seconds: &f64| seconds.is_finite());
     let time = seconds.and_then(|seconds| UnixSeconds::new(seconds).at);
     time.map(wire).ok_or_else(|| at(TimeError::OutOfRange.to_string()))
-}
-
-fn wire(at: Timestamp) -> prost_types::Timestamp {
-    // Before 1970 both parts of a jiff timestamp are negative; protobuf requires nanos from 0 to 999,999,999.
-    let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
-    let forward = if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) };
-    prost_types::Timestamp { seconds: forward.0, nanos: forward.1 }
 }
 
 fn json(text: &str) -> pb::Payload {

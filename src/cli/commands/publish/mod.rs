@@ -14,11 +14,12 @@ use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::json_line;
 use crate::cli::output::json_line::status_name;
 use crate::cli::output::published::Published;
-use line::{Defaults, parse_time};
+use line::Defaults;
 
 use crate::cli::output::render::{Clock, Printer};
 use crate::cli::output::text::{clean, shown_name};
 use crate::cli::scope::OriginArg;
+use crate::cli::time::parse_time;
 use crate::pb;
 
 /// Limit of a payload that is read from a file, bytes; the server's own limit is lower.

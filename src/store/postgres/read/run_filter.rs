@@ -1,6 +1,4 @@
-//! The filters of a [`RunQuery`] in SQL, for every statement that reads the table `runs`.
-
-use crate::store::RunQuery;
+//! A [`RunFilter`](crate::domain::RunFilter) in SQL, for every statement that reads the table `runs`.
 
 /// Condition on a row of `runs`. Its parameters 1 to 6 come from [`bound`], those of the statement follow.
 // In the collation "C" `lower` changes ASCII letters only. The id of the run follows the project and a line feed, if there are any.
@@ -18,22 +16,9 @@ pub(super) use matching;
 
 /// A statement of sqlx with the parameters of [`matching`].
 macro_rules! bound {
-    ($statement:expr, $query:expr) => {{
-        let query: &$crate::store::RunQuery = $query;
-        let [created_from, created_until] = query.created_bounds();
-        $statement
-            .bind($crate::store::postgres::read::run_filter::statuses(query))
-            .bind(query.agent_name.as_ref().map($crate::domain::AgentName::as_str))
-            .bind(query.structure_id.as_ref().map($crate::domain::StructureId::as_str))
-            .bind(created_from)
-            .bind(created_until)
-            .bind(query.lower_text())
+    ($statement:expr, $filter:expr) => {{
+        let filter: &$crate::domain::RunFilter = $filter;
+        $crate::store::run_filter::bound!($statement.bind($crate::store::run_filter::statuses(filter)), filter)
     }};
 }
 pub(super) use bound;
-
-/// The statuses as a query parameter; `None` for all.
-pub fn statuses(query: &RunQuery) -> Option<Vec<i64>> {
-    let numbers: Vec<i64> = query.statuses.iter().map(|status| *status as i64).collect();
-    (!numbers.is_empty()).then_some(numbers)
-}

@@ -1,6 +1,6 @@
 //! Reads of `runs` and `run_documents`.
 
-use crate::domain::{Error, Run, RunId, RunStatus};
+use crate::domain::{Error, Run, RunFilter, RunId, RunStatus};
 use crate::store::run_row::RunRow;
 use crate::store::{ProjectNumber, RunKey, RunQuery, RunsPage, ScopeEnd};
 
@@ -88,7 +88,7 @@ pub async fn list(
     let first = project.before_runs() + 1;
     let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(first);
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let rows: Vec<RunRow> = bound!(sqlx::query_as(LIST), query)
+    let rows: Vec<RunRow> = bound!(sqlx::query_as(LIST), &query.filter)
         .bind(before)
         .bind(oldest)
         .bind(limit)
@@ -103,9 +103,9 @@ pub async fn list(
 }
 
 /// Number of matching runs of a project.
-pub async fn count(connection: &mut PgExecutor<'_>, project: ProjectNumber, query: &RunQuery) -> Result<u64, Fault> {
+pub async fn count(connection: &mut PgExecutor<'_>, project: ProjectNumber, filter: &RunFilter) -> Result<u64, Fault> {
     const COUNT: &str = concat!("SELECT count(*) FROM runs WHERE run > $7 AND run <= $8 AND ", matching!());
-    let count: i64 = bound!(sqlx::query_scalar(COUNT), query)
+    let count: i64 = bound!(sqlx::query_scalar(COUNT), filter)
         .bind(project.before_runs())
         .bind(project.last_run())
         .fetch_one(connection)
@@ -113,22 +113,23 @@ pub async fn count(connection: &mut PgExecutor<'_>, project: ProjectNumber, quer
     Ok(count.unsigned_abs())
 }
 
-/// Ids of matching runs of a project after the newest `offset` runs.
+/// Ids of at most `limit` matching runs of a project after the newest `offset` runs.
 pub async fn ids_at(
     connection: &mut PgExecutor<'_>,
     project: ProjectNumber,
-    query: &RunQuery,
+    filter: &RunFilter,
     offset: u64,
+    limit: usize,
 ) -> Result<Vec<RunId>, Fault> {
     const AT: &str = concat!(
         "SELECT run_id FROM runs WHERE run > $7 AND run <= $8 AND ",
         matching!(),
         " ORDER BY run DESC LIMIT $9 OFFSET $10"
     );
-    let ids: Vec<String> = bound!(sqlx::query_scalar(AT), query)
+    let ids: Vec<String> = bound!(sqlx::query_scalar(AT), filter)
         .bind(project.before_runs())
         .bind(project.last_run())
-        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await?;

@@ -58,12 +58,13 @@ pub async fn report(
         Some(UsageGrouping::Agent) => usage!("coalesce(agent_name, '')"),
         Some(UsageGrouping::Model) => usage!("coalesce(model, '')"),
         Some(UsageGrouping::Day) => usage!("left(created_at, 10)"),
+        Some(UsageGrouping::Status) => usage!("status::text"),
     };
-    let rows: Vec<UsageRow> = bound!(sqlx::query_as(sql), &query.runs)
+    let rows: Vec<UsageRow> = bound!(sqlx::query_as(sql), &query.filter)
         .bind(oldest)
         .bind(newest)
         .bind(i64::from(query.max_groups))
         .fetch_all(connection)
         .await?;
-    Ok(query.report(rows, oldest == first))
+    Ok(query.report(rows, oldest == first)?)
 }

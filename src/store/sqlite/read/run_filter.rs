@@ -1,11 +1,12 @@
-//! The filters of a [`RunQuery`] in SQL, for every statement that reads the table `runs`.
+//! A [`RunFilter`] in SQL, for every statement that reads the table `runs`.
 
-use crate::store::RunQuery;
+use crate::domain::RunFilter;
+use crate::store::run_filter;
 
 /// Condition on a row `r` of `runs`. Its parameters 1 to 6 come from [`bound`], those of the statement follow.
-pub fn matches(query: &RunQuery) -> String {
+pub fn matches(filter: &RunFilter) -> String {
     // A plain comparison, so that SQLite uses the index of structures.
-    let structure = if query.structure_id.is_some() { "r.structure_id = ?3" } else { "?3 IS NULL" };
+    let structure = if filter.structure_id.is_some() { "r.structure_id = ?3" } else { "?3 IS NULL" };
     // `lower` changes ASCII letters only. The id of the run follows the project and a line feed, if there are any.
     format!(
         "(?1 IS NULL OR r.status IN (SELECT value FROM json_each(?1))) \
@@ -18,22 +19,17 @@ pub fn matches(query: &RunQuery) -> String {
 
 /// A statement of sqlx with the parameters of [`matches()`].
 macro_rules! bound {
-    ($statement:expr, $query:expr) => {{
-        let query: &$crate::store::RunQuery = $query;
-        let [created_from, created_until] = query.created_bounds();
-        $statement
-            .bind($crate::store::sqlite::read::run_filter::statuses(query))
-            .bind(query.agent_name.as_ref().map($crate::domain::AgentName::as_str))
-            .bind(query.structure_id.as_ref().map($crate::domain::StructureId::as_str))
-            .bind(created_from)
-            .bind(created_until)
-            .bind(query.lower_text())
+    ($statement:expr, $filter:expr) => {{
+        let filter: &$crate::domain::RunFilter = $filter;
+        $crate::store::run_filter::bound!(
+            $statement.bind($crate::store::sqlite::read::run_filter::statuses(filter)),
+            filter
+        )
     }};
 }
 pub(super) use bound;
 
 /// Parameter of the status filter, a JSON array; null for all statuses.
-pub fn statuses(query: &RunQuery) -> Option<String> {
-    let numbers: Vec<u8> = query.statuses.iter().map(|status| *status as u8).collect();
-    (!numbers.is_empty()).then(|| serde_json::to_string(&numbers).unwrap_or_default())
+pub fn statuses(filter: &RunFilter) -> Option<String> {
+    run_filter::statuses(filter).map(|numbers| serde_json::to_string(&numbers).unwrap_or_default())
 }

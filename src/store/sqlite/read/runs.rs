@@ -4,7 +4,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio_stream::StreamExt;
 
 use crate::domain::projection::Documents;
-use crate::domain::{AgentName, Error, EventType, Result, Run, RunId, RunStatus, StructureId};
+use crate::domain::{AgentName, Error, EventType, Result, Run, RunFilter, RunId, RunStatus, StructureId};
 use crate::store::commit::plan::RunState;
 use crate::store::run_row::{RunRow, changed_documents, checksums, usage_json};
 use crate::store::{ProjectNumber, RunKey, RunQuery, RunsPage, ScopeEnd};
@@ -188,11 +188,14 @@ pub async fn list(
     let before = query.before.unwrap_or(i64::MAX).min(newest(readers, project).await? + 1);
     let first = project.before_runs() + 1;
     let oldest = before.saturating_sub(MAX_SCANNED_RUNS).max(first);
-    let sql = format!("{SELECT} WHERE {} AND r.run < ?7 AND r.run >= ?8 ORDER BY r.run DESC LIMIT ?9", matches(query));
+    let sql = format!(
+        "{SELECT} WHERE {} AND r.run < ?7 AND r.run >= ?8 ORDER BY r.run DESC LIMIT ?9",
+        matches(&query.filter)
+    );
     let generation = tail.generation();
     let (mut found, mut bytes, mut stopped_at) = (Vec::new(), 0, oldest);
     {
-        let mut rows = bound!(sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql)), query)
+        let mut rows = bound!(sqlx::query_as::<_, RunRow>(sqlx::AssertSqlSafe(sql)), &query.filter)
             .bind(before)
             .bind(oldest)
             .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
@@ -208,7 +211,7 @@ pub async fn list(
             }
         }
     }
-    let runs = settle(readers, tail, generation, query, found).await?;
+    let runs = settle(readers, tail, generation, &query.filter.statuses, found).await?;
     Ok(RunsPage { runs, next: (stopped_at > first).then_some(stopped_at) })
 }
 
@@ -218,7 +221,7 @@ async fn settle(
     readers: &SqlitePool,
     tail: &UnindexedTail,
     generation: u64,
-    query: &RunQuery,
+    statuses: &[RunStatus],
     rows: Vec<RunRow>,
 ) -> Result<Vec<Run>> {
     let mut settled = Vec::with_capacity(rows.len());
@@ -229,7 +232,7 @@ async fn settle(
             Some(run) => run,
             None => one(readers, tail, &key).await?,
         };
-        if query.statuses.is_empty() || query.statuses.contains(&run.status) {
+        if statuses.is_empty() || statuses.contains(&run.status) {
             settled.push(run);
         }
     }
@@ -237,9 +240,9 @@ async fn settle(
 }
 
 /// Counts the matching runs of a project.
-pub async fn count(readers: &SqlitePool, project: ProjectNumber, query: &RunQuery) -> Result<u64> {
-    let sql = format!("SELECT count(*) FROM runs r WHERE {} AND r.run > ?7 AND r.run <= ?8", matches(query));
-    let count: i64 = bound!(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)), query)
+pub async fn count(readers: &SqlitePool, project: ProjectNumber, filter: &RunFilter) -> Result<u64> {
+    let sql = format!("SELECT count(*) FROM runs r WHERE {} AND r.run > ?7 AND r.run <= ?8", matches(filter));
+    let count: i64 = bound!(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)), filter)
         .bind(project.before_runs())
         .bind(project.last_run())
         .fetch_one(readers)
@@ -248,16 +251,22 @@ pub async fn count(readers: &SqlitePool, project: ProjectNumber, query: &RunQuer
     Ok(count.unsigned_abs())
 }
 
-/// Ids of matching runs of a project, newest first, after skipping `offset` runs.
-pub async fn ids_at(readers: &SqlitePool, project: ProjectNumber, query: &RunQuery, offset: u64) -> Result<Vec<RunId>> {
+/// Ids of at most `limit` matching runs of a project, newest first, after skipping `offset` runs.
+pub async fn ids_at(
+    readers: &SqlitePool,
+    project: ProjectNumber,
+    filter: &RunFilter,
+    offset: u64,
+    limit: usize,
+) -> Result<Vec<RunId>> {
     let sql = format!(
         "SELECT r.run_id FROM runs r WHERE {} AND r.run > ?7 AND r.run <= ?8 ORDER BY r.run DESC LIMIT ?9 OFFSET ?10",
-        matches(query)
+        matches(filter)
     );
-    let ids: Vec<String> = bound!(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)), query)
+    let ids: Vec<String> = bound!(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)), filter)
         .bind(project.before_runs())
         .bind(project.last_run())
-        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(readers)
         .await

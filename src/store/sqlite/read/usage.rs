@@ -30,7 +30,7 @@ macro_rules! sum {
 pub async fn report(readers: &SqlitePool, project: ProjectNumber, query: &UsageQuery) -> Result<UsageReport> {
     let (first, newest) = (project.before_runs() + 1, newest(readers, project).await?);
     let oldest = query.oldest(first, newest);
-    let rows: Vec<CountedRow> = bound!(sqlx::query_as(sqlx::AssertSqlSafe(sql(query))), &query.runs)
+    let rows: Vec<CountedRow> = bound!(sqlx::query_as(sqlx::AssertSqlSafe(sql(query))), &query.filter)
         .bind(oldest)
         .bind(newest)
         .bind(i64::from(query.max_groups))
@@ -42,7 +42,7 @@ pub async fn report(readers: &SqlitePool, project: ProjectNumber, query: &UsageQ
         tracing::error!(runs = damaged, "damaged: the usage of rows of the table `runs`");
         return Err(Error::StoreDamaged);
     }
-    Ok(query.report(rows.into_iter().map(|row| row.sums).collect(), oldest == first))
+    query.report(rows.into_iter().map(|row| row.sums).collect(), oldest == first)
 }
 
 /// The statement: sums by group, then the groups beyond the maximum as one.
@@ -53,6 +53,7 @@ fn sql(query: &UsageQuery) -> String {
         // PostgreSQL has no text with a NUL, so both stores show another character in its place.
         Some(UsageGrouping::Model) => "coalesce(replace(usage, '\\u0000', '\\ufffd') ->> '$.model', '')",
         Some(UsageGrouping::Day) => "substr(created_at, 1, 10)",
+        Some(UsageGrouping::Status) => "cast(status AS text)",
     };
     let sums = concat!(
         sum!("prompt_tokens"),
@@ -65,7 +66,7 @@ fn sql(query: &UsageQuery) -> String {
     format!(
         "WITH sums AS (
             SELECT {key} AS key, count(*) AS runs, {sums}, sum(is_damaged) AS damaged
-            FROM (SELECT r.agent_name, r.created_at, r.usage IS NOT NULL AND NOT json_valid(r.usage) AS is_damaged,
+            FROM (SELECT r.agent_name, r.created_at, r.status, r.usage IS NOT NULL AND NOT json_valid(r.usage) AS is_damaged,
                          CASE WHEN json_valid(r.usage) THEN r.usage END AS usage
                   FROM runs r WHERE {} AND r.run >= ?7 AND r.run <= ?8)
             GROUP BY 1),
@@ -75,6 +76,6 @@ fn sql(query: &UsageQuery) -> String {
                sum(completion_tokens) AS completion_tokens, sum(total_tokens) AS total_tokens,
                total(cost_usd) AS cost_usd, sum(damaged) AS damaged
         FROM ranked GROUP BY min(place, ?9 + 1) ORDER BY min(place)",
-        matches(&query.runs)
+        matches(&query.filter)
     )
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 
-use crate::domain::Result;
+use crate::domain::{Result, RunFilter};
 use crate::service::runs::ListRuns;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::path_variable::Variable;
@@ -23,7 +23,8 @@ pub async fn list_runs(gateway: Gateway, uri: Uri) -> Result<Response, ApiError>
     let mut query = Query::parse(uri.query());
     let RunsQuery { status, agent, limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
     query.finish()?;
-    let list = ListRuns { statuses: status, agent_name: agent, page_size: limit, cursor, ..ListRuns::default() };
+    let filter = RunFilter { statuses: status, agent_name: agent, ..RunFilter::default() };
+    let list = ListRuns { filter, cursor, page_size: limit };
     let page = gateway.service.list_runs(list).await?;
     let runs = page.runs.into_iter().map(RunView::new).collect::<Result<_>>()?;
     let next_cursor = Some(page.next_cursor).filter(|token| !token.is_empty());

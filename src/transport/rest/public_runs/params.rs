@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use utoipa::IntoParams;
 
 use crate::domain::time;
-use crate::domain::{AgentName, Error, EventFilter, Limits, RunId, RunStatus, SearchText, StructureId};
+use crate::domain::{AgentName, Error, EventFilter, Limits, RunFilter, RunId, RunStatus, SearchText, StructureId};
 use crate::service::control::status_name;
 use crate::transport::rest::headers::one;
 use crate::transport::rest::http_error::HttpError;
@@ -65,6 +65,10 @@ pub struct RunFilterQuery {
     /// Only runs created before this time.
     #[param(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
+    /// Only runs with this text in the id or the name of the agent; ASCII letters match in either case.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    pub text: Option<SearchText>,
 }
 
 impl RunFilterQuery {
@@ -76,7 +80,14 @@ impl RunFilterQuery {
             structure: structure(query)?,
             from: time(query, "from")?,
             until: time(query, "until")?,
+            text: query.one("text")?.map(|text| SearchText::parse(&text)).transpose()?,
         })
+    }
+
+    /// The filter.
+    pub fn filter(self) -> RunFilter {
+        let Self { status: statuses, agent: agent_name, structure: structure_id, from, until, text } = self;
+        RunFilter { statuses, agent_name, structure_id, created_from: from, created_until: until, text }
     }
 }
 
@@ -84,10 +95,6 @@ impl RunFilterQuery {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RunsQuery {
-    /// Only runs with this text in the id or the name of the agent; ASCII letters match in either case.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 200,
-        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
-    pub text: Option<SearchText>,
     /// Maximum number of runs; 50 when absent.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     pub limit: usize,
@@ -100,8 +107,7 @@ impl RunsQuery {
     /// Takes the parameters of the page.
     pub fn take(query: &mut Query, limits: &Limits) -> Result<Self, HttpError> {
         let cursor = query.one("cursor")?.unwrap_or_default();
-        let text = query.one("text")?.map(|text| SearchText::parse(&text)).transpose()?;
-        Ok(Self { text, limit: limit(query, limits)?, cursor })
+        Ok(Self { limit: limit(query, limits)?, cursor })
     }
 }
 

@@ -66,19 +66,10 @@ fn path_segment(run_id: &RunId) -> String {
     responses((status = 200, description = "A page of runs", body = PublicRuns), RefusedCall))]
 pub async fn list(gateway: Gateway, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
-    let RunFilterQuery { status, agent, structure, from, until } = RunFilterQuery::take(&mut query)?;
-    let RunsQuery { text, limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
+    let filter = RunFilterQuery::take(&mut query)?.filter();
+    let RunsQuery { limit, cursor } = RunsQuery::take(&mut query, gateway.service.limits())?;
     query.finish()?;
-    let list = ListRuns {
-        statuses: status,
-        agent_name: agent,
-        structure_id: structure,
-        created_from: from,
-        created_until: until,
-        text,
-        cursor,
-        page_size: limit,
-    };
+    let list = ListRuns { filter, cursor, page_size: limit };
     let page = gateway.service.list_runs(list).await?;
     let runs = page.runs.into_iter().map(response::run).collect::<DomainResult<_>>()?;
     let next_cursor = Some(page.next_cursor).filter(|token| !token.is_empty());

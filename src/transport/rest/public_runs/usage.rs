@@ -6,8 +6,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::domain::usage::{UsageGroup, UsageGrouping, UsageReport, UsageTotals};
-use crate::service::usage::ReadUsage;
+use crate::domain::RunStatus;
+use crate::domain::usage::{UsageGroup, UsageGrouping, UsageKey, UsageReport, UsageTotals};
+use crate::service::control::status_name;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
 use crate::transport::rest::query::{Query, word};
@@ -32,7 +33,8 @@ impl UsageQuery {
             Some(Some(PublicUsageGrouping::Agent)) => Some(UsageGrouping::Agent),
             Some(Some(PublicUsageGrouping::Model)) => Some(UsageGrouping::Model),
             Some(Some(PublicUsageGrouping::Day)) => Some(UsageGrouping::Day),
-            Some(None) => return Err(HttpError::field("group_by", "must be agent, model or day")),
+            Some(Some(PublicUsageGrouping::Status)) => Some(UsageGrouping::Status),
+            Some(None) => return Err(HttpError::field("group_by", "must be agent, model, day or status")),
         };
         Ok(Self { group_by })
     }
@@ -46,6 +48,7 @@ pub enum PublicUsageGrouping {
     Agent,
     Model,
     Day,
+    Status,
 }
 
 /// Sums over runs, by group.
@@ -63,8 +66,8 @@ pub struct PublicUsageReport {
 /// Sums over the runs of one group.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicUsageGroup {
-    /// The agent, the model, or the day as `2026-04-02`; empty: the runs have no agent or no model; null: the runs of all
-    /// groups beyond the first 1,000.
+    /// The agent, the model, the day as `2026-04-02`, or the status as runs show it; empty: the runs have no agent or no model;
+    /// null: the runs of all groups beyond the first 1,000.
     #[schema(required = true)]
     pub key: Option<String>,
     /// The sums.
@@ -86,26 +89,37 @@ pub struct PublicUsageTotals {
     pub cost_usd: f64,
 }
 
-/// Sums tokens and cost over runs, by agent, model or day.
+/// Sums tokens and cost over runs, by agent, model, day or status, and counts the runs.
 #[utoipa::path(get, path = "/v1/usage", tag = "public runs", operation_id = "get_public_usage",
     params(UsageQuery, RunFilterQuery),
     responses((status = 200, description = "The sums", body = PublicUsageReport), RefusedCall))]
 pub async fn get(gateway: Gateway, uri: Uri) -> Result<Response, ApiError> {
     let mut query = Query::parse(uri.query());
     let UsageQuery { group_by } = UsageQuery::take(&mut query)?;
-    let RunFilterQuery { status, agent, structure, from, until } = RunFilterQuery::take(&mut query)?;
+    let filter = RunFilterQuery::take(&mut query)?.filter();
     query.finish()?;
-    let read = ReadUsage {
-        group_by,
-        statuses: status,
-        agent_name: agent,
-        structure_id: structure,
-        created_from: from,
-        created_until: until,
+    let UsageReport { groups, total, complete } = gateway.service.usage(filter, group_by).await?;
+    Ok(Json(PublicUsageReport { total: sums(total), groups: shown(groups), complete }).into_response())
+}
+
+/// The groups as the API shows them. A run without any status event is shown as queued, so both groups are one.
+fn shown(groups: Vec<UsageGroup>) -> Vec<PublicUsageGroup> {
+    let (unset, mut groups): (Vec<_>, Vec<_>) =
+        groups.into_iter().partition(|group| group.key == Some(UsageKey::Status(RunStatus::Unspecified)));
+    for UsageGroup { totals, .. } in unset {
+        let queued = Some(UsageKey::Status(RunStatus::Queued));
+        match groups.iter_mut().find(|group| group.key == queued) {
+            Some(group) => group.totals.add(&totals),
+            None => groups.push(UsageGroup { key: queued, totals }),
+        }
+        groups.sort_by(|a, b| UsageTotals::by_falling_cost(&a.totals, &b.totals));
+    }
+    let name = |key| match key {
+        UsageKey::Name(name) => name,
+        UsageKey::Status(status) => status_name(status),
     };
-    let UsageReport { groups, total, complete } = gateway.service.usage(read).await?;
-    let groups = groups.into_iter().map(|UsageGroup { key, totals }| PublicUsageGroup { key, totals: sums(totals) });
-    Ok(Json(PublicUsageReport { total: sums(total), groups: groups.collect(), complete }).into_response())
+    let group = |UsageGroup { key, totals }| PublicUsageGroup { key: key.map(name), totals: sums(totals) };
+    groups.into_iter().map(group).collect()
 }
 
 fn sums(totals: UsageTotals) -> PublicUsageTotals {

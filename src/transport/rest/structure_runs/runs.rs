@@ -12,7 +12,7 @@ use super::params::{IdempotencyHeader, PageQuery, RunPath, StatusQuery, Structur
 use super::request::{CreateStructureRun, StructureNothing, optional_object};
 use super::response::{StructureRun, json};
 use super::schema::{StructureRuns, StructureRunsPagination};
-use crate::domain::{Error, Result, RunId};
+use crate::domain::{Error, Result, RunFilter, RunId};
 use crate::service::Service;
 use crate::service::control::Control;
 use crate::service::runs::CreateRun;
@@ -80,7 +80,8 @@ pub async fn list_runs(gateway: Gateway, id: Variable, uri: Uri) -> std::result:
     let StatusQuery { status } = StatusQuery::take(&mut query)?;
     query.finish()?;
     let size = usize::try_from(page_size).unwrap_or(usize::MAX);
-    let found = gateway.service.runs_by_page(structure_id, status, page, size).await?;
+    let filter = RunFilter { statuses: status, structure_id: Some(structure_id), ..RunFilter::default() };
+    let found = gateway.service.runs_by_page(&filter, page, size).await?;
     let pagination = StructureRunsPagination::new(page, page_size, found.total);
     let pagination = serde_json::to_string(&pagination).map_err(Error::internal)?;
     let service = gateway.service;

@@ -14,6 +14,7 @@ import { inline } from "../lib/format.js";
  * @property {string} [pair] events with the same text are the start and the end of one thing
  * @property {string} [own] id by which others name this one as their parent
  * @property {string} [parent] id of the thing around it
+ * @property {"around" | "within"} [order] without ids the order of the events says what lies in what: a tool within a step
  * @property {number} [durationMs] as the event reports it
  * @property {"good" | "bad"} [mood]
  */
@@ -64,7 +65,7 @@ function step(payload) {
   const phase = payload.phase === "start" ? "start" : payload.phase === "end" ? "end" : "point";
   const given = phase === "start" ? payload.input : payload.output;
   const own = first(payload, "step_id", "span_id", "id");
-  return { lane: "step", title: name, text: given === undefined ? "" : inline(given), phase, pair: phase === "point" ? undefined : `step ${own ?? name}`, own };
+  return { lane: "step", title: name, text: given === undefined ? "" : inline(given), phase, pair: phase === "point" ? undefined : `step ${own ?? name}`, own, order: "around" };
 }
 
 /** @type {Describe} */
@@ -73,7 +74,7 @@ function tool(payload) {
   const phase = payload.phase === "start" ? "start" : payload.phase === "end" ? "end" : "point";
   const given = phase === "start" ? payload.input_preview : (payload.output_preview ?? payload.input_preview);
   const pair = phase === "point" ? undefined : `tool ${first(payload, "tool_call_id", "call_id", "id") ?? name}`;
-  return { lane: "tool", title: name, text: given === undefined ? "" : inline(given), phase, pair };
+  return { lane: "tool", title: name, text: given === undefined ? "" : inline(given), phase, pair, order: "within" };
 }
 
 /** @type {Describe} */

@@ -12,7 +12,7 @@
  * @property {number} from milliseconds since 1970
  * @property {number} to
  * @property {number} took milliseconds, as the end reports it, else between the two events
- * @property {number} depth number of spans around it, as the ids say
+ * @property {number} depth number of spans around it, as the ids say, or the order of the events
  * @property {string} [mood]
  *
  * @typedef {object} Place
@@ -35,9 +35,14 @@ export class Spans {
   #open = new Map();
   /** Depth of the things that have an id of their own. @type {Map<string, number>} */
   #depths = new Map();
+  /** Open steps. @type {Span[]} */
+  #steps = [];
+  /** Number of steps that are open, and whose starts are not among the events. */
+  #unseenSteps;
 
   /** @param {RunEvent[]} events without a gap, in the order of their seqs */
   constructor(events) {
+    this.#unseenSteps = endsWithoutStart(events.map(describe).filter(({ order }) => order === "around"));
     events.forEach((event) => this.#add(event));
   }
 
@@ -58,17 +63,38 @@ export class Spans {
     if (about.phase === "end" && span) {
       open.pop();
       this.#close(span, event.seq, time, about);
+      this.#steps = this.#steps.filter((step) => step !== span);
     } else if (about.phase === "end" || about.durationMs !== undefined) {
       span = this.#begin(event.seq, time - (about.durationMs ?? 0), about);
       this.#close(span, event.seq, time, about);
+      this.#unseenSteps -= about.phase === "end" && about.order === "around" ? 1 : 0;
     } else if (about.phase === "start" || (about.pair !== undefined && !span)) {
       span = this.#begin(event.seq, time, about);
       open.push(span);
+      if (about.order === "around") {
+        this.#steps.push(span);
+      }
     } else if (span) {
       span.to = Math.max(span.to, time);
     }
-    const around = about.parent === undefined ? 0 : (this.#depths.get(about.parent) ?? -1) + 1;
-    this.#places.set(event.seq, { about, span, depth: span && about.lane !== "text" ? span.depth : Math.min(MAX_DEPTH, around) });
+    const depth = span && about.lane !== "text" ? span.depth : this.#depth(about, time);
+    this.#places.set(event.seq, { about, span, depth });
+  }
+
+  /**
+   * Number of spans around a thing, by the id of its parent. A tool call without one lies in the step that is open, if there is
+   * only one: of two open steps, nothing says which called it. A step in an open step may be a part of it or a branch beside it,
+   * and the events of both look the same, so it is not shown as a part.
+   * @param {Description} about
+   * @param {number} from begin of the thing
+   */
+  #depth(about, from) {
+    if (about.parent !== undefined) {
+      return Math.min(MAX_DEPTH, (this.#depths.get(about.parent) ?? -1) + 1);
+    }
+    const [step, ...others] = this.#steps;
+    const isOnly = step !== undefined && others.length === 0 && this.#unseenSteps === 0;
+    return about.order === "within" && isOnly && step.from <= from ? Math.min(MAX_DEPTH, step.depth + 1) : 0;
   }
 
   /** The open spans of a pair, the last one innermost. @param {string} pair */
@@ -85,8 +111,7 @@ export class Spans {
    * @returns {Span}
    */
   #begin(seq, from, about) {
-    const around = about.parent !== undefined && about.lane !== "text" ? (this.#depths.get(about.parent) ?? -1) + 1 : 0;
-    const depth = Math.min(MAX_DEPTH, around);
+    const depth = about.lane === "text" ? 0 : this.#depth(about, from);
     const own = about.own ?? (about.lane === "text" ? about.parent : undefined);
     if (own !== undefined) {
       this.#depths.set(own, depth);
@@ -113,4 +138,25 @@ export class Spans {
       span.lane = about.lane;
     }
   }
+}
+
+/**
+ * Number of ends whose starts are not among these.
+ * @param {Description[]} steps
+ */
+function endsWithoutStart(steps) {
+  /** @type {Map<string | undefined, number>} */
+  const open = new Map();
+  let count = 0;
+  for (const { phase, pair } of steps) {
+    const before = open.get(pair) ?? 0;
+    if (phase === "start") {
+      open.set(pair, before + 1);
+    } else if (phase === "end" && before > 0) {
+      open.set(pair, before - 1);
+    } else if (phase === "end") {
+      count += 1;
+    }
+  }
+  return count;
 }

@@ -1,6 +1,7 @@
 /** The filters of the list, which the server applies. All of them stand in the URL. */
 
 import { attribute, fill, h, setText } from "../lib/dom.js";
+import { count } from "../lib/format.js";
 import { RANGES, rangeBegin } from "../lib/ranges.js";
 import { STATUSES, statusWord } from "../lib/types.js";
 
@@ -63,15 +64,16 @@ export class RunFilters extends HTMLElement {
   onChange = () => {};
   #query = new URLSearchParams();
   #typing = 0;
-  /** @type {Map<Status, { button: HTMLButtonElement, count: HTMLElement }>} */
+  /** @type {Map<Status, { button: HTMLButtonElement, number: HTMLElement }>} */
   #chips = new Map();
+  #group = h("div", { class: "chips", role: "group", "aria-label": "Status, with the number of runs" });
   #agents = h("datalist", { id: "agents" });
   /** @type {Record<string, HTMLInputElement | HTMLSelectElement>} */
   #fields = {};
   #clear = h("button", { type: "button", class: "link", onclick: () => this.onChange(new URLSearchParams()) }, "Clear filters");
 
   connectedCallback() {
-    const chips = STATUSES.map((status) => this.#chip(status));
+    fill(this.#group, STATUSES.map((status) => this.#chip(status)));
     const options = RANGES.map(({ value, words }) => h("option", { value }, words));
     this.#fields = {
       text: h("input", { type: "search", id: "f-text", placeholder: "Id or agent contains…", maxlength: 200 }),
@@ -93,7 +95,7 @@ export class RunFilters extends HTMLElement {
     });
     fill(
       this,
-      h("div", { class: "chips", role: "group", "aria-label": "Status, with the number of runs loaded" }, chips),
+      this.#group,
       h("div", { class: "fields", role: "search" }, fields, this.#agents, this.#clear),
     );
     this.show(this.#query);
@@ -123,14 +125,22 @@ export class RunFilters extends HTMLElement {
   }
 
   /**
-   * Counts the loaded runs by status, and offers their agents.
+   * Shows how many runs there are in each status.
+   * @param {import("./run-counts.js").RunCounts} counts
+   */
+  count({ byStatus, isComplete }) {
+    for (const [status, { number }] of this.#chips) {
+      const runs = byStatus.get(status) ?? 0;
+      setText(number, runs > 0 ? count(runs) : "");
+    }
+    attribute(this.#group, "title", isComplete ? null : "Counted are the newest 1,000,000 runs");
+  }
+
+  /**
+   * Offers the agents of the loaded runs.
    * @param {Run[]} runs
    */
-  count(runs) {
-    for (const [status, { count }] of this.#chips) {
-      const number = runs.filter((run) => run.status === status).length;
-      setText(count, number > 0 ? String(number) : "");
-    }
+  offer(runs) {
     const agents = [...new Set(runs.map((run) => run.agent_name ?? ""))].filter((name) => name).sort();
     if (agents.length !== this.#agents.childElementCount) {
       fill(this.#agents, agents.map((name) => h("option", { value: name })));
@@ -139,9 +149,9 @@ export class RunFilters extends HTMLElement {
 
   /** @param {Status} status */
   #chip(status) {
-    const count = h("span", { class: "chip-count" });
+    const number = h("span", { class: "chip-count" });
     const dot = h("span", { class: "dot", "aria-hidden": "true" });
-    const button = h("button", { type: "button", class: "chip", "aria-pressed": "false" }, dot, statusWord(status), " ", count);
+    const button = h("button", { type: "button", class: "chip", "aria-pressed": "false" }, dot, statusWord(status), " ", number);
     button.dataset.status = status;
     button.addEventListener("click", () => {
       const chosen = new Set(this.#query.getAll("status"));
@@ -153,7 +163,7 @@ export class RunFilters extends HTMLElement {
       STATUSES.filter((other) => chosen.has(other)).forEach((other) => query.append("status", other));
       this.onChange(query);
     });
-    this.#chips.set(status, { button, count });
+    this.#chips.set(status, { button, number });
     return button;
   }
 

@@ -16,7 +16,7 @@ const SINGLE_READS = 6;
 /** Shortest time between two rounds of reads. */
 const ROUND_MS = 400;
 
-/** Dispatches `change` when runs came or changed, and `state` when the stream did. */
+/** Dispatches `change` when runs came or changed, `events` when the stream brought some, and `state` when the stream changed. */
 export class RunList extends EventTarget {
   /** Newest first. @type {Run[]} */
   runs = [];
@@ -137,6 +137,7 @@ export class RunList extends EventTarget {
     if (this.#stale.size > 0 && !this.#round) {
       this.#round = window.setTimeout(() => this.#readStale(), ROUND_MS);
     }
+    this.dispatchEvent(new Event("events"));
     this.dispatchEvent(new Event("change"));
   }
 

@@ -5,6 +5,7 @@ import { counted } from "../lib/format.js";
 import { problemText } from "../lib/http.js";
 import { replaceHash, runsHash } from "../lib/route.js";
 import { LivePill } from "../shell/live-pill.js";
+import { RunCounts } from "./run-counts.js";
 import { RunFilters, filtersOf, serverQuery } from "./run-filters.js";
 import { RunList } from "./run-list.js";
 import { COLUMNS, RunRow } from "./run-row.js";
@@ -18,6 +19,7 @@ const PILL = { connecting: "connecting", open: "live", waiting: "reconnecting", 
 export class RunsPage extends HTMLElement {
   #query;
   #list = new RunList(new URLSearchParams());
+  #counts = new RunCounts(new URLSearchParams());
   /** @type {Map<string, RunRow>} */
   #rows = new Map();
   #filters = new RunFilters();
@@ -44,7 +46,7 @@ export class RunsPage extends HTMLElement {
       this,
       h("div", { class: "page-head" }, h("h1", {}, "Runs"), this.#pill, this.#summary),
       this.#filters,
-      h("table", { role: "table", class: "runs", "aria-label": "Runs, newest first" }, head, this.#body),
+      h("table", { role: "table", class: "table runs", "aria-label": "Runs, newest first" }, head, this.#body),
       this.#notice,
       this.#more,
     );
@@ -65,6 +67,7 @@ export class RunsPage extends HTMLElement {
 
   disconnectedCallback() {
     this.#list.close();
+    this.#counts.close();
     clearInterval(this.#timer);
     cancelAnimationFrame(this.#frame);
   }
@@ -87,12 +90,21 @@ export class RunsPage extends HTMLElement {
 
   #begin() {
     this.#list.close();
+    this.#counts.close();
     this.#rows.clear();
     fill(this.#body);
-    this.#list = new RunList(serverQuery(this.#query));
+    const filters = serverQuery(this.#query);
+    this.#list = new RunList(filters);
+    const counts = new RunCounts(filters);
+    this.#counts = counts;
+    counts.addEventListener("change", () => this.#filters.count(counts));
     this.#list.addEventListener("change", () => this.#schedule());
+    this.#list.addEventListener("events", () => counts.refresh());
     this.#list.addEventListener("state", () => {
       const { state, retryAt } = this.#list.live;
+      if (state === "open") {
+        counts.refresh();
+      }
       this.#pill.show(PILL[state], { retryAt });
     });
     this.#filters.show(this.#query);
@@ -119,7 +131,7 @@ export class RunsPage extends HTMLElement {
       }
     }
     runs.forEach((run, index) => this.#place(run, index));
-    this.#filters.count(list.runs);
+    this.#filters.offer(list.runs);
     setText(this.#summary, list.isLoading ? "Loading…" : `${counted(runs.length, "run")}${list.hasMore ? " loaded" : ""}`);
     this.#more.hidden = !list.hasMore || list.problem !== null;
     this.#showNotice(runs.length);

@@ -36,7 +36,7 @@ export class UsagePage extends HTMLElement {
   #total = h("dl", { class: "totals" });
   #key = h("th", { scope: "col", class: "sum-key" });
   #body = h("tbody");
-  #table = h("table", { class: "usage", "aria-label": "Usage by group" });
+  #table = h("table", { class: "table usage", "aria-label": "Usage by group" });
   #summary = h("p", { class: "summary", role: "status" });
   #notice = h("div", { class: "notice" });
   #reading = new AbortController();
