@@ -87,6 +87,20 @@ get_languages() { # in one call, since apt has one lock
     dpkg -s "${language_packages[@]}" >/dev/null 2>&1 || apt_get "${language_packages[@]}"
 }
 
+get_openapi_clients() { # installs the generators and libraries of clients in TypeScript that are made from /openapi.json
+    install npm nodejs npm || return 1
+    npm ci --no-audit --no-fund --prefix tests/clients/openapi >"$tools/npm-openapi.log" 2>&1 ||
+        { tail -n 20 "$tools/npm-openapi.log" >&2; return 1; }
+}
+
+# What generated Java code names besides Jackson, which the generator itself brings.
+java_annotations=/usr/share/java/geronimo-annotation-1.3-spec.jar
+
+get_java() {
+    install javac default-jdk-headless || return 1
+    [ -e "$java_annotations" ] || { apt_get libgeronimo-annotation-1.3-spec-java && [ -e "$java_annotations" ]; }
+}
+
 get_console_tools() { # installs the type checker, the linter and the driver of the browser for the console
     install npm nodejs npm || return 1
     npm ci --no-audit --no-fund --prefix tests/console >"$tools/npm-console.log" 2>&1 ||
@@ -176,6 +190,10 @@ install_all() {
     get chromium install chromium chromium
     get python python_with python tests/clients/python/requirements.txt
     python=$(new_python) && get generated python_with generated tests/clients/python/generated-requirements.txt "$python"
+    get openapi python_with openapi tests/clients/openapi/requirements.txt
+    get openapi_node get_openapi_clients
+    get java get_java
+    get go install go golang-go
     get tester python_with tester tests/clients/python/tester-requirements.txt
     get peers bash tests/bench/peers/run.sh --install
 }
@@ -311,6 +329,28 @@ elif installed generated; then
     export RUNLOG_TEST_NEW_PYTHON="$tools/generated/bin/python"
 else
     cannot "vendor's generated client" "PyPI is out of reach"
+fi
+if installed openapi; then
+    export RUNLOG_TEST_OPENAPI="$tools/openapi/bin/python"
+else
+    cannot "clients made from /openapi.json" "no python3 with venv, or PyPI is out of reach"
+fi
+if installed openapi_node; then
+    RUNLOG_TEST_OPENAPI_NODE=$(command -v node)
+    export RUNLOG_TEST_OPENAPI_NODE
+else
+    cannot "clients in TypeScript made from /openapi.json" "they come from npm, and there is no npm"
+fi
+if installed java; then
+    export RUNLOG_TEST_JAVA="$java_annotations"
+else
+    cannot "clients made by openapi-generator" "Debian's default-jdk-headless is not here and cannot be installed"
+fi
+if installed go; then
+    RUNLOG_TEST_GO=$(command -v go)
+    export RUNLOG_TEST_GO
+else
+    cannot "a client in Go made from /openapi.json" "Debian's golang-go is not here and cannot be installed"
 fi
 if installed tester; then
     export RUNLOG_TEST_TESTER="$tools/tester/bin/python"

@@ -2,9 +2,18 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{GIB, KIB, millis, within};
+
+/// Whether a run ends with its structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FinishOption {
+    /// `FinishStructureRunEvent` ends its run.
+    On,
+    /// A run ends by events of the platform, and by `run_end` and `error`.
+    Off,
+}
 
 /// The path of a publish to its commit.
 #[derive(Clone, Debug, Args)]
@@ -40,4 +49,9 @@ pub struct WriteOptions {
     #[arg(long, env = "RUNLOG_FLUSH_SLICE_ENTRIES", default_value = "512",
           value_parser = within(1..=4_000))]
     pub flush_slice_entries: usize,
+    /// Whether a USER event of type FinishStructureRunEvent ends its run: `on` stores StructureRunCompleted with it
+    /// (SUCCEEDED, or FAILED without an output or with an ErrorArtifact), for Griptape pipelines that no platform runs; `off` leaves
+    /// that to an event of origin SYSTEM. With keys it ends runs for keys with the scope events.publish_system.
+    #[arg(long, env = "RUNLOG_FINISH_ENDS_RUN", value_enum, default_value = "off", hide_possible_values = true)]
+    pub finish_ends_run: FinishOption,
 }

@@ -1,8 +1,8 @@
 //! The options of each part of the server, out of those of `runlog serve`.
 
 use crate::config::{
-    AuthOption, CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares, NotifyOption, OpenRouteOption, ServeOptions, StoreUrl,
-    TlsOptions,
+    AuthOption, CALL_BYTES, CONNECTIONS_AT_LEAST, FinishOption, MemoryShares, NotifyOption, OpenRouteOption,
+    ServeOptions, StoreUrl, TlsOptions,
 };
 use crate::service::ServiceOptions;
 use crate::service::access::{AccessLimits, AuthMode};
@@ -123,6 +123,7 @@ pub fn service_options(options: &ServeOptions) -> ServiceOptions {
         read_ahead_bytes: options.reading.read_ahead_bytes,
         max_subscriptions: options.reading.max_subscriptions,
         heartbeat: options.reading.heartbeat,
+        finish_ends_run: options.writing.finish_ends_run == FinishOption::On,
     }
 }
 

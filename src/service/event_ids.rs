@@ -49,6 +49,12 @@ pub fn cancel() -> Result<EventId> {
     EventId::parse(&format!("{RESERVED}cancel"))
 }
 
+/// The id of the event that ends a run whose structure has finished, with an output or without: the same for each attempt, so
+/// that a run is ended once.
+pub fn finish(has_output: bool) -> Result<EventId> {
+    EventId::parse(&format!("{RESERVED}finish:{}", if has_output { "succeeded" } else { "failed" }))
+}
+
 /// The id of the event of a control with this idempotency key.
 pub fn control(key: &str) -> Result<EventId> {
     keyed("runlog:control:", key)

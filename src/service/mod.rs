@@ -4,6 +4,7 @@ pub mod access;
 pub mod control;
 mod epochs;
 mod event_ids;
+mod finish;
 pub mod import;
 pub mod list;
 pub mod live;
@@ -38,6 +39,8 @@ pub struct ServiceOptions {
     pub max_subscriptions: usize,
     /// Heartbeat interval of a subscription without an interval in the request.
     pub heartbeat: Duration,
+    /// Whether a `FinishStructureRunEvent` ends its run.
+    pub finish_ends_run: bool,
 }
 
 impl Default for ServiceOptions {
@@ -49,6 +52,7 @@ impl Default for ServiceOptions {
             read_ahead_bytes: 64 << 20,
             max_subscriptions: 20_000,
             heartbeat: Duration::from_secs(10),
+            finish_ends_run: false,
         }
     }
 }

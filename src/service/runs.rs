@@ -99,9 +99,11 @@ impl Service {
         self.caller.limits().publish(1, || first_event.payload.as_str().len())?;
         // Version 0.1.0 may have stored the same first event with another id.
         let keyed = key.map(|key| (key, first_event.clone()));
+        let mut events = vec![first_event];
+        events.extend(self.completion(&events)?);
         let append = Append {
             run_id: run_id.clone(),
-            events: vec![first_event],
+            events,
             condition: Some(Condition::LastSeq(0)),
             agent_name: create.agent_name,
             structure_id: create.structure_id,

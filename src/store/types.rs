@@ -182,19 +182,38 @@ pub enum Interest {
 
 /// The future outcome of an accepted append.
 #[derive(Debug)]
-pub struct Receipt(oneshot::Receiver<Result<Appended>>);
+pub struct Receipt {
+    outcome: oneshot::Receiver<Result<Appended>>,
+    /// Number of events whose results are returned.
+    count: usize,
+}
 
 impl Receipt {
     /// Creates a receipt and the sender through which the store reports the outcome.
     #[must_use]
     pub fn new() -> (oneshot::Sender<Result<Appended>>, Self) {
-        let (outcome, receipt) = oneshot::channel();
-        (outcome, Self(receipt))
+        let (sender, outcome) = oneshot::channel();
+        (sender, Self { outcome, count: usize::MAX })
+    }
+
+    /// The receipt for the first `count` events, where the append holds more than its caller sent.
+    #[must_use]
+    pub fn of_first(self, count: usize) -> Self {
+        Self { count, ..self }
     }
 
     /// Waits until the append is durable or has failed.
     pub async fn stored(self) -> Result<Appended> {
         // A store answers every accepted append. A dropped sender means that the store is gone: the outcome is unknown.
-        self.0.await.unwrap_or(Err(Error::OutcomeUnknown))
+        match self.outcome.await.unwrap_or(Err(Error::OutcomeUnknown)) {
+            Ok(mut appended) => {
+                appended.events.truncate(self.count);
+                Ok(appended)
+            }
+            Err(error @ Error::FinalStatus { index: Some(index), .. }) if index >= self.count => {
+                Err(error.of_event(None))
+            }
+            Err(error) => Err(error),
+        }
     }
 }

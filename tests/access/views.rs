@@ -39,6 +39,26 @@ async fn events_of_the_platform_need_a_scope_of_their_own_at_every_door() {
 }
 
 #[tokio::test]
+async fn a_structure_that_finishes_ends_its_run_only_for_a_key_that_may_publish_what_the_platform_does() {
+    let server = crate::harness::with_keys_and(|options| {
+        options.writing.finish_ends_run = runlog::config::FinishOption::On;
+    })
+    .await;
+    let (_, user) = server.key(&[KeyScope::EventsPublish, KeyScope::EventsRead]).await;
+    let system = [KeyScope::EventsPublish, KeyScope::EventsPublishSystem, KeyScope::EventsRead];
+    let (_, system) = server.key(&system).await;
+    let body = r#"{"type":"FinishStructureRunEvent","payload":{"output_task_output":{"value":"x"}}}"#;
+    for (run, key, status) in [("u", &user, "QUEUED"), ("s", &system, "SUCCEEDED")] {
+        let path = format!("/api/structure-runs/{run}");
+        let stored = server.rest("POST", &format!("{path}/events"), Some(key), Some(body)).await;
+        assert_eq!(stored.status, 202, "{stored:?}");
+        let shown = server.rest("GET", &path, Some(key), None).await;
+        let has = |text: &str| shown.body.contains(text);
+        assert!(has(&format!(r#""status":"{status}""#)) && has(r#""value":"x""#), "{shown:?}");
+    }
+}
+
+#[tokio::test]
 async fn payloads_in_full_need_a_scope_of_their_own_and_defaults_are_reduced() {
     use pb::list_events_request::Scope;
     use runlog::config::ViewOption;

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use certificates::{Authority, put};
 use process::Ran;
-use runlog::config::KeyText;
+use runlog::config::{FinishOption, KeyText, ServeOptions};
 use runlog::pb::CreateKeyRequest;
 use runlog::pb::key_service_client::KeyServiceClient;
 use script::Script;
@@ -35,7 +35,7 @@ fn skip(what: &str, reason: &str) {
 /// Runs `script` with the interpreter named by the environment variable `variable`, against a new server.
 async fn client_succeeds(variable: &str, script: &str) {
     match std::env::var(variable) {
-        Ok(interpreter) => succeeds(interpreter, script).await,
+        Ok(interpreter) => succeeds(interpreter, script, &[]).await,
         Err(_) => skip(script, &format!("{variable} is not set")),
     }
 }
@@ -53,15 +53,25 @@ async fn tls_client_succeeds(variable: &str, script: &str) {
     ran.succeeds();
 }
 
-async fn succeeds(interpreter: String, script: &str) {
+async fn succeeds(interpreter: String, script: &str, arguments: &[String]) {
+    succeeds_with(|_| {}, interpreter, script, arguments).await;
+}
+
+async fn succeeds_with(
+    change: impl FnOnce(&mut ServeOptions),
+    interpreter: String,
+    script: &str,
+    arguments: &[String],
+) {
     let mut server = TestServer::start_with(|options| {
         // The shortest interval: a client waits for heartbeats.
         options.reading.sse_heartbeat = std::time::Duration::from_secs(1);
+        change(options);
     })
     .await;
     let mut client = Command::new(interpreter);
     // Scratch files of the client go to a temporary directory.
-    client.arg(path(script)).arg(server.address().to_string()).current_dir(server.directory());
+    client.arg(path(script)).arg(server.address().to_string()).args(arguments).current_dir(server.directory());
     let ran = Ran::of(client).await;
     server.stop().await;
     ran.succeeds();
@@ -173,6 +183,16 @@ async fn the_published_griptape_drivers_publish_retry_and_follow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plain_griptape_pipeline_ends_its_run_with_the_option() {
+    let script = "python/griptape_pipeline.py";
+    let Ok(interpreter) = std::env::var("RUNLOG_TEST_PYTHON") else {
+        return skip(script, "RUNLOG_TEST_PYTHON is not set");
+    };
+    let on = |options: &mut ServeOptions| options.writing.finish_ends_run = FinishOption::On;
+    succeeds_with(on, interpreter, script, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_published_observability_driver_loses_no_span() {
     client_succeeds("RUNLOG_TEST_PYTHON", "python/griptape_spans.py").await;
 }
@@ -181,11 +201,29 @@ async fn the_published_observability_driver_loses_no_span() {
 async fn the_vendors_generated_client_creates_lists_gets_cancels_reads_logs_and_follows() {
     // The client needs Python 3.12; without a new Python the test prints a note and passes.
     match std::env::var("RUNLOG_TEST_NEW_PYTHON") {
-        Ok(interpreter) => succeeds(interpreter, "python/generated_client.py").await,
+        Ok(interpreter) => succeeds(interpreter, "python/generated_client.py", &[]).await,
         Err(_) => {
             eprintln!("SKIPPED: python/generated_client.py: it needs Python 3.12 or newer; tests/all.sh looks for one")
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_made_from_the_description_compile_publish_list_follow_and_read_errors() {
+    let script = "openapi/clients.py";
+    let Ok(interpreter) = std::env::var("RUNLOG_TEST_OPENAPI") else {
+        return skip(script, "RUNLOG_TEST_OPENAPI is not set");
+    };
+    let mut tools = Vec::new();
+    for (tool, variable) in
+        [("node", "RUNLOG_TEST_OPENAPI_NODE"), ("go", "RUNLOG_TEST_GO"), ("java", "RUNLOG_TEST_JAVA")]
+    {
+        match std::env::var(variable) {
+            Ok(at) => tools.push(format!("{tool}={at}")),
+            Err(_) => skip(&format!("{script}: what needs {tool}"), &format!("{variable} is not set")),
+        }
+    }
+    succeeds(interpreter, script, &tools).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,8 @@
 use http::{Method, Request};
 use tonic::body::Body;
 
+use crate::transport::rest::is_event_stream;
+
 /// Ends of the paths of POST requests whose answer may be a page, sums by group, or a run with its output and questions.
 const LONG_ANSWERS: [&str; 13] = [
     "/ListEvents",
@@ -29,15 +31,6 @@ pub fn reads_a_page(request: &Request<Body>) -> bool {
         Method::POST => LONG_ANSWERS.iter().any(|end| path.ends_with(end)),
         _ => false,
     }
-}
-
-fn is_event_stream(path: &str) -> bool {
-    if path == "/v1/events/stream" {
-        return true;
-    }
-    let mut from_the_end = path.rsplit('/');
-    let last = [(); 4].map(|()| from_the_end.next());
-    matches!(last, [Some("stream"), Some("events"), Some(_), Some("runs" | "structure-runs")])
 }
 
 /// Health checks and metrics. Monitoring also needs answers from a busy server, and these answers are small.

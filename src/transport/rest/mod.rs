@@ -14,8 +14,8 @@ pub mod agent_sdk;
 pub mod body;
 pub mod error_responses;
 pub mod event_path;
+mod event_stream;
 pub mod fields;
-pub mod frame;
 mod gateway;
 pub mod headers;
 pub mod http_error;
@@ -41,6 +41,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::cors;
 
 pub use body::is_packed;
+pub use event_stream::is_event_stream;
 pub use gateway::{Gateway, GatewayOptions};
 pub use http_error::HttpError;
 pub use refusals::refuse;
@@ -51,8 +52,9 @@ pub use refusals::refuse;
         title = "runlog",
         description = "The durable event log and live feed of agent runs. Three REST APIs over the same runs, each with \
             the shape of an existing system: Griptape Cloud structure runs, agent-os ingest, and public run events.",
-        license(name = "MIT")
+        license(name = "MIT", identifier = "MIT")
     ),
+    servers((url = "/", description = "The server of this document")),
     tags((name = "operation", description = "Health, metrics and the OpenAPI description."))
 )]
 struct Api;

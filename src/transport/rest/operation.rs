@@ -38,14 +38,14 @@ pub fn openapi(api: &OpenApi) -> Router<Gateway> {
 
 /// Liveness: the process answers.
 #[utoipa::path(get, path = "/health/live", tag = "operation",
-    responses((status = 200, description = "The process answers"), (status = 406, description = "Not acceptable")))]
+    responses((status = 200, description = "The process answers")))]
 async fn live() -> Response {
     Json(json!({ "status": "live" })).into_response()
 }
 
 /// Readiness: the store answers and the server is not draining.
 #[utoipa::path(get, path = "/health/ready", tag = "operation",
-    responses((status = 200, description = "Ready to serve"), (status = 406, description = "Not acceptable"),
+    responses((status = 200, description = "Ready to serve"),
               (status = 503, description = "Draining, or the store does not answer")))]
 async fn ready(State(gateway): State<Gateway>) -> Result<Response, public_runs::ApiError> {
     gateway.service.ready().await.map_err(|error| {
@@ -83,7 +83,6 @@ struct HealthDependency {
 /// Health of each dependency of the server.
 #[utoipa::path(get, path = "/health/deps", tag = "operation",
     responses((status = 200, description = "All are well", body = HealthDependencies),
-              (status = 406, description = "Not acceptable"),
               (status = 503, description = "One of them failed", body = HealthDependencies)))]
 async fn dependencies(State(gateway): State<Gateway>) -> Response {
     let began = Instant::now();
@@ -98,7 +97,7 @@ async fn dependencies(State(gateway): State<Gateway>) -> Response {
 
 /// Metrics in the text format of Prometheus. They count what all projects do, so a key of another project than `default` gets 404.
 #[utoipa::path(get, path = "/metrics", tag = "operation",
-    responses((status = 200, description = "Prometheus text format"), (status = 406, description = "Not acceptable"),
+    responses((status = 200, description = "Prometheus text format"),
               (status = 404, description = "The key is of another project than `default`")))]
 async fn show_metrics(State(state): State<Gateway>, extensions: Extensions) -> Response {
     if called(&state.service, &extensions).caller().is_of_another_project() {

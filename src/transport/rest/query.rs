@@ -65,6 +65,15 @@ impl Query {
         number.ok_or_else(problem)
     }
 
+    /// Takes a parameter that is `true` or `false`; false when absent.
+    pub fn is_true(&mut self, name: &str) -> Result<bool, HttpError> {
+        match self.one(name)?.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(HttpError::field(name, "must be true or false")),
+        }
+    }
+
     /// Takes `order`; oldest first when absent.
     pub fn order(&mut self) -> Result<Order, HttpError> {
         match self.one("order")? {

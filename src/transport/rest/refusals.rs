@@ -11,6 +11,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{OpenApi, RefOr, Response as Described};
 
 use super::error_responses::described;
+use super::event_stream::is_event_stream;
 use super::http_error::HttpError;
 use super::{agent_sdk, public_runs, structure_runs};
 use crate::transport::stream_token;
@@ -29,6 +30,9 @@ const OF_ANY_KEY: [(&str, &str); 3] = [
     ("403", "The key or the stream token does not allow this request, or the header Host or Origin is not allowed"),
     ("429", "The key or the address is over a limit, see RateLimit, or the server has too much to do; see Retry-After"),
 ];
+
+/// Error responses that every route but the event streams may give, in addition.
+const OF_NO_STREAM: [(&str, &str); 1] = [("406", "The Accept header excludes the media type of the response")];
 
 /// Error responses that every route with a body may give, in addition.
 const OF_ANY_BODY: [(&str, &str); 1] = [("408", "The client stopped sending the body")];
@@ -100,6 +104,9 @@ pub fn describe(api: &mut OpenApi) {
                 operation.security = Some(Vec::new());
             } else {
                 responses.extend(shape.described(&OF_ANY_KEY));
+            }
+            if !is_event_stream(path) {
+                responses.extend(shape.described(&OF_NO_STREAM));
             }
             if operation.request_body.is_some() {
                 responses.extend(shape.described(&OF_ANY_BODY));

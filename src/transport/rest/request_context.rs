@@ -9,6 +9,7 @@ use axum::http::{Method, Request, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::event_stream::is_event_stream;
 use super::gateway::Gateway;
 use super::http_error::HttpError;
 use super::refusals::refuse;
@@ -53,24 +54,27 @@ fn options() -> Response {
     response
 }
 
-/// 406 if the header `Accept` excludes the media type of the response. A request without `Accept` takes all types.
+/// 406 if the header `Accept` excludes the media type of the response. A request without `Accept` takes all types. Event streams
+/// are served whatever it says, since generated clients ask every route for JSON.
 fn acceptable(request: &Request<Body>) -> Result<(), HttpError> {
+    if is_event_stream(request.uri().path()) {
+        return Ok(());
+    }
     let mut accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     if accepted.peek().is_none() {
         return Ok(());
     }
-    let is_stream = request.uri().path().ends_with("/stream");
-    let (range, name) = if is_stream { ("text/*", "text/event-stream") } else { ("application/*", "application/json") };
     let is_metrics = request.uri().path() == "/metrics";
     let matches = |range_of: &str| {
         let mut parts = range_of.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
         let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
         !refused
-            && (essence == "*/*" || essence == range || essence == name || (is_metrics && essence.starts_with("text/")))
+            && (matches!(&*essence, "*/*" | "application/*" | "application/json")
+                || (is_metrics && essence.starts_with("text/")))
     };
     if accepted.any(|value| value.split(',').any(matches)) {
         return Ok(());
     }
-    Err(HttpError::new(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", format!("this answers {name} only")))
+    Err(HttpError::new(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", "this answers application/json only"))
 }

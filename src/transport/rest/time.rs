@@ -1,7 +1,6 @@
 //! Times in requests and in responses.
 
 use jiff::Timestamp;
-use utoipa::ToSchema;
 
 use super::fields::Fields;
 use super::http_error::HttpError;
@@ -9,24 +8,13 @@ use crate::domain::time::{self, TimeError, UnixSeconds};
 
 pub use crate::domain::time::unix_seconds;
 
-/// Time of an event of a request, described by [`TimeOfEvent`]; both parts are `None` if the request has no time.
+/// Time of an event of a request, as text or as a number; both parts are `None` if the request has no time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SentTime {
     /// Time by the producer's clock; `None`: the server's clock.
     pub at: Option<Timestamp>,
     /// The sent number, if the time does not reproduce the number.
     pub seconds: Option<f64>,
-}
-
-/// Time of an event by the producer's clock.
-#[derive(Debug, ToSchema)]
-#[serde(untagged)]
-pub enum TimeOfEvent {
-    /// ISO 8601, which includes RFC 3339; UTC if no offset is given.
-    #[schema(example = "2026-04-02T10:00:00Z", format = DateTime)]
-    Text(String),
-    /// Seconds since 1970, rounded to microseconds; the structure runs API returns the number as sent.
-    Seconds(f64),
 }
 
 /// RFC 3339 with microseconds and `Z`: `2024-09-11T23:15:42.834783Z`.

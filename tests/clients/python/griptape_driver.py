@@ -21,6 +21,8 @@ from griptape.events import (
     StartStructureRunEvent,
     TextChunkEvent,
 )
+from griptape.structures import Pipeline
+from griptape.tasks import CodeExecutionTask
 
 argument = sys.argv[1]
 BASE = argument if "://" in argument else f"http://{argument}"
@@ -140,8 +142,31 @@ def a_platform_error_is_returned_as_an_error():
     assert isinstance(output, ErrorArtifact) and output.value == "no worker", output
 
 
+def a_pipeline_publishes_its_own_end():
+    """The lines of src/transport/rest/README.md: without `--finish-ends-run` nothing else ends the run."""
+    base, key, run_id = BASE, "key", "griptape-pipeline"
+    pipeline = Pipeline(tasks=[CodeExecutionTask(on_run=lambda _: TextArtifact("done"))])
+    EventBus.add_event_listener(EventListener(event_listener_driver=listener(run_id)))
+
+    def completed(status, **detail):
+        event = {"type": "StructureRunCompleted", "payload": {"status": status, "status_detail": detail}}
+        url, headers = f"{base}/api/structure-runs/{run_id}/events", {"Authorization": f"Bearer {key}"}
+        requests.post(url, json=event, headers=headers).raise_for_status()
+
+    try:
+        output = pipeline.run("hi").output
+        assert get(f"/api/structure-runs/{run_id}")["status"] == "QUEUED"
+        completed("FAILED" if isinstance(output, ErrorArtifact) else "SUCCEEDED")
+    except Exception as failure:
+        completed("FAILED", reason="Failed", message=str(failure))
+        raise
+    run = get(f"/api/structure-runs/{run_id}")
+    assert (run["status"], run["output"]["value"]) == ("SUCCEEDED", "done"), run
+
+
 batches_arrive_once_and_in_order()
 single_and_custom_events_arrive()
 a_run_is_created_followed_and_returns_its_output()
 a_platform_error_is_returned_as_an_error()
+a_pipeline_publishes_its_own_end()
 print("ok")

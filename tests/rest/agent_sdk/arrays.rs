@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{INGEST, event, ingest};
-use crate::harness::Gateway;
+use crate::harness::{Gateway, json as read};
 
 #[tokio::test]
 async fn an_array_for_several_runs_is_answered_in_its_order() {
@@ -68,4 +68,26 @@ async fn a_run_that_fails_takes_no_other_run_with_it_and_both_are_named() {
     // A retry of the rest reports duplicates as such.
     let (status, answers) = gateway.post(INGEST, &json!([body[0], body[3]]).to_string()).await;
     assert_eq!((status, &answers[0]["duplicate"], &answers[1]["duplicate"]), (202, &json!(true), &json!(true)));
+}
+
+#[tokio::test]
+async fn an_array_of_one_event_takes_the_key_and_is_answered_and_refused_as_an_array() {
+    let gateway = Gateway::start().await;
+    let send = async |key: &str, events: Value| {
+        let request = gateway.client.post(gateway.url(INGEST)).header("idempotency-key", key);
+        read(request.body(events.to_string()).send().await.unwrap()).await
+    };
+    for is_repeat in [Value::Null, json!(true)] {
+        let (status, answers) = send("k", json!([{"event_type": "step", "sdk_run_id": "r"}])).await;
+        assert_eq!((status, answers.as_array().map(Vec::len)), (202, Some(1)), "{answers}");
+        assert_eq!((&answers[0]["event_id"], &answers[0]["seq"]), (&json!("k"), &json!(1)), "{answers}");
+        assert_eq!(answers[0].get("duplicate").unwrap_or(&Value::Null), &is_repeat);
+    }
+    let (status, refusal) = send("k", json!([{"event_type": "other", "sdk_run_id": "r"}])).await;
+    assert_eq!(status, 409, "{refusal}");
+    let (status, refusal) = send("runlog:k", json!([{"event_type": "step", "sdk_run_id": "r"}])).await;
+    assert_eq!((status, &refusal["error"]["details"]["field"]), (422, &json!("Idempotency-Key")), "{refusal}");
+    let bad = json!([{"event_type": "step", "sdk_run_id": "r", "event_id": "runlog:k"}]);
+    let (status, refusal) = gateway.post(INGEST, &bad.to_string()).await;
+    assert_eq!((status, &refusal["error"]["details"]["field"]), (422, &json!("[0].event_id")), "{refusal}");
 }

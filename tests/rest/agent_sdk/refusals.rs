@@ -54,6 +54,10 @@ async fn other_methods_and_other_representations_are_refused_on_every_route() {
         assert!(refused.headers()["allow"].to_str().unwrap().contains(allowed), "{path}");
         let (status, answer) = read(refused).await;
         assert_eq!((status, &answer["error"]["code"]), (405, &json!("METHOD_NOT_ALLOWED")), "{path}");
+        if path.ends_with("/stream") {
+            // A stream is served whatever the client accepts.
+            continue;
+        }
         let method = allowed.parse().unwrap();
         let sent = gateway.client.request::<&str>(method, &gateway.url(path)).header("accept", "image/png").send();
         let (status, answer) = read(sent.await.unwrap()).await;

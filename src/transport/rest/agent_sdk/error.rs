@@ -48,7 +48,7 @@ struct RefusalFacts {
     status: u16,
     /// Details by name. `field`: path of the member, or name of the parameter at fault. `sdk_run_id`: the run of the
     /// error. `stored_sdk_run_ids`, after an array for several runs: the runs with stored events.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>, additional_properties)]
     details: Map<String, Value>,
 }
 
@@ -120,7 +120,6 @@ pub struct OfABody;
 impl IntoResponses for OfAnyCall {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described::<RefusalBody>(&[
-            ("406", "The Accept header excludes JSON (for a stream: text/event-stream)"),
             ("422", "A parameter or a member is invalid; `details.field` names it"),
             ("429", "A limit is reached; retry after Retry-After"),
             ("500", "A defect of the server or damaged data; the server's log holds the cause"),
@@ -131,7 +130,10 @@ impl IntoResponses for OfAnyCall {
 
 impl IntoResponses for OfARun {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described::<RefusalBody>(&[("404", "The run has no events, so it does not exist")])
+        described::<RefusalBody>(&[(
+            "404",
+            "The run has no events, so it does not exist; a stream waits for it with wait=true",
+        )])
     }
 }
 

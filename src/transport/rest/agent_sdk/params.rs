@@ -125,7 +125,7 @@ fn no_status() -> ApiError {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct IdempotencyHeader {
-    /// Event id of a single event without event_id; refused with an array.
+    /// Event id of an event without event_id; refused with several events.
     #[param(rename = "Idempotency-Key", value_type = Option<String>, nullable = false, min_length = 1, max_length = 200)]
     pub idempotency_key: Option<EventId>,
 }

@@ -24,29 +24,40 @@ use super::schema::{IngestAnswer, Ingested};
 ///
 /// All events of an array are checked before any is stored. The events of one run are stored all or none, in order.
 /// Events of several runs are not atomic: the error names the run that failed and the runs that are stored.
-#[utoipa::path(post, path = "/api/ingest", operation_id = "agent_ingest", tag = "agent SDK", request_body = IngestBody,
+///
+/// The body may also be one event, without an array; so is the answer then.
+#[utoipa::path(post, path = "/api/ingest", operation_id = "agent_ingest", tag = "agent SDK", request_body = IngestArray,
     params(IdempotencyHeader),
-    responses((status = 202, description = "Stored", body = IngestAnswer), error::OfABody, error::OfAnyCall))]
+    responses((status = 202, description = "Stored: an answer to each event, in the same order", body = Vec<Ingested>),
+        error::OfABody, error::OfAnyCall))]
 pub async fn ingest(gateway: Gateway, request: Request<Body>) -> Result<Response, ApiError> {
     let service = &gateway.service;
     no_parameters(request.uri())?;
     let IdempotencyHeader { idempotency_key: key } = IdempotencyHeader::read(request.headers())?;
     let text = body::text(request, service.limits().max_request_bytes).await?;
     let answer = match IngestBody::parse(&text, key.is_some(), service.limits())? {
-        IngestBody::One(event) => IngestAnswer::One(one(service, event, key).await?),
+        IngestBody::One(event) => IngestAnswer::One(one(service, event, key, EventPath::One).await?),
+        IngestBody::Many(IngestArray(mut events)) if events.len() == 1 => {
+            IngestAnswer::Many(vec![one(service, events.remove(0), key, EventPath::Bare).await?])
+        }
         IngestBody::Many(events) => IngestAnswer::Many(many(service, events).await?),
     };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
-async fn one(service: &Service, event: IngestEvent, key: Option<EventId>) -> Result<Ingested, ApiError> {
+async fn one(
+    service: &Service,
+    event: IngestEvent,
+    key: Option<EventId>,
+    path: EventPath,
+) -> Result<Ingested, ApiError> {
     let (run_id, mut event) = event.into_event();
     let is_keyed = event.event_id.is_none() && key.is_some();
     event.event_id = event.event_id.or(key);
     let publish = Publish { run_id: run_id.clone(), events: vec![event], expected_last_seq: None };
     let appended = service.publish(publish).await.map_err(|error| match error {
         Error::InvalidField { problem, .. } if is_keyed => HttpError::field("Idempotency-Key", problem),
-        other => EventPath::One.respell(other.into(), |index| index),
+        other => path.respell(other.into(), |index| index),
     })?;
     let [event] = appended.events.as_slice() else { unreachable!("a publish answers each of its events") };
     Ok(Ingested::new(&run_id, appended.status, event))

@@ -9,13 +9,11 @@ use axum::response::{IntoResponse, Response};
 
 use crate::domain::Scope;
 use crate::service::list::ListEvents;
-use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::memory::Call;
-use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::path_variable::Variable;
 use crate::transport::rest::query::{Order, Query, TypesQuery, ViewQuery};
-use crate::transport::rest::resume::{ResumeHeader, ResumeQuery, stream_cursor};
+use crate::transport::rest::resume::{ResumeHeader, ResumeQuery, RunStart};
 use crate::transport::sse;
 
 use super::error;
@@ -53,7 +51,7 @@ pub async fn list_events(gateway: Gateway, id: Variable, uri: Uri) -> Result<Res
     tag = "agent SDK",
     params(RunPath, ResumeQuery, ResumeHeader, TypesQuery, ViewQuery),
     responses(
-        (status = 200, description = "One frame an event: a `data:` line, and the seq as `id:`", body = EventFrame,
+        (status = 200, description = "One frame an event: a `data:` line, and the seq as `id:`", body = String,
             content_type = "text/event-stream"),
         (status = 204, description = "The run has ended and no event follows: do not reconnect"),
         error::OfARun, error::OfACursor, error::OfAnyCall))]
@@ -66,17 +64,8 @@ pub async fn stream_events(
 ) -> Result<Response, ApiError> {
     let RunPath { sdk_run_id } = RunPath::parse(id)?;
     let mut query = Query::parse(uri.query());
-    let cursor = stream_cursor(&mut query, &headers)?;
-    let subscribe = Subscribe {
-        epoch: String::new(),
-        scope: Scope::Run(sdk_run_id),
-        start: Start::After(cursor),
-        filter: types(&mut query)?,
-        keep_open: false,
-        wait_for_run: false,
-        max_batch: 0,
-        heartbeat: Some(gateway.options.sse_heartbeat),
-    };
+    let start = RunStart::take(&mut query, &headers)?;
+    let subscribe = start.of_run(sdk_run_id, types(&mut query)?, &gateway);
     let form = form(ViewQuery::take(&mut query, &gateway)?.view);
     query.finish()?;
     Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form, call).await?)

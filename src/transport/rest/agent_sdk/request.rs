@@ -7,13 +7,12 @@ use utoipa::ToSchema;
 use crate::domain::{AgentName, EventId, EventType, Limits, NewEvent, Payload, RunId};
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{self, Fields};
-use crate::transport::rest::time::{self, SentTime, TimeOfEvent};
+use crate::transport::rest::time::{self, SentTime};
 
 use super::error::ApiError;
 
-/// One event, or an array of events.
-#[derive(ToSchema)]
-#[serde(untagged)]
+/// One event, or an array of events, which is the form in `/openapi.json`: a choice of forms is more than generators of clients can
+/// type.
 pub enum IngestBody {
     /// A single event.
     One(IngestEvent),
@@ -22,18 +21,16 @@ pub enum IngestBody {
 }
 
 impl IngestBody {
-    /// Parses a body. `Idempotency-Key` names one event, so an array under such a key is refused.
+    /// Parses a body. `Idempotency-Key` names one event, so several under such a key are refused.
     pub fn parse(text: &str, is_keyed: bool, limits: &Limits) -> Result<Self, ApiError> {
         if !text.trim_ascii_start().starts_with('[') {
             return Ok(Self::One(IngestEvent::parse(Fields::parse(text, "")?, limits)?));
         }
-        if is_keyed {
-            return Err(ApiError::field(
-                "Idempotency-Key",
-                "goes with a single event; give each of an array its event_id",
-            ));
+        let events = IngestArray::parse(text, limits)?;
+        if is_keyed && events.0.len() > 1 {
+            return Err(ApiError::field("Idempotency-Key", "goes with one event; give each of several its event_id"));
         }
-        Ok(Self::Many(IngestArray::parse(text, limits)?))
+        Ok(Self::Many(events))
     }
 }
 
@@ -97,10 +94,11 @@ pub struct IngestEvent {
     pub sdk_run_id: RunId,
     /// Data of the event, kept byte for byte. In the public view `input_preview` and `output_preview` of a `tool_call`
     /// are cut to 500 characters. Absent: `{}`.
-    #[schema(value_type = HashMap<String, Value>, required = false)]
+    #[schema(value_type = HashMap<String, Value>, additional_properties, required = false)]
     pub payload: Payload,
-    /// Time by the producer's clock. Absent, or a number outside the years 1 to 9999: the server's clock.
-    #[schema(value_type = Option<TimeOfEvent>)]
+    /// Time by the producer's clock; a number of seconds since 1970 is taken, too. Absent, or a number outside the years 1 to 9999:
+    /// the server's clock.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-04-02T10:00:00Z")]
     pub occurred_at: SentTime,
     /// Name of the agent; the first event with a name sets the name of the run's agent.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200,

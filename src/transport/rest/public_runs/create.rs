@@ -75,7 +75,10 @@ impl Kind {
         let object = ObjectBuilder::new().description(Some(description));
         match self {
             Self::Any => object.schema_type(SchemaType::AnyValue).into(),
-            Self::Object => object.schema_type(or_null(Type::Object)).into(),
+            Self::Object => {
+                let object = object.schema_type(or_null(Type::Object));
+                object.additional_properties(Some(AdditionalProperties::FreeForm(true))).into()
+            }
             Self::Array => ArrayBuilder::new().schema_type(or_null(Type::Array)).description(Some(description)).into(),
             Self::Boolean => object.schema_type(or_null(Type::Boolean)).into(),
             Self::String => object.schema_type(or_null(Type::String)).into(),

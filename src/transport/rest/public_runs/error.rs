@@ -74,7 +74,6 @@ pub struct RefusedCall;
 impl IntoResponses for RefusedCall {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described::<PublicError>(&[
-            ("406", "The Accept header excludes the media type of the response"),
             ("422", "A parameter or member is unknown or invalid; the text names it"),
             ("500", "A defect of the server or damaged data"),
             ("503", "The server cannot serve now; see Retry-After"),

@@ -11,7 +11,6 @@ use crate::domain::filter::MAX_FILTER_NAMES;
 use crate::domain::{AgentName, Error, FeedCursor, Origin, RunId, Scope};
 use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::memory::Call;
-use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::headers::one;
 use crate::transport::rest::http_error::HttpError;
@@ -50,11 +49,7 @@ pub struct FeedQuery {
 
 impl FeedQuery {
     fn take(query: &mut Query) -> Result<Self, HttpError> {
-        let latest = match query.one("latest")?.as_deref() {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(HttpError::field("latest", "must be true or false")),
-        };
+        let latest = query.is_true("latest")?;
         let (cursor, last_event_id) = (query.one("cursor")?, query.one("lastEventId")?);
         let origin = origins(query)?;
         let run = several(query, "run", RunId::parse)?;
@@ -115,7 +110,7 @@ impl FeedHeader {
 /// `PublicFeedEvent`, each `id:` the cursor of the event. The stream has no end.
 #[utoipa::path(get, path = "/v1/events/stream", tag = "public runs", operation_id = "stream_public_events",
     params(FeedQuery, FeedHeader, TypesQuery, ViewQuery),
-    responses((status = 200, description = "Server-sent events", body = EventFrame, content_type = "text/event-stream"),
+    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
         (status = 409, description = "The cursor lies beyond the last event, or in a lost history", body = PublicError),
         (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
 pub async fn follow(

@@ -13,14 +13,14 @@ use crate::transport::rest::query::no_parameters;
 
 use super::error::{ApiError, RefusedBody, RefusedCall};
 use super::params::{ConditionHeader, IfMatch, RunPath};
-use super::request::PublicNewEvents;
+use super::request::{PublicNewEventList, PublicNewEvents};
 use super::schema::{PublicError, PublicPublished, PublicPublishedEvent};
 
-/// Publishes one event, or an array of events, stored all or none. The first event of a run creates the run. `If-Match`
-/// makes the publish conditional.
+/// Publishes events, stored all or none. The first event of a run creates the run. `If-Match`
+/// makes the publish conditional. The body may also be one event, without an array.
 #[utoipa::path(post, path = "/v1/runs/{id}/events", tag = "public runs", operation_id = "publish_public_run_events",
     params(RunPath, ConditionHeader),
-    request_body = PublicNewEvents,
+    request_body = PublicNewEventList,
     responses((status = 201, description = "All events are stored", body = PublicPublished),
         (status = 404, description = "No such run, and If-Match requires one", body = PublicError),
         (status = 409, description = "An event_id belongs to an event with other content, or the run has ended \

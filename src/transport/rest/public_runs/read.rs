@@ -9,13 +9,11 @@ use axum::response::{IntoResponse, Response};
 
 use crate::domain::Scope;
 use crate::service::list::ListEvents;
-use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::memory::Call;
-use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::path_variable::Variable;
 use crate::transport::rest::query::{Order, Query, TypesQuery, ViewQuery};
-use crate::transport::rest::resume::{ResumeHeader, ResumeQuery, stream_cursor};
+use crate::transport::rest::resume::{ResumeHeader, ResumeQuery, RunStart};
 use crate::transport::sse;
 
 use super::error::{ApiError, RefusedCall};
@@ -52,9 +50,9 @@ pub async fn list(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, 
 #[utoipa::path(get, path = "/v1/runs/{id}/events/stream", tag = "public runs",
     operation_id = "stream_public_run_events",
     params(RunPath, ResumeQuery, ResumeHeader, TypesQuery, ViewQuery),
-    responses((status = 200, description = "Server-sent events", body = EventFrame, content_type = "text/event-stream"),
+    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
         (status = 204, description = "The run has ended and no event follows"),
-        (status = 404, description = "No such run", body = PublicError),
+        (status = 404, description = "No such run, and wait is not true", body = PublicError),
         (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError),
         (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
 pub async fn follow(
@@ -67,18 +65,8 @@ pub async fn follow(
     let RunPath { id: run_id } = RunPath::parse(id)?;
     let mut query = Query::parse(uri.query());
     let form = response::form(ViewQuery::take(&mut query, &gateway)?.view);
-    let cursor = stream_cursor(&mut query, &headers)?;
-    let filter = types(&mut query)?;
+    let start = RunStart::take(&mut query, &headers)?;
+    let subscribe = start.of_run(run_id, types(&mut query)?, &gateway);
     query.finish()?;
-    let subscribe = Subscribe {
-        epoch: String::new(),
-        scope: Scope::Run(run_id),
-        start: Start::After(cursor),
-        filter,
-        keep_open: false,
-        wait_for_run: false,
-        max_batch: 0,
-        heartbeat: Some(gateway.options.sse_heartbeat),
-    };
     Ok(sse::respond(gateway.service.subscribe(subscribe).await?, form, call).await?)
 }

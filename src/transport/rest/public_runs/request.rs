@@ -10,11 +10,11 @@ use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{self, Fields};
 use crate::transport::rest::http_error::HttpError;
 use crate::transport::rest::query::word;
-use crate::transport::rest::time::{self, SentTime, TimeOfEvent};
+use crate::transport::rest::time::{self, SentTime};
 
-/// One event, or an array of events.
-#[derive(Debug, ToSchema)]
-#[serde(untagged)]
+/// One event, or an array of events, which is the form in `/openapi.json`: a choice of forms is more than generators of clients can
+/// type.
+#[derive(Debug)]
 pub enum PublicNewEvents {
     /// A single event.
     One(PublicNewEvent),
@@ -66,7 +66,7 @@ pub struct PublicNewEvent {
     #[schema(value_type = Value, required = true)]
     pub payload: Payload,
     /// Time by the producer's clock. Absent, or a number outside the years 1 to 9999: the server's clock.
-    #[schema(value_type = Option<TimeOfEvent>)]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-04-02T10:00:00Z")]
     pub timestamp: SentTime,
     /// Makes a retry safe: the same id with the same content is stored once.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200,

@@ -55,7 +55,6 @@ impl IntoResponses for Refusals {
         described::<StructureRefusal>(&[
             ("400", "The path is not UTF-8, or the body is not JSON"),
             ("404", "No such run or event"),
-            ("406", "The Accept header excludes the media type of the response"),
             ("422", "A part of the request is invalid; `path` names it"),
             ("429", "A limit is reached; see Retry-After"),
             ("500", "A defect of the server or damaged data"),

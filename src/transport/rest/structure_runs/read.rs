@@ -12,14 +12,12 @@ use super::response::{form, json, page_json};
 use super::schema::{StructureEvent, StructureEvents};
 use crate::domain::{Error, EventFilter, Scope};
 use crate::service::list::{EventsPage, ListEvents};
-use crate::service::subscribe::{Start, Subscribe};
 use crate::transport::memory::Call;
-use crate::transport::rest::frame::EventFrame;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
 use crate::transport::rest::path_variable::Variable;
 use crate::transport::rest::query::{Query, ViewQuery};
-use crate::transport::rest::resume::{LAST_EVENT_ID, ResumeHeader, ResumeQuery, stream_cursor};
+use crate::transport::rest::resume::{LAST_EVENT_ID, ResumeHeader, ResumeQuery, RunStart};
 use crate::transport::sse;
 
 /// List the events of a run. `next_offset` is the `offset` of the next page, also set at the end, so that a client can
@@ -75,7 +73,7 @@ pub async fn get_event(gateway: Gateway, id: Variable, uri: Uri) -> Result<Respo
 #[utoipa::path(get, path = "/api/structure-runs/{structure_run_id}/events/stream", tag = "structure runs",
     operation_id = "stream_structure_run_events",
     params(RunPath, ResumeQuery, ResumeHeader, ViewQuery),
-    responses((status = 200, description = "The events", body = EventFrame, content_type = "text/event-stream"),
+    responses((status = 200, description = "The events", body = String, content_type = "text/event-stream"),
               (status = 204, description = "The run has ended and no event follows"),
               (status = 409, description = "Last-Event-ID lies past the end", body = super::schema::StructureRefusal),
               Refusals))]
@@ -89,18 +87,9 @@ pub async fn stream_events(
     let run_id = RunPath::parse(id)?.structure_run_id;
     let mut query = Query::parse(uri.query());
     let form = form(ViewQuery::take(&mut query, &gateway)?.view);
-    let cursor = stream_cursor(&mut query, &headers)?;
+    let start = RunStart::take(&mut query, &headers)?;
     query.finish()?;
-    let subscribe = Subscribe {
-        epoch: String::new(),
-        scope: Scope::Run(run_id),
-        start: Start::After(cursor),
-        filter: EventFilter::default(),
-        keep_open: false,
-        wait_for_run: false,
-        max_batch: 0,
-        heartbeat: Some(gateway.options.sse_heartbeat),
-    };
+    let subscribe = start.of_run(run_id, EventFilter::default(), &gateway);
     let subscription = gateway.service.subscribe(subscribe).await.map_err(|error| match error {
         Error::CursorBeyondEnd { .. } => HttpError { field: Some(LAST_EVENT_ID.to_owned()), ..error.into() },
         other => other.into(),

@@ -16,7 +16,7 @@ use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::fields::{Fields, elements};
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
-use crate::transport::rest::time::{self, SentTime, TimeOfEvent};
+use crate::transport::rest::time::{self, SentTime};
 
 /// Text of a required body.
 pub async fn text(gateway: &Gateway, request: Request<Body>) -> Result<String, HttpError> {
@@ -45,7 +45,7 @@ impl StructureNothing {
 /// A run to create.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewStructureRun {
+pub struct CreateStructureRun {
     /// Arguments of the run, any strings.
     #[schema(value_type = Option<Vec<String>>)]
     pub args: Vec<String>,
@@ -54,7 +54,7 @@ pub struct NewStructureRun {
     pub env_vars: Vec<StructureEnvVar>,
 }
 
-impl NewStructureRun {
+impl CreateStructureRun {
     /// Parses the body of a create request, and masks secrets.
     pub fn parse(text: &str) -> Result<Self, HttpError> {
         let mut fields = Fields::parse(text, "")?;
@@ -108,45 +108,40 @@ impl<'a> Posted<'a> {
     }
 }
 
-/// One event, an array of events, or an array under `events`.
-#[derive(Debug, ToSchema)]
-#[serde(untagged)]
+/// One event, an array of events, or an array under `events`, which is the form in `/openapi.json`: a choice of forms is more than
+/// generators of clients can type.
+#[derive(Debug)]
 pub enum PostedStructureEvents {
     /// A single event.
-    One(NewStructureEvent),
+    One(PostedStructureEvent),
     /// An array of events.
-    Array(NewStructureEventArray),
+    Array(Vec<PostedStructureEvent>),
     /// An array under `events`.
-    Named(NewStructureEvents),
+    Named(StructureEventBatch),
 }
 
 /// Events to store, in order, all or none.
 #[derive(Debug, ToSchema)]
-#[schema(min_items = 1, max_items = 1000)]
-pub struct NewStructureEventArray(pub Vec<NewStructureEvent>);
-
-/// Events to store, in order, all or none.
-#[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewStructureEvents {
+pub struct StructureEventBatch {
     /// Events of the request, in order.
     #[schema(min_items = 1, max_items = 1000)]
-    pub events: Vec<NewStructureEvent>,
+    pub events: Vec<PostedStructureEvent>,
 }
 
 impl PostedStructureEvents {
     /// Parses a body in any of the three shapes.
     pub fn parse(text: &str, limits: &Limits) -> Result<Self, HttpError> {
         let (path, events) = match Posted::parse(text, "events", limits.max_request_events)? {
-            Posted::One(fields) => return Ok(Self::One(NewStructureEvent::parse(fields, limits)?)),
+            Posted::One(fields) => return Ok(Self::One(PostedStructureEvent::parse(fields, limits)?)),
             Posted::Several(path, events) => (path, events),
         };
         let event =
-            |(i, text): (usize, &RawValue)| NewStructureEvent::parse(Fields::parse(text.get(), path.of(i))?, limits);
+            |(i, text): (usize, &RawValue)| PostedStructureEvent::parse(Fields::parse(text.get(), path.of(i))?, limits);
         let events = events.into_iter().enumerate().map(event).collect::<Result<_, _>>()?;
         Ok(match path {
-            EventPath::Named(_) => Self::Named(NewStructureEvents { events }),
-            _ => Self::Array(NewStructureEventArray(events)),
+            EventPath::Named(_) => Self::Named(StructureEventBatch { events }),
+            _ => Self::Array(events),
         })
     }
 
@@ -155,8 +150,8 @@ impl PostedStructureEvents {
     pub fn into_events(self, run_id: &RunId) -> (EventPath, Vec<NewEvent>) {
         let (path, events) = match self {
             Self::One(event) => return (EventPath::One, vec![event.into_event(run_id)]),
-            Self::Array(NewStructureEventArray(events)) => (EventPath::Bare, events),
-            Self::Named(NewStructureEvents { events }) => (EventPath::Named("events"), events),
+            Self::Array(events) => (EventPath::Bare, events),
+            Self::Named(StructureEventBatch { events }) => (EventPath::Named("events"), events),
         };
         (path, events.into_iter().map(|event| event.into_event(run_id)).collect())
     }
@@ -165,21 +160,21 @@ impl PostedStructureEvents {
 /// An event to store.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewStructureEvent {
+pub struct PostedStructureEvent {
     /// Type of the event; no control characters.
     #[schema(rename = "type", value_type = String, min_length = 1, max_length = 200,
         pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub r#type: EventType,
-    /// Time by the producer's clock, usually a number. Absent, or a number outside the years 1 to 9999: the server's
-    /// clock.
-    #[schema(value_type = Option<TimeOfEvent>)]
+    /// Time by the producer's clock in seconds since 1970; text of ISO 8601 is taken, too. Absent, or a number outside the years 1
+    /// to 9999: the server's clock.
+    #[schema(value_type = Option<f64>)]
     pub timestamp: SentTime,
     /// Any JSON, kept as sent; absent or null is stored as `{}`.
     #[schema(value_type = Option<Value>)]
     pub payload: Payload,
 }
 
-impl NewStructureEvent {
+impl PostedStructureEvent {
     fn parse(mut fields: Fields<'_>, limits: &Limits) -> Result<Self, HttpError> {
         let (type_path, payload_path) = (fields.path_of("type"), fields.path_of("payload"));
         let r#type =

@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use super::error::{ApiError, BodyRefusals, Refusals};
 use super::ids::run_id_of;
 use super::params::{IdempotencyHeader, PageQuery, RunPath, StatusQuery, StructurePath, renamed};
-use super::request::{NewStructureRun, StructureNothing, optional_object};
+use super::request::{CreateStructureRun, StructureNothing, optional_object};
 use super::response::{StructureRun, json};
 use super::schema::{StructureRuns, StructureRunsPagination};
 use crate::domain::{Error, Result, RunFilter, RunId};
@@ -31,7 +31,7 @@ const MAX_WHOLE_BYTES: usize = 3 << 20;
 #[utoipa::path(post, path = "/api/structures/{structure_id}/runs", tag = "structure runs",
     operation_id = "create_structure_run",
     params(StructurePath, IdempotencyHeader),
-    request_body = Option<NewStructureRun>,
+    request_body = Option<CreateStructureRun>,
     responses((status = 201, description = "Created", body = StructureRun),
               (status = 200, description = "Created earlier with the same key", body = StructureRun),
               Refusals, BodyRefusals))]
@@ -49,7 +49,7 @@ pub async fn create_run(
         idempotency_key,
         agent_name: None,
         structure_id: Some(structure_id),
-        first_event: Some(NewStructureRun::parse(&text)?.into_event(gateway.service.limits())?),
+        first_event: Some(CreateStructureRun::parse(&text)?.into_event(gateway.service.limits())?),
     };
     let (run, repeated) = gateway.service.create_run(create).await.map_err(refusal)?;
     let status = if repeated { StatusCode::OK } else { StatusCode::CREATED };

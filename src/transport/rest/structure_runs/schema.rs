@@ -136,27 +136,10 @@ pub struct StructureSpan {
     pub events: Option<Value>,
 }
 
-/// One span, an array of spans, or an array under `spans`.
-#[derive(Debug, ToSchema)]
-#[serde(untagged)]
-pub enum PostedStructureSpans {
-    /// A single span.
-    One(Box<StructureSpan>),
-    /// An array of spans.
-    Array(NewStructureSpanArray),
-    /// An array under `spans`.
-    Named(NewStructureSpans),
-}
-
-/// Spans to store, in order, all or none.
-#[derive(Debug, ToSchema)]
-#[schema(min_items = 1, max_items = 1000)]
-pub struct NewStructureSpanArray(pub Vec<StructureSpan>);
-
 /// Spans to store, in order, all or none.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewStructureSpans {
+pub struct StructureSpanBatch {
     /// Spans of the request, in order.
     #[schema(min_items = 1, max_items = 1000)]
     pub spans: Vec<StructureSpan>,

@@ -10,7 +10,7 @@ use super::ids::content_id;
 use super::params::{PageQuery, RunPath};
 use super::request::{Posted, text};
 use super::response::json;
-use super::schema::{PostedStructureSpans, StructureSpans};
+use super::schema::{StructureSpanBatch, StructureSpans};
 use crate::codec::record;
 use crate::domain::json::Members;
 use crate::domain::{EventFilter, EventType, Limits, NewEvent, Payload, RunId, Scope, time};
@@ -28,11 +28,11 @@ const EVENT_TYPE: &str = "Span";
 /// durable.
 ///
 /// A span with a `span_id` is stored once, however often it is posted; the same `span_id` with other content is another
-/// event.
+/// event. The body may also be one span, or an array of spans.
 #[utoipa::path(post, path = "/api/structure-runs/{structure_run_id}/spans", tag = "structure runs",
     operation_id = "post_structure_run_spans",
     params(RunPath),
-    request_body = PostedStructureSpans,
+    request_body = StructureSpanBatch,
     responses((status = 200, description = "Stored"), Refusals, BodyRefusals))]
 pub async fn post_spans(gateway: Gateway, id: Variable, request: Request<Body>) -> Result<StatusCode, ApiError> {
     no_parameters(request.uri())?;
