@@ -10,6 +10,7 @@ mod control_frames;
 pub mod convert;
 pub mod frames;
 pub mod grpc;
+pub mod listeners;
 pub mod memory;
 pub mod payload;
 mod places;
