@@ -2,7 +2,8 @@
 //!
 //! `serve` runs the server; `serve --demo` also publishes demo runs. `check`, `migrate` and `import` open the store in this
 //! process; `export` reads from a server or opens the store. The remaining commands are clients of a server. `client`
-//! connects to the server, `output` formats events, `outcome` maps errors to messages and exit codes.
+//! connects to the server, `output` formats events, `outcome` maps errors to messages and exit codes, `profile` and `variables`
+//! give options their values.
 
 mod backoff;
 mod bench;
@@ -12,17 +13,21 @@ mod commands;
 mod demo;
 mod outcome;
 mod output;
+mod profile;
 mod scope;
 mod time;
 mod transfer;
+mod variables;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use outcome::{Exit, Failure};
+use profile::Profile;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -65,21 +70,22 @@ enum Command {
     Export(transfer::export::ExportArgs),
     /// Store what an export wrote, as it was
     Import(transfer::import::ImportArgs),
+    /// Print the completions of a shell
+    Completions(commands::completions::CompletionsArgs),
+    /// Print runlog(1), or write the pages of all commands
+    Man(commands::completions::ManArgs),
 }
 
 /// Entry point of the program: parses the command line, runs the command, prints an error, returns the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
+    match parse(std::env::args_os().collect()).and_then(|cli| run(cli.command).map_err(Refused::ByCommand)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refused::ByParser(error)) => {
             // Help and version are clap errors as well. A failed write to the terminal cannot be reported.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 });
+            ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 })
         }
-    };
-    match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+        Err(Refused::ByCommand(failure)) => {
             let text = failure.text();
             if !text.is_empty() {
                 let _ = writeln!(anstream::stderr(), "{text}");
@@ -87,6 +93,29 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+/// The command line with all its options.
+fn definition() -> clap::Command {
+    profile::with_option(Cli::command())
+}
+
+/// Why a command ended without success.
+#[derive(Debug)]
+enum Refused {
+    ByParser(clap::Error),
+    ByCommand(Failure),
+}
+
+/// Parses the command line: once to find the profile, and once more with its values.
+fn parse(args: Vec<OsString>) -> Result<Cli, Refused> {
+    let command = variables::without_empty(definition());
+    let mut matches = command.clone().try_get_matches_from(&args).map_err(Refused::ByParser)?;
+    if let Some(name) = profile::chosen(&matches).map_err(Refused::ByCommand)? {
+        let profile = Profile::load(&name).map_err(Refused::ByCommand)?;
+        matches = profile.applied(command).try_get_matches_from(&args).map_err(Refused::ByParser)?;
+    }
+    Cli::from_arg_matches(&matches).map_err(Refused::ByParser)
 }
 
 fn run(command: Command) -> Result<(), Failure> {
@@ -118,6 +147,8 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Migrate(args) => commands::migrate::run(args).await,
             Command::Export(args) => transfer::export::run(args).await,
             Command::Import(args) => transfer::import::run(args).await,
+            Command::Completions(args) => commands::completions::run(&args, definition()),
+            Command::Man(args) => commands::completions::man(&args, definition()),
         }
     })
 }
@@ -125,16 +156,15 @@ fn run(command: Command) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]
     fn the_help_documents_the_exit_codes() {
-        assert!(Cli::command().render_help().to_string().contains("69  the server is unavailable"));
+        assert!(definition().render_help().to_string().contains("69  the server is unavailable"));
     }
 
     #[test]
@@ -142,7 +172,12 @@ mod tests {
         for bad in [
             vec!["tail"],
             vec!["tail", "r", "--all"],
-            vec!["tail", "r", "--from", "3", "-n", "2"],
+            vec!["tail", "r", "--cursor", "3", "-n", "2"],
+            vec!["tail", "r", "--from", "3", "--cursor", "2"],
+            vec!["list", "r", "--json", "--output", "table"],
+            vec!["list", "r", "--output", "yaml"],
+            vec!["completions", "tcsh"],
+            vec!["--profile", "p", "serve"],
             vec!["list", "--run", "r", "--all"],
             vec!["runs", "r", "--agent", "a"],
             vec!["publish"],
@@ -158,12 +193,18 @@ mod tests {
             vec!["keys", "create", "--name", "ci"],
             vec!["keys", "create", "--name", "ci", "--scope", "all"],
         ] {
-            let args = ["runlog"].into_iter().chain(bad.clone());
-            assert!(Cli::try_parse_from(args).is_err_and(|error| error.use_stderr()), "{bad:?}");
+            let args = ["runlog"].into_iter().chain(bad.clone()).map(OsString::from);
+            let refused = parse(args.collect()).unwrap_err();
+            assert!(!matches!(refused, Refused::ByParser(error) if !error.use_stderr()), "{bad:?}");
         }
         for good in [
             vec!["tail", "r"],
             vec!["tail", "--all", "-n", "5"],
+            vec!["tail", "r", "--from", "3", "--output", "json"],
+            vec!["tail", "r", "--lines", "3"],
+            vec!["export", "--output", "f"],
+            vec!["completions", "zsh"],
+            vec!["man", "--directory", "d"],
             vec!["tail", "r", "--server", "https://h", "--ca", "a", "--cert", "c", "--cert-key", "k"],
             vec!["publish", "--run", "r", "--type", "t"],
             vec!["publish", "-"],
@@ -175,8 +216,8 @@ mod tests {
             vec!["keys", "create", "--name", "ci", "--scope", "events.read", "--data", "f"],
             vec!["check", "--deep", "--listen", "127.0.0.1:0"],
         ] {
-            let args = ["runlog"].into_iter().chain(good.clone());
-            assert!(Cli::try_parse_from(args).is_ok(), "{good:?}");
+            let args = ["runlog"].into_iter().chain(good.clone()).map(OsString::from);
+            assert!(parse(args.collect()).is_ok(), "{good:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use tonic::{Code, Status};
@@ -17,7 +18,7 @@ Exit codes:
    3  migrations are pending (`migrate --dry-run`)
   64  wrong options
   65  the input was refused (INVALID_ARGUMENT, OUT_OF_RANGE)
-  66  not found
+  66  not found: a run, a key, a store, or a file that was named
   69  the server is unavailable or cannot be reached; OUTCOME_UNKNOWN: the input may be stored
   70  the server stopped because of a defect; its log has the details
   73  conflict with what is stored (ALREADY_EXISTS, ABORTED, FAILED_PRECONDITION)
@@ -45,6 +46,7 @@ pub enum Exit {
     Usage = 64,
     /// Invalid input, refused by the client or the server.
     Data = 65,
+    /// What was asked for, or a file that was named.
     NotFound = 66,
     /// The server is unavailable or cannot be reached.
     Unavailable = 69,
@@ -110,6 +112,17 @@ impl Failure {
             io::ErrorKind::BrokenPipe => Self::new(Exit::Ok, ""),
             _ => Self::new(Exit::Other, format!("cannot write the output: {error}")),
         }
+    }
+
+    /// A named file that cannot be read. `option` is as the user spells it.
+    pub fn of_file(option: &str, file: &Path, error: &io::Error) -> Self {
+        let exit = match error.kind() {
+            io::ErrorKind::NotFound => Exit::NotFound,
+            io::ErrorKind::PermissionDenied => Exit::Denied,
+            io::ErrorKind::InvalidData => Exit::Data,
+            _ => Exit::Usage,
+        };
+        Self::new(exit, format!("{option} {}: {error}", file.display()))
     }
 
     /// Error of a gRPC call, from the server or the connection.
@@ -202,7 +215,7 @@ fn hint_for(reason: Option<&str>, code: Code) -> Option<&'static str> {
         (Some("SEQ_CONFLICT"), _) => "`runlog list --run ID --cursor SEQ` shows what came since",
         (Some("RUN_STATUS_FINAL"), _) => "the server runs with --lifecycle strict",
         (Some("CURSOR_INVALID" | "CURSOR_BEYOND_END"), _) => {
-            "`--from start` reads from the beginning, `--from latest` only what is new"
+            "without --cursor a list begins at its first event; `runlog tail` takes `--cursor start` and `--cursor latest`, too"
         }
         (Some(TOO_LARGE), _) => "the server's --max-request-bytes and --max-payload-bytes bound what it takes",
         (Some("OUTCOME_UNKNOWN"), _) => "send it again with the same --event-id: it is stored once",
@@ -262,7 +275,7 @@ mod tests {
         assert_eq!(failure.exit, Exit::Data);
         let text = anstream::adapter::strip_str(&failure.text()).to_string();
         assert!(text.starts_with("error: cursor \"\\u{1b}x\": bad\n"), "{text}");
-        assert!(text.contains("CURSOR_INVALID · field cursor · hint: `--from start`"), "{text}");
+        assert!(text.contains("CURSOR_INVALID · field cursor · hint: without --cursor"), "{text}");
         assert_eq!(text.lines().count(), 2);
     }
 
@@ -286,6 +299,14 @@ mod tests {
             assert!(found.0 == exit && found.1.contains(hint), "{cause}: {found:?}");
         }
         assert!(of_connection("connection refused").is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_not_found_whatever_option_names_it() {
+        let exit = |kind: io::ErrorKind| Failure::of_file("--key", Path::new("k"), &kind.into()).exit;
+        assert_eq!(exit(io::ErrorKind::NotFound), Exit::NotFound);
+        assert_eq!(exit(io::ErrorKind::PermissionDenied), Exit::Denied);
+        assert_eq!(exit(io::ErrorKind::IsADirectory), Exit::Usage);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod access;
 mod connections;
 mod limits;
+mod listen;
 mod memory;
 mod postgres;
 mod rates;
@@ -14,7 +15,6 @@ mod store;
 mod tls;
 mod writing;
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::domain::{Limits, View};
 pub use access::{AccessOptions, AuthOption, KeyText, OpenRouteOption};
 pub use connections::ConnectionOptions;
 pub use limits::LimitOptions;
+pub use listen::ListenAddresses;
 pub use memory::{CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares};
 pub use postgres::PostgresOptions;
 pub use rates::RateOptions;
@@ -87,13 +88,14 @@ pub enum ViewOption {
 /// The options of `runlog serve`. [`Default`] holds the values of an empty command line in an empty environment.
 #[derive(Clone, Debug, Args)]
 pub struct ServeOptions {
-    /// Address and port to listen on; port 0 takes a free port, which is logged.
+    /// Address and port to listen on, or a name and a port for all addresses of the name; port 0 takes a free port, which is
+    /// logged.
     #[arg(long, env = "RUNLOG_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7800")]
-    pub listen: SocketAddr,
+    pub listen: ListenAddresses,
     /// Address and port of a separate listener for operators: `/metrics`, `/openapi.json`, gRPC reflection and health, and no
     /// events. `--listen` then serves events, the console and health only. With --tls-cert it speaks TLS as `--listen` does.
     #[arg(long, env = "RUNLOG_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
-    pub admin_listen: Option<SocketAddr>,
+    pub admin_listen: Option<ListenAddresses>,
     /// The console at `/` of --listen, a page that shows runs live in a browser: `on` or `off`. Its files need no key; what it
     /// shows does.
     #[arg(long, env = "RUNLOG_CONSOLE", value_enum, default_value = "on", hide_possible_values = true)]
@@ -157,7 +159,7 @@ impl ServeOptions {
     pub fn validate(&self) -> Result<(), InvalidOptions> {
         self.access.validate(self.is_loopback())?;
         self.store.validate()?;
-        self.tls.validate([("--listen", Some(self.listen)), ("--admin-listen", self.admin_listen)])?;
+        self.tls.validate([("--listen", Some(&self.listen)), ("--admin-listen", self.admin_listen.as_ref())])?;
         let payload = ("--max-payload-bytes", self.limits.max_payload_bytes as u64);
         let request = ("--max-request-bytes", self.limits.max_request_bytes as u64);
         let events = ("--max-request-events", self.limits.max_request_events as u64);
@@ -178,10 +180,10 @@ impl ServeOptions {
         self.memory_shares().map(drop)
     }
 
-    /// Whether only this machine reaches the address of `--listen`.
+    /// Whether only this machine reaches the addresses of `--listen`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.listen.ip().to_canonical().is_loopback()
+        self.listen.are_loopback()
     }
 
     /// Whether the server serves the console.

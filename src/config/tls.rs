@@ -1,11 +1,10 @@
 //! TLS of the listeners: certificate, key and the authority of the clients.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::InvalidOptions;
+use super::{InvalidOptions, ListenAddresses};
 
 /// TLS of the listeners.
 #[derive(Clone, Debug, Args)]
@@ -36,13 +35,10 @@ impl TlsOptions {
     }
 
     /// Checks which of the options are given; the server reads the files.
-    pub(super) fn validate(&self, addresses: [(&str, Option<SocketAddr>); 2]) -> Result<(), InvalidOptions> {
-        let is_reached = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-        for (option, address) in addresses {
-            let Some(address) = address.filter(|address| is_reached(address) && !self.is_on() && !self.insecure_no_tls)
-            else {
-                continue;
-            };
+    pub(super) fn validate(&self, addresses: [(&str, Option<&ListenAddresses>); 2]) -> Result<(), InvalidOptions> {
+        for (option, addresses) in addresses {
+            let is_exposed = |all: &&ListenAddresses| !all.are_loopback() && !self.is_on() && !self.insecure_no_tls;
+            let Some(address) = addresses.filter(is_exposed) else { continue };
             return Err(InvalidOptions(format!(
                 "{option} {address} is not a loopback address, and without TLS everyone on the way reads keys and events: give \
                  --tls-cert and --tls-key, or behind a proxy that ends TLS accept the risk with --insecure-no-tls"

@@ -1,13 +1,12 @@
 //! The listener of `--admin-listen`: metrics, reflection, `/openapi.json` and health for operators, and no events.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
+use super::bind::Bound;
 use super::{Server, access, parts};
 use crate::transport::boundary::Boundary;
 use crate::transport::connections::{self, MaxConnections};
@@ -28,20 +27,21 @@ impl Server {
     /// Serves beside the main listener, with the same certificates, until the end of the drain, so that operators can watch the drain.
     pub(crate) fn serve_admin(
         &self,
-        (listener, address): (TcpListener, SocketAddr),
+        bound: Bound,
         health: HealthServer<impl Health>,
         memory: Arc<Memory>,
         certificates: Option<Arc<Certificates>>,
     ) -> Admin {
         let end = CancellationToken::new();
+        let address = bound.address();
         let (ended, cut) = (end.clone().cancelled_owned(), end.clone());
         let server = parts::transport(&self.options, &self.memory_shares)
-            .layer(Boundary::layer(self.boundary(address), Arc::clone(&memory)))
+            .layer(Boundary::layer(self.boundary(bound.is_loopback()), Arc::clone(&memory)))
             .layer(self.web(Arc::clone(&memory)))
             .layer(access::layer(&self.authenticator, &self.options))
             .add_routes(self.routes(health, Offer::Operation))
             .serve_with_incoming_shutdown(
-                connections::accept(listener, MAX_CONNECTIONS, memory, cut, certificates),
+                connections::accept(bound.listeners, MAX_CONNECTIONS, memory, cut, certificates),
                 ended,
             );
         tracing::info!(%address, "metrics, reflection and /openapi.json are served apart");

@@ -2,10 +2,12 @@
 
 mod access;
 mod admin;
+mod bind;
 mod error;
 mod health;
 mod http;
 mod offline;
+mod open_files;
 mod parts;
 mod routes;
 mod scrub;
@@ -15,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
@@ -36,8 +37,10 @@ use crate::transport::rest::Offer;
 use crate::transport::tls::{Certificates, Reload};
 use crate::transport::{connections, drain};
 
+use bind::{Bound, bind};
 pub use error::StartError;
 pub use offline::{InProcessServer, check, importer, migrate, schema};
+pub use open_files::raise_open_files;
 
 pub use crate::service::import::{ImportError, Imported, Importer, Imports, Refusal};
 pub use crate::store::inspect::{CheckOptions, CheckResult, Schema, Verdict};
@@ -47,9 +50,8 @@ const MAX_SETTLE: Duration = Duration::from_secs(1);
 
 /// A server with a bound listener and an open store; [`run`](Server::run) serves.
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
-    admin: Option<(TcpListener, SocketAddr)>,
+    bound: Bound,
+    admin: Option<Bound>,
     store: SharedStore,
     service: Service,
     authenticator: Arc<Authenticator>,
@@ -71,9 +73,9 @@ impl Server {
             None => None,
         };
         let hub = Arc::new(Hub::new(parts::window_limits(options, &memory_shares)));
-        let (listener, address) = bind("--listen", options.listen).await?;
-        let admin = match options.admin_listen {
-            Some(address) => Some(bind("--admin-listen", address).await?),
+        let bound = bind("--listen", options.listen.iter()).await?;
+        let admin = match &options.admin_listen {
+            Some(addresses) => Some(bind("--admin-listen", addresses.iter()).await?),
             None => None,
         };
         let store = open_store(options, hub.clone()).await?;
@@ -83,19 +85,19 @@ impl Server {
         // A handler serves the caller of the request, and without one nothing.
         let service = service.for_caller(Caller::unauthenticated());
         let options = options.clone();
-        Ok(Self { listener, address, admin, store, service, authenticator, draining, options, memory_shares, tls })
+        Ok(Self { bound, admin, store, service, authenticator, draining, options, memory_shares, tls })
     }
 
-    /// The bound address, with the port that the system chose for port 0.
+    /// The first bound address, with the port that the system chose for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.bound.address()
     }
 
-    /// The bound address of the admin listener, if `--admin-listen` is set.
+    /// The first bound address of the admin listener, if `--admin-listen` is set.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|(_, address)| *address)
+        self.admin.as_ref().map(Bound::address)
     }
 
     /// Serves until `shutdown`, then drains: health says NOT_SERVING, subscriptions end with UNAVAILABLE and a cursor to
@@ -116,13 +118,14 @@ impl Server {
         let admin = self.admin.take();
         let admin =
             admin.map(|bound| self.serve_admin(bound, health_service, Arc::clone(&memory), certificates.clone()));
+        let (address, others) = (self.bound.address(), self.bound.others().to_vec());
         let (draining, cut) = (self.draining.clone(), CancellationToken::new());
         // Half of the drain is left to calls that do not end by themselves.
         let settles = MAX_SETTLE.min(self.options.connections.drain_timeout / 2);
         let drained = async move { draining.wait().await };
         let events = Dispatch::layer(self.events(), EVENT_SERVICE);
         let server = parts::transport(&self.options, &self.memory_shares)
-            .layer(Boundary::layer(self.boundary(self.address), Arc::clone(&memory)))
+            .layer(Boundary::layer(self.boundary(self.bound.is_loopback()), Arc::clone(&memory)))
             .layer(self.web(Arc::clone(&memory)))
             .layer(access::layer(&self.authenticator, &self.options))
             .layer(events)
@@ -130,7 +133,7 @@ impl Server {
             .serve_with_incoming_shutdown(
                 drain::until_drained(
                     connections::accept(
-                        self.listener,
+                        self.bound.listeners,
                         parts::max_connections(&self.options, &self.memory_shares),
                         Arc::clone(&memory),
                         cut.clone(),
@@ -150,11 +153,12 @@ impl Server {
             streams_of_connection = self.options.streams_in(&self.memory_shares),
             "memory is shared out"
         );
-        let url = format!("{}://{}", if self.options.tls.is_on() { "https" } else { "http" }, self.address);
+        let url = format!("{}://{address}", if self.options.tls.is_on() { "https" } else { "http" });
         match &self.options.store.url {
-            Some(_) => tracing::info!(address = %self.address, url, "serving out of PostgreSQL"),
-            None => tracing::info!(address = %self.address, url, data = %self.options.store.data.display(), "serving"),
+            Some(_) => tracing::info!(%address, url, "serving out of PostgreSQL"),
+            None => tracing::info!(%address, url, data = %self.options.store.data.display(), "serving"),
         }
+        others.iter().for_each(|other| tracing::info!("serving at {other}, too"));
         if self.options.has_console() {
             tracing::info!("the console is at {url}/");
         }
@@ -208,13 +212,6 @@ impl Server {
         }
         if has_defect { Err(StartError::StoreDefect) } else { Ok(()) }
     }
-}
-
-async fn bind(option: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |cause| StartError::Bind { option, address, cause };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }
 
 async fn open_store(options: &ServeOptions, listener: Arc<dyn CommitListener>) -> Result<SharedStore, StartError> {

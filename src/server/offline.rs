@@ -1,15 +1,16 @@
 //! Work on a store without a server: checks, migrations, export and import.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tonic::service::Routes;
 
+use super::bind::is_missing;
 use super::parts::{postgres_options, service_options, tls_files};
-use super::{StartError, open_store};
-use crate::config::{ServeOptions, StoreOptions};
+use super::{StartError, open_files, open_store};
+use crate::config::{ListenAddresses, ServeOptions, StoreOptions};
 use crate::domain::ProjectId;
 use crate::pb::event_service_server::EventServiceServer;
 use crate::pb::key_service_server::KeyServiceServer;
@@ -94,11 +95,11 @@ pub async fn schema(store: &StoreOptions) -> Result<Schema, StartError> {
 
 /// Checks options, addresses, certificates, memory, open files and store for a server with these options. Changes nothing.
 pub async fn check(options: &ServeOptions, look: CheckOptions) -> Vec<CheckResult> {
-    let mut findings = vec![configuration(options), listen("listen", options.listen)];
-    findings.extend(options.admin_listen.map(|address| listen("admin-listen", address)));
+    let mut findings = vec![configuration(options), listen("listen", &options.listen)];
+    findings.extend(options.admin_listen.as_ref().map(|addresses| listen("admin-listen", addresses)));
     findings.extend(tls(options).await);
     findings.extend(memory(options));
-    findings.extend(open_files(options));
+    findings.push(open_files::check(options));
     findings.extend(match &options.store.url {
         Some(url) => postgres::inspect::look(&postgres_options(options, url), look).await,
         None => sqlite::inspect::look(&options.store.data, look).await,
@@ -125,14 +126,24 @@ fn configuration(options: &ServeOptions) -> CheckResult {
     }
 }
 
-/// Binds the address and releases it at once.
-fn listen(name: &'static str, address: SocketAddr) -> CheckResult {
-    match TcpListener::bind(address) {
-        Ok(_) => CheckResult::ok(name, format!("{address} is free")),
-        Err(e) if e.kind() == ErrorKind::AddrInUse => {
-            CheckResult::warning(name, format!("{address}: a process listens there now; a second one would be refused"))
+/// Binds the addresses and releases them at once. Of several, some may be no addresses of this machine.
+fn listen(name: &'static str, addresses: &ListenAddresses) -> CheckResult {
+    let (mut free, mut missing) = (Vec::new(), None);
+    for address in addresses.iter() {
+        match TcpListener::bind(address) {
+            Ok(_) => free.push(address.to_string()),
+            Err(e) if e.kind() == ErrorKind::AddrInUse => {
+                let problem = "a process listens there now; a second one would be refused";
+                return CheckResult::warning(name, format!("{address}: {problem}"));
+            }
+            Err(e) if is_missing(&e) => missing = Some(format!("{address}: {e}")),
+            Err(e) => return CheckResult::failed(name, format!("{address}: {e}")),
         }
-        Err(e) => CheckResult::failed(name, format!("{address}: {e}")),
+    }
+    match missing {
+        Some(problem) if free.is_empty() => CheckResult::failed(name, problem),
+        _ if free.len() == 1 => CheckResult::ok(name, format!("{} is free", free[0])),
+        _ => CheckResult::ok(name, format!("{} are free", free.join(" and "))),
     }
 }
 
@@ -161,23 +172,5 @@ fn memory(options: &ServeOptions) -> Option<CheckResult> {
     Some(match most < options.connections.max_connections {
         true => CheckResult::ok("memory", format!("{text}; at most {most} connections of --max-connections fit in")),
         false => CheckResult::ok("memory", text),
-    })
-}
-
-/// Approximate number of open files of a server besides connections.
-const OTHER_FILES: usize = 100;
-
-/// Compares the limit of open files with `--max-connections`. `None` on systems without `/proc/self/limits`.
-fn open_files(options: &ServeOptions) -> Option<CheckResult> {
-    const NAME: &str = "open-files";
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
-    let Ok(limit) = limit.parse::<usize>() else { return Some(CheckResult::ok(NAME, "without limit")) };
-    let most = options.connections.max_connections;
-    Some(if limit < most + OTHER_FILES {
-        let what_to_do = format!("raise it (ulimit -n {}) or lower --max-connections", most + OTHER_FILES);
-        CheckResult::warning(NAME, format!("at most {limit}, and {most} connections are allowed; {what_to_do}"))
-    } else {
-        CheckResult::ok(NAME, format!("at most {limit}, enough for {most} connections"))
     })
 }

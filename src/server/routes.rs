@@ -1,6 +1,5 @@
 //! What a listener serves: the gRPC services, the JSON gateway and the console, and the layers around them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prost::Message;
@@ -27,10 +26,10 @@ const FRAMING_BYTES: usize = 1 << 10;
 const DECODES: &str = "they are compiled into the program";
 
 impl Server {
-    /// Options of the boundary for the listener at this address.
-    pub(super) fn boundary(&self, address: SocketAddr) -> BoundaryOptions {
+    /// Options of the boundary for a listener; `is_loopback`: only this machine reaches it.
+    pub(super) fn boundary(&self, is_loopback: bool) -> BoundaryOptions {
         BoundaryOptions {
-            is_loopback: address.ip().to_canonical().is_loopback(),
+            is_loopback,
             is_tls: self.options.tls.is_on(),
             allowed_hosts: self.options.connections.allowed_hosts.clone(),
             allowed_origins: self.options.connections.cors_origins.clone(),

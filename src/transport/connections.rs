@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use futures_util::stream::{Stream, unfold};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::control_frames::ControlFrames;
+use super::listeners::Listeners;
 use super::memory::{Account, Memory};
 pub use super::places::MaxConnections;
 use super::places::{Place, Places, client_address};
@@ -86,21 +87,21 @@ impl Silence {
     }
 }
 
-/// Accepts the connections of a listener, with TLS if there are certificates. `cut` breaks off all connections, even if the
+/// Accepts the connections of the listeners, with TLS if there are certificates. `cut` breaks off all connections, even if the
 /// peer does not read.
 pub fn accept(
-    listener: TcpListener,
+    listeners: Listeners,
     max: MaxConnections,
     memory: Arc<Memory>,
     cut: CancellationToken,
     certificates: Option<Arc<Certificates>>,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let places = Places::new(max);
-    let state = (listener, places, memory, cut, certificates);
-    unfold(state, |(listener, mut places, memory, cut, certificates)| async move {
+    let state = (listeners, places, memory, cut, certificates);
+    unfold(state, |(mut listeners, mut places, memory, cut, certificates)| async move {
         loop {
             let of_all = Arc::clone(&places.of_all).acquire_owned().await.ok()?;
-            match listener.accept().await {
+            match listeners.accept().await {
                 Ok((socket, peer)) => {
                     let address = client_address(peer.ip());
                     if certificates.is_some() && !places.may_begin_handshake(address) {
@@ -125,7 +126,7 @@ pub fn accept(
                         max_silence: memory.max_silence(),
                         _place: place,
                     };
-                    return Some((Ok(connection), (listener, places, memory, cut, certificates)));
+                    return Some((Ok(connection), (listeners, places, memory, cut, certificates)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
@@ -279,6 +280,7 @@ impl AsyncWrite for Connection {
 mod tests {
     use futures_util::StreamExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
     use crate::transport::memory::MemoryOptions;
@@ -302,7 +304,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let max = MaxConnections { of_all: 10, of_address: 10, handshakes_per_second: 0 };
-        let mut connections = std::pin::pin!(accept(listener, max, memory(), CancellationToken::new(), None));
+        let mut connections =
+            std::pin::pin!(accept(Listeners::new(vec![listener]), max, memory(), CancellationToken::new(), None));
         for (said, is_given_up) in
             [(&b""[..], true), (&PREFACE[..1], true), (&PREFACE[..23], true), (PREFACE, false), (b"G", false)]
         {
@@ -350,7 +353,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let max = MaxConnections { of_all: 10, of_address: 10, handshakes_per_second: 0 };
         let (_, certificates) = certificates().await;
-        let accepted = accept(listener, max, memory(), CancellationToken::new(), Some(certificates));
+        let accepted =
+            accept(Listeners::new(vec![listener]), max, memory(), CancellationToken::new(), Some(certificates));
         let mut connections = std::pin::pin!(accepted);
         for said in [&b""[..], &[0x16, 0x03, 0x01]] {
             let mut client = TcpStream::connect(address).await.unwrap();
@@ -367,7 +371,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let max = MaxConnections { of_all: 50, of_address: 50, handshakes_per_second: 1 };
         let (authority, certificates) = certificates().await;
-        let accepted = accept(listener, max, memory(), CancellationToken::new(), Some(certificates));
+        let accepted =
+            accept(Listeners::new(vec![listener]), max, memory(), CancellationToken::new(), Some(certificates));
         let serving = tokio::spawn(async move {
             accepted
                 .for_each_concurrent(None, |connection| async { drop(connection.unwrap().read(&mut [0; 64]).await) })
@@ -395,8 +400,13 @@ mod tests {
             let max = MaxConnections { of_all: 10, of_address: 10, handshakes_per_second: 0 };
             let (authority, certificates) = certificates().await;
             let certificates = is_tls.then_some(certificates);
-            let mut connections =
-                std::pin::pin!(accept(listener, max, memory(), CancellationToken::new(), certificates));
+            let mut connections = std::pin::pin!(accept(
+                Listeners::new(vec![listener]),
+                max,
+                memory(),
+                CancellationToken::new(),
+                certificates
+            ));
             let mut connection = connections.next().await.unwrap().unwrap();
             let client = tokio::spawn(async move {
                 let open: Box<dyn std::any::Any + Send> = match is_tls {

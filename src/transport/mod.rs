@@ -12,6 +12,7 @@ mod cors;
 pub mod drain;
 pub mod frames;
 pub mod grpc;
+pub mod listeners;
 pub mod memory;
 pub mod payload;
 mod places;

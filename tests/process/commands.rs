@@ -106,7 +106,7 @@ async fn each_kind_of_failure_has_its_exit_code_and_says_what_to_do() {
     let bad_payload = run(&url, &["publish", "--run", "r", "--type", "t", "--payload", "{"]).await;
     bad_payload.fails(65, &["payload", "must be JSON", "INVALID_FIELD"]);
     run(&url, &["list", "r", "--cursor", "x"]).await.fails(65, &["CURSOR_INVALID", "cursor"]);
-    run(&url, &["tail", "r", "--from", "99"]).await.fails(65, &["CURSOR_BEYOND_END"]);
+    run(&url, &["tail", "r", "--cursor", "99"]).await.fails(65, &["CURSOR_BEYOND_END"]);
     for command in ["list", "tail", "runs"] {
         run(&url, &[command, "nobody"]).await.fails(66, &["\"nobody\"", "RUN_NOT_FOUND"]);
     }

@@ -107,7 +107,7 @@ async fn tail_goes_on_after_the_server_was_restarted_and_prints_no_event_twice()
     let mut seq = client::publish_one(&mut server.events().await, "r", "step", "{}").await;
     let mut of_run = begin(&url, &["tail", "r", "--json"]);
     let mut lines = BufReader::new(of_run.stdout.take().unwrap()).lines();
-    let mut of_all = begin(&url, &["tail", "--all", "--json", "--from", "start"]);
+    let mut of_all = begin(&url, &["tail", "--all", "--json", "--cursor", "start"]);
     let mut all_lines = BufReader::new(of_all.stdout.take().unwrap()).lines();
     let mut printed = String::new();
     for round in 0..3 {

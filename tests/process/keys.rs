@@ -47,7 +47,7 @@ async fn keys_are_made_sent_listed_rotated_and_revoked_by_commands() {
     assert_eq!(created["scopes"], serde_json::json!(["events.publish", "events.read"]));
     assert!(created["expires_at"].is_string());
     run(&url, &[&publish[..], &["--key", worker]].concat()).await.succeeds();
-    for args in [vec!["list", "--run", "r"], vec!["tail", "r", "--limit", "1"], vec!["runs"], vec!["export"]] {
+    for args in [vec!["list", "--run", "r"], vec!["runs", "r"], vec!["runs"], vec!["export"]] {
         run(&url, &[&args[..], &["--key", worker]].concat()).await;
     }
     run(&url, &["list", "--run", "r", "--key", worker]).await.succeeds();
@@ -104,7 +104,7 @@ async fn a_key_file_without_a_key_is_refused_by_its_option_before_any_call() {
     assert!(ran.stderr.contains("--key") && !ran.stderr.contains("secret words"), "{ran:?}");
     assert_eq!(ran.code, Some(64), "{ran:?}");
     let missing = run("http://127.0.0.1:1", &["runs", "--key", "/nowhere/key"]).await;
-    assert_eq!(missing.code, Some(64), "{missing:?}");
+    assert_eq!(missing.code, Some(66), "{missing:?}");
     let served = data.file();
     let server = Server::start(&served).await;
     let offline = ["keys", "list", "--data", served.to_str().unwrap()];
@@ -135,7 +135,7 @@ async fn the_runs_of_a_project_are_exported_and_imported_into_the_project_that_i
         run(&url, &[&publish[..], &[key.to_str().unwrap()]].concat()).await.succeeds();
     }
     let (online, offline) = (data.directory().join("online"), data.directory().join("offline"));
-    let export = ["export", "--key", theirs.to_str().unwrap(), "--output", online.to_str().unwrap()];
+    let export = ["export", "--key", theirs.to_str().unwrap(), "--file", online.to_str().unwrap()];
     run(&url, &export).await.succeeds();
     run(&url, &["export", "--project", "checkout"]).await.fails(64, &["--data"]);
     server.terminate().await;
@@ -143,7 +143,7 @@ async fn the_runs_of_a_project_are_exported_and_imported_into_the_project_that_i
 
     let file = data.file();
     let file = file.to_str().unwrap();
-    let export = ["export", "--data", file, "--project", "checkout", "--output", offline.to_str().unwrap()];
+    let export = ["export", "--data", file, "--project", "checkout", "--file", offline.to_str().unwrap()];
     run(&url, &export).await.succeeds();
     run(&url, &["export", "--data", file, "--project", "nothing"]).await.fails(78, &["there is no project nothing"]);
     let (online, offline) = (fs::read_to_string(&online).unwrap(), fs::read_to_string(&offline).unwrap());

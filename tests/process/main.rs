@@ -21,6 +21,7 @@ mod rng;
 
 mod bench;
 mod check_and_migrate;
+mod command_line;
 mod commands;
 mod commands_across;
 mod crash;

@@ -186,7 +186,7 @@ async fn the_commands_speak_tls_and_trust_the_authority_of_the_option_alone() {
         .fails(69, &["UnknownIssuer", "--ca"]);
     run(&url(&server), &[&LIST[..], &["--ca", &files.path("none.pem")]].concat())
         .await
-        .fails(64, &["--ca", "none.pem"]);
+        .fails(66, &["--ca", "none.pem"]);
     run(&url(&server), &[&LIST[..], &["--ca", &files.path("key.pem")]].concat())
         .await
         .fails(64, &["--ca", "key.pem", "no PEM certificate"]);

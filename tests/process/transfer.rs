@@ -44,7 +44,7 @@ impl Place {
 }
 
 pub async fn export(from: &[&str], to: &Path) -> Ran {
-    run(NOWHERE, &[&["export", "--output", to.to_str().unwrap()], from].concat()).await
+    run(NOWHERE, &[&["export", "--file", to.to_str().unwrap()], from].concat()).await
 }
 
 pub async fn import(file: &Path, into: &[&str]) -> Ran {
@@ -348,13 +348,30 @@ async fn an_export_that_is_killed_or_cut_anywhere_is_gone_on_with() {
     let last_line = expected[..expected.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
     let mut chance = Rng::new("an_export_that_is_killed_or_cut_anywhere");
     let somewhere = usize::try_from(chance.within(first_line as u64..last_line as u64)).unwrap();
-    for cut in
-        [first_line + 1, first_line + 20, somewhere, last_line, last_line + 1, expected.len() - 1, expected.len()]
-    {
+    for cut in [first_line + 1, first_line + 20, somewhere, last_line, last_line + 1, expected.len() - 1] {
         std::fs::write(&file, &expected[..cut]).unwrap();
         resume().await.succeeds();
         assert!(std::fs::read(&file).unwrap() == expected, "cut at {cut} of {}", expected.len());
     }
+    // A whole export gets what came since, also if that is cut off.
+    std::fs::write(&file, &expected).unwrap();
+    resume().await.succeeds();
+    let continued = std::fs::read(&file).unwrap();
+    assert!(continued.starts_with(&expected[..=last_line]), "nothing of it is written again");
+    assert_eq!(body(&file).lines().count(), 30_002);
+    for cut in [last_line + 1, last_line + 20, continued.len() - 10, continued.len()] {
+        std::fs::write(&file, &continued[..cut]).unwrap();
+        resume().await.succeeds();
+        // Without a whole event of the second part the first is completed.
+        let is_first_part = cut <= last_line + 20;
+        assert!(
+            std::fs::read(&file).unwrap() == if is_first_part { &expected } else { &continued }[..],
+            "cut at {cut}"
+        );
+    }
+    let into = data.directory().join("continued.db");
+    let imported = import(&file, &["--data", into.to_str().unwrap()]).await;
+    assert!(imported.stderr.contains("30,001 events stored"), "{imported:?}");
     // An export cut within the header starts over, and includes the later event.
     std::fs::write(&file, &expected[..10]).unwrap();
     resume().await.succeeds();
@@ -367,6 +384,20 @@ async fn an_export_that_is_killed_or_cut_anywhere_is_gone_on_with() {
     let again = ["export", "-o", chosen.to_str().unwrap(), "--resume", from[0], from[1]];
     run(NOWHERE, &again).await.succeeds();
     assert!(std::fs::read(&chosen).unwrap() == text);
+    let server = Server::start(&data.file()).await;
+    for run_id in ["r3", "r1", "r2"] {
+        client::publish_one(&mut server.events().await, run_id, "step", "{}").await;
+    }
+    stop(server).await;
+    run(NOWHERE, &again).await.succeeds();
+    let continued = std::fs::read(&chosen).unwrap();
+    let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines(&continued), lines(&text) + 2, "one event of each chosen run");
+    // Cut behind the first of both.
+    let ends: Vec<usize> = (0..continued.len()).filter(|n| continued[*n] == b'\n').collect();
+    std::fs::write(&chosen, &continued[..ends[ends.len() - 3] + 20]).unwrap();
+    run(NOWHERE, &again).await.succeeds();
+    assert!(std::fs::read(&chosen).unwrap() == continued);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -104,3 +104,26 @@ async fn an_export_that_was_cut_off_is_not_touched_before_its_own_store_answered
     assert_eq!(std::fs::read_to_string(&file).unwrap(), beyond);
     assert_eq!(run(NOWHERE, &["export", "--resume"]).await.code, Some(64));
 }
+
+#[tokio::test]
+async fn a_store_that_went_back_in_time_does_not_continue_an_export() {
+    let data = Data::new();
+    exported(&data).await;
+    let older = data.directory().join("older.db");
+    for suffix in ["", "-wal"] {
+        let name = |path: &Path| format!("{}{suffix}", path.display());
+        let copied = std::fs::copy(name(&data.file()), name(&older));
+        assert!(copied.is_ok() || suffix == "-wal");
+    }
+    for store in [data.file(), older.clone()] {
+        let server = Server::start(&store).await;
+        crate::client::publish_one(&mut server.events().await, "later", "step", "{}").await;
+        server.terminate().await;
+        server.ended().await;
+    }
+    let (file, own) = (data.directory().join("file"), data.file());
+    export(&["--data", own.to_str().unwrap()], &file).await.succeeds();
+    let text = std::fs::read_to_string(&file).unwrap();
+    export(&["--resume", "--data", older.to_str().unwrap()], &file).await.fails(73, &["another event"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}

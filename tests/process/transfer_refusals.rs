@@ -112,7 +112,7 @@ async fn a_truncated_file_is_imported_up_to_the_cut_and_reported() {
     assert!(whole.stderr.contains("7 events stored, 5 stored before"), "{whole:?}");
     whole.succeeds();
     run_with(NOWHERE, &into, "").await.fails(65, &["line 1:", "nothing"]);
-    import(&target.directory().join("none"), &into[2..]).await.fails(65, &["none"]);
+    import(&target.directory().join("none"), &into[2..]).await.fails(66, &["none"]);
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn an_export_overwrites_nothing_and_goes_on_only_with_its_own() {
     export(&resume, &begun).await.fails(65, &["line 1", "no header"]);
     std::fs::write(&begun, cut.replace("\"seq\":1", "\"seq\":x")).unwrap();
     export(&resume, &begun).await.fails(65, &["line 2"]);
-    assert_eq!(export(&resume, &data.directory().join("no/such/directory")).await.code, Some(1));
+    assert_eq!(export(&resume, &data.directory().join("no/such/directory")).await.code, Some(66));
 }
 
 #[tokio::test]

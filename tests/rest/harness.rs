@@ -101,10 +101,22 @@ impl Gateway {
     }
 }
 
+/// The text of a body, of JSON without the line break that ends it.
+pub async fn json_text(response: Response) -> String {
+    let is_json = response.headers().get("content-type").is_some_and(|of| of == "application/json");
+    let text = response.text().await.unwrap();
+    if !is_json {
+        return text;
+    }
+    let line = text.strip_suffix('\n').unwrap_or_else(|| panic!("no line break ends {text:?}"));
+    assert!(!line.ends_with('\n'), "{text:?}");
+    line.to_owned()
+}
+
 /// Status and JSON body.
 pub async fn json(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
-    let text = response.text().await.unwrap();
+    let text = json_text(response).await;
     let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
     (status, body)
 }

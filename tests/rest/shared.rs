@@ -30,6 +30,9 @@ async fn methods_and_types_are_answered_as_http_asks() {
     assert_eq!(options.headers()["allow"], "GET,HEAD");
     let head = gateway.send(Method::HEAD, "/health/live", None).await;
     assert_eq!(head.status(), 200);
+    let whole = gateway.send(Method::GET, "/health/live", None).await;
+    assert_eq!(head.headers()["content-length"], whole.headers()["content-length"]);
+    assert_eq!(whole.headers()["content-length"], "{\"status\":\"live\"}\n".len().to_string());
     assert!(head.bytes().await.unwrap().is_empty());
     let refused = gateway.client.get(gateway.url("/health/live")).header("accept", "image/png").send().await.unwrap();
     assert_eq!(refused.status(), 406);

@@ -7,6 +7,7 @@ use clap::Args;
 use super::workload::Workload;
 use crate::cli::client::{KeyArgs, TlsArgs, duration};
 use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::format::OutputArgs;
 
 /// Duration of a timed stage as a multiple of `--time`: a quarter is warm-up.
 pub const TIMED_STAGES: f64 = 1.25;
@@ -57,9 +58,8 @@ pub struct BenchArgs {
     /// Give every published event an event_id, as a client does that wants to retry
     #[arg(long)]
     pub event_ids: bool,
-    /// One JSON object for each workload instead of the table
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
     #[command(flatten)]
     pub tls: TlsArgs,
     #[command(flatten)]

@@ -42,7 +42,7 @@ pub async fn run(args: BenchArgs) -> Result<(), Failure> {
 }
 
 async fn measure_all(workloads: &[Workload], args: &BenchArgs, target: &mut Target) -> Result<(), Failure> {
-    let mut table = Table::new(args.json);
+    let mut table = Table::new(args.output.format());
     let mut unary_64 = None;
     for workload in workloads {
         let before = target.usage();
@@ -61,7 +61,7 @@ async fn measure_all(workloads: &[Workload], args: &BenchArgs, target: &mut Targ
         }
         table.row(&workload.name(), &figures)?;
     }
-    Ok(())
+    table.end()
 }
 
 /// Runs the workload and returns the figures.

@@ -27,7 +27,7 @@ pub struct KeyArgs {
 impl KeyArgs {
     /// The key in the variable RUNLOG_KEY, for a client without options.
     pub fn of_environment() -> Self {
-        Self { key: None, key_text: std::env::var("RUNLOG_KEY").ok().map(KeyText::from) }
+        Self { key: None, key_text: std::env::var("RUNLOG_KEY").ok().filter(|key| !key.is_empty()).map(KeyText::from) }
     }
 
     /// The header of every call; `None` without a key.
@@ -56,7 +56,7 @@ fn read(file: &Path) -> Result<String, Failure> {
             return Failure::new(Exit::Usage, "--key takes a file with the key, not the key")
                 .hint("RUNLOG_KEY takes the key; other users of the machine see command lines");
         }
-        Failure::new(Exit::Usage, format!("--key {}: {error}", file.display()))
+        Failure::of_file("--key", file, &error)
     })
 }
 

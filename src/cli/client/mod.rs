@@ -121,6 +121,10 @@ pub fn is_transient(status: &Status) -> bool {
 pub fn server_url(text: &str) -> Result<Uri, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = url.parse().map_err(|error| format!("{error}; it looks like http://127.0.0.1:7800"))?;
+    let path = uri.path_and_query().map_or("", |path| path.as_str());
+    if !matches!(path, "" | "/") {
+        return Err(format!("leave {path} out: gRPC is served at the root of a host"));
+    }
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
         _ => Err("it looks like http://127.0.0.1:7800 or https://runlog.example.com".into()),
@@ -149,6 +153,9 @@ mod tests {
         assert_eq!(server_url("https://h:1").unwrap().to_string(), "https://h:1/");
         for bad in ["", "http://", "https://", "ftp://h", "a b"] {
             assert!(server_url(bad).is_err(), "{bad:?}");
+        }
+        for (url, path) in [("http://h:1/v1", "/v1"), ("h:1/?a=1", "/?a=1"), ("https://h//", "//")] {
+            assert!(server_url(url).unwrap_err().contains(&format!("leave {path} out")), "{url}");
         }
     }
 

@@ -60,5 +60,5 @@ fn certificates(option: &str, file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn read(option: &str, file: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|error| Failure::new(Exit::Usage, format!("{option} {}: {error}", file.display())))
+    std::fs::read(file).map_err(|error| Failure::of_file(option, file, &error))
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::serve;
 use crate::cli::client::duration;
 use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::format::OutputArgs;
 use crate::cli::output::json_line;
-use crate::cli::output::render::{Clock, Printer};
+use crate::cli::output::printer::Printer;
+use crate::cli::output::render::Clock;
 use crate::cli::output::text::clean;
 use crate::config::ServeOptions;
 use crate::server;
@@ -28,9 +30,8 @@ pub struct CheckArgs {
     /// How far the clock may lie behind the newest event, and off the clock of the database server
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     max_clock_skew: Duration,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     options: ServeOptions,
 }
@@ -49,11 +50,11 @@ pub async fn run(args: CheckArgs) -> Result<(), Failure> {
     if let Err(problem) = serve::log_filter(&args.options) {
         results.insert(0, CheckResult::failed("log", problem.message));
     }
-    let mut printer = Printer::new(args.json, Clock::Day);
+    let mut printer = Printer::new(args.output.format(), Clock::Day);
     for result in &results {
-        printer.line(&if args.json { json_line::line(&line(result))? } else { row(result) })?;
+        printer.result(|| json_line::line(&line(result)), || row(result))?;
     }
-    printer.flush()?;
+    printer.end()?;
     match results.iter().filter(|result| result.verdict == Verdict::Failed).count() {
         0 => Ok(()),
         failed => Err(Failure::new(Exit::Config, format!("{failed} of {} checks failed", results.len()))),

@@ -6,7 +6,9 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::cli::client::ClientArgs;
 use crate::cli::outcome::{Exit, Failure};
-use crate::cli::output::render::{Clock, Printer};
+use crate::cli::output::format::Format;
+use crate::cli::output::printer::Printer;
+use crate::cli::output::render::Clock;
 
 /// The options of `runlog health`.
 #[derive(Debug, Args)]
@@ -27,7 +29,7 @@ pub async fn run(args: HealthArgs) -> Result<(), Failure> {
     if status != ServingStatus::Serving {
         return Err(Failure::new(Exit::Unavailable, format!("the server says {}", status.as_str_name())));
     }
-    let mut printer = Printer::new(false, Clock::Day);
+    let mut printer = Printer::new(Format::Table, Clock::Day);
     printer.line(status.as_str_name())?;
     printer.flush()
 }

@@ -11,7 +11,9 @@ use serde_json::json;
 use crate::cli::calls::{self, Callee, Calls};
 use crate::cli::client::{ClientArgs, duration};
 use crate::cli::outcome::Failure;
-use crate::cli::output::render::{Clock, Printer, note};
+use crate::cli::output::format::OutputArgs;
+use crate::cli::output::printer::Printer;
+use crate::cli::output::render::{Clock, note};
 use crate::cli::output::text::{clean, cut, instant, local_time};
 use crate::domain::ProjectId;
 use crate::pb::key_service_client::KeyServiceClient;
@@ -106,9 +108,8 @@ struct RotateArgs {
 struct TargetArgs {
     #[command(flatten)]
     place: calls::PlaceArgs,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -161,24 +162,20 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
 }
 
 async fn list(place: &TargetArgs) -> Result<(), Failure> {
-    let mut printer = Printer::new(place.json, Clock::Day);
+    let mut printer = Printer::new(place.output.format(), Clock::Day).with_header(header());
     let callee = place.callee(false).await?;
     let listed = async {
         let mut keys = KeyServiceClient::new(callee.calls.clone());
         let mut request = pb::ListKeysRequest { page_size: PAGE, ..Default::default() };
-        let mut first = !place.json;
         loop {
             let call = keys.list_keys(place.client.request(request.clone()));
             let page = place.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
-            if std::mem::take(&mut first) && !page.keys.is_empty() {
-                printer.line(&header())?;
-            }
             for key in &page.keys {
-                printer.line(&if place.json { line(key, None) } else { row(key, &TimeZone::system()) })?;
+                printer.result(|| Ok(line(key, None)), || row(key, &TimeZone::system()))?;
             }
             printer.flush()?;
             if !page.has_more {
-                return Ok(());
+                return printer.end_list("no keys");
             }
             request.cursor = page.next_cursor;
         }
@@ -229,9 +226,7 @@ impl TargetArgs {
 }
 
 fn print(place: &TargetArgs, json: &str, text: &str) -> Result<(), Failure> {
-    let mut printer = Printer::new(place.json, Clock::Day);
-    printer.line(if place.json { json } else { text })?;
-    printer.flush()
+    Printer::new(place.output.format(), Clock::Day).only(|| Ok(json.to_owned()), || text.to_owned())
 }
 
 fn issued(key: &Key, secret_key: &str) -> String {

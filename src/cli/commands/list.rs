@@ -4,7 +4,9 @@ use clap::Args;
 
 use crate::cli::client::ClientArgs;
 use crate::cli::outcome::Failure;
-use crate::cli::output::render::{Clock, Printer, note};
+use crate::cli::output::format::OutputArgs;
+use crate::cli::output::printer::Printer;
+use crate::cli::output::render::{Clock, note};
 use crate::cli::scope::{FilterArgs, ScopeArgs};
 use crate::pb::{self, list_events_request::Scope};
 
@@ -18,18 +20,17 @@ pub struct ListArgs {
     scope: ScopeArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// At most this many events; 0 for all
+    /// At most this many of the stored events; 0 for all
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
     limit: u64,
-    /// Start after this event: a sequence number in a run, and over all runs the cursor that an earlier list printed
+    /// Go on after this event: a sequence number in a run, and over all runs the cursor that a list printed
     #[arg(long, value_name = "CURSOR", default_value = "", hide_default_value = true)]
     cursor: String,
     /// The latest events first
     #[arg(long)]
     descending: bool,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -37,7 +38,7 @@ pub struct ListArgs {
 /// Prints the stored events, page by page.
 pub async fn run(args: ListArgs) -> Result<(), Failure> {
     let mut events = args.client.events().await?;
-    let mut printer = Printer::new(args.json, Clock::Day);
+    let mut printer = Printer::new(args.output.format(), Clock::Day);
     let scope = match args.scope.run() {
         Some(run) => Scope::RunId(run.to_owned()),
         None => Scope::AllRuns(pb::AllRuns {}),
@@ -58,18 +59,17 @@ pub async fn run(args: ListArgs) -> Result<(), Failure> {
         };
         let call = events.list_events(args.client.request(request));
         let page = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
-        for event in &page.events {
-            printer.event(event)?;
-        }
+        printer.events(&page.events)?;
         printer.flush()?;
         left = left.saturating_sub(page.events.len() as u64);
         // Avoids an endless loop: a server may report more events with an unchanged cursor.
         let stuck = page.next_cursor == cursor;
         (cursor, epoch) = (page.next_cursor, page.epoch);
         if !page.has_more || stuck {
-            return Ok(());
+            return printer.end_list("no events");
         }
         if left == 0 {
+            printer.end()?;
             note(&format!("there is more: go on with --cursor {cursor}, or see all with --limit 0"));
             return Ok(());
         }

@@ -3,7 +3,9 @@
 use clap::Args;
 
 use crate::cli::outcome::{Exit, Failure};
-use crate::cli::output::render::{Clock, Printer};
+use crate::cli::output::format::Format;
+use crate::cli::output::printer::Printer;
+use crate::cli::output::render::Clock;
 use crate::config::StoreOptions;
 use crate::server;
 use crate::server::StartError;
@@ -26,7 +28,7 @@ pub struct MigrateArgs {
 pub async fn run(args: MigrateArgs) -> Result<(), Failure> {
     let before = if args.dry_run { server::schema(&args.store).await } else { server::migrate(&args.store).await };
     let before = before.map_err(cannot_open)?;
-    let mut printer = Printer::new(false, Clock::Day);
+    let mut printer = Printer::new(Format::Table, Clock::Day);
     let done = if args.dry_run { "pending" } else { "applied" };
     for (version, name) in &before.pending {
         printer.line(&format!("{done}  {version}  {name}"))?;

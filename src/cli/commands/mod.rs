@@ -1,6 +1,7 @@
 //! The commands of the program, one file each.
 
 pub mod check;
+pub mod completions;
 pub mod health;
 pub mod keys;
 pub mod list;

@@ -6,9 +6,11 @@ use jiff::tz::TimeZone;
 
 use crate::cli::client::ClientArgs;
 use crate::cli::outcome::Failure;
+use crate::cli::output::format::OutputArgs;
 use crate::cli::output::json_line;
 use crate::cli::output::json_line::status_name;
-use crate::cli::output::render::{Clock, Printer, note, status_style};
+use crate::cli::output::printer::Printer;
+use crate::cli::output::render::{Clock, note, status_style};
 use crate::cli::output::text::{clean, cut, cut_middle, grouped, instant, local_time, shown_name};
 use crate::cli::time::parse_time;
 use crate::pb;
@@ -51,9 +53,8 @@ pub struct RunsArgs {
     /// Go on after an earlier list, which printed this cursor; with the same filters
     #[arg(long, value_name = "CURSOR", default_value = "", hide_default_value = true)]
     cursor: String,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -90,17 +91,15 @@ impl StatusArg {
 /// Prints the runs, the latest created first.
 pub async fn run(args: RunsArgs) -> Result<(), Failure> {
     let mut runs = args.client.runs().await?;
-    let mut printer = Printer::new(args.json, Clock::Day);
+    let mut printer = Printer::new(args.output.format(), Clock::Day).with_header(header());
     if let Some(run_id) = &args.id {
         let call = runs.get_run(args.client.request(pb::GetRunRequest { run_id: run_id.clone() }));
         let answer = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
         let run = answer.run.unwrap_or_default();
-        printer.line(&if args.json { json_line::run(&run)? } else { in_full(&run, &TimeZone::system()) })?;
-        return printer.flush();
+        return printer.only(|| json_line::run(&run), || in_full(&run, &TimeZone::system()));
     }
     let mut cursor = args.cursor.clone();
     let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
-    let mut first = !args.json;
     loop {
         let request = pb::ListRunsRequest {
             page_size: i32::try_from(left.min(PAGE)).unwrap_or(i32::MAX),
@@ -114,19 +113,17 @@ pub async fn run(args: RunsArgs) -> Result<(), Failure> {
         };
         let call = runs.list_runs(args.client.request(request));
         let page = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
-        if std::mem::take(&mut first) && !page.runs.is_empty() {
-            printer.line(&header())?;
-        }
         for run in &page.runs {
-            printer.line(&if args.json { json_line::run(run)? } else { row(run, &TimeZone::system()) })?;
+            printer.result(|| json_line::run(run), || row(run, &TimeZone::system()))?;
         }
         printer.flush()?;
         left = left.saturating_sub(page.runs.len() as u64);
         cursor = page.next_cursor;
         if cursor.is_empty() {
-            return Ok(());
+            return printer.end_list("no runs");
         }
         if left == 0 {
+            printer.end()?;
             note(&format!("there is more: go on with --cursor {cursor}, or see all with --limit 0"));
             return Ok(());
         }
@@ -179,9 +176,7 @@ fn in_full(run: &pb::Run, zone: &TimeZone) -> String {
         ("error", clean(&run.error_json).into_owned()),
     ];
     if let Some(usage) = &run.usage {
-        let (prompt, completion) = (grouped(usage.prompt_tokens), grouped(usage.completion_tokens));
-        let (total, cost, model) = (grouped(usage.total_tokens), usage.cost_usd, clean(&usage.model));
-        lines.push(("usage", format!("{prompt} + {completion} = {total} tokens, ${cost:.4} {model}")));
+        lines.push(("usage", used(usage)));
     }
     if let Some(pending) = &run.pending_input {
         let parts =
@@ -191,6 +186,24 @@ fn in_full(run: &pb::Run, zone: &TimeZone) -> String {
     }
     let known = lines.into_iter().filter(|(_, value)| !value.is_empty() && value != "-");
     known.map(|(name, value)| format!("{DIM}{name:<10}{DIM:#} {value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// What is known of the usage. A run may have a total without its parts: a zero is no count of tokens or money.
+fn used(usage: &pb::Usage) -> String {
+    let (prompt, completion, total) = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens);
+    let tokens = match (prompt, completion) {
+        (1.., 1..) if prompt.checked_add(completion) == Some(total) => {
+            format!("{} + {} = {} tokens", grouped(prompt), grouped(completion), grouped(total))
+        }
+        _ => {
+            let parts = [(prompt, "prompt"), (completion, "completion"), (total, "total")];
+            let known = parts.iter().filter(|(tokens, _)| *tokens > 0);
+            known.map(|(tokens, of)| format!("{} {of} tokens", grouped(*tokens))).collect::<Vec<_>>().join(", ")
+        }
+    };
+    let cost = if usage.cost_usd == 0.0 { String::new() } else { format!("${:.4}", usage.cost_usd) };
+    let known = [tokens, cost, clean(&usage.model).into_owned()];
+    known.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -231,6 +244,21 @@ mod tests {
         assert_eq!(row, "1970-01-01 00:00:00  AWAITING_INPUT      1,234      1m15s  a\\u{1b}[2J            run-1");
         let (header, agent) = (plain(&header()), row.find("a\\u").unwrap());
         assert_eq!(header.find("AGENT"), Some(agent));
+    }
+
+    #[test]
+    fn usage_shows_what_is_known_and_no_sum_of_zeros() {
+        let usage = |prompt_tokens, completion_tokens, total_tokens, cost_usd, model: &str| {
+            used(&pb::Usage { prompt_tokens, completion_tokens, total_tokens, cost_usd, model: model.into() })
+        };
+        assert_eq!(usage(0, 0, 195, 0.0, ""), "195 total tokens");
+        assert_eq!(usage(1_100, 95, 1_195, 0.25, "m"), "1,100 + 95 = 1,195 tokens, $0.2500, m");
+        assert_eq!(usage(100, 0, 195, 0.0, ""), "100 prompt tokens, 195 total tokens");
+        assert_eq!(
+            usage(u64::MAX, 1, 7, 0.0, ""),
+            "18,446,744,073,709,551,615 prompt tokens, 1 completion tokens, 7 total tokens"
+        );
+        assert_eq!(usage(0, 0, 0, 0.5, ""), "$0.5000");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::demo;
 use crate::cli::outcome::{Exit, Failure};
 use crate::config::{LogFormat, ServeOptions};
+use crate::server;
 use crate::server::{Server, StartError};
 
 /// The options of `runlog serve`.
@@ -30,6 +31,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     options.validate().map_err(cannot_start)?;
     let stop = CancellationToken::new();
     cancel_on_signal(stop.clone())?;
+    server::raise_open_files(&options);
     let server = Server::bind(&options).await.map_err(cannot_start)?;
     let address = server.local_addr();
     let demo = args.demo.then(|| tokio::spawn(demo::run(address, options.has_console(), stop.clone())));

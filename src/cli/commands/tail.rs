@@ -9,8 +9,10 @@ use tonic::Status;
 use crate::cli::backoff::Backoff;
 use crate::cli::client::{ClientArgs, duration, is_transient};
 use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::format::OutputArgs;
 use crate::cli::output::json_line::status_name;
-use crate::cli::output::render::{Clock, Printer, note};
+use crate::cli::output::printer::Printer;
+use crate::cli::output::render::{Clock, note};
 use crate::cli::output::text::grouped;
 use crate::cli::scope::{FilterArgs, ScopeArgs};
 use crate::pb::{
@@ -31,13 +33,13 @@ pub struct TailArgs {
     scope: ScopeArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Where to begin: `start`, `latest`, or a cursor (in a run: after this sequence number) [default: `start` of a run,
-    /// the latest 10 events of all runs]
-    #[arg(long, value_name = "CURSOR|start|latest", conflicts_with = "lines")]
-    from: Option<String>,
-    /// Begin with the latest N events
-    #[arg(long, short = 'n', value_name = "N")]
-    lines: Option<u32>,
+    /// Go on after this event: a sequence number in a run, and over all runs the cursor that a list printed. `start` is before
+    /// the first event, `latest` behind the last
+    #[arg(long, alias = "from", value_name = "CURSOR|start|latest", conflicts_with = "limit")]
+    cursor: Option<String>,
+    /// At most this many of the stored events, the latest; 0 for all [default: all of a run, 10 of all runs]
+    #[arg(long, alias = "lines", short = 'n', value_name = "N")]
+    limit: Option<u32>,
     /// Go on after the run ended, for events that come late
     #[arg(long)]
     keep_open: bool,
@@ -47,17 +49,17 @@ pub struct TailArgs {
     /// How long to try again after a connection was lost; 0s for not at all
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     reconnect_for: Duration,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
 
 /// Prints events until the run ends.
 pub async fn run(args: TailArgs) -> Result<(), Failure> {
-    let mut printer = Printer::new(args.json, Clock::Day);
-    follow(&args.client, args.request(), args.reconnect_for, &mut printer).await
+    let mut printer = Printer::new(args.output.format(), Clock::Day);
+    follow(&args.client, args.request(), args.reconnect_for, &mut printer).await?;
+    printer.end()
 }
 
 impl TailArgs {
@@ -66,9 +68,9 @@ impl TailArgs {
             Some(run) => Scope::RunId(run.to_owned()),
             None => Scope::AllRuns(pb::AllRuns {}),
         };
-        let start = match (self.lines, self.from.as_deref(), &scope) {
-            (Some(n), _, _) => Some(Start::Tail(n)),
-            (None, Some("start"), _) | (None, None, Scope::RunId(_)) => None,
+        let start = match (self.limit, self.cursor.as_deref(), &scope) {
+            (Some(0), _, _) | (None, Some("start"), _) | (None, None, Scope::RunId(_)) => None,
+            (Some(limit), _, _) => Some(Start::Tail(limit)),
             (None, Some("latest"), _) => Some(Start::Latest(pb::Latest {})),
             (None, Some(cursor), _) => Some(Start::Cursor(cursor.to_owned())),
             (None, None, Scope::AllRuns(_)) => Some(Start::Tail(10)),
@@ -159,10 +161,7 @@ async fn stream(
         match frame.frame {
             Some(Frame::Events(batch)) => {
                 let batch = batch.events().map_err(|error| Cut::Final(damaged(&error)))?;
-                for event in &batch {
-                    printer.event(event).map_err(Cut::Final)?;
-                }
-                printer.flush().map_err(Cut::Final)?;
+                printer.events(&batch).and_then(|()| printer.flush()).map_err(Cut::Final)?;
             }
             Some(Frame::RunEnded(end)) => {
                 note(&format!("-- the run has ended: {}, {} events", status_name(end.status), grouped(end.last_seq)));

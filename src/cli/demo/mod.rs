@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::client::ClientArgs;
 use super::commands::tail;
 use super::outcome::{Exit, Failure};
-use super::output::render::{Clock, Printer, note};
+use super::output::format::Format;
+use super::output::printer::Printer;
+use super::output::render::{Clock, note};
 use crate::pb::{
     self,
     subscribe_request::{Scope, Start},
@@ -49,7 +51,7 @@ pub async fn run(server: SocketAddr, has_console: bool, stop: CancellationToken)
 async fn play_and_show(server: SocketAddr, has_console: bool) -> Result<(), Failure> {
     let client = ClientArgs::to(reachable(server))?;
     let channel = client.connect().await?;
-    let mut printer = Printer::new(false, Clock::Time);
+    let mut printer = Printer::new(Format::Table, Clock::Time);
     printer.line(&banner(&client, has_console))?;
     printer.flush()?;
     // The set is dropped with this future, which aborts the players.

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::format::Format;
 use super::json_line::{self, status_name};
+use super::printer::Printer;
 use super::published::Published;
-use super::render::{Clock, Printer, note};
+use super::render::{Clock, note};
 use super::text::{clean, grouped};
 use crate::cli::outcome::{Exit, Failure};
 use crate::config::as_millis;
@@ -32,7 +34,7 @@ pub fn bar(total: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// Counters of the input lines, a progress bar, and with `--json` one result line for each stored input line.
+/// Counters of the input lines, a progress bar, and as JSON a result for each stored input line.
 pub struct Progress {
     bar: ProgressBar,
     printer: Option<Printer>,
@@ -46,9 +48,9 @@ pub struct Progress {
 
 impl Progress {
     /// `total_bytes` is the size of the input; `None` for a stream.
-    pub fn new(total_bytes: Option<u64>, json: bool) -> Self {
+    pub fn new(total_bytes: Option<u64>, format: Format) -> Self {
         let bar = bar(total_bytes);
-        let printer = json.then(|| Printer::new(true, Clock::Day));
+        let printer = (format != Format::Table).then(|| Printer::new(format, Clock::Day));
         let (began, runs) = (Instant::now(), HashSet::new());
         Self { bar, printer, began, stored: 0, duplicates: 0, refused: 0, runs, first_refusal: None }
     }
@@ -70,14 +72,15 @@ impl Progress {
         }
         self.moved(end);
         let Some(printer) = &mut self.printer else { return Ok(()) };
-        printer.line(&json_line::line(&Published {
+        let published = Published {
             line: Some(line),
             run_id,
             seq: published.seq,
             event_id: &published.event_id,
             duplicate: published.duplicate,
             run_status: status_name(answer.run_status),
-        })?)
+        };
+        printer.result(|| json_line::line(&published), String::new)
     }
 
     /// Counts a permanently refused line and reports the problem, up to [`MAX_REPORTED`] times.
@@ -105,7 +108,7 @@ impl Progress {
     /// Prints the summary, also after a failure. An error if lines were refused.
     pub fn finish(mut self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
-        self.flush()?;
+        self.printer.as_mut().map_or(Ok(()), Printer::end)?;
         let seconds = self.began.elapsed().as_secs_f64();
         let more = if self.runs.len() == MAX_RUNS { "more than " } else { "" };
         let runs = grouped(self.runs.len() as u64);

@@ -1,14 +1,13 @@
-//! Events on stdout: one aligned, coloured line each on a terminal, NDJSON with `--json`.
+//! Events as lines for people: aligned, and coloured on a terminal.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::Write;
 
-use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 use super::json_line;
 use super::preview::{Members, preview};
-use super::text::{clean, clean_json, cut, cut_middle, local_time, shown_name};
+use super::text::{clean, cut, cut_middle, local_time, shown_name};
 use crate::cli::outcome::Failure;
 use crate::pb;
 
@@ -26,8 +25,6 @@ const MAX_TYPE_CHARS: usize = 28;
 const MAX_AGENT_CHARS: usize = 20;
 /// Minimum width of the payload, even if the line then wraps.
 const MIN_PREVIEW_CHARS: usize = 24;
-/// Line width without a terminal.
-const DEFAULT_LINE_CHARS: usize = 160;
 
 /// Time format: with the day, or without the day for a live screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +40,26 @@ impl Clock {
         match self {
             Self::Day => "%m-%d %H:%M:%S%.3f",
             Self::Time => "%H:%M:%S%.3f",
+        }
+    }
+}
+
+/// Cells of an event, as wide as their text.
+struct Cells {
+    run: String,
+    seq: String,
+    event_type: String,
+    agent: String,
+}
+
+impl Cells {
+    fn of(event: &pb::Event) -> Self {
+        let cell = |text: &str, max| cut(&clean(text), max).into_owned();
+        Self {
+            run: cut_middle(&shown_name(&event.run_id), MAX_RUN_CHARS).into_owned(),
+            seq: format!("#{}", event.seq),
+            event_type: cell(&event.r#type, MAX_TYPE_CHARS),
+            agent: cell(&event.agent_name, MAX_AGENT_CHARS),
         }
     }
 }
@@ -66,19 +83,29 @@ impl Layout {
         Self { zone, clock, line, run, seq: 3, event_type, agent }
     }
 
+    /// Widens the columns for an event, so that the lines before it are aligned with its own.
+    pub fn fit(&mut self, event: &pb::Event) {
+        self.widen(&Cells::of(event));
+    }
+
+    fn widen(&mut self, cells: &Cells) {
+        let grow = |width: &mut usize, text: &str| *width = text.chars().count().max(*width);
+        grow(&mut self.run, &cells.run);
+        grow(&mut self.seq, &cells.seq);
+        grow(&mut self.event_type, &cells.event_type);
+        grow(&mut self.agent, &cells.agent);
+    }
+
     /// The event on one line, without the line break.
     pub fn event(&mut self, event: &pb::Event) -> Result<String, Failure> {
         let json = json_line::payload_text(event)?;
         let members = Members::of(json);
         let time = local_time(event.recorded_at.as_ref(), &self.zone, self.clock.format());
-        let run = shown_name(&event.run_id);
-        let run = column(cut_middle(&run, MAX_RUN_CHARS).into_owned(), &mut self.run);
-        let seq = format!("#{}", event.seq);
-        self.seq = self.seq.max(seq.len());
-        let event_type = clean(&event.r#type);
-        let event_type = column(cut(&event_type, MAX_TYPE_CHARS).into_owned(), &mut self.event_type);
-        let agent = clean(&event.agent_name);
-        let agent = column(cut(&agent, MAX_AGENT_CHARS).into_owned(), &mut self.agent);
+        let cells = Cells::of(event);
+        self.widen(&cells);
+        let (seq, run) = (cells.seq, padded(cells.run, self.run));
+        let event_type = padded(cells.event_type, self.event_type);
+        let agent = padded(cells.agent, self.agent);
         let agent = if self.agent == 0 { agent } else { agent + "  " };
         let style = style_of(&event.r#type, &members);
         let width = self.seq;
@@ -92,11 +119,10 @@ impl Layout {
     }
 }
 
-/// Pads the text to the width of the column; a longer text widens the column.
-fn column(mut text: String, width: &mut usize) -> String {
+/// The text with spaces up to the width of the column.
+fn padded(mut text: String, width: usize) -> String {
     let chars = text.chars().count();
-    *width = chars.max(*width);
-    text.extend(std::iter::repeat_n(' ', *width - chars));
+    text.extend(std::iter::repeat_n(' ', width.saturating_sub(chars)));
     text
 }
 
@@ -134,53 +160,10 @@ pub fn status_style(status: i32) -> Style {
     }
 }
 
-/// Buffered writer to stdout. The caller flushes; colours only for a terminal that supports colours.
-pub struct Printer {
-    out: BufWriter<AutoStream<io::Stdout>>,
-    json: bool,
-    terminal: bool,
-    layout: Layout,
-}
-
-impl Printer {
-    /// `json` selects NDJSON in place of aligned lines.
-    pub fn new(json: bool, clock: Clock) -> Self {
-        let stdout = io::stdout();
-        let terminal = stdout.is_terminal();
-        // JSON passes unchanged: the colour filter would strip escape sequences inside JSON strings.
-        let out = if json { AutoStream::always_ansi(stdout) } else { AutoStream::auto(stdout) };
-        let layout = Layout::new(clock, line_chars(), TimeZone::system());
-        Self { out: BufWriter::with_capacity(64 << 10, out), json, terminal, layout }
-    }
-
-    /// Prints one event in the selected format.
-    pub fn event(&mut self, event: &pb::Event) -> Result<(), Failure> {
-        let line = if self.json { json_line::event(event)? } else { self.layout.event(event)? };
-        self.line(&line)
-    }
-
-    /// Prints a formatted line or an NDJSON object. JSON on a terminal is escaped by [`clean_json`].
-    pub fn line(&mut self, line: &str) -> Result<(), Failure> {
-        let line = if self.json && self.terminal { clean_json(line) } else { line.into() };
-        writeln!(self.out, "{line}").map_err(Failure::output)
-    }
-
-    /// Writes the buffer to stdout.
-    pub fn flush(&mut self) -> Result<(), Failure> {
-        self.out.flush().map_err(Failure::output)
-    }
-}
-
 /// Prints a note on stderr, apart from the output on stdout.
 pub fn note(text: &str) {
     // A failed write to stderr cannot be reported.
     let _ = writeln!(anstream::stderr(), "{DIM}{}{DIM:#}", clean(text));
-}
-
-/// Line width: `COLUMNS`, else the width of the terminal, else [`DEFAULT_LINE_CHARS`].
-fn line_chars() -> usize {
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| width.0.into())).unwrap_or(DEFAULT_LINE_CHARS)
 }
 
 #[cfg(test)]
@@ -216,6 +199,19 @@ mod tests {
         plain(&mut layout, &longer);
         let after = plain(&mut layout, &first);
         assert!(after.starts_with("09-09 01:46:40.123  run-1             #7  step                       "), "{after}");
+    }
+
+    #[test]
+    fn the_events_of_a_page_are_aligned_with_each_other() {
+        let mut layout = layout(100);
+        let (short, mut long) = (event("r", "step", "{}"), event("a-longer-run-id", "run.coordination.decision", "{}"));
+        (long.seq, long.agent_name) = (1_234_567, "planner".into());
+        [&short, &long].into_iter().for_each(|event| layout.fit(event));
+        let places = [&short, &long].map(|event| {
+            let line = plain(&mut layout, event);
+            [line.find(&event.r#type).unwrap(), line.find('#').unwrap() + format!("#{}", event.seq).len(), line.len()]
+        });
+        assert_eq!(places[0], places[1]);
     }
 
     #[test]

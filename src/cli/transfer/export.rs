@@ -25,8 +25,12 @@ use crate::pb::list_events_request::Scope as WireScope;
 #[command(after_help = "\
 The file begins with a header, has one line an event, in the order in which they were committed, and ends with a trailer that \
 holds their number and their SHA-256. What is published while the export runs is not in it. Payloads are the text that \
-was sent. A file that is cut off has no trailer; --resume continues it: it drops a last line that is not whole, once the \
-file is known as an export of this program and the store as the one that it came from. No other file is changed.
+was sent.
+
+--resume completes a file that was cut off and has no trailer: it drops a last line that is not whole, and goes on up to where \
+that export was to end. To a file that is whole it adds what came since. Before it changes the file it makes sure that this is \
+an export, that the store is the one that it came from, and that the store still has the last event of the file. No other file \
+is changed.
 
 In another store that imports the file, cursors of a run stay valid; cursors of the all-runs feed are refused by name, since \
 they belong to this store.")]
@@ -35,10 +39,10 @@ pub struct ExportArgs {
     #[arg(long = "run", value_name = "RUN")]
     runs: Vec<String>,
     /// The file, which must not be there yet; without it stdout
-    #[arg(long, short = 'o', value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Go on behind the last whole line of --output, up to where that export was to end
-    #[arg(long, requires = "output")]
+    #[arg(long, short = 'o', alias = "output", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Go on behind the last event of --file: complete an export that was cut off, or add to a whole one what came since
+    #[arg(long, requires = "file")]
     resume: bool,
     #[command(flatten)]
     place: PlaceArgs,
@@ -52,17 +56,13 @@ pub struct ExportArgs {
     client: ClientArgs,
 }
 
-/// Writes a new export, or completes an interrupted export with `--resume`.
+/// Writes a new export, or continues one with `--resume`.
 pub async fn run(args: ExportArgs) -> Result<(), Failure> {
-    let target = match &args.output {
+    let target = match &args.file {
         Some(path) if args.resume => Target::resume(path)?,
         Some(path) => Target::new(path)?,
         None => Target::Stdout,
     };
-    if target.begun().is_some_and(|begun| begun.is_whole) {
-        note("the export is whole; there is nothing to go on with");
-        return Ok(());
-    }
     let project = args.project.clone().unwrap_or_default();
     let mut source = match args.place.store() {
         Some(store) => Source::store(&store, &project, args.client.clone()).await?,
@@ -75,70 +75,124 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     let began = Instant::now();
     let exported = export(&args.runs, &mut source, target).await;
     source.close().await;
-    let tally = exported?.finish()?;
+    let Some(exported) = exported? else {
+        note("the export is whole, and nothing came since");
+        return Ok(());
+    };
+    let tally = exported.finish()?;
     let (events, runs) = (grouped(tally.events()), grouped(tally.runs()));
     note(&format!("{events} events of {runs} runs, {:.1} s", began.elapsed().as_secs_f64()));
     Ok(())
 }
 
-/// Writes the header and the events; for a resumed file only the missing part.
-async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<Output, Failure> {
-    let end = source.feed_end().await?;
-    let feed = end.feed;
-    let begun = target.begun();
-    let last = begun.and_then(|begun| begun.last.clone());
-    let header = match begun.and_then(|begun| begun.header.clone()) {
-        Some(header) => same(header, feed, runs)?,
-        None => header(runs, source, end).await?,
-    };
-    let Some(bounds) = &header.runs else {
-        let until = header.until.as_deref().unwrap_or_default();
-        let until = FeedCursor::parse(until).ok().filter(|until| until.feed == feed);
-        let until = until.ok_or_else(|| not_ours("until"))?;
-        // Feed positions begin at 1 without gaps, so the number of events is the position of the last event.
-        let from = target.begun().map_or(0, Begun::events);
-        if from > until.position {
-            return Err(not_ours("until"));
-        }
-        let mut output = target.open(&header)?;
-        let bar = bar(Some(until.position));
-        let all = WireScope::AllRuns(pb::AllRuns {});
-        let cursor = |at: u64| until.at(at).to_string();
-        copy(source, &mut output, &bar, all, from, until.position, cursor).await?;
-        bar.finish_and_clear();
-        return Ok(output);
-    };
-    // Runs are exported one after the other, so all runs before the last run in the file are complete.
-    let (from, mut seq) = match &last {
-        Some((run_id, seq)) => {
-            (bounds.iter().position(|bound| bound.run_id == *run_id).ok_or_else(|| not_ours("runs"))?, *seq)
-        }
-        None => (0, 0),
-    };
-    let mut output = target.open(&header)?;
-    let bar = bar(Some(bounds.iter().map(|bound| bound.last_seq).sum()));
-    for bound in &bounds[from..] {
-        let scope = WireScope::RunId(bound.run_id.clone());
-        copy(source, &mut output, &bar, scope, seq, bound.last_seq, |seq| seq.to_string()).await?;
-        seq = 0;
-    }
-    bar.finish_and_clear();
-    Ok(output)
-}
-
-/// Copies the events between two offsets: `from` exclusive, `until` inclusive.
-async fn copy(
-    source: &mut Source,
-    output: &mut Output,
-    bar: &ProgressBar,
+/// A part of the export: the events of a scope between two offsets, the first exclusive, the second inclusive.
+struct Part {
     scope: WireScope,
     from: u64,
     until: u64,
-    cursor: impl Fn(u64) -> String,
-) -> Result<(), Failure> {
-    let mut at = from;
-    while at < until {
-        let events = source.page(&scope, cursor(at), until - at).await?;
+    /// A cursor of the feed to make others from; `None` in a run.
+    feed: Option<FeedCursor>,
+}
+
+impl Part {
+    fn of_feed(from: u64, until: FeedCursor) -> Self {
+        Self { scope: WireScope::AllRuns(pb::AllRuns {}), from, until: until.position, feed: Some(until) }
+    }
+
+    fn of_run(run_id: &str, from: u64, until: u64) -> Self {
+        Self { scope: WireScope::RunId(run_id.to_owned()), from, until, feed: None }
+    }
+
+    fn cursor(&self, at: u64) -> String {
+        self.feed.as_ref().map_or_else(|| at.to_string(), |feed| feed.at(at).to_string())
+    }
+}
+
+/// Writes the header and the events; for a resumed file only the missing part. `None`: the file is whole, and nothing came since.
+async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<Option<Output>, Failure> {
+    let end = source.feed_end().await?;
+    let header = match target.begun().and_then(|begun| begun.header.clone()) {
+        Some(header) => same(header, end.feed, runs)?,
+        None => header(runs, source, &end).await?,
+    };
+    let parts = match &header.runs {
+        None => vec![rest_of_feed(&header, end, target.begun())?],
+        Some(bounds) => rest_of_runs(bounds, source, target.begun()).await?,
+    };
+    if let Some(begun) = target.begun() {
+        has_last_event(begun, &parts, source).await?;
+        if begun.is_whole && parts.iter().all(|part| part.from == part.until) {
+            return Ok(None);
+        }
+    }
+    let mut output = target.open(&header)?;
+    let missing: u64 = parts.iter().map(|part| part.until - part.from).sum();
+    let bar = bar(Some(output.tally().events() + missing));
+    for part in &parts {
+        copy(source, &mut output, &bar, part).await?;
+    }
+    bar.finish_and_clear();
+    Ok(Some(output))
+}
+
+/// The missing part of an export of all runs. It ends where the header says, unless the file was whole once: then at the present
+/// end of the feed.
+fn rest_of_feed(header: &Header, end: FeedCursor, begun: Option<&Begun>) -> Result<Part, Failure> {
+    let until = header.until.as_deref().unwrap_or_default();
+    let until = FeedCursor::parse(until).ok().filter(|until| until.feed == end.feed);
+    let until = until.ok_or_else(|| not_ours("until differs"))?;
+    // Feed positions begin at 1 without gaps, so the number of events is the position of the last event.
+    let from = begun.map_or(0, Begun::events);
+    let was_whole = begun.is_some_and(|begun| begun.is_whole || from > until.position);
+    let part = Part::of_feed(from, if was_whole { end } else { until });
+    if part.from > part.until { Err(not_ours("until differs")) } else { Ok(part) }
+}
+
+/// The missing parts of an export of chosen runs, one for each run. They end where the header says, unless the file was whole
+/// once: then at the present ends of the runs.
+async fn rest_of_runs(bounds: &[Bound], source: &Source, begun: Option<&Begun>) -> Result<Vec<Part>, Failure> {
+    let is_chosen = |run_id: &String| bounds.iter().any(|bound| bound.run_id == *run_id);
+    if begun.is_some_and(|begun| !begun.run_ends.keys().all(is_chosen)) {
+        return Err(not_ours("runs differs"));
+    }
+    let written = |bound: &Bound| begun.and_then(|begun| begun.run_ends.get(&bound.run_id)).copied().unwrap_or(0);
+    let goes_beyond = |bound: &Bound| written(bound) > bound.last_seq;
+    let was_whole = begun.is_some_and(|begun| begun.is_whole || bounds.iter().any(goes_beyond));
+    let mut parts = Vec::new();
+    for bound in bounds {
+        let until = if was_whole { source.run_end(&bound.run_id).await? } else { bound.last_seq };
+        let part = Part::of_run(&bound.run_id, written(bound), until);
+        if part.from > part.until {
+            return Err(not_ours("runs differs"));
+        }
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
+/// Fails unless the source has the last event of the file at its place: a store that went back in time has another one.
+async fn has_last_event(begun: &Begun, parts: &[Part], source: &mut Source) -> Result<(), Failure> {
+    let Some(last) = &begun.last else { return Ok(()) };
+    let holds = |part: &&Part| match &part.scope {
+        WireScope::RunId(run_id) => *run_id == last.run_id,
+        WireScope::AllRuns(_) => true,
+    };
+    let Some(part) = parts.iter().find(holds) else { return Err(not_ours("runs differs")) };
+    let stored = source.page(&part.scope, part.cursor(part.from.saturating_sub(1)), 1).await?;
+    let is_there =
+        |event: &pb::Event| event.run_id == last.run_id && event.seq == last.seq && event.event_id == last.event_id;
+    if stored.iter().all(is_there) {
+        Ok(())
+    } else {
+        Err(not_ours("the store has another event in place of its last one"))
+    }
+}
+
+/// Copies the events of a part.
+async fn copy(source: &mut Source, output: &mut Output, bar: &ProgressBar, part: &Part) -> Result<(), Failure> {
+    let mut at = part.from;
+    while at < part.until {
+        let events = source.page(&part.scope, part.cursor(at), part.until - at).await?;
         let mut founded = source.founded(&events).await?.into_iter();
         for event in &events {
             let run = if event.seq == 1 { founded.next() } else { None };
@@ -152,7 +206,7 @@ async fn copy(
 }
 
 /// Header of a new export, which ends at the present end of the feed or of each chosen run.
-async fn header(runs: &[String], source: &Source, end: FeedCursor) -> Result<Header, Failure> {
+async fn header(runs: &[String], source: &Source, end: &FeedCursor) -> Result<Header, Failure> {
     let project = source.project().await?.filter(|project| project != ProjectId::DEFAULT);
     let new = Header { runlog_export: VERSION, project, feed: feed_name(end.feed), until: None, runs: None };
     if runs.is_empty() {
@@ -170,12 +224,12 @@ async fn header(runs: &[String], source: &Source, end: FeedCursor) -> Result<Hea
 /// Checks that the header of a resumed file names the same feed and the same runs.
 fn same(header: Header, feed: FeedId, runs: &[String]) -> Result<Header, Failure> {
     if header.feed != feed_name(feed) {
-        return Err(not_ours("feed"));
+        return Err(not_ours("feed differs"));
     }
     let of_file: Vec<&String> = header.runs.iter().flatten().map(|bound| &bound.run_id).collect();
     let are_same = runs.iter().all(|run| of_file.contains(&run)) && of_file.iter().all(|run| runs.contains(run));
     if !runs.is_empty() && !are_same {
-        return Err(not_ours("runs"));
+        return Err(not_ours("runs differs"));
     }
     Ok(header)
 }
@@ -184,7 +238,7 @@ fn feed_name(feed: FeedId) -> String {
     format!("{:08x}", feed.0)
 }
 
-fn not_ours(field: &str) -> Failure {
-    let message = format!("--resume: the file is an export of something else: its {field} differs");
+fn not_ours(problem: &str) -> Failure {
+    let message = format!("--resume: the file is an export of something else: {problem}");
     Failure::new(Exit::Conflict, message).hint("export into a new file")
 }

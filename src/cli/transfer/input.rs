@@ -49,7 +49,7 @@ pub struct Input {
 impl Input {
     /// Opens a file; `-` is stdin. A stream is copied to an unnamed temporary file for the second pass.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let broken = |error| Failure::new(Exit::Data, format!("{}: {error}", path.display()));
+        let broken = |error| Failure::of_file("the export", path, &error);
         if path != Path::new("-") {
             let file = File::open(path).map_err(broken)?;
             let metadata = file.metadata().map_err(broken)?;

@@ -75,7 +75,10 @@ impl Output {
     }
 }
 
-/// Error of an `--output` file that cannot be read or written.
+/// Error of a `--file` that cannot be read or written.
 pub fn failed(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Other, format!("--output {}: {error}", path.display()))
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Failure::of_file("--file", path, error),
+        _ => Failure::new(Exit::Other, format!("--file {}: {error}", path.display())),
+    }
 }

@@ -1,6 +1,7 @@
 //! Destination of an export. An existing file is not changed before two checks: the file is an export of this program, and
 //! the source of the export answers and has the same feed.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub enum Target {
     Stdout,
     /// A file that does not exist.
     New(PathBuf),
-    /// A file to resume: an interrupted export, or an empty file.
+    /// A file to resume: an export, whole or interrupted, or an empty file.
     Begun(Box<Begun>),
 }
 
@@ -31,22 +32,25 @@ pub struct Begun {
     file: File,
     /// First line; `None` if the file ends within the header, without an event.
     pub header: Option<Header>,
-    /// Run and seq of the last complete event.
-    pub last: Option<(String, u64)>,
+    /// The last complete event.
+    pub last: Option<EventPlace>,
+    /// Last seq of each run in the file, of an export of chosen runs.
+    pub run_ends: BTreeMap<String, u64>,
     /// The trailer is present, so the export is complete.
     pub is_whole: bool,
     tally: Tally,
-    /// Byte offset behind the last complete line.
+    /// Byte offset behind the last complete event, or the header.
     end: u64,
     /// Size of the file when read, bytes.
     size: u64,
 }
 
-/// Run and seq of an event line; other members are ignored.
-#[derive(Deserialize)]
-struct EventPosition {
-    run_id: String,
-    seq: u64,
+/// Place and id of an event line; other members are ignored.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct EventPlace {
+    pub run_id: String,
+    pub seq: u64,
+    pub event_id: String,
 }
 
 impl Target {
@@ -65,7 +69,7 @@ impl Target {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::new(path),
             Err(error) => return Err(broken(error)),
             Ok(metadata) if !metadata.is_file() => {
-                return Err(Failure::new(Exit::Data, format!("--output {}: is no regular file", path.display())));
+                return Err(Failure::new(Exit::Data, format!("--file {}: is no regular file", path.display())));
             }
             Ok(_) => {}
         }
@@ -82,7 +86,8 @@ impl Target {
         }
     }
 
-    /// Creates the file, or truncates an incomplete last line. Writes the header unless present. First write to the file.
+    /// Creates the file, or truncates an incomplete last line and the trailer. Writes the header unless present. First write to
+    /// the file.
     pub fn open(self, header: &Header) -> Result<Output, Failure> {
         let mut output = match self {
             Self::Stdout => Output::stdout(),
@@ -98,10 +103,7 @@ impl Target {
                 let Begun { path, mut file, tally, end, size, .. } = *begun;
                 let broken = |error| failed(&path, &error);
                 if file.metadata().map_err(broken)?.len() != size {
-                    return Err(Failure::new(
-                        Exit::Conflict,
-                        format!("--output {}: changed meanwhile", path.display()),
-                    ));
+                    return Err(Failure::new(Exit::Conflict, format!("--file {}: changed meanwhile", path.display())));
                 }
                 file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(broken)?;
                 let output = Output::to(&path, file, tally)?;
@@ -134,8 +136,8 @@ impl Begun {
         }
         file.rewind().map_err(broken)?;
         let path = path.to_owned();
-        let (header, last, tally) = (None, None, Tally::default());
-        let mut begun = Self { path, file, header, last, is_whole: false, tally, end: 0, size };
+        let (header, last, run_ends, tally) = (None, None, BTreeMap::new(), Tally::default());
+        let mut begun = Self { path, file, header, last, run_ends, is_whole: false, tally, end: 0, size };
         begun.read_lines()?;
         Ok(begun)
     }
@@ -159,7 +161,9 @@ impl Begun {
             if !is_whole {
                 break;
             }
-            self.end += read as u64;
+            if !self.is_whole {
+                self.end += read as u64;
+            }
         }
         Ok(())
     }
@@ -182,10 +186,13 @@ impl Begun {
             let is_ours = HEADS.iter().any(|head| head.starts_with(line) || line.starts_with(head));
             return if is_ours { Ok(()) } else { Err(NO_EVENT) };
         }
-        match serde_json::from_slice::<EventPosition>(line) {
-            Ok(EventPosition { run_id, seq }) if line.ends_with(b"}") => {
-                self.tally.add(line, seq == 1);
-                self.last = Some((run_id, seq));
+        match serde_json::from_slice::<EventPlace>(line) {
+            Ok(place) if line.ends_with(b"}") => {
+                self.tally.add(line, place.seq == 1);
+                if self.header.as_ref().is_some_and(|header| header.runs.is_some()) {
+                    self.run_ends.insert(place.run_id.clone(), place.seq);
+                }
+                self.last = Some(place);
             }
             _ => match serde_json::from_slice::<Trailer>(line) {
                 Ok(trailer) if trailer == self.tally.trailer() => self.is_whole = true,
@@ -205,7 +212,7 @@ const HEADS: [&[u8]; 2] = [b"{\"run_id\":\"", b"{\"runlog_export_end\":"];
 fn lock(path: &Path, file: &File) -> Result<(), Failure> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
-            Err(Failure::new(Exit::Conflict, format!("--output {}: another export writes it", path.display())))
+            Err(Failure::new(Exit::Conflict, format!("--file {}: another export writes it", path.display())))
         }
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
@@ -217,6 +224,6 @@ fn foreign(path: &Path, line: u64, problem: &str) -> Failure {
 }
 
 fn is_there(path: &Path) -> Failure {
-    let message = format!("--output {}: is there already", path.display());
+    let message = format!("--file {}: is there already", path.display());
     Failure::new(Exit::Conflict, message).hint("name another file, or go on with this one by --resume")
 }

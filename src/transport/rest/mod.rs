@@ -19,6 +19,7 @@ pub mod fields;
 mod gateway;
 pub mod headers;
 pub mod http_error;
+pub mod json;
 mod operation;
 pub mod path_variable;
 pub mod public_runs;

@@ -1,12 +1,12 @@
 //! Health, metrics and the OpenAPI description: `/health/live`, `/health/ready`, `/health/deps`, `/metrics`,
 //! `/openapi.json`.
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 
 use super::gateway::Gateway;
 use super::http_error::HttpError;
+use super::json::{Json, JsonText};
 use super::public_runs;
 use crate::transport::caller::called;
 
@@ -33,7 +34,7 @@ pub fn metrics() -> OpenApiRouter<Gateway> {
 /// The route `/openapi.json`, which describes all routes.
 pub fn openapi(api: &OpenApi) -> Router<Gateway> {
     let text = api.to_json().unwrap_or_else(|_| unreachable!("an OpenAPI document is JSON"));
-    Router::new().route("/openapi.json", get(move || async move { ([(CONTENT_TYPE, "application/json")], text) }))
+    Router::new().route("/openapi.json", get(move || async move { JsonText(text) }))
 }
 
 /// Liveness: the process answers.

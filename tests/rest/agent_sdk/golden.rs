@@ -11,7 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::exchanges::{compare, requests};
-use crate::harness::Gateway;
+use crate::harness::{Gateway, json_text};
 
 #[tokio::test]
 async fn every_documented_request_is_answered_to_the_byte() {
@@ -62,7 +62,7 @@ async fn send(gateway: &Gateway, request: &str) -> (u16, String) {
         request = request.body(body.to_owned());
     }
     let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.text().await.unwrap())
+    (response.status().as_u16(), json_text(response).await)
 }
 
 /// Replaces ids of the server and times of this test.

@@ -5,6 +5,7 @@ use runlog::transport::payload::to_typed;
 use serde_json::{Value, json};
 
 use super::Run;
+use crate::harness::json_text;
 
 macro_rules! pages {
     ($($name:literal),* $(,)?) => {
@@ -95,5 +96,5 @@ async fn an_event_has_the_documented_members_in_the_documented_order() {
     assert_eq!(run.post("/events", sent).await.0, 201);
     let response = run.gateway.client.get(run.gateway.url(&run.path("/events?cursor=1"))).send().await.unwrap();
     let expected = r#"{"events":[{"seq":2,"type":"x","timestamp":"2026-03-25T14:30:00.123Z","payload":{"redacted":false,"value":{ "b":1.0, "a":12345678901234567890123 }}}],"next_cursor":"2","has_more":false}"#;
-    assert_eq!(response.text().await.unwrap(), expected);
+    assert_eq!(json_text(response).await, expected);
 }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use reqwest::Method;
 
 use crate::exchanges::{compare, requests};
-use crate::harness::Gateway;
+use crate::harness::{Gateway, json_text};
 
 #[tokio::test]
 async fn every_documented_example_is_answered_as_documented() {
@@ -38,7 +38,7 @@ async fn answered(gateway: &Gateway, text: &str) -> (u16, String) {
         request = request.header("content-type", "application/json").body(body.to_owned());
     }
     let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.text().await.unwrap())
+    (response.status().as_u16(), json_text(response).await)
 }
 
 /// Replaces ids of the server, and times after 2024, the year of the examples.

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::listed;
-use crate::harness::Gateway;
+use crate::harness::{Gateway, json_text};
 
 const PATH: &str = "/api/structure-runs/r/spans";
 
@@ -53,7 +53,7 @@ async fn a_span_of_whatever_form_is_kept_and_its_text_is_not_changed() {
     let gateway = Gateway::start().await;
     let odd = r#"{ "span_id":7 ,"big":12345678901234567890123,"end_time":"soon","start_time":null,"x":"\ud800"}"#;
     assert_eq!((post(&gateway, odd).await, post(&gateway, "{}").await), (200, 200));
-    let text = gateway.send(Method::GET, PATH, None).await.text().await.unwrap();
+    let text = json_text(gateway.send(Method::GET, PATH, None).await).await;
     assert_eq!(text, format!(r#"{{"spans":[{odd},{{}}],"page":1}}"#));
 }
 

@@ -5,18 +5,21 @@ pub mod line;
 pub mod stdin;
 
 use std::io::Read;
+use std::path::Path;
 
 use clap::Args;
 use uuid::Uuid;
 
 use crate::cli::client::{ClientArgs, is_transient};
 use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::format::OutputArgs;
 use crate::cli::output::json_line;
 use crate::cli::output::json_line::status_name;
 use crate::cli::output::published::Published;
 use line::Defaults;
 
-use crate::cli::output::render::{Clock, Printer};
+use crate::cli::output::printer::Printer;
+use crate::cli::output::render::Clock;
 use crate::cli::output::text::{clean, shown_name};
 use crate::cli::scope::OriginArg;
 use crate::cli::time::parse_time;
@@ -60,9 +63,8 @@ pub struct PublishArgs {
     /// Store only if the run ends at this event; 0 if the run must not exist yet
     #[arg(long, value_name = "SEQ", conflicts_with = "dash")]
     expected_last_seq: Option<u64>,
-    /// Print what became of each event as one JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -75,7 +77,7 @@ pub async fn run(args: PublishArgs) -> Result<(), Failure> {
             agent_name: args.agent.unwrap_or_default(),
             origin: args.origin.map_or(0, OriginArg::number),
         };
-        return stdin::run(&args.client, defaults, args.json).await;
+        return stdin::run(&args.client, defaults, args.output.format()).await;
     }
     one(args).await
 }
@@ -113,9 +115,7 @@ async fn one(args: PublishArgs) -> Result<(), Failure> {
         duplicate: published.duplicate,
         run_status: status_name(answer.run_status),
     };
-    let mut printer = Printer::new(args.json, Clock::Day);
-    printer.line(&if args.json { json_line::line(&outcome)? } else { row(&outcome) })?;
-    printer.flush()
+    Printer::new(args.output.format(), Clock::Day).only(|| json_line::line(&outcome), || row(&outcome))
 }
 
 fn row(outcome: &Published<'_>) -> String {
@@ -136,7 +136,7 @@ fn payload(option: &str) -> Result<String, Failure> {
     };
     match read {
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure::new(Exit::Data, format!("--payload {option}: {error}"))),
+        Err(error) => Err(Failure::of_file("--payload", Path::new(path), &error)),
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
         std::fs::write(file.path(), "{ \"a\" : 1.0 }\n").unwrap();
         assert_eq!(payload(&format!("@{}", file.path().display())).unwrap(), "{ \"a\" : 1.0 }\n");
         assert_eq!(payload("{ }").unwrap(), "{ }");
-        assert_eq!(payload("@/does/not/exist").unwrap_err().exit, Exit::Data);
+        assert_eq!(payload("@/does/not/exist").unwrap_err().exit, Exit::NotFound);
     }
 
     #[test]

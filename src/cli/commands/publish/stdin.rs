@@ -16,6 +16,7 @@ use super::line::Defaults;
 use crate::cli::backoff::Backoff;
 use crate::cli::client::{ClientArgs, is_transient};
 use crate::cli::outcome::{Exit, Failure, TOO_LARGE};
+use crate::cli::output::format::Format;
 use crate::cli::output::progress::Progress;
 use crate::pb::{self, publish_stream_response::Result as Answer};
 
@@ -25,9 +26,9 @@ const WINDOW_LINES: usize = 2_048;
 const WINDOW_BYTES: usize = 16 << 20;
 
 /// Publishes all lines of stdin.
-pub async fn run(client: &ClientArgs, defaults: Defaults, json: bool) -> Result<(), Failure> {
+pub async fn run(client: &ClientArgs, defaults: Defaults, format: Format) -> Result<(), Failure> {
     let lines = input::read_stdin(defaults);
-    let progress = Progress::new(input::stdin_bytes(), json);
+    let progress = Progress::new(input::stdin_bytes(), format);
     let mut pipeline = Pipeline { client, lines, pending: VecDeque::new(), bytes: 0, end_of_input: false, progress };
     match pipeline.run().await {
         Ok(()) => pipeline.progress.finish(),

@@ -1,6 +1,6 @@
 //! `POST /api/ingest`: one event, or an array of them.
 
-use axum::Json;
+use crate::transport::rest::json::Json;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::transport::rest::json::JsonText;
 use axum::Extension;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 
@@ -42,7 +42,7 @@ pub async fn list_events(gateway: Gateway, id: Variable, uri: Uri) -> Result<Res
     let form = form(ViewQuery::take(&mut query, &gateway)?.view);
     query.finish()?;
     let page = gateway.service.list_events(&list).await?;
-    Ok(([(CONTENT_TYPE, "application/json")], page_json(page, form)?).into_response())
+    Ok(JsonText(page_json(page, form)?).into_response())
 }
 
 /// Follow the events of a run as server-sent events: stored events first, then new events. The stream ends with the

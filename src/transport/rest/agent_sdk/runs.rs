@@ -1,6 +1,6 @@
 //! `GET /api/runs` and `GET /api/runs/{sdk_run_id}`.
 
-use axum::Json;
+use crate::transport::rest::json::Json;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 

@@ -1,6 +1,6 @@
 //! What the caller's key allows.
 
-use axum::Json;
+use crate::transport::rest::json::Json;
 use axum::body::Body;
 use axum::http::Request;
 use axum::http::header::CACHE_CONTROL;

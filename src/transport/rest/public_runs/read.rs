@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::transport::rest::json::JsonText;
 use axum::Extension;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 
@@ -42,7 +42,7 @@ pub async fn list(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, 
     };
     query.finish()?;
     let page = response::page_json(gateway.service.list_events(&list).await?, form)?;
-    Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
+    Ok(JsonText(page).into_response())
 }
 
 /// Follows a run: events after the cursor, then new events. Each `data:` line is a `PublicRunEvent`, each `id:` the

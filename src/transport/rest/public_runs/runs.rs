@@ -1,6 +1,6 @@
 //! Runs: create, list, get, signal, cancel and resume.
 
-use axum::Json;
+use crate::transport::rest::json::Json;
 use axum::body::Body;
 use axum::http::header::LOCATION;
 use axum::http::{Request, StatusCode, Uri};

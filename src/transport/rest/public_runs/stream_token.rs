@@ -1,6 +1,6 @@
 //! Stream tokens, for clients that cannot send a header.
 
-use axum::Json;
+use crate::transport::rest::json::Json;
 use axum::body::Body;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{Request, StatusCode};

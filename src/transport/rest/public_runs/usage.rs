@@ -1,6 +1,6 @@
 //! Tokens and cost of runs: parameters, handler and response.
 
-use axum::Json;
+use crate::transport::rest::json::Json;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};

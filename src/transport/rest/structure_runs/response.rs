@@ -1,6 +1,5 @@
 //! JSON forms of events and runs in the structure runs API.
 
-use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,12 +14,13 @@ use crate::domain::{Error, Event, Origin, Result, Run, RunId, RunStatus, View};
 use crate::service::Service;
 use crate::service::list::EventsPage;
 use crate::service::live::recent_events::EncodingKey;
+use crate::transport::rest::json::JsonText;
 use crate::transport::rest::time::{micros, unix_seconds};
 use crate::transport::sse::{EventForm, LineIds};
 
 /// JSON response with this text.
 pub fn json(text: String) -> Response {
-    ([(CONTENT_TYPE, "application/json")], text).into_response()
+    JsonText(text).into_response()
 }
 
 /// Form of events in this view; the text is built so that the payload stays as sent.

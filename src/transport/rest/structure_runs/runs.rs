@@ -1,7 +1,6 @@
 //! Runs: create, list, get and cancel.
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
@@ -18,6 +17,7 @@ use crate::service::control::Control;
 use crate::service::runs::CreateRun;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::http_error::HttpError;
+use crate::transport::rest::json::parted;
 use crate::transport::rest::path_variable::Variable;
 use crate::transport::rest::query::{Query, no_parameters};
 use crate::transport::rest::request_id;
@@ -112,7 +112,7 @@ fn in_parts(begun: String, rest: impl Stream<Item = Result<String>> + Send + 'st
     let rest = rest.map_ok(|object| format!(",{object}"));
     let end = format!(r#"],"pagination":{pagination}}}"#);
     let parts = stream::iter([Ok(begun)]).chain(rest).chain(stream::iter([Ok(end)]));
-    ([(CONTENT_TYPE, "application/json")], Body::from_stream(parts)).into_response()
+    parted(parts)
 }
 
 /// Get a run by id.
