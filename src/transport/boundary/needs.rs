@@ -28,8 +28,9 @@ pub fn reads_a_page(request: &Request<Body>) -> bool {
     }
 }
 
-fn is_event_stream(path: &str) -> bool {
-    if path == "/v1/events/stream" {
+/// Whether a GET of this path answers with an event stream.
+pub fn is_event_stream(path: &str) -> bool {
+    if path == "/v1/events/stream" || path.strip_prefix("/ag-ui/runs/").is_some_and(|id| !id.contains('/')) {
         return true;
     }
     let mut from_the_end = path.rsplit('/');
@@ -65,6 +66,7 @@ mod tests {
             (Method::GET, "/v1/runs/stream"),
             (Method::GET, "/api/events/stream"),
             (Method::HEAD, "/v1/runs"),
+            (Method::GET, "/ag-ui/runs/r/s"),
         ] {
             assert!(reads(method, path), "{path}");
         }
@@ -76,6 +78,7 @@ mod tests {
             (Method::GET, "/api/runs/events/events/stream"),
             (Method::GET, "/api/structure-runs/r/events/stream"),
             (Method::GET, "/v1/events/stream"),
+            (Method::GET, "/ag-ui/runs/r"),
         ] {
             assert!(!reads(method, path), "{path}");
         }

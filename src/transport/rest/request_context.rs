@@ -59,7 +59,8 @@ fn acceptable(request: &Request<Body>) -> Result<(), HttpError> {
     if accepted.peek().is_none() {
         return Ok(());
     }
-    let is_stream = request.uri().path().ends_with("/stream");
+    let path = request.uri().path();
+    let is_stream = path.ends_with("/stream") || path.starts_with("/ag-ui/");
     let (range, name) = if is_stream { ("text/*", "text/event-stream") } else { ("application/*", "application/json") };
     let is_metrics = request.uri().path() == "/metrics";
     let matches = |range_of: &str| {
