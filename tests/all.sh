@@ -61,11 +61,14 @@ get_buf() {
         { tail -n 20 "$tools/npm.log" >&2; return 1; }
 }
 
-get_node_clients() { # installs the published event stream clients
+get_node_clients() { # installs the published event stream clients, and that of AG-UI
     install npm nodejs npm || return 1
     # The lock file pins transitive dependencies; node_modules lies beside the clients, in Node's search path.
-    npm ci --no-audit --no-fund --prefix tests/clients/node >"$tools/npm-clients.log" 2>&1 ||
-        { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
+    local clients
+    for clients in node ag-ui; do
+        npm ci --no-audit --no-fund --prefix "tests/clients/$clients" >"$tools/npm-clients.log" 2>&1 ||
+            { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
+    done
 }
 
 get_console_tools() { # installs the type checker, the linter and the driver of the browser for the console
