@@ -61,11 +61,11 @@ get_buf() {
         { tail -n 20 "$tools/npm.log" >&2; return 1; }
 }
 
-get_node_clients() { # installs the published clients of event streams and of gRPC-web, and packages of the programs in TypeScript
+get_node_clients() { # installs the published clients of event streams, gRPC-web and AG-UI, and packages of the programs in TypeScript
     install npm nodejs npm || return 1
     local at
     # The lock file pins transitive dependencies; node_modules lies beside the clients, in Node's search path.
-    for at in node typescript web; do
+    for at in node typescript web ag-ui; do
         npm ci --no-audit --no-fund --prefix "tests/clients/$at" >"$tools/npm-clients.log" 2>&1 ||
             { tail -n 20 "$tools/npm-clients.log" >&2; return 1; }
     done

@@ -31,13 +31,13 @@ use super::frames;
 use super::memory::{Call, Charge};
 
 /// Comment line of a heartbeat.
-const HEARTBEAT: &[u8] = b": hb\n";
+pub const HEARTBEAT: &str = ": hb\n";
 
 /// Comment line after the last event of the run. Over HTTP/1.0 only this line distinguishes an end from a lost connection.
-const END: &[u8] = b": end\n";
+pub const END: &str = ": end\n";
 
 /// Delay before a browser reconnects, milliseconds. Part of the first event's frame.
-const RETRY: &[u8] = b"retry: 2000\n";
+pub const RETRY: &str = "retry: 2000\n";
 
 /// JSON form of events in one REST API, for lists and streams.
 #[derive(Clone, Copy)]
@@ -107,15 +107,23 @@ pub async fn respond(mut subscription: Subscription, form: EventForm, call: Arc<
         }
     }
     let stream = Stream { subscription, form, call, ready, room, last_id, begun: false, over: false };
-    let mut response = Response::new(Body::from_stream(unfold(stream, next)));
+    Ok(response(Body::from_stream(unfold(stream, next))))
+}
+
+/// A response with an event stream.
+#[must_use]
+pub fn response(stream: Body) -> Response {
+    let mut response = Response::new(stream);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
-fn no_content() -> Response {
+/// The response to a reader of a run that has ended, if no event is left. On 204 a browser stops reconnecting.
+#[must_use]
+pub fn no_content() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
@@ -140,16 +148,16 @@ impl Stream {
     /// A heartbeat, with the cursor if the filter held events back since the last id.
     fn heartbeat(&mut self, cursor: String) -> Bytes {
         if cursor == self.last_id {
-            return Bytes::from_static(HEARTBEAT);
+            return Bytes::from_static(HEARTBEAT.as_bytes());
         }
         let id = format!("id: {cursor}\n");
         self.last_id = cursor;
-        [HEARTBEAT, id.as_bytes()].concat().into()
+        [HEARTBEAT, id.as_str()].concat().into()
     }
 
     /// Adds the lines in front of a batch that are not part of its encoding.
     fn with_first_lines(&mut self, frames: Bytes) -> Bytes {
-        let retry = if self.begun { &b""[..] } else { RETRY };
+        let retry = if self.begun { &b""[..] } else { RETRY.as_bytes() };
         self.begun = true;
         match self.form.ids {
             LineIds::FeedCursors => [retry, format!("id: {}\n", self.last_id).as_bytes(), &frames].concat().into(),
@@ -199,7 +207,7 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
                 FrameKind::CaughtUp { .. } => {}
                 FrameKind::Ended { .. } => {
                     stream.over = true;
-                    return Some((Ok(Bytes::from_static(END)), stream));
+                    return Some((Ok(Bytes::from_static(END.as_bytes())), stream));
                 }
             },
             Ok(None) => return None,
@@ -239,7 +247,7 @@ fn encode(batch: &EncodedEvents, form: EventForm) -> Result<Bytes> {
 
 /// Removes line ends from the JSON text after `begin`. LF and CR occur only between tokens, in a payload sent on many lines,
 /// and become spaces. The other line ends occur only in strings, and become escapes.
-fn keep_on_one_line(frames: &mut String, begin: usize) {
+pub fn keep_on_one_line(frames: &mut String, begin: usize) {
     const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
     if !frames[begin..].contains(LINE_ENDS) {
         return;

@@ -14,9 +14,13 @@ pub const PARAMETER: &str = "token";
 #[must_use]
 pub fn is_taken(method: &Method, path: &str) -> bool {
     const RUNS: [&str; 3] = ["/v1/runs/", "/api/runs/", "/api/structure-runs/"];
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    if let Some(id) = path.strip_prefix("/ag-ui/runs/") {
+        return is_read && !id.is_empty() && !id.contains('/');
+    }
     let rest = RUNS.iter().find_map(|prefix| path.strip_prefix(prefix));
     let (id, events) = rest.and_then(|rest| rest.split_once('/')).unwrap_or_default();
-    matches!(*method, Method::GET | Method::HEAD) && !id.is_empty() && matches!(events, "events" | "events/stream")
+    is_read && !id.is_empty() && matches!(events, "events" | "events/stream")
 }
 
 /// Takes the token out of the query, so that neither a parser nor an error sees it. `None` for a request without a token, on another

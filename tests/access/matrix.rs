@@ -50,7 +50,8 @@ const PUBLISH: Needs = Needs::Scope(KeyScope::EventsPublish);
 const WRITE: Needs = Needs::Scope(KeyScope::RunsWrite);
 
 /// A route as in `/openapi.json`, what it needs, and a body.
-pub const ROUTES: [(&str, &str, Needs, Option<&str>); 33] = [
+pub const ROUTES: [(&str, &str, Needs, Option<&str>); 34] = [
+    ("GET", "/ag-ui/runs/{id}", READ, None),
     ("GET", "/api/events/{event_id}", READ, None),
     ("POST", "/api/ingest", PUBLISH, Some(r#"{"event_type":"step","sdk_run_id":"r"}"#)),
     ("GET", "/api/runs", READ, None),
@@ -90,7 +91,9 @@ pub const ROUTES: [(&str, &str, Needs, Option<&str>); 33] = [
 pub fn stream_routes() -> impl Iterator<Item = &'static str> {
     let reads = ROUTES.into_iter().filter(|(method, ..)| *method == "GET").map(|(_, path, ..)| path);
     let of_run = reads.filter(|path| path.contains('{'));
-    of_run.filter(|path| path.ends_with("/events") || path.ends_with("/events/stream"))
+    let is_of_events =
+        |path: &str| path.ends_with("/events") || path.ends_with("/events/stream") || path.starts_with("/ag-ui/");
+    of_run.filter(move |path| is_of_events(path))
 }
 
 /// The path with this id in place of its variable.

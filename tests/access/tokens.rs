@@ -36,10 +36,10 @@ async fn get(server: &TestServer, path: &str, token: &str, query: &str) -> Answe
 }
 
 #[tokio::test]
-async fn a_token_reads_the_events_and_the_stream_of_its_run_over_all_three_apis_without_a_header() {
+async fn a_token_reads_the_events_and_the_stream_of_its_run_over_every_api_without_a_header() {
     let (server, reader) = with_runs().await;
     let token = server.stream_token(Some(&reader), "r").await;
-    assert_eq!(stream_routes().count(), 6);
+    assert_eq!(stream_routes().count(), 7);
     for route in stream_routes() {
         let path = of_run(route, "r");
         let answer = get(&server, &path, &token, "").await;

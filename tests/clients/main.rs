@@ -242,6 +242,11 @@ async fn fetch_event_source_reads_a_run_over_cut_connections_once_each_to_its_en
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ag_ui_s_client_follows_a_run_of_each_vocabulary_cut_and_resumed_after_every_event() {
+    client_succeeds("RUNLOG_TEST_NODE", "ag-ui/follow.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn filtered_streams_are_read_by_published_clients_that_take_no_heartbeat_for_an_event() {
     client_succeeds("RUNLOG_TEST_NODE", "node/filtered.mjs").await;
 }

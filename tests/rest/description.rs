@@ -42,7 +42,9 @@ async fn a_route_takes_the_parameters_that_its_description_lists_and_no_other() 
     let (_, api) = gateway.get("/openapi.json").await;
     let reads: Vec<(String, BTreeSet<String>)> = operations(&api)
         .into_iter()
-        .filter(|(path, method, _)| method == "get" && (path.starts_with("/api/") || path.starts_with("/v1/")))
+        .filter(|(path, method, _)| {
+            method == "get" && ["/api/", "/v1/", "/ag-ui/"].iter().any(|api| path.starts_with(api))
+        })
         .map(|(path, _, operation)| (path, query_names(operation)))
         .collect();
     let known: BTreeSet<&String> = reads.iter().flat_map(|(_, names)| names).collect();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test says what it means")]
 
 mod across_apis;
+mod ag_ui;
 mod agent_sdk;
 mod bodies;
 mod console;

@@ -256,6 +256,12 @@ impl Subscription {
         self.caught_up && self.due_end().is_none() && self.scope_end.is_none_or(|scope_end| scope_end.last < self.next)
     }
 
+    /// Whether the run has ended and no event is left.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.due_end().is_some()
+    }
+
     /// Whether events from `next` on may be stored; without a known end they may.
     fn may_have_more(&self) -> bool {
         self.scope_end.is_none_or(|scope_end| scope_end.last >= self.next)

@@ -64,6 +64,7 @@ mod tests {
             (Method::GET, "/v1/runs/stream"),
             (Method::GET, "/api/events/stream"),
             (Method::HEAD, "/v1/runs"),
+            (Method::GET, "/ag-ui/runs/r/s"),
         ] {
             assert!(reads(method, path), "{path}");
         }
@@ -75,6 +76,7 @@ mod tests {
             (Method::GET, "/api/runs/events/events/stream"),
             (Method::GET, "/api/structure-runs/r/events/stream"),
             (Method::GET, "/v1/events/stream"),
+            (Method::GET, "/ag-ui/runs/r"),
         ] {
             assert!(!reads(method, path), "{path}");
         }

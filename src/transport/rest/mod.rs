@@ -1,4 +1,4 @@
-//! The REST APIs: three APIs in HTTP and JSON over one service, on the port of gRPC. Each has the shape of an existing
+//! The REST APIs: APIs in HTTP and JSON over one service, on the port of gRPC. Each has the shape of an existing
 //! system, so that published clients of that system work unchanged.
 //!
 //! | module | shape of |
@@ -6,10 +6,12 @@
 //! | `structure_runs` | Griptape Cloud structure runs |
 //! | `agent_sdk` | agent-os ingest |
 //! | `public_runs` | public run events |
+//! | `ag_ui` | the AG-UI protocol; it reads only |
 //!
 //! An API module translates envelopes only; storage, numbering, checks and redaction are decided in the service and
 //! below. This module holds the shared parts: strict reading of bodies and query strings, errors, request ids, times.
 
+mod ag_ui;
 pub mod agent_sdk;
 pub mod body;
 pub mod error_responses;
@@ -51,8 +53,9 @@ pub use refusals::refuse;
 #[openapi(
     info(
         title = "runlog",
-        description = "The durable event log and live feed of agent runs. Three REST APIs over the same runs, each with \
-            the shape of an existing system: Griptape Cloud structure runs, agent-os ingest, and public run events.",
+        description = "The durable event log and live feed of agent runs. REST APIs over the same runs, each with the \
+            shape of an existing system: Griptape Cloud structure runs, agent-os ingest, public run events, and, to read, \
+            AG-UI.",
         license(name = "MIT", identifier = "MIT")
     ),
     servers((url = "/", description = "The server of this document")),
@@ -63,18 +66,20 @@ struct Api;
 /// Routes that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// The three APIs, health, metrics and `/openapi.json`.
+    /// The APIs of runs, health, metrics and `/openapi.json`.
     All,
-    /// The three APIs and health.
+    /// The APIs of runs, and health.
     Events,
-    /// Health, metrics and `/openapi.json`, without the three APIs.
+    /// Health, metrics and `/openapi.json`, without the APIs of runs.
     Operation,
 }
 
 /// Router of the routes on offer. `/openapi.json` describes all routes.
 pub fn router(gateway: Gateway, offer: Offer) -> Router {
-    let apis =
-        || OpenApiRouter::new().merge(structure_runs::routes()).merge(agent_sdk::routes()).merge(public_runs::routes());
+    let apis = || {
+        let three = OpenApiRouter::new().merge(structure_runs::routes()).merge(agent_sdk::routes());
+        three.merge(public_runs::routes()).merge(ag_ui::routes())
+    };
     let all = OpenApiRouter::with_openapi(Api::openapi())
         .merge(apis())
         .merge(operation::health())

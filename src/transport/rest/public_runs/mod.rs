@@ -38,7 +38,8 @@ use utoipa_axum::routes;
 
 use super::gateway::Gateway;
 
-pub use error::ApiError;
+pub use error::{ApiError, RefusedCall};
+pub use response::form;
 
 #[derive(OpenApi)]
 #[openapi(

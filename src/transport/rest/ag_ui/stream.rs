@@ -1,0 +1,217 @@
+//! The frames of a stream of AG-UI events.
+//!
+//! What an event is in AG-UI depends on what is open before it, so that each stream reads its run from the first event. Up to the
+//! cursor nothing is sent but heartbeats. The memory of that state is bounded, see `translation`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use tokio::time::Instant;
+
+use crate::codec::record;
+use crate::domain::{Event, Result, RunId, View};
+use crate::service::live::recent_events::EncodedEvents;
+use crate::service::subscribe::{FrameKind, Subscription};
+use crate::transport::frames;
+use crate::transport::memory::{Call, Charge};
+use crate::transport::rest::public_runs;
+use crate::transport::sse;
+
+use super::translation::{AgUiEvent, Translation};
+
+/// Bytes after which frames are sent, although more events are at hand.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Who reads what.
+pub struct Reader {
+    /// The run.
+    pub run_id: RunId,
+    /// The last seq that the reader has; 0: none.
+    pub cursor: u64,
+    /// View of payloads.
+    pub view: View,
+    /// Longest silence before a heartbeat.
+    pub heartbeat: Duration,
+}
+
+/// Answers with the stream of a run. The subscription begins with the first event.
+pub fn respond(subscription: Subscription, reader: Reader, call: Arc<Call>) -> Response {
+    let stream = Stream {
+        subscription,
+        call,
+        translation: Translation::new(reader.run_id.clone()),
+        reader,
+        ready: VecDeque::new(),
+        room: None,
+        begun: false,
+        over: false,
+        sent_at: Instant::now(),
+    };
+    sse::response(Body::from_stream(unfold(stream, next)))
+}
+
+struct Stream {
+    subscription: Subscription,
+    call: Arc<Call>,
+    translation: Translation,
+    reader: Reader,
+    /// Batches that are read and not translated yet.
+    ready: VecDeque<Unread>,
+    /// Memory charged for `ready`.
+    room: Option<Charge>,
+    /// Whether the first frame is sent, which comes when the events up to the cursor are read.
+    begun: bool,
+    /// Set after a cut or after the end of the run: no more frames follow.
+    over: bool,
+    /// Time of the last bytes, for heartbeats while the events up to the cursor are read.
+    sent_at: Instant,
+}
+
+/// The rest of a batch.
+struct Unread {
+    data: Bytes,
+    sensitive: bool,
+}
+
+impl From<Arc<EncodedEvents>> for Unread {
+    fn from(batch: Arc<EncodedEvents>) -> Self {
+        Self { data: batch.data.clone(), sensitive: batch.sensitive }
+    }
+}
+
+async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
+    if stream.over {
+        return None;
+    }
+    match stream.next_bytes().await {
+        Ok(bytes) => {
+            stream.sent_at = Instant::now();
+            Some((Ok(bytes), stream))
+        }
+        Err(error) => {
+            // The reader continues after the last `id:` received. An error ends the body, because a regular end of the body means
+            // the end of the run.
+            tracing::debug!(%error, "a stream of AG-UI events ends early");
+            stream.over = true;
+            Some((Err(io::ErrorKind::ConnectionAborted.into()), stream))
+        }
+    }
+}
+
+impl Stream {
+    /// The next bytes to send, never empty.
+    async fn next_bytes(&mut self) -> Result<Bytes> {
+        loop {
+            let bytes = self.translate()?;
+            if !bytes.is_empty() {
+                return Ok(bytes.into());
+            }
+            if !self.begun {
+                if self.sent_at.elapsed() >= self.reader.heartbeat {
+                    return Ok(sse::HEARTBEAT.into());
+                }
+                // Other streams have their turn while this one reads a long run.
+                tokio::task::yield_now().await;
+            }
+            let Some((frame, room)) = frames::next(&mut self.subscription, Some(&self.call)).await? else {
+                self.over = true;
+                return Ok(sse::END.into());
+            };
+            match frame.kind {
+                FrameKind::Events(batches) => {
+                    self.ready.extend(batches.into_iter().map(Unread::from));
+                    self.room = room;
+                }
+                FrameKind::Heartbeat => return Ok(sse::HEARTBEAT.into()),
+                FrameKind::CaughtUp { .. } => {}
+                FrameKind::Ended { last_seq, .. } => {
+                    self.over = true;
+                    return Ok(self.end(last_seq).into());
+                }
+            }
+        }
+    }
+
+    /// Frames of the batches that are ready, up to one piece; empty: more events have to be read.
+    fn translate(&mut self) -> Result<String> {
+        let mut frames = String::new();
+        self.begin(&mut frames);
+        while frames.len() < PIECE_BYTES {
+            let Some(batch) = self.ready.front_mut() else { break };
+            let sensitive = batch.sensitive;
+            let before = batch.data.len();
+            let record = record::split_entry(&mut batch.data)?;
+            let taken = before - batch.data.len();
+            if batch.data.is_empty() {
+                self.ready.pop_front();
+            }
+            self.append(&record::decode(record)?, sensitive, &mut frames);
+            let charge = self.room.as_mut().map(|room| room.split(taken));
+            if let Some(charge) = charge.filter(|_| !frames.is_empty()) {
+                self.call.prepay(charge);
+            }
+            self.begin(&mut frames);
+        }
+        Ok(frames)
+    }
+
+    /// Appends the frames with which the stream begins, once, when the translation has reached the cursor.
+    fn begin(&mut self, frames: &mut String) {
+        if self.begun || self.translation.last_seq() < self.reader.cursor {
+            return;
+        }
+        self.begun = true;
+        frames.push_str(sse::RETRY);
+        for event in self.translation.prelude() {
+            append_frame(&event.to_json(), None, frames);
+        }
+    }
+
+    /// Appends the frames of an event; none up to the cursor and after the end of the run.
+    fn append(&mut self, event: &Event, sensitive: bool, frames: &mut String) {
+        let form = public_runs::form(self.reader.view);
+        let shown = form.view.where_it_may_differ(sensitive).show(event.event_type.as_str(), event.payload.as_str());
+        let translated = self.translation.translate(event, &shown.json);
+        let Some((last, others)) = translated.split_last().filter(|_| event.seq > self.reader.cursor) else { return };
+        let at = event.occurred_at.as_millisecond();
+        for other in others {
+            append_frame(&format!(r#"{},"timestamp":{at}}}"#, other.open_json()), None, frames);
+        }
+        let mut stored = String::new();
+        (form.write)(event, &shown, &mut stored);
+        let member = if matches!(last, AgUiEvent::Raw { .. }) { "event" } else { "rawEvent" };
+        append_frame(
+            &format!(r#"{},"timestamp":{at},"{member}":{stored}}}"#, last.open_json()),
+            Some(event.seq),
+            frames,
+        );
+    }
+
+    /// The last frames. Where the run had ended before the cursor, its last AG-UI event again, so that the reader has an end.
+    fn end(&mut self, last_seq: u64) -> String {
+        let mut frames = String::new();
+        self.begin(&mut frames);
+        if let Some(end) = self.translation.end_before(self.reader.cursor + 1) {
+            append_frame(&end.to_json(), Some(last_seq), &mut frames);
+        }
+        frames.push_str(sse::END);
+        frames
+    }
+}
+
+fn append_frame(json: &str, id: Option<u64>, frames: &mut String) {
+    if let Some(seq) = id {
+        frames.push_str(&format!("id: {seq}\n"));
+    }
+    frames.push_str("data: ");
+    let begin = frames.len();
+    frames.push_str(json);
+    sse::keep_on_one_line(frames, begin);
+    frames.push_str("\n\n");
+}
