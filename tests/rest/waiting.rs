@@ -55,6 +55,19 @@ async fn a_stream_waits_for_a_run_without_events_where_it_is_asked_to_and_is_404
 }
 
 #[tokio::test]
+async fn a_stream_of_ag_ui_events_waits_for_its_run_too() {
+    let gateway = Gateway::start().await;
+    assert_eq!(gateway.stream("/ag-ui/runs/later").await.0, 404);
+    let mut stream = gateway.send(Method::GET, "/ag-ui/runs/later?wait=true", None).await;
+    assert_eq!(stream.status(), 200);
+    assert!(read_until(&mut stream, "\n\n").await.contains("RUN_STARTED"));
+    publish(&gateway, "run_start").await;
+    read_until(&mut stream, "id: 1\ndata: {").await;
+    publish(&gateway, "run_end").await;
+    assert!(read_until(&mut stream, ": end\n").await.contains("RUN_FINISHED"));
+}
+
+#[tokio::test]
 async fn a_stream_that_waits_takes_the_place_of_a_subscription() {
     let gateway = Gateway::start_with(|options| options.reading.max_subscriptions = 1).await;
     let path = format!("{}?wait=true", STREAMS[2]);
