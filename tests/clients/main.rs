@@ -46,6 +46,16 @@ async fn tls_client_succeeds(variable: &str, script: &str) {
     ran.succeeds();
 }
 
+/// Runs `script` with the path of the program, which it starts, kills and starts again itself.
+async fn publisher_succeeds(script: &str) {
+    let Ok(interpreter) = std::env::var("RUNLOG_TEST_PUBLISHERS") else {
+        return skip(script, "RUNLOG_TEST_PUBLISHERS is not set");
+    };
+    let mut client = Command::new(interpreter);
+    client.arg(path(script)).arg(env!("CARGO_BIN_EXE_runlog"));
+    Ran::of(client).await.succeeds();
+}
+
 async fn succeeds(interpreter: String, script: &str) {
     let mut server = TestServer::start_with(|options| {
         // The shortest interval: a client waits for heartbeats.
@@ -139,6 +149,16 @@ async fn the_vendors_generated_client_creates_lists_gets_cancels_reads_logs_and_
             eprintln!("SKIPPED: python/generated_client.py: it needs Python 3.12 or newer; tests/all.sh looks for one")
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_publisher_loses_and_repeats_nothing_over_kills_and_lost_answers_and_counts_what_it_drops() {
+    publisher_succeeds("python/publisher_core.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_publisher_trusts_the_given_authority_alone() {
+    tls_client_succeeds("RUNLOG_TEST_PUBLISHERS", "python/publisher_tls.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
