@@ -172,6 +172,11 @@ async fn the_openai_agents_sdk_publishes_each_event_once_and_in_order_over_a_kil
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_readme_of_the_python_package_is_right() {
+    publisher_succeeds("python/publisher_readme.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn httpx_sse_reads_a_run_over_cut_connections_once_each_to_its_end() {
     client_succeeds("RUNLOG_TEST_PYTHON", "python/sse_client.py").await;
 }
