@@ -113,6 +113,12 @@ check_console_files() { # the types in comments, and the rules of eslint.config.
         "$bin/eslint" --config tests/console/eslint.config.js --max-warnings 0 src/transport/console/page tests/console
 }
 
+check_python_package() { # the types of the installed package, and the rules of pyproject.toml
+    local bin="$tools/publishers/bin" package=tests/clients/python
+    "$bin/mypy" --config-file "$package/pyproject.toml" --cache-dir "$tools/mypy" &&
+        "$bin/ruff" check --no-cache --quiet "$package" && "$bin/ruff" format --no-cache --quiet --check "$package"
+}
+
 missing() { # STEP REASON: skips an optional step, which does not fail on CI
     printf '\nSKIPPED: %s: %s\n' "$1" "$2" >&2
     skipped=$((skipped + 1))
@@ -194,6 +200,7 @@ install_all() {
     get openapi_node get_openapi_clients
     get java get_java
     get go install go golang-go
+    get publishers python_with publishers tests/clients/python/publishers-requirements.txt
     get tester python_with tester tests/clients/python/tester-requirements.txt
     get peers bash tests/bench/peers/run.sh --install
 }
@@ -322,6 +329,13 @@ if installed python; then
     export RUNLOG_TEST_PYTHON="$tools/python/bin/python"
 else
     cannot "Python clients" "no python3 with venv, or PyPI is out of reach"
+fi
+if installed publishers; then
+    RUNLOG_TEST_PUBLISHERS="$tools/publishers/bin/python"
+    export RUNLOG_TEST_PUBLISHERS
+    step "types and rules of the Python package" check_python_package
+else
+    cannot "publishers for Python frameworks" "no python3 with venv, or PyPI is out of reach"
 fi
 if ! new_python >/dev/null; then
     missing "vendor's generated client" "it needs Python 3.12 or newer, and there is none"

@@ -53,6 +53,16 @@ async fn tls_client_succeeds(variable: &str, script: &str) {
     ran.succeeds();
 }
 
+/// Runs `script` with the path of the program, which it starts, kills and starts again itself.
+async fn publisher_succeeds(script: &str) {
+    let Ok(interpreter) = std::env::var("RUNLOG_TEST_PUBLISHERS") else {
+        return skip(script, "RUNLOG_TEST_PUBLISHERS is not set");
+    };
+    let mut client = Command::new(interpreter);
+    client.arg(path(script)).arg(env!("CARGO_BIN_EXE_runlog"));
+    Ran::of(client).await.succeeds();
+}
+
 async fn succeeds(interpreter: String, script: &str, arguments: &[String]) {
     succeeds_with(|_| {}, interpreter, script, arguments).await;
 }
@@ -224,6 +234,31 @@ async fn clients_made_from_the_description_compile_publish_list_follow_and_read_
         }
     }
     succeeds(interpreter, script, &tools).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_publisher_loses_and_repeats_nothing_over_kills_and_lost_answers_and_counts_what_it_drops() {
+    publisher_succeeds("python/publisher_core.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_publisher_trusts_the_given_authority_alone() {
+    tls_client_succeeds("RUNLOG_TEST_PUBLISHERS", "python/publisher_tls.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn langchain_and_langgraph_publish_each_event_once_and_in_order_over_a_killed_server() {
+    publisher_succeeds("python/langchain_publisher.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openai_agents_sdk_publishes_each_event_once_and_in_order_over_a_killed_server() {
+    publisher_succeeds("python/openai_agents_publisher.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_of_the_python_package_is_right() {
+    publisher_succeeds("python/publisher_readme.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

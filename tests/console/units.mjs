@@ -70,6 +70,9 @@ const events = run(
   ["step.done", { task_id: "w", outcome: "succeeded" }],
   ["StartTaskEvent", { task_id: "g" }],
   ["FinishTaskEvent", { task_id: "g" }],
+  ["tool_call", { tool_name: "agent", phase: "start", tool_call_id: "4" }],
+  ["step", { node_name: "b", phase: "start", step_id: "s", parent_id: "4" }],
+  ["step", { node_name: "b", phase: "end", step_id: "s", parent_id: "4" }],
 );
 const spans = new Spans(events);
 const pairs = spans.list.map(({ first, last, lane, depth }) => [first, last, lane, depth]);
@@ -81,6 +84,8 @@ assert.deepEqual(pairs, [
   [9, 13, "step", 0],
   [10, 11, "tool", 1],
   [14, 15, "step", 0],
+  [16, null, "tool", 0],
+  [17, 18, "step", 1],
 ]);
 assert.equal(spans.place(8).span, undefined);
 assert.equal(spans.place(5).span.took, 5, "the duration that the event reports");

@@ -73,8 +73,9 @@ function tool(payload) {
   const name = word(payload.tool_name) ?? "tool";
   const phase = payload.phase === "start" ? "start" : payload.phase === "end" ? "end" : "point";
   const given = phase === "start" ? payload.input_preview : (payload.output_preview ?? payload.input_preview);
-  const pair = phase === "point" ? undefined : `tool ${first(payload, "tool_call_id", "call_id", "id") ?? name}`;
-  return { lane: "tool", title: name, text: given === undefined ? "" : inline(given), phase, pair, order: "within" };
+  const own = first(payload, "tool_call_id", "call_id", "id");
+  const pair = phase === "point" ? undefined : `tool ${own ?? name}`;
+  return { lane: "tool", title: name, text: given === undefined ? "" : inline(given), phase, pair, own, order: "within" };
 }
 
 /** @type {Describe} */

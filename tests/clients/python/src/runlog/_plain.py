@@ -1,0 +1,92 @@
+"""Any value as JSON, of bounded size."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MAX_CHARS = 64_000
+"""Characters of all texts of one value together; the rest is cut."""
+_MAX_DEPTH = 16
+_MAX_ITEMS = 1_000
+_CUT = "…"
+
+
+def text(value: object, max_chars: int | None = None) -> str:
+    """A text that is valid Unicode."""
+    plain = value if isinstance(value, str) else str(value)
+    if max_chars is not None and len(plain) > max_chars:
+        plain = plain[:max_chars] + _CUT
+    return plain.encode("utf-8", "replace").decode("utf-8")
+
+
+def to_json(value: object) -> str:
+    """The JSON text of a value that has no bound. Members that JSON does not know become texts."""
+    return json.dumps(_Plain(None).of(value, 0), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def bounded(value: object, max_chars: int = MAX_CHARS) -> Any:
+    """The value as JSON values, cut to about this number of characters."""
+    return _Plain(max_chars).of(value, 0)
+
+
+def bounded_json(value: object, max_chars: int = MAX_CHARS) -> str:
+    """The JSON text of the bounded value."""
+    return json.dumps(bounded(value, max_chars), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+class _Plain:
+    """Makes JSON values, with what is left of the bound."""
+
+    def __init__(self, left: int | None) -> None:
+        self._left = left
+
+    def of(self, value: object, depth: int) -> Any:
+        if value is None or isinstance(value, (bool, int)):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return f"({len(value)} bytes)"
+        if depth >= _MAX_DEPTH or (self._left is not None and self._left <= 0):
+            return _CUT
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth)
+        if isinstance(value, (list, tuple, set, frozenset)):
+            items = [self.of(item, depth + 1) for item in list(value)[:_MAX_ITEMS]]
+            return [*items, _CUT] if len(value) > _MAX_ITEMS else items
+        return self._object(value, depth)
+
+    def _text(self, value: str) -> str:
+        if self._left is None:
+            return text(value)
+        cut = text(value, max(0, self._left))
+        self._left -= len(cut)
+        return cut
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        members: dict[str, Any] = {}
+        for name, member in list(value.items())[:_MAX_ITEMS]:
+            members[self._text(name if isinstance(name, str) else str(name))] = self.of(member, depth + 1)
+        return members
+
+    def _object(self, value: Any, depth: int) -> Any:
+        """Messages of LangChain in short, then what models and data classes hold, else the text of the object."""
+        if hasattr(value, "content") and isinstance(getattr(value, "type", None), str):
+            message = {"role": value.type, "content": value.content}
+            if calls := getattr(value, "tool_calls", None):
+                message["tool_calls"] = [{"name": call.get("name"), "args": call.get("args")} for call in calls]
+            return self._mapping(message, depth)
+        if isinstance(value, type):
+            return self._text(value.__name__)
+        if hasattr(value, "model_dump"):
+            return self._mapping(value.model_dump(), depth)
+        if dataclasses.is_dataclass(value):
+            fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+            return self._mapping(fields, depth)
+        return self._text(str(value))
