@@ -160,7 +160,7 @@ impl Service {
         self.caller.require(KeyScope::RunsWrite)?;
         let key = key.map(super::runs::idempotency_key).transpose()?;
         control.check(self.limits())?;
-        self.caller.limits().publish(1, || control.given().map_or(0, str::len))?;
+        self.caller.limits().publish(1, || control.given().map_or(0, str::len)).await?;
         let mut event_id = control.event_id(key)?;
         let is_cancel = matches!(control, Control::Cancel);
         let request_id = key.map_or_else(|| request_id.to_owned(), keyed_request_id);

@@ -39,7 +39,7 @@ impl Service {
         let Publish { run_id, mut events, expected_last_seq } = publish;
         self.check_sizes(&events)?;
         event_ids::check(&events)?;
-        self.caller.limits().publish(count, || events.iter().map(|event| event.payload.as_str().len()).sum())?;
+        self.caller.limits().publish(count, || events.iter().map(|event| event.payload.as_str().len()).sum()).await?;
         let (agent_name, structure_id, recorded) = (None, None, None);
         let condition = expected_last_seq.map(Condition::LastSeq);
         events.extend(self.completion(&events)?);
@@ -49,9 +49,9 @@ impl Service {
 
     /// Takes the place of a stream of publishes, which the stream holds to its end. Fails with `RateLimited` if the key has too
     /// many streams open. The origin of an event is checked with the event.
-    pub fn begin_publish_stream(&self) -> Result<StreamPlace> {
+    pub async fn begin_publish_stream(&self) -> Result<StreamPlace> {
         self.caller.require(KeyScope::EventsPublish)?;
-        self.caller.limits().stream()
+        self.caller.limits().stream().await
     }
 
     /// Checks the payloads of callers in this process too, which may not have parsed them within the limits.

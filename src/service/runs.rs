@@ -96,7 +96,7 @@ impl Service {
             event_ids::check(std::slice::from_ref(&first_event))
                 .map_err(|error| error.with_field("first_event.event_id"))?;
         }
-        self.caller.limits().publish(1, || first_event.payload.as_str().len())?;
+        self.caller.limits().publish(1, || first_event.payload.as_str().len()).await?;
         // Version 0.1.0 may have stored the same first event with another id.
         let keyed = key.map(|key| (key, first_event.clone()));
         let mut events = vec![first_event];

@@ -18,7 +18,7 @@ use super::caller::Refusal;
 use super::memory::Account;
 use super::places::client_address;
 use super::{console, status, stream_token};
-use crate::domain::{KeyId, Result};
+use crate::domain::{Error, KeyId, Result};
 use crate::service::access::audit::{self, Refusals};
 use crate::service::access::{Authenticator, Caller, Presented};
 
@@ -96,25 +96,67 @@ where
         let from = address(request.extensions());
         let token = stream_token::take(&mut request);
         let presented = presented(request.headers(), token.as_deref());
-        if let Some(caller) = self.authenticator.known(&presented, from) {
-            // The usual case: no wait for the store.
-            return match admit(&self.refusals, &mut request, caller) {
-                Some(refused) => Box::pin(async move { Ok(refused) }),
-                None => Box::pin(self.inner.call(request)),
-            };
-        }
+        let known = match self.authenticator.known(&presented, from).map(|known| known.map_err(Refused::from).and_then(counted)) {
+            Some(Ok(caller)) => {
+                // The usual case: no wait for the store.
+                put(&mut request, caller);
+                return Box::pin(self.inner.call(request));
+            }
+            Some(Err(refused)) => Some(refused),
+            None => None,
+        };
         let presented = presented.into_owned();
         let (authenticator, refusals) = (Arc::clone(&self.authenticator), Arc::clone(&self.refusals));
         // `poll_ready` was called on this instance; the clone takes the next request.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
-            let caller = authenticator.caller(&presented, from).await;
-            match admit(&refusals, &mut request, caller) {
-                Some(refused) => Ok(refused),
+            let refused = match known {
+                Some(refused) => refused,
+                None => match authenticator.caller(&presented, from).await.map_err(Refused::from).and_then(counted) {
+                    Ok(caller) => {
+                        put(&mut request, caller);
+                        return inner.call(request).await;
+                    }
+                    Err(refused) => refused,
+                },
+            };
+            match refuse(&refusals, &mut request, refused.in_time().await) {
+                Some(answer) => Ok(answer),
                 None => inner.call(request).await,
             }
         })
+    }
+}
+
+/// Why a request has no caller.
+struct Refused {
+    error: Error,
+    /// The caller over its limit.
+    over_limit: Option<Caller>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { error, over_limit: None }
+    }
+}
+
+impl Refused {
+    /// The error, after the delay of refusals for a caller over its limit.
+    async fn in_time(self) -> Error {
+        if let Some(caller) = self.over_limit {
+            caller.delay_refusal().await;
+        }
+        self.error
+    }
+}
+
+/// Counts the request of a caller.
+fn counted(caller: Caller) -> Result<Caller, Refused> {
+    match caller.count_request() {
+        Ok(()) => Ok(caller),
+        Err(error) => Err(Refused { error, over_limit: Some(caller) }),
     }
 }
 
@@ -124,20 +166,18 @@ fn address(extensions: &Extensions) -> IpAddr {
     account.map_or(Ipv4Addr::UNSPECIFIED.into(), |account| client_address(account.address()))
 }
 
-/// Puts the caller into the request, or answers a refused gRPC call. A refused REST request goes on to the routes, with a
-/// [`Refusal`] and no caller.
-fn admit(refusals: &RecentRefusals, request: &mut Request<Body>, caller: Result<Caller>) -> Option<Response<Body>> {
-    let address = request.extensions().get::<Arc<Account>>().map(|account| account.address());
-    let error = match caller {
-        Ok(caller) => {
-            request.extensions_mut().insert(match address {
-                Some(address) => caller.at(address),
-                None => caller,
-            });
-            return None;
-        }
-        Err(error) => error,
+/// Puts the caller into the request.
+fn put(request: &mut Request<Body>, caller: Caller) {
+    let caller = match request.extensions().get::<Arc<Account>>() {
+        Some(account) => caller.at(account.address()),
+        None => caller,
     };
+    request.extensions_mut().insert(caller);
+}
+
+/// Answers a refused gRPC call. A refused REST request goes on to the routes, with a [`Refusal`] and no caller.
+fn refuse(refusals: &RecentRefusals, request: &mut Request<Body>, error: Error) -> Option<Response<Body>> {
+    let address = request.extensions().get::<Arc<Account>>().map(|account| account.address());
     if refusals.is_due((address, error.reason())) {
         let key_id = match presented(request.headers(), None) {
             Presented::Key(Cow::Borrowed(text)) => key_id(text),

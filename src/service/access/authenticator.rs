@@ -88,7 +88,7 @@ impl Authenticator {
     }
 
     /// The caller of a request from this address. A server without keys ignores whatever stands for a key, and checks a token as it
-    /// would with keys. Fails with `Unauthenticated`, or with `RateLimited` if the key or the address is over a limit. `None`: the
+    /// would with keys. Fails with `Unauthenticated`, or with `RateLimited` if the address has too many failed keys. `None`: the
     /// store has to be asked, with [`caller`](Self::caller).
     #[must_use]
     pub fn known(&self, presented: &Presented<'_>, from: IpAddr) -> Option<Result<Caller>> {
@@ -124,13 +124,12 @@ impl Authenticator {
         Some(holder.and_then(|holder| holder.bearer_of(token)))
     }
 
-    /// Counts the request of a key, or a key that is not valid.
+    /// Counts a key that is not valid.
     fn counted(&self, admitted: Result<Caller, KeyProblem>, from: IpAddr) -> Result<Caller> {
-        match admitted {
-            Ok(caller) => caller.limits().request().map(|()| caller),
-            Err(KeyProblem::Invalid) => Err(self.failed_keys.count(from)),
-            Err(problem) => Err(Error::Unauthenticated(problem)),
-        }
+        admitted.map_err(|problem| match problem {
+            KeyProblem::Invalid => self.failed_keys.count(from),
+            problem => Error::Unauthenticated(problem),
+        })
     }
 
     /// The caller of a request, after a look into the store.

@@ -229,6 +229,16 @@ impl Caller {
         }
     }
 
+    /// Counts a request against the limit of the key. A refusal is to be answered after [`delay_refusal`](Self::delay_refusal).
+    pub fn count_request(&self) -> Result<()> {
+        self.limits().request()
+    }
+
+    /// Waits as long as a refusal of a key over its limit does, so that a caller that repeats at once costs the others little.
+    pub async fn delay_refusal(&self) {
+        self.limits().delay().await;
+    }
+
     /// What the key has left of its limits; a local caller has none.
     pub(in crate::service) fn limits(&self) -> &KeyLimits {
         &self.holder.limits

@@ -13,6 +13,13 @@ use crate::telemetry;
 /// Delay after which a caller with too many open streams may retry: nobody knows when one of them ends.
 const RETRY_STREAM: Duration = Duration::from_secs(5);
 
+/// Time until a refusal is answered. A caller that repeats at once, against the delay that it was given, spends its time here
+/// instead of the server's.
+const REFUSAL_DELAY: Duration = Duration::from_millis(100);
+
+/// Most refusals of one key that are delayed at a time; more are answered at once, so that they hold no memory.
+const MAX_DELAYED: usize = 256;
+
 /// Limits of each key and of each address, from the options of `runlog serve`. 0: no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AccessLimits {
@@ -33,13 +40,14 @@ pub struct AccessLimits {
 }
 
 /// What one key has left of its limits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyLimits {
     most: AccessLimits,
     requests: Option<Rate>,
     events: Option<Rate>,
     bytes: Option<Rate>,
     streams: Option<Arc<Semaphore>>,
+    delayed: Semaphore,
 }
 
 /// An open stream within the limit of its key.
@@ -59,28 +67,43 @@ impl KeyLimits {
             events: Rate::new(most.events, SECOND, most.request_events),
             bytes: Rate::new(most.bytes, SECOND, most.request_bytes),
             streams: (most.streams > 0).then(|| Arc::new(Semaphore::new(most.streams))),
+            delayed: Semaphore::new(MAX_DELAYED),
         }
     }
 
-    /// Counts a request.
+    /// Counts a request. A refusal is to be answered after [`delay`](Self::delay).
     pub fn request(&self) -> Result<()> {
         take(self.requests.as_ref(), 1, RateLimit::Requests, self.most.requests)
     }
 
-    /// Counts events that are about to be stored.
-    pub fn publish(&self, events: usize, bytes: impl FnOnce() -> usize) -> Result<()> {
-        take(self.events.as_ref(), events as u64, RateLimit::Events, self.most.events)?;
-        match &self.bytes {
-            Some(rate) => take(Some(rate), bytes() as u64, RateLimit::Bytes, self.most.bytes),
-            None => Ok(()),
+    /// Counts events that are about to be stored. A refusal comes late, see [`delay`](Self::delay).
+    pub async fn publish(&self, events: usize, bytes: impl FnOnce() -> usize) -> Result<()> {
+        let refused = match take(self.events.as_ref(), events as u64, RateLimit::Events, self.most.events) {
+            Ok(()) if self.bytes.is_none() => return Ok(()),
+            Ok(()) => take(self.bytes.as_ref(), bytes() as u64, RateLimit::Bytes, self.most.bytes),
+            Err(error) => Err(error),
+        };
+        if refused.is_err() {
+            self.delay().await;
+        }
+        refused
+    }
+
+    /// Waits before a refusal is answered, so that a caller that repeats at once costs the others little.
+    pub async fn delay(&self) {
+        if let Ok(_place) = self.delayed.try_acquire() {
+            tokio::time::sleep(REFUSAL_DELAY).await;
         }
     }
 
-    /// Takes a place for a stream, until the place is dropped.
-    pub fn stream(&self) -> Result<StreamPlace> {
+    /// Takes a place for a stream, until the place is dropped. A refusal comes late, see [`delay`](Self::delay).
+    pub async fn stream(&self) -> Result<StreamPlace> {
         let Some(streams) = &self.streams else { return Ok(StreamPlace { _permit: None }) };
-        let excess = |_| exceeded(RateLimit::Streams, self.most.streams as u64, RETRY_STREAM);
-        Ok(StreamPlace { _permit: Some(Arc::clone(streams).try_acquire_owned().map_err(excess)?) })
+        if let Ok(permit) = Arc::clone(streams).try_acquire_owned() {
+            return Ok(StreamPlace { _permit: Some(permit) });
+        }
+        self.delay().await;
+        Err(exceeded(RateLimit::Streams, self.most.streams as u64, RETRY_STREAM))
     }
 
     /// Time after which an unused key has its whole limits back.
@@ -88,6 +111,12 @@ impl KeyLimits {
     pub fn recovery(&self) -> Duration {
         let rates = [&self.requests, &self.events, &self.bytes];
         rates.into_iter().flatten().map(Rate::recovery).max().unwrap_or_default()
+    }
+}
+
+impl Default for KeyLimits {
+    fn default() -> Self {
+        Self::new(AccessLimits::default())
     }
 }
 
@@ -113,38 +142,52 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_key_without_limits_is_never_refused() {
+    #[tokio::test(start_paused = true)]
+    async fn a_key_without_limits_is_never_refused() {
         let limits = KeyLimits::default();
         for _ in 0..10_000 {
             limits.request().unwrap();
-            limits.publish(1_000, || unreachable!("nothing is counted")).unwrap();
-            std::mem::forget(limits.stream().unwrap());
+            limits.publish(1_000, || unreachable!("nothing is counted")).await.unwrap();
+            std::mem::forget(limits.stream().await.unwrap());
         }
         assert_eq!(limits.recovery(), Duration::ZERO);
     }
 
-    #[test]
-    fn a_request_of_the_largest_size_passes_once_and_is_paid_back_at_the_rate() {
+    #[tokio::test(start_paused = true)]
+    async fn a_request_of_the_largest_size_passes_once_and_is_paid_back_at_the_rate() {
         let (request_events, request_bytes) = (1_000, 4_000);
         let of = |events, bytes| {
             KeyLimits::new(AccessLimits { events, bytes, request_events, request_bytes, ..AccessLimits::default() })
         };
         let events = of(1, 0);
-        events.publish(1_000, || 0).unwrap();
-        assert_eq!(limit(events.publish(500, || 0).unwrap_err()), RateLimit::Events);
+        events.publish(1_000, || 0).await.unwrap();
+        assert_eq!(limit(events.publish(500, || 0).await.unwrap_err()), RateLimit::Events);
         let bytes = of(0, 1);
-        bytes.publish(1, || 4_000).unwrap();
-        assert_eq!(limit(bytes.publish(1, || 2_000).unwrap_err()), RateLimit::Bytes);
+        bytes.publish(1, || 4_000).await.unwrap();
+        assert_eq!(limit(bytes.publish(1, || 2_000).await.unwrap_err()), RateLimit::Bytes);
         assert_eq!((events.recovery().as_secs(), bytes.recovery().as_secs()), (1_000, 4_000));
     }
 
-    #[test]
-    fn a_stream_that_ends_makes_room_for_another_one() {
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_comes_late_and_past_a_number_of_them_at_once() {
+        let limits = KeyLimits::new(AccessLimits { events: 1, ..AccessLimits::default() });
+        limits.publish(1, || 0).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let refusals = (0..=MAX_DELAYED).map(|_| async {
+            limits.publish(1, || 0).await.unwrap_err();
+            began.elapsed()
+        });
+        let mut times = futures_util::future::join_all(refusals).await;
+        assert_eq!(times.pop(), Some(Duration::ZERO), "the one that finds no place");
+        assert!(times.iter().all(|time| *time >= REFUSAL_DELAY), "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_ends_makes_room_for_another_one() {
         let limits = KeyLimits::new(AccessLimits { streams: 2, ..AccessLimits::default() });
-        let (first, _second) = (limits.stream().unwrap(), limits.stream().unwrap());
-        assert_eq!(limit(limits.stream().unwrap_err()), RateLimit::Streams);
+        let (first, _second) = (limits.stream().await.unwrap(), limits.stream().await.unwrap());
+        assert_eq!(limit(limits.stream().await.unwrap_err()), RateLimit::Streams);
         drop(first);
-        limits.stream().unwrap();
+        limits.stream().await.unwrap();
     }
 }

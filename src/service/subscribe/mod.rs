@@ -73,7 +73,7 @@ impl Service {
         {
             return Err(Error::invalid("tail", format!("must be at most {MAX_TAIL}; it is {count}")));
         }
-        let of_key = self.caller.limits().stream()?;
+        let of_key = self.caller.limits().stream().await?;
         let overloaded =
             |_| Error::Overloaded { what: "--max-subscriptions are open", retry_after: Duration::from_secs(5) };
         let permit = Arc::clone(&self.subscriptions).try_acquire_owned().map_err(overloaded)?;

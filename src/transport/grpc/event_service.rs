@@ -48,7 +48,7 @@ impl pb::event_service_server::EventService for EventHandler {
         let call = request.extensions().get::<Arc<Call>>().cloned();
         let service = called(&self.service, request.extensions());
         // A call without the scope, or with too many beside it, fails as a whole.
-        let place = service.begin_publish_stream().map_err(|error| status::from_error(&error))?;
+        let place = service.begin_publish_stream().await.map_err(|error| status::from_error(&error))?;
         Ok(Response::new(publish_stream::answers(service, place, request.into_inner(), call)))
     }
 
