@@ -51,7 +51,7 @@ pub struct WriteOptions {
     pub flush_slice_entries: usize,
     /// Whether a USER event of type FinishStructureRunEvent ends its run: `on` stores StructureRunCompleted with it
     /// (SUCCEEDED, or FAILED without an output or with an ErrorArtifact), for Griptape pipelines that no platform runs; `off` leaves
-    /// that to an event of origin SYSTEM. With keys it ends runs for keys with the scope events.publish_system.
+    /// that to an event of origin SYSTEM. Structures inside the one with which the run began end nothing. With keys it ends runs for keys with the scope events.publish_system.
     #[arg(long, env = "RUNLOG_FINISH_ENDS_RUN", value_enum, default_value = "off", hide_possible_values = true)]
     pub finish_ends_run: FinishOption,
 }

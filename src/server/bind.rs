@@ -46,7 +46,7 @@ pub(super) async fn bind(option: &'static str, wanted: impl Iterator<Item = Sock
                 addresses.push(bound);
                 sockets.push(socket);
             }
-            Err(cause) if is_missing(&cause) => missing = Some((address, cause)),
+            Err(cause) if is_missing(address, &cause) => missing = Some((address, cause)),
             Err(cause) => return Err(StartError::Bind { option, address, cause }),
         }
     }
@@ -60,9 +60,14 @@ pub(super) async fn bind(option: &'static str, wanted: impl Iterator<Item = Sock
     }
 }
 
-/// Whether this machine lacks the address: a name may have `::1` where IPv6 is off.
-pub(super) fn is_missing(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
+/// Whether this machine lacks the address for good: a name may have `::1` where IPv6 is off. Another address may come up later, so
+/// that a start without it fails and is tried again.
+pub(super) fn is_missing(address: SocketAddr, error: &io::Error) -> bool {
+    match Errno::from_io_error(error) {
+        Some(Errno::AFNOSUPPORT) => true,
+        Some(Errno::ADDRNOTAVAIL) => address.ip().is_loopback(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -74,8 +79,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_addresses_of_a_name_get_one_port_and_those_that_the_machine_lacks_are_passed_over() {
-        let wanted = addresses(&["203.0.113.1:0", "127.0.0.1:0", "127.0.0.2:0"]);
+    async fn all_addresses_of_a_name_get_one_port_and_one_that_is_not_up_yet_fails_the_start() {
+        let wanted = addresses(&["127.0.0.1:0", "127.0.0.2:0"]);
         let bound = bind("--listen", wanted.into_iter()).await.unwrap();
         let port = bound.address().port();
         assert_eq!(bound.address().to_string(), format!("127.0.0.1:{port}"));
@@ -83,7 +88,14 @@ mod tests {
         assert!(bound.is_loopback());
         let taken = bind("--listen", std::iter::once(bound.address())).await;
         assert!(matches!(taken, Err(StartError::Bind { option: "--listen", .. })));
-        let nothing = bind("--admin-listen", addresses(&["203.0.113.1:0"]).into_iter()).await;
-        assert!(matches!(nothing, Err(StartError::Bind { option: "--admin-listen", .. })));
+        let partly = bind("--admin-listen", addresses(&["127.0.0.1:0", "203.0.113.1:0"]).into_iter()).await;
+        assert!(matches!(partly, Err(StartError::Bind { option: "--admin-listen", .. })));
+    }
+
+    #[test]
+    fn an_address_of_loopback_or_of_a_family_that_the_machine_lacks_is_passed_over() {
+        let is_missing = |address: &str, errno: Errno| is_missing(address.parse().unwrap(), &errno.into());
+        assert!(is_missing("[::1]:1", Errno::ADDRNOTAVAIL) && is_missing("[2001:db8::1]:1", Errno::AFNOSUPPORT));
+        assert!(!is_missing("203.0.113.1:1", Errno::ADDRNOTAVAIL) && !is_missing("[::1]:1", Errno::ADDRINUSE));
     }
 }

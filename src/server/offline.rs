@@ -136,7 +136,7 @@ fn listen(name: &'static str, addresses: &ListenAddresses) -> CheckResult {
                 let problem = "a process listens there now; a second one would be refused";
                 return CheckResult::warning(name, format!("{address}: {problem}"));
             }
-            Err(e) if is_missing(&e) => missing = Some(format!("{address}: {e}")),
+            Err(e) if is_missing(address, &e) => missing = Some(format!("{address}: {e}")),
             Err(e) => return CheckResult::failed(name, format!("{address}: {e}")),
         }
     }

@@ -185,14 +185,8 @@ impl Service {
                 // An earlier attempt with this key may be stored. The store returns only such a repeat, and adds no event.
                 Err(refusal) => (Condition::OnlyRepeat, Some(refusal)),
             };
-            let append = Append {
-                run_id: run_id.clone(),
-                events: vec![self.control_event(&run, &control, condition, event_id.clone(), &request_id)?],
-                condition: Some(condition),
-                agent_name: None,
-                structure_id: None,
-                recorded: None,
-            };
+            let event = self.control_event(&run, &control, condition, event_id.clone(), &request_id)?;
+            let append = Append { condition: Some(condition), ..Append::new(run_id.clone(), vec![event]) };
             match (self.store.append(append).await.map_err(|error| error.of_event(None)), refusal) {
                 (Ok(_), _) => return self.stored_run(run_id).await,
                 (Err(Error::RunChanged { .. }), Some(refusal)) => return Err(refusal),

@@ -25,7 +25,7 @@ impl Service {
         self.submit(publish).await?.stored().await
     }
 
-    /// Submits the events; the receipt resolves when the events are durable, and has the results of these events. Publishes are stored in the order in which the
+    /// Submits the events; the receipt resolves when the events are durable. Publishes are stored in the order in which the
     /// `submit` calls returned.
     pub async fn submit(&self, publish: Publish) -> Result<Receipt> {
         self.caller.require(KeyScope::EventsPublish)?;
@@ -36,15 +36,13 @@ impl Service {
         if count == 0 || count > max {
             return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));
         }
-        let Publish { run_id, mut events, expected_last_seq } = publish;
+        let Publish { run_id, events, expected_last_seq } = publish;
         self.check_sizes(&events)?;
         event_ids::check(&events)?;
         self.caller.limits().publish(count, || events.iter().map(|event| event.payload.as_str().len()).sum()).await?;
-        let (agent_name, structure_id, recorded) = (None, None, None);
         let condition = expected_last_seq.map(Condition::LastSeq);
-        events.extend(self.completion(&events)?);
-        let append = Append { run_id, events, condition, agent_name, structure_id, recorded };
-        Ok(self.store.submit(append).await?.of_first(count))
+        let completion = self.completion(&run_id, &events).await?;
+        self.store.submit(Append { condition, completion, ..Append::new(run_id, events) }).await
     }
 
     /// Takes the place of a stream of publishes, which the stream holds to its end. Fails with `RateLimited` if the key has too

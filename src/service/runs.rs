@@ -99,15 +99,13 @@ impl Service {
         self.caller.limits().publish(1, || first_event.payload.as_str().len()).await?;
         // Version 0.1.0 may have stored the same first event with another id.
         let keyed = key.map(|key| (key, first_event.clone()));
-        let mut events = vec![first_event];
-        events.extend(self.completion(&events)?);
+        let events = vec![first_event];
         let append = Append {
-            run_id: run_id.clone(),
-            events,
             condition: Some(Condition::LastSeq(0)),
             agent_name: create.agent_name,
             structure_id: create.structure_id,
-            recorded: None,
+            completion: self.completion(&run_id, &events).await?,
+            ..Append::new(run_id.clone(), events)
         };
         let appended = match (self.store.append(append).await, keyed) {
             (Err(Error::SeqConflict { .. }), Some((key, first_event))) => {

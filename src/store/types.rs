@@ -22,6 +22,18 @@ pub struct Append {
     pub structure_id: Option<StructureId>,
     /// `None`: a publish. `Some`: an import of events that another store recorded; times and ids are stored as given.
     pub recorded: Option<Recorded>,
+    /// Event that ends the run, added after the others if one of them is new and the run has not ended by then. The condition does
+    /// not count it, and its result is not returned.
+    pub completion: Option<NewEvent>,
+}
+
+impl Append {
+    /// A publish of these events without a condition.
+    #[must_use]
+    pub fn new(run_id: RunId, events: Vec<NewEvent>) -> Self {
+        let (agent_name, structure_id, recorded) = (None, None, None);
+        Self { run_id, events, condition: None, agent_name, structure_id, recorded, completion: None }
+    }
 }
 
 /// Precondition of an append. The store compares the condition with the state of the run after all earlier appends.
@@ -184,8 +196,6 @@ pub enum Interest {
 #[derive(Debug)]
 pub struct Receipt {
     outcome: oneshot::Receiver<Result<Appended>>,
-    /// Number of events whose results are returned.
-    count: usize,
 }
 
 impl Receipt {
@@ -193,27 +203,12 @@ impl Receipt {
     #[must_use]
     pub fn new() -> (oneshot::Sender<Result<Appended>>, Self) {
         let (sender, outcome) = oneshot::channel();
-        (sender, Self { outcome, count: usize::MAX })
-    }
-
-    /// The receipt for the first `count` events, where the append holds more than its caller sent.
-    #[must_use]
-    pub fn of_first(self, count: usize) -> Self {
-        Self { count, ..self }
+        (sender, Self { outcome })
     }
 
     /// Waits until the append is durable or has failed.
     pub async fn stored(self) -> Result<Appended> {
         // A store answers every accepted append. A dropped sender means that the store is gone: the outcome is unknown.
-        match self.outcome.await.unwrap_or(Err(Error::OutcomeUnknown)) {
-            Ok(mut appended) => {
-                appended.events.truncate(self.count);
-                Ok(appended)
-            }
-            Err(error @ Error::FinalStatus { index: Some(index), .. }) if index >= self.count => {
-                Err(error.of_event(None))
-            }
-            Err(error) => Err(error),
-        }
+        self.outcome.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 }

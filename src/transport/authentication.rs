@@ -96,7 +96,11 @@ where
         let from = address(request.extensions());
         let token = stream_token::take(&mut request);
         let presented = presented(request.headers(), token.as_deref());
-        let known = match self.authenticator.known(&presented, from).map(|known| known.map_err(Refused::from).and_then(counted)) {
+        let known = match self
+            .authenticator
+            .known(&presented, from)
+            .map(|known| known.map_err(Refused::from).and_then(counted))
+        {
             Some(Ok(caller)) => {
                 // The usual case: no wait for the store.
                 put(&mut request, caller);

@@ -37,6 +37,28 @@ pub async fn a_repeat_needs_no_expectation(fixture: impl Fixture) {
     assert_eq!(seqs(&mixed), [1, 3]);
 }
 
+pub async fn a_completion_follows_new_events_of_an_open_run_and_no_condition_counts_it(fixture: impl Fixture) {
+    let store = fixture.opened().await;
+    let finished = |run: &str, id: &str| Append {
+        completion: Some(with_id(
+            "runlog:finish:succeeded",
+            typed("StructureRunCompleted", r#"{"status":"SUCCEEDED"}"#),
+        )),
+        ..expecting(0, append(run, vec![with_id(id, event("a"))]))
+    };
+    let ended = store.append(finished("r", "a")).await.unwrap();
+    assert_eq!((seqs(&ended), ended.last_seq, ended.status), (vec![1], 2, RunStatus::Succeeded));
+    let again = store.append(finished("r", "a")).await.unwrap();
+    assert_eq!((duplicates(&again), again.last_seq), (vec![true], 2));
+    // Stored before without its end: a repeat is a repeat.
+    store.append(expecting(0, append("s", vec![with_id("a", event("a"))]))).await.unwrap();
+    let again = store.append(finished("s", "a")).await.unwrap();
+    assert_eq!((duplicates(&again), again.last_seq, again.status), (vec![true], 1, RunStatus::Unspecified));
+    // A run that has ended by then has its end.
+    let late = Append { condition: None, ..finished("r", "late") };
+    assert_eq!(store.append(late).await.unwrap().last_seq, 3);
+}
+
 pub async fn of_two_writers_exactly_one_wins_each_seq(fixture: impl Fixture) {
     let store = fixture.opened().await;
     let mut tasks = JoinSet::new();

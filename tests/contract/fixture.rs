@@ -234,8 +234,7 @@ pub fn with_id(id: &str, event: NewEvent) -> NewEvent {
 }
 
 pub fn append(run: &str, events: Vec<NewEvent>) -> Append {
-    let (agent_name, structure_id, recorded) = (None, None, None);
-    Append { run_id: run_id(run), events, condition: None, agent_name, structure_id, recorded }
+    Append::new(run_id(run), events)
 }
 
 pub fn expecting(last_seq: u64, append: Append) -> Append {

@@ -82,7 +82,8 @@ macro_rules! contract {
             }
             expectations {
                 zero_expects_a_run_that_does_not_exist, a_right_expectation_appends_and_a_wrong_one_changes_nothing,
-                a_repeat_needs_no_expectation, of_two_writers_exactly_one_wins_each_seq,
+                a_repeat_needs_no_expectation,
+                a_completion_follows_new_events_of_an_open_run_and_no_condition_counts_it, of_two_writers_exactly_one_wins_each_seq,
                 a_condition_is_judged_by_the_run_as_it_is_then_and_not_by_its_last_seq,
                 of_many_answers_to_one_question_exactly_one_is_stored,
             }

@@ -130,7 +130,11 @@ async fn a_body_that_no_handler_reads_ends_the_connection_so_that_answers_do_not
     let data = Data::new();
     let server = Server::with(&data.file(), &SMALL).await;
     let one = "OPTIONS /v1/runs HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx";
-    let answers = exchange(server.address, one.repeat(1_000).as_bytes()).await;
-    assert_eq!(answers.matches("HTTP/1.1 2").count(), 1, "{answers}");
-    assert!(answers.to_ascii_lowercase().contains("connection: close"), "{answers}");
+    let refused_call = "POST /runlog.v1.EventService/Publish HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\n\
+                        Content-Type: application/grpc-web\r\nContent-Length: 1\r\n\r\nx";
+    for one in [one, refused_call] {
+        let answers = exchange(server.address, one.repeat(1_000).as_bytes()).await;
+        assert_eq!(answers.matches("HTTP/1.1 2").count(), 1, "{answers}");
+        assert!(answers.to_ascii_lowercase().contains("connection: close"), "{answers}");
+    }
 }

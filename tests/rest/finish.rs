@@ -53,7 +53,7 @@ async fn a_structure_that_finishes_ends_its_run_once_however_often_it_is_posted(
     );
     let (_, again) = gateway.get("/api/structure-runs/r").await;
     assert_eq!((&again["status"], &again["completed_at"]), (&json!("SUCCEEDED"), &run["completed_at"]));
-    assert_eq!(types(&gateway).await[4..], [FINISH, "StructureRunCompleted"]);
+    assert_eq!(types(&gateway).await[4..], [FINISH]);
 }
 
 #[tokio::test]
@@ -67,6 +67,34 @@ async fn a_structure_that_finishes_without_an_output_or_with_an_error_fails_its_
         assert_eq!((&shown["status"], &shown["output"]), (&json!("FAILED"), &output), "{shown}");
         assert_eq!(shown["status_detail"]["reason"], "Failed", "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_structure_inside_the_one_with_which_the_run_began_ends_nothing() {
+    let gateway = start(FinishOption::On).await;
+    let of = |event_type: &str, structure: &str, output: Value| json!({"type": event_type, "payload": {"structure_id": structure, "output_task_output": output}});
+    for event in [
+        of("StartStructureRunEvent", "outer", Value::Null),
+        of("StartStructureRunEvent", "inner", Value::Null),
+        of(FINISH, "inner", json!("half")),
+    ] {
+        assert_eq!(post(&gateway, &event).await, 202);
+    }
+    let (_, run) = gateway.get("/api/structure-runs/r").await;
+    assert_eq!(run["status"], "QUEUED", "{run}");
+    let last = json!([of(FINISH, "outer", json!("whole")), of(FINISH, "inner", json!("late"))]);
+    assert_eq!(post(&gateway, &last).await, 202);
+    let (_, run) = gateway.get("/api/structure-runs/r").await;
+    assert_eq!(run["status"], "SUCCEEDED", "{run}");
+    // The same, where start and end of both come at once.
+    let all = json!([
+        of("StartStructureRunEvent", "outer", Value::Null),
+        of("StartStructureRunEvent", "inner", Value::Null),
+        of(FINISH, "inner", json!({"type": "ErrorArtifact"})),
+        of(FINISH, "outer", json!("whole")),
+    ]);
+    assert_eq!(gateway.post("/api/structure-runs/at-once/events", &all.to_string()).await.0, 202);
+    assert_eq!(gateway.get("/api/structure-runs/at-once").await.1["status"], "SUCCEEDED");
 }
 
 #[tokio::test]
@@ -106,7 +134,7 @@ async fn every_api_answers_for_the_events_that_were_sent_and_for_no_other() {
 }
 
 #[tokio::test]
-async fn under_a_strict_lifecycle_a_structure_that_finishes_after_the_end_is_refused_by_the_run_and_no_event() {
+async fn under_a_strict_lifecycle_a_structure_that_finishes_after_the_end_is_stored_and_ends_nothing() {
     let gateway = Gateway::start_with(|options| {
         options.writing.finish_ends_run = FinishOption::On;
         options.lifecycle = LifecycleOption::Strict;
@@ -114,7 +142,7 @@ async fn under_a_strict_lifecycle_a_structure_that_finishes_after_the_end_is_ref
     .await;
     assert_eq!(post(&gateway, &json!({"type": "step", "payload": {}})).await, 202);
     assert_eq!(gateway.post("/api/structure-runs/r/cancel", "{}").await.0, 200);
-    let (status, refusal) = gateway.post("/api/structure-runs/r/events", &last_batch("done").to_string()).await;
-    assert_eq!((status, &refusal["errors"][0]["type"]), (409, &json!("run_status_final")), "{refusal}");
-    assert_eq!(refusal["errors"][0]["path"], Value::Null, "{refusal}");
+    assert_eq!(post(&gateway, &last_batch("done")).await, 202);
+    assert!(!types(&gateway).await.contains(&"StructureRunCompleted".to_owned()));
+    assert_eq!(gateway.get("/api/structure-runs/r").await.1["status"], "CANCELLED");
 }

@@ -18,10 +18,7 @@ pub async fn write(file: &Path, events: &[(&str, &str, &str, &str)], sql: &str) 
         let event_type = EventType::parse(event_type).unwrap();
         let payload = Payload::parse(&event_type, *payload, &Limits::default()).unwrap();
         let event = NewEvent { event_id: Some(EventId::parse(id).unwrap()), ..NewEvent::new(event_type, payload) };
-        let run_id = RunId::parse(run).unwrap();
-        let (condition, agent_name, structure_id, recorded) = (None, None, None, None);
-        let events = vec![event];
-        store.append(Append { run_id, events, condition, agent_name, structure_id, recorded }).await.unwrap();
+        store.append(Append::new(RunId::parse(run).unwrap(), vec![event])).await.unwrap();
     }
     store.close().await;
     drop(store);

@@ -20,6 +20,9 @@ const REFUSAL_DELAY: Duration = Duration::from_millis(100);
 /// Most refusals of one key that are delayed at a time; more are answered at once, so that they hold no memory.
 const MAX_DELAYED: usize = 256;
 
+/// Most bytes of payload of a publish whose refusal is delayed.
+const MAX_DELAYED_BYTES: usize = 4 << 10;
+
 /// Limits of each key and of each address, from the options of `runlog serve`. 0: no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AccessLimits {
@@ -78,12 +81,14 @@ impl KeyLimits {
 
     /// Counts events that are about to be stored. A refusal comes late, see [`delay`](Self::delay).
     pub async fn publish(&self, events: usize, bytes: impl FnOnce() -> usize) -> Result<()> {
-        let refused = match take(self.events.as_ref(), events as u64, RateLimit::Events, self.most.events) {
-            Ok(()) if self.bytes.is_none() => return Ok(()),
-            Ok(()) => take(self.bytes.as_ref(), bytes() as u64, RateLimit::Bytes, self.most.bytes),
-            Err(error) => Err(error),
-        };
-        if refused.is_err() {
+        if self.events.is_none() && self.bytes.is_none() {
+            return Ok(());
+        }
+        let bytes = bytes();
+        let refused = take(self.events.as_ref(), events as u64, RateLimit::Events, self.most.events)
+            .and_then(|()| take(self.bytes.as_ref(), bytes as u64, RateLimit::Bytes, self.most.bytes));
+        // A large request is held in memory until its answer.
+        if refused.is_err() && bytes <= MAX_DELAYED_BYTES {
             self.delay().await;
         }
         refused
@@ -178,6 +183,9 @@ mod tests {
             began.elapsed()
         });
         let mut times = futures_util::future::join_all(refusals).await;
+        let large = tokio::time::Instant::now();
+        limits.publish(1, || MAX_DELAYED_BYTES + 1).await.unwrap_err();
+        assert_eq!(large.elapsed(), Duration::ZERO, "it is held in memory until its answer");
         assert_eq!(times.pop(), Some(Duration::ZERO), "the one that finds no place");
         assert!(times.iter().all(|time| *time >= REFUSAL_DELAY), "{times:?}");
     }

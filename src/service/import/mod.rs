@@ -167,12 +167,11 @@ impl Importer {
             count: 0,
             bytes: 0,
             append: Some(Append {
-                run_id: event.run_id.clone(),
-                events: Vec::new(),
                 condition: Some(Condition::LastSeq(event.seq - 1)),
                 agent_name: run_agent_name.filter(|_| event.seq == 1),
                 structure_id: structure_id.filter(|_| event.seq == 1),
                 recorded: Some(Recorded { at: Vec::new(), import: self.import.clone() }),
+                ..Append::new(event.run_id.clone(), Vec::new())
             }),
         });
         batch.count += 1;

@@ -50,8 +50,7 @@ mod tests {
             agent_name: None,
             payload: Payload::from_stored("{}"),
         };
-        let run_id = RunId::parse(run).unwrap();
-        Append { run_id, events: vec![event], condition: None, agent_name: None, structure_id: None, recorded: None }
+        Append::new(RunId::parse(run).unwrap(), vec![event])
     }
 
     #[tokio::test]

@@ -69,7 +69,7 @@ impl PlannedRun {
         feed_key: usize,
     ) -> Result<Appended> {
         let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
-        let RunState { number, run } = &mut self.head;
+        let run = &mut self.head.run;
         if let (0, Some(first)) = (run.last_seq, recorded_at.first()) {
             (run.created_at, run.updated_at) = (*first, *first);
         }
@@ -81,23 +81,39 @@ impl PlannedRun {
                 Novelty::Duplicate(seq) => seq,
                 Novelty::InBatch(earlier) => published[earlier].seq,
                 Novelty::New => {
-                    if let Some(event_id) = &new.event_id {
-                        self.producer_ids.insert(event_id.clone(), self.events.len());
-                    }
-                    let recorded_at = recorded_at.get(index).copied().unwrap_or_else(|| now.max(run.updated_at));
-                    let event = numbered(*number, run, new, recorded_at);
-                    let changed =
-                        projection::apply(run, &event, lifecycle).map_err(|error| error.of_event(Some(index)))?;
-                    self.documents.merge(changed);
-                    published.push(Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false });
-                    self.events.push(PlannedEvent { event, status: run.status, feed_key });
+                    let recorded_at = recorded_at.get(index).copied();
+                    let added = self.add(new, lifecycle, recorded_at.unwrap_or_else(|| self.not_before(now)), feed_key);
+                    published.push(added.map_err(|error| error.of_event(Some(index)))?);
                     continue;
                 }
             };
             let event_id = new.event_id.unwrap_or_else(|| unreachable!("an event without an id repeats nothing"));
             published.push(Published { seq, event_id, duplicate: true });
         }
+        let is_open = !self.head.run.status.is_final() && published.iter().any(|event| !event.duplicate);
+        if let Some(completion) = append.completion.filter(|_| is_open) {
+            self.add(completion, lifecycle, self.not_before(now), feed_key)?;
+        }
+        let run = &self.head.run;
         Ok(Appended { events: published, status: run.status, last_seq: run.last_seq })
+    }
+
+    /// This time, or that of the last change of the run if that is later.
+    fn not_before(&self, now: Timestamp) -> Timestamp {
+        now.max(self.head.run.updated_at)
+    }
+
+    /// Adds a new event.
+    fn add(&mut self, new: NewEvent, lifecycle: Lifecycle, at: Timestamp, feed_key: usize) -> Result<Published> {
+        let RunState { number, run } = &mut self.head;
+        if let Some(event_id) = &new.event_id {
+            self.producer_ids.insert(event_id.clone(), self.events.len());
+        }
+        let event = numbered(*number, run, new, at);
+        self.documents.merge(projection::apply(run, &event, lifecycle)?);
+        let published = Published { seq: event.seq, event_id: event.event_id.clone(), duplicate: false };
+        self.events.push(PlannedEvent { event, status: run.status, feed_key });
+        Ok(published)
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -29,7 +30,7 @@ use crate::domain::Error;
 use crate::telemetry;
 use needs::{is_probe, reads_a_page};
 pub use rules::{BoundaryOptions, is_grpc_type};
-use rules::{Protocol, is_last};
+use rules::{Protocol, has_body_over_http_1, is_last};
 
 /// Tower service that checks requests and begins their calls, see the module.
 #[derive(Clone, Debug)]
@@ -62,10 +63,12 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_last = is_last(&request);
+        let (is_last, may_be_unread) = (is_last(&request), has_body_over_http_1(&request));
         let response = self.serve(request);
         Box::pin(request_id::scope(async move {
             let mut response = response.await?;
+            // The heads of refusals without a body, as those of gRPC-web, would pile up like those of `is_last`.
+            let is_last = is_last || may_be_unread && response.body().is_end_stream();
             let headers = response.headers_mut();
             if is_last {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -191,9 +191,12 @@ pub fn is_grpc_type(headers: &HeaderMap) -> bool {
 /// body without a write between two requests, so that the heads of answers to a client that sends many would pile up in memory.
 pub fn is_last(request: &Request<Body>) -> bool {
     let reads_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    request.version() < Version::HTTP_2
-        && !request.body().is_end_stream()
-        && (!reads_body || request.headers().contains_key(EXPECT))
+    has_body_over_http_1(request) && (!reads_body || request.headers().contains_key(EXPECT))
+}
+
+/// Whether the request has a body on a connection of HTTP/1.
+pub fn has_body_over_http_1(request: &Request<Body>) -> bool {
+    request.version() < Version::HTTP_2 && !request.body().is_end_stream()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::domain::Error;
 use crate::domain::json::not_json;
 use crate::transport::status;
 
-/// An error response: status, reason and details, the same for the three APIs.
+/// An error response: status, reason and details, the same for all APIs.
 #[derive(Clone, Debug)]
 pub struct HttpError {
     /// Status code of the response.

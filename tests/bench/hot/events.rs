@@ -49,8 +49,7 @@ pub fn new_event(event_type: &str) -> NewEvent {
 }
 
 pub fn append(run: usize, events: usize) -> Append {
-    let events = vec![new_event("step"); events];
-    Append { run_id: run_id(run), events, condition: None, agent_name: None, structure_id: None, recorded: None }
+    Append::new(run_id(run), vec![new_event("step"); events])
 }
 
 /// The stored record of a step.

@@ -1,5 +1,6 @@
 """PyPI `schemathesis` against /openapi.json: no 5xx, no undocumented status, no schema violation, over all routes."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -22,7 +23,8 @@ def main():
     command = [tester, "run", url, "--checks", CHECKS, "--max-examples", "25", "--seed", "1", "--workers", "1"]
     # The stream of a run that has not ended stays open; the tester leaves it after a while.
     command += ["--request-timeout", "2", "--phases", "examples,coverage,fuzzing"]
-    sys.exit(subprocess.run(command, check=False).returncode)
+    hooks = {"SCHEMATHESIS_HOOKS": "tester_hooks", "PYTHONPATH": str(pathlib.Path(__file__).parent)}
+    sys.exit(subprocess.run(command, check=False, env=os.environ | hooks).returncode)
 
 
 main()

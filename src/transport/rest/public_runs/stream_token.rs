@@ -19,7 +19,7 @@ use super::request::PublicNothing;
 use super::schema::{PublicError, PublicStreamToken};
 
 /// Creates a token with which a client that sends no header, such as a browser's `EventSource`, reads the events of this run: the
-/// parameter `token` of the routes that list and follow them, in all three APIs. The token expires after 5 minutes, and ends before
+/// parameter `token` of the routes that list and follow them, in all APIs. The token expires after 5 minutes, and ends before
 /// with the key of this call. It is checked when a request begins: an open stream goes on after its end.
 #[utoipa::path(post, path = "/v1/runs/{id}/stream-token", tag = "public runs", operation_id = "create_stream_token",
     params(RunPath),
