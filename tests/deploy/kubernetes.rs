@@ -58,7 +58,7 @@ async fn the_container_starts_and_passes_each_probe() {
         assert_eq!((&get["port"], &get["scheme"]), (port, &"HTTPS".into()), "{probe}");
         // The kubelet calls the address of the pod, without a key, and takes any certificate.
         let url = format!("https://127.0.0.1:{}{}", server.address.port(), get["path"].as_str().unwrap());
-        assert_eq!(curl(&["--insecure", &url]).await, format!("{{\"status\":\"{status}\"}}\n200"), "{probe}");
+        assert_eq!(curl(&["--insecure", &url]).await, format!("{{\"status\":\"{status}\"}}\n\n200"), "{probe}");
     }
     let ca = secrets.path().join("ca.crt");
     assert_eq!(statuses(&server.tls_url(), &["--cacert", ca.to_str().unwrap()]).await, ASKS_FOR_KEYS);
