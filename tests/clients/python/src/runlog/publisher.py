@@ -97,8 +97,9 @@ class Publisher:
 
     def _begin(self) -> None:
         """The state of a publisher in this process."""
-        self._lock = threading.Lock()
-        self._queue = Queue(*self._queue_bounds)
+        # One lock, also of the queue, that the same thread may take again: finalizers and signal handlers publish too.
+        self._lock = threading.RLock()
+        self._queue = Queue(*self._queue_bounds, self._lock)
         self._sender = Sender(self._connection, self._queue, self._call_timeout, self._drop)
         self._worker: threading.Thread | None = None
         self._dropped = 0
@@ -146,7 +147,8 @@ class Publisher:
             if not self._queue.offer(events, is_essential):
                 is_closed = self._queue.time_left() is not None
                 if run_id in self._losses or len(self._losses) < _MAX_RUNS_WITH_LOSSES:
-                    self._losses[run_id] = self._losses.get(run_id, 0) + 1
+                    lost = self._losses.get(run_id, 0)
+                    self._losses[run_id] = lost + 1
             else:
                 self._losses.pop(run_id, None)
                 self._work()
@@ -156,13 +158,13 @@ class Publisher:
 
     def _work(self) -> None:
         if self._worker is None:
-            worker = threading.Thread(target=self._send_all, name="runlog-publisher", daemon=True)
+            # Kept before it starts, since what is published meanwhile by the same thread must not start another one.
+            self._worker = threading.Thread(target=self._send_all, name="runlog-publisher", daemon=True)
             try:
-                worker.start()
+                self._worker.start()
             except RuntimeError:
                 # The interpreter is ending and starts no more threads: `close` sends in its own.
-                return
-            self._worker = worker
+                self._worker = None
 
     def _send_all(self) -> None:
         while batch := self._queue.take(*self._batch):
@@ -248,7 +250,7 @@ def _marker(run_id: str, lost: int) -> Queued:
 
 
 _default: Publisher | None = None
-_default_lock = threading.Lock()
+_default_lock = threading.RLock()
 
 
 def default_publisher() -> Publisher:
