@@ -3,11 +3,15 @@ JSON, slow networks. Run with the program as the argument."""
 
 import faulthandler
 import gc
+import os
 import signal
 import sys
 import threading
+import time
+from pathlib import Path
 
-from served import GUARD, Recording, Said, Server
+from runlog import Publisher
+from served import GUARD, Proxy, Recording, Said, Server, eventually
 
 
 def finalizers_and_signal_handlers_may_publish_at_any_moment(server):
@@ -54,6 +58,34 @@ def finalizers_and_signal_handlers_may_publish_at_any_moment(server):
     assert len(server.events("from-a-signal")) == made["signal"], made
 
 
+def a_close_that_a_call_outlasts_says_what_is_lost(server):
+    proxy = Proxy(server.address)
+    publisher = Publisher(proxy.address, call_timeout_seconds=GUARD, linger_seconds=0)
+    publisher.publish("late", "step", {"number": 0})
+    assert publisher.flush(GUARD)
+    proxy.loses_answers = True
+    for number in range(1, 50):
+        publisher.publish("late", "step", {"number": number})
+    eventually("a call", lambda: len(server.events("late")) > 1)
+    began = time.monotonic()
+    assert not publisher.close(0.2), "what is not known to be stored is lost, and no one says so"
+    assert time.monotonic() - began < GUARD / 2
+    assert (publisher.dropped, publisher.pending, publisher.published) == (49, 0, 1)
+
+    # So does what holds the worker up outside of a call: a pipe that no one writes a key to.
+    pipe = Path(server.directory.name) / "pipe"
+    os.mkfifo(pipe)
+    publisher = Publisher(server.address, key_file=pipe, linger_seconds=0)
+    publisher.publish("lost", "step", {"number": 1})
+    publisher.publish("lost", "step", {"number": 2})
+    # It is being read.
+    writer = os.open(pipe, os.O_WRONLY)
+    assert not publisher.close(0.2) and (publisher.dropped, publisher.pending) == (2, 0)
+    os.close(writer)
+    publisher._worker.join(GUARD)
+    assert (publisher.dropped, publisher.pending) == (2, 0), "counted twice"
+
+
 def main():
     program, said = sys.argv[1], Said()
     # A lock that is never released ends the script.
@@ -61,6 +93,7 @@ def main():
     server = Server(program)
     finalizers_and_signal_handlers_may_publish_at_any_moment(server)
     said.none_about_faults()
+    a_close_that_a_call_outlasts_says_what_is_lost(server)
     server.kill()
     print("ok")
 

@@ -1,10 +1,12 @@
 """A server of the program under test, which a script may kill and start again, and what the script reads from it."""
 
 import atexit
+import contextlib
 import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import tempfile
 import threading
@@ -104,6 +106,40 @@ class Server:
         with grpc.insecure_channel(self.address) as channel:
             stub = run_service_pb2_grpc.RunServiceStub(channel)
             return {run.run_id for run in stub.ListRuns(run_service_pb2.ListRunsRequest(), timeout=GUARD).runs}
+
+
+class Proxy:
+    """Forwards to a server, and loses its answers on request."""
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.server = (host, int(port))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.loses_answers = False
+        self.connections = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            server = socket.create_connection(self.server)
+            self.connections += [client, server]
+            threading.Thread(target=self.forward, args=(client, server, False), daemon=True).start()
+            threading.Thread(target=self.forward, args=(server, client, True), daemon=True).start()
+
+    def forward(self, source, sink, is_answer):
+        try:
+            while data := source.recv(65_536):
+                if not (is_answer and self.loses_answers):
+                    sink.sendall(data)
+        except OSError:
+            return
+
+    def cut(self):
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class Recording(Publisher):

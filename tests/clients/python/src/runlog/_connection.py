@@ -101,7 +101,7 @@ class Credentials:
 
 
 class Connection:
-    """A channel to one server, opened by the first call. Only one thread at a time may use it."""
+    """A channel to one server, opened by the first call. Only one thread at a time may use it, but for `cancel`."""
 
     def __init__(self, address: Address, credentials: Credentials) -> None:
         self.address = address
@@ -125,10 +125,14 @@ class Connection:
         )
         return response
 
+    def cancel(self) -> None:
+        """Ends a call of another thread, and every later one."""
+        if (channel := self._channel) is not None:
+            channel.close()
+
     def close(self) -> None:
         """Closes the channel."""
-        if self._channel is not None:
-            self._channel.close()
+        self.cancel()
         self.forget()
 
     def forget(self) -> None:

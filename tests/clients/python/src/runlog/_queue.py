@@ -35,6 +35,7 @@ class Queue:
         self._events = 0
         self._bytes = 0
         self._deadline: float | None = None
+        self._is_given_up = False
 
     def offer(self, events: list[Queued], is_essential: bool) -> bool:
         """Adds all of these events or none. Essential ones may take up to a tenth more than the bound."""
@@ -76,8 +77,9 @@ class Queue:
         """Frees the room of events that were taken."""
         count, size = len(events), sum(queued.size for queued in events)
         with self._changed:
-            self._events -= count
-            self._bytes -= size
+            if not self._is_given_up:
+                self._events -= count
+                self._bytes -= size
             self._changed.notify_all()
 
     def wait_until_empty(self, timeout: float) -> bool:
@@ -91,6 +93,15 @@ class Queue:
             if self._deadline is None:
                 self._deadline = time.monotonic() + timeout
             self._changed.notify_all()
+
+    def give_up(self) -> int:
+        """Lets go of all that waits or has been taken, once it is closed; returns the number of these events."""
+        with self._changed:
+            self._is_given_up = True
+            given_up, self._events, self._bytes = self._events, 0, 0
+            self._waiting.clear()
+            self._changed.notify_all()
+            return given_up
 
     def time_left(self) -> float | None:
         """Seconds until what waits is given up; None while the queue is open."""

@@ -29,10 +29,12 @@ class Sender:
         self._connection = connection
         self._queue = queue
         self._timeout = timeout
-        self._drop = drop
+        self._count_drop = drop
         self._reported = float("-inf")
         self._is_failing = False
         self.published = 0
+        self.settled = 0
+        """Events of the batch that is being sent which are stored or dropped."""
 
     def send(self, batch: list[Queued]) -> None:
         """Sends the events of all runs of a batch, those of one run in their order. Raises nothing."""
@@ -68,6 +70,7 @@ class Sender:
             # Whatever it is, the agent goes on.
             return failure_of(error, self._connection.credentials.key_file is not None)
         self.published += len(request.events)
+        self.settled += len(request.events)
         if self._is_failing:
             self._is_failing = False
             logger.warning("events are sent again to %s", self._connection.address.target)
@@ -82,6 +85,10 @@ class Sender:
         else:
             logger.debug("refused event of type %s in run %s", events[0].event.type, run_id)
             self._drop(1, f"refused by the server, {failure.message}")
+
+    def _drop(self, count: int, reason: str) -> None:
+        self._count_drop(count, reason)
+        self.settled += count
 
     def _report(self, failure: Failure) -> None:
         self._is_failing = True
