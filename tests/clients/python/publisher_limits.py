@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from runlog import Publisher
+from runlog.v1 import payload_pb2
 from served import GUARD, Proxy, Recording, Said, Server, eventually
 
 
@@ -86,6 +87,30 @@ def a_close_that_a_call_outlasts_says_what_is_lost(server):
     assert (publisher.dropped, publisher.pending) == (2, 0), "counted twice"
 
 
+def nested(levels):
+    value = "the innermost"
+    for _ in range(levels):
+        value = {"inner": value}
+    return value
+
+
+def a_payload_is_stored_whole_or_counted_as_dropped(server):
+    publisher = Recording(server)
+    payload = {"deep": nested(60), "long": list(range(1_500)), "wide": {str(number): number for number in range(1_500)}}
+    large = {"text": "x" * 500_000}
+    publisher.publish("whole", "step", payload)
+    publisher.publish("whole", "step", payload_pb2.Step(node_name="act", phase="end"), extra=payload)
+    publisher.publish("whole", "step", large)
+    publisher.is_all_stored(server)
+    stored = [payload for _, _, payload in server.events("whole")]
+    assert stored[0] == payload and stored[2] == large
+    assert {name: stored[1][name] for name in payload} == payload
+    # One that the server refuses, and one that is not even sent.
+    assert publisher.publish("whole", "step", nested(65)) is not None
+    assert publisher.publish("whole", "step", nested(101)) is None
+    assert publisher.flush(GUARD) and publisher.dropped == 2, publisher.dropped
+
+
 def main():
     program, said = sys.argv[1], Said()
     # A lock that is never released ends the script.
@@ -93,6 +118,7 @@ def main():
     server = Server(program)
     finalizers_and_signal_handlers_may_publish_at_any_moment(server)
     said.none_about_faults()
+    a_payload_is_stored_whole_or_counted_as_dropped(server)
     a_close_that_a_call_outlasts_says_what_is_lost(server)
     server.kill()
     print("ok")

@@ -1,4 +1,4 @@
-"""Any value as JSON, of bounded size."""
+"""Any value as JSON: whole, or of bounded size."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 MAX_CHARS = 64_000
 """Characters of all texts of one value together; the rest is cut."""
 _MAX_DEPTH = 16
 _MAX_ITEMS = 1_000
+_MAX_WHOLE_DEPTH = 100
+"""Levels that a server takes at most; as it is set by default, it takes 64."""
 _CUT = "…"
 
 
@@ -24,7 +27,8 @@ def text(value: object, max_chars: int | None = None) -> str:
 
 
 def to_json(value: object) -> str:
-    """The JSON text of a value that has no bound. Members that JSON does not know become texts."""
+    """The JSON text of the whole value; a ValueError for one that no server takes, such as one that holds itself. Members that
+    JSON does not know become texts."""
     return json.dumps(_Plain(None).of(value, 0), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -39,7 +43,7 @@ def bounded_json(value: object, max_chars: int = MAX_CHARS) -> str:
 
 
 class _Plain:
-    """Makes JSON values, with what is left of the bound."""
+    """Makes JSON values, with what is left of the bound; without one nothing is cut."""
 
     def __init__(self, left: int | None) -> None:
         self._left = left
@@ -53,14 +57,20 @@ class _Plain:
             return self._text(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"({len(value)} bytes)"
-        if depth >= _MAX_DEPTH or (self._left is not None and self._left <= 0):
+        if self._left is None and depth >= _MAX_WHOLE_DEPTH:
+            raise ValueError(f"payload: it nests more than {_MAX_WHOLE_DEPTH} levels deep, or holds itself")
+        if self._left is not None and (depth >= _MAX_DEPTH or self._left <= 0):
             return _CUT
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
         if isinstance(value, (list, tuple, set, frozenset)):
-            items = [self.of(item, depth + 1) for item in list(value)[:_MAX_ITEMS]]
-            return [*items, _CUT] if len(value) > _MAX_ITEMS else items
+            whole = list(value)
+            items = [self.of(item, depth + 1) for item in self._first(whole)]
+            return items if len(items) == len(whole) else [*items, _CUT]
         return self._object(value, depth)
+
+    def _first(self, items: list[T]) -> list[T]:
+        return items if self._left is None else items[:_MAX_ITEMS]
 
     def _text(self, value: str) -> str:
         if self._left is None:
@@ -71,7 +81,7 @@ class _Plain:
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         members: dict[str, Any] = {}
-        for name, member in list(value.items())[:_MAX_ITEMS]:
+        for name, member in self._first(list(value.items())):
             members[self._text(name if isinstance(name, str) else str(name))] = self.of(member, depth + 1)
         return members
 
