@@ -2,6 +2,7 @@
 started again while a graph runs. Run with the program as the argument."""
 
 import asyncio
+import json
 import multiprocessing
 import sys
 import threading
@@ -11,10 +12,12 @@ from langchain_core.callbacks import adispatch_custom_event
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
+from pydantic import BaseModel, RootModel, model_serializer
 
 from runlog.langchain import RunlogCallbackHandler
 from served import GUARD, Recording, Said, Server, parents_are_known
@@ -189,6 +192,43 @@ def errors_fail_the_run_and_reach_the_caller_unchanged(server):
     assert [payload["error"]["error_type"] for payload in ends] == ["RuntimeError"] * 2, ends
 
 
+def an_output_that_cannot_be_json_ends_the_run_all_the_same(server):
+    publisher = Recording(server)
+
+    class Wordless:
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    class WordlessError(Exception):
+        __str__ = Wordless.__str__
+
+    class Broken(BaseModel):
+        @model_serializer
+        def dump(self):
+            raise RuntimeError("no members")
+
+    class Changing(dict):
+        def items(self):
+            raise RuntimeError("dictionary changed size during iteration")
+
+    def fails(_):
+        raise WordlessError
+
+    odd = [RootModel[list[int]]([1, 2]), Wordless(), Broken(), Changing(a=1), {Wordless(): 1}, 10**5_000]
+    for run_id, output in [("odd", odd), ("odder", RootModel[list[int]]([1, 2])), ("oddest", Wordless())]:
+        callbacks = [RunlogCallbackHandler(publisher, run_id=run_id)]
+        RunnableLambda(lambda _, output=output: output).invoke("x", {"callbacks": callbacks})
+    try:
+        RunnableLambda(fails, name="fails").invoke("x", {"callbacks": [RunlogCallbackHandler(publisher, run_id="wordless")]})
+    except WordlessError:
+        publisher.is_all_stored(server)
+    outputs = [json.loads(server.state(run_id)[0].output_json) for run_id in ("odd", "odder", "oddest")]
+    odd = [[1, 2], "(Wordless)", "(Broken)", "(Changing)", {"(Wordless)": 1}, "(int)"]
+    assert outputs == [odd, [1, 2], "(Wordless)"], outputs
+    run, status = server.state("wordless")
+    assert status == "FAILED" and "(WordlessError)" in run.error_json, run
+
+
 def concurrent_chains_are_runs_of_their_own_in_order(server):
     publisher = Recording(server)
     handler = RunlogCallbackHandler(publisher, delta_chars=40)
@@ -289,6 +329,7 @@ def main():
     an_interrupted_run_is_found_by_its_thread(server)
     a_breakpoint_is_a_question_too(server)
     errors_fail_the_run_and_reach_the_caller_unchanged(server)
+    an_output_that_cannot_be_json_ends_the_run_all_the_same(server)
     concurrent_chains_are_runs_of_their_own_in_order(server)
     tokens_are_published_after_a_while_though_no_more_come(server)
     without_content_only_names_and_counts_are_published(server)

@@ -18,12 +18,23 @@ _MAX_WHOLE_DEPTH = 100
 _CUT = "…"
 
 
+class _TooDeep(ValueError):
+    """The value cannot be whole."""
+
+
 def text(value: object, max_chars: int | None = None) -> str:
-    """A text that is valid Unicode."""
-    plain = value if isinstance(value, str) else str(value)
+    """A text that is valid Unicode; the name of the type of an object that has none."""
+    try:
+        plain = value if isinstance(value, str) else str(value)
+    except Exception:
+        plain = _type_of(value)
     if max_chars is not None and len(plain) > max_chars:
         plain = plain[:max_chars] + _CUT
     return plain.encode("utf-8", "replace").decode("utf-8")
+
+
+def _type_of(value: object) -> str:
+    return f"({type(value).__name__})"
 
 
 def to_json(value: object) -> str:
@@ -49,7 +60,21 @@ class _Plain:
         self._left = left
 
     def of(self, value: object, depth: int) -> Any:
-        if value is None or isinstance(value, (bool, int)):
+        """The value; the name of its type where its own code fails, or another thread changes it meanwhile."""
+        try:
+            return self._of(value, depth)
+        except _TooDeep:
+            raise
+        except Exception:
+            return _type_of(value)
+
+    def _of(self, value: object, depth: int) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            if value.bit_length() > 2_000:
+                # Fails for one that is too large for Python to write.
+                int.__repr__(value)
             return value
         if isinstance(value, float):
             return value if math.isfinite(value) else str(value)
@@ -58,7 +83,7 @@ class _Plain:
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"({len(value)} bytes)"
         if self._left is None and depth >= _MAX_WHOLE_DEPTH:
-            raise ValueError(f"payload: it nests more than {_MAX_WHOLE_DEPTH} levels deep, or holds itself")
+            raise _TooDeep(f"payload: it nests more than {_MAX_WHOLE_DEPTH} levels deep, or holds itself")
         if self._left is not None and (depth >= _MAX_DEPTH or self._left <= 0):
             return _CUT
         if isinstance(value, Mapping):
@@ -82,7 +107,7 @@ class _Plain:
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         members: dict[str, Any] = {}
         for name, member in self._first(list(value.items())):
-            members[self._text(name if isinstance(name, str) else str(name))] = self.of(member, depth + 1)
+            members[self._text(text(name))] = self.of(member, depth + 1)
         return members
 
     def _object(self, value: Any, depth: int) -> Any:
@@ -95,8 +120,10 @@ class _Plain:
         if isinstance(value, type):
             return self._text(value.__name__)
         if hasattr(value, "model_dump"):
-            return self._mapping(value.model_dump(), depth)
+            # A mapping, or whatever a model is of that has no members; at worst one more model.
+            dumped = value.model_dump()
+            return self.of(dumped, depth + 1 if hasattr(dumped, "model_dump") else depth)
         if dataclasses.is_dataclass(value):
             fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
             return self._mapping(fields, depth)
-        return self._text(str(value))
+        return self._text(text(value))
