@@ -111,6 +111,18 @@ def a_payload_is_stored_whole_or_counted_as_dropped(server):
     assert publisher.flush(GUARD) and publisher.dropped == 2, publisher.dropped
 
 
+def essential_events_are_bounded_too(program):
+    server = Server(program)
+    server.kill()
+    publisher = Publisher(server.address, queue_bytes=100_000)
+    text = {"text": "x" * 2_000}
+    usual = [publisher.publish("bounded", "step", text) for _ in range(100)]
+    essential = [publisher.publish("bounded", "error", text, essential=True) for _ in range(100)]
+    taken = [len([event_id for event_id in ids if event_id]) for ids in (usual, essential)]
+    assert 40 <= taken[0] <= 50 and 2 <= taken[1] <= 5, taken
+    assert not publisher.close(0) and publisher.dropped >= 200 and publisher.pending == 0
+
+
 def main():
     program, said = sys.argv[1], Said()
     # A lock that is never released ends the script.
@@ -119,6 +131,7 @@ def main():
     finalizers_and_signal_handlers_may_publish_at_any_moment(server)
     said.none_about_faults()
     a_payload_is_stored_whole_or_counted_as_dropped(server)
+    essential_events_are_bounded_too(program)
     a_close_that_a_call_outlasts_says_what_is_lost(server)
     server.kill()
     print("ok")

@@ -29,7 +29,7 @@ class Queue:
     def __init__(self, max_events: int, max_bytes: int, lock: threading.RLock) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._reserve = max(2, max_events // 10)
+        self._reserve = (max(2, max_events // 10), max_bytes // 10)
         self._changed = threading.Condition(lock)
         self._waiting: deque[Queued] = deque()
         self._events = 0
@@ -38,13 +38,13 @@ class Queue:
         self._is_given_up = False
 
     def offer(self, events: list[Queued], is_essential: bool) -> bool:
-        """Adds all of these events or none. Essential ones may take up to a tenth more than the bound."""
+        """Adds all of these events or none. Essential ones may take up to a tenth more than the bounds."""
         with self._changed:
-            reserve = self._reserve if is_essential else 0
+            more_events, more_bytes = self._reserve if is_essential else (0, 0)
             count, size = len(events), sum(queued.size for queued in events)
-            if self._deadline is not None or self._events + count > self._max_events + reserve:
+            if self._deadline is not None or self._events + count > self._max_events + more_events:
                 return False
-            if self._bytes + size > self._max_bytes and not is_essential:
+            if self._bytes + size > self._max_bytes + more_bytes:
                 return False
             self._waiting.extend(events)
             self._events += count
