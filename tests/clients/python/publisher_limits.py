@@ -123,12 +123,23 @@ def essential_events_are_bounded_too(program):
     assert not publisher.close(0) and publisher.dropped >= 200 and publisher.pending == 0
 
 
+def a_connection_that_takes_long_is_made(server):
+    proxy = Proxy(server.address)
+    # Of each answer, also of the first of a connection, without which there is none.
+    proxy.delay = 2.0
+    publisher = Publisher(proxy.address, linger_seconds=0)
+    publisher.publish("far", "step", {"number": 1})
+    assert publisher.flush(GUARD) and publisher.close(), "no attempt to connect was given the time"
+    assert len(server.events("far")) == 1
+
+
 def main():
     program, said = sys.argv[1], Said()
     # A lock that is never released ends the script.
     faulthandler.dump_traceback_later(3 * GUARD, exit=True)
     server = Server(program)
     finalizers_and_signal_handlers_may_publish_at_any_moment(server)
+    a_connection_that_takes_long_is_made(server)
     said.none_about_faults()
     a_payload_is_stored_whole_or_counted_as_dropped(server)
     essential_events_are_bounded_too(program)

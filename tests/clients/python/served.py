@@ -118,6 +118,7 @@ class Proxy:
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.loses_answers = False
         self.connections = []
+        self.delay = 0.0
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -131,6 +132,8 @@ class Proxy:
     def forward(self, source, sink, is_answer):
         try:
             while data := source.recv(65_536):
+                # A path of many milliseconds, or a server that is busy.
+                time.sleep(self.delay if is_answer else 0.0)
                 if not (is_answer and self.loses_answers):
                     sink.sendall(data)
         except OSError:

@@ -16,8 +16,9 @@ _CHANNEL_OPTIONS = [
     # The publisher retries by itself, and a server that is back is found within a second.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # How long one attempt to connect may take, whatever its name says.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     # Pings detect a dead connection.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
