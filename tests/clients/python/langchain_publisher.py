@@ -7,6 +7,7 @@ import multiprocessing
 import sys
 import threading
 from typing import Annotated, TypedDict
+from uuid import uuid4
 
 from langchain_core.callbacks import adispatch_custom_event
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
@@ -19,8 +20,9 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel, RootModel, model_serializer
 
+from runlog import _langchain_runs
 from runlog.langchain import RunlogCallbackHandler
-from served import GUARD, Recording, Said, Server, parents_are_known
+from served import GUARD, Recording, Said, Server, eventually, parents_are_known
 
 ANSWER = "An acknowledged event is on the disk, whatever happens next. " * 20
 USAGE = {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18}
@@ -192,6 +194,68 @@ def errors_fail_the_run_and_reach_the_caller_unchanged(server):
     assert [payload["error"]["error_type"] for payload in ends] == ["RuntimeError"] * 2, ends
 
 
+def a_branch_that_outlives_its_run_makes_no_other_run(server):
+    publisher = Recording(server)
+    handler = RunlogCallbackHandler(publisher)
+    has_failed, may_go, branches = threading.Event(), threading.Event(), []
+
+    def branch(_, config):
+        assert may_go.wait(GUARD)
+        # Inside a node of a run that has ended.
+        model = GenericFakeChatModel(messages=iter([AIMessage("Too late.")]))
+        inner = RunnableLambda(lambda value: search.invoke({"query": value}, config), name="inner")
+        return (inner | model).invoke("x", config)
+
+    def split(_, config):
+        branches.append(threading.Thread(target=RunnableLambda(branch, name="branch").invoke, args=("x", config)))
+        branches[0].start()
+        eventually("the branch", lambda: len(handler._runs._nodes) == 2)
+        raise RuntimeError("no")
+
+    def root(value, config):
+        return RunnableLambda(lambda _, config: after(config), name="late").invoke(value, config)
+
+    def after(config):
+        # The node has ended when this one begins, and its run goes on.
+        ended = RunnableLambda(lambda _, config: configs.append(config), name="ended")
+        ended.invoke("x", config)
+        return RunnableLambda(lambda _: 1, name="child").invoke("x", configs[0])
+
+    configs = []
+    try:
+        RunnableLambda(split, name="split").invoke("x", {"callbacks": [handler], "metadata": {"runlog_run_id": "split"}})
+    except RuntimeError:
+        has_failed.set()
+    may_go.set()
+    branches[0].join()
+    RunnableLambda(root, name="root").invoke("x", {"callbacks": [handler], "metadata": {"runlog_run_id": "joined"}})
+    publisher.is_all_stored(server)
+    assert has_failed.is_set() and publisher.ids.keys() == {"split", "joined"}, publisher.ids.keys()
+    kinds = [(kind, payload.get("node_name"), payload.get("phase")) for _, kind, payload in server.events("split")]
+    assert kinds == [("run_start", None, None), ("step", "branch", "start"), ("error", None, None)], kinds
+    events = server.events("joined")
+    parents_are_known(events)
+    assert "child" in [payload.get("node_name") for _, _, payload in events], events
+    assert not handler._runs._nodes, handler._runs._nodes
+
+
+def nodes_without_an_end_are_forgotten(server):
+    publisher = Recording(server)
+    handler = RunlogCallbackHandler(publisher, run_id="endless")
+    bounds = _langchain_runs._MAX_NODES, _langchain_runs._MAX_ENDED
+    _langchain_runs._MAX_NODES, _langchain_runs._MAX_ENDED = 10, 5
+    try:
+        root = uuid4()
+        handler.on_chain_start({}, {}, run_id=root, name="root")
+        nodes = [uuid4() for _ in range(100)]
+        for node in nodes:
+            handler.on_chain_start({}, {}, run_id=node, parent_run_id=root, name="node")
+        assert (len(handler._runs._nodes), len(handler._runs._ended)) == (10, 5)
+    finally:
+        _langchain_runs._MAX_NODES, _langchain_runs._MAX_ENDED = bounds
+    publisher.is_all_stored(server)
+
+
 def an_output_that_cannot_be_json_ends_the_run_all_the_same(server):
     publisher = Recording(server)
 
@@ -330,6 +394,8 @@ def main():
     a_breakpoint_is_a_question_too(server)
     errors_fail_the_run_and_reach_the_caller_unchanged(server)
     an_output_that_cannot_be_json_ends_the_run_all_the_same(server)
+    a_branch_that_outlives_its_run_makes_no_other_run(server)
+    nodes_without_an_end_are_forgotten(server)
     concurrent_chains_are_runs_of_their_own_in_order(server)
     tokens_are_published_after_a_while_though_no_more_come(server)
     without_content_only_names_and_counts_are_published(server)
