@@ -20,8 +20,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel, RootModel, model_serializer
 
-from runlog import _langchain_runs
+from runlog import _langchain_runs, default_publisher
+from runlog._deltas import Deltas
 from runlog.langchain import RunlogCallbackHandler
+from runlog.publisher import _default
 from served import GUARD, Recording, Said, Server, eventually, parents_are_known
 
 ANSWER = "An acknowledged event is on the disk, whatever happens next. " * 20
@@ -363,14 +365,22 @@ def without_content_only_names_and_counts_are_published(server):
 def a_fork_in_the_middle_of_a_callback_does_not_stop_the_child(server):
     publisher = Recording(server)
     handler = RunlogCallbackHandler(publisher, run_id="forked")
-    is_held, may_go = threading.Event(), threading.Event()
+    is_held, may_go, handed_on = threading.Event(), threading.Event(), []
+
+    deltas = Deltas(handed_on.append, 100, GUARD)
+    deltas.add("of the parent")
 
     def callback():
-        with handler._lock:
+        with handler._lock, deltas._lock, _default.lock:
             is_held.set()
             may_go.wait(GUARD)
 
     def child():
+        deltas.add("of the child")
+        assert deltas._timer.is_alive(), "nothing hands on what waits"
+        deltas.flush()
+        assert handed_on == ["of the child"], handed_on
+        default_publisher()
         GenericFakeChatModel(messages=iter([AIMessage("Yes.")])).invoke("?", {"callbacks": [handler]})
 
     thread = threading.Thread(target=callback)
@@ -381,6 +391,8 @@ def a_fork_in_the_middle_of_a_callback_does_not_stop_the_child(server):
     process.join(GUARD)
     may_go.set()
     thread.join()
+    deltas.flush()
+    assert handed_on == ["of the parent"], handed_on
     assert process.exitcode == 0, process.exitcode
     assert server.state("forked")[1] == "SUCCEEDED"
 

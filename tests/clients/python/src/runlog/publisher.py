@@ -273,14 +273,25 @@ def _marker(run_id: str, lost: int) -> Queued:
     return Queued(run_id, event, event.ByteSize() + _OVERHEAD_BYTES)
 
 
-_default: Publisher | None = None
-_default_lock = threading.RLock()
+class _Default:
+    """The publisher of this process, once it is asked for."""
+
+    def __init__(self) -> None:
+        self.publisher: Publisher | None = None
+        self.renew_after_fork()
+        renew_in_children(self)
+
+    def renew_after_fork(self) -> None:
+        """A new lock; the publisher renews itself."""
+        self.lock = threading.RLock()
+
+
+_default = _Default()
 
 
 def default_publisher() -> Publisher:
     """The publisher of this process that handlers share, with the options of the environment."""
-    global _default
-    with _default_lock:
-        if _default is None:
-            _default = Publisher()
-        return _default
+    with _default.lock:
+        if _default.publisher is None:
+            _default.publisher = Publisher()
+        return _default.publisher
