@@ -10,9 +10,11 @@ import threading
 import time
 from pathlib import Path
 
+import grpc
+
 from runlog import Publisher
 from runlog.v1 import payload_pb2
-from served import GUARD, Proxy, Recording, Said, Server, eventually
+from served import GUARD, Proxy, Recording, Refusing, Said, Server, eventually
 
 
 def finalizers_and_signal_handlers_may_publish_at_any_moment(server):
@@ -133,6 +135,47 @@ def a_connection_that_takes_long_is_made(server):
     assert len(server.events("far")) == 1
 
 
+def in_one_batch(address, run_id, events, **options):
+    """Publishes events in one batch; returns the number of calls and of dropped events."""
+    publisher = Publisher(address, batch_events=len(events), linger_seconds=GUARD, **options)
+    sent, calls = publisher._connection.publish, []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return sent(*arguments)
+
+    publisher._connection.publish = counted
+    for kind, payload in events:
+        publisher.publish(run_id, kind, payload)
+    assert publisher.flush(GUARD)
+    publisher.close()
+    return len(calls), publisher.dropped
+
+
+def what_the_server_refuses_costs_few_calls(program):
+    server = Server(program, start=False)
+    reader, writer = server.key("events.read"), server.key("events.publish")
+    admin = server.key("events.read", "events.read_sensitive")
+    server.start()
+    good, bad = ("step", {"number": 1}), ("t" * 300, {})
+    assert in_one_batch(server.address, "calls", [good] * 50, key=reader) == (1, 50), "no right to publish"
+    assert in_one_batch(server.address, "r" * 300, [good] * 50, key=writer) == (1, 50), "no id of a run"
+    assert in_one_batch(server.address, "calls", ([good] * 9 + [bad]) * 5, key=writer) == (6, 5), "events that are named"
+    assert len(server.events("calls", admin)) == 45
+    system = ("run.started", {})
+    _, dropped = in_one_batch(server.address, "calls", [good] * 7 + [system], key=writer)
+    assert dropped == 1 and len(server.events("calls", admin)) == 52, "an event that needs another scope"
+    server.kill()
+    for code, tries in [(grpc.StatusCode.INTERNAL, 5), (grpc.StatusCode.DATA_LOSS, 5), (grpc.StatusCode.INVALID_ARGUMENT, 1)]:
+        refusing = Refusing(code)
+        # The batch, then its halves down to each event.
+        assert in_one_batch(refusing.address, "calls", [good] * 8) == (tries + 14, 8), code
+        refusing.server.stop(0)
+    refusing = Refusing(grpc.StatusCode.PERMISSION_DENIED)
+    assert in_one_batch(refusing.address, "calls", [good] * 8) == (1, 8)
+    refusing.server.stop(0)
+
+
 def main():
     program, said = sys.argv[1], Said()
     # A lock that is never released ends the script.
@@ -143,6 +186,7 @@ def main():
     said.none_about_faults()
     a_payload_is_stored_whole_or_counted_as_dropped(server)
     essential_events_are_bounded_too(program)
+    what_the_server_refuses_costs_few_calls(program)
     a_close_that_a_call_outlasts_says_what_is_lost(server)
     server.kill()
     print("ok")

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent import futures
 from pathlib import Path
 
 import grpc
@@ -143,6 +144,24 @@ class Proxy:
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+class Refusing(grpc.GenericRpcHandler):
+    """A gRPC server that fails each call with one code, as something between may do."""
+
+    def __init__(self, code):
+        self.code = code
+        self.calls = 0
+        self.server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[self])
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def service(self, details):
+        return grpc.unary_unary_rpc_method_handler(self.refuse)
+
+    def refuse(self, request, context):
+        self.calls += 1
+        context.abort(self.code, "as it is told")
 
 
 class Recording(Publisher):

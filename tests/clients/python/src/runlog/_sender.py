@@ -44,10 +44,11 @@ class Sender:
         for run_id, events in runs.items():
             self._send_run(run_id, events)
 
-    def _send_run(self, run_id: str, events: list[Queued]) -> None:
-        request = event_service_pb2.PublishRequest(run_id=run_id, events=[queued.event for queued in events])
+    def _send_run(self, run_id: str, events: list[Queued], few: int = _FEW) -> None:
+        """Sends events of one run; gives up those that fail `few` times and may be the cause of it."""
         tries = 0
-        while True:
+        while events:
+            request = event_service_pb2.PublishRequest(run_id=run_id, events=[queued.event for queued in events])
             left = self._queue.time_left()
             if left is not None and left <= 0:
                 return self._drop(len(events), "not sent before the end of the program")
@@ -55,13 +56,18 @@ class Sender:
             if failure is None:
                 return None
             tries += 1
+            if failure.index is not None and failure.index < len(events):
+                self._refuse(events[failure.index], failure)
+                events = events[: failure.index] + events[failure.index + 1 :]
+                continue
             if failure.next is Next.REFUSED_ALL:
                 return self._drop(len(events), f"refused by the server, {failure.message}")
-            if failure.next is Next.REFUSED or (failure.next is Next.RETRY_FEW and tries >= _FEW):
-                return self._refused(run_id, events, failure)
+            if failure.next is Next.REFUSED or (failure.next is Next.RETRY_FEW and tries >= few):
+                return self._search(run_id, events, failure)
             self._report(failure)
             delay = min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** min(tries - 1, 10)) * random.uniform(0.5, 1.0)
             self._queue.pause(max(delay, min(failure.delay or 0.0, 60.0)))
+        return None
 
     def _try(self, request: event_service_pb2.PublishRequest, timeout: float) -> Failure | None:
         try:
@@ -76,15 +82,18 @@ class Sender:
             logger.warning("events are sent again to %s", self._connection.address.target)
         return None
 
-    def _refused(self, run_id: str, events: list[Queued], failure: Failure) -> None:
-        """Finds the events of a batch that the server does not take, so that the others are stored."""
+    def _search(self, run_id: str, events: list[Queued], failure: Failure) -> None:
+        """Finds the events of a batch that the server does not take and does not name, so that the others are stored."""
         if len(events) > 1:
             middle = len(events) // 2
-            self._send_run(run_id, events[:middle])
-            self._send_run(run_id, events[middle:])
+            self._send_run(run_id, events[:middle], few=1)
+            self._send_run(run_id, events[middle:], few=1)
         else:
-            logger.debug("refused event of type %s in run %s", events[0].event.type, run_id)
-            self._drop(1, f"refused by the server, {failure.message}")
+            self._refuse(events[0], failure)
+
+    def _refuse(self, queued: Queued, failure: Failure) -> None:
+        logger.debug("refused event of type %s in run %s", queued.event.type, queued.run_id)
+        self._drop(1, f"refused by the server, {failure.message}")
 
     def _drop(self, count: int, reason: str) -> None:
         self._count_drop(count, reason)
