@@ -176,6 +176,17 @@ def what_the_server_refuses_costs_few_calls(program):
     refusing.server.stop(0)
 
 
+def a_batch_that_always_takes_too_long_is_sent_in_parts(server):
+    proxy = Proxy(server.address)
+    # 16 events take 3 seconds, and 4 of them less than one.
+    proxy.delay_per_byte = 3 / (16 * 3_000)
+    publisher = Recording(proxy, batch_events=16, linger_seconds=GUARD, call_timeout_seconds=1)
+    for number in range(16):
+        publisher.publish("slow", "step", {"number": number, "text": "x" * 3_000})
+    publisher.is_all_stored(server)
+    assert publisher.close()
+
+
 def main():
     program, said = sys.argv[1], Said()
     # A lock that is never released ends the script.
@@ -183,6 +194,7 @@ def main():
     server = Server(program)
     finalizers_and_signal_handlers_may_publish_at_any_moment(server)
     a_connection_that_takes_long_is_made(server)
+    a_batch_that_always_takes_too_long_is_sent_in_parts(server)
     said.none_about_faults()
     a_payload_is_stored_whole_or_counted_as_dropped(server)
     essential_events_are_bounded_too(program)

@@ -120,6 +120,8 @@ class Proxy:
         self.loses_answers = False
         self.connections = []
         self.delay = 0.0
+        self.delay_per_byte = 0.0
+        self.requested = 0
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -134,7 +136,11 @@ class Proxy:
         try:
             while data := source.recv(65_536):
                 # A path of many milliseconds, or a server that is busy.
-                time.sleep(self.delay if is_answer else 0.0)
+                if is_answer:
+                    requested, self.requested = self.requested, 0
+                    time.sleep(self.delay + requested * self.delay_per_byte)
+                else:
+                    self.requested += len(data)
                 if not (is_answer and self.loses_answers):
                     sink.sendall(data)
         except OSError:

@@ -35,6 +35,8 @@ class Failure:
     """Seconds that the server asks to wait."""
     index: int | None = None
     """The event that is refused, where the server names it."""
+    is_late: bool = False
+    """Whether the call was not done in time."""
 
 
 _RETRIED = {
@@ -50,6 +52,7 @@ _SCOPE_OF_SOME = "events.publish_system"
 """The scope that some events need and others do not."""
 _EVENT = re.compile(r"events\[(\d+)\]")
 _TOO_LARGE = "REQUEST_TOO_LARGE"
+_TIMEOUT = "REQUEST_TIMEOUT"
 
 
 def failure_of(error: Exception, has_key_file: bool) -> Failure:
@@ -75,7 +78,8 @@ def failure_of(error: Exception, has_key_file: bool) -> Failure:
     if reason == _TOO_LARGE:
         return Failure(Next.REFUSED, message)
     if code in _RETRIED:
-        return Failure(Next.RETRY, message, delay)
+        is_late = code == grpc.StatusCode.DEADLINE_EXCEEDED or reason == _TIMEOUT
+        return Failure(Next.RETRY, message, delay, is_late=is_late)
     field = metadata.get("field", "")
     is_of_all = code in _REFUSED_ALL and metadata.get("scope") != _SCOPE_OF_SOME
     if is_of_all or (field and not field.startswith("events")):

@@ -18,6 +18,8 @@ _FIRST_DELAY = 0.1
 _MAX_DELAY = 5.0
 _FEW = 5
 """Tries of events that may be the cause of the failure themselves."""
+_LATE = 2
+"""Calls in a row that are not done in time before fewer events are sent at once."""
 _REPORT_INTERVAL = 30.0
 """Seconds between two reports of the same kind in the log."""
 
@@ -44,8 +46,10 @@ class Sender:
         for run_id, events in runs.items():
             self._send_run(run_id, events)
 
-    def _send_run(self, run_id: str, events: list[Queued], few: int = _FEW) -> None:
-        """Sends events of one run; gives up those that fail `few` times and may be the cause of it."""
+    def _send_run(self, run_id: str, events: list[Queued], few: int = _FEW, late: int = 0) -> None:
+        """Sends events of one run; gives up those that fail `few` times and may be the cause of it.
+
+        late: how many calls in a row were not done in time."""
         tries = 0
         while events:
             request = event_service_pb2.PublishRequest(run_id=run_id, events=[queued.event for queued in events])
@@ -56,6 +60,13 @@ class Sender:
             if failure is None:
                 return None
             tries += 1
+            late = late + 1 if failure.is_late else 0
+            if late >= _LATE and len(events) > 1:
+                # Events that are stored already keep their ids, so this is safe. A half that is late too is divided at once.
+                self._report(failure)
+                middle = len(events) // 2
+                self._send_run(run_id, events[:middle], few, _LATE - 1)
+                return self._send_run(run_id, events[middle:], few, _LATE - 1)
             if failure.index is not None and failure.index < len(events):
                 self._refuse(events[failure.index], failure)
                 events = events[: failure.index] + events[failure.index + 1 :]
