@@ -167,7 +167,7 @@ class Refusing(grpc.GenericRpcHandler):
 
     def refuse(self, request, context):
         self.calls += 1
-        context.abort(self.code, "as it is told")
+        context.abort(self.code, "refused")
 
 
 class Recording(Publisher):
