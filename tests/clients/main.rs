@@ -242,6 +242,11 @@ async fn the_python_publisher_loses_and_repeats_nothing_over_kills_and_lost_answ
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_python_publisher_keeps_its_promises_at_its_limits() {
+    publisher_succeeds("python/publisher_limits.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_python_publisher_trusts_the_given_authority_alone() {
     tls_client_succeeds("RUNLOG_TEST_PUBLISHERS", "python/publisher_tls.py").await;
 }

@@ -2,22 +2,29 @@
 started again while a graph runs. Run with the program as the argument."""
 
 import asyncio
+import json
 import multiprocessing
 import sys
 import threading
 from typing import Annotated, TypedDict
+from uuid import uuid4
 
 from langchain_core.callbacks import adispatch_custom_event
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
+from pydantic import BaseModel, RootModel, model_serializer
 
+from runlog import _langchain_runs, default_publisher
+from runlog._deltas import Deltas
 from runlog.langchain import RunlogCallbackHandler
-from served import GUARD, Recording, Said, Server, parents_are_known
+from runlog.publisher import _default
+from served import GUARD, Recording, Said, Server, eventually, parents_are_known
 
 ANSWER = "An acknowledged event is on the disk, whatever happens next. " * 20
 USAGE = {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18}
@@ -189,6 +196,105 @@ def errors_fail_the_run_and_reach_the_caller_unchanged(server):
     assert [payload["error"]["error_type"] for payload in ends] == ["RuntimeError"] * 2, ends
 
 
+def a_branch_that_outlives_its_run_makes_no_other_run(server):
+    publisher = Recording(server)
+    handler = RunlogCallbackHandler(publisher)
+    has_failed, may_go, branches = threading.Event(), threading.Event(), []
+
+    def branch(_, config):
+        assert may_go.wait(GUARD)
+        # Inside a node of a run that has ended.
+        model = GenericFakeChatModel(messages=iter([AIMessage("Too late.")]))
+        inner = RunnableLambda(lambda value: search.invoke({"query": value}, config), name="inner")
+        return (inner | model).invoke("x", config)
+
+    def split(_, config):
+        branches.append(threading.Thread(target=RunnableLambda(branch, name="branch").invoke, args=("x", config)))
+        branches[0].start()
+        eventually("the branch", lambda: len(handler._runs._nodes) == 2)
+        raise RuntimeError("no")
+
+    def root(value, config):
+        return RunnableLambda(lambda _, config: after(config), name="late").invoke(value, config)
+
+    def after(config):
+        # The node has ended when this one begins, and its run goes on.
+        ended = RunnableLambda(lambda _, config: configs.append(config), name="ended")
+        ended.invoke("x", config)
+        return RunnableLambda(lambda _: 1, name="child").invoke("x", configs[0])
+
+    configs = []
+    try:
+        RunnableLambda(split, name="split").invoke("x", {"callbacks": [handler], "metadata": {"runlog_run_id": "split"}})
+    except RuntimeError:
+        has_failed.set()
+    may_go.set()
+    branches[0].join()
+    RunnableLambda(root, name="root").invoke("x", {"callbacks": [handler], "metadata": {"runlog_run_id": "joined"}})
+    publisher.is_all_stored(server)
+    assert has_failed.is_set() and publisher.ids.keys() == {"split", "joined"}, publisher.ids.keys()
+    kinds = [(kind, payload.get("node_name"), payload.get("phase")) for _, kind, payload in server.events("split")]
+    assert kinds == [("run_start", None, None), ("step", "branch", "start"), ("error", None, None)], kinds
+    events = server.events("joined")
+    parents_are_known(events)
+    assert "child" in [payload.get("node_name") for _, _, payload in events], events
+    assert not handler._runs._nodes, handler._runs._nodes
+
+
+def nodes_without_an_end_are_forgotten(server):
+    publisher = Recording(server)
+    handler = RunlogCallbackHandler(publisher, run_id="endless")
+    bounds = _langchain_runs._MAX_NODES, _langchain_runs._MAX_ENDED
+    _langchain_runs._MAX_NODES, _langchain_runs._MAX_ENDED = 10, 5
+    try:
+        root = uuid4()
+        handler.on_chain_start({}, {}, run_id=root, name="root")
+        nodes = [uuid4() for _ in range(100)]
+        for node in nodes:
+            handler.on_chain_start({}, {}, run_id=node, parent_run_id=root, name="node")
+        assert (len(handler._runs._nodes), len(handler._runs._ended)) == (10, 5)
+    finally:
+        _langchain_runs._MAX_NODES, _langchain_runs._MAX_ENDED = bounds
+    publisher.is_all_stored(server)
+
+
+def an_output_that_cannot_be_json_ends_the_run_all_the_same(server):
+    publisher = Recording(server)
+
+    class Wordless:
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    class WordlessError(Exception):
+        __str__ = Wordless.__str__
+
+    class Broken(BaseModel):
+        @model_serializer
+        def dump(self):
+            raise RuntimeError("no members")
+
+    class Changing(dict):
+        def items(self):
+            raise RuntimeError("dictionary changed size during iteration")
+
+    def fails(_):
+        raise WordlessError
+
+    odd = [RootModel[list[int]]([1, 2]), Wordless(), Broken(), Changing(a=1), {Wordless(): 1}, 10**5_000]
+    for run_id, output in [("odd", odd), ("odder", RootModel[list[int]]([1, 2])), ("oddest", Wordless())]:
+        callbacks = [RunlogCallbackHandler(publisher, run_id=run_id)]
+        RunnableLambda(lambda _, output=output: output).invoke("x", {"callbacks": callbacks})
+    try:
+        RunnableLambda(fails, name="fails").invoke("x", {"callbacks": [RunlogCallbackHandler(publisher, run_id="wordless")]})
+    except WordlessError:
+        publisher.is_all_stored(server)
+    outputs = [json.loads(server.state(run_id)[0].output_json) for run_id in ("odd", "odder", "oddest")]
+    odd = [[1, 2], "(Wordless)", "(Broken)", "(Changing)", {"(Wordless)": 1}, "(int)"]
+    assert outputs == [odd, [1, 2], "(Wordless)"], outputs
+    run, status = server.state("wordless")
+    assert status == "FAILED" and "(WordlessError)" in run.error_json, run
+
+
 def concurrent_chains_are_runs_of_their_own_in_order(server):
     publisher = Recording(server)
     handler = RunlogCallbackHandler(publisher, delta_chars=40)
@@ -259,14 +365,22 @@ def without_content_only_names_and_counts_are_published(server):
 def a_fork_in_the_middle_of_a_callback_does_not_stop_the_child(server):
     publisher = Recording(server)
     handler = RunlogCallbackHandler(publisher, run_id="forked")
-    is_held, may_go = threading.Event(), threading.Event()
+    is_held, may_go, handed_on = threading.Event(), threading.Event(), []
+
+    deltas = Deltas(handed_on.append, 100, GUARD)
+    deltas.add("of the parent")
 
     def callback():
-        with handler._lock:
+        with handler._lock, deltas._lock, _default.lock:
             is_held.set()
             may_go.wait(GUARD)
 
     def child():
+        deltas.add("of the child")
+        assert deltas._timer.is_alive(), "nothing hands on what waits"
+        deltas.flush()
+        assert handed_on == ["of the child"], handed_on
+        default_publisher()
         GenericFakeChatModel(messages=iter([AIMessage("Yes.")])).invoke("?", {"callbacks": [handler]})
 
     thread = threading.Thread(target=callback)
@@ -277,6 +391,8 @@ def a_fork_in_the_middle_of_a_callback_does_not_stop_the_child(server):
     process.join(GUARD)
     may_go.set()
     thread.join()
+    deltas.flush()
+    assert handed_on == ["of the parent"], handed_on
     assert process.exitcode == 0, process.exitcode
     assert server.state("forked")[1] == "SUCCEEDED"
 
@@ -289,6 +405,9 @@ def main():
     an_interrupted_run_is_found_by_its_thread(server)
     a_breakpoint_is_a_question_too(server)
     errors_fail_the_run_and_reach_the_caller_unchanged(server)
+    an_output_that_cannot_be_json_ends_the_run_all_the_same(server)
+    a_branch_that_outlives_its_run_makes_no_other_run(server)
+    nodes_without_an_end_are_forgotten(server)
     concurrent_chains_are_runs_of_their_own_in_order(server)
     tokens_are_published_after_a_while_though_no_more_come(server)
     without_content_only_names_and_counts_are_published(server)

@@ -1,14 +1,17 @@
 """A server of the program under test, which a script may kill and start again, and what the script reads from it."""
 
 import atexit
+import contextlib
 import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import tempfile
 import threading
 import time
+from concurrent import futures
 from pathlib import Path
 
 import grpc
@@ -104,6 +107,67 @@ class Server:
         with grpc.insecure_channel(self.address) as channel:
             stub = run_service_pb2_grpc.RunServiceStub(channel)
             return {run.run_id for run in stub.ListRuns(run_service_pb2.ListRunsRequest(), timeout=GUARD).runs}
+
+
+class Proxy:
+    """Forwards to a server, and loses its answers on request."""
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.server = (host, int(port))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.loses_answers = False
+        self.connections = []
+        self.delay = 0.0
+        self.delay_per_byte = 0.0
+        self.requested = 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            server = socket.create_connection(self.server)
+            self.connections += [client, server]
+            threading.Thread(target=self.forward, args=(client, server, False), daemon=True).start()
+            threading.Thread(target=self.forward, args=(server, client, True), daemon=True).start()
+
+    def forward(self, source, sink, is_answer):
+        try:
+            while data := source.recv(65_536):
+                # A path of many milliseconds, or a server that is busy.
+                if is_answer:
+                    requested, self.requested = self.requested, 0
+                    time.sleep(self.delay + requested * self.delay_per_byte)
+                else:
+                    self.requested += len(data)
+                if not (is_answer and self.loses_answers):
+                    sink.sendall(data)
+        except OSError:
+            return
+
+    def cut(self):
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class Refusing(grpc.GenericRpcHandler):
+    """A gRPC server that fails each call with one code, as something between may do."""
+
+    def __init__(self, code):
+        self.code = code
+        self.calls = 0
+        self.server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[self])
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def service(self, details):
+        return grpc.unary_unary_rpc_method_handler(self.refuse)
+
+    def refuse(self, request, context):
+        self.calls += 1
+        context.abort(self.code, "refused")
 
 
 class Recording(Publisher):

@@ -36,8 +36,8 @@ def _read(items: Any) -> tuple[str, list[Any]]:
 
 
 def _dump(item: Any) -> Mapping[str, Any]:
-    dumped: Mapping[str, Any] = item.model_dump() if hasattr(item, "model_dump") else {}
-    return dumped
+    dumped = item.model_dump() if hasattr(item, "model_dump") else None
+    return dumped if isinstance(dumped, Mapping) else {}
 
 
 def _parsed(text: object) -> object:

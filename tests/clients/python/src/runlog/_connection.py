@@ -16,8 +16,9 @@ _CHANNEL_OPTIONS = [
     # The publisher retries by itself, and a server that is back is found within a second.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # How long one attempt to connect may take, whatever its name says.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     # Pings detect a dead connection.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -101,7 +102,7 @@ class Credentials:
 
 
 class Connection:
-    """A channel to one server, opened by the first call. Only one thread at a time may use it."""
+    """A channel to one server, opened by the first call. Only one thread at a time may use it, but for `cancel`."""
 
     def __init__(self, address: Address, credentials: Credentials) -> None:
         self.address = address
@@ -125,10 +126,14 @@ class Connection:
         )
         return response
 
+    def cancel(self) -> None:
+        """Ends a call of another thread, and every later one."""
+        if (channel := self._channel) is not None:
+            channel.close()
+
     def close(self) -> None:
         """Closes the channel."""
-        if self._channel is not None:
-            self._channel.close()
+        self.cancel()
         self.forget()
 
     def forget(self) -> None:

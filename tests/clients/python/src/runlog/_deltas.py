@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from runlog._fork import renew_in_children
+
 
 class Deltas:
     """Collects the tokens of one call of a model. Hands them on once they are many, or the first has waited long enough."""
@@ -13,12 +15,17 @@ class Deltas:
         self._hand_on = hand_on
         self._max_chars = max_chars
         self._max_seconds = max_seconds
+        self.text = ""
+        """All tokens so far."""
+        self.renew_after_fork()
+        renew_in_children(self)
+
+    def renew_after_fork(self) -> None:
+        """The parts that wait and their timer belong to the parent."""
         # Held while parts are handed on, so that they stay in order.
         self._lock = threading.RLock()
         self._parts: list[str] = []
         self._timer: threading.Timer | None = None
-        self.text = ""
-        """All tokens so far."""
 
     def add(self, token: str) -> None:
         """Adds a token."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -20,7 +22,7 @@ class Next(Enum):
     REFUSED = "refused"
     """The server will not take one of these events."""
     REFUSED_ALL = "refused all"
-    """The server takes no event of this client."""
+    """The server takes none of these events, since the cause is not in them."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Failure:
     message: str
     delay: float | None = None
     """Seconds that the server asks to wait."""
+    index: int | None = None
+    """The event that is refused, where the server names it."""
+    is_late: bool = False
+    """Whether the call was not done in time."""
 
 
 _RETRIED = {
@@ -41,8 +47,12 @@ _RETRIED = {
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _RETRIED_FEW = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
-_REFUSED_ALL = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED}
+_REFUSED_ALL = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
+_SCOPE_OF_SOME = "events.publish_system"
+"""The scope that some events need and others do not."""
+_EVENT = re.compile(r"events\[(\d+)\]")
 _TOO_LARGE = "REQUEST_TOO_LARGE"
+_TIMEOUT = "REQUEST_TIMEOUT"
 
 
 def failure_of(error: Exception, has_key_file: bool) -> Failure:
@@ -52,11 +62,12 @@ def failure_of(error: Exception, has_key_file: bool) -> Failure:
         return Failure(Next.RETRY, f"{type(error).__name__}: {error}")
     call: Any = error
     code, reason, delay = call.code(), "", None
+    metadata: Mapping[str, str] = {}
     for detail in _details(call):
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo()
             detail.Unpack(info)
-            reason = info.reason
+            reason, metadata = info.reason, info.metadata
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             retry = error_details_pb2.RetryInfo()
             detail.Unpack(retry)
@@ -67,10 +78,15 @@ def failure_of(error: Exception, has_key_file: bool) -> Failure:
     if reason == _TOO_LARGE:
         return Failure(Next.REFUSED, message)
     if code in _RETRIED:
-        return Failure(Next.RETRY, message, delay)
-    if code in _REFUSED_ALL:
+        is_late = code == grpc.StatusCode.DEADLINE_EXCEEDED or reason == _TIMEOUT
+        return Failure(Next.RETRY, message, delay, is_late=is_late)
+    field = metadata.get("field", "")
+    is_of_all = code in _REFUSED_ALL and metadata.get("scope") != _SCOPE_OF_SOME
+    if is_of_all or (field and not field.startswith("events")):
         return Failure(Next.REFUSED_ALL, message)
-    return Failure(Next.RETRY_FEW if code in _RETRIED_FEW else Next.REFUSED, message, delay)
+    named = _EVENT.match(field)
+    index = int(named[1]) if named else None
+    return Failure(Next.RETRY_FEW if code in _RETRIED_FEW else Next.REFUSED, message, delay, index)
 
 
 def _details(call: Any) -> list[Any]:

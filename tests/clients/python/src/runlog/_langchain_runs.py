@@ -16,6 +16,8 @@ from runlog._run import Run, Usage
 from runlog.publisher import Publisher
 
 _MAX_PAUSED = 1_000
+_MAX_NODES = 50_000
+_MAX_ENDED = 10_000
 
 
 @dataclass
@@ -28,9 +30,10 @@ class Root:
     nodes: set[UUID] = field(default_factory=set)
     open_questions: dict[str, None] = field(default_factory=dict)
     """Ids of the questions that are asked and not answered, in their order."""
+    has_ended: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """A chain, a model, a tool or a retriever that runs."""
 
@@ -72,13 +75,23 @@ class Runs:
         self._run_id = run_id
         self._agent_name = agent_name
         self._has_content = has_content
-        self._nodes: dict[UUID, Node] = {}
+        # The oldest of them are forgotten: a node that was left behind has no end.
+        self._nodes: OrderedDict[UUID, Node] = OrderedDict()
+        # What is called inside a node that has ended belongs to its run all the same; the oldest are forgotten.
+        self._ended: OrderedDict[UUID, Node] = OrderedDict()
         # Runs that wait for a human, by the thread of their checkpoints; the oldest are forgotten.
         self._paused: OrderedDict[str, Root] = OrderedDict()
 
     def get(self, run_id: UUID | None) -> Node | None:
         """A node that runs."""
         return self._nodes.get(run_id) if run_id else None
+
+    def is_inner(self, parent_run_id: UUID | None) -> bool:
+        """Whether what has this parent is inside a run."""
+        return self._parent(parent_run_id) is not None
+
+    def _parent(self, parent_run_id: UUID | None) -> Node | None:
+        return self.get(parent_run_id) or (self._ended.get(parent_run_id) if parent_run_id else None)
 
     def enter(
         self,
@@ -88,15 +101,28 @@ class Runs:
         inputs: object,
         metadata: dict[str, Any] | None,
         is_shown: bool = True,
-    ) -> Node:
-        """Begins a node, and with an outermost one its run."""
-        parent = self.get(parent_run_id)
+    ) -> Node | None:
+        """Begins a node, and with an outermost one its run; None for one that a run has left behind when it ended."""
+        parent = self._parent(parent_run_id)
         root = parent.root if parent else self._begin(run_id, name, inputs, metadata)
         step_id = short_id(name, run_id) if is_shown else None
         node = Node(root, name, parent is None, step_id, parent.shown_id if parent else None)
+        if root.has_ended:
+            self._keep_ended(run_id, node)
+            return None
         self._nodes[run_id] = node
         root.nodes.add(run_id)
+        while len(self._nodes) > _MAX_NODES:
+            oldest, forgotten = self._nodes.popitem(last=False)
+            forgotten.root.nodes.discard(oldest)
+            self._keep_ended(oldest, forgotten)
         return node
+
+    def _keep_ended(self, run_id: UUID, node: Node) -> None:
+        node.deltas = None
+        self._ended[run_id] = node
+        while len(self._ended) > _MAX_ENDED:
+            self._ended.popitem(last=False)
 
     def leave(self, run_id: UUID) -> Node | None:
         """Ends a node; None for one that is not known, such as one that was left behind by its run."""
@@ -105,13 +131,15 @@ class Runs:
             return None
         if node.deltas:
             node.deltas.flush()
+        self._keep_ended(run_id, node)
+        node.root.nodes.discard(run_id)
         if node.is_root:
-            # What was cancelled has no end of its own.
+            node.root.has_ended = True
+            # What was cancelled has no end of its own, and what goes on has no run.
             for inner in node.root.nodes:
-                self._nodes.pop(inner, None)
+                if left := self._nodes.pop(inner, None):
+                    self._keep_ended(inner, left)
             node.root.nodes.clear()
-        else:
-            node.root.nodes.discard(run_id)
         return node
 
     def ask(self, root: Root, interrupts: Sequence[Any]) -> None:
@@ -149,6 +177,7 @@ class Runs:
         is_resumed, answer = resume_of(inputs)
         if is_resumed and paused and (given is None or str(given) == paused.run.run_id):
             self._answer(paused, answer)
+            paused.has_ended = False
             return paused
         run = Run(self._publisher, str(given or run_id), self._agent_name or name, self._has_content)
         if is_resumed and given is not None and answer is not None:

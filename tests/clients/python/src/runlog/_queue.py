@@ -20,29 +20,34 @@ class Queued:
 
 
 class Queue:
-    """A bounded queue with one reader. Events that the reader has taken count until they are `done`."""
+    """A bounded queue with one reader. Events that the reader has taken count until they are `done`.
 
-    def __init__(self, max_events: int, max_bytes: int) -> None:
+    The lock is re-entrant: a finalizer or a signal handler may publish at any moment, in a thread that holds it. So a number is
+    changed only after all calls that its new value needs.
+    """
+
+    def __init__(self, max_events: int, max_bytes: int, lock: threading.RLock) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._reserve = max(2, max_events // 10)
-        self._changed = threading.Condition()
+        self._reserve = (max(2, max_events // 10), max_bytes // 10)
+        self._changed = threading.Condition(lock)
         self._waiting: deque[Queued] = deque()
         self._events = 0
         self._bytes = 0
         self._deadline: float | None = None
+        self._is_given_up = False
 
     def offer(self, events: list[Queued], is_essential: bool) -> bool:
-        """Adds all of these events or none. Essential ones may take up to a tenth more than the bound."""
+        """Adds all of these events or none. Essential ones may take up to a tenth more than the bounds."""
         with self._changed:
-            reserve = self._reserve if is_essential else 0
-            size = sum(queued.size for queued in events)
-            if self._deadline is not None or self._events + len(events) > self._max_events + reserve:
+            more_events, more_bytes = self._reserve if is_essential else (0, 0)
+            count, size = len(events), sum(queued.size for queued in events)
+            if self._deadline is not None or self._events + count > self._max_events + more_events:
                 return False
-            if self._bytes + size > self._max_bytes and not is_essential:
+            if self._bytes + size > self._max_bytes + more_bytes:
                 return False
             self._waiting.extend(events)
-            self._events += len(events)
+            self._events += count
             self._bytes += size
             self._changed.notify_all()
             return True
@@ -70,9 +75,11 @@ class Queue:
 
     def done(self, events: list[Queued]) -> None:
         """Frees the room of events that were taken."""
+        count, size = len(events), sum(queued.size for queued in events)
         with self._changed:
-            self._events -= len(events)
-            self._bytes -= sum(queued.size for queued in events)
+            if not self._is_given_up:
+                self._events -= count
+                self._bytes -= size
             self._changed.notify_all()
 
     def wait_until_empty(self, timeout: float) -> bool:
@@ -86,6 +93,15 @@ class Queue:
             if self._deadline is None:
                 self._deadline = time.monotonic() + timeout
             self._changed.notify_all()
+
+    def give_up(self) -> int:
+        """Lets go of all that waits or has been taken, once it is closed; returns the number of these events."""
+        with self._changed:
+            self._is_given_up = True
+            given_up, self._events, self._bytes = self._events, 0, 0
+            self._waiting.clear()
+            self._changed.notify_all()
+            return given_up
 
     def time_left(self) -> float | None:
         """Seconds until what waits is given up; None while the queue is open."""

@@ -69,7 +69,7 @@ class Run:
             payload.prompt_tokens, payload.completion_tokens = usage.prompt, usage.completion
             payload.total_tokens = usage.total
         if usage.model:
-            payload.model = usage.model[:200]
+            payload.model = _plain.text(usage.model[:200])
         self._publish("run_end", payload, True)
 
     def fail(self, error: BaseException) -> None:
@@ -82,7 +82,7 @@ class Run:
 
     def step_start(self, name: str, step_id: str, parent_id: str | None, input: object = None, agent: str = "") -> None:
         """A step begins."""
-        payload = pb.Step(node_name=name, phase="start", input_json=self._json(input))
+        payload = pb.Step(node_name=_plain.text(name), phase="start", input_json=self._json(input))
         self._publish("step", payload, agent=agent, step_id=step_id, parent_id=parent_id)
 
     def step_end(
@@ -97,12 +97,14 @@ class Run:
         **extra: Any,
     ) -> None:
         """A step has ended."""
-        payload = pb.Step(node_name=name, phase="end", duration_ms=_millis(seconds), output_json=self._json(output))
+        payload = pb.Step(
+            node_name=_plain.text(name), phase="end", duration_ms=_millis(seconds), output_json=self._json(output)
+        )
         self._publish("step", payload, agent=agent, step_id=step_id, parent_id=parent_id, error=self._error(error), **extra)
 
     def tool_start(self, name: str, call_id: str, parent_id: str | None, input: object = None, agent: str = "") -> None:
         """A tool is called. The server stores a preview of the input with masked secrets."""
-        payload = pb.ToolCall(tool_name=name, phase="start", input_json=self._json(input))
+        payload = pb.ToolCall(tool_name=_plain.text(name), phase="start", input_json=self._json(input))
         self._publish("tool_call", payload, agent=agent, tool_call_id=call_id, parent_id=parent_id)
 
     def tool_end(
@@ -120,7 +122,7 @@ class Run:
         if error is not None and output is None:
             output = self._error(error)
         payload = pb.ToolCall(
-            tool_name=name,
+            tool_name=_plain.text(name),
             phase="end",
             duration_ms=_millis(seconds),
             input_json=self._json(input),

@@ -93,10 +93,10 @@ class RunlogCallbackHandler(_Handler):
         with self._lock:
             name = name_of(serialized, kwargs, "chain")
             # The outermost chain is the run itself.
-            is_inner = self._runs.get(parent_run_id) is not None
+            is_inner = self._runs.is_inner(parent_run_id)
             is_shown = is_inner and name not in _NOT_SHOWN and "langsmith:hidden" not in (tags or ())
             node = self._runs.enter(run_id, parent_run_id, name, inputs, metadata, is_shown)
-            if node.step_id:
+            if node and node.step_id:
                 node.root.run.step_start(name, node.step_id, node.parent_id, inputs)
 
     @harmless
@@ -155,8 +155,8 @@ class RunlogCallbackHandler(_Handler):
         with self._lock:
             name = name_of(serialized, kwargs, "tool")
             given = inputs if inputs is not None else input_str
-            node = self._runs.enter(run_id, parent_run_id, name, given, metadata)
-            node.root.run.tool_start(name, short_id(name, run_id), node.parent_id, given)
+            if node := self._runs.enter(run_id, parent_run_id, name, given, metadata):
+                node.root.run.tool_start(name, short_id(name, run_id), node.parent_id, given)
 
     @harmless
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -189,8 +189,8 @@ class RunlogCallbackHandler(_Handler):
     ) -> None:
         with self._lock:
             name = name_of(serialized, kwargs, "retriever")
-            node = self._runs.enter(run_id, parent_run_id, name, query, metadata)
-            node.root.run.step_start(name, str(node.step_id), node.parent_id, query)
+            if node := self._runs.enter(run_id, parent_run_id, name, query, metadata):
+                node.root.run.step_start(name, str(node.step_id), node.parent_id, query)
 
     @harmless
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -214,6 +214,8 @@ class RunlogCallbackHandler(_Handler):
         with self._lock:
             name = model_of(serialized, kwargs)
             node = self._runs.enter(run_id, parent_run_id, name, prompts, kwargs.get("metadata"))
+            if node is None:
+                return
             run, task_id = node.root.run, str(node.step_id)
             node.deltas = Deltas(lambda text: run.text_delta(task_id, text), *self._delta_bounds)
             run.step_start(name, task_id, node.parent_id, prompts)

@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.tracing import Span, Trace, TracingProcessor
 
+from runlog import _plain
 from runlog._agents_values import answer_of, arguments_of, error_of, model_of, usage_of
 from runlog._fork import renew_in_children
 from runlog._harmless import harmless
@@ -96,7 +97,8 @@ class RunlogTracingProcessor(TracingProcessor):
         self._traces[trace.trace_id] = _Trace(run, _raised())
         given = {name: value for name, value in metadata.items() if name != "runlog_run_id"}
         group = getattr(trace, "group_id", None)
-        run.start("openai-agents", workflow=trace.name, group_id=group, metadata=given if given and self._has_content else None)
+        shown = _plain.bounded(given) if given and self._has_content else None
+        run.start("openai-agents", workflow=trace.name, group_id=group, metadata=shown)
 
     @harmless
     def on_trace_end(self, trace: Trace) -> None:

@@ -97,11 +97,13 @@ class Publisher:
 
     def _begin(self) -> None:
         """The state of a publisher in this process."""
-        self._lock = threading.Lock()
-        self._queue = Queue(*self._queue_bounds)
-        self._sender = Sender(self._connection, self._queue, self._call_timeout, self._drop)
+        # One lock, also of the queue, that the same thread may take again: finalizers and signal handlers publish too.
+        self._lock = threading.RLock()
+        self._queue = Queue(*self._queue_bounds, self._lock)
+        self._sender = Sender(self._connection, self._queue, self._call_timeout, self._drop_sent)
         self._worker: threading.Thread | None = None
         self._dropped = 0
+        self._has_given_up = False
         self._reported = float("-inf")
         # Runs that lost events since the last event that was taken, with the number.
         self._losses: dict[str, int] = {}
@@ -146,7 +148,8 @@ class Publisher:
             if not self._queue.offer(events, is_essential):
                 is_closed = self._queue.time_left() is not None
                 if run_id in self._losses or len(self._losses) < _MAX_RUNS_WITH_LOSSES:
-                    self._losses[run_id] = self._losses.get(run_id, 0) + 1
+                    lost = self._losses.get(run_id, 0)
+                    self._losses[run_id] = lost + 1
             else:
                 self._losses.pop(run_id, None)
                 self._work()
@@ -156,13 +159,13 @@ class Publisher:
 
     def _work(self) -> None:
         if self._worker is None:
-            worker = threading.Thread(target=self._send_all, name="runlog-publisher", daemon=True)
+            # Kept before it starts, since what is published meanwhile by the same thread must not start another one.
+            self._worker = threading.Thread(target=self._send_all, name="runlog-publisher", daemon=True)
             try:
-                worker.start()
+                self._worker.start()
             except RuntimeError:
                 # The interpreter is ending and starts no more threads: `close` sends in its own.
-                return
-            self._worker = worker
+                self._worker = None
 
     def _send_all(self) -> None:
         while batch := self._queue.take(*self._batch):
@@ -170,9 +173,17 @@ class Publisher:
                 self._sender.send(batch)
             except Exception:
                 logger.exception("events were not sent")
-                self._drop(len(batch), "a fault of the publisher")
+                self._drop_sent(len(batch) - self._sender.settled, "a fault of the publisher")
             finally:
-                self._queue.done(batch)
+                with self._lock:
+                    self._queue.done(batch)
+                    self._sender.settled = 0
+
+    def _drop_sent(self, count: int, reason: str) -> None:
+        """For events of the sender, which are counted already if `close` could not wait for it."""
+        with self._lock:
+            if not self._has_given_up:
+                self._drop(count, reason)
 
     def _drop(self, count: int, reason: str) -> None:
         with self._lock:
@@ -205,22 +216,37 @@ class Publisher:
 
     def close(self, timeout: float | None = None) -> bool:
         """Sends what waits, within the timeout in seconds (default: `exit_timeout_seconds`), and takes no more events. What is
-        not sent by then is dropped and counted. Returns whether no event has been dropped. Runs at the end of the program by
-        itself."""
-        atexit.unregister(self.close)
+        not known to be stored by then is dropped and counted. Returns whether no event has been dropped. Runs at the end of the
+        program by itself."""
         timeout = self._exit_timeout if timeout is None else timeout
         self._queue.close(timeout)
         worker = self._worker
+        if worker is threading.current_thread():
+            # A finalizer that the worker runs cannot wait for it; the end of the program does.
+            return self._dropped == 0
+        atexit.unregister(self.close)
         if worker is None:
             self._send_all()
-        elif worker is not threading.current_thread():
-            # One more second for a call that the deadline ends.
-            worker.join(timeout + 1.0)
+        else:
+            worker.join(timeout)
+            if worker.is_alive():
+                # A call that began before, or an attempt to connect.
+                self._connection.cancel()
+                worker.join(1.0)
         if worker is None or not worker.is_alive():
             self._connection.close()
+        else:
+            self._give_up()
         if self._dropped:
             logger.warning("closed; %d events were dropped in all", self._dropped)
         return self._dropped == 0
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._has_given_up = True
+            given_up = self._queue.give_up() - self._sender.settled
+        if given_up:
+            self._drop(given_up, "not sent before the end of the program")
 
     def __enter__(self) -> Publisher:
         return self
@@ -247,14 +273,25 @@ def _marker(run_id: str, lost: int) -> Queued:
     return Queued(run_id, event, event.ByteSize() + _OVERHEAD_BYTES)
 
 
-_default: Publisher | None = None
-_default_lock = threading.Lock()
+class _Default:
+    """The publisher of this process, once it is asked for."""
+
+    def __init__(self) -> None:
+        self.publisher: Publisher | None = None
+        self.renew_after_fork()
+        renew_in_children(self)
+
+    def renew_after_fork(self) -> None:
+        """A new lock; the publisher renews itself."""
+        self.lock = threading.RLock()
+
+
+_default = _Default()
 
 
 def default_publisher() -> Publisher:
     """The publisher of this process that handlers share, with the options of the environment."""
-    global _default
-    with _default_lock:
-        if _default is None:
-            _default = Publisher()
-        return _default
+    with _default.lock:
+        if _default.publisher is None:
+            _default.publisher = Publisher()
+        return _default.publisher
