@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::client::server_url;
 use super::outcome::{Exit, Failure};
+use crate::config::KeyText;
 
 const ID: &str = "profile";
 
@@ -110,8 +111,15 @@ impl Profile {
         if profile.cert.is_some() != profile.cert_key.is_some() {
             return Err(wrong(format!("profile {name}: cert and cert_key belong together")));
         }
+        for (member, path) in profile.files() {
+            // Not printed: somebody wrote the key itself.
+            if path.as_ref().is_some_and(|path| is_like_a_key(&path.display().to_string())) {
+                let failure = wrong(format!("profile {name}, {member}: takes the path of a file, not a key"));
+                return Err(failure.hint("key_file names the file with the key"));
+            }
+        }
         let directory = file.parent().unwrap_or(Path::new("."));
-        for path in [&mut profile.ca, &mut profile.cert, &mut profile.cert_key, &mut profile.key_file] {
+        for (_, path) in profile.files() {
             *path = path.take().map(|path| directory.join(path));
         }
         for (member, secret) in [("cert_key", &profile.cert_key), ("key_file", &profile.key_file)] {
@@ -123,6 +131,12 @@ impl Profile {
             }
         }
         Ok(profile)
+    }
+
+    /// The members that are paths, by name.
+    fn files(&mut self) -> [(&'static str, &mut Option<PathBuf>); 4] {
+        let Self { server: _, ca, cert, cert_key, key_file } = self;
+        [("ca", ca), ("cert", cert), ("cert_key", cert_key), ("key_file", key_file)]
     }
 
     /// The command with the values of the profile as defaults.
@@ -164,6 +178,12 @@ fn file() -> Result<PathBuf, Failure> {
     Ok(directory.join("runlog").join("config.toml"))
 }
 
+/// Whether the text is a key, or was meant as one.
+fn is_like_a_key(text: &str) -> bool {
+    let begins_so = text.trim_start().starts_with("key_") && text.contains(':');
+    begins_so || KeyText::from(text.to_owned()).credential().is_ok()
+}
+
 /// Fails on a secret that every user of the machine may read or change: by its mode, and by those of its directories. A file
 /// that is not there is found by the command.
 fn is_private(file: &Path) -> Result<(), String> {
@@ -201,6 +221,10 @@ mod tests {
         assert!(refusal("[profiles.prod]\ncert = \"c\"").contains("belong together"));
         let text = refusal("[profiles.prod]\nkey = \"key_abc:SECRETSECRETSECRETSECRET\"\n");
         assert!(text.contains("config.toml: line ") && text.contains("key_file") && !text.contains("SECRET"), "{text}");
+        for member in ["key_file", "ca"] {
+            let text = refusal(&format!("[profiles.prod]\n{member} = \" key_abc:SECRETSECRETSECRETSECRET\"\n"));
+            assert!(text.contains(&format!("profile prod, {member}: ")) && !text.contains("SECRET"), "{text}");
+        }
     }
 
     #[test]
