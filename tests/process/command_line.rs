@@ -188,6 +188,12 @@ async fn a_profile_names_server_and_key_and_options_and_variables_win_over_it() 
     // The key is sent: a text that is none is refused by the client.
     std::fs::write(&key, "no key").unwrap();
     run_in(&[xdg], &["runs", "--profile", "prod"]).await.fails(64, &["--key", "no key"]);
+    run_in(&[xdg], &["runs", "--profile", "prod", "--server", &server.url()]).await.fails(64, &["--key", "no key"]);
+    // It is for the server of the profile only.
+    assert_eq!(runs(&[xdg], &["runs", "--profile", "prod", "--server", &second.url()]).await, 0);
+    assert_eq!(runs(&[xdg, ("RUNLOG_SERVER", &second.url())], &["--profile", "prod", "runs"]).await, 0);
+    let given = ["runs", "--profile", "prod", "--server", &second.url(), "--key", key.to_str().unwrap()];
+    run_in(&[xdg], &given).await.fails(64, &["--key", "no key"]);
     let valid = ("RUNLOG_KEY", "key_abc:0123456789012345678901234");
     assert_eq!(runs(&[xdg, valid], &["runs", "--profile", "prod"]).await, 2, "the variable wins");
     run_in(&[xdg], &["runs", "--profile", "nope"]).await.fails(64, &["no profile \"nope\"", "other, prod"]);
