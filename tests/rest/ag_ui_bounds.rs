@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::poll;
 use http::Request;
 use http_body_util::BodyExt;
 use runlog::domain::View;
@@ -106,4 +107,26 @@ async fn a_stream_that_resumes_waits_for_its_turn_with_heartbeats_and_gives_it_b
     let begin = String::from_utf8(begin.to_vec()).unwrap();
     assert!(begin.starts_with("retry: ") && begin.contains("STEP_STARTED"), "{begin}");
     assert_eq!(routes.resuming.available_permits(), turns);
+}
+
+#[tokio::test]
+async fn the_frames_of_an_event_are_charged_for_all_that_they_hold() {
+    let routes = Routes::new().await;
+    let quotes = "\"".repeat(20_000);
+    let payload = json!({"tool_name": "t", "phase": "end", "input": {"q": quotes}, "output": quotes});
+    routes.publish(&json!([{"type": "tool_call", "payload": payload}])).await;
+    let mut plain = routes.stream("/ag-ui/runs/r?view=full", routes.call()).await;
+    next(&mut plain).await;
+    let frames = next(&mut plain).await.len();
+    assert!(frames > 3 * payload.to_string().len() / 2, "{frames}");
+    drop(plain);
+    let call = routes.call();
+    let stream = routes.stream("/ag-ui/runs/r?view=full", Arc::clone(&call)).await;
+    let mut answer = routes.memory.answer(tonic::body::Body::new(stream), call);
+    next(&mut answer).await;
+    let piece = next(&mut answer).await;
+    assert!(piece.len() < frames);
+    let other = routes.call();
+    assert!(poll!(Box::pin(other.room(MOST - frames))).is_ready(), "no more than they hold");
+    assert!(poll!(Box::pin(other.room(MOST - frames + 1))).is_pending(), "and no less");
 }

@@ -122,8 +122,10 @@ impl Stream {
         }
         let turn_ends = Instant::now() + pause;
         loop {
-            let bytes = self.translate()?;
+            let (bytes, made_of) = self.translate()?;
             if !bytes.is_empty() {
+                drop(turn);
+                self.charge(bytes.len(), made_of).await?;
                 return Ok(bytes.into());
             }
             let next = frames::next(&mut self.subscription, Some(&self.call));
@@ -167,9 +169,11 @@ impl Stream {
         }
     }
 
-    /// Frames of the batches that are ready, up to one piece; empty: more events have to be read.
-    fn translate(&mut self) -> Result<String> {
+    /// Frames of the batches that are ready, up to one piece, and the size of what they are made of; empty: more events have to be
+    /// read.
+    fn translate(&mut self) -> Result<(String, usize)> {
         let mut frames = String::new();
+        let mut made_of = 0;
         self.begin(&mut frames);
         while frames.len() < PIECE_BYTES {
             let Some(batch) = self.ready.front_mut() else { break };
@@ -181,13 +185,28 @@ impl Stream {
                 self.ready.pop_front();
             }
             self.append(&record::decode(record)?, sensitive, &mut frames);
-            let charge = self.room.as_mut().map(|room| room.split(taken));
-            if let Some(charge) = charge.filter(|_| !frames.is_empty()) {
-                self.call.prepay(charge);
+            match &mut self.room {
+                Some(room) if frames.is_empty() => drop(room.split(taken)),
+                _ => made_of += taken,
             }
             self.begin(&mut frames);
         }
-        Ok(frames)
+        Ok((frames, made_of))
+    }
+
+    /// Charges frames of this size, made of so many bytes that are charged already. What is missing is waited for without holding
+    /// any memory, so that streams do not wait for each other. Frames of events that are not charged are charged when sent.
+    async fn charge(&mut self, frames: usize, made_of: usize) -> Result<()> {
+        let Some(mut room) = self.room.take() else { return Ok(()) };
+        let due = frames + room.bytes().saturating_sub(made_of);
+        if due > room.bytes() {
+            drop(room);
+            room = frames::room_for(&mut self.subscription, &self.call, due).await?;
+        }
+        room.shrink(due);
+        self.call.prepay(room.split(frames));
+        self.room = Some(room);
+        Ok(())
     }
 
     /// Appends the frames with which the stream begins, once, when the translation has reached the cursor.
