@@ -112,7 +112,7 @@ fn parse(args: Vec<OsString>) -> Result<Cli, Refused> {
     let command = variables::without_empty(definition());
     let mut matches = command.clone().try_get_matches_from(&args).map_err(Refused::ByParser)?;
     if let Some(name) = profile::chosen(&matches).map_err(Refused::ByCommand)? {
-        let profile = Profile::load(&name).map_err(Refused::ByCommand)?;
+        let profile = Profile::load(&name).map_err(Refused::ByCommand)?.for_server_of(&matches);
         matches = profile.applied(command).try_get_matches_from(&args).map_err(Refused::ByParser)?;
     }
     Cli::from_arg_matches(&matches).map_err(Refused::ByParser)

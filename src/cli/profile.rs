@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use http::Uri;
 use serde::Deserialize;
 
 use super::client::server_url;
 use super::outcome::{Exit, Failure};
+use crate::config::KeyText;
 
 const ID: &str = "profile";
+const SERVER: &str = "server";
 
 /// One profile. Each member stands for the option of the same name; paths are relative to the file of the profiles.
 #[derive(Debug, Default, Deserialize)]
@@ -52,7 +55,7 @@ fn on_callers(command: Command) -> Command {
 }
 
 fn calls_server(command: &Command) -> bool {
-    command.get_arguments().any(|arg| arg.get_id() == "server")
+    command.get_arguments().any(|arg| arg.get_id() == SERVER)
 }
 
 fn option() -> Arg {
@@ -68,16 +71,18 @@ pub fn chosen(matches: &ArgMatches) -> Result<Option<String>, Failure> {
         let name = matches.try_get_one::<String>(ID).ok().flatten()?;
         (matches.value_source(ID) == Some(source)).then(|| name.clone())
     };
-    let mut last = matches;
-    while let Some((_, inner)) = last.subcommand() {
-        last = inner;
-    }
+    let last = last(matches);
     let named = given(last, ValueSource::CommandLine).or_else(|| given(matches, ValueSource::CommandLine));
     match (last.try_contains_id(ID), named) {
         (Err(_), Some(_)) => Err(Failure::new(Exit::Usage, "--profile: this command calls no server")),
         (Err(_), None) => Ok(None),
         (Ok(_), named) => Ok(named.or_else(|| given(last, ValueSource::EnvVariable))),
     }
+}
+
+/// What the innermost subcommand was given.
+fn last(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, inner)| last(inner))
 }
 
 impl Profile {
@@ -110,8 +115,15 @@ impl Profile {
         if profile.cert.is_some() != profile.cert_key.is_some() {
             return Err(wrong(format!("profile {name}: cert and cert_key belong together")));
         }
+        for (member, path) in profile.files() {
+            // Not printed: somebody wrote the key itself.
+            if path.as_ref().is_some_and(|path| is_like_a_key(&path.display().to_string())) {
+                let failure = wrong(format!("profile {name}, {member}: takes the path of a file, not a key"));
+                return Err(failure.hint("key_file names the file with the key"));
+            }
+        }
         let directory = file.parent().unwrap_or(Path::new("."));
-        for path in [&mut profile.ca, &mut profile.cert, &mut profile.cert_key, &mut profile.key_file] {
+        for (_, path) in profile.files() {
             *path = path.take().map(|path| directory.join(path));
         }
         for (member, secret) in [("cert_key", &profile.cert_key), ("key_file", &profile.key_file)] {
@@ -125,6 +137,26 @@ impl Profile {
         Ok(profile)
     }
 
+    /// The members that are paths, by name.
+    fn files(&mut self) -> [(&'static str, &mut Option<PathBuf>); 4] {
+        let Self { server: _, ca, cert, cert_key, key_file } = self;
+        [("ca", ca), ("cert", cert), ("cert_key", cert_key), ("key_file", key_file)]
+    }
+
+    /// Without key and certificate where an option or a variable names another server than the profile: they are for that of the
+    /// profile.
+    #[must_use]
+    pub fn for_server_of(self, matches: &ArgMatches) -> Self {
+        let of_profile = self.server.as_deref().and_then(|server| server_url(server).ok());
+        let given = last(matches).try_get_many::<Uri>(SERVER).ok().flatten();
+        let (Some(of_profile), Some(mut given)) = (of_profile, given) else { return self };
+        let is_default = last(matches).value_source(SERVER) == Some(ValueSource::DefaultValue);
+        if is_default || given.all(|server| *server == of_profile) {
+            return self;
+        }
+        Self { server: self.server, ca: self.ca, ..Default::default() }
+    }
+
     /// The command with the values of the profile as defaults.
     pub fn applied(&self, command: Command) -> Command {
         let command = if calls_server(&command) { command.mut_args(|arg| self.default(arg)) } else { command };
@@ -136,7 +168,7 @@ impl Profile {
         // The key in the variable wins over the file of the profile.
         let has_key = std::env::var_os("RUNLOG_KEY").is_some_and(|key| !key.is_empty());
         let value = match arg.get_id().as_str() {
-            "server" => self.server.clone().map(OsString::from),
+            SERVER => self.server.clone().map(OsString::from),
             "ca" => path(&self.ca),
             "cert" => path(&self.cert),
             "cert_key" => path(&self.cert_key),
@@ -162,6 +194,12 @@ fn file() -> Result<PathBuf, Failure> {
             .hint("RUNLOG_CONFIG names one")
     })?;
     Ok(directory.join("runlog").join("config.toml"))
+}
+
+/// Whether the text is a key, or was meant as one.
+fn is_like_a_key(text: &str) -> bool {
+    let begins_so = text.trim_start().starts_with("key_") && text.contains(':');
+    begins_so || KeyText::from(text.to_owned()).credential().is_ok()
 }
 
 /// Fails on a secret that every user of the machine may read or change: by its mode, and by those of its directories. A file
@@ -201,6 +239,10 @@ mod tests {
         assert!(refusal("[profiles.prod]\ncert = \"c\"").contains("belong together"));
         let text = refusal("[profiles.prod]\nkey = \"key_abc:SECRETSECRETSECRETSECRET\"\n");
         assert!(text.contains("config.toml: line ") && text.contains("key_file") && !text.contains("SECRET"), "{text}");
+        for member in ["key_file", "ca"] {
+            let text = refusal(&format!("[profiles.prod]\n{member} = \" key_abc:SECRETSECRETSECRETSECRET\"\n"));
+            assert!(text.contains(&format!("profile prod, {member}: ")) && !text.contains("SECRET"), "{text}");
+        }
     }
 
     #[test]

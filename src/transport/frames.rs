@@ -47,7 +47,8 @@ pub async fn step(subscription: &mut Subscription, call: Option<&Call>) -> Resul
     Ok(Step::Frame((frame, room)))
 }
 
-async fn room_for(subscription: &mut Subscription, call: &Call, bytes: usize) -> Result<Charge> {
+/// Waits for memory of the send budget, unless the stream has to end before.
+pub async fn room_for(subscription: &mut Subscription, call: &Call, bytes: usize) -> Result<Charge> {
     tokio::select! {
         biased;
         room = call.room(bytes) => Ok(room),

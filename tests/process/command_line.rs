@@ -3,9 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 use crate::client;
-use crate::command::{json_lines, run};
+use crate::command::{begin, end, json_lines, run};
 use crate::harness::{Data, Ran, Server, program, within};
 use crate::transfer::NOWHERE;
 
@@ -59,6 +60,29 @@ async fn each_command_prints_a_table_a_document_or_a_line_for_each_result() {
     let checks: Vec<Value> = serde_json::from_str(&run(NOWHERE, &check).await.stdout).unwrap();
     assert_eq!(checks[0]["check"], "configuration");
     run(&url, &["list", "r", "--json", "--output", "table"]).await.fails(64, &["--output"]);
+}
+
+#[tokio::test]
+async fn a_document_is_whole_after_a_failure_too() {
+    let data = Data::new();
+    let server = with_two_runs(&data).await;
+    let url = server.url();
+    let follow = ["tail", "--all", "--cursor", "start", "--reconnect-for", "0s", "--output", "json"];
+    let mut tail = begin(&url, &follow);
+    let mut output = tail.stdout.take().unwrap();
+    let mut document = Vec::new();
+    while !document.windows(20).any(|part| part == b"a-run-with-a-long-id") {
+        assert!(within("an event", output.read_buf(&mut document)).await.unwrap() > 0);
+    }
+    server.kill().await;
+    within("the end of the document", output.read_to_end(&mut document)).await.unwrap();
+    assert_ne!(end("tail", tail).await.code, Some(0));
+    assert_eq!(serde_json::from_slice::<Vec<Value>>(&document).unwrap().len(), 3);
+    for args in [&["list", "r"][..], &["tail", "r"], &["runs"]] {
+        let ran = run(&url, &[args, &["--output", "json"]].concat()).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(69), "[]\n"), "{args:?}");
+        run(&url, &[args, &["--output", "jsonl"]].concat()).await.fails(69, &["cannot connect"]);
+    }
 }
 
 #[tokio::test]
@@ -164,6 +188,12 @@ async fn a_profile_names_server_and_key_and_options_and_variables_win_over_it() 
     // The key is sent: a text that is none is refused by the client.
     std::fs::write(&key, "no key").unwrap();
     run_in(&[xdg], &["runs", "--profile", "prod"]).await.fails(64, &["--key", "no key"]);
+    run_in(&[xdg], &["runs", "--profile", "prod", "--server", &server.url()]).await.fails(64, &["--key", "no key"]);
+    // It is for the server of the profile only.
+    assert_eq!(runs(&[xdg], &["runs", "--profile", "prod", "--server", &second.url()]).await, 0);
+    assert_eq!(runs(&[xdg, ("RUNLOG_SERVER", &second.url())], &["--profile", "prod", "runs"]).await, 0);
+    let given = ["runs", "--profile", "prod", "--server", &second.url(), "--key", key.to_str().unwrap()];
+    run_in(&[xdg], &given).await.fails(64, &["--key", "no key"]);
     let valid = ("RUNLOG_KEY", "key_abc:0123456789012345678901234");
     assert_eq!(runs(&[xdg, valid], &["runs", "--profile", "prod"]).await, 2, "the variable wins");
     run_in(&[xdg], &["runs", "--profile", "nope"]).await.fails(64, &["no profile \"nope\"", "other, prod"]);

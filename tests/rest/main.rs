@@ -3,6 +3,7 @@
 
 mod across_apis;
 mod ag_ui;
+mod ag_ui_bounds;
 mod agent_sdk;
 mod bodies;
 mod console;

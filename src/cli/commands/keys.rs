@@ -163,7 +163,7 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
 
 async fn list(place: &TargetArgs) -> Result<(), Failure> {
     let mut printer = Printer::new(place.output.format(), Clock::Day).with_header(header());
-    let callee = place.callee(false).await?;
+    let callee = printer.end_failed(place.callee(false).await)?;
     let listed = async {
         let mut keys = KeyServiceClient::new(callee.calls.clone());
         let mut request = pb::ListKeysRequest { page_size: PAGE, ..Default::default() };
@@ -182,7 +182,7 @@ async fn list(place: &TargetArgs) -> Result<(), Failure> {
     };
     let listed = listed.await;
     callee.close().await;
-    listed
+    printer.end_failed(listed)
 }
 
 async fn revoke(args: RevokeArgs) -> Result<(), Failure> {

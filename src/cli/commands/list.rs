@@ -37,8 +37,13 @@ pub struct ListArgs {
 
 /// Prints the stored events, page by page.
 pub async fn run(args: ListArgs) -> Result<(), Failure> {
-    let mut events = args.client.events().await?;
     let mut printer = Printer::new(args.output.format(), Clock::Day);
+    let listed = list(&args, &mut printer).await;
+    printer.end_failed(listed)
+}
+
+async fn list(args: &ListArgs, printer: &mut Printer) -> Result<(), Failure> {
+    let mut events = args.client.events().await?;
     let scope = match args.scope.run() {
         Some(run) => Scope::RunId(run.to_owned()),
         None => Scope::AllRuns(pb::AllRuns {}),

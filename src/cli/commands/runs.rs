@@ -90,14 +90,20 @@ impl StatusArg {
 
 /// Prints the runs, the latest created first.
 pub async fn run(args: RunsArgs) -> Result<(), Failure> {
-    let mut runs = args.client.runs().await?;
     let mut printer = Printer::new(args.output.format(), Clock::Day).with_header(header());
     if let Some(run_id) = &args.id {
+        let mut runs = args.client.runs().await?;
         let call = runs.get_run(args.client.request(pb::GetRunRequest { run_id: run_id.clone() }));
         let answer = args.client.answer(call).await.map_err(|status| Failure::of_status(&status))?;
         let run = answer.run.unwrap_or_default();
         return printer.only(|| json_line::run(&run), || in_full(&run, &TimeZone::system()));
     }
+    let listed = list(&args, &mut printer).await;
+    printer.end_failed(listed)
+}
+
+async fn list(args: &RunsArgs, printer: &mut Printer) -> Result<(), Failure> {
+    let mut runs = args.client.runs().await?;
     let mut cursor = args.cursor.clone();
     let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
     loop {

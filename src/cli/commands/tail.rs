@@ -58,7 +58,8 @@ pub struct TailArgs {
 /// Prints events until the run ends.
 pub async fn run(args: TailArgs) -> Result<(), Failure> {
     let mut printer = Printer::new(args.output.format(), Clock::Day);
-    follow(&args.client, args.request(), args.reconnect_for, &mut printer).await?;
+    let followed = follow(&args.client, args.request(), args.reconnect_for, &mut printer).await;
+    printer.end_failed(followed)?;
     printer.end()
 }
 

@@ -126,6 +126,15 @@ impl Printer {
         self.flush()
     }
 
+    /// Ends the results that came before a failure, and returns it: what was printed is a whole document then, too.
+    pub fn end_failed<T>(&mut self, printed: Result<T, Failure>) -> Result<T, Failure> {
+        if printed.is_err() {
+            // The first failure says what is wrong.
+            let _ = self.end();
+        }
+        printed
+    }
+
     /// Ends a list. Of an empty one people read so on stderr.
     pub fn end_list(&mut self, nothing: &str) -> Result<(), Failure> {
         self.end()?;

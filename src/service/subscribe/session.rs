@@ -84,6 +84,11 @@ impl Subscription {
         }
     }
 
+    /// Begins again with the first event, in the same place among the open subscriptions. Before the first frame only.
+    pub fn rewind(&mut self) {
+        self.next = 1;
+    }
+
     /// The next frame that needs no wait for an announcement, if any. [`Step::End`] after [`FrameKind::Ended`], unless the
     /// request keeps the subscription open. Dropping the future loses no frame.
     pub async fn step(&mut self) -> Result<Step<Frame>> {

@@ -1,15 +1,21 @@
 //! State and options of the REST APIs.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 
 use crate::domain::{Result, View};
 use crate::service::Service;
 use crate::transport::caller::called;
+
+/// Streams that read their runs up to their cursors at a time. More take longer together than one after the other, and take the
+/// store from all other calls.
+const MAX_RESUMING: usize = 4;
 
 /// Options of the REST APIs. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -31,6 +37,8 @@ pub struct Gateway {
     pub service: Service,
     /// Options of the REST APIs.
     pub options: GatewayOptions,
+    /// A permit for each stream that may read its run up to its cursor now, of those that have to.
+    pub resuming: Arc<Semaphore>,
     pub(super) metrics: PrometheusHandle,
 }
 
@@ -38,7 +46,7 @@ impl Gateway {
     /// State of the handlers over this service; `/metrics` renders `metrics`.
     #[must_use]
     pub fn new(service: Service, options: GatewayOptions, metrics: PrometheusHandle) -> Self {
-        Self { service, options, metrics }
+        Self { service, options, resuming: Arc::new(Semaphore::new(MAX_RESUMING)), metrics }
     }
 
     /// The view of payloads for this request, as far as the caller may have it.

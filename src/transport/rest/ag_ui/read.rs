@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use crate::domain::{Cursor, EventFilter};
-use crate::service::subscribe::{Start, Subscribe};
+use crate::service::subscribe::Start;
 use crate::transport::memory::Call;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::path_variable::Variable;
@@ -45,7 +45,6 @@ pub async fn follow(
     let start = RunStart::take(&mut query, &headers)?;
     query.finish()?;
     let subscribe = start.of_run(run_id.clone(), EventFilter::default(), &gateway);
-    let from_the_first = Subscribe { start: Start::After(String::new()), ..subscribe.clone() };
     let cursor = match &subscribe.start {
         Start::After(cursor) if !cursor.is_empty() => Cursor::parse_in_run(cursor)?.0,
         _ => 0,
@@ -56,10 +55,10 @@ pub async fn follow(
         return Ok(sse::no_content());
     }
     if cursor > 0 {
-        // What is open at the cursor follows from all events before. The place among the open streams is given back first.
-        drop(subscription);
-        subscription = gateway.service.subscribe(from_the_first).await?;
+        // What is open at the cursor follows from all events before.
+        subscription.rewind();
     }
-    let heartbeat = gateway.options.sse_heartbeat;
-    Ok(stream::respond(subscription, stream::Reader { run_id, cursor, view, heartbeat }, call))
+    let reader =
+        stream::Reader { run_id, cursor, view, heartbeat: gateway.options.sse_heartbeat, resuming: gateway.resuming };
+    Ok(stream::respond(subscription, reader, call))
 }

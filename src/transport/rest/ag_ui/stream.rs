@@ -1,7 +1,8 @@
 //! The frames of a stream of AG-UI events.
 //!
 //! What an event is in AG-UI depends on what is open before it, so that each stream reads its run from the first event. Up to the
-//! cursor nothing is sent but heartbeats. The memory of that state is bounded, see `translation`.
+//! cursor nothing is sent but heartbeats. The memory of that state is bounded, see `translation`, and so is the number of streams
+//! that read up to their cursors at a time.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +13,8 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use crate::codec::record;
 use crate::domain::{Event, Result, RunId, View};
@@ -38,6 +40,8 @@ pub struct Reader {
     pub view: View,
     /// Longest silence before a heartbeat.
     pub heartbeat: Duration,
+    /// A permit for each stream that may read up to its cursor now.
+    pub resuming: Arc<Semaphore>,
 }
 
 /// Answers with the stream of a run. The subscription begins with the first event.
@@ -107,19 +111,35 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Bytes>, Stream)> {
 impl Stream {
     /// The next bytes to send, never empty.
     async fn next_bytes(&mut self) -> Result<Bytes> {
+        let pause = self.reader.heartbeat / 2;
+        // Given back with each heartbeat: who does not take it, or has no memory for more, keeps nobody waiting.
+        let mut turn = None;
+        if self.translation.last_seq() < self.reader.cursor {
+            let Ok(permit) = timeout_at(self.sent_at + pause, self.turn()).await else {
+                return Ok(sse::HEARTBEAT.into());
+            };
+            turn = permit?;
+        }
+        let turn_ends = Instant::now() + pause;
         loop {
-            let bytes = self.translate()?;
+            let (bytes, made_of) = self.translate()?;
             if !bytes.is_empty() {
+                drop(turn);
+                self.charge(bytes.len(), made_of).await?;
                 return Ok(bytes.into());
             }
-            if !self.begun {
-                if self.sent_at.elapsed() >= self.reader.heartbeat {
-                    return Ok(sse::HEARTBEAT.into());
+            let next = frames::next(&mut self.subscription, Some(&self.call));
+            let next = match &turn {
+                None => next.await?,
+                Some(_) if Instant::now() >= turn_ends => return Ok(sse::HEARTBEAT.into()),
+                Some(_) => {
+                    let Ok(next) = timeout_at(turn_ends, next).await else { return Ok(sse::HEARTBEAT.into()) };
+                    // Others have their turn while this stream reads a long run.
+                    tokio::task::yield_now().await;
+                    next?
                 }
-                // Other streams have their turn while this one reads a long run.
-                tokio::task::yield_now().await;
-            }
-            let Some((frame, room)) = frames::next(&mut self.subscription, Some(&self.call)).await? else {
+            };
+            let Some((frame, room)) = next else {
                 self.over = true;
                 return Ok(sse::END.into());
             };
@@ -138,9 +158,22 @@ impl Stream {
         }
     }
 
-    /// Frames of the batches that are ready, up to one piece; empty: more events have to be read.
-    fn translate(&mut self) -> Result<String> {
+    /// Waits for the permit to read up to the cursor.
+    async fn turn(&mut self) -> Result<Option<OwnedSemaphorePermit>> {
+        let permit = Arc::clone(&self.reader.resuming).acquire_owned();
+        tokio::select! {
+            biased;
+            end = self.subscription.closed() => Err(end),
+            // Never closed.
+            permit = permit => Ok(permit.ok()),
+        }
+    }
+
+    /// Frames of the batches that are ready, up to one piece, and the size of what they are made of; empty: more events have to be
+    /// read.
+    fn translate(&mut self) -> Result<(String, usize)> {
         let mut frames = String::new();
+        let mut made_of = 0;
         self.begin(&mut frames);
         while frames.len() < PIECE_BYTES {
             let Some(batch) = self.ready.front_mut() else { break };
@@ -152,13 +185,28 @@ impl Stream {
                 self.ready.pop_front();
             }
             self.append(&record::decode(record)?, sensitive, &mut frames);
-            let charge = self.room.as_mut().map(|room| room.split(taken));
-            if let Some(charge) = charge.filter(|_| !frames.is_empty()) {
-                self.call.prepay(charge);
+            match &mut self.room {
+                Some(room) if frames.is_empty() => drop(room.split(taken)),
+                _ => made_of += taken,
             }
             self.begin(&mut frames);
         }
-        Ok(frames)
+        Ok((frames, made_of))
+    }
+
+    /// Charges frames of this size, made of so many bytes that are charged already. What is missing is waited for without holding
+    /// any memory, so that streams do not wait for each other. Frames of events that are not charged are charged when sent.
+    async fn charge(&mut self, frames: usize, made_of: usize) -> Result<()> {
+        let Some(mut room) = self.room.take() else { return Ok(()) };
+        let due = frames + room.bytes().saturating_sub(made_of);
+        if due > room.bytes() {
+            drop(room);
+            room = frames::room_for(&mut self.subscription, &self.call, due).await?;
+        }
+        room.shrink(due);
+        self.call.prepay(room.split(frames));
+        self.room = Some(room);
+        Ok(())
     }
 
     /// Appends the frames with which the stream begins, once, when the translation has reached the cursor.

@@ -52,6 +52,14 @@ fn evict<T>(parts: &mut Vec<T>) -> Option<T> {
     (parts.len() >= MAX_OPEN).then(|| parts.remove(0))
 }
 
+/// Takes the call with this id out, or without an id the oldest one of this name.
+fn take(calls: &mut Vec<ToolCall>, id: Option<&str>, name: &str) -> Option<ToolCall> {
+    let (id, name) = (id.map(short), short(name));
+    let is_it = |call: &ToolCall| id.as_ref().map_or(call.name == name, |id| call.id == *id);
+    let at = calls.iter().position(is_it)?;
+    Some(calls.remove(at))
+}
+
 impl OpenParts {
     /// Begins a step. Does nothing if a step of this name is open.
     pub fn start_step(&mut self, name: &str, out: &mut Vec<AgUiEvent>) {
@@ -139,10 +147,7 @@ impl OpenParts {
 
     /// Takes the open call with this id out, or without an id the oldest one of this name.
     pub fn take_call(&mut self, id: Option<&str>, name: &str) -> Option<ToolCall> {
-        let (id, name) = (id.map(short), short(name));
-        let is_it = |call: &ToolCall| id.as_ref().map_or(call.name == name, |id| call.id == *id);
-        let at = self.calls.iter().position(is_it)?;
-        Some(self.calls.remove(at))
+        take(&mut self.calls, id, name)
     }
 
     /// Takes a call out as [`take_call`](Self::take_call) does, after its start if it is not open. `None`: the id that would be made
@@ -167,11 +172,9 @@ impl OpenParts {
         self.unanswered.push(call);
     }
 
-    /// Takes the ended call with this id out, if it had no result yet.
-    pub fn take_unanswered(&mut self, id: Option<&str>) -> Option<ToolCall> {
-        let id = short(id?);
-        let at = self.unanswered.iter().position(|call| call.id == id)?;
-        Some(self.unanswered.remove(at))
+    /// Takes the ended call with this id out, if it had no result yet; without an id the oldest such call of this name.
+    pub fn take_unanswered(&mut self, id: Option<&str>, name: &str) -> Option<ToolCall> {
+        take(&mut self.unanswered, id, name)
     }
 
     /// Starts of all open parts.

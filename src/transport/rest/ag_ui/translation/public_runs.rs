@@ -54,7 +54,7 @@ pub fn tool_invoked(open: &mut OpenParts, seq: u64, members: &Members<'_>, out: 
     let (name, id) = call_of(members);
     let preview = |summary: &str| members.object(summary).words("preview");
     let content = tool::result(members, ["tool_output", "output"], preview("tool_output_summary"));
-    if let Some(call) = open.take_unanswered(id.as_deref()) {
+    if let Some(call) = open.take_unanswered(id.as_deref(), &name) {
         return call.result(seq, content, out);
     }
     let arguments = tool::arguments(members, ["tool_input", "input"], ("preview", preview("tool_input_summary")));

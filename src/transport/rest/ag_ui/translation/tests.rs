@@ -199,6 +199,32 @@ fn a_public_run_has_tasks_as_steps_text_in_parts_and_results_after_the_end_of_a_
 }
 
 #[test]
+fn a_tool_call_without_an_id_is_one_call_and_its_result_that_of_the_oldest_without_one() {
+    let progress = |kind: &str| ("step.progress", json!({"task_id": "t", "kind": kind, "tool_name": "find"}));
+    let invoked = |name: &str, preview: &str| {
+        ("run.tool.invoked", json!({"tool_name": name, "tool_output_summary": {"preview": preview}}))
+    };
+    let run = translated(&[
+        progress("tool_call_start"),
+        progress("tool_call_start"),
+        progress("tool_call_done"),
+        progress("tool_call_done"),
+        invoked("find", "one"),
+        invoked("other", "none"),
+        invoked("find", "two"),
+        invoked("find", "three"),
+    ]);
+    let results: Vec<&Value> = run.iter().flatten().filter(|event| event["type"] == "TOOL_CALL_RESULT").collect();
+    let results: Vec<_> = results.iter().map(|event| (&event["toolCallId"], &event["content"])).collect();
+    let expected = [("call-1", "one"), ("call-6", "none"), ("call-2", "two"), ("call-8", "three")]
+        .map(|(id, of)| (json!(id), json!(of)));
+    assert_eq!(results, expected.each_ref().map(|(id, of)| (id, of)));
+    assert_eq!(short(&run[4]), ["TOOL_CALL_RESULT one"], "nothing of the call is repeated");
+    let begun = run.iter().flatten().filter(|event| event["type"] == "TOOL_CALL_START");
+    assert_eq!(begun.count(), 4);
+}
+
+#[test]
 fn a_structure_run_has_its_output_as_a_message_unless_its_text_came_in_parts() {
     let output = ("FinishStructureRunEvent", json!({"output_task_output": {"value": "Hello!"}}));
     let end = (
