@@ -29,7 +29,7 @@ async fn every_workload_reports_rates_times_and_what_the_server_used() {
         "batch-16",
         "batch-100",
         "stream",
-        "door-b",
+        "agent-sdk",
         "replay",
         "fanout",
         "sse",
@@ -52,7 +52,7 @@ async fn every_workload_reports_rates_times_and_what_the_server_used() {
     let row = |name: &str| rows.iter().find(|row| row["workload"] == name).unwrap();
     // The run is read at least once, even with a short time.
     assert!(row("replay")["events_per_second"].as_u64().unwrap() > 0);
-    assert!(row("door-b")["rate_of_unary_64"].is_number());
+    assert!(row("agent-sdk")["rate_of_unary_64"].is_number());
     assert_eq!((&row("idle")["subscribers"], &row("idle")["connections_of_subscribers"]), (&40.0.into(), &4.0.into()));
     assert!(row("idle")["kib_per_subscriber"].is_number());
     assert_eq!(row("growth")["stored_events"], 2500.0);

@@ -23,7 +23,7 @@ pub enum Workload {
     /// PublishStream, one event a message, 4 streams
     Stream,
     /// Agent SDK ingest over HTTP/1.1, one event a request, 64 connections that are kept alive
-    #[value(name = "door-b")]
+    #[value(alias = "door-b")]
     AgentSdk,
     /// Subscribe to a finished run from its first event, payloads as JSON
     Replay,
