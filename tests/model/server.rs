@@ -1,11 +1,13 @@
 //! The server of a case until the next restart: the service over a store, with a hub whose notifications may be lost.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use runlog::domain::RunId;
 use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::service::{Service, ServiceOptions};
 use runlog::store::{Commit, CommitListener, Interest, Latch, ProjectNumber, SharedStore};
@@ -32,12 +34,23 @@ pub struct Server {
 pub struct Signals {
     pub hub: Arc<Hub>,
     pub lost: AtomicBool,
+    /// The last seq of each run that the hub was told.
+    announced: Mutex<HashMap<RunId, u64>>,
+}
+
+impl Signals {
+    /// The last seq of a run that the hub was told. A publish in doubt is stored before the hub is told of it.
+    pub fn announced(&self, run: &RunId) -> u64 {
+        self.announced.lock().unwrap().get(run).copied().unwrap_or_default()
+    }
 }
 
 impl CommitListener for Signals {
     fn committed(&self, commit: Commit) {
         if !self.lost.load(Ordering::SeqCst) {
+            let ends: Vec<_> = commit.runs.iter().map(|run| (run.run_id.clone(), run.scope_end.last)).collect();
             self.hub.committed(commit);
+            self.announced.lock().unwrap().extend(ends);
         }
     }
 
@@ -50,7 +63,8 @@ impl Server {
     pub async fn start<B: Backend>(backend: &B, setup: &Setup) -> Self {
         let limits = WindowLimits { events: setup.window_events, bytes: setup.window_bytes, ..Default::default() };
         let hub = Arc::new(Hub::new(limits));
-        let signals = Arc::new(Signals { hub: Arc::clone(&hub), lost: AtomicBool::new(false) });
+        let signals =
+            Arc::new(Signals { hub: Arc::clone(&hub), lost: AtomicBool::new(false), announced: Mutex::default() });
         let store = backend.open(setup, Arc::clone(&signals) as Arc<dyn CommitListener>).await;
         let faults = Arc::new(Unreliable::over(store));
         let store: SharedStore = faults.clone();

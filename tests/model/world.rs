@@ -203,7 +203,7 @@ impl<B: Backend> World<B> {
             if self.in_the_dark {
                 let_it_be_late().await;
             }
-            let acked = if self.in_the_dark { 0 } else { self.oracle.end(reader.scope).0 };
+            let acked = if self.in_the_dark { 0 } else { announced(&self.server, &self.oracle, reader.scope) };
             let frame = reader.due().await;
             listing::learn_feed(&self.server, &mut self.oracle).await;
             self.seen.push(reader.received(&self.server, &self.oracle, &frame, acked));
@@ -219,7 +219,7 @@ impl<B: Backend> World<B> {
         let Some(reader) = pick(index, &mut self.readers) else { return };
         let is_over = reader.is_over();
         let Some(live) = reader.live.as_mut().filter(|_| !is_over) else { return };
-        let acked = if self.in_the_dark { 0 } else { self.oracle.end(reader.scope).0 };
+        let acked = if self.in_the_dark { 0 } else { announced(&self.server, &self.oracle, reader.scope) };
         if let Some(frame) = next_frame(live).now_or_never() {
             let frame = frame.expect("a frame").expect("no end yet");
             listing::learn_feed(&self.server, &mut self.oracle).await;
@@ -278,6 +278,13 @@ impl<B: Backend> World<B> {
         let of_scope: Vec<_> = self.seen.iter().filter(|seen| seen.scope == scope).collect();
         (!of_scope.is_empty()).then(|| of_scope[index.index(of_scope.len())].clone())
     }
+}
+
+/// The end of a scope that was acknowledged and announced to the hub. An event of a publish in doubt that a list shows is stored,
+/// and may not be announced yet.
+fn announced(server: &Server, oracle: &Oracle, scope: ScopeSpec) -> u64 {
+    let (acked, _) = oracle.end(scope);
+    scope.map_or(acked, |run| acked.min(server.signals.announced(&oracle::run_id(run))))
 }
 
 fn pick<T>(index: Index, of: &mut [T]) -> Option<&mut T> {
