@@ -34,12 +34,12 @@ pub struct Server {
 pub struct Signals {
     pub hub: Arc<Hub>,
     pub lost: AtomicBool,
-    /// The last seq of each run that the hub was told.
+    /// The last seq of each run that was announced to the hub.
     announced: Mutex<HashMap<RunId, u64>>,
 }
 
 impl Signals {
-    /// The last seq of a run that the hub was told. A publish in doubt is stored before the hub is told of it.
+    /// The last seq of a run that was announced to the hub. A publish in doubt is stored before it is announced.
     pub fn announced(&self, run: &RunId) -> u64 {
         self.announced.lock().unwrap().get(run).copied().unwrap_or_default()
     }
