@@ -50,14 +50,13 @@ pub(super) async fn bind(option: &'static str, wanted: impl Iterator<Item = Sock
             Err(cause) => return Err(StartError::Bind { option, address, cause }),
         }
     }
-    match missing {
-        Some((address, cause)) if addresses.is_empty() => Err(StartError::Bind { option, address, cause }),
-        Some((address, cause)) => {
-            tracing::info!(%cause, "{option}: {address} is no address of this machine; the others of the name are served");
-            Ok(Bound { listeners: Listeners::new(sockets), addresses })
+    if let Some((address, cause)) = missing {
+        if addresses.is_empty() {
+            return Err(StartError::Bind { option, address, cause });
         }
-        None => Ok(Bound { listeners: Listeners::new(sockets), addresses }),
+        tracing::info!(%cause, "{option}: {address} is no address of this machine; the others of the name are served");
     }
+    Ok(Bound { listeners: Listeners::new(sockets), addresses })
 }
 
 /// Whether this machine lacks the address for good: a name may have `::1` where IPv6 is off. Another address may come up later, so

@@ -6,12 +6,10 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `params` | path |
 //! | `read` | the stream of a run |
 //! | `stream` | frames of the stream |
 //! | `translation` | stored events to AG-UI events |
 
-mod params;
 mod read;
 mod stream;
 mod translation;

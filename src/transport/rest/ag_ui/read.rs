@@ -12,12 +12,11 @@ use crate::transport::memory::Call;
 use crate::transport::rest::gateway::Gateway;
 use crate::transport::rest::path_variable::Variable;
 use crate::transport::rest::public_runs::schema::PublicError;
-use crate::transport::rest::public_runs::{ApiError, RefusedCall};
+use crate::transport::rest::public_runs::{ApiError, RefusedCall, RunPath};
 use crate::transport::rest::query::{Query, ViewQuery};
 use crate::transport::rest::resume::{ResumeHeader, ResumeQuery, RunStart};
 use crate::transport::sse;
 
-use super::params::RunPath;
 use super::stream;
 
 /// Follows a run as AG-UI events: those of the events after the cursor, then those of new events.

@@ -39,6 +39,7 @@ use utoipa_axum::routes;
 use super::gateway::Gateway;
 
 pub use error::{ApiError, RefusedCall};
+pub use params::RunPath;
 pub use response::form;
 
 #[derive(OpenApi)]
