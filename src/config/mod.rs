@@ -177,6 +177,9 @@ impl ServeOptions {
             ("--request-timeout-ms", as_millis(self.connections.request_timeout)),
             "a publish must be able to wait",
         )?;
+        let coalesce = ("--coalesce-deltas-ms", as_millis(self.writing.coalesce_deltas));
+        let half_of_call = ("half of --request-timeout-ms,", as_millis(self.connections.request_timeout / 2));
+        at_most(coalesce, half_of_call, "deltas that waited must be stored within the time of their call")?;
         self.memory_shares().map(drop)
     }
 
@@ -353,6 +356,9 @@ mod tests {
         assert!(refusal(&["--publish-queue-events", "999"]).contains("--max-request-events 1000"));
         assert!(refusal(&["--connection-window-bytes", "65535"]).contains("--stream-window-bytes"));
         assert!(refusal(&["--publish-wait-ms", "50000"]).contains("--request-timeout-ms 30000"));
+        let short = ["--publish-wait-ms", "0", "--request-timeout-ms", "900", "--coalesce-deltas-ms", "451"];
+        let text = refusal(&short);
+        assert!(text.contains("--coalesce-deltas-ms 451 is more than half of --request-timeout-ms, 450"), "{text}");
     }
 
     #[test]

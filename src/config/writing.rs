@@ -40,6 +40,14 @@ pub struct WriteOptions {
     #[arg(long, env = "RUNLOG_MAX_COMMIT_BYTES", default_value = "4194304",
           value_parser = within(KIB..=GIB))]
     pub max_commit_bytes: usize,
+    /// How long publishes of deltas alone wait for further deltas, so that those that come meanwhile are one transaction and
+    /// one frame of each reader, milliseconds (0 to 1,000, at most half of --request-timeout-ms); 0: not at all. Deltas are events of type `step.progress`, and of
+    /// types of your own whose last word is `delta`. Any other publish takes them along at once and waits for nothing. It pays
+    /// with many publishers, or with publishes on a PublishStream: one that waits for each answer before it sends the next
+    /// delta gets slower.
+    #[arg(long = "coalesce-deltas-ms", env = "RUNLOG_COALESCE_DELTAS_MS", default_value = "0",
+          value_parser = millis(0..=1_000))]
+    pub coalesce_deltas: Duration,
     /// How much of the end of the log of a SQLite file waits to be moved into the indexes, entries of one run and one
     /// transaction (1 to 1,000,000): the part that a start has to read.
     #[arg(long, env = "RUNLOG_FLUSH_ENTRIES", default_value = "16384",

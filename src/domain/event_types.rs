@@ -72,10 +72,17 @@ pub struct DocumentedType {
     pub origin: Origin,
     /// Effect on the run.
     pub effect: Effect,
+    /// Whether events of the type are deltas, see [`EventType::is_delta`].
+    pub is_delta: bool,
 }
 
 const fn line(name: &'static str, origin: Origin, status: StatusRule, reads: Reads) -> DocumentedType {
-    DocumentedType { name, origin, effect: Effect { status, reads } }
+    DocumentedType { name, origin, effect: Effect { status, reads }, is_delta: false }
+}
+
+/// A type of deltas, which change nothing about their run.
+const fn delta(name: &'static str, origin: Origin) -> DocumentedType {
+    DocumentedType { is_delta: true, ..line(name, origin, StatusRule::Unchanged, Reads::Nothing) }
 }
 
 /// Every documented type: name, default origin, effect on the status, members read.
@@ -105,7 +112,7 @@ pub static EVENT_TYPES: [DocumentedType; 28] = {
         line("run.cancelled", System, Fixed(Cancelled), Reads::Nothing),
         line("run.resumed", System, ToStatusOr(Running), Reads::Transition),
         line("run.limit_exceeded", System, Fixed(Failed), Reads::Nothing),
-        line("step.progress", User, Unchanged, Reads::Nothing),
+        delta("step.progress", User),
         line("step.done", User, Unchanged, Reads::Nothing),
         line("run.tool.invoked", System, Unchanged, Reads::Nothing),
         line("run.coordination.decision", System, Unchanged, Reads::Nothing),
@@ -119,6 +126,16 @@ pub static EVENT_TYPES: [DocumentedType; 28] = {
 fn documented(event_type: &EventType) -> Option<&'static DocumentedType> {
     let name = event_type.as_str();
     EVENT_TYPES.iter().find(|documented| documented.name == name)
+}
+
+impl EventType {
+    /// Whether events of this type are deltas: parts of one step that follow each other closely, such as the tokens of a text.
+    /// Undocumented types are deltas if their last word is `delta`, as in `content_delta` or `response.output_text.delta`.
+    #[must_use]
+    pub fn is_delta(&self) -> bool {
+        let last_word = || self.as_str().rsplit(['.', '_', '-']).next();
+        documented(self).map_or_else(|| last_word() == Some("delta"), |documented| documented.is_delta)
+    }
 }
 
 impl Origin {
@@ -175,6 +192,18 @@ mod tests {
             ("MyOwnEvent", Origin::User),
         ] {
             assert_eq!(Origin::default_for(&event_type(name)), origin, "{name}");
+        }
+    }
+
+    #[test]
+    fn deltas_are_the_progress_of_a_step_and_undocumented_types_that_end_in_the_word() {
+        let documented = EVENT_TYPES.iter().filter(|documented| documented.is_delta);
+        assert_eq!(documented.map(|documented| documented.name).collect::<Vec<_>>(), ["step.progress"]);
+        for name in ["step.progress", "delta", "content_delta", "response.output_text.delta", "input-json-delta"] {
+            assert!(event_type(name).is_delta(), "{name}");
+        }
+        for name in ["step.done", "step", "delta.done", "mydelta", "content_Delta", "run_end", "content_delta "] {
+            assert!(!event_type(name).is_delta(), "{name}");
         }
     }
 

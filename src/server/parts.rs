@@ -103,6 +103,7 @@ pub fn queue_options(options: &ServeOptions) -> QueueOptions {
         queue_events: options.writing.publish_queue_events,
         queue_bytes: options.writing.publish_queue_bytes,
         queue_wait: options.writing.publish_wait,
+        coalesce_deltas: options.writing.coalesce_deltas,
     }
 }
 

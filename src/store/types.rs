@@ -34,6 +34,12 @@ impl Append {
         let (agent_name, structure_id, recorded) = (None, None, None);
         Self { run_id, events, condition: None, agent_name, structure_id, recorded, completion: None }
     }
+
+    /// Whether the append may wait for further deltas: a publish of deltas alone, without a condition.
+    pub(super) fn may_wait(&self) -> bool {
+        let is_plain = self.condition.is_none() && self.recorded.is_none() && self.completion.is_none();
+        is_plain && self.events.iter().all(|event| event.event_type.is_delta())
+    }
 }
 
 /// Precondition of an append. The store compares the condition with the state of the run after all earlier appends.

@@ -26,6 +26,7 @@ pub struct Tuning {
     pub queue_events: usize,
     pub queue_bytes: usize,
     pub queue_wait: Duration,
+    pub coalesce_deltas: Duration,
 }
 
 impl Default for Tuning {
@@ -37,14 +38,15 @@ impl Default for Tuning {
             queue_events,
             queue_bytes,
             queue_wait: Duration::from_secs(60),
+            coalesce_deltas: Duration::ZERO,
         }
     }
 }
 
 impl Tuning {
     fn queue(self) -> QueueOptions {
-        let Self { queue_events, queue_bytes, queue_wait, .. } = self;
-        QueueOptions { queue_events, queue_bytes, queue_wait, ..QueueOptions::default() }
+        let Self { queue_events, queue_bytes, queue_wait, coalesce_deltas, .. } = self;
+        QueueOptions { queue_events, queue_bytes, queue_wait, coalesce_deltas, ..QueueOptions::default() }
     }
 }
 
@@ -58,6 +60,7 @@ pub const fn tuning(flush_every: usize) -> Tuning {
         queue_events: 65_536,
         queue_bytes: 64 << 20,
         queue_wait: Duration::from_secs(60),
+        coalesce_deltas: Duration::ZERO,
     }
 }
 

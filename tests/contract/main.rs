@@ -11,6 +11,7 @@
 mod appends;
 #[path = "../support/cluster.rs"]
 mod cluster;
+mod coalescing;
 mod commit_notifications;
 mod duplicates;
 mod expectations;
@@ -65,6 +66,11 @@ macro_rules! contract {
                 a_queue_that_stays_full_answers_overloaded, a_queue_counts_events_and_not_requests,
                 a_request_larger_than_the_queue_is_stored, what_was_accepted_before_close_is_answered,
                 close_may_be_called_twice_and_at_once, a_closed_store_opens_again_while_its_handle_lives,
+            }
+            coalescing {
+                waiting_deltas_are_one_commit_with_the_append_that_ends_their_wait,
+                deltas_that_nothing_follows_are_stored_after_their_wait, a_store_that_closes_stores_waiting_deltas,
+                a_queue_full_of_deltas_makes_room_at_once,
             }
             duplicates {
                 the_same_event_again_is_answered_with_its_first_seq, other_content_under_an_id_is_a_conflict,

@@ -13,6 +13,7 @@ mod refusal;
 mod server;
 
 mod bounds;
+mod coalescing;
 mod control;
 mod create_run;
 mod cursors;

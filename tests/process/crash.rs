@@ -43,6 +43,12 @@ async fn acknowledged_events_survive_kill_9_in_the_middle_of_flushes_and_compact
     assert!(half_way > 0, "a kill hit a segment that was being written or removed");
 }
 
+/// Deltas that wait are not acknowledged yet, so no kill may lose an acknowledged one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_events_survive_kill_9_while_deltas_wait_for_further_ones() {
+    survives_kills("kill -9 coalescing", &["--flush-entries", "4096", "--coalesce-deltas-ms", "5"]).await;
+}
+
 /// Twenty rounds, or `RUNLOG_CRASH_ROUNDS`. Returns the number of kills within the write or removal of an id segment.
 async fn survives_kills(seed: &str, options: &[&str]) -> u32 {
     let rounds = std::env::var("RUNLOG_CRASH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());

@@ -41,7 +41,8 @@ impl Run {
         let event_type = match n {
             0 => "run_start",
             LENGTH => "run_end",
-            _ => "step",
+            _ if n.is_multiple_of(3) => "step",
+            _ => "step.progress",
         };
         // Mostly small, sometimes larger than a page of the database.
         let filler = "x".repeat(if n % 17 == 16 { 9_000 } else { n * 7 % 400 });

@@ -1,5 +1,7 @@
 //! Queued appends, and the groups in which the committer takes them.
 
+use tokio::time::Instant;
+
 use super::reply::{Replies, Reply};
 use crate::store::{Append, RunKey};
 
@@ -17,6 +19,8 @@ pub struct Request {
     pub append: QueuedAppend,
     pub bytes: usize,
     pub reply: Reply,
+    /// End of the wait for further deltas; `None`: the append must not wait.
+    pub waits_until: Option<Instant>,
 }
 
 /// Appends to be committed in one transaction.

@@ -1,7 +1,9 @@
 //! The commit path of an append, shared by all stores: queue, plan, encoding into rows.
 
+pub mod backpressure;
 pub mod existing;
 pub mod group;
+pub mod held_appends;
 pub mod metrics;
 pub mod parts;
 pub mod plan;

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
+use tokio::time::Instant;
 
 use crate::domain::{Error, Result};
 
+use super::backpressure::Backpressure;
 use super::group::Request;
 pub use super::group::{Group, QueuedAppend};
+use super::held_appends::HeldAppends;
 use super::progress::Progress;
 pub use super::queue_depth::QueueDepth;
 pub use super::queue_options::QueueOptions;
@@ -30,6 +33,7 @@ pub struct Queue {
     depth: Arc<QueueDepth>,
     progress: Arc<Progress>,
     bytes: Arc<Semaphore>,
+    backpressure: Arc<Backpressure>,
     options: QueueOptions,
     closing: Latch,
 }
@@ -42,9 +46,23 @@ impl Queue {
         let closing = Latch::default();
         let depth = Arc::new(QueueDepth::new(closing.clone()));
         let progress = Arc::<Progress>::default();
-        let (counted, observed) = (Arc::clone(&depth), Arc::clone(&progress));
-        let waiting = CommitQueueReceiver::new(requests, counted, observed, options.clone(), closing.clone());
-        (Self { requests: sender, depth, progress, bytes, options, closing }, waiting)
+        let backpressure = Arc::<Backpressure>::default();
+        let queue = Self { requests: sender, depth, progress, bytes, backpressure, options, closing };
+        let waiting = queue.receiver(requests);
+        (queue, waiting)
+    }
+
+    fn receiver(&self, requests: mpsc::Receiver<Request>) -> CommitQueueReceiver {
+        CommitQueueReceiver {
+            requests,
+            held: HeldAppends::default(),
+            depth: Arc::clone(&self.depth),
+            progress: Arc::clone(&self.progress),
+            backpressure: Arc::clone(&self.backpressure),
+            options: self.options.clone(),
+            closing: self.closing.clone(),
+            had_company: false,
+        }
     }
 
     /// See [`Store::submit`](crate::store::Store::submit).
@@ -58,9 +76,16 @@ impl Queue {
         let (outcome, receipt) = Receipt::new();
         let reply = Reply::new(outcome, append.import().cloned(), permit);
         let run = RunKey::new(project, append.run_id.clone());
-        entry.send(Request { append: QueuedAppend { run, append }, bytes, reply });
+        let waits_until = self.waits_until(&append);
+        entry.send(Request { append: QueuedAppend { run, append }, bytes, reply, waits_until });
         self.depth.inc();
         Ok(receipt)
+    }
+
+    /// End of the wait of an append that is accepted now; `None`: the append must not wait.
+    fn waits_until(&self, append: &Append) -> Option<Instant> {
+        let window = self.options.coalesce_deltas;
+        (!window.is_zero() && append.may_wait()).then(|| Instant::now() + window)
     }
 
     /// Approximate memory of an append in bytes, and the number of byte permits that the append needs.
@@ -95,6 +120,7 @@ impl Queue {
 
     /// Waits for space: first for bytes, then for an entry.
     async fn room(&self, weight: u32) -> Result<Room<'_>> {
+        let _waiting = self.backpressure.begin();
         let room = async {
             let permit = Arc::clone(&self.bytes).acquire_many_owned(weight).await.map_err(|_| self.gone())?;
             Ok((permit, self.requests.reserve().await.map_err(|_| self.gone())?))

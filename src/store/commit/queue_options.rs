@@ -15,6 +15,8 @@ pub struct QueueOptions {
     pub queue_bytes: usize,
     /// Maximum wait of a publish for space in the queue.
     pub queue_wait: Duration,
+    /// Maximum wait of deltas for further deltas of the same commit. Zero: no append waits.
+    pub coalesce_deltas: Duration,
 }
 
 impl Default for QueueOptions {
@@ -25,6 +27,7 @@ impl Default for QueueOptions {
             queue_events: 65_536,
             queue_bytes: 64 << 20,
             queue_wait: Duration::from_secs(5),
+            coalesce_deltas: Duration::ZERO,
         }
     }
 }
