@@ -16,7 +16,8 @@ use crate::client::{self, Events};
 use crate::cluster::{Cluster, Stop};
 use crate::harness::{Data, Server, eventually, within};
 
-async fn publish(events: &mut Events, run: &str, text: &str, count: usize) -> u64 {
+/// Publishes events in one request; returns the last seq.
+pub async fn publish(events: &mut Events, run: &str, text: &str, count: usize) -> u64 {
     let event = |n: usize| client::event("", "step", &format!(r#"{{"text":"{text}-{n}"}}"#));
     let request = client::publish(run, (0..count).map(event).collect());
     events.publish(request).await.expect("an acknowledgement").into_inner().events.last().unwrap().seq
@@ -39,10 +40,23 @@ fn list(run: Option<&str>, cursor: &str, epoch: &str) -> pb::ListEventsRequest {
 }
 
 /// Cursor and epoch of the end.
-async fn end(events: &mut Events, run: Option<&str>) -> (String, String) {
+pub async fn end(events: &mut Events, run: Option<&str>) -> (String, String) {
     let page = events.list_events(list(run, "", "")).await.unwrap().into_inner();
     assert!(!page.has_more);
     (page.next_cursor, page.epoch)
+}
+
+/// The feed as far as it goes, with its last cursor and epoch.
+pub async fn feed(events: &mut Events) -> (Vec<pb::Event>, (String, String)) {
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = within("a page", events.list_events(list(None, &cursor, ""))).await.unwrap().into_inner();
+        found.extend(page.events);
+        cursor = page.next_cursor;
+        if !page.has_more {
+            return (found, (cursor, page.epoch));
+        }
+    }
 }
 
 /// The last cursor common to both histories, from a `HISTORY_LOST` error.
@@ -53,7 +67,7 @@ fn agreed(status: &Status) -> String {
 }
 
 /// Asserts that neither listing nor subscribing accepts the cursor. Returns the last common cursor.
-async fn is_lost(events: &mut Events, run: Option<&str>, (cursor, epoch): &(String, String)) -> String {
+pub async fn is_lost(events: &mut Events, run: Option<&str>, (cursor, epoch): &(String, String)) -> String {
     let listed = agreed(&events.list_events(list(run, cursor, epoch)).await.unwrap_err());
     let follow = match run {
         Some(run) => client::follow_from(run, cursor),
@@ -65,7 +79,7 @@ async fn is_lost(events: &mut Events, run: Option<&str>, (cursor, epoch): &(Stri
 }
 
 /// The texts after a cursor.
-async fn texts(events: &mut Events, run: Option<&str>, cursor: &str, epoch: &str) -> Vec<String> {
+pub async fn texts(events: &mut Events, run: Option<&str>, cursor: &str, epoch: &str) -> Vec<String> {
     let page = events.list_events(list(run, cursor, epoch)).await.unwrap().into_inner();
     page.events.iter().map(|event| client::json_of(event).to_owned()).collect()
 }
@@ -162,8 +176,7 @@ impl Replicated {
         let primary = Cluster::start()?;
         let standby = primary.standby();
         if is_synchronous {
-            primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
-            primary.execute("SELECT pg_reload_conf()").await;
+            primary.set("synchronous_standby_names = '*'").await;
         }
         let forwarder = Forwarder::start(primary.port()).await;
         let server = Server::on(&forwarder.url()).await;

@@ -31,6 +31,10 @@ use super::write::committer::Committer;
 use super::write::writer::Writer;
 use super::{PostgresStore, Shared};
 
+/// A server that was promoted keeps the standbys that its primary waited for.
+const NO_EPOCH: &str = "the first commit was not confirmed in time; if synchronous_standby_names names standbys, attach one, or \
+    empty it and reload";
+
 /// Accepted query parameters of a database URL.
 const PARAMETERS: [&str; 18] = [
     "sslmode",
@@ -69,7 +73,8 @@ impl PostgresStore {
         let names = names(&options, found.feed);
         let session = Arc::new(Session::new(options.statement_timeout, &found.synchronous_commit, names));
         session.prepare(&mut first).await.map_err(|e| target.describe(e))?;
-        let epochs = Epochs::open(&mut first, Arc::clone(&listener)).await;
+        let epochs = timeout(options.statement_deadline(), Epochs::open(&mut first, Arc::clone(&listener))).await;
+        let epochs = epochs.map_err(|_| target.other(NO_EPOCH))?;
         let epochs = Arc::new(epochs.map_err(|e| target.describe(e))?);
 
         let stop = CancellationToken::new();

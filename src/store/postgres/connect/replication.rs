@@ -38,9 +38,18 @@ impl Replication {
         Ok(Self { synchronous_commit, synchronous_standby_names, standbys })
     }
 
-    /// Whether a promoted standby may lack acknowledged events.
-    fn may_lose(&self) -> bool {
-        self.synchronous_standby_names.is_empty() && !self.standbys.is_empty()
+    /// What an operator has to know about acknowledged events and standbys.
+    fn warning(&self) -> Option<String> {
+        let is_any = |states: &[&str]| self.standbys.iter().any(|(_, state)| states.contains(&state.as_str()));
+        if self.synchronous_standby_names.is_empty() {
+            return (!self.standbys.is_empty()).then(|| MAY_LOSE.to_owned());
+        }
+        if !is_any(&["sync", "quorum", "?"]) {
+            return Some(NOBODY_CONFIRMS.to_owned());
+        }
+        let asynchronous = self.standbys.iter().filter(|(_, state)| state == "async").map(|(name, _)| name.as_str());
+        let names = asynchronous.collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| format!("asynchronous, so that they may lack acknowledged events: {names}"))
     }
 
     fn standbys(&self) -> String {
@@ -48,13 +57,13 @@ impl Replication {
         if all.is_empty() { "none".to_owned() } else { all.join(", ") }
     }
 
-    /// Logs the state, with a warning if a promotion may lose events.
+    /// Logs the state, with a warning if a promotion may lose events or if no standby confirms commits.
     pub fn log(&self) {
         let Self { synchronous_commit, synchronous_standby_names, .. } = self;
         let standbys = self.standbys();
         tracing::info!(synchronous_commit, synchronous_standby_names, standbys, "PostgreSQL confirms commits so");
-        if self.may_lose() {
-            tracing::warn!("{MAY_LOSE}");
+        if let Some(warning) = self.warning() {
+            tracing::warn!("{warning}");
         }
     }
 
@@ -66,13 +75,15 @@ impl Replication {
             names => format!("commits wait for {names:?}"),
         };
         let detail = format!("attached: {}; {names}", self.standbys());
-        if self.may_lose() {
-            CheckResult::warning(NAME, format!("{detail}; {MAY_LOSE}"))
-        } else {
-            CheckResult::ok(NAME, detail)
+        match self.warning() {
+            Some(warning) => CheckResult::warning(NAME, format!("{detail}; {warning}")),
+            None => CheckResult::ok(NAME, detail),
         }
     }
 }
 
-const MAY_LOSE: &str = "a standby that is promoted may lack acknowledged events, and cursors of them are refused then; set \
-    synchronous_standby_names";
+const MAY_LOSE: &str = "an asynchronous standby that is promoted may lack acknowledged events, and cursors of them are refused \
+    then; set synchronous_standby_names";
+
+const NOBODY_CONFIRMS: &str =
+    "no standby that synchronous_standby_names names is attached: publishes wait until one confirms them";
