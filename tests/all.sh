@@ -185,6 +185,7 @@ install_all() {
     get buf get_buf
     get policy python_with policy tests/policy/requirements.txt
     get deploy python_with deploy tests/deploy/requirements.txt
+    get litestream python_with litestream tests/process/requirements.txt
     get openssl install openssl openssl
     get postgres get_postgres
     PATH="$PATH:/usr/sbin" get pgbouncer install pgbouncer pgbouncer
@@ -319,6 +320,11 @@ if installed deploy; then
     step "balancer configuration" check_balancer
 else
     cannot "checks of deploy/" "no python3 with venv, or PyPI is out of reach"
+fi
+if installed litestream; then
+    export RUNLOG_TEST_LITESTREAM="$tools/litestream/bin/litestream"
+else
+    cannot "Litestream" "no python3 with venv, or PyPI is out of reach"
 fi
 if installed promtool; then
     step "alert rules" "$tools/prometheus/usr/bin/promtool" check rules deploy/prometheus-rules.yaml

@@ -34,7 +34,7 @@ pub use rates::RateOptions;
 pub use reading::ReadOptions;
 pub use store::{StoreOptions, StoreUrl};
 pub use tls::TlsOptions;
-pub use writing::{FinishOption, WriteOptions};
+pub use writing::{CheckpointOption, FinishOption, WriteOptions};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

@@ -15,6 +15,15 @@ pub enum FinishOption {
     Off,
 }
 
+/// Whether the server checkpoints its SQLite file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckpointOption {
+    /// The server does.
+    On,
+    /// Another program does.
+    Off,
+}
+
 /// The path of a publish to its commit.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Writing")]
@@ -57,6 +66,10 @@ pub struct WriteOptions {
     #[arg(long, env = "RUNLOG_FLUSH_SLICE_ENTRIES", default_value = "512",
           value_parser = within(1..=4_000))]
     pub flush_slice_entries: usize,
+    /// Whether the write-ahead log of a SQLite file is moved into the database by this server: `off` leaves the checkpoints to
+    /// another program that copies the log, such as Litestream; the log grows while that program is away.
+    #[arg(long, env = "RUNLOG_SQLITE_CHECKPOINTS", value_enum, default_value = "on", hide_possible_values = true)]
+    pub sqlite_checkpoints: CheckpointOption,
     /// Whether a USER event of type FinishStructureRunEvent ends its run: `on` stores StructureRunCompleted with it
     /// (SUCCEEDED, or FAILED without an output or with an ErrorArtifact), for Griptape pipelines that no platform runs; `off` leaves
     /// that to an event of origin SYSTEM. Structures inside the one with which the run began end nothing. With keys it ends runs for keys with the scope events.publish_system.

@@ -1,8 +1,8 @@
 //! The options of each part of the server, out of those of `runlog serve`.
 
 use crate::config::{
-    AuthOption, CALL_BYTES, CONNECTIONS_AT_LEAST, FinishOption, MemoryShares, NotifyOption, OpenRouteOption,
-    ServeOptions, StoreUrl, TlsOptions,
+    AuthOption, CALL_BYTES, CONNECTIONS_AT_LEAST, CheckpointOption, FinishOption, MemoryShares, NotifyOption,
+    OpenRouteOption, ServeOptions, StoreUrl, TlsOptions,
 };
 use crate::service::ServiceOptions;
 use crate::service::access::{AccessLimits, AuthMode};
@@ -43,6 +43,7 @@ pub fn sqlite_options(options: &ServeOptions) -> SqliteOptions {
         read_connections: options.reading.read_connections,
         max_unflushed_entries: options.writing.flush_entries,
         slice_entries: options.writing.flush_slice_entries,
+        checkpoints: options.writing.sqlite_checkpoints == CheckpointOption::On,
         ..SqliteOptions::new(&options.store.data)
     }
 }

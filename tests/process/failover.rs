@@ -15,6 +15,10 @@ use crate::transfer::NOWHERE;
 const BEFORE: u64 = 1_500;
 const AFTER: u64 = 500;
 
+/// Options of a server that waits for PostgreSQL for short.
+const IMPATIENT: [&str; 6] =
+    ["--pg-statement-timeout-ms", "500", "--pg-retry-ms", "500", "--pg-connect-timeout-ms", "1000"];
+
 /// The events of all runs that a follower has received, and its place in the feed.
 #[derive(Default)]
 struct Follower {
@@ -106,8 +110,7 @@ async fn nothing_is_acknowledged_while_no_standby_confirms_and_nobody_reads_it()
     let standby = primary.standby();
     primary.set("synchronous_standby_names = '*'").await;
     let url = primary.url("postgres");
-    let impatient = ["--pg-statement-timeout-ms", "500", "--pg-retry-ms", "500"];
-    let server = Server::over(["--store", &url], &impatient, &[]).await;
+    let server = Server::over(["--store", &url], &IMPATIENT, &[]).await;
     let mut events = server.events().await;
     publish(&mut events, "r", "confirmed", 1).await;
     standby.stop(Stop::Fast);
@@ -157,21 +160,23 @@ async fn the_start_and_check_say_what_the_standbys_confirm() {
 
     primary.set("synchronous_standby_names = '*'").await;
     check_says("ok", &["walreceiver (sync)", "commits wait for \"*\""]).await;
-    let server = Server::on(&url).await;
+    let server = Server::over(["--store", &url], &IMPATIENT, &[]).await;
     assert!(!server.log().contains("may lack"), "{}", server.log());
-    server.kill().await;
+    let mut events = server.events().await;
+    assert_eq!(publish(&mut events, "r", "confirmed", 1).await, 1);
 
     standby.stop(Stop::Fast);
     check_says("warning", &["attached: none", "publishes wait until one confirms them"]).await;
-    // As after the promotion of a standby that has taken over the setting: a new lineage, which nobody confirms.
+    // As after the promotion of a standby that has taken over the setting: a new lineage, whose epoch nobody confirms.
     primary.stop(Stop::Immediate);
     primary.resume();
-    let start = Process::over(["--store", &url], &["--pg-statement-timeout-ms", "500"], &[]);
-    let (status, log) = start.ended().await;
+    let refused = within("an answer", client::list_after(&mut events, "r", 0)).await;
+    assert_eq!(client::refusal(&refused.unwrap_err()).1, "STORE_UNAVAILABLE");
+    let (status, log) = Process::over(["--store", &url], &IMPATIENT, &[]).ended().await;
     assert!(!status.success() && log.contains("attach one, or empty it"), "{log}");
     primary.set("synchronous_standby_names = ''").await;
-    let server = Server::on(&url).await;
-    assert_eq!(publish(&mut server.events().await, "r", "alone", 1).await, 1);
+    eventually("an answer", async || client::list_after(&mut events, "r", 0).await.is_ok()).await;
+    assert_eq!(publish(&mut events, "r", "alone", 1).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

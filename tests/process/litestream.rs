@@ -87,7 +87,7 @@ async fn a_file_that_litestream_restores_has_all_that_was_copied_and_refuses_cur
     let mut lost = Default::default();
     // Both are killed, and go on with what they find.
     for _ in 0..ROUNDS {
-        let server = Server::with(&data.file(), &["--flush-entries", "256"]).await;
+        let server = Server::with(&data.file(), &["--sqlite-checkpoints", "off", "--flush-entries", "256"]).await;
         load.verify(&server, true).await;
         let copying = litestream.start();
         load.publish(server, async |server, mut acked| {

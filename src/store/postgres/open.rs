@@ -73,9 +73,7 @@ impl PostgresStore {
         let names = names(&options, found.feed);
         let session = Arc::new(Session::new(options.statement_timeout, &found.synchronous_commit, names));
         session.prepare(&mut first).await.map_err(|e| target.describe(e))?;
-        let epochs = timeout(options.statement_deadline(), Epochs::open(&mut first, Arc::clone(&listener))).await;
-        let epochs = epochs.map_err(|_| target.other(NO_EPOCH))?;
-        let epochs = Arc::new(epochs.map_err(|e| target.describe(e))?);
+        let epochs = Arc::new(open_epochs(&options, &target, &mut first, Arc::clone(&listener)).await?);
 
         let stop = CancellationToken::new();
         let following = Arc::new(readers(&options, &connect, &session, &epochs, 1));
@@ -134,6 +132,21 @@ pub async fn migrate(
 ) -> Result<Schema, OpenError> {
     let migrated = timeout(options.statement_deadline(), target.migrate(connection)).await;
     migrated.map_err(|_| target.other("another replica has been migrating the schema for too long"))?
+}
+
+/// Reads the epochs, and begins new ones on a server with another lineage: the first commit that standbys have to confirm.
+async fn open_epochs(
+    options: &PostgresOptions,
+    target: &Target,
+    connection: &mut PgConnection,
+    listener: Arc<dyn CommitListener>,
+) -> Result<Epochs, OpenError> {
+    match timeout(options.statement_deadline(), Epochs::open(connection, listener)).await {
+        Ok(Ok(epochs)) => Ok(epochs),
+        // A replica whose commit of the epochs waits for the confirmation holds the locks.
+        Ok(Err(error)) if error::code(&error).as_deref() != Some(error::LOCK_TIMEOUT) => Err(target.describe(error)),
+        _ => Err(target.other(NO_EPOCH)),
+    }
 }
 
 /// Parses the database URL into connection options.

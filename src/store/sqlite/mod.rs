@@ -79,6 +79,8 @@ pub struct SqliteOptions {
     pub max_unflushed_entries: usize,
     /// Most entries that one slice of a flush moves between two commits.
     pub slice_entries: usize,
+    /// Whether the store checkpoints the write-ahead log; `false`: another program does.
+    pub checkpoints: bool,
 }
 
 impl SqliteOptions {
@@ -92,6 +94,7 @@ impl SqliteOptions {
             read_connections: 4,
             max_unflushed_entries: 16_384,
             slice_entries: 512,
+            checkpoints: true,
         }
     }
 }

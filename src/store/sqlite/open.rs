@@ -62,7 +62,8 @@ impl SqliteStore {
         let connect_behind =
             async || SqliteConnection::connect_with(&options_behind).await.map_err(|e| describe(&path, e));
         let maintenance_connection = connect_behind().await?;
-        let checkpoints = Checkpointer::start(connect_behind().await?).await.map_err(|e| describe(&path, e))?;
+        let checkpoints = Checkpointer::start(connect_behind().await?, options.checkpoints);
+        let checkpoints = checkpoints.await.map_err(|e| describe(&path, e))?;
         let tasks = Tasks::default();
         let watch = Arc::new(FileWatch::new(&path)?);
         let watching = watch::run(Arc::clone(&watch), Arc::clone(&lock), checkpoints.requests());

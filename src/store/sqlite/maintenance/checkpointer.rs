@@ -55,6 +55,8 @@ const MOVING: i64 = -1;
 pub struct Checkpointer {
     due: mpsc::Sender<Request>,
     task: JoinHandle<()>,
+    /// Whether this store checkpoints, and not another program.
+    is_on: bool,
     /// Bytes of the log at the last checkpoint, or [`MOVING`].
     length: Arc<AtomicI64>,
     page_bytes: i64,
@@ -63,7 +65,9 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub async fn start(mut connection: SqliteConnection) -> sqlx::Result<Self> {
+    /// Starts the task. Where another program copies the log and checkpoints, `is_on` is false: after a checkpoint SQLite
+    /// overwrites the log, also what that program has not copied.
+    pub async fn start(mut connection: SqliteConnection, is_on: bool) -> sqlx::Result<Self> {
         let page_bytes = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut connection).await?;
         let (due, mut next) = mpsc::channel(1);
         let length = Arc::new(AtomicI64::new(0));
@@ -74,6 +78,9 @@ impl Checkpointer {
                     rescue(&mut connection).await;
                     continue;
                 }
+                if !is_on {
+                    continue;
+                }
                 let moved = move_pages(&mut connection, page_bytes).await.inspect_err(|error| {
                     tracing::debug!(%error, "moving the write-ahead log failed");
                 });
@@ -82,7 +89,7 @@ impl Checkpointer {
             }
             let _ = connection.close().await;
         });
-        Ok(Self { due, task, length, page_bytes, written_bytes: 0, backoff: Backoff::new("checkpoint") })
+        Ok(Self { due, task, is_on, length, page_bytes, written_bytes: 0, backoff: Backoff::new("checkpoint") })
     }
 
     /// Sender of requests to the task.
@@ -93,7 +100,7 @@ impl Checkpointer {
     /// Counts bytes of a commit (an estimate) and requests a checkpoint when due.
     pub fn written(&mut self, bytes: usize) {
         self.written_bytes += bytes;
-        if self.written_bytes >= MOVED_AT_ONCE_BYTES && self.length.load(Ordering::Acquire) != MOVING {
+        if self.is_on && self.written_bytes >= MOVED_AT_ONCE_BYTES && self.length.load(Ordering::Acquire) != MOVING {
             self.written_bytes = 0;
             self.length.store(MOVING, Ordering::Release);
             // The channel has room: the task has taken the previous request.
