@@ -37,3 +37,21 @@ async fn a_foreign_reader_that_stays_makes_the_log_grow_and_stops_nobody_and_it_
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_server_that_leaves_checkpoints_to_another_program_makes_none() {
+    let data = Data::new();
+    let server = Server::with(&data.file(), &["--sqlite-checkpoints", "off"]).await;
+    let mut events = server.events().await;
+    let payload = format!("\"{}\"", "x".repeat(1_000_000));
+    for n in 0..EVENTS {
+        events.publish(client::publish("r", vec![client::event(&n.to_string(), "step", &payload)])).await.unwrap();
+    }
+    let bytes = |name: &str| std::fs::metadata(data.directory().join(name)).unwrap().len();
+    let published = (EVENTS * payload.len()) as u64;
+    assert!(bytes("runlog.db-wal") > published, "the log has all of it");
+    assert!(bytes("runlog.db") < published, "and the database not");
+    server.kill().await;
+    let server = Server::start(&data.file()).await;
+    assert_eq!(client::list(&mut server.events().await, "r").await.len(), EVENTS);
+}

@@ -11,6 +11,7 @@ pub const NO_SUCH_DATABASE: &str = "3D000";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
 pub const READ_ONLY: &str = "25006";
 pub const LOCK_TIMEOUT: &str = "55P03";
+pub const STATEMENT_TIMEOUT: &str = "57014";
 const ABORTED: &str = "25P02";
 const COMPLETION_UNKNOWN: &str = "40003";
 const UNIQUE_VIOLATION: &str = "23505";
@@ -118,7 +119,7 @@ fn is_transient(error: &sqlx::Error) -> bool {
         "53100" => false,
         // A standby before its promotion; a lock or statement timeout; an idle-in-transaction timeout; a failed
         // transaction; a prepared statement lost by a pooler.
-        READ_ONLY | LOCK_TIMEOUT | "57014" | "25P03" | ABORTED | "26000" => true,
+        READ_ONLY | LOCK_TIMEOUT | STATEMENT_TIMEOUT | "25P03" | ABORTED | "26000" => true,
         // Classes: connection exceptions, transaction rollback (serialization, deadlock), insufficient resources,
         // operator intervention (shutdown, startup).
         code => ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)),

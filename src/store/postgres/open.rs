@@ -141,12 +141,13 @@ async fn open_epochs(
     connection: &mut PgConnection,
     listener: Arc<dyn CommitListener>,
 ) -> Result<Epochs, OpenError> {
-    match timeout(options.statement_deadline(), Epochs::open(connection, listener)).await {
-        Ok(Ok(epochs)) => Ok(epochs),
+    let opened = timeout(options.statement_deadline(), Epochs::open(connection, listener)).await;
+    let Ok(opened) = opened else { return Err(target.other(NO_EPOCH)) };
+    opened.map_err(|error| match error::code(&error).as_deref() {
         // A replica whose commit of the epochs waits for the confirmation holds the locks.
-        Ok(Err(error)) if error::code(&error).as_deref() != Some(error::LOCK_TIMEOUT) => Err(target.describe(error)),
-        _ => Err(target.other(NO_EPOCH)),
-    }
+        Some(error::LOCK_TIMEOUT | error::STATEMENT_TIMEOUT) => target.other(NO_EPOCH),
+        _ => target.describe(error),
+    })
 }
 
 /// Parses the database URL into connection options.
