@@ -26,8 +26,8 @@ fn program() -> Option<PathBuf> {
     let program = std::env::var_os("RUNLOG_TEST_LITESTREAM").map(PathBuf::from);
     if program.is_none() {
         // Directly to stderr, since the test harness captures the output of a passing test.
-        writeln!(std::io::stderr(), "SKIPPED: Litestream: RUNLOG_TEST_LITESTREAM is not set; tests/all.sh sets it")
-            .unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: Litestream: RUNLOG_TEST_LITESTREAM is not set; tests/all.sh sets it").unwrap();
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI copies with Litestream");
     }
     program
