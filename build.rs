@@ -2,8 +2,12 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 3] =
-    ["runlog/v1/event_service.proto", "runlog/v1/key_service.proto", "runlog/v1/run_service.proto"];
+const SERVICES: [&str; 4] = [
+    "runlog/v1/admin_service.proto",
+    "runlog/v1/event_service.proto",
+    "runlog/v1/key_service.proto",
+    "runlog/v1/run_service.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

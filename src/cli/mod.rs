@@ -1,11 +1,12 @@
 //! The `runlog` program: commands, output, exit codes.
 //!
-//! `serve` runs the server; `serve --demo` also publishes demo runs. `check`, `migrate` and `import` open the store in this
-//! process; `export` reads from a server or opens the store. The remaining commands are clients of a server. `client`
-//! connects to the server, `output` formats events, `outcome` maps errors to messages and exit codes, `profile` and `variables`
-//! give options their values.
+//! `serve` runs the server; `serve --demo` also publishes demo runs. `check`, `migrate`, `import`, `verify` and `restore` open a
+//! store in this process; `backup` and `export` read from a server or open the store. The remaining commands are clients of a
+//! server. `client` connects to the server, `output` formats events, `outcome` maps errors to messages and exit codes, `profile`
+//! and `variables` give options their values.
 
 mod backoff;
+mod backup;
 mod bench;
 mod calls;
 mod client;
@@ -66,6 +67,12 @@ enum Command {
     Check(Box<commands::check::CheckArgs>),
     /// Bring the schema of the store up to date
     Migrate(commands::migrate::MigrateArgs),
+    /// Copy the whole SQLite store of a running server, checked
+    Backup(backup::make::BackupArgs),
+    /// Check a backup, and replay it into a scratch store
+    Verify(backup::verify::VerifyArgs),
+    /// Make a new SQLite store out of a backup
+    Restore(backup::restore::RestoreArgs),
     /// Write all that is stored, or some runs, to a file
     Export(transfer::export::ExportArgs),
     /// Store what an export wrote, as it was
@@ -120,16 +127,27 @@ fn parse(args: Vec<OsString>) -> Result<Cli, Refused> {
 
 fn run(command: Command) -> Result<(), Failure> {
     let mut runtime = match command {
-        Command::Serve(_) | Command::Bench(_) | Command::Export(_) | Command::Import(_) => {
-            tokio::runtime::Builder::new_multi_thread()
-        }
+        Command::Serve(_)
+        | Command::Bench(_)
+        | Command::Backup(_)
+        | Command::Verify(_)
+        | Command::Restore(_)
+        | Command::Export(_)
+        | Command::Import(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Other, format!("cannot start: {error}")))?;
     if matches!(
         command,
-        Command::Check(_) | Command::Migrate(_) | Command::Keys(_) | Command::Export(_) | Command::Import(_)
+        Command::Check(_)
+            | Command::Migrate(_)
+            | Command::Keys(_)
+            | Command::Backup(_)
+            | Command::Verify(_)
+            | Command::Restore(_)
+            | Command::Export(_)
+            | Command::Import(_)
     ) {
         commands::serve::log_warnings();
     }
@@ -145,6 +163,9 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Health(args) => commands::health::run(args).await,
             Command::Check(args) => commands::check::run(*args).await,
             Command::Migrate(args) => commands::migrate::run(args).await,
+            Command::Backup(args) => backup::make::run(args).await,
+            Command::Verify(args) => backup::verify::run(args).await,
+            Command::Restore(args) => backup::restore::run(args).await,
             Command::Export(args) => transfer::export::run(args).await,
             Command::Import(args) => transfer::import::run(args).await,
             Command::Completions(args) => commands::completions::run(&args, definition()),
@@ -189,6 +210,8 @@ mod tests {
             vec!["export", "--resume"],
             vec!["export", "--data", "f", "--store", "postgres://h"],
             vec!["import"],
+            vec!["backup"],
+            vec!["restore", "b"],
             vec!["keys"],
             vec!["keys", "create", "--name", "ci"],
             vec!["keys", "create", "--name", "ci", "--scope", "all"],
@@ -213,6 +236,8 @@ mod tests {
             vec!["serve", "--demo", "--listen", "127.0.0.1:0"],
             vec!["export", "--run", "a", "--run", "b", "-o", "f", "--resume"],
             vec!["import", "-", "--data", "f"],
+            vec!["backup", "b", "--data", "f", "--verify", "--force", "--json"],
+            vec!["restore", "b", "--data", "f", "--new-feed"],
             vec!["keys", "create", "--name", "ci", "--scope", "events.read", "--data", "f"],
             vec!["check", "--deep", "--listen", "127.0.0.1:0"],
         ] {

@@ -21,7 +21,7 @@ pub mod usage;
 
 pub use access::{KeyId, KeyScope, KeyScopes, ProjectId};
 pub use cursor::{Cursor, FeedCursor, Scope};
-pub use error::{Code, Error, Result};
+pub use error::{BackupRefusal, Code, Error, Result};
 pub use event::{Event, NewEvent, Origin, Published};
 pub use filter::EventFilter;
 pub use history::FeedId;

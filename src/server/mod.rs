@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+pub mod backup;
 mod bind;
 mod error;
 mod health;

@@ -62,7 +62,7 @@ impl InProcessServer {
 }
 
 /// Ignores commits: an offline import has no subscribers.
-struct NoSubscribers;
+pub(super) struct NoSubscribers;
 
 impl CommitListener for NoSubscribers {
     fn committed(&self, _: Commit) {}

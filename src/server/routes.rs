@@ -10,12 +10,13 @@ use tower::Layer;
 
 use super::{Server, http, parts};
 use crate::pb;
+use crate::pb::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
 use crate::pb::event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE};
 use crate::pb::key_service_server::{KeyServiceServer, SERVICE_NAME as KEY_SERVICE};
 use crate::pb::run_service_server::{RunServiceServer, SERVICE_NAME as RUN_SERVICE};
 use crate::telemetry;
 use crate::transport::boundary::BoundaryOptions;
-use crate::transport::grpc::{EventHandler, GrpcWeb, KeyHandler, RunHandler, WireErrors};
+use crate::transport::grpc::{AdminHandler, EventHandler, GrpcWeb, KeyHandler, RunHandler, WireErrors};
 use crate::transport::memory::Memory;
 use crate::transport::rest::{Gateway, Offer};
 
@@ -67,7 +68,9 @@ impl Server {
             let runs = RunServiceServer::new(RunHandler::new(self.service.clone()));
             let keys = KeyServiceServer::new(KeyHandler::new(self.service.clone()));
             routes = routes.add_service(runs.max_decoding_message_size(max));
+            let admin = AdminServiceServer::new(AdminHandler::new(self.service.clone()));
             routes = routes.add_service(keys.max_decoding_message_size(max));
+            routes = routes.add_service(admin.max_decoding_message_size(max));
         }
         if offer != Offer::Events {
             let v1 = reflection().build_v1().unwrap_or_else(|_| unreachable!("{DECODES}"));
@@ -103,7 +106,8 @@ fn error_details() -> FileDescriptorSet {
 }
 
 /// Names of all gRPC services.
-const GRPC_SERVICES: [&str; 6] = [
+const GRPC_SERVICES: [&str; 7] = [
+    ADMIN_SERVICE,
     EVENT_SERVICE,
     KEY_SERVICE,
     RUN_SERVICE,

@@ -1,6 +1,7 @@
 //! The service: publish, list, subscribe, runs and controls, the same for every transport.
 
 pub mod access;
+pub mod backup;
 pub mod control;
 mod epochs;
 mod event_ids;

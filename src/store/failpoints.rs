@@ -56,6 +56,14 @@ pub const POINTS: [&str; 32] = [
     "postgres-migration-after",
 ];
 
+/// Failpoint of a backup, between some ten rows of the copy, where a test can only wait (`sleep`).
+pub const BACKUP_COPYING: &str = "sqlite-backup-copying";
+
+/// A failpoint that waits and does not fail.
+pub(crate) fn slow_down(point: &str) {
+    fail::fail_point!(point, |_| ());
+}
+
 /// Activates the actions of `FAILPOINTS` until the result is dropped.
 #[must_use]
 pub fn scenario() -> fail::FailScenario<'static> {

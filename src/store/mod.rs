@@ -10,6 +10,7 @@ macro_rules! failpoint {
     };
 }
 
+pub mod backup;
 mod checksum;
 mod commit;
 #[cfg(feature = "failpoints")]
@@ -45,6 +46,8 @@ pub use usage::UsageQuery;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+use backup::BackupCopy;
 
 use crate::domain::event::Appended;
 use crate::domain::history::History;
@@ -131,6 +134,11 @@ pub trait Store: Send + Sync + 'static {
     /// Compares the next rows of the log after this position with their checksums; 0: from the beginning. One call
     /// reads at most a few MiB.
     async fn scrub(&self, after: u64) -> Result<Scrubbed>;
+
+    /// Copies the store with all projects as it is at one moment: every event acknowledged before the call is in the copy. One
+    /// copy at a time, and dropping the future leaves nothing behind. Fails with `Backup`, which says why no copy is made, and with
+    /// `ShuttingDown` when the store closes.
+    async fn backup(&self) -> Result<BackupCopy>;
 
     /// The same store, seen by this project.
     fn in_project(&self, project: ProjectNumber) -> SharedStore;

@@ -7,6 +7,7 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 use runlog::domain::KeyScope;
 use runlog::pb;
+use runlog::pb::admin_service_client::AdminServiceClient;
 use runlog::pb::event_service_client::EventServiceClient;
 use runlog::pb::key_service_client::KeyServiceClient;
 use runlog::pb::run_service_client::RunServiceClient;
@@ -17,7 +18,8 @@ use crate::harness::{ADMIN, Calls, create, eventually, publish, reason, with_key
 use crate::server::TestServer;
 
 /// A gRPC method and the scope that it needs; `None`: any key.
-pub const METHODS: [(&str, Option<KeyScope>); 17] = [
+pub const METHODS: [(&str, Option<KeyScope>); 18] = [
+    ("AdminService/Backup", Some(KeyScope::Admin)),
     ("EventService/Publish", Some(KeyScope::EventsPublish)),
     ("EventService/PublishStream", Some(KeyScope::EventsPublish)),
     ("EventService/ListEvents", Some(KeyScope::EventsRead)),
@@ -144,12 +146,14 @@ async fn single_scopes(server: &TestServer) -> Vec<(KeyScope, String)> {
 
 /// Calls a method; the answer itself does not matter.
 async fn call(method: &str, calls: Calls) -> Result<(), Status> {
+    let mut admin = AdminServiceClient::new(calls.clone());
     let mut events = EventServiceClient::new(calls.clone());
     let mut keys = KeyServiceClient::new(calls.clone());
     let mut runs = RunServiceClient::new(calls);
     let run_id = "r".to_owned();
     let key_id = "key_unknown".to_owned();
     match method {
+        "AdminService/Backup" => admin.backup(pb::BackupRequest {}).await?.into_inner().message().await.map(drop),
         "EventService/Publish" => events.publish(publish("r", "step")).await.map(drop),
         "EventService/PublishStream" => {
             let request = pb::PublishStreamRequest { publish: Some(publish("r", "step")) };

@@ -3,6 +3,7 @@
 
 use runlog::domain::KeyScope;
 use runlog::pb;
+use runlog::pb::admin_service_client::AdminServiceClient;
 use runlog::pb::list_events_request::Scope as ListScope;
 use runlog::pb::subscribe_request::Scope as FollowScope;
 use tonic::Code;
@@ -82,6 +83,7 @@ async fn a_grpc_method_shows_nothing_of_another_project() {
     let key_id = |key: &str| key.split_once(':').unwrap().0.to_owned();
     let (mut events, mut runs, mut keys) =
         (server.events(&theirs).await, server.runs(&theirs).await, server.keys(&theirs).await);
+    let mut admin = AdminServiceClient::new(server.calls(Some(&theirs)).await);
     let run_id = RUN.to_owned();
     let not_found = Err((Code::NotFound, "RUN_NOT_FOUND".to_owned()));
     let no_key = Err((Code::NotFound, "KEY_NOT_FOUND".to_owned()));
@@ -90,6 +92,10 @@ async fn a_grpc_method_shows_nothing_of_another_project() {
         METHODS.iter().map(|(method, _)| *method).partition(|method| method.contains("Publish"));
     for method in others.into_iter().chain(creating) {
         match method {
+            "AdminService/Backup" => {
+                let refused = seen(method, admin.backup(pb::BackupRequest {}).await).map(drop);
+                assert_eq!(refused, Err((Code::PermissionDenied, "DEFAULT_PROJECT_NEEDED".to_owned())));
+            }
             "EventService/ListEvents" => {
                 let of = |scope| pb::ListEventsRequest { scope: Some(scope), ..Default::default() };
                 let run = events.list_events(of(ListScope::RunId(run_id.clone()))).await;

@@ -13,6 +13,7 @@ use runlog::service::live::hub::{Hub, WindowLimits};
 use runlog::service::publish::Publish;
 use runlog::service::subscribe::{Frame, Start, Subscribe, Subscription};
 use runlog::service::{Service, ServiceOptions};
+use runlog::store::backup::BackupCopy;
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{
     Append, KeyStore, Latch, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
@@ -129,6 +130,10 @@ impl Store for Counting {
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
         self.store.scrub(after).await
+    }
+
+    async fn backup(&self) -> Result<BackupCopy> {
+        self.store.backup().await
     }
 
     fn in_project(&self, project: ProjectNumber) -> SharedStore {

@@ -188,7 +188,7 @@ fn methods_say_whether_they_may_be_sent_again_and_publish_does_not_since_that_de
         });
         marked.map(|method| method.name()).collect::<BTreeSet<_>>()
     };
-    let reads = ["GetCaller", "GetRun", "GetUsage", "ListEvents", "ListKeys", "ListRuns", "Subscribe"];
+    let reads = ["Backup", "GetCaller", "GetRun", "GetUsage", "ListEvents", "ListKeys", "ListRuns", "Subscribe"];
     assert_eq!(of(NoSideEffects), BTreeSet::from(reads));
     assert_eq!(of(Idempotent), BTreeSet::from(["CancelRun", "CreateStreamToken", "RevokeKey"]));
 }

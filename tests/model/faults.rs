@@ -8,6 +8,7 @@ use std::sync::Arc;
 use runlog::domain::history::History;
 use runlog::domain::usage::UsageReport;
 use runlog::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, Scope};
+use runlog::store::backup::BackupCopy;
 use runlog::store::{
     Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
     UsageQuery,
@@ -117,6 +118,10 @@ impl Store for Unreliable {
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
         self.inner.scrub(after).await
+    }
+
+    async fn backup(&self) -> Result<BackupCopy> {
+        self.inner.backup().await
     }
 
     fn in_project(&self, project: ProjectNumber) -> SharedStore {

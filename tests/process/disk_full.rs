@@ -14,12 +14,12 @@ use crate::client::{self, event, json_of, publish};
 use crate::harness::{Server, eventually};
 
 /// A small mounted file system, unmounted when dropped.
-struct SmallDisk(TempDir);
+pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// `None`, with a note past cargo's capture, without the right to mount, which only root has; CI must have the
     /// right.
-    fn mount(mebibytes: u32) -> Option<Self> {
+    pub fn mount(mebibytes: u32) -> Option<Self> {
         let disk = Self(TempDir::new().unwrap());
         let size = format!("size={mebibytes}m");
         let mounted =
@@ -33,7 +33,7 @@ impl SmallDisk {
         None
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -19,6 +19,7 @@ mod publishers;
 #[path = "../support/rng.rs"]
 mod rng;
 
+mod backup;
 mod bench;
 mod check_and_migrate;
 mod command_line;
@@ -42,6 +43,7 @@ mod lost_files;
 mod metrics;
 mod owners;
 mod power_loss;
+mod restore;
 mod resume;
 mod secrets;
 mod start;

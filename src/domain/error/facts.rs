@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::Error;
+use super::{BackupRefusal, Error};
 use crate::domain::access::{Excess, KeyProblem};
 
 /// Category of an error. Transports map it to a gRPC code or an HTTP status.
@@ -42,7 +42,7 @@ impl Error {
         match self {
             Self::InvalidField { .. } | Self::CursorInvalid { .. } => Code::InvalidArgument,
             Self::Unauthenticated(_) => Code::Unauthenticated,
-            Self::ScopeMissing { .. } | Self::OutsideToken => Code::PermissionDenied,
+            Self::ScopeMissing { .. } | Self::OutsideToken | Self::DefaultProjectNeeded => Code::PermissionDenied,
             Self::CursorBeyondEnd { .. } | Self::HistoryLost { .. } => Code::OutOfRange,
             Self::RunNotFound { .. } | Self::EventNotFound { .. } | Self::KeyNotFound { .. } => Code::NotFound,
             Self::RunExists { .. }
@@ -52,9 +52,13 @@ impl Error {
             Self::FinalStatus { .. }
             | Self::ControlRefused { .. }
             | Self::NotAwaited { .. }
+            | Self::Backup(BackupRefusal::Unsupported)
             | Self::KeyEnded { .. } => Code::FailedPrecondition,
             Self::SeqConflict { .. } | Self::RunChanged { .. } => Code::Aborted,
-            Self::Overloaded { .. } | Self::RateLimited(_) | Self::StoreFull => Code::ResourceExhausted,
+            Self::Overloaded { .. }
+            | Self::RateLimited(_)
+            | Self::Backup(BackupRefusal::InProgress | BackupRefusal::NoSpace { .. })
+            | Self::StoreFull => Code::ResourceExhausted,
             Self::ShuttingDown
             | Self::StoreReadOnly
             | Self::StoreUnavailable
@@ -78,6 +82,7 @@ impl Error {
             Self::Unauthenticated(KeyProblem::TokenExpired) => "STREAM_TOKEN_EXPIRED",
             Self::OutsideToken => "STREAM_TOKEN_SCOPE",
             Self::ScopeMissing { .. } => "SCOPE_MISSING",
+            Self::DefaultProjectNeeded => "DEFAULT_PROJECT_NEEDED",
             Self::KeyNotFound { .. } => "KEY_NOT_FOUND",
             Self::KeyExists { .. } => "KEY_EXISTS",
             Self::KeyEnded { .. } => "KEY_ENDED",
@@ -94,6 +99,9 @@ impl Error {
             Self::HistoryLost { .. } => "HISTORY_LOST",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::RateLimited(_) => "RATE_LIMITED",
+            Self::Backup(BackupRefusal::Unsupported) => "BACKUP_UNSUPPORTED",
+            Self::Backup(BackupRefusal::InProgress) => "BACKUP_IN_PROGRESS",
+            Self::Backup(BackupRefusal::NoSpace { .. }) => "BACKUP_NO_SPACE",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::StoreFull => "STORE_FULL",
             Self::StoreReadOnly => "STORE_READ_ONLY",
@@ -128,7 +136,9 @@ impl Error {
         match self {
             Self::Overloaded { retry_after, .. } | Self::RateLimited(Excess { retry_after, .. }) => Some(*retry_after),
             Self::ShuttingDown | Self::StoreUnavailable | Self::OutcomeUnknown => Some(Duration::from_secs(1)),
-            Self::StoreFull | Self::StoreReadOnly => Some(Duration::from_secs(10)),
+            Self::StoreFull | Self::StoreReadOnly | Self::Backup(BackupRefusal::InProgress) => {
+                Some(Duration::from_secs(10))
+            }
             _ => None,
         }
     }
@@ -152,6 +162,9 @@ impl Error {
                 limit.into_iter().chain(window).chain(retry).collect()
             }
             Self::ScopeMissing { scope } => vec![("scope", scope.to_string())],
+            Self::Backup(BackupRefusal::NoSpace { needed_bytes, free_bytes, .. }) => {
+                vec![("needed_bytes", needed_bytes.to_string()), ("free_bytes", free_bytes.to_string())]
+            }
             Self::KeyNotFound { key_id } | Self::KeyExists { key_id } | Self::KeyEnded { key_id } => {
                 vec![("key_id", key_id.clone())]
             }

@@ -1,5 +1,6 @@
 //! The error enum of runlog.
 
+mod backup;
 mod facts;
 mod text;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use super::access::{Excess, KeyProblem, KeyScope};
 use super::run_status::RunStatus;
+pub use backup::BackupRefusal;
 pub use facts::Code;
 use text::{agreed_text, damage_text};
 
@@ -131,6 +133,9 @@ pub enum Error {
     /// The stream token of the caller does not allow the request, whether the run exists or not.
     #[error("the stream token is for reading the events of its own run, and for nothing else")]
     OutsideToken,
+    /// The key belongs to another project than `default`, and the request is about the whole store.
+    #[error("this is about all projects of the store; it needs an admin key of the project default")]
+    DefaultProjectNeeded,
     /// No key has this id.
     #[error("key {key_id:?} not found")]
     KeyNotFound {
@@ -185,6 +190,9 @@ pub enum Error {
     /// The key or the address of the caller is over one of its limits.
     #[error("{0}")]
     RateLimited(Excess),
+    /// No backup is made.
+    #[error("{0}")]
+    Backup(BackupRefusal),
     /// The server is draining its connections before its exit.
     #[error("the server is shutting down; reconnect and resume from your cursor")]
     ShuttingDown,

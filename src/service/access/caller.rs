@@ -173,6 +173,12 @@ impl Caller {
         self.holder.project.number
     }
 
+    /// Whether the caller has no key, and no stream token of such a caller.
+    #[must_use]
+    pub fn is_keyless(&self) -> bool {
+        self.key_id().is_none() && self.token.is_none()
+    }
+
     /// Whether the caller has this scope.
     #[must_use]
     pub fn has(&self, scope: KeyScope) -> bool {

@@ -50,9 +50,12 @@ use async_trait::async_trait;
 
 use crate::domain::history::History;
 use crate::domain::usage::UsageReport;
-use crate::domain::{Error, Event, EventId, FeedId, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope};
+use crate::domain::{
+    BackupRefusal, Error, Event, EventId, FeedId, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope,
+};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
+use super::backup::BackupCopy;
 use super::commit::queue::Queue;
 use super::{
     Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
@@ -156,6 +159,10 @@ impl Store for PostgresStore {
 
     async fn scrub(&self, after: u64) -> Result<Scrubbed> {
         retried!(&self.shared.readers, connection => scrub::part(connection, after)).map_err(Fault::into_error)
+    }
+
+    async fn backup(&self) -> Result<BackupCopy> {
+        Err(Error::Backup(BackupRefusal::Unsupported))
     }
 
     fn in_project(&self, project: ProjectNumber) -> SharedStore {

@@ -129,7 +129,7 @@ fn exists(path: &Path) -> Result<bool, OpenError> {
     }
 }
 
-async fn reader(path: &Path, as_closed: bool) -> Result<SqliteConnection, OpenError> {
+pub(super) async fn reader(path: &Path, as_closed: bool) -> Result<SqliteConnection, OpenError> {
     let connect = connect_options(path).create_if_missing(false).read_only(true).immutable(as_closed);
     SqliteConnection::connect_with(&connect).await.map_err(|e| describe(path, e))
 }
@@ -153,7 +153,7 @@ async fn newest(reader: &mut SqliteConnection) -> Result<Option<Event>, Error> {
 }
 
 /// Compares the log, rows of runs, documents and id segments with their checksums.
-async fn checksums(reader: &mut SqliteConnection) -> Result<CheckResult, Error> {
+pub(super) async fn checksums(reader: &mut SqliteConnection) -> Result<CheckResult, Error> {
     let mut read = scrub::part(reader, 0).await?;
     while let Some(next) = read.next {
         read.add(scrub::part(reader, next).await?);
@@ -176,7 +176,7 @@ struct Extent {
 }
 
 /// Checks the whole file: all pages, a log without gaps, and a complete index over the flushed part of the log.
-async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
+pub(super) async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     let said: String =
         sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *reader).await.map_err(|e| e.to_string())?;
     if said != "ok" {

@@ -12,6 +12,7 @@
 //! | `recovery` | reads the in-memory state back from the file, at a start and after a failed commit |
 //! | `log_row` | rows of the log and their checksums |
 //! | `error` | SQLite result codes to domain errors |
+//! | `backup/` | copies of the file, their checks, and what a restored copy changes |
 //! | `inspect` | `runlog check` and `runlog migrate`: file checks without serving the file |
 //! | `write/` | commit path: the one writing task, plan, transaction, existing events, run state cache |
 //! | `read/` | pages of a run and of the feed; rows of runs and sums over them; one event by id; the column `sensitive` |
@@ -19,6 +20,7 @@
 //! | `index/id_index/` | event ids: a memtable for the tail, segments on disk, compaction |
 //! | `maintenance/` | work between commits: checkpoints and length of the write-ahead log, scrub, transactions, backoff |
 
+pub mod backup;
 mod connect;
 mod epochs;
 mod error;
@@ -50,11 +52,13 @@ use crate::domain::usage::UsageReport;
 use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
+use super::backup::BackupCopy;
 use super::commit::queue::{Queue, QueueOptions};
 use super::{
     Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
     Store, UsageQuery,
 };
+use backup::Backups;
 use index::id_index::Ids;
 use index::unindexed_tail::UnindexedTail;
 use keys::SqliteKeys;
@@ -63,6 +67,9 @@ use projects::Projects;
 use rare_writes::RareWrites;
 pub use schema::OpenError;
 use watch::FileWatch;
+
+/// Kind of the store.
+const KIND: &str = "sqlite";
 
 /// Options of a SQLite store. Each field is an option of `runlog serve`.
 #[derive(Clone, Debug)]
@@ -112,6 +119,7 @@ struct Shared {
     readers: SqlitePool,
     keys: SqliteKeys,
     writes: Arc<RareWrites>,
+    backups: Backups,
     projects: Projects,
     tail: Arc<UnindexedTail>,
     ids: Arc<Ids>,
@@ -196,6 +204,11 @@ impl Store for SqliteStore {
         maintenance::scrub::part(&mut reader, after).await
     }
 
+    async fn backup(&self) -> Result<BackupCopy> {
+        self.shared.watch.verdict()?;
+        self.shared.backups.make().await
+    }
+
     fn in_project(&self, project: ProjectNumber) -> SharedStore {
         Arc::new(Self { shared: Arc::clone(&self.shared), project })
     }
@@ -214,7 +227,7 @@ impl Store for SqliteStore {
     }
 
     fn kind(&self) -> &'static str {
-        "sqlite"
+        KIND
     }
 
     fn history(&self) -> Arc<History> {
@@ -246,6 +259,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.shared.queue.close();
+        self.shared.backups.close().await;
         self.shared.writes.close().await;
         self.shared.committer.ended().await;
         self.shared.readers.close().await;

@@ -13,6 +13,7 @@ use crate::store::project::position_of;
 use crate::store::tasks::{RunningCommitter, Tasks};
 use crate::store::{CommitListener, ProjectNumber};
 
+use super::backup::{Backups, remove_leftover};
 use super::connect::{connect_options, maintenance_options};
 use super::error::from_sqlx;
 use super::index::id_index::Ids;
@@ -20,6 +21,7 @@ use super::index::unindexed_tail::UnindexedTail;
 use super::keys::SqliteKeys;
 use super::lock::FileLock;
 use super::maintenance::checkpointer::Checkpointer;
+use super::maintenance::log_hold::LogHold;
 use super::maintenance::wal_preallocator::WalPreallocator;
 use super::projects::{self, Projects};
 use super::rare_writes::{RareWrites, Writes};
@@ -40,6 +42,7 @@ impl SqliteStore {
     pub async fn open(options: SqliteOptions, listener: Arc<dyn CommitListener>) -> Result<Self, OpenError> {
         let path = options.path.clone();
         let lock = Arc::new(FileLock::acquire(&path)?);
+        remove_leftover(&path);
         let connect = connect_options(&path);
         let mut writer = SqliteConnection::connect_with(&connect).await.map_err(|e| describe(&path, e))?;
         schema::check_owner(&path, &mut writer).await?;
@@ -62,13 +65,15 @@ impl SqliteStore {
         let connect_behind =
             async || SqliteConnection::connect_with(&options_behind).await.map_err(|e| describe(&path, e));
         let maintenance_connection = connect_behind().await?;
-        let checkpoints = Checkpointer::start(connect_behind().await?, options.checkpoints);
+        let hold = LogHold::default();
+        let checkpoints = Checkpointer::start(connect_behind().await?, options.checkpoints, hold.clone());
         let checkpoints = checkpoints.await.map_err(|e| describe(&path, e))?;
         let tasks = Tasks::default();
         let watch = Arc::new(FileWatch::new(&path)?);
         let watching = watch::run(Arc::clone(&watch), Arc::clone(&lock), checkpoints.requests());
         let writes = Writes { connect: connect.clone().create_if_missing(false), checkpoints: checkpoints.requests() };
         let writes = Arc::new(RareWrites { watch: Arc::clone(&watch), open: tokio::sync::Mutex::new(Some(writes)) });
+        let backups = Backups::new(&path, &connect, options.checkpoints, Arc::clone(&watch), hold);
         let keys = SqliteKeys { readers: readers.clone(), writes: Arc::clone(&writes) };
         let (queue, waiting) = Queue::new(options.queue.clone());
         let planner = Planner::new(options.lifecycle, run_states, Arc::clone(&tail), Arc::clone(&ids));
@@ -96,6 +101,7 @@ impl SqliteStore {
             readers,
             keys,
             writes,
+            backups,
             projects,
             tail,
             ids,

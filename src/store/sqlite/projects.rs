@@ -82,6 +82,16 @@ pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<StoredProject>
     Ok(projects)
 }
 
+/// Writes another id of the feed of a project, which is not `default`.
+pub async fn write_feed(connection: &mut SqliteConnection, project: ProjectNumber, feed: FeedId) -> Result<()> {
+    let select = sqlx::query_as::<_, ProjectRow>(sqlx::AssertSqlSafe(format!("{SELECT} WHERE project = ?")));
+    let row = select.bind(project.number()).fetch_one(&mut *connection).await.map_err(from_sqlx)?;
+    let row = ProjectRow { feed_id: i64::from(feed.0), ..row };
+    let update = sqlx::query("UPDATE projects SET feed_id = ?, checksum = ? WHERE project = ?");
+    update.bind(row.feed_id).bind(row.sum()).bind(row.project).execute(connection).await.map_err(from_sqlx)?;
+    Ok(())
+}
+
 /// Writes how far the indexes cover the log of a project, in the caller's transaction.
 pub async fn write_flushed(
     transaction: &mut SqliteConnection,

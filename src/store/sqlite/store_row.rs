@@ -38,10 +38,10 @@ impl StoreRow {
         Ok(())
     }
 
-    /// Writes the row unchanged, with the checksum that an older version did not write.
+    /// Writes the row with its checksum, which an older version did not write.
     pub async fn write(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let written = sqlx::query("UPDATE store SET sealed_pos = ?, checksum = ?");
-        written.bind(self.sealed_pos).bind(self.checksum()).execute(connection).await?;
+        let written = sqlx::query("UPDATE store SET feed_id = ?, sealed_pos = ?, checksum = ?");
+        written.bind(self.feed_id).bind(self.sealed_pos).bind(self.checksum()).execute(connection).await?;
         Ok(())
     }
 

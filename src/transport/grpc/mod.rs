@@ -1,5 +1,6 @@
 //! The gRPC services. A handler decodes the request, calls the service once and encodes the answer.
 
+mod admin_service;
 mod dispatch;
 mod event_service;
 mod key_service;
@@ -11,6 +12,7 @@ mod web;
 mod whole_messages;
 mod wire_errors;
 
+pub use admin_service::AdminHandler;
 pub use dispatch::Dispatch;
 pub use event_service::EventHandler;
 pub use key_service::KeyHandler;

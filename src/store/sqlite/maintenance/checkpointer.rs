@@ -7,12 +7,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::backoff::Backoff;
+use super::log_hold::LogHold;
 
 /// Path of the write-ahead log. SQLite resolves symbolic links before naming the log.
 pub fn path_of(database: &Path) -> PathBuf {
@@ -61,13 +63,14 @@ pub struct Checkpointer {
     length: Arc<AtomicI64>,
     page_bytes: i64,
     written_bytes: usize,
+    hold: LogHold,
     backoff: Backoff,
 }
 
 impl Checkpointer {
     /// Starts the task. Where another program copies the log and checkpoints, `is_on` is false: after a checkpoint SQLite
     /// overwrites the log, also what that program has not copied.
-    pub async fn start(mut connection: SqliteConnection, is_on: bool) -> sqlx::Result<Self> {
+    pub async fn start(mut connection: SqliteConnection, is_on: bool, hold: LogHold) -> sqlx::Result<Self> {
         let page_bytes = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut connection).await?;
         let (due, mut next) = mpsc::channel(1);
         let length = Arc::new(AtomicI64::new(0));
@@ -89,7 +92,7 @@ impl Checkpointer {
             }
             let _ = connection.close().await;
         });
-        Ok(Self { due, task, is_on, length, page_bytes, written_bytes: 0, backoff: Backoff::new("checkpoint") })
+        Ok(Self { due, task, is_on, length, page_bytes, written_bytes: 0, hold, backoff: Backoff::new("checkpoint") })
     }
 
     /// Sender of requests to the task.
@@ -115,7 +118,7 @@ impl Checkpointer {
             // The task succeeded after a failure of the writer.
             self.backoff.record(&Ok::<_, NotMoved>(()));
         }
-        if length < LONG_BYTES || !self.backoff.allows() {
+        if length < LONG_BYTES || self.hold.is_held() || !self.backoff.allows() {
             return;
         }
         let moved = self.move_rest(writer).await;
@@ -159,7 +162,6 @@ struct WalCheckpoint {
     /// Pages in the log.
     log: i64,
     /// Pages of the log that the database file has.
-    #[allow(dead_code, reason = "shown in the log when a rescue fails")]
     checkpointed: i64,
 }
 
@@ -186,6 +188,27 @@ async fn rescue(connection: &mut SqliteConnection) {
         }
         failed => {
             tracing::error!(?failed, "what the lost write-ahead log held could not be moved into the database file")
+        }
+    }
+}
+
+/// Pages that are left to the writer: those of a few commits.
+const CAUGHT_UP_PAGES: i64 = 256;
+
+/// Most checkpoints after a backup, and the pause after one that another checkpoint kept out.
+const CATCH_UPS: usize = 20;
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
+
+/// Moves what was written while a backup held the log, until little is left to the writer.
+pub async fn catch_up(connection: &mut SqliteConnection) {
+    for _ in 0..CATCH_UPS {
+        let moved: sqlx::Result<WalCheckpoint> =
+            sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut *connection).await;
+        match moved {
+            Ok(WalCheckpoint { busy: true, .. }) => tokio::time::sleep(CATCH_UP_PAUSE).await,
+            Ok(result) if result.log - result.checkpointed > CAUGHT_UP_PAGES => {}
+            // The writer meets the same error, and reports it.
+            Ok(_) | Err(_) => return,
         }
     }
 }

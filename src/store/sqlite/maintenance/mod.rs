@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod checkpointer;
+pub mod log_hold;
 pub mod scrub;
 pub mod transaction;
 pub mod wal_preallocator;

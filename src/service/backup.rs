@@ -1,0 +1,108 @@
+//! Backups: a copy of the whole store, made once and read in chunks.
+
+use sha2::{Digest, Sha256};
+
+use super::Service;
+use super::access::audit::Action;
+use crate::domain::{Error, KeyScope, Result};
+use crate::store::backup::BackupCopy;
+pub use crate::store::backup::{BackupFacts, BackupProject};
+
+/// A backup under way. It is audited when it ends, also where its caller goes away before; the copy goes with it.
+pub struct Backup {
+    service: Service,
+    action: Option<Action>,
+    copy: Option<BackupCopy>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+/// The whole content of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupSum {
+    /// SHA-256 of all bytes, in hex.
+    pub sha256: String,
+    /// Number of bytes.
+    pub bytes: u64,
+}
+
+impl Service {
+    /// Begins a backup of the store with all projects. Fails unless the caller has the scope `admin` of the project `default`; of
+    /// a store without a key, any caller may read and write all of it.
+    pub async fn begin_backup(&self) -> Result<Backup> {
+        let action = Action::begin(&self.caller, "store.backup", "");
+        if let Err(error) = self.require_whole_store().await {
+            action.end(&Err::<(), _>(error.clone()));
+            return Err(error);
+        }
+        let (service, action) = (self.clone(), Some(action));
+        Ok(Backup { service, action, copy: None, hash: Sha256::new(), bytes: 0 })
+    }
+
+    async fn require_whole_store(&self) -> Result<()> {
+        self.check_open()?;
+        if self.caller.is_keyless() && !self.store.keys().any().await? {
+            return Ok(());
+        }
+        self.caller.require(KeyScope::Admin)?;
+        if self.caller.is_of_another_project() { Err(Error::DefaultProjectNeeded) } else { Ok(()) }
+    }
+}
+
+impl Backup {
+    /// Makes the copy; to be called once, before the chunks are read.
+    pub async fn make(&mut self) -> Result<BackupFacts> {
+        let made = tokio::select! {
+            made = self.service.store.backup() => made,
+            end = self.service.closed() => Err(end),
+        };
+        let copy = made.map_err(|error| self.failed(error))?;
+        let facts = copy.facts().clone();
+        self.copy = Some(copy);
+        Ok(facts)
+    }
+
+    /// Size of the next chunk, at most `most`; 0 at the end.
+    #[must_use]
+    pub fn next_bytes(&self, most: usize) -> usize {
+        let left = self.copy.as_ref().map_or(0, BackupCopy::left);
+        usize::try_from(left).unwrap_or(usize::MAX).min(most)
+    }
+
+    /// Reads the next chunk, at most `most` bytes.
+    pub async fn chunk(&mut self, most: usize) -> Result<Vec<u8>> {
+        let Some(copy) = &mut self.copy else { return Ok(Vec::new()) };
+        let read = match self.service.check_open() {
+            Ok(()) => copy.read(most).await,
+            Err(end) => Err(end),
+        };
+        let chunk = read.map_err(|error| self.failed(error))?;
+        self.hash.update(&chunk);
+        self.bytes += chunk.len() as u64;
+        Ok(chunk)
+    }
+
+    /// Resolves when the backup has to end, with the reason.
+    pub async fn closed(&mut self) -> Error {
+        let end = self.service.closed().await;
+        self.failed(end)
+    }
+
+    /// Ends a backup whose chunks were all read.
+    #[must_use]
+    pub fn finish(mut self) -> BackupSum {
+        if let Some(action) = self.action.take() {
+            action.end(&Ok(()));
+        }
+        let sha256 = std::mem::take(&mut self.hash).finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        BackupSum { sha256, bytes: self.bytes }
+    }
+
+    fn failed(&mut self, error: Error) -> Error {
+        let failed = Err::<(), _>(error.clone());
+        if let Some(action) = self.action.take() {
+            action.end(&failed);
+        }
+        error
+    }
+}
