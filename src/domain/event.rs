@@ -9,6 +9,44 @@ use super::run_status::RunStatus;
 
 pub use super::event_types::Origin;
 
+/// Why an event has no payload any more. The seq stays, so that readers see no gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// An admin erased the payload.
+    Erased = 1,
+    /// The payload was older than the retention allows.
+    Expired = 2,
+    /// A later event of the step holds the joined text.
+    Compacted = 3,
+}
+
+impl Removal {
+    /// Payload of a removed event.
+    pub const PAYLOAD: &str = "{}";
+
+    /// The removal with this number, as stored and on the wire.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        [Self::Erased, Self::Expired, Self::Compacted].into_iter().find(|removal| *removal as i32 == number)
+    }
+
+    /// Name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Erased => "erased",
+            Self::Expired => "expired",
+            Self::Compacted => "compacted",
+        }
+    }
+
+    /// The removal with this name in JSON.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Erased, Self::Expired, Self::Compacted].into_iter().find(|removal| removal.as_str() == name)
+    }
+}
+
 /// An event to publish, with all fields checked.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
@@ -27,6 +65,8 @@ pub struct NewEvent {
     pub agent_name: Option<AgentName>,
     /// Payload as sent.
     pub payload: Payload,
+    /// Set for an import of an event that another store has removed.
+    pub removal: Option<Removal>,
 }
 
 /// A stored event.
@@ -50,8 +90,10 @@ pub struct Event {
     pub recorded_at: Timestamp,
     /// Name of the agent; `None`: not given.
     pub agent_name: Option<AgentName>,
-    /// Payload as sent.
+    /// Payload as sent; [`Removal::PAYLOAD`] if the event is removed.
     pub payload: Payload,
+    /// Why the event has no payload any more; `None`: the payload is as sent.
+    pub removal: Option<Removal>,
 }
 
 /// The parts of an event that decide whether a repeated id is a retry or a conflict: type, origin, agent, and the payload
@@ -101,6 +143,7 @@ impl NewEvent {
             sent_seconds: None,
             agent_name: None,
             payload,
+            removal: None,
         }
     }
 
@@ -113,6 +156,12 @@ impl NewEvent {
 }
 
 impl Event {
+    /// Replaces the payload. All other fields stay.
+    pub fn remove(&mut self, removal: Removal) {
+        self.payload = Payload::from_stored(Removal::PAYLOAD);
+        self.removal = Some(removal);
+    }
+
     /// The part of the event that is compared under a repeated id.
     #[must_use]
     pub fn content(&self) -> Content<'_> {

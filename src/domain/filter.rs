@@ -14,7 +14,7 @@ pub const MAX_FILTER_NAMES: usize = 100;
 /// lists (empty list: all).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    types: Vec<Pattern>,
+    types: Vec<TypePattern>,
     origins: Vec<Origin>,
     runs: Vec<RunId>,
     agents: Vec<AgentName>,
@@ -33,9 +33,12 @@ pub struct FilteredParts<'a> {
     pub agent_name: Option<&'a str>,
 }
 
+/// A type, or all types with a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
+pub enum TypePattern {
+    /// This type.
     Exact(String),
+    /// All types that begin with this text.
     Prefix(String),
 }
 
@@ -49,7 +52,8 @@ impl EventFilter {
             let problem = format!("must hold at most {MAX_FILTER_TYPES} types; it has {}", types.len());
             return Err(Error::invalid("filter.types", problem));
         }
-        let types = types.iter().enumerate().map(|(i, text)| Pattern::parse(i, text)).collect::<Result<_>>()?;
+        let pattern = |(i, text): (usize, &String)| TypePattern::parse(&format!("filter.types[{i}]"), text);
+        let types = types.iter().enumerate().map(pattern).collect::<Result<_>>()?;
         Ok(Self { types, origins, ..Self::default() })
     }
 
@@ -90,21 +94,26 @@ impl EventFilter {
     }
 }
 
-impl Pattern {
-    fn parse(index: usize, text: &str) -> Result<Self> {
-        let field = || format!("filter.types[{index}]");
+impl TypePattern {
+    /// Parses a type, or a prefix followed by `*`.
+    ///
+    /// # Errors
+    /// `InvalidField` with this field for an empty or too long pattern, or a `*` before the end.
+    pub fn parse(field: &str, text: &str) -> Result<Self> {
         if text.is_empty() || text.chars().count() > MAX_NAME_CHARS {
-            return Err(Error::invalid(field(), format!("must be 1 to {MAX_NAME_CHARS} characters")));
+            return Err(Error::invalid(field, format!("must be 1 to {MAX_NAME_CHARS} characters")));
         }
         match text.strip_suffix('*') {
-            Some(prefix) if prefix.contains('*') => Err(Error::invalid(field(), "may hold one `*`, at its end")),
+            Some(prefix) if prefix.contains('*') => Err(Error::invalid(field, "may hold one `*`, at its end")),
             Some(prefix) => Ok(Self::Prefix(prefix.to_owned())),
-            None if text.contains('*') => Err(Error::invalid(field(), "may hold one `*`, at its end")),
+            None if text.contains('*') => Err(Error::invalid(field, "may hold one `*`, at its end")),
             None => Ok(Self::Exact(text.to_owned())),
         }
     }
 
-    fn matches(&self, event_type: &str) -> bool {
+    /// Whether the type is one of the pattern.
+    #[must_use]
+    pub fn matches(&self, event_type: &str) -> bool {
         match self {
             Self::Exact(text) => event_type == text,
             Self::Prefix(prefix) => event_type.starts_with(prefix.as_str()),

@@ -75,8 +75,13 @@ pub struct Run {
     pub started_at: Option<Timestamp>,
     /// Time of the final status, by the producer's clock.
     pub completed_at: Option<Timestamp>,
+    /// Seq of the first event that is kept: 1, or more after retention has removed the events before. One more than `last_seq` if
+    /// no event is kept.
+    pub first_seq: u64,
     /// Seq of the last event; 0 before the first one.
     pub last_seq: u64,
+    /// Whether retention passes the run over.
+    pub is_held: bool,
     /// Type of the event that set the final status.
     pub ended_by: Option<EventType>,
     /// Commit time of the output.
@@ -107,7 +112,9 @@ impl Run {
             updated_at: created_at,
             started_at: None,
             completed_at: None,
+            first_seq: 1,
             last_seq: 0,
+            is_held: false,
             ended_by: None,
             output_at: None,
             status_detail_json: None,

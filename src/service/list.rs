@@ -60,6 +60,11 @@ pub struct EventsPage {
 }
 
 impl Service {
+    /// Error for a reader that continues after `cursor`, before the first offset that is kept.
+    pub(super) fn expired(&self, scope: &Scope, cursor: String, first: u64) -> Error {
+        Error::CursorExpired { cursor, first: Cursor(first - 1).to_text(scope, &self.store.history()) }
+    }
+
     /// Reads one page. Fails if the page size, the cursor or the epoch cannot be used, or the run does not exist.
     pub async fn list_events(&self, request: &ListEvents) -> Result<EventsPage> {
         self.caller.require_read(&request.scope)?;
@@ -72,7 +77,12 @@ impl Service {
         }
         // The last examined offset; `None`: none yet, and the listing begins at the end of the scope.
         let starts_at_end = request.descending && request.cursor.is_empty();
-        let mut examined = (!starts_at_end).then_some(cursor.0);
+        let starts_at_first = !request.descending && request.cursor.is_empty();
+        let mut examined = match (starts_at_end, starts_at_first) {
+            (true, _) => None,
+            (_, true) => Some(self.store.first(&request.scope).await? - 1),
+            _ => Some(cursor.0),
+        };
         let mut records = Vec::new();
         let (mut scanned, mut scanned_bytes, mut bytes) = (0, 0, 0);
         let mut newest = 0;
@@ -87,7 +97,17 @@ impl Service {
                 max_events: (page_size - records.len()).max(if request.filter.passes_all() { 1 } else { 100 }),
                 max_bytes: self.options.max_page_bytes,
             };
-            let page = self.store.read(&request.scope, range).await?;
+            let page = match self.store.read(&request.scope, range).await {
+                Err(Error::EventsExpired { first }) if starts_at_first && newest == 0 => {
+                    examined = Some(first - 1);
+                    continue;
+                }
+                Err(Error::EventsExpired { first }) => {
+                    let at = Cursor(examined.unwrap_or_default()).to_text(&request.scope, &history);
+                    return Err(self.expired(&request.scope, at, first));
+                }
+                page => page?,
+            };
             if self.store.generation() != generation {
                 // The events may be from both histories.
                 return Err(Error::StoreUnavailable);
@@ -122,7 +142,8 @@ impl Service {
                     break;
                 }
             }
-            let is_last = |offset| if request.descending { offset <= 1 } else { offset >= page.scope_end.last };
+            let is_last =
+                |offset| if request.descending { offset <= page.first } else { offset >= page.scope_end.last };
             let at_end = examined.is_some_and(is_last);
             full |= records.len() >= page_size;
             let enough = scanned >= MAX_SCANNED_EVENTS || scanned_bytes >= MAX_SCANNED_BYTES;

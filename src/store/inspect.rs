@@ -131,6 +131,7 @@ mod tests {
             recorded_at: at,
             agent_name: None,
             payload: Payload::from_stored("{}"),
+            removal: None,
         };
         let behind = |seconds| {
             let now = at - SignedDuration::from_secs(seconds);

@@ -39,18 +39,22 @@ pub use latch::Latch;
 pub use project::{MAX_PROJECTS, ProjectNumber, RunKey};
 pub use scrub::Scrubbed;
 pub use types::{
-    Append, Commit, Condition, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage, ScopeEnd,
+    Append, Commit, Condition, Expired, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage,
+    ScopeEnd,
 };
 pub use usage::UsageQuery;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use backup::BackupCopy;
 
 use crate::domain::event::Appended;
 use crate::domain::history::History;
+use crate::domain::retention::Retention;
 use crate::domain::usage::UsageReport;
 use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, Scope};
 
@@ -62,6 +66,10 @@ pub trait CommitListener: Send + Sync + 'static {
     /// Reports that the history of the store has changed: events cached from earlier commits may no longer be stored.
     /// Called before any event of the new history is announced or read.
     fn history_changed(&self) {}
+
+    /// Reports that payloads of stored events of a project were removed: events cached from earlier commits may hold them. Called
+    /// after the removal is durable.
+    fn removed(&self, _project: ProjectNumber) {}
 
     /// Runs of a project whose events the listener wants. A store asks before reading commits of other replicas, and
     /// publishes only the last position of the feed for all other runs.
@@ -106,11 +114,42 @@ pub trait Store: Send + Sync + 'static {
         self.submit(append).await?.stored().await
     }
 
-    /// Reads a part of a scope. Every event acknowledged before the call is visible. Fails with `RunNotFound`.
+    /// Reads a part of a scope. Every event acknowledged before the call is visible. Fails with `RunNotFound`, and with
+    /// `EventsExpired` if the first event of the range is not kept any more: for `After` the next one, for `Before` the one before.
+    /// The offset before the first kept event, and the first kept offset, are no such ranges. In a run, and in the feed, the
+    /// kept events have no gap; removed events between them are without payload, see
+    /// [`Removal`](crate::domain::Removal).
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page>;
 
     /// Current end of the scope. Fails with `RunNotFound`.
     async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd>;
+
+    /// First offset of the scope that is kept; one more than the last if no event is. Fails with `RunNotFound`.
+    async fn first(&self, _scope: &Scope) -> Result<u64> {
+        Ok(1)
+    }
+
+    /// Erases the payloads of these events of a run; events that the run does not have are left out. Returns the number of
+    /// events without payload afterwards. Documents of the run that came from the events are erased, too. On success the payloads
+    /// are in no file of the store that a reader may open, as far as the store can tell; the listener hears of it before. Fails
+    /// with `RunNotFound`, and with `OutcomeUnknown` if some events may be erased: the same call may be repeated.
+    async fn erase(&self, _run_id: &RunId, _seqs: RangeInclusive<u64>) -> Result<u64> {
+        Err(Error::internal("erase"))
+    }
+
+    /// Holds a run, so that [`expire`](Self::expire) passes it over, or releases it. Fails with `RunNotFound`.
+    async fn hold(&self, _run_id: &RunId, _is_held: bool) -> Result<()> {
+        Err(Error::internal("hold"))
+    }
+
+    /// One slice of retention: examines the next events of the project's feed after this position, at most a few hundred
+    /// KiB, and removes in one transaction what `retention` does not keep at the time `now`. Events at the begin of their run
+    /// are removed whole, and the run begins with the next one; others keep all but their payload. The newest event of a project
+    /// stays. Runs keep their row, status, documents and last seq. Of several replicas one examines at a time; the others are done
+    /// at once.
+    async fn expire(&self, _retention: &Retention, _now: Timestamp, _after: u64) -> Result<Expired> {
+        Err(Error::internal("expire"))
+    }
 
     /// One run with its documents. Fails with `RunNotFound`.
     async fn run(&self, run_id: &RunId) -> Result<Run>;

@@ -133,6 +133,21 @@ pub struct Page {
     pub chunks: Vec<Chunk>,
     /// End of the scope at, or before, the moment when the chunks were read.
     pub scope_end: ScopeEnd,
+    /// First offset of the scope that is kept; one more than the last if no event is.
+    pub first: u64,
+}
+
+/// Result of one slice of retention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Position up to which events were examined; the next slice continues after it.
+    pub examined: u64,
+    /// Whether all events that may be removed by now are examined.
+    pub is_done: bool,
+    /// Number of events whose payload was removed.
+    pub events: u64,
+    /// Bytes of these payloads.
+    pub bytes: u64,
 }
 
 /// Filter and page of a list of runs, newest first.

@@ -132,6 +132,7 @@ pub fn http(error: &Error) -> StatusCode {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::PermissionDenied => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
+        Code::OutOfRange if matches!(error, Error::CursorExpired { .. }) => StatusCode::GONE,
         Code::OutOfRange | Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
         // A full queue: the caller should slow down. A full disk: a fault of the server.
         Code::ResourceExhausted if matches!(error, Error::StoreFull) => StatusCode::SERVICE_UNAVAILABLE,

@@ -22,6 +22,7 @@ fn as_new(event: &Event) -> NewEvent {
         sent_seconds: event.sent_seconds,
         agent_name: event.agent_name.clone(),
         payload: event.payload.clone(),
+        removal: event.removal,
     }
 }
 

@@ -279,5 +279,6 @@ fn content_of(seed: u16) -> NewEvent {
         occurred_at: None,
         sent_seconds: None,
         agent_name: seed.is_multiple_of(5).then(|| AgentName::parse("agent Ω").unwrap()),
+        removal: None,
     }
 }

@@ -47,6 +47,7 @@ mod tests {
             recorded_at: now,
             agent_name: Some(AgentName::parse(script.agent).unwrap()),
             payload: Payload::from_stored(step.payload("5f0c")),
+            removal: None,
         };
         let mut statuses = Vec::new();
         for (seq, step) in (1..).zip(script.steps) {

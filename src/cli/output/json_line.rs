@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::text::{instant, one_line};
 use crate::cli::outcome::{Exit, Failure};
+use crate::domain::Removal;
 use crate::pb::{self, Origin, RunStatus, payload::Variant};
 
 #[derive(Serialize)]
@@ -24,6 +25,8 @@ struct EventLine<'a> {
     agent_name: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     redacted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removal: Option<&'static str>,
     payload: &'a RawValue,
 }
 
@@ -90,8 +93,14 @@ pub fn event(event: &pb::Event) -> Result<String, Failure> {
         recorded_at: time(event.recorded_at.as_ref()),
         agent_name: &event.agent_name,
         redacted: event.redacted,
+        removal: removal_name(event.removal),
         payload,
     })
+}
+
+/// Name of a removal; `None`: the payload is there.
+pub fn removal_name(removal: i32) -> Option<&'static str> {
+    Removal::from_number(removal).map(Removal::as_str)
 }
 
 /// One run as a line of NDJSON, without the line break.

@@ -112,7 +112,10 @@ impl Layout {
         let head = time.len() + self.run + self.seq + self.event_type + agent.chars().count() + 2 * 4;
         let room = self.line.saturating_sub(head).max(MIN_PREVIEW_CHARS);
         let mark = if event.redacted { "▒ " } else { "" };
-        let preview = preview(json, &members, room - mark.chars().count());
+        let preview = match json_line::removal_name(event.removal) {
+            Some(removal) => format!("({removal})"),
+            None => preview(json, &members, room - mark.chars().count()),
+        };
         Ok(format!(
             "{DIM}{time}{DIM:#}  {run}  {DIM}{seq:>width$}{DIM:#}  {style}{event_type}{style:#}  {DIM}{agent}{DIM:#}{mark}{preview}"
         ))

@@ -11,7 +11,7 @@ use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint, encoded_len_varint};
 
 use crate::domain::error::{Error, Result};
-use crate::domain::event::{Event, Origin};
+use crate::domain::event::{Event, Origin, Removal};
 use crate::domain::ids::{AgentName, EventId, EventType, RunId};
 use crate::domain::json::Payload;
 use wire::{message_length, number_length, put_number, put_text, start_message, text_length};
@@ -41,6 +41,8 @@ struct Record {
     payload: Option<JsonPayload>,
     #[prost(double, optional, tag = "11")]
     sent_seconds: Option<f64>,
+    #[prost(int32, tag = "12")]
+    removal: i32,
 }
 
 /// `google.protobuf.Timestamp`.
@@ -70,6 +72,7 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
     let (run_id, event_id, event_type) = (event.run_id.as_str(), event.event_id.as_str(), event.event_type.as_str());
     let agent_name = event.agent_name.as_ref().map_or("", AgentName::as_str);
     let json = event.payload.as_str();
+    let removal = event.removal.map_or(0, |removal| removal as u64);
     let (occurred_length, recorded_length) = (occurred_at.encoded_len(), recorded_at.encoded_len());
     let payload_length = text_length(json);
     let length = [run_id, event_id, event_type, agent_name].into_iter().map(text_length).sum::<usize>()
@@ -78,7 +81,8 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
         + message_length(occurred_length)
         + message_length(recorded_length)
         + message_length(payload_length)
-        + event.sent_seconds.map_or(0, |_| 1 + size_of::<f64>());
+        + event.sent_seconds.map_or(0, |_| 1 + size_of::<f64>())
+        + number_length(removal);
     out.reserve(message_length(length));
     start_message(ENTRY_TAG, length, out);
     put_text(1, run_id, out);
@@ -97,6 +101,7 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
         out.push(11 << 3 | WireType::SixtyFourBit as u8);
         out.extend_from_slice(&seconds.to_le_bytes());
     }
+    put_number(12, removal, out);
 }
 
 // Field numbers are below 16, so a tag takes one byte. Empty and zero values are left out, as in proto3.
@@ -169,6 +174,10 @@ pub fn decode(record: Bytes) -> Result<Event> {
             name => Some(AgentName::parse(name).map_err(damaged)?),
         },
         payload: Payload::from_stored(record.payload.unwrap_or_default().json),
+        removal: match record.removal {
+            0 => None,
+            number => Some(Removal::from_number(number).ok_or_else(|| damaged("a record has an unknown removal"))?),
+        },
     })
 }
 
@@ -298,6 +307,7 @@ mod tests {
             recorded_at: Timestamp::MAX,
             agent_name: Some(AgentName::parse("a").unwrap()),
             payload: Payload::from_stored("{ \"b\":1}"),
+            removal: None,
         }
     }
 
@@ -325,7 +335,9 @@ mod tests {
         {
             let agent_name = agent.map(|name| AgentName::parse(name).unwrap());
             let sent_seconds = agent.map(|_| -0.1);
-            let event = Event { seq, agent_name, sent_seconds, payload: Payload::from_stored(json), ..event() };
+            let removal = agent.map(|_| Removal::Compacted);
+            let payload = Payload::from_stored(json);
+            let event = Event { seq, agent_name, sent_seconds, payload, removal, ..event() };
             let mut list = Vec::new();
             append_entry(&event, &mut list);
             let mut list = Bytes::from(list);

@@ -15,7 +15,7 @@ pub enum Code {
     Unauthenticated,
     /// The key of the caller does not allow the request.
     PermissionDenied,
-    /// The cursor is past the last event, or belongs to a lost history.
+    /// The cursor is past the last event, before the first one that is kept, or belongs to a lost history.
     OutOfRange,
     /// The run or event does not exist.
     NotFound,
@@ -43,7 +43,10 @@ impl Error {
             Self::InvalidField { .. } | Self::CursorInvalid { .. } => Code::InvalidArgument,
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::ScopeMissing { .. } | Self::OutsideToken | Self::DefaultProjectNeeded => Code::PermissionDenied,
-            Self::CursorBeyondEnd { .. } | Self::HistoryLost { .. } => Code::OutOfRange,
+            Self::CursorBeyondEnd { .. }
+            | Self::HistoryLost { .. }
+            | Self::CursorExpired { .. }
+            | Self::EventsExpired { .. } => Code::OutOfRange,
             Self::RunNotFound { .. } | Self::EventNotFound { .. } | Self::KeyNotFound { .. } => Code::NotFound,
             Self::RunExists { .. }
             | Self::EventIdConflict { .. }
@@ -97,6 +100,7 @@ impl Error {
             Self::CursorInvalid { .. } => "CURSOR_INVALID",
             Self::CursorBeyondEnd { .. } => "CURSOR_BEYOND_END",
             Self::HistoryLost { .. } => "HISTORY_LOST",
+            Self::CursorExpired { .. } | Self::EventsExpired { .. } => "CURSOR_EXPIRED",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::RateLimited(_) => "RATE_LIMITED",
             Self::Backup(BackupRefusal::Unsupported) => "BACKUP_UNSUPPORTED",
@@ -119,9 +123,10 @@ impl Error {
     pub fn field(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::InvalidField { field, .. } => Some(field.into()),
-            Self::CursorInvalid { .. } | Self::CursorBeyondEnd { .. } | Self::HistoryLost { .. } => {
-                Some("cursor".into())
-            }
+            Self::CursorInvalid { .. }
+            | Self::CursorBeyondEnd { .. }
+            | Self::HistoryLost { .. }
+            | Self::CursorExpired { .. } => Some("cursor".into()),
             Self::EventIdConflict { index: Some(index), .. } | Self::EventIdTwice { index, .. } => {
                 Some(format!("events[{index}].event_id").into())
             }
@@ -192,6 +197,9 @@ impl Error {
             Self::HistoryLost { cursor, end } => {
                 let end = end.clone().map(|end| ("agreed_cursor", end));
                 [("cursor", cursor.clone())].into_iter().chain(end).collect()
+            }
+            Self::CursorExpired { cursor, first } => {
+                vec![("cursor", cursor.clone()), ("first_cursor", first.clone())]
             }
             Self::EventDamaged { run_id, seqs } => {
                 let run_id = run_id.clone().map(|run_id| ("run_id", run_id));

@@ -179,6 +179,20 @@ pub enum Error {
         /// Last cursor that both histories share; `None`: not known.
         end: Option<String>,
     },
+    /// The events after the cursor are removed by the retention of the server.
+    #[error("events after cursor {cursor:?} are not kept any more; the first ones kept follow {first:?}")]
+    CursorExpired {
+        /// The cursor as sent; a long text is cut.
+        cursor: String,
+        /// Cursor before the first event that is kept.
+        first: String,
+    },
+    /// The range to read begins with events that are removed by the retention; stores answer so.
+    #[error("events before {first} are not kept any more")]
+    EventsExpired {
+        /// Offset of the first event that is kept.
+        first: u64,
+    },
     /// A limit of waiting or concurrent work is reached.
     #[error("{what}; retry after {} ms", retry_after.as_millis())]
     Overloaded {

@@ -17,6 +17,7 @@ fn event(seq: u64, event_type: &str, payload: &str) -> Event {
         recorded_at: at,
         agent_name: None,
         payload: Payload::from_stored(payload),
+        removal: None,
     }
 }
 

@@ -12,10 +12,14 @@ pub fn as_new(event: Event) -> NewEvent {
         sent_seconds: event.sent_seconds,
         agent_name: event.agent_name,
         payload: event.payload,
+        removal: event.removal,
     }
 }
 
+/// Names of the fields that differ. A payload that either store has removed is no difference: an import of an older export does
+/// not bring it back.
 pub fn differences(stored: &Event, event: &Event) -> Vec<&'static str> {
+    let has_payloads = stored.removal.is_none() && event.removal.is_none();
     let fields = [
         ("event_id", stored.event_id != event.event_id),
         ("type", stored.event_type != event.event_type),
@@ -24,7 +28,7 @@ pub fn differences(stored: &Event, event: &Event) -> Vec<&'static str> {
         ("occurred_at", stored.occurred_at != event.occurred_at),
         ("sent_seconds", stored.sent_seconds.map(f64::to_bits) != event.sent_seconds.map(f64::to_bits)),
         ("recorded_at", stored.recorded_at != event.recorded_at),
-        ("payload", stored.payload.as_str() != event.payload.as_str()),
+        ("payload", has_payloads && stored.payload.as_str() != event.payload.as_str()),
     ];
     fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }

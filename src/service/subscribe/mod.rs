@@ -106,6 +106,7 @@ impl Service {
     /// The offset of the first event to read, in a scope that ends at `end`.
     async fn first_offset(&self, request: &Subscribe, end: u64) -> Result<u64> {
         Ok(match &request.start {
+            Start::After(text) if text.is_empty() => self.first_kept(request).await?,
             Start::After(text) => {
                 let history = self.store.history();
                 let cursor = Cursor::parse(text, &request.scope, &history)?;
@@ -116,13 +117,27 @@ impl Service {
                     let end = Cursor(end).to_text(&request.scope, &history);
                     return Err(Error::CursorBeyondEnd { cursor: text.clone(), end });
                 }
+                let first = self.first_kept(request).await?;
+                if cursor.0 + 1 < first {
+                    return Err(self.expired(&request.scope, text.clone(), first));
+                }
                 cursor.0 + 1
             }
             Start::Latest | Start::Tail(0) => end + 1,
             Start::Tail(_) if end == 0 => 1,
-            Start::Tail(count) if request.filter.passes_all() => end.saturating_sub(u64::from(*count)) + 1,
+            Start::Tail(count) if request.filter.passes_all() => {
+                (end.saturating_sub(u64::from(*count)) + 1).max(self.first_kept(request).await?)
+            }
             Start::Tail(count) => self.tail_start(request, end, *count as usize).await?,
         })
+    }
+
+    /// First offset that is kept; 1 for a run without events.
+    async fn first_kept(&self, request: &Subscribe) -> Result<u64> {
+        match self.store.first(&request.scope).await {
+            Err(Error::RunNotFound { .. }) if request.wait_for_run => Ok(1),
+            first => first,
+        }
     }
 
     /// Searches backwards for the last `count` matching events, as far as the limit of one listing. A page also ends at a limit

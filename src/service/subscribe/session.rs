@@ -33,6 +33,8 @@ pub struct Subscription {
     /// Generation and epoch of the store's history at the last check of the sent events.
     generation: u64,
     mark: Mark,
+    /// Count of the hub's removals when the read-ahead was empty last.
+    removals: u64,
     /// Generation of the epoch that the reader has received.
     marked: Option<u64>,
     /// The offset of the next event to examine.
@@ -70,6 +72,7 @@ impl Subscription {
             subscriber,
             generation,
             mark,
+            removals: 0,
             marked: None,
             next,
             replay_end: scope_end.map_or(0, |scope_end| scope_end.last),
@@ -85,8 +88,9 @@ impl Subscription {
     }
 
     /// Begins again with the first event, in the same place among the open subscriptions. Before the first frame only.
-    pub fn rewind(&mut self) {
-        self.next = 1;
+    pub async fn rewind(&mut self) -> Result<()> {
+        self.next = self.service.store.first(&self.request.scope).await?;
+        Ok(())
     }
 
     /// The next frame that needs no wait for an announcement, if any. [`Step::End`] after [`FrameKind::Ended`], unless the
@@ -98,6 +102,7 @@ impl Subscription {
             }
             self.service.check_open()?;
             self.compare_history().await?;
+            self.forget_removed();
             if !self.caught_up && self.next > self.replay_end {
                 self.caught_up = true;
                 let last_seq = if matches!(self.request.scope, Scope::Run(_)) { self.next - 1 } else { 0 };
@@ -138,6 +143,15 @@ impl Subscription {
         Ok(())
     }
 
+    /// Drops events that were read before a removal of payloads.
+    fn forget_removed(&mut self) {
+        let removals = self.service.hub.removals();
+        if removals != self.removals {
+            self.removals = removals;
+            self.ahead = ReadAhead::default();
+        }
+    }
+
     /// Advances from `next`, with events of the read-ahead, the hub's window or the store; returns the matching events.
     async fn advance(&mut self) -> Result<Option<Vec<Arc<EncodedEvents>>>> {
         let max_events = if self.request.filter.passes_all() {
@@ -160,6 +174,7 @@ impl Subscription {
                 let range = Range { from: ReadFrom::After(self.next - 1), max_events, max_bytes };
                 match self.service.store.read(&self.request.scope, range).await {
                     Err(Error::RunNotFound { .. }) if self.request.wait_for_run => return Ok(None),
+                    Err(Error::EventsExpired { first }) => return Err(self.overtaken(first)),
                     page => page?,
                 }
             }
@@ -185,6 +200,11 @@ impl Subscription {
             Some(taken) => self.pass(taken.batches, taken.last),
             None => Err(Error::StoreDamaged),
         }
+    }
+
+    /// Error for a reader whose next event is not kept any more.
+    fn overtaken(&self, first: u64) -> Error {
+        self.service.expired(&self.request.scope, self.cursor(), first)
     }
 
     /// Moves `next` past these events, up to `last`, or as far as one frame holds; returns the matching events.

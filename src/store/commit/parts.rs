@@ -49,6 +49,7 @@ mod tests {
             sent_seconds: None,
             agent_name: None,
             payload: Payload::from_stored("{}"),
+            removal: None,
         };
         Append::new(RunId::parse(run).unwrap(), vec![event])
     }

@@ -131,5 +131,6 @@ fn numbered(run_number: i64, run: &Run, new: NewEvent, recorded_at: Timestamp) -
         recorded_at,
         agent_name: new.agent_name,
         payload: new.payload,
+        removal: new.removal,
     }
 }

@@ -120,6 +120,7 @@ impl EventRow {
             recorded_at: Timestamp::new(self.recorded_s, self.recorded_ns).ok()?,
             agent_name,
             payload: Payload::from_parts(self.payload?, sensitive),
+            removal: None,
         };
         Some((event, RunStatus::from_number(i64::from(self.status))?))
     }

@@ -17,6 +17,11 @@ pub struct RunRow {
     run_id: String,
     status: i64,
     last_seq: i64,
+    /// `None` in queries of the writer, and for a run with all its events.
+    #[sqlx(default)]
+    first_seq: Option<i64>,
+    #[sqlx(default)]
+    is_held: Option<bool>,
     agent_name: Option<String>,
     structure_id: Option<String>,
     created_at: String,
@@ -126,7 +131,9 @@ impl RunRow {
             updated_at: time(&self.updated_at)?,
             started_at: optional(self.started_at, time)?,
             completed_at: optional(self.completed_at, time)?,
+            first_seq: u64::try_from(self.first_seq.unwrap_or(1)).ok()?,
             last_seq: u64::try_from(self.last_seq).ok()?,
+            is_held: self.is_held.unwrap_or_default(),
             ended_by: optional(self.ended_by, |text| EventType::parse(text).ok())?,
             output_at: optional(self.output_at, time)?,
             status_detail_json: self.status_detail,

@@ -27,6 +27,7 @@ pub mod path_variable;
 pub mod public_runs;
 pub mod query;
 mod refusals;
+mod removal;
 mod request_context;
 pub mod request_id;
 pub mod resume;

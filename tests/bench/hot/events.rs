@@ -45,6 +45,7 @@ pub fn new_event(event_type: &str) -> NewEvent {
         sent_seconds: None,
         agent_name: None,
         payload,
+        removal: None,
     }
 }
 

@@ -44,6 +44,7 @@ pub fn parse(line: &str, defaults: &Defaults) -> Result<pb::PublishRequest, Stri
                 return Err("redacted: the payload is not whole; read it with --full".to_owned());
             }
             "redacted" => {}
+            "removal" => return Err("removal: the payload is gone; leave this event out".to_owned()),
             // `null` counts as absent.
             _ if value.get() == "null" && KNOWN.contains(&name) => {}
             "run_id" => run_id = Some(string(name, value)?),

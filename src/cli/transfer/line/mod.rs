@@ -14,7 +14,9 @@ use crate::cli::output::json_line;
 use crate::cli::output::json_line::{origin_name, payload_text};
 use crate::cli::output::preview::Members;
 use crate::cli::output::text::instant;
-use crate::domain::{AgentName, Error, Event, EventId, EventType, Limits, Origin, Payload, RunId, StructureId};
+use crate::domain::{
+    AgentName, Error, Event, EventId, EventType, Limits, Origin, Payload, Removal, RunId, StructureId,
+};
 use crate::pb;
 use crate::server::Imported;
 
@@ -125,6 +127,8 @@ struct EventLine<'a> {
     payload: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removal: Option<&'static str>,
 }
 
 /// Line of an event. `run` is given for the first event of a run.
@@ -146,6 +150,7 @@ pub fn event(event: &pb::Event, run: Option<&pb::Run>) -> Result<String, Failure
         structure_id: run.map(|run| run.structure_id.as_str()).unwrap_or_default(),
         payload,
         payload_text: payload.is_none().then_some(text),
+        removal: json_line::removal_name(event.removal),
     })
 }
 
@@ -180,6 +185,7 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
         recorded_at: time("recorded_at", &text_of("recorded_at")?)?,
         agent_name: fields.optional("agent_name", AgentName::parse)?,
         payload: fields.payload(&event_type)?,
+        removal: fields.get("removal").map(|raw| removal(raw)).transpose()?,
         event_type,
     };
     let run_agent_name = fields.optional("run_agent_name", AgentName::parse)?;
@@ -187,7 +193,7 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
     Ok(Imported { line, event, run_agent_name, structure_id })
 }
 
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "run_id",
     "seq",
     "event_id",
@@ -201,6 +207,7 @@ const KNOWN: [&str; 13] = [
     "structure_id",
     "payload",
     "payload_text",
+    "removal",
 ];
 
 /// Members of an event line.
@@ -241,6 +248,11 @@ impl Fields<'_> {
 
 fn string(name: &str, value: &RawValue) -> Result<String, String> {
     serde_json::from_str(value.get()).map_err(|_| format!("{name}: must be a string"))
+}
+
+fn removal(value: &RawValue) -> Result<Removal, String> {
+    let name = string("removal", value)?;
+    Removal::parse(&name).ok_or_else(|| format!("removal: must be erased, expired or compacted; it is {name:?}"))
 }
 
 /// Parses with the standard library, which always gives the nearest double.

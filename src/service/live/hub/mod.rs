@@ -10,7 +10,7 @@ mod tests;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use foldhash::HashMap;
@@ -63,6 +63,8 @@ pub struct Hub {
     runs: Mutex<Runs>,
     /// Feeds of projects that have, or had, subscribers.
     feeds: Mutex<HashMap<ProjectNumber, Channel>>,
+    /// Number of calls of [`CommitListener::removed`].
+    removals: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl Hub {
     pub fn new(limits: WindowLimits) -> Self {
         let idle = LruCache::with_hasher(MAX_IDLE_RUNS, RandomState::default());
         let runs = Mutex::new(Runs { followed: HashMap::default(), idle });
-        Self { limits, held: HeldBytes::default(), runs, feeds: Mutex::default() }
+        Self { limits, held: HeldBytes::default(), runs, feeds: Mutex::default(), removals: AtomicU64::default() }
     }
 
     /// Subscribes to a scope of a project: all commits of the scope from now on are announced to the subscriber, until the drop.
@@ -115,6 +117,12 @@ impl Hub {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held.load(Relaxed)
+    }
+
+    /// Changes when payloads were removed: events read before may hold them.
+    #[must_use]
+    pub fn removals(&self) -> u64 {
+        self.removals.load(Relaxed)
     }
 
     /// Number of runs with subscribers, for tests.
@@ -157,6 +165,17 @@ impl CommitListener for Hub {
         runs.idle.iter().for_each(|(_, channel)| forget(channel));
         drop(runs);
         self.feeds.lock().values().for_each(forget);
+    }
+
+    /// Drops the windows of the project. Subscribers read the store where they need these events.
+    fn removed(&self, project: ProjectNumber) {
+        self.removals.fetch_add(1, Relaxed);
+        let forget = |channel: &Channel| *channel.broadcast.window.lock() = RecentEvents::default();
+        let runs = self.runs.lock();
+        runs.followed.iter().filter(|(run, _)| run.project == project).for_each(|(_, channel)| forget(channel));
+        runs.idle.iter().filter(|(run, _)| run.project == project).for_each(|(_, channel)| forget(channel));
+        drop(runs);
+        self.feeds.lock().get(&project).into_iter().for_each(forget);
     }
 
     /// The runs with subscribers at this moment. A later subscriber joins first and reads the store afterwards, so no commit is

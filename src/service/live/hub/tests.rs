@@ -28,6 +28,7 @@ fn chunk(first: u64, count: u32) -> Chunk {
             recorded_at: Timestamp::UNIX_EPOCH,
             agent_name: None,
             payload: Payload::from_stored("{}"),
+            removal: None,
         };
         record::append_entry(&event, &mut data);
     }

@@ -67,7 +67,11 @@ pub async fn feed_ends(connection: &mut PgExecutor<'_>) -> Result<Positions, sql
 pub async fn feed_page(connection: &mut PgExecutor<'_>, project: ProjectNumber, range: Range) -> Result<Page, Fault> {
     let scope_end = ScopeEnd { last: feed_end(connection, project).await?, status: RunStatus::Unspecified };
     let rows = feed_rows(connection, project, range, None).await?;
-    Ok(Page { chunks: in_order(Rows::encode(rows, range.from.is_descending())?.feed_chunks(), range), scope_end })
+    Ok(Page {
+        chunks: in_order(Rows::encode(rows, range.from.is_descending())?.feed_chunks(), range),
+        scope_end,
+        first: 1,
+    })
 }
 
 /// A page of one run.
@@ -75,7 +79,11 @@ pub async fn run_page(connection: &mut PgExecutor<'_>, key: &RunKey, range: Rang
     let (run, scope_end) = runs::scope_end(connection, key).await?;
     let sql = if range.from.is_descending() { RUN_DESCENDING } else { RUN_ASCENDING };
     let rows = page(sql, run, range).fetch_all(connection).await?;
-    Ok(Page { chunks: in_order(Rows::encode(rows, range.from.is_descending())?.run_chunks(), range), scope_end })
+    Ok(Page {
+        chunks: in_order(Rows::encode(rows, range.from.is_descending())?.run_chunks(), range),
+        scope_end,
+        first: 1,
+    })
 }
 
 /// Last seq of a run at or before this position of its feed; 0 if there is none.

@@ -38,7 +38,7 @@ pub async fn run_page(readers: &SqlitePool, tail: &UnindexedTail, key: &RunKey, 
     // Events before the damage are served; the next page fails.
     match damaged {
         Some(damaged) if chunks.is_empty() => Err(damaged),
-        _ => Ok(Page { chunks: trim(chunks, range)?, scope_end }),
+        _ => Ok(Page { chunks: trim(chunks, range)?, scope_end, first: 1 }),
     }
 }
 
@@ -252,7 +252,7 @@ pub async fn feed_page(
     if chunks.is_empty() && !is_end {
         return Err(Error::EventDamaged { run_id: None, seqs: None });
     }
-    Ok(Page { chunks: trim(chunks, range)?, scope_end })
+    Ok(Page { chunks: trim(chunks, range)?, scope_end, first: 1 })
 }
 
 /// Most rows that a range can need: each row holds at least one event, and the first row may start before the range.

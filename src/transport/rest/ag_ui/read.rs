@@ -55,7 +55,7 @@ pub async fn follow(
     }
     if cursor > 0 {
         // What is open at the cursor follows from all events before.
-        subscription.rewind();
+        subscription.rewind().await?;
     }
     let reader =
         stream::Reader { run_id, cursor, view, heartbeat: gateway.options.sse_heartbeat, resuming: gateway.resuming };

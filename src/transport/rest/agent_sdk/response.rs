@@ -10,6 +10,7 @@ use crate::domain::{
 };
 use crate::service::list::EventsPage;
 use crate::service::live::recent_events::EncodingKey;
+use crate::transport::rest::removal::push_removal;
 use crate::transport::sse::{EventForm, LineIds};
 
 use super::schema::{Envelope, EventOrigin, Ingested, PageEnd, PendingInputView, RunView, Status, Tokens};
@@ -52,6 +53,7 @@ fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     out.push_str(&json(&envelope));
     // Reopens the object: the payload goes before the closing brace.
     out.pop();
+    push_removal(event, out);
     out.push_str(r#","payload":"#);
     out.push_str(&payload.json);
     out.push('}');

@@ -1,5 +1,6 @@
 //! Schemas of responses of the agent SDK API for `/openapi.json`. The responses are serialized from these types.
 
+use crate::transport::rest::removal::EventRemoval;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,9 +44,12 @@ pub struct EventView<'a> {
     /// The JSON text as sent, or the public view of the payload. An object if published through this API; the other
     /// APIs accept any JSON.
     pub payload: Value,
+    /// Why the payload is gone; absent if it is there.
+    #[schema(nullable = false)]
+    pub removal: Option<EventRemoval>,
 }
 
-/// All members of an event except the payload.
+/// All members of an event except payload and removal.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentEventEnvelope)]
 pub struct Envelope<'a> {

@@ -11,6 +11,7 @@ use crate::domain::{Error, Event, Origin, PendingInput, Result, Run, Usage, View
 use crate::service::control::status_name;
 use crate::service::list::EventsPage;
 use crate::service::live::recent_events::EncodingKey;
+use crate::transport::rest::removal::push_removal;
 use crate::transport::rest::time;
 use crate::transport::sse::{EventForm, LineIds};
 
@@ -30,8 +31,10 @@ fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     // Writing to a string cannot fail.
     let _ = write!(
         out,
-        r#"{{"seq":{seq},"type":{event_type},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{json}}}}}"#
+        r#"{{"seq":{seq},"type":{event_type},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{json}}}"#
     );
+    push_removal(event, out);
+    out.push('}');
 }
 
 /// Form of events in the stream of all runs, in this view.
@@ -57,8 +60,10 @@ fn write_feed(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     // Writing to a string cannot fail.
     let _ = write!(
         out,
-        r#"{{"run_id":{run_id},"seq":{seq},"type":{event_type},"origin":"{origin}"{agent},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{json}}}}}"#
+        r#"{{"run_id":{run_id},"seq":{seq},"type":{event_type},"origin":"{origin}"{agent},"timestamp":"{timestamp}","payload":{{"redacted":{redacted},"value":{json}}}"#
     );
+    push_removal(event, out);
+    out.push('}');
 }
 
 /// A page as the schema `PublicRunEvents`. Payloads are copied as text and stay as sent.

@@ -1,5 +1,6 @@
 //! Schemas of responses of the public runs API for `/openapi.json`. The responses are serialized from these types.
 
+use crate::transport::rest::removal::EventRemoval;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -176,6 +177,9 @@ pub struct PublicRunEvent {
     pub timestamp: String,
     /// Payload of the event.
     pub payload: PublicPayload,
+    /// Why the payload is gone; absent if it is there.
+    #[schema(nullable = false)]
+    pub removal: Option<EventRemoval>,
 }
 
 /// An event in the stream of all runs.
@@ -197,6 +201,9 @@ pub struct PublicFeedEvent {
     pub timestamp: String,
     /// Payload of the event.
     pub payload: PublicPayload,
+    /// Why the payload is gone; absent if it is there.
+    #[schema(nullable = false)]
+    pub removal: Option<EventRemoval>,
 }
 
 /// Origin of an event: the platform (`system`) or the agent (`user`).

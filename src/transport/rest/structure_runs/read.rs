@@ -35,7 +35,8 @@ pub async fn list_events(gateway: Gateway, id: Variable, uri: Uri) -> Result<Res
     let list = ListEvents {
         epoch: String::new(),
         scope: Scope::Run(run_id.clone()),
-        cursor: offset.to_string(),
+        // 0 is the first event that is kept.
+        cursor: if offset == 0 { String::new() } else { offset.to_string() },
         page_size: usize::try_from(limit).unwrap_or(usize::MAX),
         descending: false,
         filter: EventFilter::default(),

@@ -15,6 +15,7 @@ use crate::service::Service;
 use crate::service::list::EventsPage;
 use crate::service::live::recent_events::EncodingKey;
 use crate::transport::rest::json::JsonText;
+use crate::transport::rest::removal::push_removal;
 use crate::transport::rest::time::{micros, unix_seconds};
 use crate::transport::sse::{EventForm, LineIds};
 
@@ -42,8 +43,10 @@ fn write(event: &Event, payload: &ShownPayload<'_>, out: &mut String) {
     out.push_str(&format!(r#"{{"event_id":{event_id},"timestamp":{timestamp},"type":{event_type},"payload":"#));
     out.push_str(payload);
     out.push_str(&format!(
-        r#","created_at":"{created_at}","origin":"{origin}","structure_run":{run_id},"structure_run_id":{run_id}}}"#
+        r#","created_at":"{created_at}","origin":"{origin}","structure_run":{run_id},"structure_run_id":{run_id}"#
     ));
+    push_removal(event, out);
+    out.push('}');
 }
 
 /// Replaces null by `{}`, since published clients read members of a payload without a check for null.
@@ -70,6 +73,8 @@ fn string(text: &str) -> String {
 /// A page as the schema `StructureEvents`.
 pub fn page_json(page: EventsPage, form: EventForm, offset: u64, limit: u64) -> Result<String> {
     let (count, total) = (page.records.len(), page.last_seq);
+    // Offsets are seqs, and the first event may have another one than 1.
+    let next_offset = page.next_cursor.parse().unwrap_or(offset);
     let mut text = String::from("{\"events\":[");
     for (i, stored) in page.records.into_iter().enumerate() {
         if i > 0 {
@@ -77,7 +82,6 @@ pub fn page_json(page: EventsPage, form: EventForm, offset: u64, limit: u64) -> 
         }
         form.append(&record::decode(stored.bytes)?, stored.sensitive, &mut text);
     }
-    let next_offset = offset.saturating_add(count as u64);
     text.push_str(&format!(
         "],\"count\":{count},\"total_count\":{total},\"limit\":{limit},\"offset\":{offset},\"next_offset\":{next_offset}}}"
     ));

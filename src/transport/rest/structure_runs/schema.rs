@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::response::StructureRun;
+use crate::transport::rest::removal::EventRemoval;
 
 /// A page of a structure's runs.
 #[derive(Debug, ToSchema)]
@@ -85,6 +86,9 @@ pub struct StructureEvent {
     pub structure_run: String,
     /// Id of the run, the same as `structure_run`.
     pub structure_run_id: String,
+    /// Why the payload is gone; absent if it is there.
+    #[schema(nullable = false)]
+    pub removal: Option<EventRemoval>,
 }
 
 /// A page of a run's events.

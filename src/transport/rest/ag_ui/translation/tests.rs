@@ -19,6 +19,7 @@ fn event(seq: u64, event_type: &str, payload: &Value) -> Event {
         recorded_at: now,
         agent_name: None,
         payload: Payload::from_stored(payload.to_string()),
+        removal: None,
     }
 }
 
