@@ -57,6 +57,12 @@ enum Command {
     Tail(commands::tail::TailArgs),
     /// List runs, or show one in full
     Runs(commands::runs::RunsArgs),
+    /// Erase the payloads of a run, for good
+    Erase(commands::erase::EraseArgs),
+    /// Hold a run: retention passes it over
+    Hold(commands::erase::HoldArgs),
+    /// End the hold of a run
+    Release(commands::erase::HoldArgs),
     /// Create, list, revoke and rotate the keys of callers
     Keys(commands::keys::KeysArgs),
     /// Measure a server: publish rates, replay, live delivery
@@ -158,6 +164,9 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::List(args) => commands::list::run(args).await,
             Command::Tail(args) => commands::tail::run(args).await,
             Command::Runs(args) => commands::runs::run(args).await,
+            Command::Erase(args) => commands::erase::run(args).await,
+            Command::Hold(args) => commands::erase::hold(args).await,
+            Command::Release(args) => commands::erase::release(args).await,
             Command::Keys(args) => commands::keys::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Health(args) => commands::health::run(args).await,
@@ -212,6 +221,9 @@ mod tests {
             vec!["import"],
             vec!["backup"],
             vec!["restore", "b"],
+            vec!["erase"],
+            vec!["erase", "r", "--seq", "9..3"],
+            vec!["hold"],
             vec!["keys"],
             vec!["keys", "create", "--name", "ci"],
             vec!["keys", "create", "--name", "ci", "--scope", "all"],
@@ -239,6 +251,8 @@ mod tests {
             vec!["backup", "b", "--data", "f", "--verify", "--force", "--json"],
             vec!["restore", "b", "--data", "f", "--new-feed"],
             vec!["keys", "create", "--name", "ci", "--scope", "events.read", "--data", "f"],
+            vec!["erase", "r", "--seq", "3..9", "--yes"],
+            vec!["hold", "r"],
             vec!["check", "--deep", "--listen", "127.0.0.1:0"],
         ] {
             let args = ["runlog"].into_iter().chain(good.clone()).map(OsString::from);

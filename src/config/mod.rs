@@ -5,6 +5,7 @@
 
 mod access;
 mod connections;
+mod keeping;
 mod limits;
 mod listen;
 mod memory;
@@ -26,6 +27,7 @@ use crate::domain::{Limits, View};
 
 pub use access::{AccessOptions, AuthOption, KeyText, OpenRouteOption};
 pub use connections::ConnectionOptions;
+pub use keeping::KeepOptions;
 pub use limits::LimitOptions;
 pub use listen::ListenAddresses;
 pub use memory::{CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares};
@@ -131,6 +133,9 @@ pub struct ServeOptions {
     /// The path of a publish to its commit.
     #[command(flatten)]
     pub writing: WriteOptions,
+    /// How long events are kept.
+    #[command(flatten)]
+    pub keeping: KeepOptions,
     /// Pages, subscriptions and the recent events in memory.
     #[command(flatten)]
     pub reading: ReadOptions,
@@ -159,6 +164,7 @@ impl ServeOptions {
     pub fn validate(&self) -> Result<(), InvalidOptions> {
         self.access.validate(self.is_loopback())?;
         self.store.validate()?;
+        self.keeping.validate()?;
         self.tls.validate([("--listen", Some(&self.listen)), ("--admin-listen", self.admin_listen.as_ref())])?;
         let payload = ("--max-payload-bytes", self.limits.max_payload_bytes as u64);
         let request = ("--max-request-bytes", self.limits.max_request_bytes as u64);

@@ -10,6 +10,7 @@ mod http;
 mod offline;
 mod open_files;
 mod parts;
+mod retention;
 mod routes;
 mod scrub;
 
@@ -114,6 +115,7 @@ impl Server {
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
         let keys = access::Watch::begin(&self.authenticator);
         let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.reading.scrub_bytes_per_second));
+        let retention = tokio::spawn(retention::run(self.store.clone(), self.options.keeping.clone()));
         let (certificates, reload) = self.tls.take().unzip();
         let reload = reload.map(|reload| tokio::spawn(reload.run()));
         let admin = self.admin.take();
@@ -192,6 +194,7 @@ impl Server {
             }
         };
         scrub.abort();
+        retention.abort();
         keys.end().await;
         self.store.close().await;
         if let Some(admin) = admin {

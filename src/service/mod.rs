@@ -4,6 +4,7 @@ pub mod access;
 pub mod backup;
 pub mod control;
 mod epochs;
+pub mod erase;
 mod event_ids;
 mod finish;
 pub mod import;

@@ -185,6 +185,9 @@ pub trait Store: Send + Sync + 'static {
     /// Number of the project with this id; `None` if there is none.
     async fn project(&self, id: &ProjectId) -> Result<Option<ProjectNumber>>;
 
+    /// The projects that this process knows.
+    fn projects(&self) -> Vec<(ProjectId, ProjectNumber)>;
+
     /// Creates a project. An existing project stays as it is. Fails with `InvalidField` for one project too many,
     /// see [`MAX_PROJECTS`].
     async fn create_project(&self, id: &ProjectId) -> Result<ProjectNumber>;

@@ -18,7 +18,7 @@ use crate::harness::{ADMIN, Calls, create, eventually, publish, reason, with_key
 use crate::server::TestServer;
 
 /// A gRPC method and the scope that it needs; `None`: any key.
-pub const METHODS: [(&str, Option<KeyScope>); 18] = [
+pub const METHODS: [(&str, Option<KeyScope>); 21] = [
     ("AdminService/Backup", Some(KeyScope::Admin)),
     ("EventService/Publish", Some(KeyScope::EventsPublish)),
     ("EventService/PublishStream", Some(KeyScope::EventsPublish)),
@@ -32,9 +32,12 @@ pub const METHODS: [(&str, Option<KeyScope>); 18] = [
     ("RunService/CancelRun", Some(KeyScope::RunsWrite)),
     ("RunService/CreateRun", Some(KeyScope::RunsWrite)),
     ("RunService/CreateStreamToken", Some(KeyScope::EventsRead)),
+    ("RunService/EraseEvents", Some(KeyScope::Admin)),
     ("RunService/GetRun", Some(KeyScope::EventsRead)),
     ("RunService/GetUsage", Some(KeyScope::EventsRead)),
+    ("RunService/HoldRun", Some(KeyScope::Admin)),
     ("RunService/ListRuns", Some(KeyScope::EventsRead)),
+    ("RunService/ReleaseRun", Some(KeyScope::Admin)),
     ("RunService/ResumeRun", Some(KeyScope::RunsWrite)),
     ("RunService/SignalRun", Some(KeyScope::RunsWrite)),
 ];
@@ -181,6 +184,11 @@ async fn call(method: &str, calls: Calls) -> Result<(), Status> {
         "RunService/CreateStreamToken" => {
             runs.create_stream_token(pb::CreateStreamTokenRequest { run_id }).await.map(drop)
         }
+        "RunService/EraseEvents" => {
+            runs.erase_events(pb::EraseEventsRequest { run_id, ..Default::default() }).await.map(drop)
+        }
+        "RunService/HoldRun" => runs.hold_run(pb::HoldRunRequest { run_id }).await.map(drop),
+        "RunService/ReleaseRun" => runs.release_run(pb::ReleaseRunRequest { run_id }).await.map(drop),
         "RunService/GetRun" => runs.get_run(pb::GetRunRequest { run_id }).await.map(drop),
         "RunService/GetUsage" => runs.get_usage(pb::GetUsageRequest::default()).await.map(drop),
         "RunService/ListRuns" => runs.list_runs(pb::ListRunsRequest::default()).await.map(drop),

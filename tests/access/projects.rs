@@ -152,6 +152,18 @@ async fn a_grpc_method_shows_nothing_of_another_project() {
                 let request = pb::CreateStreamTokenRequest { run_id: run_id.clone() };
                 assert_eq!(seen(method, runs.create_stream_token(request).await).map(drop), not_found);
             }
+            "RunService/EraseEvents" => {
+                let request = pb::EraseEventsRequest { run_id: run_id.clone(), ..Default::default() };
+                assert_eq!(seen(method, runs.erase_events(request).await).map(drop), not_found);
+            }
+            "RunService/HoldRun" => {
+                let request = pb::HoldRunRequest { run_id: run_id.clone() };
+                assert_eq!(seen(method, runs.hold_run(request).await).map(drop), not_found);
+            }
+            "RunService/ReleaseRun" => {
+                let request = pb::ReleaseRunRequest { run_id: run_id.clone() };
+                assert_eq!(seen(method, runs.release_run(request).await).map(drop), not_found);
+            }
             "RunService/GetRun" => {
                 let request = pb::GetRunRequest { run_id: run_id.clone() };
                 assert_eq!(seen(method, runs.get_run(request).await).map(drop), not_found);

@@ -1,10 +1,13 @@
 //! The service without a transport, on a real SQLite file whose reads are counted.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use runlog::domain::history::History;
+use runlog::domain::retention::Retention;
 use runlog::domain::usage::UsageReport;
 use runlog::domain::{
     Error, Event, EventFilter, EventId, EventType, NewEvent, Payload, ProjectId, Result, Run, RunFilter, RunId, Scope,
@@ -16,8 +19,8 @@ use runlog::service::{Service, ServiceOptions};
 use runlog::store::backup::BackupCopy;
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{
-    Append, KeyStore, Latch, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
-    Store, UsageQuery,
+    Append, Expired, KeyStore, Latch, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed,
+    SharedStore, Store, UsageQuery,
 };
 use runlog::transport::frames;
 use tempfile::TempDir;
@@ -98,6 +101,26 @@ impl Store for Counting {
 
     async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
         self.store.scope_end(scope).await
+    }
+
+    async fn first(&self, scope: &Scope) -> Result<u64> {
+        self.store.first(scope).await
+    }
+
+    async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {
+        self.store.erase(run_id, seqs).await
+    }
+
+    async fn hold(&self, run_id: &RunId, is_held: bool) -> Result<()> {
+        self.store.hold(run_id, is_held).await
+    }
+
+    async fn expire(&self, retention: &Retention, now: Timestamp, after: u64) -> Result<Expired> {
+        self.store.expire(retention, now, after).await
+    }
+
+    fn projects(&self) -> Vec<(ProjectId, ProjectNumber)> {
+        self.store.projects()
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {

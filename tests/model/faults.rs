@@ -1,17 +1,20 @@
 //! A store that loses answers: the publish is stored, is lost, or is stored later.
 
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::sync::Arc;
 
 use runlog::domain::history::History;
+use runlog::domain::retention::Retention;
 use runlog::domain::usage::UsageReport;
 use runlog::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, Scope};
 use runlog::store::backup::BackupCopy;
 use runlog::store::{
-    Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore, Store,
-    UsageQuery,
+    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed,
+    SharedStore, Store, UsageQuery,
 };
 
 /// The hidden result of a publish whose outcome is unknown to the client.
@@ -86,6 +89,26 @@ impl Store for Unreliable {
 
     async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
         self.inner.scope_end(scope).await
+    }
+
+    async fn first(&self, scope: &Scope) -> Result<u64> {
+        self.inner.first(scope).await
+    }
+
+    async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {
+        self.inner.erase(run_id, seqs).await
+    }
+
+    async fn hold(&self, run_id: &RunId, is_held: bool) -> Result<()> {
+        self.inner.hold(run_id, is_held).await
+    }
+
+    async fn expire(&self, retention: &Retention, now: Timestamp, after: u64) -> Result<Expired> {
+        self.inner.expire(retention, now, after).await
+    }
+
+    fn projects(&self) -> Vec<(ProjectId, ProjectNumber)> {
+        self.inner.projects()
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {

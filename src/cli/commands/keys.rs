@@ -37,7 +37,7 @@ Scopes:
   events.read            list and follow events, read runs
   events.read_sensitive  read payloads in full, beside events.read
   runs.write             create, signal, cancel and resume runs
-  admin                  manage keys")]
+  admin                  manage keys, erase payloads, hold runs")]
 pub struct KeysArgs {
     #[command(subcommand)]
     command: KeysCommand,

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod erase;
 pub mod health;
 pub mod keys;
 pub mod list;

@@ -171,6 +171,8 @@ fn in_full(run: &pb::Run, zone: &TimeZone) -> String {
         ("run", shown_name(&run.run_id).into_owned()),
         ("status", format!("{style}{}{style:#}", status_name(run.status))),
         ("events", grouped(run.last_seq)),
+        ("kept from", if run.first_seq > 1 { grouped(run.first_seq) } else { String::new() }),
+        ("hold", if run.held { "held against retention".to_owned() } else { String::new() }),
         ("agent", clean(&run.agent_name).into_owned()),
         ("structure", clean(&run.structure_id).into_owned()),
         ("created", local_time(run.created_at.as_ref(), zone, TIME)),

@@ -47,6 +47,10 @@ struct RunLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<String>,
     last_seq: u64,
+    #[serde(skip_serializing_if = "is_first")]
+    first_seq: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,6 +102,11 @@ pub fn event(event: &pb::Event) -> Result<String, Failure> {
     })
 }
 
+/// Whether a run begins with its first event, as most do. Older servers do not say.
+fn is_first(first_seq: &u64) -> bool {
+    *first_seq <= 1
+}
+
 /// Name of a removal; `None`: the payload is there.
 pub fn removal_name(removal: i32) -> Option<&'static str> {
     Removal::from_number(removal).map(Removal::as_str)
@@ -117,6 +126,8 @@ pub fn run(run: &pb::Run) -> Result<String, Failure> {
         started_at: time(run.started_at.as_ref()),
         completed_at: time(run.completed_at.as_ref()),
         last_seq: run.last_seq,
+        first_seq: run.first_seq,
+        held: run.held,
         output: raw(&output)?,
         error: raw(&error)?,
         usage: run.usage.as_ref().map(|usage| UsageLine {

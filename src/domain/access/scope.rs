@@ -18,7 +18,7 @@ pub enum KeyScope {
     EventsReadSensitive,
     /// Create, signal, cancel and resume runs.
     RunsWrite,
-    /// Manage keys.
+    /// Manage keys, erase payloads, hold runs.
     Admin,
 }
 

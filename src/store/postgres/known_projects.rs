@@ -60,6 +60,11 @@ impl KnownProjects {
         Self { known: RwLock::new(projects.into_iter().collect()), generation: AtomicU64::new(0) }
     }
 
+    /// All known projects.
+    pub fn all(&self) -> Vec<(ProjectId, ProjectNumber)> {
+        self.known.read().numbers.iter().map(|(id, number)| (id.clone(), *number)).collect()
+    }
+
     /// Number of a known project.
     pub fn number(&self, id: &ProjectId) -> Option<ProjectNumber> {
         self.known.read().numbers.get(id).copied()

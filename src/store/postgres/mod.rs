@@ -173,6 +173,10 @@ impl Store for PostgresStore {
         projects::find(&self.shared.readers, id).await
     }
 
+    fn projects(&self) -> Vec<(ProjectId, ProjectNumber)> {
+        self.shared.epochs.current.all()
+    }
+
     async fn create_project(&self, id: &ProjectId) -> Result<ProjectNumber> {
         projects::create(&self.shared.readers, id).await
     }

@@ -218,6 +218,10 @@ impl Store for SqliteStore {
         self.shared.projects.find(&self.shared.readers, id).await
     }
 
+    fn projects(&self) -> Vec<(ProjectId, ProjectNumber)> {
+        self.shared.projects.all()
+    }
+
     async fn create_project(&self, id: &ProjectId) -> Result<ProjectNumber> {
         self.shared.projects.create(&self.shared.writes, id).await
     }

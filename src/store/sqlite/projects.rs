@@ -136,6 +136,11 @@ impl Projects {
         known.histories.get(&project).cloned().unwrap_or_else(unknown)
     }
 
+    /// All projects.
+    pub fn all(&self) -> Vec<(ProjectId, ProjectNumber)> {
+        self.0.read().by_id.iter().map(|(id, number)| (id.clone(), *number)).collect()
+    }
+
     fn known(&self, id: &ProjectId) -> Option<ProjectNumber> {
         self.0.read().by_id.get(id).copied()
     }

@@ -7,6 +7,7 @@ use crate::pb;
 use crate::service::Service;
 use crate::service::access::IssuedStreamToken;
 use crate::service::control::Control;
+use crate::service::erase::{EraseEvents, Erased};
 use crate::service::runs::{CreateRun, ListRuns};
 use crate::transport::caller::called;
 use crate::transport::rest::request_id;
@@ -73,6 +74,29 @@ impl pb::run_service_server::RunService for RunHandler {
     async fn get_usage(&self, request: Request<pb::GetUsageRequest>) -> Result<Response<pb::GetUsageResponse>, Status> {
         let report = usage(&called(&self.service, request.extensions()), request.into_inner()).await;
         report.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+
+    async fn erase_events(
+        &self,
+        request: Request<pb::EraseEventsRequest>,
+    ) -> Result<Response<pb::EraseEventsResponse>, Status> {
+        let erased = erase(&called(&self.service, request.extensions()), request.get_ref()).await;
+        erased.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+
+    async fn hold_run(&self, request: Request<pb::HoldRunRequest>) -> Result<Response<pb::HoldRunResponse>, Status> {
+        let run = hold(&called(&self.service, request.extensions()), &request.get_ref().run_id, true).await;
+        let held = run.map(|run| pb::HoldRunResponse { run: Some(run) });
+        held.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+
+    async fn release_run(
+        &self,
+        request: Request<pb::ReleaseRunRequest>,
+    ) -> Result<Response<pb::ReleaseRunResponse>, Status> {
+        let run = hold(&called(&self.service, request.extensions()), &request.get_ref().run_id, false).await;
+        let released = run.map(|run| pb::ReleaseRunResponse { run: Some(run) });
+        released.map(Response::new).map_err(|error| status::from_error(&error))
     }
 
     async fn create_stream_token(
@@ -170,6 +194,17 @@ async fn resume(service: &Service, request: &pb::ResumeRunRequest) -> Result<pb:
 async fn control(service: &Service, run_id: &str, control: Control, key: &str) -> Result<pb::Run> {
     let key = Some(key).filter(|key| !key.is_empty());
     service.control(&RunId::parse(run_id)?, control, key, &request_id::current()).await.map(convert::run)
+}
+
+async fn erase(service: &Service, request: &pb::EraseEventsRequest) -> Result<pb::EraseEventsResponse> {
+    let pb::EraseEventsRequest { run_id, first_seq, last_seq } = request;
+    let erase = EraseEvents { run_id: RunId::parse(run_id)?, first_seq: *first_seq, last_seq: *last_seq };
+    let Erased { first_seq, last_seq, events } = service.erase_events(&erase).await?;
+    Ok(pb::EraseEventsResponse { first_seq, last_seq, events })
+}
+
+async fn hold(service: &Service, run_id: &str, is_held: bool) -> Result<pb::Run> {
+    service.hold_run(&RunId::parse(run_id)?, is_held).await.map(convert::run)
 }
 
 async fn create_stream_token(

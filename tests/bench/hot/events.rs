@@ -68,5 +68,6 @@ pub fn stored(seq: u64) -> Event {
         recorded_at: now,
         agent_name: None,
         payload,
+        removal: None,
     }
 }

@@ -185,7 +185,7 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
         recorded_at: time("recorded_at", &text_of("recorded_at")?)?,
         agent_name: fields.optional("agent_name", AgentName::parse)?,
         payload: fields.payload(&event_type)?,
-        removal: fields.get("removal").map(|raw| removal(raw)).transpose()?,
+        removal: fields.get("removal").map(removal).transpose()?,
         event_type,
     };
     let run_agent_name = fields.optional("run_agent_name", AgentName::parse)?;
