@@ -42,6 +42,14 @@ pub struct Rule<T> {
     value: T,
 }
 
+impl<T> Rule<T> {
+    /// A rule of all projects.
+    #[must_use]
+    pub fn of_all(value: T) -> Self {
+        Self { project: None, value }
+    }
+}
+
 impl KeepOptions {
     pub(super) fn validate(&self) -> Result<(), InvalidOptions> {
         let twice = |option: &str, rules: Vec<Option<&ProjectId>>| {

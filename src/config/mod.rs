@@ -27,7 +27,7 @@ use crate::domain::{Limits, View};
 
 pub use access::{AccessOptions, AuthOption, KeyText, OpenRouteOption};
 pub use connections::ConnectionOptions;
-pub use keeping::KeepOptions;
+pub use keeping::{KeepOptions, Rule};
 pub use limits::LimitOptions;
 pub use listen::ListenAddresses;
 pub use memory::{CALL_BYTES, CONNECTIONS_AT_LEAST, MemoryShares};
@@ -282,7 +282,7 @@ fn millis(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration>
 mod tests {
     use super::*;
 
-    const NO_DEFAULT: [&str; 15] = [
+    const NO_DEFAULT: [&str; 19] = [
         "admin-key",
         "admin-key-file",
         "admin-listen",
@@ -294,6 +294,10 @@ mod tests {
         "max-connections-per-address",
         "max-memory-bytes",
         "open-routes",
+        "retain-bytes",
+        "retain-for",
+        "retain-status",
+        "retain-type",
         "store",
         "tls-cert",
         "tls-key",

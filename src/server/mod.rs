@@ -115,7 +115,8 @@ impl Server {
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
         let keys = access::Watch::begin(&self.authenticator);
         let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.reading.scrub_bytes_per_second));
-        let retention = tokio::spawn(retention::run(self.store.clone(), self.options.keeping.clone()));
+        let retention =
+            tokio::spawn(retention::run(self.store.clone(), self.service.clone(), self.options.keeping.clone()));
         let (certificates, reload) = self.tls.take().unzip();
         let reload = reload.map(|reload| tokio::spawn(reload.run()));
         let admin = self.admin.take();

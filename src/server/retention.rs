@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::config::KeepOptions;
 use crate::domain::{Error, ProjectId, Result};
+use crate::service::Service;
 use crate::store::{ProjectNumber, SharedStore};
 use crate::telemetry;
 
@@ -28,12 +29,17 @@ struct Progress {
 }
 
 /// Runs passes at the interval of the options. Never ends.
-pub async fn run(store: SharedStore, options: KeepOptions) {
+pub async fn run(store: SharedStore, service: Service, options: KeepOptions) {
     if !options.removes() {
         return std::future::pending().await;
     }
     let mut progress: HashMap<ProjectNumber, Progress> = HashMap::new();
+    let mut releases = service.releases();
     loop {
+        if service.releases() != releases {
+            releases = service.releases();
+            progress.clear();
+        }
         for (id, number) in store.projects() {
             let of_project = progress.entry(number).or_insert_with(|| Progress { examined: 0, began: Instant::now() });
             if of_project.began.elapsed() > FULL_PASS {

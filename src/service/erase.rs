@@ -1,5 +1,7 @@
 //! Erasure of payloads, and holds of runs against retention. Both are for admins, and recorded in the audit log.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::domain::{Error, KeyScope, Result, Run, RunId, Scope};
 
 use super::Service;
@@ -62,6 +64,9 @@ impl Service {
         let held = self.store.hold(run_id, is_held).await;
         action.end(&held);
         held?;
+        if !is_held {
+            self.releases.fetch_add(1, Relaxed);
+        }
         self.stored_run(run_id).await
     }
 }

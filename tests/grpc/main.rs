@@ -31,6 +31,7 @@ mod publish;
 mod publish_stream;
 mod read_ahead;
 mod reconnect;
+mod retention;
 mod standard_services;
 mod subscribe_all_runs;
 mod subscribe_end;

@@ -14,7 +14,8 @@ const FIRST: &str = "cargo run --release -- serve --demo";
 const SECOND: &str = "bash tests/all.sh";
 
 /// The documents in order: a later document reads events that the earlier documents have stored.
-const DOCUMENTS: [&str; 4] = ["README.md", "deploy/README.md", "tests/README.md", "tests/bench/README.md"];
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "deploy/KEEPING.md", "deploy/README.md", "tests/README.md", "tests/bench/README.md"];
 
 /// A section with a test of its own, since its commands need a database.
 pub const REPLICAS: &str = "## More than one machine\n";

@@ -41,6 +41,7 @@
  * @property {string} type
  * @property {string} timestamp
  * @property {{ redacted: boolean, value: unknown }} payload
+ * @property {"erased" | "expired" | "compacted"} [removal] why the payload is gone
  *
  * @typedef {object} EventsPage
  * @property {RunEvent[]} events

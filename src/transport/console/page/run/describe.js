@@ -198,7 +198,7 @@ function describeOnce(event) {
   const about = (Object.hasOwn(BY_TYPE, event.type) && BY_TYPE[event.type]) || general(event.type);
   const common = { lane: /** @type {Lane} */ ("other"), title: event.type, text: "", phase: /** @type {const} */ ("point") };
   const found = about(payload, event.type);
-  const text = found.text ?? inline(event.payload.value);
+  const text = event.removal ? `(${event.removal})` : (found.text ?? inline(event.payload.value));
   return { ...common, durationMs: number(payload.duration_ms), parent: first(payload, "parent_id", "parent_span_id"), ...found, text };
 }
 

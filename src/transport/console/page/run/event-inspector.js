@@ -27,6 +27,12 @@ const FOLDED = [
   ["traceback", "Traceback"],
   ["context", "Context"],
 ];
+/** Why a payload is gone, by `removal`. */
+const GONE = {
+  erased: "The payload was erased.",
+  expired: "The payload was older than the server keeps it.",
+  compacted: "A later event of the step holds the joined text.",
+};
 /** Longest member that is shown as a fact, characters. */
 const MAX_FACT = 200;
 
@@ -123,6 +129,7 @@ export class EventInspector extends HTMLElement {
       h("p", { class: "inspector-meta" }, h("code", {}, event.type), ` · ${lane} · `, h("time", { datetime: event.timestamp }, fullTime(event.timestamp))),
       h("div", { class: "actions" }, copyButton("Copy JSON", "copy", () => pretty(json)), copyButton("Copy link", "link", link)),
       this.#pair(event.seq, place),
+      event.removal && h("p", { class: "hint" }, GONE[event.removal]),
       event.payload.redacted && h("p", { class: "hint" }, "Parts of the payload are left out or shortened in this view."),
       facts(event),
       written && h("section", {}, h("h3", {}, "Text so far"), h("p", { class: "written", tabindex: "0" }, written.text)),

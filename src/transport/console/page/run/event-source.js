@@ -4,7 +4,7 @@
  * other. Both dispatch `change` when events came.
  */
 
-import { isAbort, runPath, send } from "../lib/http.js";
+import { HttpError, isAbort, runPath, send } from "../lib/http.js";
 import { PAGE, PageCache } from "./page-cache.js";
 
 /**
@@ -202,13 +202,50 @@ export class AllEvents extends Source {
   async #read(page, signal) {
     for (let at = this.#missing(page); at !== undefined; at = this.#missing(page)) {
       const size = Math.min(PAGE, this.count - page * PAGE);
-      const { page: read, chars } = await this.fetch(String(page * PAGE + at), size - at, [], signal);
-      for (const event of read.events) {
+      const read = await this.#readAfter(page * PAGE + at, size - at, signal);
+      if (!read) {
+        continue;
+      }
+      const { page: { events }, chars } = read;
+      for (const event of events) {
         this.cache.put(page, event.seq - 1 - page * PAGE, event, chars);
       }
-      if (read.events.length === 0) {
+      if (events.length === 0) {
         return;
       }
     }
   }
+
+  /**
+   * Reads events after a seq; `null` if the server does not keep them any more: their places say so then.
+   * @param {number} seq
+   * @param {number} limit
+   * @param {AbortSignal} signal
+   */
+  async #readAfter(seq, limit, signal) {
+    try {
+      return await this.fetch(String(seq), limit, [], signal);
+    } catch (error) {
+      if (!(error instanceof HttpError) || error.reason !== "cursor_expired") {
+        throw error;
+      }
+      const { page: { events } } = await this.fetch("", 1, [], signal);
+      const end = Math.min(seq + limit, (events[0]?.seq ?? this.count + 1) - 1);
+      for (let gone = seq + 1; gone <= end; gone += 1) {
+        const place = expired(gone, events[0]?.timestamp ?? new Date().toISOString());
+        this.cache.put(Math.floor((gone - 1) / PAGE), (gone - 1) % PAGE, place, 0);
+      }
+      return null;
+    }
+  }
+}
+
+/**
+ * The place of an event that is not kept any more, with the time of the first one that is.
+ * @param {number} seq
+ * @param {string} timestamp
+ * @returns {RunEvent}
+ */
+function expired(seq, timestamp) {
+  return { seq, type: "not kept any more", timestamp, payload: { redacted: false, value: {} }, removal: "expired" };
 }

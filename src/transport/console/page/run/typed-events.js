@@ -5,9 +5,9 @@ import { PAGE } from "./page-cache.js";
 export class TypedEvents extends Source {
   #types;
   /** Cursor before each page that is full, and before the next one. */
-  #cursors = ["0"];
+  #cursors = [""];
   /** Cursor from which reading goes on. */
-  #tail = "0";
+  #tail = "";
   #isBehind = false;
 
   /**
@@ -74,7 +74,7 @@ export class TypedEvents extends Source {
    * @param {AbortSignal} signal
    */
   async #readAgain(page, size, signal) {
-    let cursor = this.#cursors[page] ?? "0";
+    let cursor = this.#cursors[page] ?? "";
     for (let at = 0; at < size; ) {
       const { page: read, chars } = await this.fetch(cursor, size - at, this.#types, signal);
       read.events.forEach((event) => this.cache.put(page, at++, event, chars));
