@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use runlog::config::{KeepOptions, Rule, ServeOptions};
+use runlog::domain::filter::TypePattern;
 use runlog::domain::retention::Keep;
 use runlog::pb;
 use tonic::Code;
@@ -122,42 +123,64 @@ async fn a_held_run_is_kept_until_it_is_released() {
     }
 }
 
+const MANY: usize = 4_000;
+
+/// Publishes this many events of 4 KB, more than the windows of a connection hold.
+async fn publish_many(server: &TestServer, run: &str) {
+    let event = json_event("old", &format!("{{\"text\":\"{}\"}}", "x".repeat(4_000)));
+    for _ in 0..MANY / 500 {
+        server.publish(run, vec![event.clone(); 500]).await;
+    }
+}
+
 #[tokio::test]
 async fn a_subscription_that_is_overtaken_ends_with_the_name_of_it() {
-    const EVENTS: usize = 4_000;
+    let server = TestServer::start_with(short).await;
+    server.publish("r", notes(1)).await;
+    hold(&server, "r").await;
+    publish_many(&server, "r").await;
+    let mut reader = server.subscribe(follow_run("r")).await;
+    assert!(matches!(reader.next().await, Received::Events(_)));
+    server.publish("other", notes(1)).await;
+    release(&server, "r").await;
+    let last = server.run("r").await.last_seq;
+    begins_with(&server, "r", last + 1).await;
+    let refusal = Refusal::of(&reader.broken().await);
+    assert_eq!(refusal.metadata["cursor"], reader.cursor);
+    expired(refusal, &last.to_string());
+    let resumed = pb::SubscribeRequest { start: after(&last.to_string()), ..follow_run("r") };
+    assert_eq!(server.subscribe(resumed).await.replay().await, (vec![], last));
+}
+
+#[tokio::test]
+async fn a_subscription_among_removed_payloads_sees_no_gap() {
     let server = TestServer::start_with(|options| {
-        short(options);
-        options.keeping.retain_for.clear();
-        // Nothing but this type is removed, so the run is there until it is released.
         let keep = Keep::For(Duration::from_millis(1));
-        let pattern = runlog::domain::filter::TypePattern::parse("type", "old").unwrap();
+        let pattern = TypePattern::parse("type", "old").unwrap();
         options.keeping.retain_type = vec![Rule::of_all((pattern, keep))];
+        options.keeping.retain_interval = Duration::from_millis(100);
     })
     .await;
-    server.publish("r", vec![json_event("new", "{}")]).await;
+    server.publish("r", vec![json_event("new", r#"{"kept":1}"#)]).await;
     hold(&server, "r").await;
-    let text = "x".repeat(4_000);
-    for _ in 0..EVENTS / 500 {
-        server.publish("r", vec![json_event("old", &format!("{{\"text\":\"{text}\"}}")); 500]).await;
-    }
-    server.publish("r", vec![json_event("new", "{}")]).await;
+    publish_many(&server, "r").await;
+    server.publish("r", vec![json_event("new", r#"{"kept":2}"#)]).await;
     let mut reader = server.subscribe(follow_run("r")).await;
     let Received::Events(mut events) = reader.next().await else { panic!("events come first") };
     release(&server, "r").await;
-    let marked = async {
-        let page = || server.list(from("4000", list_run("r")));
-        while page().await.unwrap().events[0].removal() != pb::Removal::Expired {
+    let last_old = || server.list(from(&MANY.to_string(), list_run("r")));
+    let removed = async {
+        while last_old().await.unwrap().events[0].removal() != pb::Removal::Expired {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    in_time(marked).await;
-    events.extend(reader.events(EVENTS + 2 - events.len()).await);
-    assert_eq!(seqs(&events), (1..=EVENTS as u64 + 2).collect::<Vec<_>>(), "no gap and no duplicate");
-    let gone = events.iter().filter(|event| event.removal() == pb::Removal::Expired).count();
-    assert!((1..=EVENTS).contains(&gone), "what was not sent yet is without payload: {gone}");
-    assert!(events.iter().all(
-        |event| (json_of(event) == "{}") == (event.removal() != pb::Removal::Unspecified || event.r#type == "new")
-    ));
+    in_time(removed).await;
+    events.extend(reader.events(MANY + 2 - events.len()).await);
+    assert_eq!(seqs(&events), (1..=MANY as u64 + 2).collect::<Vec<_>>(), "no gap and no duplicate");
+    let is_gone = |event: &pb::Event| event.removal() == pb::Removal::Expired;
+    assert!(events.iter().any(is_gone), "what was not sent yet is without payload");
+    assert!(events.iter().all(|event| is_gone(event) == (json_of(event) == "{}")));
+    assert!(!is_gone(&events[0]) && !is_gone(&events[MANY + 1]), "other types are kept");
 }
 
 #[tokio::test]

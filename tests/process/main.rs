@@ -45,6 +45,7 @@ mod owners;
 mod power_loss;
 mod restore;
 mod resume;
+mod retention;
 mod secrets;
 mod start;
 mod tls;
