@@ -29,7 +29,12 @@ pub struct KeepOptions {
     /// or, for one project, `1000000000@demo`.
     #[arg(long, env = "RUNLOG_RETAIN_BYTES", value_name = "BYTES[@PROJECT]", value_delimiter = ',', value_parser = bytes_rule)]
     pub retain_bytes: Vec<Rule<u64>>,
-    /// Time between two searches for events to remove, milliseconds (100 to 86,400,000).
+    /// Time after the end of a step at which its deltas become one event, such as `10m`: the last `step.progress` of kind
+    /// `content_delta` gets the joined text, if that is the `content` of `step.done`, and the others lose their payload. Without it
+    /// deltas stay.
+    #[arg(long, env = "RUNLOG_COMPACT_DELTAS_AFTER", value_name = "AGE", value_parser = bounded_age)]
+    pub compact_deltas_after: Option<Duration>,
+    /// Time between two searches for events to remove or to compact, milliseconds (100 to 86,400,000).
     #[arg(long = "retain-interval-ms", env = "RUNLOG_RETAIN_INTERVAL_MS", default_value = "60000",
           value_parser = millis(100..=86_400_000))]
     pub retain_interval: Duration,
@@ -122,6 +127,13 @@ fn rule<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Rule
 fn assigned(text: &str) -> Result<(&str, Keep), String> {
     let (name, keep) = text.rsplit_once('=').ok_or_else(|| format!("{text:?} has no `=` before its age"))?;
     Ok((name, age(keep)?))
+}
+
+fn bounded_age(text: &str) -> Result<Duration, String> {
+    match age(text)? {
+        Keep::For(age) => Ok(age),
+        Keep::Forever => Err("leave the option out to keep deltas for ever".to_owned()),
+    }
 }
 
 fn age(text: &str) -> Result<Keep, String> {

@@ -282,13 +282,14 @@ fn millis(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration>
 mod tests {
     use super::*;
 
-    const NO_DEFAULT: [&str; 19] = [
+    const NO_DEFAULT: [&str; 20] = [
         "admin-key",
         "admin-key-file",
         "admin-listen",
         "insecure-no-auth",
         "insecure-no-tls",
         "allowed-hosts",
+        "compact-deltas-after",
         "cors-origins",
         "key-streams",
         "max-connections-per-address",

@@ -2,6 +2,7 @@
 //! of a run, and the error enum. Values are valid by construction: each type is parsed once, at an entry point.
 
 pub mod access;
+pub mod compaction;
 pub mod cursor;
 pub mod error;
 pub mod event;

@@ -4,11 +4,13 @@ mod access;
 mod admin;
 pub mod backup;
 mod bind;
+mod compaction;
 mod error;
 mod health;
 mod http;
 mod offline;
 mod open_files;
+mod pace;
 mod parts;
 mod retention;
 mod routes;
@@ -117,6 +119,9 @@ impl Server {
         let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.reading.scrub_bytes_per_second));
         let retention =
             tokio::spawn(retention::run(self.store.clone(), self.service.clone(), self.options.keeping.clone()));
+        let keeping = &self.options.keeping;
+        let compaction =
+            tokio::spawn(compaction::run(self.store.clone(), keeping.compact_deltas_after, keeping.retain_interval));
         let (certificates, reload) = self.tls.take().unzip();
         let reload = reload.map(|reload| tokio::spawn(reload.run()));
         let admin = self.admin.take();
@@ -196,6 +201,7 @@ impl Server {
         };
         scrub.abort();
         retention.abort();
+        compaction.abort();
         keys.end().await;
         self.store.close().await;
         if let Some(admin) = admin {

@@ -11,11 +11,7 @@ use crate::service::Service;
 use crate::store::{ProjectNumber, SharedStore};
 use crate::telemetry;
 
-/// Pause after a slice, in times of the slice: most of the disk and the lock is left to publishers.
-const PAUSE_TIMES: u32 = 9;
-
-/// Shortest pause after a slice.
-const MIN_PAUSE: Duration = Duration::from_millis(1);
+use super::pace::pause_after;
 
 /// Time after which a project is examined from its first event on again: a run may have got another status, or was released.
 const FULL_PASS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -72,7 +68,7 @@ async fn pass(store: &SharedStore, options: &KeepOptions, id: &ProjectId, examin
         if slice.is_done {
             break;
         }
-        tokio::time::sleep((began.elapsed() * PAUSE_TIMES).max(MIN_PAUSE)).await;
+        pause_after(began).await;
     }
     if removed > 0 {
         tracing::info!(events = removed, project = %id, "retention removed events");

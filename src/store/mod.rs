@@ -56,7 +56,7 @@ use crate::domain::event::Appended;
 use crate::domain::history::History;
 use crate::domain::retention::Retention;
 use crate::domain::usage::UsageReport;
-use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, Scope};
+use crate::domain::{Error, Event, EventId, Payload, ProjectId, Result, Run, RunFilter, RunId, Scope};
 
 /// Receiver of commits. The store calls the listener from the commit path, so the methods must not block.
 pub trait CommitListener: Send + Sync + 'static {
@@ -135,6 +135,13 @@ pub trait Store: Send + Sync + 'static {
     /// with `RunNotFound`, and with `OutcomeUnknown` if some events may be erased: the same call may be repeated.
     async fn erase(&self, _run_id: &RunId, _seqs: RangeInclusive<u64>) -> Result<u64> {
         Err(Error::internal("erase"))
+    }
+
+    /// Replaces the payload of the event `last` of a run, and removes the payloads of the events `removed` with
+    /// [`Removal::Compacted`](crate::domain::Removal), in one transaction. Returns false, and changes nothing, if one of these events
+    /// is removed already or not kept any more. Fails with `RunNotFound`.
+    async fn compact(&self, _run_id: &RunId, _removed: &[u64], _last: u64, _payload: Payload) -> Result<bool> {
+        Err(Error::internal("compact"))
     }
 
     /// Holds a run, so that [`expire`](Self::expire) passes it over, or releases it. Fails with `RunNotFound`.

@@ -111,6 +111,7 @@ metrics! {
         "Times that events were asked for which do not agree with their checksum";
     Counter EXPIRED_EVENTS = "runlog_expired_events_total", None, "Events whose payload retention has removed";
     Counter EXPIRED_BYTES = "runlog_expired_bytes_total", Some(Unit::Bytes), "Bytes of the payloads that retention has removed";
+    Counter COMPACTED_EVENTS = "runlog_compacted_events_total", None, "Deltas whose text was moved into the last one of their step";
     Counter SCRUBBED_ROWS = "runlog_scrubbed_rows_total", None, "Rows of the log that the scrub has read";
     Gauge SCRUB_DAMAGED_ROWS = "runlog_scrub_damaged_rows", None,
         "Damaged rows that the scrub found since its pass began";

@@ -19,7 +19,7 @@ const HEAD: &str = "\
 const NO_KEY: &str = "key_admin:SECRET";
 
 /// Example values of the options without a default.
-const EXAMPLES: [(&str, &str); 19] = [
+const EXAMPLES: [(&str, &str); 20] = [
     ("RUNLOG_ADMIN_LISTEN", "127.0.0.1:7801"),
     ("RUNLOG_MAX_MEMORY_BYTES", "1073741824"),
     ("RUNLOG_STORE", "postgres://runlog:password@db.example.com:5432/runlog?sslmode=verify-full"),
@@ -29,6 +29,7 @@ const EXAMPLES: [(&str, &str); 19] = [
     ("RUNLOG_INSECURE_NO_AUTH", "false"),
     ("RUNLOG_INSECURE_NO_TLS", "false"),
     ("RUNLOG_KEY_STREAMS", "1000"),
+    ("RUNLOG_COMPACT_DELTAS_AFTER", "10m"),
     ("RUNLOG_RETAIN_FOR", "365d,30d@demo"),
     ("RUNLOG_RETAIN_TYPE", "step.progress=1d"),
     ("RUNLOG_RETAIN_STATUS", "FAILED=730d"),

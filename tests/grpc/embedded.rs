@@ -111,6 +111,10 @@ impl Store for Counting {
         self.store.erase(run_id, seqs).await
     }
 
+    async fn compact(&self, run_id: &RunId, removed: &[u64], last: u64, payload: Payload) -> Result<bool> {
+        self.store.compact(run_id, removed, last, payload).await
+    }
+
     async fn hold(&self, run_id: &RunId, is_held: bool) -> Result<()> {
         self.store.hold(run_id, is_held).await
     }

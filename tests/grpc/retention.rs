@@ -262,3 +262,47 @@ async fn an_erasure_of_a_missing_run_or_a_turned_range_is_refused_by_name() {
     let beyond = runs.erase_events(request("r", 3, 9)).await.unwrap().into_inner();
     assert_eq!(beyond.events, 0);
 }
+
+fn delta(task: &str, text: &str) -> pb::NewEvent {
+    let payload = format!(r#"{{"task_id":"{task}","kind":"content_delta","content_delta":"{text}"}}"#);
+    json_event("step.progress", &payload)
+}
+
+fn step_done(task: &str, content: &str) -> pb::NewEvent {
+    json_event("step.done", &format!(r#"{{"task_id":"{task}","content":"{content}","outcome":"succeeded"}}"#))
+}
+
+#[tokio::test]
+async fn deltas_of_a_step_become_one_for_replays_and_live_readers_have_seen_each() {
+    let server = TestServer::start_with(|options| {
+        options.keeping.compact_deltas_after = Some(Duration::from_millis(1));
+        options.keeping.retain_interval = Duration::from_millis(100);
+    })
+    .await;
+    server.publish("r", vec![json_event("run_start", "{}")]).await;
+    let mut live = server.subscribe(follow_run("r")).await;
+    live.replay().await;
+    let texts = ["One ", "two ", "three"];
+    server.publish("r", texts.map(|text| delta("a", text)).into()).await;
+    server.publish("r", ["x", "y"].map(|text| delta("b", text)).into()).await;
+    let seen = live.events(5).await;
+    assert!(seen.iter().all(|event| event.removal() == pb::Removal::Unspecified));
+    server.publish("r", vec![step_done("b", "not xy"), step_done("a", "One two three")]).await;
+    let compacted = async {
+        loop {
+            let events = server.list(list_run("r")).await.unwrap().events;
+            if events[1].removal() == pb::Removal::Compacted {
+                return events;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let events = in_time(compacted).await;
+    assert_eq!(seqs(&events), (1..=8).collect::<Vec<_>>());
+    let removed: Vec<bool> = events.iter().map(|event| event.removal() == pb::Removal::Compacted).collect();
+    assert_eq!(removed, [false, true, true, false, false, false, false, false]);
+    assert_eq!(json_of(&events[3]), r#"{"task_id":"a","kind":"content_delta","content_delta":"One two three"}"#);
+    assert!(json_of(&events[4]).contains('x') && json_of(&events[5]).contains('y'), "the text of b differs");
+    let (replayed, _) = server.subscribe(follow_run("r")).await.replay().await;
+    assert_eq!(replayed, events);
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use runlog::domain::history::History;
 use runlog::domain::retention::Retention;
 use runlog::domain::usage::UsageReport;
-use runlog::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, Scope};
+use runlog::domain::{Error, Event, EventId, Payload, ProjectId, Result, Run, RunFilter, RunId, Scope};
 use runlog::store::backup::BackupCopy;
 use runlog::store::{
     Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed,
@@ -97,6 +97,10 @@ impl Store for Unreliable {
 
     async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {
         self.inner.erase(run_id, seqs).await
+    }
+
+    async fn compact(&self, run_id: &RunId, removed: &[u64], last: u64, payload: Payload) -> Result<bool> {
+        self.inner.compact(run_id, removed, last, payload).await
     }
 
     async fn hold(&self, run_id: &RunId, is_held: bool) -> Result<()> {
