@@ -1,6 +1,6 @@
 //! Compaction of deltas: once a step is done, its text is in `step.done` as a whole, and the deltas of the text may become one.
 
-use super::event::Event;
+use super::event::{Event, Removal};
 use super::json::redaction::members::{decode_string, members};
 
 /// Type of the events that hold deltas, and their `kind`.
@@ -12,7 +12,10 @@ pub const STEP_DONE: &str = "step.done";
 /// Member with the text of a delta.
 const TEXT: &str = "content_delta";
 
-/// Replacement of the deltas of a step.
+/// Most deltas in one replacement, which is one transaction of the store.
+pub const GROUP: usize = 500;
+
+/// Replacement of neighbouring deltas of a step by the last of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compaction {
     /// Seqs of the deltas that lose their payload, descending.
@@ -28,11 +31,17 @@ pub struct Compaction {
 pub struct StepDeltas {
     task: Option<String>,
     content: String,
-    /// Bytes of the text before the collected deltas.
-    left: usize,
-    /// Seq and payload of the last delta.
-    last: Option<(u64, String)>,
-    earlier: Vec<u64>,
+    /// Newest first.
+    deltas: Vec<Delta>,
+    /// Payload of each [`GROUP`]th delta.
+    payloads: Vec<String>,
+}
+
+/// A delta, which has the text of the step from here to the next delta.
+#[derive(Clone, Copy, Debug)]
+struct Delta {
+    seq: u64,
+    start: usize,
 }
 
 /// Whether the deltas of a step are complete.
@@ -52,7 +61,7 @@ impl StepDeltas {
     pub fn before(done: &Event) -> Option<Self> {
         let step = Members::of(done).filter(|_| done.event_type.as_str() == STEP_DONE)?;
         let content = step.string("content").filter(|content| !content.is_empty())?;
-        Some(Self { task: step.string("task_id"), left: content.len(), content, last: None, earlier: Vec::new() })
+        Some(Self { task: step.string("task_id"), content, deltas: Vec::new(), payloads: Vec::new() })
     }
 
     /// Bytes of the joined text.
@@ -67,9 +76,12 @@ impl StepDeltas {
         if !is_step && event.event_type.as_str() != DELTA.0 {
             return Progress::Incomplete;
         }
-        if event.removal.is_some() {
+        match event.removal {
+            None => {}
+            // Its text is in a later delta.
+            Some(Removal::Compacted) => return Progress::Incomplete,
             // It is not known whose event it was.
-            return Progress::Differs;
+            Some(_) => return Progress::Differs,
         }
         let Some(members) = Members::of(event) else { return Progress::Incomplete };
         if members.string("task_id") != self.task {
@@ -81,28 +93,51 @@ impl StepDeltas {
         if members.string("kind").as_deref() != Some(DELTA.1) {
             return Progress::Incomplete;
         }
-        let before =
-            members.string(TEXT).and_then(|text| self.content[..self.left].strip_suffix(text.as_str()).map(str::len));
-        let Some(before) = before else { return Progress::Differs };
-        self.left = before;
-        match &self.last {
-            None => self.last = Some((event.seq, event.payload.as_str().to_owned())),
-            Some(_) => self.earlier.push(event.seq),
+        let rest = &self.content[..self.start()];
+        let start = members.string(TEXT).and_then(|text| rest.strip_suffix(text.as_str()).map(str::len));
+        let Some(start) = start else { return Progress::Differs };
+        if self.deltas.len().is_multiple_of(GROUP) {
+            self.payloads.push(event.payload.as_str().to_owned());
         }
-        if self.left == 0 { Progress::Complete } else { Progress::Incomplete }
+        self.deltas.push(Delta { seq: event.seq, start });
+        if start == 0 { Progress::Complete } else { Progress::Incomplete }
     }
 
-    /// The replacement of complete deltas; `None` for a single one, and where the last one has its text twice.
-    #[must_use]
-    pub fn compaction(self) -> Option<Compaction> {
-        let (last, payload) = self.last.filter(|_| self.left == 0 && !self.earlier.is_empty())?;
-        let value = Members(members(&payload)?).only(TEXT)?;
-        // A part of the payload, so the distance of the two is its offset.
-        let start = value.as_ptr() as usize - payload.as_ptr() as usize;
-        let joined = serde_json::to_string(&self.content).ok()?;
-        let payload = [&payload[..start], &joined, &payload[start + value.len()..]].concat();
-        Some(Compaction { removed: self.earlier, last, payload })
+    /// Offset in the text up to which deltas are missing.
+    fn start(&self) -> usize {
+        self.deltas.last().map_or(self.content.len(), |oldest| oldest.start)
     }
+
+    /// The replacements of complete deltas in their order: first in groups, then the last of each group. Between any two of them the
+    /// deltas have the same text together. Empty for a single delta, and where a text cannot be replaced.
+    #[must_use]
+    pub fn compactions(&self) -> Vec<Compaction> {
+        let groups: Vec<&[Delta]> = self.deltas.chunks(GROUP).collect();
+        let mut end = self.content.len();
+        let mut all = Vec::new();
+        for (group, payload) in groups.iter().zip(&self.payloads) {
+            let start = group.last().map_or(end, |oldest| oldest.start);
+            all.push(compaction(group.iter().map(|delta| delta.seq), payload, &self.content[start..end]));
+            end = start;
+        }
+        if let (Some(payload), 2..) = (self.payloads.first(), groups.len()) {
+            let newest = groups.iter().filter_map(|group| group.first());
+            all.push(compaction(newest.map(|delta| delta.seq), payload, &self.content));
+        }
+        let all: Option<Vec<Compaction>> = all.into_iter().collect();
+        all.unwrap_or_default().into_iter().filter(|compaction| !compaction.removed.is_empty()).collect()
+    }
+}
+
+/// Replaces the deltas with these seqs, descending, by the first; `None` if its payload does not have its text once.
+fn compaction(mut seqs: impl Iterator<Item = u64>, payload: &str, text: &str) -> Option<Compaction> {
+    let last = seqs.next()?;
+    let value = Members(members(payload)?).only(TEXT)?;
+    // A part of the payload, so the distance of the two is its offset.
+    let start = value.as_ptr() as usize - payload.as_ptr() as usize;
+    let joined = serde_json::to_string(text).ok()?;
+    let payload = [&payload[..start], &joined, &payload[start + value.len()..]].concat();
+    Some(Compaction { removed: seqs.collect(), last, payload })
 }
 
 /// Members of a payload, decoded without loss.
@@ -129,7 +164,7 @@ impl<'a> Members<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{EventId, EventType, Origin, Payload, Removal, RunId};
+    use crate::domain::{EventId, EventType, Origin, Payload, RunId};
 
     fn event(seq: u64, event_type: &str, payload: &str) -> Event {
         let at = jiff::Timestamp::UNIX_EPOCH;
@@ -157,17 +192,43 @@ mod tests {
         event(seq, "step.done", &format!(r#"{{"task_id":"{task}","content":"{content}","outcome":"succeeded"}}"#))
     }
 
-    fn compacted(events: &[Event]) -> Option<Compaction> {
+    fn all_compacted(events: &[Event]) -> Option<Vec<Compaction>> {
         let (last, before) = events.split_last().unwrap();
         let mut deltas = StepDeltas::before(last)?;
         for event in before.iter().rev() {
             match deltas.take(event) {
                 Progress::Incomplete => {}
-                Progress::Complete => return deltas.compaction(),
+                Progress::Complete => return Some(deltas.compactions()),
                 Progress::Differs => return None,
             }
         }
         None
+    }
+
+    fn compacted(events: &[Event]) -> Option<Compaction> {
+        all_compacted(events).and_then(|mut all| all.pop())
+    }
+
+    #[test]
+    fn many_deltas_are_joined_in_groups_and_their_text_is_whole_at_every_moment() {
+        let count = 2 * GROUP as u64 + 3;
+        let texts: Vec<String> = (1..=count).map(|seq| format!("{seq},")).collect();
+        let mut events: Vec<Event> = (1..).zip(&texts).map(|(seq, text)| delta(seq, "a", text)).collect();
+        events.push(done(count + 1, "a", &texts.concat()));
+        let compactions = all_compacted(&events).unwrap();
+        assert_eq!(compactions.len(), 4);
+        for compaction in compactions {
+            assert!(compaction.removed.len() < GROUP);
+            for seq in compaction.removed {
+                events[seq as usize - 1].remove(Removal::Compacted);
+            }
+            events[compaction.last as usize - 1].payload = Payload::from_stored(compaction.payload);
+            let kept = events.iter().filter(|event| event.removal.is_none() && event.seq <= count);
+            let text: String = kept.map(|event| Members::of(event).unwrap().string(TEXT).unwrap()).collect();
+            assert_eq!(text, texts.concat());
+        }
+        assert_eq!(events.iter().filter(|event| event.removal.is_none()).count(), 2, "one delta and the end");
+        assert_eq!(all_compacted(&events), Some(vec![]), "nothing is left to do");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::codec::record;
-use crate::domain::compaction::{Progress, STEP_DONE, StepDeltas};
+use crate::domain::compaction::{Compaction, Progress, STEP_DONE, StepDeltas};
 use crate::domain::{Error, Payload, Result, RunId, Scope};
 use crate::store::{ProjectNumber, Range, ReadFrom, SharedStore};
 use crate::telemetry;
@@ -96,7 +96,7 @@ async fn compact(store: &SharedStore, run_id: &RunId, done: u64, deltas: Option<
                 match deltas.take(&record::decode(record)?) {
                     Progress::Incomplete => {}
                     Progress::Differs => return Ok(()),
-                    Progress::Complete => return replace(store, run_id, deltas).await,
+                    Progress::Complete => return replace(store, run_id, &deltas).await,
                 }
             }
         }
@@ -105,11 +105,14 @@ async fn compact(store: &SharedStore, run_id: &RunId, done: u64, deltas: Option<
     Ok(())
 }
 
-async fn replace(store: &SharedStore, run_id: &RunId, deltas: StepDeltas) -> Result<()> {
-    let Some(compaction) = deltas.compaction() else { return Ok(()) };
-    let removed = compaction.removed.len() as u64;
-    if store.compact(run_id, &compaction.removed, compaction.last, Payload::from_stored(compaction.payload)).await? {
-        telemetry::COMPACTED_EVENTS.add(removed);
+async fn replace(store: &SharedStore, run_id: &RunId, deltas: &StepDeltas) -> Result<()> {
+    for Compaction { removed, last, payload } in deltas.compactions() {
+        let began = Instant::now();
+        if !store.compact(run_id, &removed, last, Payload::from_stored(payload)).await? {
+            return Ok(());
+        }
+        telemetry::COMPACTED_EVENTS.add(removed.len() as u64);
+        pause_after(began).await;
     }
     Ok(())
 }
