@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 /// Names of all failpoints. If a step is a transaction, `inside` lies before the COMMIT, and `after` lies between the
 /// COMMIT and the update of the in-memory state.
-pub const POINTS: [&str; 32] = [
+pub const POINTS: [&str; 38] = [
     "sqlite-commit-before",
     "sqlite-commit-inside",
     "sqlite-commit-after",
@@ -33,6 +33,14 @@ pub const POINTS: [&str; 32] = [
     "sqlite-removal-after",
     "sqlite-checkpoint-before",
     "sqlite-checkpoint-after",
+    // One slice of retention.
+    "sqlite-expire-before",
+    "sqlite-expire-inside",
+    "sqlite-expire-after",
+    // One part of an erasure.
+    "sqlite-erase-before",
+    "sqlite-erase-inside",
+    "sqlite-erase-after",
     "sqlite-migration-before",
     // After the statements of the migration, before the move of the ids of schema version 1.
     "sqlite-migration-inside",

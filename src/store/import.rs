@@ -15,6 +15,15 @@ pub struct Recorded {
     pub at: Vec<Timestamp>,
     /// The import that the append belongs to.
     pub import: Import,
+    /// Seq with which the run begins if it does not exist yet: the run has lost its events before. `None`: 1.
+    pub first_seq: Option<u64>,
+}
+
+impl Recorded {
+    /// Seq of the first event of the append, in a run with this last seq.
+    pub(super) fn seq_after(&self, last_seq: u64) -> u64 {
+        if last_seq == 0 { self.first_seq.unwrap_or(1) } else { last_seq + 1 }
+    }
 }
 
 /// A sequence of appends that are stored up to the first failure: the stored events are a prefix of the sequence, in

@@ -27,7 +27,8 @@ fn as_new(event: &Event) -> NewEvent {
 }
 
 fn imported(run: &str, events: Vec<NewEvent>, times: Vec<Timestamp>, after: u64, import: &Import) -> Append {
-    Append { recorded: Some(Recorded { at: times, import: import.clone() }), ..expecting(after, append(run, events)) }
+    let recorded = Some(Recorded { at: times, import: import.clone(), first_seq: None });
+    Append { recorded, ..expecting(after, append(run, events)) }
 }
 
 /// Imports the whole feed of `source`: one append for each sequence of neighbouring events of a run; waits for all of

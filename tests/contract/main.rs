@@ -34,11 +34,13 @@ mod projects;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod reading;
+mod retention;
 #[path = "../support/rng.rs"]
 mod rng;
 mod runs;
 mod sqlite_faults;
 mod sqlite_ids;
+mod sqlite_retention;
 mod upgrade;
 mod usage;
 
@@ -120,6 +122,17 @@ macro_rules! contract {
                 random_logs_read_as_they_were_written, a_page_reaches_the_scope_end_that_it_reports,
                 large_events_are_read_one_by_one, offsets_past_every_end_are_empty_pages,
                 readers_see_no_gap_while_the_writer_flushes,
+            }
+            retention {
+                events_older_than_they_are_kept_are_gone_and_the_first_one_is_named,
+                the_newest_event_keeps_its_place_when_all_others_are_gone,
+                types_are_kept_by_their_own_rule_and_leave_no_gap, events_are_kept_by_the_status_of_their_run,
+                a_held_run_stays_whole_while_the_feed_moves_on_and_goes_after_its_release,
+                the_oldest_events_go_while_a_project_holds_too_many_bytes,
+                a_repeat_of_an_expired_event_is_a_duplicate_while_its_seq_is_kept_and_new_afterwards,
+                an_import_of_a_run_that_has_lost_its_first_events_begins_with_their_seq,
+                each_project_is_kept_by_its_own_rules, the_listener_hears_of_what_is_removed_before_the_caller,
+                readers_at_every_position_see_no_gap_and_no_damage_while_retention_runs,
             }
             projects {
                 one_id_in_two_projects_is_two_runs, an_event_is_found_in_its_project_only,

@@ -104,6 +104,12 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
     put_number(12, removal, out);
 }
 
+/// Appends a record that is encoded already to a list, as an entry.
+pub fn append_encoded(record: &[u8], out: &mut Vec<u8>) {
+    start_message(ENTRY_TAG, record.len(), out);
+    out.extend_from_slice(record);
+}
+
 // Field numbers are below 16, so a tag takes one byte. Empty and zero values are left out, as in proto3.
 
 /// Size of the tag and length that [`append_entry`] puts before a record of this length, in bytes.

@@ -170,7 +170,7 @@ impl Importer {
                 condition: Some(Condition::LastSeq(event.seq - 1)),
                 agent_name: run_agent_name.filter(|_| event.seq == 1),
                 structure_id: structure_id.filter(|_| event.seq == 1),
-                recorded: Some(Recorded { at: Vec::new(), import: self.import.clone() }),
+                recorded: Some(Recorded { at: Vec::new(), import: self.import.clone(), first_seq: None }),
                 ..Append::new(event.run_id.clone(), Vec::new())
             }),
         });

@@ -38,6 +38,8 @@ pub struct ExistingEvent {
     /// events differ and the payload is not read: a request with small events must not cause 1,000 large payloads to be
     /// parsed.
     pub content: Option<ContentDigest>,
+    /// Whether the payload was removed, so that no content can be compared and any repeat is a duplicate.
+    pub is_removed: bool,
 }
 
 /// Maximum length of a stored payload that is compared with a payload of this length. Two encodings of the same JSON
@@ -49,8 +51,8 @@ pub fn longest_to_compare(sent_bytes: usize) -> usize {
 }
 
 impl ExistingEvent {
-    /// Whether `new` has the content of the stored event.
+    /// Whether `new` counts as a repeat of the stored event: it has the same content, as far as that is kept.
     pub fn has_content_of(&self, new: &NewEvent) -> bool {
-        self.content.is_some_and(|content| content == new.content().digest())
+        self.is_removed || self.content.is_some_and(|content| content == new.content().digest())
     }
 }

@@ -15,6 +15,9 @@ use super::run_plan::Novelty;
 pub use super::run_plan::{PlannedEvent, PlannedRun};
 use crate::store::{Append, Commit, ProjectNumber, Recorded, RunKey};
 
+/// Highest seq with which an imported run may begin. An id that the store assigns to an event has 40 bits for the seq.
+const MAX_FIRST_SEQ: u64 = 1 << 39;
+
 /// Builder of a commit plan. `head` returns the stored state of a run, or a new run with an unused number.
 pub struct Plan<'a, H> {
     head: H,
@@ -78,6 +81,7 @@ impl<'a, H: FnMut(&RunKey) -> RunState> Plan<'a, H> {
         let repeats = self.repeats(planned, &append)?;
         if let Some(recorded) = &append.recorded {
             check_recorded(&planned.head.run, &append, recorded, &repeats)?;
+            check_first_seq(recorded)?;
         }
         let is_new = |repeat: &Novelty| matches!(repeat, Novelty::New);
         if let Some(condition) = append.condition
@@ -151,7 +155,7 @@ impl<'a, H: FnMut(&RunKey) -> RunState> Plan<'a, H> {
     fn stored(&self, planned: &PlannedRun, event_id: &EventId, new: &NewEvent) -> Option<(u64, bool)> {
         if let Some(index) = planned.producer_ids.get(event_id) {
             let event = &planned.events[*index].event;
-            return Some((event.seq, event.content() == new.content()));
+            return Some((event.seq, event.removal.is_some() || event.content() == new.content()));
         }
         let stored = self.known.get(&(planned.head.number, event_id.clone()))?;
         Some((stored.seq, stored.has_content_of(new)))
@@ -173,7 +177,7 @@ fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[No
             Novelty::New => continue,
             Novelty::Duplicate(seq) => *seq,
             // Every earlier event of the append is new, otherwise an earlier iteration would have returned.
-            Novelty::InBatch(earlier) => run.last_seq + 1 + *earlier as u64,
+            Novelty::InBatch(earlier) => recorded.seq_after(run.last_seq) + *earlier as u64,
         };
         let event_id = event.event_id.as_ref().map(ToString::to_string).unwrap_or_default();
         return Err(Error::EventIdConflict { run_id: append.run_id.to_string(), event_id, seq, index: Some(index) });
@@ -184,5 +188,15 @@ fn check_recorded(run: &Run, append: &Append, recorded: &Recorded, repeats: &[No
         Ok(())
     } else {
         Err(Error::invalid("recorded_at", "must not lie before that of the event before it"))
+    }
+}
+
+/// Checks the first seq of an imported run.
+fn check_first_seq(recorded: &Recorded) -> Result<()> {
+    match recorded.first_seq {
+        Some(seq) if !(1..=MAX_FIRST_SEQ).contains(&seq) => {
+            Err(Error::invalid("seq", format!("must be 1 to {MAX_FIRST_SEQ} in the first event of a run")))
+        }
+        _ => Ok(()),
     }
 }

@@ -68,10 +68,15 @@ impl PlannedRun {
         now: Timestamp,
         feed_key: usize,
     ) -> Result<Appended> {
-        let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
         let run = &mut self.head.run;
+        if let (0, Some(recorded)) = (run.last_seq, &append.recorded) {
+            run.first_seq = recorded.seq_after(0);
+        }
+        let recorded_at = append.recorded.map(|recorded| recorded.at).unwrap_or_default();
         if let (0, Some(first)) = (run.last_seq, recorded_at.first()) {
             (run.created_at, run.updated_at) = (*first, *first);
+            // The events before are lost, and count.
+            run.last_seq = run.first_seq - 1;
         }
         run.agent_name = run.agent_name.take().or(append.agent_name);
         run.structure_id = run.structure_id.take().or(append.structure_id);

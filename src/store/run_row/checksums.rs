@@ -16,6 +16,11 @@ pub fn of_end(run: i64, status: i64, last_seq: i64, updated_at: &str) -> i64 {
     Checksum::default().number(run).number(status).number(last_seq).text(Some(updated_at)).finish()
 }
 
+/// Checksum of what retention knows of a run: the seq of its first event, and whether it is held.
+pub fn of_kept(run: i64, first_seq: i64, is_held: bool) -> i64 {
+    Checksum::default().number(run).number(first_seq).number(i64::from(is_held)).finish()
+}
+
 /// Checksum of one document of a run.
 pub fn of_document(run: i64, kind: &str, json: &str) -> i64 {
     Checksum::default().number(run).text(Some(kind)).text(Some(json)).finish()

@@ -44,6 +44,8 @@ pub struct RunRow {
     checksum: Option<i64>,
     #[sqlx(default)]
     end_checksum: Option<i64>,
+    #[sqlx(default)]
+    kept_checksum: Option<i64>,
     /// JSON array of pairs of kind and checksum of all documents.
     #[sqlx(default)]
     document_checksums: Option<String>,
@@ -85,6 +87,7 @@ impl RunRow {
         ];
         let of_row = || checksums::of_row(self.run, &self.run_id, self.status, texts);
         let of_end = || checksums::of_end(self.run, self.status, self.last_seq, &self.updated_at);
+        let of_kept = || checksums::of_kept(self.run, self.first_seq.unwrap_or(1), self.is_held.unwrap_or_default());
         let single = [("output", &self.output), ("error", &self.error), ("status_detail", &self.status_detail)];
         let single = single.map(|(kind, json)| (kind, json.as_deref()));
         let documents = || {
@@ -93,6 +96,7 @@ impl RunRow {
         };
         self.checksum.is_none_or(|checksum| checksum == of_row())
             && self.end_checksum.is_none_or(|checksum| checksum == of_end())
+            && self.kept_checksum.is_none_or(|checksum| checksum == of_kept())
             && documents()
     }
 

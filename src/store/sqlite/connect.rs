@@ -27,6 +27,8 @@ pub fn connect_options(path: &Path) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", WAL_KEEP_BYTES)
         .pragma("cache_size", "-32768")
+        // An answered question and a replaced output leave no text behind, which an erasure could not find.
+        .pragma("secure_delete", "ON")
         .foreign_keys(false)
         .disable_statement_logging()
 }
@@ -35,5 +37,11 @@ pub fn connect_options(path: &Path) -> SqliteConnectOptions {
 /// newest maintenance transactions, never one from the middle, and the next start redoes them from the log. Commits of
 /// events have a connection with fsync (`synchronous = FULL`).
 pub fn maintenance_options(connect: &SqliteConnectOptions) -> SqliteConnectOptions {
+    // It deletes hashes of ids only.
+    without_sync(connect).pragma("secure_delete", "OFF")
+}
+
+/// The same connection, but with commits without fsync.
+pub fn without_sync(connect: &SqliteConnectOptions) -> SqliteConnectOptions {
     connect.clone().synchronous(SqliteSynchronous::Normal)
 }

@@ -167,7 +167,7 @@ pub(super) async fn checksums(reader: &mut SqliteConnection) -> Result<CheckResu
 struct Extent {
     /// Rows of the log that belong to no project.
     unknown: i64,
-    /// Rows of the log that do not follow the row before them.
+    /// Rows of the feeds that do not follow the row before them.
     gaps: i64,
     /// Events of the flushed part of the log.
     flushed_events: i64,
@@ -175,7 +175,8 @@ struct Extent {
     indexed_events: i64,
 }
 
-/// Checks the whole file: all pages, a log without gaps, and a complete index over the flushed part of the log.
+/// Checks the whole file: all pages, feeds without gaps from their first position on, and a complete index over the flushed
+/// part of the log.
 pub(super) async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     let said: String =
         sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *reader).await.map_err(|e| e.to_string())?;
@@ -184,10 +185,13 @@ pub(super) async fn deep(reader: &mut SqliteConnection) -> Result<(), String> {
     }
     // The project of a position is in its bits from 2^40 on.
     const EXTENT: &str = "WITH flushed (project, last_pos) AS \
-        (SELECT 0, sealed_pos FROM store UNION ALL SELECT project, sealed_pos FROM projects) \
+        (SELECT 0, sealed_pos FROM store UNION ALL SELECT project, sealed_pos FROM projects), \
+        feed (project, first_pos) AS (SELECT f.project, coalesce(b.first_pos, (f.project << 40) + 1) \
+            FROM flushed f LEFT JOIN feed_floors b ON b.project = f.project) \
         SELECT (SELECT count(*) FROM log WHERE pos >> 40 NOT IN (SELECT project FROM flushed)) AS unknown, \
-        (SELECT count(*) FROM (SELECT pos, lag(pos + count, 1, ((pos >> 40) << 40) + 1) \
-            OVER (PARTITION BY pos >> 40 ORDER BY pos) AS next FROM log) WHERE pos <> next) AS gaps, \
+        (SELECT count(*) FROM (SELECT pos, lag(pos + count, 1, first_pos) \
+            OVER (PARTITION BY project ORDER BY pos) AS next \
+            FROM log JOIN feed ON project = pos >> 40 AND pos >= first_pos) WHERE pos <> next) AS gaps, \
         (SELECT coalesce(sum(count), 0) FROM log l JOIN flushed f ON f.project = l.pos >> 40 WHERE l.pos <= f.last_pos) \
             AS flushed_events, \
         (SELECT coalesce(sum(count), 0) FROM run_index i JOIN flushed f ON f.project = i.pos >> 40 \

@@ -12,6 +12,7 @@ use crate::store::commit::row_builder::RunSpan;
 
 use super::error::from_sqlx;
 use super::read::view_flag::ViewFlag;
+use super::rewrites::{ReadError, Seen};
 
 /// Columns of every read of the log (alias `l`). The last column is true for rows of an older version, which have no
 /// checksum.
@@ -62,6 +63,10 @@ impl FromRow<'_, SqliteRow> for LogRow {
 }
 
 impl LogRow {
+    pub fn is_damaged(&self) -> bool {
+        self.verdict == Verdict::Damaged
+    }
+
     /// The events, or `EventDamaged` for a damaged row.
     pub fn into_chunk(self) -> Result<Chunk> {
         match self.verdict {
@@ -91,7 +96,12 @@ pub struct Loaded {
 
 /// Reads the bytes of entries from the log. `run_id` names the run of all entries; `None` allows entries of several
 /// runs.
-pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: &[RunSpan]) -> Result<Loaded> {
+pub async fn load(
+    reader: &mut SqliteConnection,
+    seen: Seen<'_>,
+    run_id: Option<&str>,
+    entries: &[RunSpan],
+) -> Result<Loaded, ReadError> {
     let mut chunks = Vec::with_capacity(entries.len());
     let mut of_rows = entries.chunk_by(|one, other| one.row == other.row);
     // Ordering by the rowid of json_each costs no sort (ordering by its key would), so the records pass through no
@@ -105,7 +115,7 @@ pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: 
         let row: LogRow = match row.map_err(from_sqlx) {
             Ok(row) => row,
             Err(Error::StoreDamaged) => break,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let Some(of_row) = of_rows.next() else { break };
         let of_row = of_row.iter().map(|entry| slice(&row, run_id, entry));
@@ -114,6 +124,9 @@ pub async fn load(reader: &mut SqliteConnection, run_id: Option<&str>, entries: 
         if chunks.len() - before < wanted {
             break;
         }
+    }
+    if chunks.len() < entries.len() {
+        seen.check()?;
     }
     let damaged = entries.get(chunks.len()).map(|entry| {
         damaged_events(run_id, Some(entry.seq), entry.row, "a row of the log, or the index of its run");

@@ -9,6 +9,8 @@
 //! | `epochs` | one epoch for each opening of the file, so that cursors of a lost history are recognised |
 //! | `keys`, `projects` | keys of callers and secrets of the server; projects |
 //! | `rare_writes` | writes of keys, secrets and projects, beside the committer |
+//! | `retention/` | removal of events: retention, erasure, hold |
+//! | `rewrites`, `feed_floors` | generation of rewritten rows, for readers; where the feeds begin |
 //! | `recovery` | reads the in-memory state back from the file, at a start and after a failed commit |
 //! | `log_row` | rows of the log and their checksums |
 //! | `error` | SQLite result codes to domain errors |
@@ -24,6 +26,7 @@ pub mod backup;
 mod connect;
 mod epochs;
 mod error;
+mod feed_floors;
 mod index;
 pub mod inspect;
 mod keys;
@@ -35,19 +38,24 @@ mod projects;
 mod rare_writes;
 mod read;
 mod recovery;
+mod retention;
+mod rewrites;
 mod schema;
 mod store_row;
 mod watch;
 mod write;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use sqlx::SqlitePool;
 
 use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
+use crate::domain::retention::Retention;
 use crate::domain::usage::UsageReport;
 use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
@@ -55,8 +63,8 @@ use crate::store::tasks::{self, RunningCommitter, Tasks};
 use super::backup::BackupCopy;
 use super::commit::queue::{Queue, QueueOptions};
 use super::{
-    Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
-    Store, UsageQuery,
+    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed,
+    SharedStore, Store, UsageQuery,
 };
 use backup::Backups;
 use index::id_index::Ids;
@@ -65,6 +73,8 @@ use keys::SqliteKeys;
 use lock::FileLock;
 use projects::Projects;
 use rare_writes::RareWrites;
+use retention::Removals;
+use rewrites::Rewrites;
 pub use schema::OpenError;
 use watch::FileWatch;
 
@@ -121,6 +131,8 @@ struct Shared {
     writes: Arc<RareWrites>,
     backups: Backups,
     projects: Projects,
+    removals: Arc<Removals>,
+    rewrites: Arc<Rewrites>,
     tail: Arc<UnindexedTail>,
     ids: Arc<Ids>,
     watch: Arc<FileWatch>,
@@ -144,10 +156,10 @@ impl Store for SqliteStore {
 
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {
         self.shared.watch.verdict()?;
-        let Shared { readers, tail, .. } = &*self.shared;
+        let Shared { readers, tail, rewrites, .. } = &*self.shared;
         match scope {
-            Scope::Run(run_id) => read::run_page(readers, tail, &self.key(run_id), range).await,
-            Scope::Feed => read::feed_page(readers, tail, self.project, range).await,
+            Scope::Run(run_id) => read::run_page(readers, tail, rewrites, &self.key(run_id), range).await,
+            Scope::Feed => read::feed::page(readers, tail, rewrites, self.project, range).await,
         }
     }
 
@@ -157,10 +169,34 @@ impl Store for SqliteStore {
         match scope {
             Scope::Run(run_id) => {
                 let mut reader = readers.acquire().await.map_err(error::from_sqlx)?;
-                Ok(read::runs::scope_end(&mut reader, tail, &self.key(run_id)).await?.1)
+                Ok(read::run_scope::of(&mut reader, tail, &self.key(run_id)).await?.end)
             }
             Scope::Feed => Ok(ScopeEnd { last: tail.last_position(self.project), status: RunStatus::Unspecified }),
         }
+    }
+
+    async fn first(&self, scope: &Scope) -> Result<u64> {
+        self.shared.watch.verdict()?;
+        let Shared { readers, tail, rewrites, .. } = &*self.shared;
+        match scope {
+            Scope::Run(run_id) => {
+                let mut reader = readers.acquire().await.map_err(error::from_sqlx)?;
+                Ok(read::run_scope::of(&mut reader, tail, &self.key(run_id)).await?.first)
+            }
+            Scope::Feed => Ok(rewrites.first(self.project)),
+        }
+    }
+
+    async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {
+        Arc::clone(&self.shared.removals).erase(self.key(run_id), seqs).await
+    }
+
+    async fn hold(&self, run_id: &RunId, is_held: bool) -> Result<()> {
+        Arc::clone(&self.shared.removals).hold(self.key(run_id), is_held).await
+    }
+
+    async fn expire(&self, retention: &Retention, now: Timestamp, after: u64) -> Result<Expired> {
+        Arc::clone(&self.shared.removals).expire(self.project, retention.clone(), now, after).await
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {
@@ -190,8 +226,8 @@ impl Store for SqliteStore {
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
         self.shared.watch.verdict()?;
-        let Shared { readers, tail, ids, .. } = &*self.shared;
-        read::find::event(readers, tail, ids, self.project, run_id, event_id).await
+        let Shared { readers, tail, ids, rewrites, .. } = &*self.shared;
+        read::find::event(readers, tail, ids, rewrites, self.project, run_id, event_id).await
     }
 
     fn queued_bytes(&self) -> usize {
@@ -265,6 +301,7 @@ impl Store for SqliteStore {
         self.shared.queue.close();
         self.shared.backups.close().await;
         self.shared.writes.close().await;
+        self.shared.removals.close().await;
         self.shared.committer.ended().await;
         self.shared.readers.close().await;
         *self.shared.lock.lock() = None;

@@ -1,5 +1,6 @@
 //! Opens a store: one owner, one schema, and the writer's in-memory state read from the file.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -21,17 +22,20 @@ use super::index::unindexed_tail::UnindexedTail;
 use super::keys::SqliteKeys;
 use super::lock::FileLock;
 use super::maintenance::checkpointer::Checkpointer;
+use super::maintenance::flush_requests::FlushRequests;
 use super::maintenance::log_hold::LogHold;
 use super::maintenance::wal_preallocator::WalPreallocator;
 use super::projects::{self, Projects};
 use super::rare_writes::{RareWrites, Writes};
 use super::recovery::RecoveredState;
+use super::retention::{Open, Removals};
+use super::rewrites::Rewrites;
 use super::schema::{self, OpenError, damaged, describe};
 use super::watch::{self, FileWatch};
 use super::write::committer::Committer;
 use super::write::planner::Planner;
 use super::write::writer::Writer;
-use super::{Shared, SqliteOptions, SqliteStore, epochs};
+use super::{Shared, SqliteOptions, SqliteStore, epochs, feed_floors};
 
 /// Rows that a reader's connection fetches ahead: half of one read of a replay, so that neither side waits for the
 /// other row by row. A row may have 1 MiB, and most pages end early.
@@ -59,7 +63,9 @@ impl SqliteStore {
             .map_err(|e| describe(&path, e))?;
         #[cfg(feature = "failpoints")]
         crate::store::failpoints::hook_commits(&mut writer).await.map_err(|e| describe(&path, e))?;
+        let floors = feed_floors::all(&mut writer).await.map_err(|e| damaged(&path, e))?;
         let (tail, ids) = (Arc::<UnindexedTail>::default(), Arc::<Ids>::default());
+        let (rewrites, flush_requests) = (Arc::new(Rewrites::new(floors)), Arc::<FlushRequests>::default());
         let (run_states, maintenance) = memory.install(&tail, &ids, &options);
         let options_behind = maintenance_options(&connect);
         let connect_behind =
@@ -75,8 +81,22 @@ impl SqliteStore {
         let writes = Arc::new(RareWrites { watch: Arc::clone(&watch), open: tokio::sync::Mutex::new(Some(writes)) });
         let backups = Backups::new(&path, &connect, options.checkpoints, Arc::clone(&watch), hold);
         let keys = SqliteKeys { readers: readers.clone(), writes: Arc::clone(&writes) };
+        let removals = Open {
+            connect: connect.clone().create_if_missing(false),
+            checkpoints: checkpoints.requests(),
+            cut: HashMap::new(),
+        };
+        let removals = Arc::new(Removals {
+            watch: Arc::clone(&watch),
+            tail: Arc::clone(&tail),
+            rewrites: Arc::clone(&rewrites),
+            flush_requests: Arc::clone(&flush_requests),
+            listener: Arc::clone(&listener),
+            open: tokio::sync::Mutex::new(Some(removals)),
+        });
         let (queue, waiting) = Queue::new(options.queue.clone());
-        let planner = Planner::new(options.lifecycle, run_states, Arc::clone(&tail), Arc::clone(&ids));
+        let planner =
+            Planner::new(options.lifecycle, run_states, Arc::clone(&tail), Arc::clone(&ids), Arc::clone(&rewrites));
         let writer = Writer {
             options,
             connect,
@@ -88,6 +108,7 @@ impl SqliteStore {
             tail: Arc::clone(&tail),
             ids: Arc::clone(&ids),
             maintenance,
+            flush_requests,
             stale: false,
             watch: Arc::clone(&watch),
             watching: tasks.spawn(watching),
@@ -102,6 +123,8 @@ impl SqliteStore {
             keys,
             writes,
             backups,
+            removals,
+            rewrites,
             projects,
             tail,
             ids,

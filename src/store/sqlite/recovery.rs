@@ -31,6 +31,7 @@ pub struct RecoveredState {
     garbage: Vec<(i64, u32)>,
     /// Stored position of the last event of each project that has an event.
     pub last_positions: LastPositions,
+    flushed: LastPositions,
     last_runs: LastRuns,
     unflushed: Unflushed,
 }
@@ -43,7 +44,7 @@ impl RecoveredState {
 
     /// Replaces the state in memory.
     pub fn install(self, tail: &UnindexedTail, ids: &Ids, options: &SqliteOptions) -> (RunStateCache, Maintenance) {
-        tail.replace(self.entries, self.ends, self.last_positions);
+        tail.replace(self.entries, self.ends, self.last_positions, self.flushed);
         ids.replace(self.recent_ids, self.segments);
         let SqliteOptions { max_unflushed_entries, slice_entries, .. } = *options;
         let maintenance = Maintenance::new(self.unflushed, ids, self.garbage, max_unflushed_entries, slice_entries);
@@ -81,10 +82,11 @@ async fn read(writer: &mut SqliteConnection) -> Result<RecoveredState> {
     let (last_runs, _) = ends(writer).await?;
     let mut found = Found::default();
     let mut unflushed = Unflushed::default();
-    let mut last_positions = LastPositions::default();
+    let (mut last_positions, mut flushed) = (LastPositions::default(), LastPositions::default());
     for project in projects::all(writer).await? {
         let (first, last) = (project.number.pos(0), project.number.pos(u64::MAX));
         let mut last_pos = project.flushed_pos;
+        flushed.insert(project.number, last_pos);
         const UNFLUSHED: &str =
             concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? AND pos <= ? ORDER BY pos");
         let query = sqlx::query_as::<_, LogRow>(UNFLUSHED).bind(last_pos.cast_signed()).bind(last.cast_signed());
@@ -126,7 +128,7 @@ async fn read(writer: &mut SqliteConnection) -> Result<RecoveredState> {
         ends.push((run, RunEnd { last_seq, updated_at, row_seq: 0, status }));
     }
     let (segments, garbage) = id_index::load(writer).await?;
-    Ok(RecoveredState { entries, ends, recent_ids, segments, garbage, last_positions, last_runs, unflushed })
+    Ok(RecoveredState { entries, ends, recent_ids, segments, garbage, last_positions, flushed, last_runs, unflushed })
 }
 
 /// The columns of `runs` that recovery needs.
@@ -153,7 +155,7 @@ async fn run_numbers(writer: &mut SqliteConnection, found: &Found) -> Result<Has
 }
 
 /// After damage: checks that the first unflushed event of each run follows the run's last entry in the index. A gap
-/// means that the run id or a seq is damaged, and the content of the row is unknown.
+/// means that the run id or a seq is damaged, and the content of the row is unknown. Retention may have removed all before it.
 async fn check_beginnings(
     writer: &mut SqliteConnection,
     found: &Found,
@@ -162,15 +164,15 @@ async fn check_beginnings(
     let mut seen = HashSet::new();
     for (run_id, entry) in found.entries.iter().filter(|(run_id, _)| seen.insert(run_id.as_str())) {
         // An interrupted flush has written some of these entries to the index already.
-        const IS_BEFORE: &str = "SELECT count(*) FROM run_index WHERE run = ?1 AND seq = \
-            (SELECT max(seq) FROM run_index WHERE run = ?1 AND seq < ?2) AND seq + count >= ?2";
-        let before: i64 = sqlx::query_scalar(IS_BEFORE)
+        const IS_BEFORE: &str = "SELECT (SELECT first_seq FROM runs WHERE run = ?1) >= ?2 OR EXISTS (SELECT 1 FROM run_index WHERE run = ?1 AND seq = \
+            (SELECT max(seq) FROM run_index WHERE run = ?1 AND seq < ?2) AND seq + count >= ?2)";
+        let is_before: bool = sqlx::query_scalar(IS_BEFORE)
             .bind(number(run_id)?)
             .bind(entry.seq.cast_signed())
             .fetch_one(&mut *writer)
             .await
             .map_err(from_sqlx)?;
-        if entry.seq > 1 && before == 0 {
+        if !is_before {
             tracing::error!(
                 run = run_id,
                 seq = entry.seq,

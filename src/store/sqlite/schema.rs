@@ -91,9 +91,17 @@ pub async fn check_owner(path: &Path, writer: &mut SqliteConnection) -> Result<(
     Err(OpenError::Foreign { path: path.to_owned() })
 }
 
-/// Sets WAL mode. The mode is stored in the file, so call this after [`check_owner`]; later connections need not set
-/// the mode.
+/// Sets WAL mode, and for a new file that free pages can be given back to the file system. Both are stored in the file, so call
+/// this after [`check_owner`]; later connections need not set them.
 pub async fn use_wal(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
+    let is_new: bool = sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)")
+        .fetch_one(&mut *writer)
+        .await
+        .map_err(|e| describe(path, e))?;
+    if is_new {
+        let incremental = sqlx::query("PRAGMA auto_vacuum = INCREMENTAL").execute(&mut *writer);
+        incremental.await.map_err(|e| describe(path, e))?;
+    }
     let mode: String =
         sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(writer).await.map_err(|e| describe(path, e))?;
     if mode != "wal" {

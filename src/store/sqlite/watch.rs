@@ -108,8 +108,10 @@ pub struct FileWatch {
     database: Named,
     log: Named,
     log_file: File,
-    /// Greatest length seen, in bytes. Without VACUUM, SQLite never shortens a database file.
+    /// Greatest length seen, in bytes. SQLite shortens a database file only when free pages are given back.
     longest: AtomicU64,
+    /// Least length that the store itself has given the file, in bytes.
+    shortest: AtomicU64,
     /// Start of the last check by a commit.
     looked: Mutex<Instant>,
     /// Set when the store begins to close its files itself.
@@ -124,9 +126,10 @@ impl FileWatch {
         let log = checkpointer::path_of(path);
         let log_file = File::open(&log).map_err(describe)?;
         let (database, log) = (Named::new(path.to_owned()).map_err(describe)?, Named::new(log).map_err(describe)?);
-        let (longest, is_over, loss) = (AtomicU64::new(0), AtomicBool::new(false), watch::Sender::new(None));
+        let (longest, shortest) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        let (is_over, loss) = (AtomicBool::new(false), watch::Sender::new(None));
         let looked = Mutex::new(Instant::now());
-        Ok(Self { database, log, log_file, longest, looked, is_over, loss })
+        Ok(Self { database, log, log_file, longest, shortest, looked, is_over, loss })
     }
 
     /// Result of the checks so far, without a new check.
@@ -156,6 +159,11 @@ impl FileWatch {
     /// Checks the header of the database file too.
     pub fn look_inside(&self, lock: &FileLock) -> Result<()> {
         self.settle(|| self.missing().or_else(|| self.spoiled_log()).or_else(|| spoiled(lock.database())))
+    }
+
+    /// Allows the file to become as short as this. A checkpoint at any later time may shorten it.
+    pub fn shortens(&self, bytes: u64) {
+        self.shortest.fetch_min(bytes, Ordering::AcqRel);
     }
 
     /// Ends detection: the store closes its files now, and SQLite removes the log.
@@ -210,7 +218,10 @@ impl FileWatch {
         match self.database.look() {
             Found::Nothing => return Some(Loss::Deleted),
             Found::Other => return Some(Loss::Replaced),
-            Found::Same { length } if length < longest => return Some(Loss::Shortened),
+            // Read after the lookup: the store allows it before it shortens the file.
+            Found::Same { length } if length < longest.min(self.shortest.load(Ordering::Acquire)) => {
+                return Some(Loss::Shortened);
+            }
             Found::Same { length } => drop(self.longest.fetch_max(length, Ordering::AcqRel)),
             Found::Unknown => {}
         }

@@ -12,7 +12,8 @@ async fn take_back(place: &Place, work: &Work) {
     let options = SqliteConnectOptions::new().filename(place.option()[1]);
     let mut file = SqliteConnection::connect_with(&options).await.unwrap();
     const FORMER: &str = "DROP TABLE id_segments; DROP TABLE id_blocks; DROP TABLE id_filters; DROP TABLE epochs;
-        DROP TABLE keys; DROP TABLE secrets; DROP TABLE projects;
+        DROP TABLE keys; DROP TABLE secrets; DROP TABLE projects; DROP TABLE feed_floors;
+        ALTER TABLE runs DROP COLUMN first_seq; ALTER TABLE runs DROP COLUMN held; ALTER TABLE runs DROP COLUMN kept_checksum;
         ALTER TABLE log DROP COLUMN checksum; ALTER TABLE store DROP COLUMN checksum;
         ALTER TABLE store DROP COLUMN checked_from; ALTER TABLE runs DROP COLUMN checksum;
         ALTER TABLE runs DROP COLUMN end_checksum; ALTER TABLE run_documents DROP COLUMN checksum;

@@ -136,7 +136,7 @@ impl Flush {
 }
 
 /// Ignores conflicts: an interrupted flush may have written some of the same entries.
-async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, RunSpan)]) -> Result<(), StepError> {
+pub async fn write_entries(transaction: &mut SqliteConnection, entries: &[(i64, RunSpan)]) -> Result<(), StepError> {
     if entries.is_empty() {
         return Ok(());
     }

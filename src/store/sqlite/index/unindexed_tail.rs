@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use foldhash::HashMap;
 use jiff::Timestamp;
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::domain::RunStatus;
 use crate::store::commit::row_builder::RunSpan;
@@ -49,6 +50,8 @@ pub type LastPositions = std::collections::BTreeMap<ProjectNumber, u64>;
 pub struct UnindexedTail {
     by_run: RwLock<HashMap<i64, RunTail>>,
     last_pos: RwLock<LastPositions>,
+    /// Stored positions up to which the log is flushed and released here.
+    flushed: watch::Sender<LastPositions>,
     generation: AtomicU64,
 }
 
@@ -61,6 +64,17 @@ impl UnindexedTail {
     /// Stored positions of the last committed events.
     pub fn last_positions(&self) -> LastPositions {
         self.last_pos.read().clone()
+    }
+
+    /// Stored positions up to which the log of each project is flushed: no entry of the tail, also none of a flush in progress,
+    /// is about a row at or before them.
+    pub fn flushed(&self) -> watch::Receiver<LastPositions> {
+        self.flushed.subscribe()
+    }
+
+    /// First seq of a run in the tail, committed or not.
+    pub fn first_seq(&self, run: i64) -> Option<u64> {
+        self.by_run.read().get(&run)?.entries.first().map(|entry| entry.seq)
     }
 
     /// Changes with each release of entries. A reader that read a row before and the tail after such a change must read
@@ -149,6 +163,8 @@ impl UnindexedTail {
             !tail.entries.is_empty()
         });
         self.generation.fetch_add(1, Ordering::AcqRel);
+        drop(by_run);
+        self.flushed.send_modify(|positions| positions.extend(flushed));
     }
 
     /// Removes the entries of a commit that did not happen; returns the number of removed entries.
@@ -171,6 +187,7 @@ impl UnindexedTail {
         entries: impl IntoIterator<Item = (i64, RunSpan)>,
         ends: impl IntoIterator<Item = (i64, RunEnd)>,
         last_positions: LastPositions,
+        flushed: LastPositions,
     ) {
         let mut next: HashMap<i64, RunTail> = HashMap::default();
         for (run, entry) in entries {
@@ -183,6 +200,8 @@ impl UnindexedTail {
         *by_run = next;
         self.generation.fetch_add(1, Ordering::AcqRel);
         *self.last_pos.write() = last_positions;
+        drop(by_run);
+        self.flushed.send_replace(flushed);
     }
 }
 

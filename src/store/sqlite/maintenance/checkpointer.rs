@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::backoff::Backoff;
 use super::log_hold::LogHold;
+use crate::store::sqlite::error::{BUSY, primary_code};
 
 /// Path of the write-ahead log. SQLite resolves symbolic links before naming the log.
 pub fn path_of(database: &Path) -> PathBuf {
@@ -172,6 +173,20 @@ async fn restart(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
         sqlx::query_as("PRAGMA wal_checkpoint(RESTART)").fetch_one(&mut *connection).await;
     set_busy_timeout(connection, BUSY_TIMEOUT_MS).await?;
     restarted.map(|result| !result.busy)
+}
+
+/// Moves the whole log and empties its file. Returns whether all readers of the log finished in time.
+pub async fn truncate(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    set_busy_timeout(connection, RESTART_TIMEOUT_MS).await?;
+    let emptied: sqlx::Result<WalCheckpoint> =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+    set_busy_timeout(connection, BUSY_TIMEOUT_MS).await?;
+    match emptied {
+        Ok(result) => Ok(!result.busy),
+        // Another connection is at a checkpoint.
+        Err(error) if primary_code(&error) == Some(BUSY) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn set_busy_timeout(connection: &mut SqliteConnection, milliseconds: u32) -> sqlx::Result<()> {

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod checkpointer;
+pub mod flush_requests;
 pub mod log_hold;
 pub mod scrub;
 pub mod transaction;
@@ -45,6 +46,8 @@ pub struct Maintenance {
     merge_backoff: Backoff,
     /// Whether the last failed flush met a full disk.
     is_full: bool,
+    /// Whether the next flush begins before it is due.
+    pub is_flush_wanted: bool,
 }
 
 /// Entries and ids of one commit.
@@ -87,12 +90,16 @@ impl Maintenance {
             flush_backoff: Backoff::new("flush"),
             merge_backoff: Backoff::new("merge"),
             is_full: false,
+            is_flush_wanted: false,
         }
     }
 
     /// Whether work is due now; starts a due flush or merge.
     pub fn is_due(&mut self, tail: &UnindexedTail, ids: &Ids) -> bool {
-        if self.flush.is_none() && self.unflushed.is_due(self.max_unflushed_entries, ids.recent_len(), 1) {
+        let is_wanted = self.is_flush_wanted && self.unflushed.entries > 0;
+        if self.flush.is_none() && (is_wanted || self.unflushed.is_due(self.max_unflushed_entries, ids.recent_len(), 1))
+        {
+            self.is_flush_wanted = false;
             self.flush = Some(Flush::begin(tail, ids, self.unflushed, self.next_segment));
             self.next_segment += 1;
         }

@@ -46,10 +46,15 @@ impl WalPreallocator {
 
     /// Extends the file once commits have begun to extend the file themselves. No commit may run meanwhile.
     pub async fn keep_ahead(&mut self) {
-        if self.written_bytes < LOOK_BYTES || self.ready_bytes >= MAX_BYTES {
+        if self.written_bytes < LOOK_BYTES {
             return;
         }
         self.written_bytes = 0;
+        // An erasure leaves an empty file.
+        self.ready_bytes = self.path.metadata().map_or(self.ready_bytes, |log| self.ready_bytes.min(log.len()));
+        if self.ready_bytes >= MAX_BYTES {
+            return;
+        }
         let (path, ready) = (self.path.clone(), self.ready_bytes);
         let grown = tokio::task::spawn_blocking(move || grow(&path, ready)).await;
         match grown {

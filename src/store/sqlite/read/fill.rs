@@ -1,35 +1,56 @@
 //! The part of a range that a page holds.
 
 use crate::codec::Chunk;
-use crate::domain::Result;
-use crate::store::Range;
+use crate::domain::{Error, Result};
+use crate::store::{Range, ReadFrom};
 
 /// Counts the events and bytes of a range while entries are collected.
 pub struct Fill {
     range: Range,
+    /// First kept offset of the scope.
+    kept: u64,
     events: usize,
     bytes: usize,
 }
 
 impl Fill {
-    pub fn new(range: Range) -> Self {
-        Self { range, events: 0, bytes: 0 }
+    pub fn new(range: Range, kept: u64) -> Self {
+        Self { range, kept, events: 0, bytes: 0 }
     }
 
     /// Whether the range includes any of the offsets from `first` to `last`.
     pub fn wants(&self, first: u64, last: u64) -> bool {
-        first <= self.range.from.highest() && last >= self.range.from.lowest()
+        first <= self.range.from.highest() && last >= self.lowest()
     }
 
     pub fn add(&mut self, first: u64, last: u64, bytes: usize) {
-        let taken = last.min(self.range.from.highest()) - first.max(self.range.from.lowest()) + 1;
+        let taken = last.min(self.range.from.highest()) - first.max(self.lowest()) + 1;
         self.events += usize::try_from(taken).unwrap_or(usize::MAX);
         self.bytes += bytes;
+    }
+
+    fn lowest(&self) -> u64 {
+        self.range.from.lowest().max(self.kept)
     }
 
     pub fn is_full(&self) -> bool {
         self.events >= self.range.max_events || (self.events > 0 && self.bytes > self.range.max_bytes)
     }
+}
+
+/// Most rows that a range can need: each row holds at least one event, and the first row may start before the range.
+pub fn most_rows(range: Range) -> i64 {
+    i64::try_from(range.max_events).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+/// Fails if the first event of the range is not kept any more.
+pub fn check_kept(range: Range, kept: u64) -> Result<()> {
+    let is_kept = match range.from {
+        ReadFrom::After(offset) => offset.saturating_add(1) >= kept,
+        ReadFrom::Before(offset) => offset >= kept || kept == 1,
+        ReadFrom::End => true,
+    };
+    if is_kept { Ok(()) } else { Err(Error::EventsExpired { first: kept }) }
 }
 
 /// Whether the chunk is next in reading order, without a gap.
@@ -42,15 +63,16 @@ pub fn follows(chunks: &[Chunk], chunk: &Chunk, range: Range) -> bool {
     }
 }
 
-/// Cuts the first chunk at the start of the range, and the last chunk at `max_events`.
-pub fn trim(chunks: Vec<Chunk>, range: Range) -> Result<Vec<Chunk>> {
+/// Cuts the first chunk at the start of the range, the last chunk at `max_events`, and every chunk at the first kept offset.
+pub fn trim(chunks: Vec<Chunk>, range: Range, kept: u64) -> Result<Vec<Chunk>> {
     let mut left = range.max_events as u64;
     let mut trimmed = Vec::with_capacity(chunks.len());
     for chunk in chunks {
         if left == 0 {
             break;
         }
-        let (mut from, mut to) = (chunk.first.max(range.from.lowest()), chunk.last().min(range.from.highest()));
+        let (mut from, mut to) =
+            (chunk.first.max(range.from.lowest()).max(kept), chunk.last().min(range.from.highest()));
         if range.from.is_descending() {
             from = from.max(to.saturating_sub(left - 1));
         } else {

@@ -6,12 +6,13 @@ use crate::codec::record;
 use crate::domain::{Error, Event, EventId, Result, RunId};
 use crate::store::{ProjectNumber, RunKey, ids as store_ids};
 
-use super::runs;
+use super::run_scope;
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::id_index;
 use crate::store::sqlite::index::id_index::Ids;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::read;
+use crate::store::sqlite::rewrites::Rewrites;
 
 /// Most candidates read for one id. If more runs than this have the id, the result is one of the first.
 const MAX_CANDIDATES: usize = 100;
@@ -21,13 +22,14 @@ pub async fn event(
     readers: &SqlitePool,
     tail: &UnindexedTail,
     ids: &Ids,
+    rewrites: &Rewrites,
     project: ProjectNumber,
     run_id: Option<&RunId>,
     event_id: &EventId,
 ) -> Result<Event> {
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
     let run = match run_id {
-        Some(run_id) => Some(runs::scope_end(&mut reader, tail, &RunKey::new(project, run_id.clone())).await?.0),
+        Some(run_id) => Some(run_scope::of(&mut reader, tail, &RunKey::new(project, run_id.clone())).await?.run),
         None => None,
     };
     let hash = id_index::hash(event_id);
@@ -46,7 +48,7 @@ pub async fn event(
         if run.is_some_and(|run| run != of_run) {
             continue;
         }
-        if let Some(record) = read::record_at(&mut reader, tail, of_run, seq).await?
+        if let Some(record) = read::record_at(&mut reader, tail, rewrites, of_run, seq).await?
             && record::header(&record)?.event_id == event_id.as_str()
         {
             return record::decode(record);

@@ -1,13 +1,13 @@
 //! Rows of `runs` and `run_documents`: the statements of a commit, and the queries of readers.
 
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::SqlitePool;
 use tokio_stream::StreamExt;
 
 use crate::domain::projection::Documents;
 use crate::domain::{AgentName, Error, EventType, Result, Run, RunFilter, RunId, RunStatus, StructureId};
 use crate::store::commit::plan::RunState;
 use crate::store::run_row::{RunRow, changed_documents, checksums, usage_json};
-use crate::store::{ProjectNumber, RunKey, RunQuery, RunsPage, ScopeEnd};
+use crate::store::{ProjectNumber, RunKey, RunQuery, RunsPage};
 
 use super::run_filter::{bound, matches};
 use crate::store::sqlite::error::from_sqlx;
@@ -19,12 +19,13 @@ const MAX_SCANNED_RUNS: i64 = 10_000;
 /// Bytes of documents after which a listing ends, so that 1,000 large outputs are never in memory at once.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// Writes rows of runs. The parameter comes from [`rows_json`].
+/// Writes rows of runs. The parameter comes from [`rows_json`]. Retention alone changes what an existing row says of it.
 pub const UPSERT_RUNS: &str = "INSERT INTO runs
     (run, run_id, status, last_seq, agent_name, structure_id, created_at, updated_at, started_at, completed_at, usage,
-     ended_by, output_at, checksum, end_checksum)
+     ended_by, output_at, checksum, end_checksum, first_seq, kept_checksum)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-           value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14
+           value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14,
+           value ->> 15, value ->> 16
     FROM json_each(?) WHERE true
     ON CONFLICT (run) DO UPDATE SET status = excluded.status, last_seq = excluded.last_seq,
         agent_name = excluded.agent_name, structure_id = excluded.structure_id, updated_at = excluded.updated_at,
@@ -42,7 +43,7 @@ pub const DELETE_DOCUMENTS: &str = "DELETE FROM run_documents WHERE (run, kind) 
 
 /// Rows of runs with their documents.
 pub const SELECT: &str = "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, \
-    r.updated_at, r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
+    r.updated_at, r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, r.first_seq, r.held AS is_held, r.kept_checksum, o.json AS output, e.json AS error, \
     (SELECT '[' || group_concat(json, ',') || ']' FROM (SELECT json FROM run_documents WHERE run = r.run \
      AND kind >= 'pending_input:' AND kind < 'pending_input;' ORDER BY kind)) AS pending_inputs, \
     d.json AS status_detail, r.checksum, r.end_checksum, \
@@ -91,6 +92,8 @@ fn row_json(state: &RunState) -> impl serde::Serialize {
     let status = i64::from(run.status as u8);
     let checksum = checksums::of_row(*number, &run_id, status, texts);
     let end_checksum = checksums::of_end(*number, status, run.last_seq.cast_signed(), &updated_at);
+    let first_seq = run.first_seq.cast_signed();
+    let kept_checksum = (first_seq > 1).then(|| checksums::of_kept(*number, first_seq, false));
     serde_json::json!([
         number,
         run_id,
@@ -106,7 +109,9 @@ fn row_json(state: &RunState) -> impl serde::Serialize {
         ended_by,
         output_at,
         checksum,
-        end_checksum
+        end_checksum,
+        run.first_seq,
+        kept_checksum
     ])
 }
 
@@ -121,38 +126,6 @@ pub fn documents_json<'a>(changes: impl Iterator<Item = (i64, &'a Documents)>) -
         })
         .collect();
     serde_json::to_string(&rows).unwrap_or_default()
-}
-
-/// The columns of `runs` that give the end of a run, with their checksum.
-#[derive(sqlx::FromRow)]
-struct EndRow {
-    run: i64,
-    status: i64,
-    last_seq: i64,
-    updated_at: String,
-    end_checksum: Option<i64>,
-}
-
-/// Number of the run, and the end of its scope.
-pub async fn scope_end(reader: &mut SqliteConnection, tail: &UnindexedTail, key: &RunKey) -> Result<(i64, ScopeEnd)> {
-    loop {
-        let generation = tail.generation();
-        const SCOPE_END: &str = "SELECT run, status, last_seq, updated_at, end_checksum FROM runs WHERE run_id = ?";
-        let row: Option<EndRow> =
-            sqlx::query_as(SCOPE_END).bind(key.stored()).fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
-        let EndRow { run, status, last_seq, updated_at, end_checksum } = row.ok_or_else(|| not_found(key))?;
-        if end_checksum.is_some_and(|checksum| checksum != checksums::of_end(run, status, last_seq, &updated_at)) {
-            tracing::error!(run = key.run_id.as_str(), "damaged: a row of the table `runs`");
-            return Err(Error::StoreDamaged);
-        }
-        let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
-        // Row before tail: a final status never comes with an end before the event that set the status.
-        let (in_row, end) = (last_seq.unsigned_abs(), tail.end(run));
-        let last = end.map_or(0, |end| end.last_seq).max(in_row);
-        if tail.generation() == generation && end.is_none_or(|end| end.row_seq <= in_row) {
-            return Ok((run, ScopeEnd { last, status }));
-        }
-    }
 }
 
 /// Reads one run with its documents.
@@ -275,6 +248,6 @@ pub async fn ids_at(
     ids.into_iter().map(run_id).collect()
 }
 
-fn not_found(key: &RunKey) -> Error {
+pub(super) fn not_found(key: &RunKey) -> Error {
     Error::RunNotFound { run_id: key.run_id.to_string() }
 }

@@ -5,6 +5,7 @@
 //! While one group is being written to the disk, the next group is planned, ready for the next transaction.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::domain::event::Appended;
@@ -50,7 +51,7 @@ impl Committer {
                             queue.take(&mut group);
                             group
                         }
-                        _ => match queue.next().await {
+                        _ => match self.next(&mut queue, &depth).await {
                             Some(group) => group,
                             None => break,
                         },
@@ -80,6 +81,32 @@ impl Committer {
             }
         }
         self.writer.close().await;
+    }
+
+    /// The next group; meanwhile flushes on request.
+    async fn next(&mut self, queue: &mut CommitQueueReceiver, depth: &QueueDepth) -> Option<Group> {
+        let requests = Arc::clone(&self.writer.flush_requests);
+        // Not dropped before it is ready: it may hold an append already.
+        let mut next = pin!(queue.next());
+        loop {
+            tokio::select! {
+                biased;
+                group = &mut next => return group,
+                () = requests.requested() => self.flush(depth).await,
+            }
+        }
+    }
+
+    /// Flushes the unindexed tail while nothing else waits.
+    async fn flush(&mut self, depth: &QueueDepth) {
+        if self.writer.stale {
+            match self.writer.refresh().await {
+                Ok(run_states) => self.planner.replace(run_states),
+                // The next publish meets the same error and is answered with it.
+                Err(_) => return,
+            }
+        }
+        self.writer.run_maintenance(CommitSize::default(), || depth.is_idle()).await;
     }
 
     /// Commits a group, answers its producers and runs maintenance; in parallel takes the next group, once enough

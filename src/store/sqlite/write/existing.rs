@@ -19,21 +19,33 @@ use crate::store::sqlite::log_row;
 use crate::store::sqlite::log_row::Loaded;
 use crate::store::sqlite::read::index_row::IndexRow;
 use crate::store::sqlite::read::view_flag::ViewFlag;
+use crate::store::sqlite::rewrites::{ReadError, Rewrites, Seen};
 
 /// Bytes of records in memory at once while existing events are read.
 const LOOKUP_BYTES: usize = 4 << 20;
 
-/// Wanted run and seq, and the row of `run_index` that covers the seq.
+/// Wanted run and seq, and the row of `run_index` that covers the seq, if any. Events before `first_seq` are gone.
 #[derive(sqlx::FromRow)]
 struct PlacedRow {
     wanted_run: i64,
     wanted_seq: i64,
-    seq: i64,
-    count: i64,
-    pos: i64,
-    start: i64,
-    length: i64,
-    sensitive: ViewFlag,
+    first_seq: i64,
+    seq: Option<i64>,
+    count: Option<i64>,
+    pos: Option<i64>,
+    start: Option<i64>,
+    length: Option<i64>,
+    sensitive: Option<ViewFlag>,
+}
+
+impl PlacedRow {
+    fn located(&self) -> Option<Located> {
+        let (seq, count, pos, start) = (self.seq?, self.count?, self.pos?, self.start?);
+        let (length, sensitive) = (self.length?, self.sensitive?);
+        let span = IndexRow { seq, count, pos, start, length, sensitive }.into_entry()?;
+        let (run, seq) = (self.wanted_run, self.wanted_seq.unsigned_abs());
+        (seq <= span.last()).then_some(Located { run, seq, span })
+    }
 }
 
 /// An existing event, and the span that holds it.
@@ -57,6 +69,7 @@ pub async fn load(
     run_states: &RunStateCache,
     ids: &Ids,
     tail: &UnindexedTail,
+    rewrites: &Rewrites,
     appends: &[QueuedAppend],
 ) -> Result<ExistingEvents> {
     let mut candidates: Vec<(i64, u64)> = Vec::new();
@@ -81,26 +94,34 @@ pub async fn load(
     candidates.extend(flushed.into_iter().map(|place| (place.run, place.seq)));
     candidates.sort_unstable();
     candidates.dedup();
-    let mut known = ExistingEvents::default();
-    events_at(writer, tail, &candidates, |run, event| {
-        // A different id may have the same hash.
-        if let Some(longest) = sent.get(&(run, &event.event_id)) {
-            let may_match = event.payload.as_str().len() <= *longest;
-            let content = may_match.then(|| event.content().digest());
-            known.insert((run, event.event_id), ExistingEvent { seq: event.seq, content });
+    loop {
+        let seen = rewrites.seen().await;
+        let mut known = ExistingEvents::default();
+        let read = events_at(writer, tail, seen, &candidates, |run, event| {
+            // A different id may have the same hash.
+            if let Some(longest) = sent.get(&(run, &event.event_id)) {
+                let may_match = event.payload.as_str().len() <= *longest;
+                let content = may_match.then(|| event.content().digest());
+                let (seq, is_removed) = (event.seq, event.removal.is_some());
+                known.insert((run, event.event_id), ExistingEvent { seq, content, is_removed });
+            }
+        });
+        match read.await {
+            Err(ReadError::Stale) => {}
+            Err(ReadError::Failed(error)) => return Err(error),
+            Ok(()) => return Ok(known),
         }
-    })
-    .await?;
-    Ok(known)
+    }
 }
 
-/// Reads the events at these places: (run, seq) in ascending order, each of an existing event.
+/// Reads the events at these places: (run, seq) in ascending order, each of an event that exists or existed.
 async fn events_at(
     writer: &mut SqliteConnection,
     tail: &UnindexedTail,
+    seen: Seen<'_>,
     places: &[(i64, u64)],
     mut each: impl FnMut(i64, Event),
-) -> Result<()> {
+) -> Result<(), ReadError> {
     let mut found: Vec<Located> = Vec::with_capacity(places.len());
     let mut flushed = Vec::new();
     for (run, seq) in places {
@@ -111,25 +132,25 @@ async fn events_at(
     }
     if !flushed.is_empty() {
         let rows: Vec<PlacedRow> = sqlx::query_as(
-            "SELECT j.value ->> 0 AS wanted_run, j.value ->> 1 AS wanted_seq, \
+            "SELECT j.value ->> 0 AS wanted_run, j.value ->> 1 AS wanted_seq, r.first_seq, \
              i.seq, i.count, i.pos, i.start, i.length, i.sensitive \
-             FROM json_each(?) j CROSS JOIN run_index i ON i.run = j.value ->> 0 AND i.seq = \
+             FROM json_each(?) j CROSS JOIN runs r ON r.run = j.value ->> 0 \
+             LEFT JOIN run_index i ON i.run = j.value ->> 0 AND i.seq = \
              (SELECT max(seq) FROM run_index WHERE run = j.value ->> 0 AND seq <= j.value ->> 1)",
         )
         .bind(serde_json::to_string(&flushed).unwrap_or_default())
         .fetch_all(&mut *writer)
         .await
         .map_err(from_sqlx)?;
-        for row in rows {
-            let PlacedRow { wanted_run: run, wanted_seq, seq, count, pos, start, length, sensitive } = row;
-            let span = IndexRow { seq, count, pos, start, length, sensitive }.into_entry();
-            let seq = wanted_seq.unsigned_abs();
-            found.extend(span.filter(|span| seq <= span.last()).map(|span| Located { run, seq, span }));
+        // An id may outlive its event.
+        let kept = rows.iter().filter(|row| row.wanted_seq >= row.first_seq);
+        let located: Vec<Option<Located>> = kept.map(PlacedRow::located).collect();
+        if located.iter().any(Option::is_none) || rows.len() != flushed.len() {
+            seen.check()?;
+            tracing::error!("an event that an id points to is not in the index");
+            return Err(Error::StoreDamaged.into());
         }
-    }
-    if found.len() != places.len() {
-        tracing::error!("an event that an id points to is not in the index");
-        return Err(Error::StoreDamaged);
+        found.extend(located.into_iter().flatten());
     }
     let mut rest = found.as_slice();
     while !rest.is_empty() {
@@ -141,9 +162,9 @@ async fn events_at(
         let (part, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         rest = after;
         let entries: Vec<RunSpan> = part.iter().map(|located| located.span.clone()).collect();
-        let Loaded { chunks, damaged } = log_row::load(writer, None, &entries).await?;
+        let Loaded { chunks, damaged } = log_row::load(writer, seen, None, &entries).await?;
         if let Some(damaged) = damaged {
-            return Err(damaged);
+            return Err(damaged.into());
         }
         for (Located { run, seq, .. }, chunk) in part.iter().zip(chunks) {
             let only = chunk.between(*seq, *seq)?.ok_or(Error::StoreDamaged)?;

@@ -23,6 +23,7 @@ use crate::store::sqlite::index::id_index::{Ids, Place};
 use crate::store::sqlite::index::unindexed_tail::{LastPositions, RunEnd, UnindexedTail};
 use crate::store::sqlite::maintenance::CommitSize;
 use crate::store::sqlite::read::runs;
+use crate::store::sqlite::rewrites::Rewrites;
 
 /// Run states as of the last planned group, ahead of the file by the groups in flight.
 pub struct Planner {
@@ -32,6 +33,7 @@ pub struct Planner {
     last_positions: LastPositions,
     tail: Arc<UnindexedTail>,
     ids: Arc<Ids>,
+    rewrites: Arc<Rewrites>,
 }
 
 /// A planned group: outcomes for the producers, and the rows to write.
@@ -73,8 +75,14 @@ impl Writes {
 
 impl Planner {
     /// A planner without groups in flight.
-    pub fn new(lifecycle: Lifecycle, run_states: RunStateCache, tail: Arc<UnindexedTail>, ids: Arc<Ids>) -> Self {
-        Self { lifecycle, run_states, last_positions: tail.last_positions(), tail, ids }
+    pub fn new(
+        lifecycle: Lifecycle,
+        run_states: RunStateCache,
+        tail: Arc<UnindexedTail>,
+        ids: Arc<Ids>,
+        rewrites: Arc<Rewrites>,
+    ) -> Self {
+        Self { lifecycle, run_states, last_positions: tail.last_positions(), tail, ids, rewrites }
     }
 
     /// Replaces the run states after a failure by those read from the file.
@@ -99,7 +107,7 @@ impl Planner {
     /// Reads the runs and existing events that a plan of these appends needs.
     pub async fn load(&mut self, writer: &mut SqliteConnection, appends: &[QueuedAppend]) -> Result<ExistingEvents> {
         self.run_states.load(writer, &self.tail, appends.iter().map(|append| &append.run)).await?;
-        existing::load(writer, &self.run_states, &self.ids, &self.tail, appends).await
+        existing::load(writer, &self.run_states, &self.ids, &self.tail, &self.rewrites, appends).await
     }
 
     /// Plans the appends on top of all planned groups.

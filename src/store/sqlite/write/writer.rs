@@ -19,6 +19,7 @@ use crate::store::sqlite::index::id_index::Ids;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
 use crate::store::sqlite::lock::FileLock;
 use crate::store::sqlite::maintenance::checkpointer::Checkpointer;
+use crate::store::sqlite::maintenance::flush_requests::FlushRequests;
 use crate::store::sqlite::maintenance::wal_preallocator::WalPreallocator;
 use crate::store::sqlite::maintenance::{CommitSize, Maintenance};
 use crate::store::sqlite::read::runs;
@@ -49,6 +50,7 @@ pub struct Writer {
     pub tail: Arc<UnindexedTail>,
     pub ids: Arc<Ids>,
     pub maintenance: Maintenance,
+    pub flush_requests: Arc<FlushRequests>,
     /// Set by a failed commit: the state must be read from the file before the next plan.
     pub stale: bool,
     pub watch: Arc<FileWatch>,
@@ -132,6 +134,7 @@ impl Writer {
     }
 
     async fn slices(&mut self, commit: CommitSize, is_idle: impl Fn() -> bool) {
+        self.maintenance.is_flush_wanted |= self.flush_requests.take();
         let mut share = self.maintenance.share(commit);
         while !self.stale && self.maintenance.is_due(&self.tail, &self.ids) {
             if share == 0 && !self.maintenance.is_overdue(&self.ids) && !is_idle() {

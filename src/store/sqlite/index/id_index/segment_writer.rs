@@ -1,6 +1,7 @@
 //! Writes a segment in slices, each in a transaction of the caller. The last slice makes the segment live; an
 //! unfinished segment left by a crash is removed.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
@@ -166,9 +167,25 @@ impl Source {
                 }
                 // A stable sort on purpose: fast on a few sorted lists one after the other.
                 places.sort();
+                remove_expired(transaction, &mut places).await?;
                 Ok(places)
             }
             Self::Legacy => super::table_v1::between(transaction, low, high).await,
         }
     }
+}
+
+/// Removes the places of events that retention has removed from the begin of their runs.
+async fn remove_expired(transaction: &mut SqliteConnection, places: &mut Vec<Place>) -> Result<(), StepError> {
+    const ANY: &str = "SELECT EXISTS (SELECT 1 FROM feed_floors)";
+    if !sqlx::query_scalar::<_, bool>(ANY).fetch_one(&mut *transaction).await? {
+        return Ok(());
+    }
+    let runs: BTreeSet<i64> = places.iter().map(|place| place.run).collect();
+    const FIRST: &str =
+        "SELECT run, first_seq FROM json_each(?) j CROSS JOIN runs ON run = j.value WHERE first_seq > 1";
+    let first = sqlx::query_as::<_, (i64, i64)>(FIRST).bind(serde_json::to_string(&runs).unwrap_or_default());
+    let first: HashMap<i64, i64> = first.fetch_all(transaction).await?.into_iter().collect();
+    places.retain(|place| first.get(&place.run).is_none_or(|first| place.seq >= first.unsigned_abs()));
+    Ok(())
 }

@@ -1,0 +1,54 @@
+//! Documents of a run that came from an erased event.
+
+use sqlx::SqliteConnection;
+
+use crate::domain::projection::{self, Lifecycle, QuestionChange};
+use crate::domain::{Event, PendingInput, Run};
+use crate::store::run_row::{changed_documents, checksums};
+
+/// A document to remove, or to replace by one without texts, if it is stored as it came from the event.
+pub struct DocumentChange {
+    run: i64,
+    kind: String,
+    json: String,
+    /// `None`: the document is removed.
+    instead: Option<String>,
+}
+
+/// The documents that this event has given its run, if no later event has replaced them.
+pub fn of_event(run: i64, event: &Event) -> Vec<DocumentChange> {
+    let before = Run { last_seq: event.seq - 1, ..Run::new(event.run_id.clone(), event.recorded_at) };
+    // The run as if it had only this event: what an event sets depends on no other.
+    let documents = projection::apply(&mut before.clone(), event, Lifecycle::Record).unwrap_or_default();
+    let questions = documents.questions.iter().filter_map(|change| match change {
+        QuestionChange::Opened(question) => Some(question),
+        QuestionChange::Closed(_) => None,
+    });
+    let question = questions.map(without_texts).next();
+    let changed = changed_documents(&documents).into_iter();
+    let change = |(kind, json): (std::borrow::Cow<'static, str>, Option<String>)| {
+        let instead = kind.starts_with("pending_input").then(|| question.clone()).flatten();
+        Some(DocumentChange { run, kind: kind.into_owned(), json: json?, instead })
+    };
+    changed.filter_map(change).collect()
+}
+
+/// The question as far as an answer needs it.
+fn without_texts(question: &PendingInput) -> String {
+    serde_json::to_string(&question.reference()).unwrap_or_default()
+}
+
+impl DocumentChange {
+    /// Writes the change in the caller's transaction. A question is known by its kind: an answered one is gone.
+    pub async fn write(&self, transaction: &mut SqliteConnection) -> sqlx::Result<()> {
+        let Self { run, kind, json, instead } = self;
+        let Some(instead) = instead else {
+            const REMOVE: &str = "DELETE FROM run_documents WHERE run = ? AND kind = ? AND json = ?";
+            return sqlx::query(REMOVE).bind(run).bind(kind).bind(json).execute(transaction).await.map(drop);
+        };
+        const BLANK: &str = "UPDATE run_documents SET json = ?, checksum = ? WHERE run = ? AND kind = ?";
+        let checksum = checksums::of_document(*run, kind, instead);
+        let blank = sqlx::query(BLANK).bind(instead).bind(checksum).bind(run).bind(kind);
+        blank.execute(transaction).await.map(drop)
+    }
+}
