@@ -41,6 +41,12 @@ impl CommitListener for OfProject {
         self.listener.history_changed();
     }
 
+    fn removed(&self, project: runlog::store::ProjectNumber) {
+        if project != runlog::store::ProjectNumber::DEFAULT {
+            self.listener.removed(project);
+        }
+    }
+
     fn interest(&self, project: runlog::store::ProjectNumber) -> runlog::store::Interest {
         self.listener.interest(project)
     }

@@ -91,7 +91,7 @@ async fn check_finds_a_sound_store_in_order_and_changes_nothing() {
     assert_eq!(without_index(contents(data.directory())), before);
     // The text output, without `--json`.
     let text = run(NOWHERE, &["check", "--listen", "127.0.0.1:0", file[0], file[1]]).await.succeeds();
-    assert!(text.lines().any(|line| line.starts_with("ok       schema         version 8")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("ok       schema         version 9")), "{text}");
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn check_and_migrate_know_older_and_newer_files() {
         pending.stdout.contains(
             "pending  1  log\npending  2  id segments\npending  3  open questions\npending  4  checksums\n\
              pending  5  epochs\npending  6  keys\npending  7  secrets\n\
-             pending  8  projects\nschema version 0, 8 is needed"
+             pending  8  projects\npending  9  removals\nschema version 0, 9 is needed"
         ),
         "{pending:?}"
     );
@@ -195,15 +195,15 @@ async fn check_and_migrate_know_older_and_newer_files() {
         done,
         "applied  1  log\napplied  2  id segments\napplied  3  open questions\napplied  4  checksums\n\
          applied  5  epochs\napplied  6  keys\napplied  7  secrets\n\
-         applied  8  projects\nschema version 0 before, 8 now\n"
+         applied  8  projects\napplied  9  removals\nschema version 0 before, 9 now\n"
     );
     for args in [&["migrate", file[0], file[1]][..], &dry] {
-        assert_eq!(run(NOWHERE, args).await.succeeds(), "schema version 8, up to date\n");
+        assert_eq!(run(NOWHERE, args).await.succeeds(), "schema version 9, up to date\n");
     }
     used(&data).await;
     let server = Server::start(&path).await;
     run(NOWHERE, &["migrate", file[0], file[1]]).await.fails(78, &["another runlog process"]);
-    assert_eq!(run(NOWHERE, &dry).await.succeeds(), "schema version 8, up to date\n");
+    assert_eq!(run(NOWHERE, &dry).await.succeeds(), "schema version 9, up to date\n");
     server.terminate().await;
     server.ended().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -244,13 +244,13 @@ async fn a_postgresql_database_is_migrated_and_checked_while_replicas_serve() {
     let printed: Vec<String> = printed.into_iter().map(Ran::succeeds).collect();
     assert_eq!(printed.iter().filter(|text| text.contains("applied  1")).count(), 1, "{printed:?}");
     assert_eq!(
-        printed.iter().filter(|text| text.as_str() == "schema version 8, up to date\n").count(),
+        printed.iter().filter(|text| text.as_str() == "schema version 9, up to date\n").count(),
         3,
         "{printed:?}"
     );
 
     let (one, two) = (Server::on(&url).await, Server::on(&url).await);
-    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 8, up to date\n");
+    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 9, up to date\n");
     client::publish_one(&mut one.events().await, "r", "step", "{}").await;
     client::publish_one(&mut two.events().await, "r", "step", "{}").await;
     only(&store, "integrity", "ok", &["2 events"]).await;

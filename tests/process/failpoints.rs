@@ -5,6 +5,7 @@ mod import;
 mod migration;
 mod place;
 mod publishing;
+mod removal;
 mod work;
 
 use std::collections::BTreeSet;
@@ -94,6 +95,15 @@ const SQLITE_MIGRATION: &[Point] = &[
     Point::unseen("sqlite-migration-after"),
 ];
 
+const SQLITE_EXPIRE: &[Point] = &[
+    Point::unseen("sqlite-expire-before"),
+    Point::unseen("sqlite-expire-inside"),
+    Point::unseen("sqlite-expire-after"),
+];
+
+const SQLITE_ERASE: &[Point] =
+    &[Point::unseen("sqlite-erase-before"), Point::unseen("sqlite-erase-inside"), Point::unseen("sqlite-erase-after")];
+
 const POSTGRES_COMMIT: &[Point] = &[
     Point::unseen("postgres-append-before"),
     Point::unseen("postgres-append-after"),
@@ -110,12 +120,14 @@ const POSTGRES_MIGRATION: &[Point] = &[
     Point::unseen("postgres-migration-after"),
 ];
 
-const ALL: [&[Point]; 8] = [
+const ALL: [&[Point]; 10] = [
     SQLITE_COMMIT,
     SQLITE_REFRESH,
     SQLITE_FLUSH,
     SQLITE_MERGE,
     SQLITE_CHECKPOINT,
+    SQLITE_EXPIRE,
+    SQLITE_ERASE,
     SQLITE_MIGRATION,
     POSTGRES_COMMIT,
     POSTGRES_MIGRATION,

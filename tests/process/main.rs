@@ -16,6 +16,7 @@ mod ledger;
 mod load;
 mod preload;
 mod publishers;
+mod remover;
 #[path = "../support/rng.rs"]
 mod rng;
 
@@ -44,6 +45,7 @@ mod metrics;
 mod owners;
 mod power_loss;
 mod restore;
+mod removal_crash;
 mod resume;
 mod retention;
 mod secrets;

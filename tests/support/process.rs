@@ -145,6 +145,14 @@ impl Process {
         said.unwrap_or_else(|_| panic!("the process ended without {what}: {}", self.log())).clone()
     }
 
+    /// The whole of stdout, at its end.
+    pub async fn output_at_end(&self) -> String {
+        let mut output = self.output.clone();
+        // Fails once the stream has ended.
+        let _ = within("the end of stdout", output.wait_for(|_| false)).await;
+        self.output()
+    }
+
     /// Stdout so far.
     pub fn output(&self) -> String {
         self.output.borrow().clone()
