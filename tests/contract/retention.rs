@@ -1,4 +1,4 @@
-//! Retention and hold: what is kept is read as before, and what is gone is told by name.
+//! Retention and hold: what is kept is read as before, and what is gone is refused by name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -323,8 +323,8 @@ pub async fn a_repeat_of_an_expired_event_is_a_duplicate_while_its_seq_is_kept_a
     for gone in [1, 2] {
         let event_id = EventId::parse(&id(gone)).unwrap();
         assert_eq!(reason(store.find_event(None, &event_id).await), "EVENT_NOT_FOUND");
-        let anew = store.append(append(name, vec![with_id(&id(gone), event("anew"))])).await.unwrap();
-        assert_eq!((seqs(&anew), duplicates(&anew)), (vec![3 + gone], vec![false]));
+        let new = store.append(append(name, vec![with_id(&id(gone), event("new"))])).await.unwrap();
+        assert_eq!((seqs(&new), duplicates(&new)), (vec![3 + gone], vec![false]));
         assert_eq!(store.find_event(None, &event_id).await.unwrap().seq, 3 + gone);
     }
 }

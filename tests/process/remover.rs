@@ -1,6 +1,8 @@
 //! This test program as a process that publishes to a SQLite file, and expires and erases in it, without a server; and what has
 //! to be true of the file afterwards.
 
+#![allow(clippy::print_stderr, reason = "the log of the process, which the test reads")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
