@@ -132,6 +132,7 @@ macro_rules! contract {
                 a_repeat_of_an_expired_event_is_a_duplicate_while_its_seq_is_kept_and_new_afterwards,
                 an_import_of_a_run_that_has_lost_its_first_events_begins_with_their_seq,
                 each_project_is_kept_by_its_own_rules, the_listener_hears_of_what_is_removed_before_the_caller,
+                deltas_become_one_event_or_none_of_them_changes,
                 readers_at_every_position_see_no_gap_and_no_damage_while_retention_runs,
             }
             projects {

@@ -482,3 +482,39 @@ async fn read_somewhere(store: &SharedStore, scope: &Scope, turn: u64) -> bool {
     }
     true
 }
+
+pub async fn deltas_become_one_event_or_none_of_them_changes(fixture: impl Fixture) {
+    let store = fixture.open(tuning(3)).await.0;
+    for n in 0..6 {
+        let delta = typed("step.progress", &format!("{{\"content_delta\":\"{n}\"}}"));
+        store.append(append("r", vec![event("beside"), delta])).await.unwrap();
+    }
+    let before = kept(&store, &run("r")).await;
+    let joined = || typed("step.progress", "{\"content_delta\":\"012345\"}").payload;
+    assert_eq!(reason(store.compact(&run_id("unknown"), &[1], 2, joined()).await), "RUN_NOT_FOUND");
+    for past in [[2, 4], [2, 14]] {
+        let last = if past[1] == 4 { 20 } else { 12 };
+        assert!(!store.compact(&run_id("r"), &past, last, joined()).await.unwrap());
+    }
+    assert_eq!(kept(&store, &run("r")).await, before);
+    assert!(store.compact(&run_id("r"), &[10, 8, 6, 4, 2], 12, joined()).await.unwrap());
+    let after = kept(&store, &run("r")).await;
+    for (seq, event) in &after {
+        let mut expected = before[seq].clone();
+        match seq {
+            12 => expected.payload = joined(),
+            seq if seq % 2 == 0 => expected.remove(Removal::Compacted),
+            _ => {}
+        }
+        assert_eq!(*event, expected);
+    }
+    for (removed, last) in [([10], 12), ([11], 10)] {
+        assert!(!store.compact(&run_id("r"), &removed, last, joined()).await.unwrap(), "one is removed already");
+    }
+    store.close().await;
+    let store = fixture.open(tuning(3)).await.0;
+    assert_eq!(kept(&store, &run("r")).await, after);
+    for scope in [run("r"), Scope::Feed] {
+        every_page_is_right(&store, &scope).await;
+    }
+}

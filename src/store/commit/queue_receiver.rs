@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn any_other_append_takes_the_waiting_deltas_along_at_once_and_in_order() {
-        let recorded = Recorded { at: Vec::new(), import: Import::default() };
+        let recorded = Recorded { at: Vec::new(), import: Import::default(), first_seq: None };
         let others = [
             append(&["step.done"]),
             append(&["step.progress", "step"]),

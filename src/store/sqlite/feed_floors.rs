@@ -35,6 +35,13 @@ impl FeedFloor {
         position_of(self.first_pos.unsigned_abs())
     }
 
+    /// Subtracts the bytes by which the row at this stored position gets shorter, if the row is counted.
+    pub fn shorten(&mut self, pos: u64, bytes: i64) {
+        if pos.cast_signed() <= self.counted_pos {
+            self.bytes -= bytes;
+        }
+    }
+
     /// The project; `None` for an impossible number.
     pub fn project(&self) -> Option<ProjectNumber> {
         ProjectNumber::of(self.project)

@@ -57,7 +57,7 @@ use crate::domain::history::History;
 use crate::domain::projection::Lifecycle;
 use crate::domain::retention::Retention;
 use crate::domain::usage::UsageReport;
-use crate::domain::{Error, Event, EventId, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope};
+use crate::domain::{Error, Event, EventId, Payload, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::backup::BackupCopy;
@@ -189,6 +189,10 @@ impl Store for SqliteStore {
 
     async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {
         Arc::clone(&self.shared.removals).erase(self.key(run_id), seqs).await
+    }
+
+    async fn compact(&self, run_id: &RunId, removed: &[u64], last: u64, payload: Payload) -> Result<bool> {
+        Arc::clone(&self.shared.removals).compact(self.key(run_id), removed.to_vec(), last, payload).await
     }
 
     async fn hold(&self, run_id: &RunId, is_held: bool) -> Result<()> {

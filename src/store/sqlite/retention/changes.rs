@@ -49,8 +49,8 @@ impl Changes {
         chunk: &Chunk,
         events: &[StoredEvent],
         runs: &[RunFacts],
-        fates: &[Fate],
-    ) -> Result<(usize, Option<&NewRow>)> {
+        fates: &[Fate<'_>],
+    ) -> Result<(i64, Option<&NewRow>)> {
         let Some(mut row) = NewRow::of(chunk, events, runs, fates)? else { return Ok((0, None)) };
         self.events += row.removed.len() as u64;
         self.bytes += row.removed.iter().map(|event| event.payload.as_str().len() as u64).sum::<u64>();
@@ -62,7 +62,8 @@ impl Changes {
         }
         self.old_spans.extend(old.into_iter().map(|(run, (first, last))| (run, first, last)));
         self.spans.append(&mut row.spans);
-        let shorter = chunk.data.len().saturating_sub(row.data.len());
+        let bytes = |data: &[u8]| i64::try_from(data.len()).unwrap_or(i64::MAX);
+        let shorter = bytes(&chunk.data) - bytes(&row.data);
         if row.count == 0 {
             self.dropped.push(row.pos);
         }

@@ -34,9 +34,7 @@ impl Removals {
         if first > last {
             return Ok(0);
         }
-        let end_pos = key.project.pos(self.tail.last_position(key.project));
-        let is_flushed = self.tail.first_seq(run).is_none_or(|unflushed| unflushed > last);
-        if !is_flushed && !self.flushed_to(key.project, end_pos).await {
+        if !self.run_flushed_to(key, run, last).await {
             return Err(Error::StoreUnavailable);
         }
         let mut next = first;
@@ -79,9 +77,7 @@ impl Removals {
             let erased = changed.map_or(&[][..], |row| row.removed.as_slice());
             let came_from: Vec<_> = erased.iter().flat_map(|event| documents::of_event(run, event)).collect();
             changes.documents.extend(came_from);
-            if row.chunk.first.cast_signed() <= floor.counted_pos {
-                floor.bytes -= i64::try_from(shorter).unwrap_or(0);
-            }
+            floor.shorten(row.chunk.first, shorter);
             next = last + 1;
         }
         if next == *seqs.start() {

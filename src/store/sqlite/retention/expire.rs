@@ -138,9 +138,7 @@ impl Slice<'_> {
             let (shorter, _) = self.changes.add(chunk, &events, &runs, &fates)?;
             let changed = runs.iter().zip(begins).filter(|(run, begin)| run.first_seq > *begin);
             self.changes.first_seqs.extend(changed.map(|(run, _)| (run.run, run.first_seq)));
-            if chunk.first.cast_signed() <= self.floor.counted_pos {
-                self.floor.bytes -= i64::try_from(shorter).unwrap_or(0);
-            }
+            self.floor.shorten(chunk.first, shorter);
             // The place of an event in a row before the begin of the feed is not known.
             self.examined = position_of(if is_before { chunk.first } else { chunk.last() });
         }

@@ -48,7 +48,7 @@ impl Judge<'_> {
         events: &[StoredEvent],
         runs: &mut [RunFacts],
         floor: &mut FeedFloor,
-    ) -> Result<Vec<Fate>> {
+    ) -> Result<Vec<Fate<'static>>> {
         let is_over = self.is_over(floor);
         let (first, last) = (position_of(chunk.first), position_of(chunk.last()));
         let is_before = first < floor.first();

@@ -10,12 +10,14 @@
 //! | `judge` | the fate of each event of a row, and where the feed begins |
 //! | `counted_bytes` | bytes of a project, for the limit by bytes |
 //! | `erase`, `documents` | erasure of events of a run; the documents of the run that came from an event |
+//! | `compact` | several payloads of a run replaced by one |
 //! | `hold` | holds and releases a run |
 //! | `row`, `changes` | a row without some of its events; what one transaction changes |
 //! | `rows` | reads rows of the log, with the runs of their events |
 //! | `space` | gives free pages back to the file system; empties the write-ahead log |
 
 mod changes;
+mod compact;
 mod counted_bytes;
 mod documents;
 mod erase;
@@ -37,7 +39,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::domain::retention::Retention;
-use crate::domain::{Error, Result};
+use crate::domain::{Error, Payload, Result};
 use crate::store::{CommitListener, Expired, ProjectNumber, RunKey};
 
 use super::connect::without_sync;
@@ -109,6 +111,20 @@ impl Removals {
         .await
     }
 
+    /// See [`Store::compact`](crate::store::Store::compact).
+    pub async fn compact(self: Arc<Self>, key: RunKey, removed: Vec<u64>, last: u64, payload: Payload) -> Result<bool> {
+        in_task(async move {
+            let open = self.open.lock().await;
+            let open = open.as_ref().ok_or(Error::ShuttingDown)?;
+            let mut connection = self.connect(&without_sync(&open.connect)).await?;
+            let compacted = self.compact_on(&mut connection, &key, &removed, (last, &payload)).await;
+            let _ = connection.close().await;
+            let _ = open.checkpoints.try_send(Request::Checkpoint);
+            compacted
+        })
+        .await
+    }
+
     /// See [`Store::hold`](crate::store::Store::hold).
     pub async fn hold(self: Arc<Self>, key: RunKey, is_held: bool) -> Result<()> {
         in_task(async move {
@@ -169,6 +185,12 @@ impl Removals {
             }
         };
         tokio::time::timeout(FLUSH_WAIT, asking).await.is_ok()
+    }
+
+    /// Waits until the events of a run up to this seq are flushed; returns whether they are in time.
+    async fn run_flushed_to(&self, key: &RunKey, run: i64, seq: u64) -> bool {
+        let last = key.project.pos(self.tail.last_position(key.project));
+        self.tail.first_seq(run).is_none_or(|unflushed| unflushed > seq) || self.flushed_to(key.project, last).await
     }
 
     /// Stored position up to which the log of the project may be rewritten.

@@ -2,18 +2,20 @@
 
 use crate::codec::{Chunk, record};
 use crate::domain::event::Removal;
-use crate::domain::{Event, Result};
+use crate::domain::{Event, Payload, Result};
 use crate::store::commit::row_builder::RunSpan;
 
 use super::rows::{RunFacts, StoredEvent};
 
 /// Fate of a stored event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Fate<'a> {
     /// Stays as it is.
     Keep,
     /// Loses its payload; stays as it is if it has lost it before.
     Remove(Removal),
+    /// Gets this payload; stays as it is if it has lost its own before.
+    Replace(&'a Payload),
     /// Leaves the log.
     Drop,
 }
@@ -35,7 +37,7 @@ pub struct NewRow {
 
 impl NewRow {
     /// Builds the row. `None` if nothing changes.
-    pub fn of(chunk: &Chunk, events: &[StoredEvent], runs: &[RunFacts], fates: &[Fate]) -> Result<Option<Self>> {
+    pub fn of(chunk: &Chunk, events: &[StoredEvent], runs: &[RunFacts], fates: &[Fate<'_>]) -> Result<Option<Self>> {
         if fates.iter().all(|fate| *fate == Fate::Keep) {
             return Ok(None);
         }
@@ -51,10 +53,16 @@ impl NewRow {
                     stub.remove(*removal);
                     row.add(runs[stored.run].run, &stub, None);
                 }
-                Fate::Keep | Fate::Remove(_) => row.add(runs[stored.run].run, &event, Some(&stored.record)),
+                Fate::Replace(payload) if has_payload => {
+                    let replaced = Event { payload: (*payload).clone(), ..event.clone() };
+                    row.add(runs[stored.run].run, &replaced, None);
+                }
+                Fate::Keep | Fate::Remove(_) | Fate::Replace(_) => {
+                    row.add(runs[stored.run].run, &event, Some(&stored.record))
+                }
                 Fate::Drop => {}
             }
-            if has_payload && *fate != Fate::Keep {
+            if has_payload && matches!(fate, Fate::Remove(_) | Fate::Drop) {
                 row.removed.push(event);
             }
         }
