@@ -1,8 +1,9 @@
-//! Erasure of payloads, and holds of runs against retention. Both are for admins, and recorded in the audit log.
+//! Erasure of payloads, and holds of runs against retention. Both need the scope `admin` once the store holds a key, and are
+//! recorded in the audit log.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::domain::{Error, KeyScope, Result, Run, RunId, Scope};
+use crate::domain::{Error, Result, Run, RunId, Scope};
 
 use super::Service;
 use super::access::audit::Action;
@@ -32,7 +33,7 @@ pub struct Erased {
 impl Service {
     /// Erases the payloads of a range of events of a run. Repeating it is safe.
     pub async fn erase_events(&self, erase: &EraseEvents) -> Result<Erased> {
-        self.caller.require(KeyScope::Admin)?;
+        self.caller.require_admin()?;
         let EraseEvents { run_id, first_seq, last_seq } = erase;
         if *last_seq > 0 && last_seq < first_seq {
             return Err(Error::invalid("last_seq", format!("must be at least first_seq, which is {first_seq}")));
@@ -60,7 +61,7 @@ impl Service {
 
     /// Holds a run, so that retention passes it over, or releases it. Returns the run.
     pub async fn hold_run(&self, run_id: &RunId, is_held: bool) -> Result<Run> {
-        self.caller.require(KeyScope::Admin)?;
+        self.caller.require_admin()?;
         let action = Action::begin(&self.caller, if is_held { "hold_run" } else { "release_run" }, run_id.as_str());
         let held = self.store.hold(run_id, is_held).await;
         action.end(&held);
