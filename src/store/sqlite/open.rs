@@ -85,6 +85,7 @@ impl SqliteStore {
             connect: connect.clone().create_if_missing(false),
             checkpoints: checkpoints.requests(),
             cut: HashMap::new(),
+            of_expire: None,
         };
         let removals = Arc::new(Removals {
             watch: Arc::clone(&watch),

@@ -75,6 +75,8 @@ pub struct Open {
     pub checkpoints: mpsc::Sender<Request>,
     /// Position of each feed up to which the limit by bytes has removed events, in the present pass.
     pub cut: HashMap<ProjectNumber, u64>,
+    /// Connection of retention: its slices are many.
+    pub of_expire: Option<SqliteConnection>,
 }
 
 impl Removals {
@@ -89,10 +91,18 @@ impl Removals {
         in_task(async move {
             let mut open = self.open.lock().await;
             let open = open.as_mut().ok_or(Error::ShuttingDown)?;
-            // A power loss may undo the newest slices, and they are made again.
-            let mut connection = self.connect(&without_sync(&open.connect)).await?;
+            self.watch.look_again()?;
+            let mut connection = match open.of_expire.take() {
+                Some(connection) => connection,
+                // A power loss may undo the newest slices, and they are made again.
+                None => self.connect(&without_sync(&open.connect)).await?,
+            };
             let expired = self.slice(&mut connection, open, project, &retention, (now, after)).await;
-            let _ = connection.close().await;
+            // A failed slice leaves nothing behind.
+            match expired {
+                Ok(_) => open.of_expire = Some(connection),
+                Err(_) => drop(connection.close().await),
+            }
             let _ = open.checkpoints.try_send(Request::Checkpoint);
             expired
         })
@@ -141,7 +151,10 @@ impl Removals {
 
     /// Refuses further calls, after a call under way. The task of checkpoints ends after this.
     pub async fn close(&self) {
-        *self.open.lock().await = None;
+        let connection = self.open.lock().await.take().and_then(|open| open.of_expire);
+        if let Some(connection) = connection {
+            let _ = connection.close().await;
+        }
     }
 
     async fn connect(&self, options: &SqliteConnectOptions) -> Result<SqliteConnection> {
