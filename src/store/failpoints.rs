@@ -59,6 +59,13 @@ pub const POINTS: [&str; 38] = [
     // Lookup of an in-doubt commit.
     "postgres-doubt-before",
     "postgres-doubt-after",
+    // One slice of retention, and one transaction of an erasure; `after` lies before the listener is notified.
+    "postgres-expire-before",
+    "postgres-expire-inside",
+    "postgres-expire-after",
+    "postgres-erase-before",
+    "postgres-erase-inside",
+    "postgres-erase-after",
     "postgres-migration-before",
     "postgres-migration-inside",
     "postgres-migration-after",

@@ -240,7 +240,9 @@ impl Target {
         const LACKING: &str = "SELECT w.needed || ' on ' || w.name FROM (VALUES ('feed', 'SELECT'), ('feed', 'UPDATE'), ('feed', 'INSERT'), \
             ('runs', 'SELECT'), ('runs', 'INSERT'), ('runs', 'UPDATE'), ('run_documents', 'SELECT'), \
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('run_documents', 'DELETE'), \
-            ('events', 'SELECT'), ('events', 'INSERT'), ('epochs', 'SELECT'), ('epochs', 'INSERT'), \
+            ('events', 'SELECT'), ('events', 'INSERT'), ('events', 'UPDATE'), ('events', 'DELETE'), \
+            ('run_retention', 'SELECT'), ('run_retention', 'INSERT'), ('run_retention', 'UPDATE'), \
+            ('feed_retention', 'SELECT'), ('feed_retention', 'INSERT'), ('feed_retention', 'UPDATE'), ('epochs', 'SELECT'), ('epochs', 'INSERT'), \
             ('epochs', 'UPDATE'), ('project_epochs', 'SELECT'), ('project_epochs', 'INSERT'), \
             ('project_epochs', 'UPDATE'), ('keys', 'SELECT'), ('keys', 'INSERT'), ('keys', 'UPDATE'), \
             ('secrets', 'SELECT'), ('secrets', 'INSERT')) AS w (name, needed) \

@@ -97,6 +97,7 @@ impl<'a> EventColumns<'a> {
             sent_seconds: event.sent_seconds,
             agent_name: event.agent_name.as_ref().map(AgentName::as_str),
             flags: [event.payload.is_sensitive(), given],
+            removal: event.removal.map_or(0, |removal| removal as i16),
             bytes,
             payload: event.payload.as_str(),
         };

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::codec::Chunk;
+use crate::codec::{Chunk, record};
 use crate::domain::json::public_view;
-use crate::domain::{AgentName, Error, Event, EventId, EventType, Origin, Payload, Result, RunId, RunStatus};
+use crate::domain::{AgentName, Error, Event, EventId, EventType, Origin, Payload, Removal, Result, RunId, RunStatus};
 use crate::store::checksum::{Checksum, damaged_events};
 use crate::store::commit::row_builder::{EncodedCommit, RowBuilder};
 use crate::store::project::shown_run_id;
@@ -16,7 +16,7 @@ macro_rules! event_columns {
         concat!(
             "e.pos, e.run, r.run_id, e.seq, e.event_id, e.event_type, e.origin, e.status, e.occurred_s, \
              e.occurred_ns, e.recorded_s, e.recorded_ns, e.sent_seconds, e.agent_name, e.sensitive, e.given, e.bytes, \
-             e.checksum, ",
+             e.checksum, e.removal, ",
             $payload,
             " AS payload"
         )
@@ -25,7 +25,7 @@ macro_rules! event_columns {
 pub(super) use event_columns;
 
 /// A row of `events` joined with the run id.
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub struct EventRow {
     pub pos: i64,
     pub run: i64,
@@ -46,6 +46,8 @@ pub struct EventRow {
     bytes: i32,
     /// `None` in rows of an older version.
     checksum: Option<i64>,
+    /// `None` while the payload is there.
+    removal: Option<i16>,
     /// `None` if the query omits the payload.
     payload: Option<String>,
 }
@@ -75,7 +77,45 @@ impl EventRow {
 
     /// Whether the row matches its checksum; `None` without a checksum.
     pub fn is_checked(&self) -> Option<bool> {
-        let columns = Checked {
+        self.checksum.map(|checksum| self.checked().checksum() ^ self.pos == checksum)
+    }
+
+    /// Whether the payload was removed.
+    pub fn is_removed(&self) -> bool {
+        self.removal.is_some()
+    }
+
+    /// The row without its payload; an earlier removal stays as it is. Without `keeps_id` nobody finds the event by its id any
+    /// more.
+    pub fn stub(self, removal: Removal, keeps_id: bool) -> Rewritten {
+        let (removal, given) = (self.removal.unwrap_or(removal as i16), self.given && keeps_id);
+        self.rewritten(Payload::from_parts(Removal::PAYLOAD, false), Some(removal), given)
+    }
+
+    /// The row with another payload, in place of one that is not removed.
+    pub fn replaced(self, payload: Payload) -> Rewritten {
+        let given = self.given;
+        self.rewritten(payload, None, given)
+    }
+
+    /// The changed columns. A damaged row stays damaged: its checksum is not renewed.
+    fn rewritten(mut self, payload: Payload, removal: Option<i16>, given: bool) -> Rewritten {
+        let (was_bytes, is_sound) = (self.bytes, self.is_checked().unwrap_or(true));
+        (self.removal, self.given) = (removal, given);
+        (self.sensitive, self.payload) = (payload.is_sensitive(), Some(payload.as_str().to_owned()));
+        let event = RunKey::from_stored(&self.run_id).and_then(|key| self.clone().parse(key.run_id));
+        if let Some((event, _)) = event {
+            let mut record = Vec::new();
+            record::append_entry(&event, &mut record);
+            self.bytes = i32::try_from(record.len()).unwrap_or(i32::MAX);
+        }
+        let checksum = if is_sound { Some(self.checked().checksum() ^ self.pos) } else { self.checksum };
+        let Self { pos, removal, given, sensitive, bytes, .. } = self;
+        Rewritten { pos, removal, given, sensitive, bytes, was_bytes, checksum, payload }
+    }
+
+    fn checked(&self) -> Checked<'_> {
+        Checked {
             run: self.run,
             run_id: &self.run_id,
             seq: self.seq,
@@ -86,10 +126,10 @@ impl EventRow {
             sent_seconds: self.sent_seconds,
             agent_name: self.agent_name.as_deref(),
             flags: [self.sensitive, self.given],
+            removal: self.removal.unwrap_or_default(),
             bytes: self.bytes,
             payload: self.payload.as_deref().unwrap_or_default(),
-        };
-        self.checksum.map(|checksum| columns.checksum() ^ self.pos == checksum)
+        }
     }
 
     /// Whether run and position are of this project.
@@ -120,10 +160,26 @@ impl EventRow {
             recorded_at: Timestamp::new(self.recorded_s, self.recorded_ns).ok()?,
             agent_name,
             payload: Payload::from_parts(self.payload?, sensitive),
-            removal: None,
+            removal: match self.removal {
+                Some(number) => Some(Removal::from_number(i32::from(number))?),
+                None => None,
+            },
         };
         Some((event, RunStatus::from_number(i64::from(self.status))?))
     }
+}
+
+/// The columns of a row that a change of its payload changes.
+pub struct Rewritten {
+    pub pos: i64,
+    pub removal: Option<i16>,
+    pub given: bool,
+    pub sensitive: bool,
+    pub bytes: i32,
+    /// `bytes` before the change.
+    pub was_bytes: i32,
+    pub checksum: Option<i64>,
+    pub payload: Payload,
 }
 
 /// The columns covered by a checksum: all columns except the position.
@@ -142,6 +198,8 @@ pub struct Checked<'a> {
     pub agent_name: Option<&'a str>,
     /// `sensitive`, and `given`: whether the producer gave the id.
     pub flags: [bool; 2],
+    /// 0: the payload is there.
+    pub removal: i16,
     pub bytes: i32,
     pub payload: &'a str,
 }
@@ -152,7 +210,9 @@ impl Checked<'_> {
         let [(occurred_s, occurred_ns), (recorded_s, recorded_ns)] = self.times;
         let [origin, status] = self.small.map(i64::from);
         let [sensitive, given] = self.flags.map(i64::from);
-        let flags = origin << 48 | status << 32 | i64::from(self.sent_seconds.is_some()) << 2 | sensitive << 1 | given;
+        let removal = i64::from(self.removal) << 3;
+        let has_seconds = i64::from(self.sent_seconds.is_some()) << 2;
+        let flags = origin << 48 | status << 32 | removal | has_seconds | sensitive << 1 | given;
         Checksum::default()
             .number(self.run)
             .text(Some(self.run_id))

@@ -21,13 +21,15 @@ use super::options::PostgresOptions;
 use super::scrub;
 
 /// Unique indexes that the guarantees of the store depend on.
-const INDEXES: [&str; 8] = [
+const INDEXES: [&str; 10] = [
     "events_given_id",
     "events_pos",
     "events_run_seq",
     "feed_one_row",
     "feed_project",
+    "feed_retention_id",
     "run_documents_run_kind",
+    "run_retention_run",
     "runs_run",
     "runs_run_id",
 ];
@@ -193,7 +195,7 @@ async fn integrity(
         None
     };
     let extent = if look.deep { "all of them were counted" } else { "the last was read; --deep counts all" };
-    let events: u64 = ends.iter().map(|end| position_of(end.last_pos.unsigned_abs())).sum();
+    let events: u64 = ends.iter().map(FeedEnd::kept).sum();
     findings.push(match problem {
         Some(problem) => CheckResult::failed(NAME, problem),
         None => CheckResult::ok(NAME, format!("{events} events; {extent}")),
@@ -207,11 +209,13 @@ struct FeedEnd {
     id: i16,
     project: String,
     last_pos: i64,
+    first_pos: Option<i64>,
     last_event: Option<i64>,
 }
 
 /// The project of a position is in its bits from 2^40 on.
 const FEED_ENDS: &str = "SELECT id, coalesce(project, '') AS project, last_pos, \
+    (SELECT first_pos FROM feed_retention k WHERE k.id = feed.id) AS first_pos, \
     (SELECT max(pos) FROM events WHERE pos > ((id - 1)::bigint << 40) AND pos < (id::bigint << 40)) AS last_event \
     FROM feed ORDER BY id";
 
@@ -222,6 +226,12 @@ impl FeedEnd {
             ProjectId::DEFAULT => "the feed".to_owned(),
             project => format!("the feed of the project {project}"),
         }
+    }
+
+    /// Number of events of the feed that are kept.
+    fn kept(&self) -> u64 {
+        let first = self.first_pos.map_or(1, |pos| position_of(pos.unsigned_abs()));
+        (position_of(self.last_pos.unsigned_abs()) + 1).saturating_sub(first)
     }
 
     fn problem(&self) -> Option<String> {
@@ -255,20 +265,22 @@ async fn checksums(connection: &mut PgExecutor<'_>) -> Result<CheckResult, Fault
     Ok(read.finding())
 }
 
-/// Checks positions and seqs for gaps. May take long: this connection has no statement timeout.
+/// Checks positions and seqs for gaps, from the first kept event of each feed and run on. May take long: this connection has no
+/// statement timeout.
 async fn deep(connection: &mut PgExecutor<'_>) -> Result<Option<String>, sqlx::Error> {
-    const GAPS: &str = "SELECT coalesce(sum(last - n), 0)::bigint FROM \
-        (SELECT max(pos) & ((1::bigint << 40) - 1) AS last, count(*) AS n FROM events GROUP BY pos >> 40) feeds";
+    const GAPS: &str = "SELECT coalesce(sum(feeds.last - coalesce(k.first_pos & ((1::bigint << 40) - 1), 1) + 1 - n), 0)::bigint \
+        FROM (SELECT e.pos >> 40 AS project, max(e.pos) & ((1::bigint << 40) - 1) AS last, count(*) AS n FROM events e \
+        LEFT JOIN feed_retention k ON k.id = (e.pos >> 40) + 1 WHERE e.pos >= coalesce(k.first_pos, 0) GROUP BY 1) feeds \
+        LEFT JOIN feed_retention k ON k.id = feeds.project + 1";
     let gaps: i64 = sqlx::query_scalar(GAPS).fetch_one(&mut *connection).await?;
     if gaps != 0 {
         return Ok(Some(format!("{gaps} positions of the feed have no event")));
     }
-    let wrong: Vec<String> = sqlx::query_scalar(
-        "SELECT r.run_id FROM runs r LEFT JOIN (SELECT run, count(*) AS n, max(seq) AS last FROM events GROUP BY run) e \
-         ON e.run = r.run WHERE r.last_seq IS DISTINCT FROM e.last OR e.n IS DISTINCT FROM e.last LIMIT 3",
-    )
-    .fetch_all(connection)
-    .await?;
+    const WRONG: &str = "SELECT r.run_id FROM runs r LEFT JOIN run_retention k ON k.run = r.run \
+        LEFT JOIN (SELECT e.run, count(*) AS n, max(e.seq) AS last FROM events e LEFT JOIN run_retention k ON k.run = e.run \
+        WHERE e.seq >= coalesce(k.first_seq, 1) GROUP BY e.run) e ON e.run = r.run \
+        WHERE coalesce(e.n, 0) <> r.last_seq - coalesce(k.first_seq, 1) + 1 OR e.last <> r.last_seq LIMIT 3";
+    let wrong: Vec<String> = sqlx::query_scalar(WRONG).fetch_all(connection).await?;
     let wrong: Vec<&str> = wrong.iter().map(|run_id| shown_run_id(run_id)).collect();
     Ok((!wrong.is_empty()).then(|| format!("runs whose events have a gap: {}", wrong.join(", "))))
 }

@@ -12,11 +12,13 @@
 //! | `connect/readers`, `retry` | read pool; pauses and deadlines of retries |
 //! | `connect/replication` | state of standbys: whether a promoted standby has all acknowledged events |
 //! | `write/committer`, `writer` | the single writer of a replica; one attempt to commit a group |
-//! | `write/transaction`, `existing` | statements of a commit; stored events that a group may repeat |
+//! | `write/transaction`, `imported`, `in_doubt` | statements of a commit; what imports add; the lookup of a commit in doubt |
+//! | `write/existing` | stored events that a group may repeat |
 //! | `write/run_state`, `planned` | cache of run states; plan of a commit, kept while in doubt |
 //! | `keys` | keys of callers, and secrets of the server |
-//! | `feed` | `follower` (announces the commits of all replicas in feed order), `announcer`, `signals` (LISTEN) |
+//! | `feed` | `follower` (announces the commits of all replicas in feed order), `announcer`, `signals` (LISTEN), `removals` |
 //! | `read` | pages, runs and sums over them, single events |
+//! | `removal` | retention, erasure, compaction and holds |
 //! | `event_row`, `event_columns` | events as rows with checksums; events as parameters of a commit |
 //! | `scrub` | comparison of rows with their checksums |
 //! | `error` | errors of the database, transient or final |
@@ -41,25 +43,29 @@ mod options;
 mod positions;
 mod projects;
 mod read;
+mod removal;
 mod scrub;
 mod write;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::domain::history::History;
+use crate::domain::retention::Retention;
 use crate::domain::usage::UsageReport;
 use crate::domain::{
-    BackupRefusal, Error, Event, EventId, FeedId, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope,
+    BackupRefusal, Error, Event, EventId, FeedId, Payload, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope,
 };
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::backup::BackupCopy;
 use super::commit::queue::Queue;
 use super::{
-    Append, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed, SharedStore,
-    Store, UsageQuery,
+    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed,
+    SharedStore, Store, UsageQuery,
 };
 pub use check::OpenError;
 use connect::readers::{Readers, retried};
@@ -67,6 +73,7 @@ use epochs::Epochs;
 use error::Fault;
 use keys::PostgresKeys;
 pub use options::PostgresOptions;
+use removal::Removals;
 
 /// The PostgreSQL store, opened with [`PostgresStore::open`], as one project sees it.
 pub struct PostgresStore {
@@ -79,6 +86,7 @@ struct Shared {
     queue: Queue,
     readers: Arc<Readers>,
     keys: PostgresKeys,
+    removals: Removals,
     epochs: Arc<Epochs>,
     vital: Tasks,
     committer: RunningCommitter,
@@ -121,6 +129,34 @@ impl Store for PostgresStore {
             }
         }
         .map_err(Fault::into_error)
+    }
+
+    async fn first(&self, scope: &Scope) -> Result<u64> {
+        let readers = &self.shared.readers;
+        match scope {
+            Scope::Run(run_id) => {
+                let key = self.key(run_id);
+                retried!(readers, connection => read::runs::extent(connection, &key)).map(|extent| extent.first)
+            }
+            Scope::Feed => readers.feed_first(self.project).await,
+        }
+        .map_err(Fault::into_error)
+    }
+
+    async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {
+        self.shared.removals.erase(self.project, run_id, seqs).await
+    }
+
+    async fn compact(&self, run_id: &RunId, removed: &[u64], last: u64, payload: Payload) -> Result<bool> {
+        self.shared.removals.compact(self.project, run_id, removed, last, payload).await
+    }
+
+    async fn hold(&self, run_id: &RunId, is_held: bool) -> Result<()> {
+        self.shared.removals.hold(self.project, run_id, is_held).await
+    }
+
+    async fn expire(&self, retention: &Retention, now: Timestamp, after: u64) -> Result<Expired> {
+        self.shared.removals.expire(self.project, retention, now, after).await
     }
 
     async fn run(&self, run_id: &RunId) -> Result<Run> {

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
@@ -25,8 +26,8 @@ use super::feed::follower::Follower;
 use super::feed::signals;
 use super::keys::PostgresKeys;
 use super::options::PostgresOptions;
-use super::positions::Positions;
-use super::read;
+use super::read::{self, FeedEnds};
+use super::removal::Removals;
 use super::write::committer::Committer;
 use super::write::writer::Writer;
 use super::{PostgresStore, Shared};
@@ -77,14 +78,29 @@ impl PostgresStore {
 
         let stop = CancellationToken::new();
         let following = Arc::new(readers(&options, &connect, &session, &epochs, 1));
+        let of_follower = Arc::clone(&listener);
         let (follower, announcer, signal) =
-            Follower::new(following, listener, options.poll, stop.clone().drop_guard(), found.feed_ends);
+            Follower::new(following, of_follower, options.poll, stop.clone().drop_guard(), found.feed_ends);
         if let Some(names) = &session.notify {
-            tokio::spawn(signals::listen(connect.clone(), names.clone(), options.connect_timeout, signal, stop));
+            tokio::spawn(signals::listen(
+                connect.clone(),
+                names.clone(),
+                options.connect_timeout,
+                signal.clone(),
+                stop,
+            ));
         }
         let (queue, waiting) = Queue::new(options.queue.clone());
         let readers = Arc::new(readers(&options, &connect, &session, &epochs, options.pool_size));
         let keys = PostgresKeys { readers: Arc::clone(&readers) };
+        let removals = Removals {
+            readers: Arc::clone(&readers),
+            connect: connect.clone(),
+            listener,
+            signal,
+            seen: follower.removals(),
+            cleared: Mutex::default(),
+        };
         let retry = options.retry;
         let writer = Writer::new(options, connect, session, Arc::clone(&epochs), first);
         let committer = Committer { writer, announcer, retry, failing_since: None, is_away: false };
@@ -97,7 +113,7 @@ impl PostgresStore {
             }
         });
         let committer = RunningCommitter::new(committer);
-        let shared = Arc::new(Shared { queue, readers, keys, epochs, vital, committer });
+        let shared = Arc::new(Shared { queue, readers, keys, removals, epochs, vital, committer });
         Ok(Self { shared, project: ProjectNumber::DEFAULT })
     }
 }
@@ -106,7 +122,7 @@ impl PostgresStore {
 struct Found {
     /// Feed of the project `default`.
     feed: FeedId,
-    feed_ends: Positions,
+    feed_ends: FeedEnds,
     /// The `synchronous_commit` setting of the server.
     synchronous_commit: String,
 }

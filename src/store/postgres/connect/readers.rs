@@ -12,8 +12,7 @@ use super::session::Session;
 use crate::store::postgres::epochs::Epochs;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::event_row::EventRow;
-use crate::store::postgres::positions::Positions;
-use crate::store::postgres::read;
+use crate::store::postgres::read::{self, FeedEnds};
 use crate::store::{ProjectNumber, Range, RunKey};
 
 /// A connection pool with the deadlines of reads.
@@ -141,8 +140,13 @@ impl Readers {
         retried!(self, connection => read::feed_end(connection, project))
     }
 
-    /// Positions of the last events of all feeds.
-    pub async fn feed_ends(&self) -> Result<Positions, Fault> {
+    /// First position of a feed that is kept.
+    pub async fn feed_first(&self, project: ProjectNumber) -> Result<u64, Fault> {
+        retried!(self, connection => async { Ok(read::feed_extent(connection, project).await?.first) })
+    }
+
+    /// Ends and removals of all feeds.
+    pub async fn feed_ends(&self) -> Result<FeedEnds, Fault> {
         retried!(self, connection => async { Ok(read::feed_ends(connection).await?) })
     }
 

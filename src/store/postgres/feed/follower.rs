@@ -3,6 +3,7 @@
 //! is the next in its feed; all other commits are read from the database, as far as the listener is interested.
 //! Notifications are only hints to read: the authority is the end of each feed in the database.
 
+use std::collections::HashMap;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,27 +12,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::DropGuard;
 
-use crate::domain::Error;
-use crate::store::project::position_of;
 use crate::store::{Commit, CommitListener, Interest, ProjectNumber, Range, ReadFrom, RunKey};
 
 use super::announcer::CommitAnnouncer;
+use super::part;
+use super::removals::SeenRemovals;
 use super::signals::FeedSignal;
 use crate::store::postgres::connect::readers::Readers;
 use crate::store::postgres::error::Fault;
 use crate::store::postgres::positions::Positions;
-use crate::store::postgres::read;
+use crate::store::postgres::read::FeedEnds;
 use crate::telemetry;
 
 /// Maximum number of own commits queued while a feed is read; commits beyond the limit are read from the database.
 const HANDED_OVER: usize = 8;
-
-/// Limits of one read while catching up.
-const CATCH_UP: Range = Range { from: ReadFrom::After(0), max_events: 4_096, max_bytes: 4 << 20 };
-
-/// Maximum number of positions scanned by one statement if only some runs have subscribers. Without the limit, a
-/// statement of a replica far behind would exceed the statement timeout, and the replica would never catch up.
-const LOOKED_AT: u64 = 65_536;
 
 /// The follower task.
 pub struct Follower {
@@ -49,19 +43,20 @@ pub struct Follower {
     last_read: ProjectNumber,
     /// Generation of the history of the last announcement.
     generation: u64,
+    removals: SeenRemovals,
 }
 
 impl Follower {
-    /// Creates follower and announcer for feeds announced up to `announced`. The returned sender is for the LISTEN task.
+    /// Creates follower and announcer for feeds announced up to their ends. The returned sender is for the LISTEN task.
     pub fn new(
         readers: Arc<Readers>,
         listener: Arc<dyn CommitListener>,
         poll: Duration,
         listening: DropGuard,
-        announced: Positions,
+        found: FeedEnds,
     ) -> (Self, CommitAnnouncer, watch::Sender<FeedSignal>) {
         let (own_sender, own) = mpsc::channel(HANDED_OVER);
-        let (announced, announced_receiver) = watch::channel(announced);
+        let (announced, announced_receiver) = watch::channel(found.ends);
         let (signal, _) = watch::channel(FeedSignal::default());
         let announcer = CommitAnnouncer { own: own_sender, announced: announced_receiver, signal: signal.clone() };
         let follower = Self {
@@ -75,8 +70,14 @@ impl Follower {
             behind: Positions::default(),
             last_read: ProjectNumber::DEFAULT,
             generation: 0,
+            removals: SeenRemovals::new(found.removals),
         };
         (follower, announcer, signal)
+    }
+
+    /// Number of removals in each feed that the listener knows of.
+    pub fn removals(&self) -> watch::Receiver<HashMap<ProjectNumber, u64>> {
+        self.removals.subscribe()
     }
 
     /// Runs until the committer has ended.
@@ -136,7 +137,7 @@ impl Follower {
         let (project, last) = (commit.project, commit.feed_end.last);
         let first = commit.feed.first().map_or(0, |chunk| chunk.first);
         self.read_until(project, first.saturating_sub(1)).await?;
-        if self.position(project) + 1 == first {
+        if self.position(project) + 1 == first && !self.removals.may_concern(project, first) {
             self.announce(commit);
             return Ok(());
         }
@@ -147,7 +148,9 @@ impl Follower {
     async fn poll(&mut self) -> Result<(), Fault> {
         self.readers.check_lineage().await?;
         let generation = self.readers.epochs.current.generation();
-        let ends = self.readers.feed_ends().await?;
+        let found = self.readers.feed_ends().await?;
+        self.removals.note(&found, &*self.listener);
+        let ends = found.ends;
         let unannounced = ends.iter().map(|(project, end)| end.saturating_sub(self.position(project))).sum();
         telemetry::POSTGRES_UNANNOUNCED_EVENTS.set(unannounced);
         if let Some((project, announced)) = self.lost(&ends) {
@@ -222,11 +225,11 @@ impl Follower {
         let after = self.position(project);
         // The interest is queried for every part: a later subscriber finds the skipped events in the store.
         let commit = match self.listener.interest(project) {
-            Interest::All => self.part(project, after, position).await?,
+            Interest::All => part::whole(&self.readers, project, after, position).await?,
             Interest::Runs(run_ids) if run_ids.is_empty() => Commit::nothing(project, position),
             Interest::Runs(run_ids) => {
                 let runs: Vec<RunKey> = run_ids.into_iter().map(|run_id| RunKey::new(project, run_id)).collect();
-                self.part_of(project, after, position, &runs).await?
+                part::of_runs(&self.readers, project, after, position, &runs).await?
             }
         };
         self.announce(commit);
@@ -246,39 +249,6 @@ impl Follower {
         }
     }
 
-    /// Reads the part of a feed after a position, limited by [`CATCH_UP`].
-    async fn part(&self, project: ProjectNumber, after: u64, to: u64) -> Result<Commit, Fault> {
-        let range = Range { from: ReadFrom::After(after), ..CATCH_UP };
-        let commit = match read::commit(project, self.readers.feed_rows(project, range, to).await?) {
-            // A subscriber of the damaged event meets the damage when reading the store; all other subscribers
-            // continue.
-            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(project, after + 1)),
-            commit => commit?,
-        };
-        if commit.feed.first().is_none_or(|chunk| chunk.first != after + 1) {
-            tracing::error!(%project, after, "the feed has a gap");
-            return Err(Fault::Rejected(Error::StoreDamaged));
-        }
-        Ok(commit)
-    }
-
-    /// Reads the events of these runs in the part of a feed after a position, limited by [`CATCH_UP`] and [`LOOKED_AT`].
-    async fn part_of(&self, project: ProjectNumber, after: u64, to: u64, runs: &[RunKey]) -> Result<Commit, Fault> {
-        let range = Range { from: ReadFrom::After(after), ..CATCH_UP };
-        let to = end_of_look(after, to);
-        let rows = self.readers.feed_rows_of(project, range, to, runs).await?;
-        let positions: Vec<u64> = rows.iter().map(|row| position_of(row.pos.unsigned_abs())).collect();
-        let Commit { runs, feed, .. } = match read::commit(project, rows) {
-            Err(Error::EventDamaged { .. }) => return Ok(Commit::nothing(project, positions[0])),
-            commit => commit?,
-        };
-        let bytes: usize = feed.iter().map(|chunk| chunk.data.len()).sum();
-        let count: usize = feed.iter().map(|chunk| chunk.count as usize).sum();
-        let is_all = count == positions.len() && count < range.max_events && bytes <= range.max_bytes;
-        let end = if is_all { to } else { positions[..count].last().copied().unwrap_or(to) };
-        Ok(Commit { runs, ..Commit::nothing(project, end) })
-    }
-
     fn position(&self, project: ProjectNumber) -> u64 {
         self.announced.borrow().get(project)
     }
@@ -290,27 +260,5 @@ impl Follower {
         if current.announce(self.generation, || self.listener.committed(commit)) {
             self.announced.send_modify(|announced| announced.set(project, last));
         }
-    }
-}
-
-/// Last position scanned by a statement that begins after `from`, at most `to`.
-fn end_of_look(from: u64, to: u64) -> u64 {
-    to.min(from.saturating_add(LOOKED_AT))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_replica_that_lags_looks_at_a_bounded_part_of_the_feed_in_one_statement_and_gets_to_its_end() {
-        let (mut from, to, mut looks) = (10, 1_000_000, 0);
-        while from < to {
-            let end = end_of_look(from, to);
-            assert!(end > from && end - from <= LOOKED_AT && end <= to);
-            (from, looks) = (end, looks + 1);
-        }
-        assert_eq!(looks, 16);
-        assert_eq!(end_of_look(7, 7), 7);
     }
 }

@@ -2,4 +2,6 @@
 
 pub mod announcer;
 pub mod follower;
+mod part;
+mod removals;
 pub mod signals;

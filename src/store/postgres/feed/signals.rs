@@ -15,6 +15,14 @@ use crate::store::project::position_of;
 /// Pause between two connections.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Begin of the sender's name in the notification of a removal. Programs of version 8 take it for a commit.
+const REMOVAL: &str = "removal ";
+
+/// Text of the notification of a removal in a feed that ends at this stored position.
+pub fn of_removal(names: &NotifyIdentity, end: u64) -> String {
+    format!("{REMOVAL}{}:{end}", names.announcer)
+}
+
 /// Latest hints about unread commits.
 #[derive(Debug, Default)]
 pub struct FeedSignal {
@@ -70,7 +78,10 @@ async fn listen_once(
     while let Some(notification) = listener.try_recv().await? {
         let Some((announcer, position)) = notification.payload().rsplit_once(':') else { continue };
         let Ok(pos) = position.parse::<u64>() else { continue };
-        if announcer != names.announcer {
+        if announcer.starts_with(REMOVAL) {
+            // A poll reads the numbers of removals.
+            signal.send_modify(|signal| signal.missed += 1);
+        } else if announcer != names.announcer {
             signal.send_modify(|signal| signal.ends.raise(ProjectNumber::of_pos(pos), position_of(pos)));
         }
     }

@@ -22,7 +22,8 @@ const BY_ID_IN_RUN: &str = concat!(
 const BY_SEQ: &str = concat!(
     "SELECT ",
     event_columns!("e.payload::text"),
-    " FROM events e JOIN runs r ON r.run = e.run WHERE e.run = $2 AND e.seq = $3 AND e.event_id = $1"
+    " FROM events e JOIN runs r ON r.run = e.run LEFT JOIN run_retention k ON k.run = e.run \
+     WHERE e.run = $2 AND e.seq = $3 AND e.event_id = $1 AND e.seq >= coalesce(k.first_seq, 1)"
 );
 
 /// Finds the event in one run, or in any run of the project.

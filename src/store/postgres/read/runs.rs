@@ -18,13 +18,13 @@ const MAX_PAGE_BYTES: i64 = 4 << 20;
 macro_rules! select {
     ($from:expr, $where:expr) => {
         concat!(
-            "SELECT r.run, r.run_id, r.status, r.last_seq, r.agent_name, r.structure_id, r.created_at, r.updated_at, \
+            "SELECT r.run, r.run_id, r.status, r.last_seq, k.first_seq, k.held AS is_held, r.agent_name, r.structure_id, r.created_at, r.updated_at, \
              r.started_at, r.completed_at, r.usage, r.ended_by, r.output_at, o.json AS output, e.json AS error, \
              (SELECT '[' || string_agg(p.json, ',') || ']' FROM run_documents p WHERE p.run = r.run \
               AND starts_with(p.kind, 'pending_input') AND p.json IS NOT NULL) AS pending_inputs, \
              d.json AS status_detail FROM ",
             $from,
-            " r LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \
+            " r LEFT JOIN run_retention k ON k.run = r.run LEFT JOIN run_documents o ON o.run = r.run AND o.kind = 'output' \
              LEFT JOIN run_documents e ON e.run = r.run AND e.kind = 'error' \
              LEFT JOIN run_documents d ON d.run = r.run AND d.kind = 'status_detail' WHERE ",
             $where
@@ -32,23 +32,37 @@ macro_rules! select {
     };
 }
 
-/// The columns of `runs` that give the end of a run.
+/// Row of the query of a [`RunExtent`].
 #[derive(sqlx::FromRow)]
-struct EndRow {
+struct ExtentRow {
     run: i64,
     status: i64,
     last_seq: i64,
+    first_seq: Option<i64>,
+}
+
+/// Number and extent of a run.
+pub struct RunExtent {
+    pub run: i64,
+    pub scope_end: ScopeEnd,
+    /// First seq that is kept.
+    pub first: u64,
+}
+
+/// Number, first seq and end of a run.
+pub async fn extent(connection: &mut PgExecutor<'_>, key: &RunKey) -> Result<RunExtent, Fault> {
+    const EXTENT: &str = "SELECT r.run, r.status, r.last_seq, k.first_seq FROM runs r \
+        LEFT JOIN run_retention k ON k.run = r.run WHERE r.run_id = $1";
+    let row: Option<ExtentRow> = sqlx::query_as(EXTENT).bind(key.stored()).fetch_optional(connection).await?;
+    let ExtentRow { run, status, last_seq, first_seq } = row.ok_or_else(|| not_found(key))?;
+    let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
+    let scope_end = ScopeEnd { last: last_seq.unsigned_abs(), status };
+    Ok(RunExtent { run, scope_end, first: first_seq.map_or(1, i64::unsigned_abs) })
 }
 
 /// Number and end of a run.
 pub async fn scope_end(connection: &mut PgExecutor<'_>, key: &RunKey) -> Result<(i64, ScopeEnd), Fault> {
-    let row: Option<EndRow> = sqlx::query_as("SELECT run, status, last_seq FROM runs WHERE run_id = $1")
-        .bind(key.stored())
-        .fetch_optional(connection)
-        .await?;
-    let EndRow { run, status, last_seq } = row.ok_or_else(|| not_found(key))?;
-    let status = RunStatus::from_number(status).ok_or(Error::StoreDamaged)?;
-    Ok((run, ScopeEnd { last: last_seq.unsigned_abs(), status }))
+    extent(connection, key).await.map(|extent| (extent.run, extent.scope_end))
 }
 
 /// One run with its documents.
@@ -137,6 +151,7 @@ pub async fn ids_at(
     ids.into_iter().map(run_id).collect()
 }
 
-fn not_found(key: &RunKey) -> Fault {
+/// The error of a run that does not exist.
+pub fn not_found(key: &RunKey) -> Fault {
     Error::RunNotFound { run_id: key.run_id.to_string() }.into()
 }

@@ -27,7 +27,8 @@ const BY_SEQ: &str = concat!(
     "SELECT ",
     event_columns!("CASE WHEN octet_length(e.payload::text) <= w.length THEN e.payload::text END"),
     " FROM unnest($1::bigint[], $2::bigint[], $3::integer[]) AS w (run, seq, length) \
-     JOIN events e ON e.run = w.run AND e.seq = w.seq JOIN runs r ON r.run = e.run WHERE NOT e.given"
+     JOIN events e ON e.run = w.run AND e.seq = w.seq JOIN runs r ON r.run = e.run \
+     LEFT JOIN run_retention k ON k.run = e.run WHERE NOT e.given AND e.seq >= coalesce(k.first_seq, 1)"
 );
 
 /// Reads the existing events, in the transaction that holds the locks of the runs.
@@ -83,8 +84,9 @@ async fn add_rows(
         }
         let (run, seq) = (row.run, row.seq.unsigned_abs());
         let event_id = EventId::parse(&row.event_id)?;
+        let is_removed = row.is_removed();
         let content = row.into_event()?.map(|(event, _)| event.content().digest());
-        let stored = known.entry((run, event_id)).or_insert(ExistingEvent { seq, content: None, is_removed: false });
+        let stored = known.entry((run, event_id)).or_insert(ExistingEvent { seq, content: None, is_removed });
         // The request may contain the same id with payloads of several lengths.
         stored.content = stored.content.or(content);
     }

@@ -2,6 +2,8 @@
 
 pub mod committer;
 pub mod existing;
+mod imported;
+pub mod in_doubt;
 pub mod planned;
 pub mod run_state;
 pub mod transaction;

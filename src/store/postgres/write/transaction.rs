@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::{AgentName, Error, EventType, Run, StructureId};
-use crate::store::commit::plan;
 use crate::store::commit::plan::{PlannedRun, RunState};
 use crate::store::project::{position_of, stored_run_id};
 use crate::store::run_row::{RunRow, changed_documents, changes_more, usage_json};
 use crate::store::{ProjectNumber, RunKey};
 
+use super::imported;
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::connect::session::NotifyIdentity;
 use crate::store::postgres::error::Fault;
@@ -118,8 +118,14 @@ pub async fn append<'a>(
     let announcer = notify.map(|names| names.announcer.as_str());
     failpoint!("postgres-append-before", Fault::from);
     let query = columns.bind(query).bind(feed_row::id_of(project)).bind(channel).bind(announcer);
-    let last = query.fetch_one(connection).await?;
+    let last = query.fetch_one(&mut *connection).await?;
     failpoint!("postgres-append-after", Fault::from);
+    if last.is_some() {
+        imported::write(connection, runs, |planned| {
+            head(&planned.head.key()).is_none_or(|head| head.run.last_seq == 0)
+        })
+        .await?;
+    }
     Ok(last.map(|last| position_of(last.unsigned_abs())))
 }
 
@@ -203,25 +209,4 @@ struct Document {
     run: i64,
     kind: Cow<'static, str>,
     json: Option<String>,
-}
-
-/// Position of the last event of a commit to these runs, if the commit took place; a commit is atomic, so one event
-/// proves all. The transaction of this connection holds the locks of the runs: any earlier holder has ended, and a
-/// later one finds the runs changed or is the same commit.
-pub async fn last_position(connection: &mut PgExecutor<'_>, runs: &[PlannedRun]) -> Result<Option<u64>, Fault> {
-    const STORED: &str = "SELECT pos FROM events WHERE run = $1 AND seq = $2 AND event_id = $3 \
-        AND recorded_s = $4 AND recorded_ns = $5 AND payload::text = $6";
-    let Some((run, planned)) = plan::in_feed_order(runs).pop() else { return Ok(None) };
-    let event = &planned.event;
-    let (seconds, nanos) = crate::store::postgres::event_columns::split(event.recorded_at);
-    let found: Option<i64> = sqlx::query_scalar(STORED)
-        .bind(run.head.number)
-        .bind(event.seq.cast_signed())
-        .bind(event.event_id.as_str())
-        .bind(seconds)
-        .bind(nanos)
-        .bind(event.payload.as_str())
-        .fetch_optional(connection)
-        .await?;
-    Ok(found.map(|pos| position_of(pos.unsigned_abs())))
 }

@@ -23,6 +23,7 @@ use crate::store::commit::queue::QueuedAppend;
 use crate::store::{Commit, ProjectNumber, RunKey};
 
 use super::existing;
+use super::in_doubt;
 use super::planned::{Outcomes, Planned, plan_group};
 use super::run_state::RunStateCache;
 use super::transaction;
@@ -179,7 +180,7 @@ impl Writer {
         failpoint!("postgres-transaction-inside", Fault::from);
         if let Some(planned) = in_doubt {
             failpoint!("postgres-doubt-before", Fault::from);
-            let last = transaction::last_position(&mut executor, &planned.runs).await?;
+            let last = in_doubt::last_position(&mut executor, &planned.runs).await?;
             failpoint!("postgres-doubt-after", Fault::from);
             if let (Some(last), Some(planned)) = (last, in_doubt.take_if(|_| last.is_some())) {
                 return Ok(Prepared::Found(planned, last));

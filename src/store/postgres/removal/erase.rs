@@ -1,0 +1,129 @@
+//! Erasure of payloads.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use crate::domain::{Error, Removal, Result, RunId};
+use crate::store::postgres::connect::executor::PgExecutor;
+use crate::store::postgres::connect::readers::written;
+use crate::store::postgres::connect::session::NotifyIdentity;
+use crate::store::postgres::error::Fault;
+use crate::store::postgres::event_row::EventRow;
+use crate::store::postgres::feed::signals;
+use crate::store::postgres::read::{self, runs};
+use crate::store::{ProjectNumber, Range, ReadFrom, RunKey};
+
+use super::rewrites::Rewrites;
+use super::state::{State, lock};
+use super::{Removals, documents};
+
+/// Limits of one transaction.
+const SLICE: Range = Range { from: ReadFrom::After(0), max_events: 500, max_bytes: 256 << 10 };
+
+/// Maximum wait for the follower to pass the removal on to the listener, after everything that it announces from memory.
+const LISTENER_WAIT: Duration = Duration::from_secs(10);
+
+/// Result of one transaction.
+struct Erased {
+    /// Events of the slice, all without payload.
+    events: u64,
+    /// Last seq to erase.
+    to: u64,
+    /// Begin of the next slice.
+    next: Option<u64>,
+    /// Number of removals in the feed.
+    removals: u64,
+    /// Id of the transaction.
+    transaction: String,
+}
+
+impl Removals {
+    /// Erases payloads of a run, see [`Store::erase`](crate::store::Store::erase).
+    pub async fn erase(&self, project: ProjectNumber, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {
+        let key = RunKey::new(project, run_id.clone());
+        let notify = self.readers.session.notify_identity();
+        let (mut from, mut to) = seqs.into_inner();
+        let mut events = 0;
+        let (removals, transaction) = loop {
+            let slice = written!(&self.readers, connection => slice(connection, &key, from, to, notify))?;
+            to = slice.to;
+            events += slice.events;
+            match slice.next {
+                Some(next) => from = next,
+                None => break (slice.removals, slice.transaction),
+            }
+        };
+        failpoint!("postgres-erase-after", |error| Fault::from(error).into_error().after_commit());
+        self.announced(project, removals).await?;
+        // Also of a repeated call: the one before may have ended here.
+        if events > 0 {
+            self.clear_files(&transaction).await;
+        }
+        Ok(events)
+    }
+
+    /// Waits until the listener of this replica knows of this number of removals.
+    async fn announced(&self, project: ProjectNumber, removals: u64) -> Result<()> {
+        let mut seen = self.seen.clone();
+        let is_seen = |seen: u64| seen >= removals;
+        if seen.borrow().get(&project).copied().is_none_or(|seen| !is_seen(seen)) {
+            self.signal.send_modify(|signal| signal.missed += 1);
+        }
+        let announced = seen.wait_for(|seen| is_seen(seen.get(&project).copied().unwrap_or_default()));
+        match tokio::time::timeout(LISTENER_WAIT, announced).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => {
+                tracing::warn!(%project, removals, "an erasure is durable, and events in memory may still have the payloads");
+                Err(Error::OutcomeUnknown)
+            }
+        }
+    }
+}
+
+/// Erases the next events from the seq `from` up to `to`.
+async fn slice(
+    connection: &mut PgConnection,
+    key: &RunKey,
+    from: u64,
+    to: u64,
+    notify: Option<&NotifyIdentity>,
+) -> Result<Erased, Fault> {
+    failpoint!("postgres-erase-before", Fault::from);
+    let mut executor = PgExecutor::pooled(connection);
+    lock(&mut executor, key.project).await?;
+    let mut state = State::read(&mut executor, key.project).await?;
+    // The row of the run is locked because commits change its documents.
+    const LOCK: &str = "SELECT run FROM runs WHERE run_id = $1 FOR NO KEY UPDATE";
+    sqlx::query(LOCK).bind(key.stored()).fetch_optional(&mut executor).await?;
+    let run = runs::extent(&mut executor, key).await?;
+    let (from, to) = (from.max(run.first), to.min(run.scope_end.last));
+    let range = Range { from: ReadFrom::After(from.saturating_sub(1)), ..SLICE };
+    let rows = if from <= to { read::run_rows(&mut executor, run.run, range).await? } else { Vec::new() };
+    let rows: Vec<EventRow> = rows.into_iter().filter(|row| row.seq.unsigned_abs() <= to).collect();
+    let last = rows.last().map(|row| row.seq.unsigned_abs()).filter(|last| *last < to);
+    const TRANSACTION: &str = "SELECT pg_current_xact_id()::text";
+    let transaction: String = sqlx::query_scalar(TRANSACTION).fetch_one(&mut executor).await?;
+    let (events, next) = (rows.len() as u64, last.map(|last| last + 1));
+    let mut rewrites = Rewrites::default();
+    for row in rows.into_iter().filter(|row| !row.is_removed()) {
+        // The documents of a damaged event are not known; its payload goes nevertheless.
+        if let Ok(Some((event, _))) = row.clone().into_event() {
+            documents::erase(&mut executor, run.run, documents::set_by(&event)).await?;
+        }
+        rewrites.remove(row, Removal::Erased, true, &mut state);
+    }
+    if !rewrites.is_empty() {
+        rewrites.write(&mut executor).await?;
+        state.removals += 1;
+        state.write(&mut executor).await?;
+        if let Some(names) = notify {
+            let text = signals::of_removal(names, key.project.pos(state.last));
+            let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(names.channel_of(key.project)).bind(text);
+            notify.execute(&mut executor).await?;
+        }
+    }
+    failpoint!("postgres-erase-inside", Fault::from);
+    Ok(Erased { events, to, next, removals: state.removals, transaction })
+}

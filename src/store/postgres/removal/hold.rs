@@ -1,0 +1,31 @@
+//! Holds of runs.
+
+use sqlx::PgConnection;
+
+use crate::domain::{Result, RunId};
+use crate::store::postgres::connect::executor::PgExecutor;
+use crate::store::postgres::connect::readers::written;
+use crate::store::postgres::error::Fault;
+use crate::store::postgres::read::runs;
+use crate::store::{ProjectNumber, RunKey};
+
+use super::Removals;
+use super::state::lock;
+
+impl Removals {
+    /// Holds or releases a run. A slice of retention that had begun has ended before.
+    pub async fn hold(&self, project: ProjectNumber, run_id: &RunId, is_held: bool) -> Result<()> {
+        let key = RunKey::new(project, run_id.clone());
+        written!(&self.readers, connection => write(connection, &key, is_held))
+    }
+}
+
+async fn write(connection: &mut PgConnection, key: &RunKey, is_held: bool) -> Result<(), Fault> {
+    const WRITE: &str = "INSERT INTO run_retention (run, first_seq, held) VALUES ($1, 1, $2) \
+        ON CONFLICT (run) DO UPDATE SET held = excluded.held";
+    let mut executor = PgExecutor::pooled(connection);
+    lock(&mut executor, key.project).await?;
+    let (run, _) = runs::scope_end(&mut executor, key).await?;
+    sqlx::query(WRITE).bind(run).bind(is_held).execute(&mut executor).await?;
+    Ok(())
+}
