@@ -11,7 +11,9 @@ use runlog::domain::projection::Lifecycle;
 use runlog::domain::{Error, Event, EventId, EventType, Limits, NewEvent, Payload, RunId, Scope};
 use runlog::store::postgres::{PostgresOptions, PostgresStore};
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
-use runlog::store::{Append, Commit, CommitListener, Condition, QueueOptions, Range, ReadFrom, SharedStore};
+use runlog::store::{
+    Append, Commit, CommitListener, Condition, ProjectNumber, QueueOptions, Range, ReadFrom, SharedStore,
+};
 use tokio::sync::watch;
 
 use crate::cluster::Database;
@@ -158,6 +160,8 @@ impl Fixture for PoolerFixture {
 #[derive(Default)]
 pub struct Recorder {
     commits: Mutex<Vec<Commit>>,
+    /// Number of commits before each removal.
+    removals: Mutex<Vec<usize>>,
     held: Mutex<bool>,
     released: Condvar,
     announced: watch::Sender<usize>,
@@ -174,9 +178,19 @@ impl CommitListener for Recorder {
             });
         }
     }
+
+    fn removed(&self, _: ProjectNumber) {
+        let commits = self.commits.lock().unwrap().len();
+        self.removals.lock().unwrap().push(commits);
+    }
 }
 
 impl Recorder {
+    /// Number of commits before each removal.
+    pub fn removals(&self) -> Vec<usize> {
+        self.removals.lock().unwrap().clone()
+    }
+
     pub fn commits(&self) -> Vec<Commit> {
         self.commits.lock().unwrap().clone()
     }

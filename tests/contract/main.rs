@@ -14,6 +14,7 @@ mod cluster;
 mod coalescing;
 mod commit_notifications;
 mod duplicates;
+mod erase;
 mod expectations;
 mod filters;
 mod fixture;
@@ -28,6 +29,7 @@ mod postgres_following;
 mod postgres_pooler;
 mod postgres_projects;
 mod postgres_questions;
+mod postgres_removals;
 mod postgres_tls;
 mod postgres_unknown;
 mod projects;
@@ -134,6 +136,14 @@ macro_rules! contract {
                 each_project_is_kept_by_its_own_rules, the_listener_hears_of_what_is_removed_before_the_caller,
                 deltas_become_one_event_or_none_of_them_changes,
                 readers_at_every_position_see_no_gap_and_no_damage_while_retention_runs,
+            }
+            erase {
+                erased_events_keep_their_places_and_all_but_their_payloads,
+                an_erasure_may_be_repeated_and_leaves_out_what_the_run_does_not_have, a_long_run_is_erased_in_parts,
+                a_repeat_of_an_erased_event_is_a_duplicate_and_brings_nothing_back,
+                documents_that_came_from_an_erased_event_go_with_it, an_erased_question_stays_open_without_its_text,
+                the_listener_hears_of_an_erasure_before_its_answer, an_event_id_of_another_run_or_project_is_not_erased,
+                readers_at_every_position_see_no_gap_while_events_are_published_and_erased,
             }
             projects {
                 one_id_in_two_projects_is_two_runs, an_event_is_found_in_its_project_only,

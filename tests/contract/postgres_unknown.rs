@@ -2,6 +2,7 @@
 //! the store, and a retry with the same ids finds the outcome.
 
 mod others;
+mod removed;
 
 use std::sync::Arc;
 use std::time::Duration;
