@@ -4,6 +4,7 @@
 mod import;
 mod migration;
 mod place;
+mod postgres_removal;
 mod publishing;
 mod removal;
 mod work;
@@ -114,6 +115,18 @@ const POSTGRES_COMMIT: &[Point] = &[
     Point::behind("postgres-end-after=1*return(error);", Point::unseen("postgres-doubt-after")),
 ];
 
+const POSTGRES_EXPIRE: &[Point] = &[
+    Point::unseen("postgres-expire-before"),
+    Point::unseen("postgres-expire-inside"),
+    Point::unseen("postgres-expire-after"),
+];
+
+const POSTGRES_ERASE: &[Point] = &[
+    Point::unseen("postgres-erase-before"),
+    Point::unseen("postgres-erase-inside"),
+    Point::unseen("postgres-erase-after"),
+];
+
 const POSTGRES_MIGRATION: &[Point] = &[
     Point::unseen("postgres-migration-before"),
     Point::unseen("postgres-migration-inside"),
@@ -130,6 +143,8 @@ const ALL: [&[Point]; 10] = [
     SQLITE_ERASE,
     SQLITE_MIGRATION,
     POSTGRES_COMMIT,
+    POSTGRES_EXPIRE,
+    POSTGRES_ERASE,
     POSTGRES_MIGRATION,
 ];
 
