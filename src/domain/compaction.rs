@@ -219,10 +219,11 @@ mod tests {
         assert_eq!(compactions.len(), 4);
         for compaction in compactions {
             assert!(compaction.removed.len() < GROUP);
-            for seq in compaction.removed {
-                events[seq as usize - 1].remove(Removal::Compacted);
+            for event in events.iter_mut().filter(|event| compaction.removed.contains(&event.seq)) {
+                event.remove(Removal::Compacted);
             }
-            events[compaction.last as usize - 1].payload = Payload::from_stored(compaction.payload);
+            let last = events.iter_mut().find(|event| event.seq == compaction.last).unwrap();
+            last.payload = Payload::from_stored(compaction.payload);
             let kept = events.iter().filter(|event| event.removal.is_none() && event.seq <= count);
             let text: String = kept.map(|event| Members::of(event).unwrap().string(TEXT).unwrap()).collect();
             assert_eq!(text, texts.concat());

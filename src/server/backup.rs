@@ -1,12 +1,13 @@
 //! Work on backups without a server: a copy of a file, its checks, its replay into a scratch store.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::offline::NoSubscribers;
 use crate::domain::{Error, ProjectId};
 use crate::service::import::{ImportError, Imported, Importer};
-use crate::store::sqlite::backup::{BackupReader, contents};
+use crate::store::sqlite::backup::{BackupReader, EventsPart, contents};
 use crate::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
 use crate::store::{ProjectNumber, Store};
 
@@ -78,17 +79,22 @@ async fn store_project(
     importer: &mut Importer,
 ) -> Result<(), ReplayError> {
     let failed = |error| ReplayError::Event { project: project.clone(), error: Box::new(error) };
-    let mut position = 0;
+    let (mut line, mut after) = (0, 0);
+    // The runs with an event before, where the first event of a run may be another than the one with seq 1.
+    let mut seen = if reader.has_removals().await? { Some(HashSet::new()) } else { None };
     loop {
-        let events = reader.events(number, position).await?;
+        let EventsPart { events, end } = reader.events(number, after).await?;
         if events.is_empty() {
             return importer.finish().await.map(drop).map_err(failed);
         }
+        after = end;
         for event in events {
-            position += 1;
-            let run = if event.seq == 1 { Some(reader.run(number, &event.run_id).await?) } else { None };
+            line += 1;
+            let is_first = seen.as_mut().map_or(event.seq == 1, |seen| seen.insert(event.run_id.clone()));
+            let run = if is_first { Some(reader.run(number, &event.run_id).await?) } else { None };
             let (run_agent_name, structure_id) = run.map(|run| (run.agent_name, run.structure_id)).unwrap_or_default();
-            let imported = Imported { line: position, event, run_agent_name, structure_id };
+            let run_first_seq = Some(event.seq).filter(|seq| is_first && *seq > 1);
+            let imported = Imported { line, event, run_first_seq, run_agent_name, structure_id };
             importer.add(imported).await.map_err(failed)?;
         }
     }

@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 /// Names of all failpoints. If a step is a transaction, `inside` lies before the COMMIT, and `after` lies between the
 /// COMMIT and the update of the in-memory state.
-pub const POINTS: [&str; 38] = [
+pub const POINTS: [&str; 44] = [
     "sqlite-commit-before",
     "sqlite-commit-inside",
     "sqlite-commit-after",

@@ -125,38 +125,28 @@ pub trait Store: Send + Sync + 'static {
     async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd>;
 
     /// First offset of the scope that is kept; one more than the last if no event is. Fails with `RunNotFound`.
-    async fn first(&self, _scope: &Scope) -> Result<u64> {
-        Ok(1)
-    }
+    async fn first(&self, scope: &Scope) -> Result<u64>;
 
     /// Erases the payloads of these events of a run; events that the run does not have are left out. Returns the number of
     /// events without payload afterwards. Documents of the run that came from the events are erased, too. On success the payloads
     /// are in no file of the store that a reader may open, as far as the store can tell; the listener hears of it before. Fails
     /// with `RunNotFound`, and with `OutcomeUnknown` if some events may be erased: the same call may be repeated.
-    async fn erase(&self, _run_id: &RunId, _seqs: RangeInclusive<u64>) -> Result<u64> {
-        Err(Error::internal("erase"))
-    }
+    async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64>;
 
     /// Replaces the payload of the event `last` of a run, and removes the payloads of the events `removed` with
     /// [`Removal::Compacted`](crate::domain::Removal), in one transaction. Returns false, and changes nothing, if one of these events
     /// is removed already or not kept any more. Fails with `RunNotFound`.
-    async fn compact(&self, _run_id: &RunId, _removed: &[u64], _last: u64, _payload: Payload) -> Result<bool> {
-        Err(Error::internal("compact"))
-    }
+    async fn compact(&self, run_id: &RunId, removed: &[u64], last: u64, payload: Payload) -> Result<bool>;
 
     /// Holds a run, so that [`expire`](Self::expire) passes it over, or releases it. Fails with `RunNotFound`.
-    async fn hold(&self, _run_id: &RunId, _is_held: bool) -> Result<()> {
-        Err(Error::internal("hold"))
-    }
+    async fn hold(&self, run_id: &RunId, is_held: bool) -> Result<()>;
 
     /// One slice of retention: examines the next stored events of the project after this position, also those that the feed does not
     /// keep any more, at most a few hundred KiB, and removes in one transaction what `retention` does not keep at the time `now`. Events at the begin of their run
     /// are removed whole, and the run begins with the next one; others keep all but their payload. The newest event of a project
     /// stays. Runs keep their row, status, documents and last seq. Of several replicas one examines at a time; the others are done
     /// at once.
-    async fn expire(&self, _retention: &Retention, _now: Timestamp, _after: u64) -> Result<Expired> {
-        Err(Error::internal("expire"))
-    }
+    async fn expire(&self, retention: &Retention, now: Timestamp, after: u64) -> Result<Expired>;
 
     /// One run with its documents. Fails with `RunNotFound`.
     async fn run(&self, run_id: &RunId) -> Result<Run>;

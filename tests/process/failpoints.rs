@@ -133,7 +133,7 @@ const POSTGRES_MIGRATION: &[Point] = &[
     Point::unseen("postgres-migration-after"),
 ];
 
-const ALL: [&[Point]; 10] = [
+const ALL: [&[Point]; 12] = [
     SQLITE_COMMIT,
     SQLITE_REFRESH,
     SQLITE_FLUSH,

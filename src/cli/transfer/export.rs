@@ -1,5 +1,6 @@
 //! `runlog export`: all events of a store as a file for `runlog import`.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -125,11 +126,12 @@ async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<
             return Ok(None);
         }
     }
+    let mut first_of_runs = FirstOfRuns::new(&header, target.begun());
     let mut output = target.open(&header)?;
     let missing: u64 = parts.iter().map(|part| part.until - part.from).sum();
     let bar = bar(Some(output.tally().events() + missing));
     for part in &parts {
-        copy(source, &mut output, &bar, part).await?;
+        copy(source, &mut output, &bar, part, &mut first_of_runs).await?;
     }
     bar.finish_and_clear();
     Ok(Some(output))
@@ -141,8 +143,8 @@ fn rest_of_feed(header: &Header, end: FeedCursor, begun: Option<&Begun>) -> Resu
     let until = header.until.as_deref().unwrap_or_default();
     let until = FeedCursor::parse(until).ok().filter(|until| until.feed == end.feed);
     let until = until.ok_or_else(|| not_ours("until differs"))?;
-    // Feed positions begin at 1 without gaps, so the number of events is the position of the last event.
-    let from = begun.map_or(0, Begun::events);
+    // Positions have no gaps, so the number of events leads to the position of the last event.
+    let from = header.after + begun.map_or(0, Begun::events);
     let was_whole = begun.is_some_and(|begun| begun.is_whole || from > until.position);
     let part = Part::of_feed(from, if was_whole { end } else { until });
     if part.from > part.until { Err(not_ours("until differs")) } else { Ok(part) }
@@ -155,7 +157,8 @@ async fn rest_of_runs(bounds: &[Bound], source: &Source, begun: Option<&Begun>) 
     if begun.is_some_and(|begun| !begun.run_ends.keys().all(is_chosen)) {
         return Err(not_ours("runs differs"));
     }
-    let written = |bound: &Bound| begun.and_then(|begun| begun.run_ends.get(&bound.run_id)).copied().unwrap_or(0);
+    let written =
+        |bound: &Bound| begun.and_then(|begun| begun.run_ends.get(&bound.run_id)).copied().unwrap_or(bound.after);
     let goes_beyond = |bound: &Bound| written(bound) > bound.last_seq;
     let was_whole = begun.is_some_and(|begun| begun.is_whole || bounds.iter().any(goes_beyond));
     let mut parts = Vec::new();
@@ -188,15 +191,45 @@ async fn has_last_event(begun: &Begun, parts: &[Part], source: &mut Source) -> R
     }
 }
 
+/// Recognises the first event of each run in the export.
+struct FirstOfRuns {
+    /// Runs with an event in the export, where others than the one with seq 1 may be the first.
+    seen: Option<HashSet<String>>,
+}
+
+impl FirstOfRuns {
+    fn new(header: &Header, begun: Option<&Begun>) -> Self {
+        let has_lost = header.after > 0 || header.runs.iter().flatten().any(|bound| bound.after > 0);
+        let written = begun.into_iter().flat_map(|begun| begun.run_ends.keys().cloned());
+        Self { seen: has_lost.then(|| written.collect()) }
+    }
+
+    /// Whether the event, the next one of the export, is the first of its run.
+    fn take(&mut self, event: &pb::Event) -> bool {
+        match &mut self.seen {
+            Some(seen) => seen.insert(event.run_id.clone()),
+            None => event.seq == 1,
+        }
+    }
+}
+
 /// Copies the events of a part.
-async fn copy(source: &mut Source, output: &mut Output, bar: &ProgressBar, part: &Part) -> Result<(), Failure> {
+async fn copy(
+    source: &mut Source,
+    output: &mut Output,
+    bar: &ProgressBar,
+    part: &Part,
+    first_of_runs: &mut FirstOfRuns,
+) -> Result<(), Failure> {
     let mut at = part.from;
     while at < part.until {
         let events = source.page(&part.scope, part.cursor(at), part.until - at).await?;
-        let mut founded = source.founded(&events).await?.into_iter();
-        for event in &events {
-            let run = if event.seq == 1 { founded.next() } else { None };
-            output.event(&line::event(event, run.as_ref())?, event.seq == 1)?;
+        let are_first: Vec<bool> = events.iter().map(|event| first_of_runs.take(event)).collect();
+        let first = events.iter().zip(&are_first).filter(|(_, is_first)| **is_first);
+        let mut runs = source.runs(first.map(|(event, _)| event.run_id.clone()).collect()).await?.into_iter();
+        for (event, is_first) in events.iter().zip(are_first) {
+            let run = if is_first { runs.next() } else { None };
+            output.event(&line::event(event, run.as_ref())?, is_first)?;
         }
         at += events.len() as u64;
         bar.set_position(output.tally().events());
@@ -208,14 +241,14 @@ async fn copy(source: &mut Source, output: &mut Output, bar: &ProgressBar, part:
 /// Header of a new export, which ends at the present end of the feed or of each chosen run.
 async fn header(runs: &[String], source: &Source, end: &FeedCursor) -> Result<Header, Failure> {
     let project = source.project().await?.filter(|project| project != ProjectId::DEFAULT);
-    let new = Header { runlog_export: VERSION, project, feed: feed_name(end.feed), until: None, runs: None };
+    let new = Header { runlog_export: VERSION, project, feed: feed_name(end.feed), after: 0, until: None, runs: None };
     if runs.is_empty() {
-        return Ok(Header { until: Some(end.to_string()), ..new });
+        return Ok(Header { after: source.before_feed(end).await?, until: Some(end.to_string()), ..new });
     }
     let mut bounds: Vec<Bound> = Vec::new();
     for run_id in runs {
         if bounds.iter().all(|bound| bound.run_id != *run_id) {
-            bounds.push(Bound { run_id: run_id.clone(), last_seq: source.run_end(run_id).await? });
+            bounds.push(source.bound(run_id).await?);
         }
     }
     Ok(Header { runs: Some(bounds), ..new })

@@ -176,7 +176,7 @@ impl Reader {
             };
         }
         let imported = line::parse_event(self.line, text)?;
-        self.tally.add(&self.text, imported.event.seq == 1);
+        self.tally.add(&self.text, imported.is_first_of_run());
         Ok(Next::Event(Box::new(imported), self.end))
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt};
 use tonic::{Code, Response, Status};
 
+use super::line::Bound;
 use crate::cli::backoff::Backoff;
 use crate::cli::calls::{Callee, Calls};
 use crate::cli::client::{ClientArgs, is_transient};
@@ -68,8 +69,17 @@ impl Source {
             pb::ListEventsRequest { scope: Some(scope), page_size: 1, descending: true, ..Default::default() };
         let page =
             self.call(async || self.events.clone().list_events(self.client.request(request.clone())).await).await?;
-        FeedCursor::parse(&page.next_cursor)
-            .map_err(|_| Failure::new(Exit::Protocol, "the server sent a cursor that this version does not know"))
+        FeedCursor::parse(&page.next_cursor).map_err(|_| unknown_cursor())
+    }
+
+    /// Position of the feed before the first event that is kept.
+    pub async fn before_feed(&self, end: &FeedCursor) -> Result<u64, Failure> {
+        let scope = Scope::AllRuns(pb::AllRuns {});
+        let request = pb::ListEventsRequest { scope: Some(scope), page_size: 1, ..Default::default() };
+        let page =
+            self.call(async || self.events.clone().list_events(self.client.request(request.clone())).await).await?;
+        let next = FeedCursor::parse(&page.next_cursor).map_err(|_| unknown_cursor())?;
+        Ok(if page.events.is_empty() { end.position } else { next.position - 1 })
     }
 
     /// The project of the source; `None`: a server of a version without projects.
@@ -84,6 +94,13 @@ impl Source {
     /// Last seq of a run.
     pub async fn run_end(&self, run_id: &str) -> Result<u64, Failure> {
         Ok(self.run(run_id.to_owned()).await?.last_seq)
+    }
+
+    /// A run as the bounds of its events.
+    pub async fn bound(&self, run_id: &str) -> Result<Bound, Failure> {
+        let run = self.run(run_id.to_owned()).await?;
+        // A server of a version without retention does not say where a run begins.
+        Ok(Bound { run_id: run.run_id, after: run.first_seq.saturating_sub(1), last_seq: run.last_seq })
     }
 
     /// Events after the cursor: at least one, at most `most`.
@@ -116,11 +133,9 @@ impl Source {
         Ok(events)
     }
 
-    /// Runs of the events with seq 1, in the order of the events.
-    pub async fn founded(&self, events: &[pb::Event]) -> Result<Vec<pb::Run>, Failure> {
-        let founding: Vec<String> =
-            events.iter().filter(|event| event.seq == 1).map(|event| event.run_id.clone()).collect();
-        futures_util::stream::iter(founding).map(|run_id| self.run(run_id)).buffered(RUNS_AT_ONCE).try_collect().await
+    /// The runs with these ids, in their order.
+    pub async fn runs(&self, run_ids: Vec<String>) -> Result<Vec<pb::Run>, Failure> {
+        futures_util::stream::iter(run_ids).map(|run_id| self.run(run_id)).buffered(RUNS_AT_ONCE).try_collect().await
     }
 
     async fn run(&self, run_id: String) -> Result<pb::Run, Failure> {
@@ -145,4 +160,8 @@ impl Source {
             backoff.pause(&failure, note).await;
         }
     }
+}
+
+fn unknown_cursor() -> Failure {
+    Failure::new(Exit::Protocol, "the server sent a cursor that this version does not know")
 }

@@ -34,7 +34,7 @@ pub struct Begun {
     pub header: Option<Header>,
     /// The last complete event.
     pub last: Option<EventPlace>,
-    /// Last seq of each run in the file, of an export of chosen runs.
+    /// Last seq of each run in the file, of an export of chosen runs or of a feed that has lost its first events.
     pub run_ends: BTreeMap<String, u64>,
     /// The trailer is present, so the export is complete.
     pub is_whole: bool,
@@ -51,6 +51,9 @@ pub struct EventPlace {
     pub run_id: String,
     pub seq: u64,
     pub event_id: String,
+    /// Set for the first event of a run that had lost the events before.
+    #[serde(default)]
+    pub run_first_seq: Option<u64>,
 }
 
 impl Target {
@@ -188,8 +191,8 @@ impl Begun {
         }
         match serde_json::from_slice::<EventPlace>(line) {
             Ok(place) if line.ends_with(b"}") => {
-                self.tally.add(line, place.seq == 1);
-                if self.header.as_ref().is_some_and(|header| header.runs.is_some()) {
+                self.tally.add(line, place.seq == 1 || place.run_first_seq.is_some());
+                if self.header.as_ref().is_some_and(|header| header.runs.is_some() || header.after > 0) {
                     self.run_ends.insert(place.run_id.clone(), place.seq);
                 }
                 self.last = Some(place);

@@ -47,6 +47,8 @@ pub struct Importer {
 
 /// Progress of one run.
 struct Progress {
+    /// Seq of the first event that the store keeps; 1 for a new run.
+    first_seq: u64,
     /// The last seq, including events that are not durable yet.
     last_seq: u64,
     /// The last seq that is durable, so that the store can be read up to here.
@@ -60,6 +62,8 @@ struct Batch {
     line: u64,
     run_id: RunId,
     seq: u64,
+    /// Whether the run begins with the append.
+    is_first: bool,
     count: usize,
     bytes: usize,
     /// `None` once submitted.
@@ -95,12 +99,23 @@ impl Importer {
         let refused = |cause| ImportError { line, run_id: run_id.clone(), seq, cause };
         if !self.runs.contains_key(&run_id) {
             self.make_room().await?;
-            let last_seq = self.last_seq(&run_id).await.map_err(|error| refused(Refusal::Store(error)))?;
-            self.runs.insert(run_id.clone(), Progress { last_seq, stored_seq: last_seq, ahead: VecDeque::new() });
+            let (first_seq, last_seq) =
+                self.stored_seqs(&run_id).await.map_err(|error| refused(Refusal::Store(error)))?;
+            let progress = Progress { first_seq, last_seq, stored_seq: last_seq, ahead: VecDeque::new() };
+            self.runs.insert(run_id.clone(), progress);
         }
-        let (last_seq, stored_seq) = self.runs.get(&run_id).map_or((0, 0), |run| (run.last_seq, run.stored_seq));
+        let run = self.runs.get(&run_id);
+        let (first_seq, last_seq, stored_seq) =
+            run.map_or((1, 0, 0), |run| (run.first_seq, run.last_seq, run.stored_seq));
+        // A run of the source that has lost its first events begins with the seq of the next one.
+        let last_seq = if last_seq == 0 { imported.run_first_seq.map_or(0, |first| first - 1) } else { last_seq };
         if seq > last_seq + 1 || seq == 0 {
             return Err(refused(Refusal::Gap { last_seq }));
+        }
+        if seq < first_seq {
+            // The store has removed the event, and an import does not bring it back.
+            self.done.present += 1;
+            return Ok(());
         }
         if seq <= last_seq {
             if seq > stored_seq {
@@ -111,7 +126,7 @@ impl Importer {
                 return Err(refused(cause));
             }
             self.done.present += 1;
-            self.done.runs += u64::from(seq == 1);
+            self.done.runs += u64::from(imported.is_first_of_run());
             return Ok(());
         }
         if let Some(run) = self.runs.get_mut(&run_id) {
@@ -134,10 +149,12 @@ impl Importer {
         self.store.close().await;
     }
 
-    async fn last_seq(&self, run_id: &RunId) -> Result<u64> {
-        match self.store.scope_end(&Scope::Run(run_id.clone())).await {
-            Ok(scope_end) => Ok(scope_end.last),
-            Err(Error::RunNotFound { .. }) => Ok(0),
+    /// First and last seq of the run in the store; 1 and 0 for a new run.
+    async fn stored_seqs(&self, run_id: &RunId) -> Result<(u64, u64)> {
+        let scope = Scope::Run(run_id.clone());
+        match self.store.scope_end(&scope).await {
+            Ok(scope_end) => Ok((self.store.first(&scope).await?, scope_end.last)),
+            Err(Error::RunNotFound { .. }) => Ok((1, 0)),
             Err(error) => Err(error),
         }
     }
@@ -153,7 +170,8 @@ impl Importer {
 
     /// Adds a new event to the next append. A full append, or an append of another run, is submitted first.
     async fn take(&mut self, imported: Imported) -> Result<(), ImportError> {
-        let Imported { line, event, run_agent_name, structure_id } = imported;
+        let is_first = imported.is_first_of_run();
+        let Imported { line, event, run_first_seq, run_agent_name, structure_id } = imported;
         let has_room = |batch: &Batch| {
             batch.run_id == event.run_id && batch.count < MAX_APPEND_EVENTS && batch.bytes < MAX_APPEND_BYTES
         };
@@ -164,13 +182,14 @@ impl Importer {
             line,
             run_id: event.run_id.clone(),
             seq: event.seq,
+            is_first,
             count: 0,
             bytes: 0,
             append: Some(Append {
-                condition: Some(Condition::LastSeq(event.seq - 1)),
-                agent_name: run_agent_name.filter(|_| event.seq == 1),
-                structure_id: structure_id.filter(|_| event.seq == 1),
-                recorded: Some(Recorded { at: Vec::new(), import: self.import.clone(), first_seq: None }),
+                condition: Some(Condition::LastSeq(if is_first { 0 } else { event.seq - 1 })),
+                agent_name: run_agent_name.filter(|_| is_first),
+                structure_id: structure_id.filter(|_| is_first),
+                recorded: Some(Recorded { at: Vec::new(), import: self.import.clone(), first_seq: run_first_seq }),
                 ..Append::new(event.run_id.clone(), Vec::new())
             }),
         });
@@ -204,7 +223,7 @@ impl Importer {
         self.window_bytes -= batch.bytes;
         receipt.stored().await.map_err(|error| batch.refused(error))?;
         self.done.stored += batch.count as u64;
-        self.done.runs += u64::from(batch.seq == 1);
+        self.done.runs += u64::from(batch.is_first);
         Ok(())
     }
 
@@ -224,7 +243,7 @@ impl Importer {
     async fn compare(&mut self, imported: &Imported) -> Result<Option<Refusal>> {
         let event = &imported.event;
         let mut fields = differences(&self.stored(&event.run_id, event.seq).await?, event);
-        if event.seq == 1 && fields.is_empty() {
+        if imported.is_first_of_run() && fields.is_empty() {
             fields = differences_of_runs(&self.store.run(&event.run_id).await?, imported);
         }
         Ok((!fields.is_empty()).then_some(Refusal::Differs { fields }))

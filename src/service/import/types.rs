@@ -9,10 +9,20 @@ pub struct Imported {
     pub line: u64,
     /// The event, with the seq and times of the other store.
     pub event: Event,
+    /// Set for the first event of a run in the source, if that has lost the events before: the seq of the event.
+    pub run_first_seq: Option<u64>,
     /// The agent of the run, if any; used with the first event of a run.
     pub run_agent_name: Option<AgentName>,
     /// The structure of the run, if any; used with the first event of a run.
     pub structure_id: Option<StructureId>,
+}
+
+impl Imported {
+    /// Whether the run begins with this event.
+    #[must_use]
+    pub fn is_first_of_run(&self) -> bool {
+        self.event.seq == 1 || self.run_first_seq.is_some()
+    }
 }
 
 /// Failure of an import. Events before this event are stored; the event and later events are not, except that after

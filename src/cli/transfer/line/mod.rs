@@ -43,6 +43,9 @@ pub struct Header {
     /// Project of the exported runs; absent: `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// Export of all runs: position of the feed before the first event that was kept when the export began; absent: 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub after: u64,
     /// Export of all runs: end of the feed when the export began, as a cursor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
@@ -56,6 +59,9 @@ pub struct Header {
 #[serde(deny_unknown_fields)]
 pub struct Bound {
     pub run_id: String,
+    /// Seq before the first event that was kept when the export began; absent: 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub after: u64,
     /// Last seq of the run when the export began.
     pub last_seq: u64,
 }
@@ -72,6 +78,11 @@ pub struct Trailer {
     pub runs: u64,
     /// SHA-256 of the event lines including line breaks, in hex.
     pub sha256: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Running totals for the trailer.
@@ -119,6 +130,8 @@ struct EventLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_seconds: Option<f64>,
     recorded_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_first_seq: Option<u64>,
     #[serde(skip_serializing_if = "str::is_empty")]
     run_agent_name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -131,7 +144,7 @@ struct EventLine<'a> {
     removal: Option<&'static str>,
 }
 
-/// Line of an event. `run` is given for the first event of a run.
+/// Line of an event. `run` is given for the first event of a run in the export.
 pub fn event(event: &pb::Event, run: Option<&pb::Run>) -> Result<String, Failure> {
     let text = payload_text(event)?;
     let fits = !text.contains(['\n', '\r']);
@@ -146,6 +159,7 @@ pub fn event(event: &pb::Event, run: Option<&pb::Run>) -> Result<String, Failure
         occurred_at: instant(event.occurred_at.as_ref()),
         sent_seconds: event.sent_seconds,
         recorded_at: instant(event.recorded_at.as_ref()),
+        run_first_seq: run.map(|_| event.seq).filter(|seq| *seq > 1),
         run_agent_name: run.map(|run| run.agent_name.as_str()).unwrap_or_default(),
         structure_id: run.map(|run| run.structure_id.as_str()).unwrap_or_default(),
         payload,
@@ -188,12 +202,13 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
         removal: fields.get("removal").map(removal).transpose()?,
         event_type,
     };
+    let run_first_seq = fields.get("run_first_seq").map(|raw| first_seq(raw, event.seq)).transpose()?;
     let run_agent_name = fields.optional("run_agent_name", AgentName::parse)?;
     let structure_id = fields.optional("structure_id", StructureId::parse)?;
-    Ok(Imported { line, event, run_agent_name, structure_id })
+    Ok(Imported { line, event, run_first_seq, run_agent_name, structure_id })
 }
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "run_id",
     "seq",
     "event_id",
@@ -203,6 +218,7 @@ const KNOWN: [&str; 14] = [
     "occurred_at",
     "sent_seconds",
     "recorded_at",
+    "run_first_seq",
     "run_agent_name",
     "structure_id",
     "payload",
@@ -248,6 +264,12 @@ impl Fields<'_> {
 
 fn string(name: &str, value: &RawValue) -> Result<String, String> {
     serde_json::from_str(value.get()).map_err(|_| format!("{name}: must be a string"))
+}
+
+/// The seq of the first event of a run, which is that of its line.
+fn first_seq(value: &RawValue, seq: u64) -> Result<u64, String> {
+    let first_seq = value.get().parse().ok().filter(|first_seq| *first_seq == seq);
+    first_seq.ok_or_else(|| "run_first_seq: must be the seq of the event".to_owned())
 }
 
 fn removal(value: &RawValue) -> Result<Removal, String> {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::DropGuard;
 
-use crate::store::{Commit, CommitListener, Interest, ProjectNumber, Range, ReadFrom, RunKey};
+use crate::store::{Commit, CommitListener, Interest, ProjectNumber, RunKey};
 
 use super::announcer::CommitAnnouncer;
 use super::part;

@@ -24,7 +24,7 @@ mod verify;
 pub use contents::{ProjectContents, contents};
 pub use error::BackupError;
 pub use new_feed::give_new_feeds;
-pub use reader::BackupReader;
+pub use reader::{BackupReader, EventsPart};
 pub(super) use served::{Backups, remove_leftover};
 pub use unserved::copy_file;
 pub use verify::{is_backup, verify};

@@ -8,6 +8,7 @@ use super::BackupError;
 use super::verify::open;
 use crate::codec::record;
 use crate::domain::{Event, ProjectId, Result, Run, RunId};
+use crate::store::project::position_of;
 use crate::store::run_row::RunRow;
 use crate::store::sqlite::SqliteOptions;
 use crate::store::sqlite::error::from_sqlx;
@@ -21,6 +22,15 @@ use crate::store::{ProjectNumber, RunKey};
 
 /// Rows of one read.
 const ROWS: u32 = 64;
+
+/// Consecutive events of a project.
+#[derive(Default)]
+pub struct EventsPart {
+    /// The events.
+    pub events: Vec<Event>,
+    /// Position of the last row of the log among them, after which the next part begins.
+    pub end: u64,
+}
 
 /// An open copy.
 pub struct BackupReader {
@@ -47,25 +57,35 @@ impl BackupReader {
         Ok(all.into_iter().map(|project| (project.number, project.id)).collect())
     }
 
-    /// The next events of a project in the order of its feed, after this position; none at the end.
-    pub async fn events(&mut self, project: ProjectNumber, after: u64) -> Result<Vec<Event>, BackupError> {
+    /// The next events of a project in the order of its feed, after the part that ended at this position; none at the end. Events
+    /// before the first one of the feed are among them, as far as their runs keep them.
+    pub async fn events(&mut self, project: ProjectNumber, after: u64) -> Result<EventsPart, BackupError> {
         let read = self.rows(project, after).await;
         read.map_err(|error| BackupError::content(&self.path, error))
     }
 
-    async fn rows(&mut self, project: ProjectNumber, after: u64) -> Result<Vec<Event>> {
+    /// Whether a run has lost its first events.
+    pub async fn has_removals(&mut self) -> Result<bool, BackupError> {
+        const ANY: &str = "SELECT EXISTS (SELECT 1 FROM runs WHERE first_seq > 1)";
+        let any = sqlx::query_scalar(ANY).fetch_one(&mut self.connection).await;
+        any.map_err(|error| BackupError::sqlite(&self.path, error))
+    }
+
+    async fn rows(&mut self, project: ProjectNumber, after: u64) -> Result<EventsPart> {
         const NEXT: &str =
             concat!("SELECT ", log_columns!(), " FROM log l WHERE pos > ? AND pos <= ? ORDER BY pos LIMIT ?");
         let (after, last) = (project.pos(after).cast_signed(), project.pos(u64::MAX).cast_signed());
         let query = sqlx::query_as::<_, LogRow>(NEXT).bind(after).bind(last).bind(ROWS);
         let rows = query.fetch_all(&mut self.connection).await.map_err(from_sqlx)?;
-        let mut events = Vec::new();
+        let mut part = EventsPart::default();
         for row in rows {
-            for found in row.into_chunk()?.records() {
-                events.push(record::decode(found?.1)?);
+            let chunk = row.into_chunk()?;
+            part.end = position_of(chunk.first);
+            for found in chunk.records() {
+                part.events.push(record::decode(found?.1)?);
             }
         }
-        Ok(events)
+        Ok(part)
     }
 
     /// One run.
