@@ -46,11 +46,11 @@ impl Removals {
     ) -> Result<Expired> {
         let stored = feed_floors::of(connection, project).await?;
         let mut floor = stored;
+        let judge = Judge { retention, now, last_position: self.tail.last_position(project) };
         let is_counted = match retention.max_bytes {
-            Some(_) => counted_bytes::count(connection, &mut floor, self.rewritable_pos(project)).await?,
+            Some(_) => counted_bytes::count(connection, &mut floor, project.pos(judge.last_position)).await?,
             None => true,
         };
-        let judge = Judge { retention, now, last_position: self.tail.last_position(project) };
         if after == 0 {
             open.cut.remove(&project);
         }
