@@ -1,13 +1,14 @@
 //! Removal on SQLite: the raw files hold nothing of an erased payload, disk space comes back, and the file stays sound.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use runlog::domain::retention::{Keep, Retention};
 use runlog::domain::{NewEvent, Scope};
 use runlog::store::inspect::{CheckOptions, Verdict};
-use runlog::store::sqlite::inspect;
+use runlog::store::sqlite::{SqliteOptions, SqliteStore, inspect};
 use runlog::store::{Append, Import, Recorded, SharedStore};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
@@ -198,4 +199,32 @@ async fn a_store_with_removed_events_in_every_place_is_sound_after_each_pass() {
         store.close().await;
         is_sound(&path).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_log_that_another_program_checkpoints_is_left_as_it_is_by_an_erasure() {
+    let fixture = SqliteFixture::here();
+    let options = SqliteOptions { checkpoints: false, ..fixture.options(tuning(1)) };
+    let store: SharedStore = Arc::new(SqliteStore::open(options, Arc::new(Recorder::default())).await.unwrap());
+    store.append(append("r", vec![event("x")])).await.unwrap();
+    assert_eq!(store.erase(&run_id("r"), 1..=1).await.unwrap(), 1);
+    assert!(fixture.0.path().join("log.db-wal").metadata().unwrap().len() > 0);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_erasure_that_a_reader_keeps_from_emptying_the_log_is_unknown_until_the_same_call_ends_it() {
+    let fixture = SqliteFixture::here();
+    let store = fixture.open(tuning(1)).await.0;
+    store.append(append("r", vec![event("seekret-a")])).await.unwrap();
+    let path = fixture.options(Tuning::default()).path;
+    let mut reader = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM log").execute(&mut reader).await.unwrap();
+    assert_eq!(reason(store.erase(&run_id("r"), 1..=1).await), "OUTCOME_UNKNOWN");
+    assert!(events(&store, &run("r")).await[0].removal.is_some());
+    store.append(append("r", vec![event("y")])).await.unwrap();
+    sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+    assert_eq!(store.erase(&run_id("r"), 1..=1).await.unwrap(), 1);
+    assert_eq!(files_with(fixture.0.path(), "seekret-a"), [] as [String; 0]);
+    reader.close().await.unwrap();
 }

@@ -84,6 +84,7 @@ impl SqliteStore {
         let removals = Open {
             connect: connect.clone().create_if_missing(false),
             checkpoints: checkpoints.requests(),
+            has_log: options.checkpoints,
             cut: HashMap::new(),
             of_expire: None,
         };

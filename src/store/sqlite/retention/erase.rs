@@ -28,6 +28,7 @@ impl Removals {
         connection: &mut SqliteConnection,
         key: &RunKey,
         seqs: RangeInclusive<u64>,
+        has_log: bool,
     ) -> Result<u64> {
         let RunScope { run, first, end } = run_scope::of(connection, &self.tail, key).await?;
         let (first, last) = (first.max(*seqs.start()), end.last.min(*seqs.end()));
@@ -42,7 +43,15 @@ impl Removals {
             let part = self.erase_part(connection, key, run, next..=last).await;
             next = part.map_err(|error| if next == first { error } else { unknown(&error) })?;
         }
-        space::empty_log(connection).await.map_err(|error| unknown(&error))?;
+        if has_log {
+            space::empty_log(connection).await.map_err(|error| unknown(&error))?;
+        } else {
+            // Emptied here, the copy of that program would lack what it has not read yet.
+            tracing::warn!(
+                run = key.run_id.as_str(),
+                "erased payloads stay in the write-ahead log until the program that checkpoints it overwrites them"
+            );
+        }
         // A commit to files that are lost may be gone.
         self.watch.look_again().map_err(|_| Error::OutcomeUnknown)?;
         Ok(last - first + 1)

@@ -73,6 +73,8 @@ pub struct Removals {
 pub struct Open {
     pub connect: SqliteConnectOptions,
     pub checkpoints: mpsc::Sender<Request>,
+    /// Whether the write-ahead log is this program's to empty, see [`SqliteOptions`](super::SqliteOptions).
+    pub has_log: bool,
     /// Position of each feed up to which the limit by bytes has removed events, in the present pass.
     pub cut: HashMap<ProjectNumber, u64>,
     /// Connection of retention: its slices are many.
@@ -113,8 +115,9 @@ impl Removals {
     pub async fn erase(self: Arc<Self>, key: RunKey, seqs: RangeInclusive<u64>) -> Result<u64> {
         in_task(async move {
             let open = self.open.lock().await;
-            let mut connection = self.connect(&open.as_ref().ok_or(Error::ShuttingDown)?.connect).await?;
-            let erased = self.erase_on(&mut connection, &key, seqs).await;
+            let open = open.as_ref().ok_or(Error::ShuttingDown)?;
+            let mut connection = self.connect(&open.connect).await?;
+            let erased = self.erase_on(&mut connection, &key, seqs, open.has_log).await;
             let _ = connection.close().await;
             erased
         })

@@ -23,7 +23,9 @@ const MAX_STEPS: usize = 32;
 
 /// Longest wait for readers, before the write-ahead log cannot be emptied.
 const LOG_WAIT: Duration = Duration::from_secs(10);
-const LOG_PAUSE: Duration = Duration::from_millis(20);
+
+/// Pause between two tries. Commits wait for a tenth of a second during a try, if a reader is there.
+const LOG_PAUSE: Duration = Duration::from_millis(400);
 
 /// Gives free pages back to the file system, some at a time. A failure costs nothing but the space.
 pub async fn give_back(connection: &mut SqliteConnection, watch: &FileWatch) {
