@@ -129,7 +129,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Erases the payloads of these events of a run; events that the run does not have are left out. Returns the number of
     /// events without payload afterwards. Documents of the run that came from the events are erased, too. On success the payloads
-    /// are in no file of the store that a reader may open, as far as the store can tell; the listener hears of it before. Fails
+    /// are in no file of the store that a reader may open, as far as the store knows; the listener is notified before. Fails
     /// with `RunNotFound`, and with `OutcomeUnknown` if some events may be erased: the same call may be repeated.
     async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64>;
 

@@ -93,7 +93,8 @@ pub async fn a_repeat_of_an_erased_event_is_a_duplicate_and_brings_nothing_back(
     store.append(append("r", vec![secret("named"), event(SECRET)])).await.unwrap();
     let assigned = events(&store, &run("r")).await[1].event_id.to_string();
     erase(&store, "r", 1..=2).await;
-    for store in [store, fixture.opened().await] {
+    for reopened in [false, true] {
+        let store = if reopened { fixture.opened().await } else { Arc::clone(&store) };
         for (id, seq) in [("named", 1), (assigned.as_str(), 2)] {
             for text in [SECRET, "another text"] {
                 let again = store.append(append("r", vec![with_id(id, event(text))])).await.unwrap();
@@ -143,7 +144,8 @@ pub async fn an_erased_question_stays_open_without_its_text(fixture: impl Fixtur
     let first = typed("human_input_requested", r#"{"question":"kept?"}"#);
     store.append(append("r", vec![first, typed("human_input_requested", asked)])).await.unwrap();
     erase(&store, "r", 2..=2).await;
-    for store in [store, fixture.opened().await] {
+    for reopened in [false, true] {
+        let store = if reopened { fixture.opened().await } else { Arc::clone(&store) };
         let run = store.run(&run_id("r")).await.unwrap();
         assert_eq!((run.pending_inputs.len(), run.status), (2, RunStatus::AwaitingInput));
         assert_eq!(run.pending_inputs[0].question, "kept?");

@@ -156,8 +156,19 @@ fn assert_describes_all(files: &[Vec<u8>]) {
     let methods = files.iter().flat_map(|file| &file.service).flat_map(|service| &service.method);
     let methods: BTreeSet<_> = methods.map(|method| method.name().to_owned()).collect();
     let of_events = ["ListEvents", "Publish", "PublishStream", "Subscribe"];
-    let of_runs =
-        ["CancelRun", "CreateRun", "CreateStreamToken", "GetRun", "GetUsage", "ListRuns", "ResumeRun", "SignalRun"];
+    let of_runs = [
+        "CancelRun",
+        "CreateRun",
+        "CreateStreamToken",
+        "EraseEvents",
+        "GetRun",
+        "GetUsage",
+        "HoldRun",
+        "ListRuns",
+        "ReleaseRun",
+        "ResumeRun",
+        "SignalRun",
+    ];
     let all: Vec<_> = of_events.into_iter().chain(of_runs).collect();
     assert_eq!(methods, all.into_iter().map(str::to_owned).collect());
     assert_describes_errors(&files);
@@ -190,7 +201,8 @@ fn methods_say_whether_they_may_be_sent_again_and_publish_does_not_since_that_de
     };
     let reads = ["Backup", "GetCaller", "GetRun", "GetUsage", "ListEvents", "ListKeys", "ListRuns", "Subscribe"];
     assert_eq!(of(NoSideEffects), BTreeSet::from(reads));
-    assert_eq!(of(Idempotent), BTreeSet::from(["CancelRun", "CreateStreamToken", "RevokeKey"]));
+    let writes = ["CancelRun", "CreateStreamToken", "EraseEvents", "HoldRun", "ReleaseRun", "RevokeKey"];
+    assert_eq!(of(Idempotent), BTreeSet::from(writes));
 }
 
 #[tokio::test]

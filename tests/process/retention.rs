@@ -43,7 +43,7 @@ async fn publish(mut events: Events, runs: Acked, mine: usize) {
     }
 }
 
-/// Follows a run until the server is gone: each event is the next one, or the reader is told where the kept ones begin.
+/// Follows a run until the server is gone: each event is the next one, or an error names where the kept ones begin.
 async fn follow(mut events: Events, run_id: String) {
     let (mut cursor, mut last) = (String::new(), 0);
     loop {

@@ -2,3 +2,4 @@
 
 pub mod hub;
 pub mod recent_events;
+mod window_limits;

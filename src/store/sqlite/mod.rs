@@ -34,6 +34,7 @@ mod lock;
 mod log_row;
 mod maintenance;
 mod open;
+mod options;
 mod projects;
 mod rare_writes;
 mod read;
@@ -54,14 +55,13 @@ use parking_lot::Mutex;
 use sqlx::SqlitePool;
 
 use crate::domain::history::History;
-use crate::domain::projection::Lifecycle;
 use crate::domain::retention::Retention;
 use crate::domain::usage::UsageReport;
 use crate::domain::{Error, Event, EventId, Payload, ProjectId, Result, Run, RunFilter, RunId, RunStatus, Scope};
 use crate::store::tasks::{self, RunningCommitter, Tasks};
 
 use super::backup::BackupCopy;
-use super::commit::queue::{Queue, QueueOptions};
+use super::commit::queue::Queue;
 use super::{
     Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed,
     SharedStore, Store, UsageQuery,
@@ -71,6 +71,7 @@ use index::id_index::Ids;
 use index::unindexed_tail::UnindexedTail;
 use keys::SqliteKeys;
 use lock::FileLock;
+pub use options::SqliteOptions;
 use projects::Projects;
 use rare_writes::RareWrites;
 use retention::Removals;
@@ -80,41 +81,6 @@ use watch::FileWatch;
 
 /// Kind of the store.
 const KIND: &str = "sqlite";
-
-/// Options of a SQLite store. Each field is an option of `runlog serve`.
-#[derive(Clone, Debug)]
-pub struct SqliteOptions {
-    /// The database file; created if missing.
-    pub path: std::path::PathBuf,
-    /// Whether events after the end of a run are stored or refused.
-    pub lifecycle: Lifecycle,
-    /// Limits of the commit queue and of one commit.
-    pub queue: QueueOptions,
-    /// Most connections of the readers' pool.
-    pub read_connections: u32,
-    /// Entries of the unindexed tail from which a flush is due.
-    pub max_unflushed_entries: usize,
-    /// Most entries that one slice of a flush moves between two commits.
-    pub slice_entries: usize,
-    /// Whether the store checkpoints the write-ahead log; `false`: another program does.
-    pub checkpoints: bool,
-}
-
-impl SqliteOptions {
-    /// Default options for the database file at `path`.
-    #[must_use]
-    pub fn new(path: impl Into<std::path::PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            lifecycle: Lifecycle::Record,
-            queue: QueueOptions::default(),
-            read_connections: 4,
-            max_unflushed_entries: 16_384,
-            slice_entries: 512,
-            checkpoints: true,
-        }
-    }
-}
 
 /// A store in one SQLite file, created by [`SqliteStore::open`], as one project sees it.
 pub struct SqliteStore {

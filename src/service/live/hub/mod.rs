@@ -24,23 +24,7 @@ use crate::domain::{Result, RunId, RunStatus, Scope};
 use crate::store::{Commit, CommitListener, Interest, ProjectNumber, RunKey, ScopeEnd};
 
 use super::recent_events::{EventSlice, HeldBytes, RecentEvents};
-
-/// Limits of the recent events in memory.
-#[derive(Clone, Copy, Debug)]
-pub struct WindowLimits {
-    /// Most events of one scope.
-    pub events: usize,
-    /// Most record bytes of one scope; the newest chunk is kept in any case.
-    pub bytes: usize,
-    /// Most bytes of all scopes together, with all encodings.
-    pub all_bytes: usize,
-}
-
-impl Default for WindowLimits {
-    fn default() -> Self {
-        Self { events: 4_096, bytes: 4 << 20, all_bytes: 256 << 20 }
-    }
-}
+pub use super::window_limits::WindowLimits;
 
 /// Most idle runs with a window in memory, for subscribers that reconnect. The run that has been idle longest is dropped first.
 const MAX_IDLE_RUNS: NonZeroUsize = NonZeroUsize::new(1_024).expect("not 0");
