@@ -64,6 +64,12 @@ impl StepDeltas {
         Some(Self { task: step.string("task_id"), content, deltas: Vec::new(), payloads: Vec::new() })
     }
 
+    /// Whether no delta is collected yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.deltas.is_empty()
+    }
+
     /// Bytes of the joined text.
     #[must_use]
     pub fn text_bytes(&self) -> usize {

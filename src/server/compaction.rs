@@ -20,6 +20,9 @@ const READ_BYTES: usize = 256 << 10;
 /// Most events before the end of a step that are examined for its deltas.
 const MAX_STEP_EVENTS: usize = 50_000;
 
+/// Most of these without a delta of the step: many steps have none.
+const MAX_EVENTS_WITHOUT_DELTA: usize = 2_000;
+
 /// Most bytes of a joined text; a longer one stays in its deltas.
 const MAX_JOINED_BYTES: usize = 1 << 20;
 
@@ -52,6 +55,12 @@ async fn pass(store: &SharedStore, after: Duration, examined: &mut u64) -> Resul
                 *examined = first - 1;
                 continue;
             }
+            // Nothing is known of the event. The scrub and its readers name the damage.
+            Err(Error::EventDamaged { .. }) => {
+                *examined += 1;
+                pause_after(began).await;
+                continue;
+            }
             page => page?,
         };
         if page.chunks.is_empty() {
@@ -80,7 +89,7 @@ async fn compact(store: &SharedStore, run_id: &RunId, done: u64, deltas: Option<
     let Some(mut deltas) = deltas.filter(|deltas| deltas.text_bytes() <= MAX_JOINED_BYTES) else { return Ok(()) };
     let scope = Scope::Run(run_id.clone());
     let (mut before, mut looked_at) = (done, 0);
-    while looked_at < MAX_STEP_EVENTS {
+    while looked_at < if deltas.is_empty() { MAX_EVENTS_WITHOUT_DELTA } else { MAX_STEP_EVENTS } {
         let began = Instant::now();
         let range = Range { from: ReadFrom::Before(before), max_events: READ_EVENTS, max_bytes: READ_BYTES };
         let page = match store.read(&scope, range).await {
@@ -106,6 +115,9 @@ async fn compact(store: &SharedStore, run_id: &RunId, done: u64, deltas: Option<
 }
 
 async fn replace(store: &SharedStore, run_id: &RunId, deltas: &StepDeltas) -> Result<()> {
+    if store.run(run_id).await?.is_held {
+        return Ok(());
+    }
     for Compaction { removed, last, payload } in deltas.compactions() {
         let began = Instant::now();
         if !store.compact(run_id, &removed, last, Payload::from_stored(payload)).await? {

@@ -54,8 +54,7 @@ impl Service {
         let end = self.store.scope_end(&scope).await?.last;
         let first_seq = self.store.first(&scope).await?.max(erase.first_seq);
         let last_seq = if erase.last_seq == 0 { end } else { erase.last_seq.min(end) };
-        let is_empty = first_seq > last_seq;
-        let events = if is_empty { 0 } else { self.store.erase(&erase.run_id, first_seq..=last_seq).await? };
+        let events = self.store.erase(&erase.run_id, first_seq..=last_seq).await?;
         Ok(Erased { first_seq, last_seq, events })
     }
 

@@ -77,7 +77,7 @@ impl Service {
         }
         // The last examined offset; `None`: none yet, and the listing begins at the end of the scope.
         let starts_at_end = request.descending && request.cursor.is_empty();
-        let starts_at_first = !request.descending && request.cursor.is_empty();
+        let starts_at_first = !request.descending && cursor.0 == 0;
         let mut examined = match (starts_at_end, starts_at_first) {
             (true, _) => None,
             (_, true) => Some(self.store.first(&request.scope).await? - 1),
@@ -101,6 +101,16 @@ impl Service {
                 Err(Error::EventsExpired { first }) if starts_at_first && newest == 0 => {
                     examined = Some(first - 1);
                     continue;
+                }
+                // Nothing older is kept, or what was read before goes out first.
+                Err(Error::EventsExpired { .. }) if request.descending || newest > 0 => {
+                    let next_cursor = Cursor(examined.unwrap_or_default()).to_text(&request.scope, &history);
+                    let last_seq = match &request.scope {
+                        Scope::Run(_) => self.store.scope_end(&request.scope).await?.last,
+                        Scope::Feed => 0,
+                    };
+                    let epoch = history.mark().to_string();
+                    return Ok(EventsPage { records, next_cursor, has_more: !request.descending, last_seq, epoch });
                 }
                 Err(Error::EventsExpired { first }) => {
                     let at = Cursor(examined.unwrap_or_default()).to_text(&request.scope, &history);

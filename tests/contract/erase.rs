@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
 use runlog::codec::record;
+use runlog::domain::retention::{Keep, Retention};
 use runlog::domain::{Event, EventId, NewEvent, Removal, RunStatus, Scope};
 use runlog::store::{Condition, Range, ReadFrom, SharedStore};
 
 use crate::fixture::*;
+use crate::retention::pass;
 use crate::rng::Rng;
 
 const SECRET: &str = "a text that is to go";
@@ -278,5 +281,23 @@ pub async fn readers_at_every_position_see_no_gap_while_events_are_published_and
             .iter()
             .all(|event| event.removal == Some(Removal::Erased) || !["a", "b"].contains(&event.run_id.as_str()))
     );
+    store.close().await;
+}
+
+pub async fn an_erasure_of_a_whole_run_takes_what_expired_events_have_left(fixture: impl Fixture) {
+    let store = fixture.opened().await;
+    let asked = typed("human_input_requested", &format!(r#"{{"question":"{SECRET}"}}"#));
+    let output = typed("FinishStructureRunEvent", &format!(r#"{{"output_task_output":"{SECRET}"}}"#));
+    store.append(append("r", vec![output, asked])).await.unwrap();
+    store.append(append("newest", vec![event("x")])).await.unwrap();
+    let keep = Keep::For(std::time::Duration::from_secs(1));
+    let later = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    pass(&store, &Retention { default: keep, ..Retention::default() }, later).await;
+    let before = store.run(&run_id("r")).await.unwrap();
+    assert!(before.first_seq == 3 && format!("{before:?}").contains(SECRET), "{before:?}");
+    assert_eq!(erase(&store, "r", 3..=2).await, 0, "a repeat is safe");
+    let run = store.run(&run_id("r")).await.unwrap();
+    assert!(!format!("{run:?}").contains(SECRET), "{run:?}");
+    assert_eq!((run.pending_inputs.len(), run.output_json), (1, None));
     store.close().await;
 }

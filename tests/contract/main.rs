@@ -142,7 +142,8 @@ macro_rules! contract {
                 an_erasure_may_be_repeated_and_leaves_out_what_the_run_does_not_have, a_long_run_is_erased_in_parts,
                 a_repeat_of_an_erased_event_is_a_duplicate_and_brings_nothing_back,
                 documents_that_came_from_an_erased_event_go_with_it, an_erased_question_stays_open_without_its_text,
-                the_listener_hears_of_an_erasure_before_its_answer, an_event_id_of_another_run_or_project_is_not_erased,
+                the_listener_hears_of_an_erasure_before_its_answer,
+                an_erasure_of_a_whole_run_takes_what_expired_events_have_left, an_event_id_of_another_run_or_project_is_not_erased,
                 readers_at_every_position_see_no_gap_while_events_are_published_and_erased,
             }
             projects {

@@ -66,13 +66,15 @@ async fn a_cursor_before_what_is_kept_is_refused_by_name_and_the_run_goes_on() {
     server.publish("r", notes(5)).await;
     server.publish("other", notes(1)).await;
     begins_with(&server, "r", 6).await;
-    for cursor in ["0", "4"] {
+    for cursor in ["1", "4"] {
         expired(refused(server.list(from(cursor, list_run("r"))).await), "5");
         let follow = pb::SubscribeRequest { start: after(cursor), ..follow_run("r") };
         expired(refused(server.try_subscribe(follow).await), "5");
     }
     let descending = pb::ListEventsRequest { descending: true, ..list_run("r") };
-    for request in [list_run("r"), from("5", list_run("r")), descending] {
+    for request in
+        [list_run("r"), from("0", list_run("r")), from("5", list_run("r")), descending.clone(), from("4", descending)]
+    {
         let page = server.list(request).await.unwrap();
         assert_eq!((page.events, page.has_more, page.last_seq), (vec![], false, 5));
     }
@@ -80,6 +82,9 @@ async fn a_cursor_before_what_is_kept_is_refused_by_name_and_the_run_goes_on() {
     assert_eq!((run.first_seq, run.last_seq), (6, 5));
     // New events go on with the next seq, and a reader without a cursor begins with the first one that is kept.
     server.publish("r", vec![the_end()]).await;
+    let tail = Some(runlog::pb::subscribe_request::Start::Tail(3));
+    let tail = pb::SubscribeRequest { start: tail, filter: crate::reading::types(&["none"]), ..follow_run("r") };
+    assert_eq!(server.subscribe(tail).await.replay().await.0, []);
     let (events, last) = server.subscribe(follow_run("r")).await.replay().await;
     assert!(seqs(&events).iter().all(|seq| *seq == 6) && last == 6, "{events:?}");
     assert_eq!(server.run("r").await.status(), pb::RunStatus::Succeeded);

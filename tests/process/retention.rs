@@ -138,7 +138,7 @@ async fn verify(server: &Server, runs: &Acked) {
         let expected: Vec<u64> = seqs.first().map_or(vec![], |first| (*first..=row.last_seq).collect());
         assert_eq!(seqs, expected, "{run_id}: {row:?}");
         assert!(seqs.first().is_none_or(|first| *first >= row.first_seq), "{run_id}: {row:?} {seqs:?}");
-        for cursor in (0..row.last_seq).step_by(1 + usize::try_from(row.last_seq / 50).unwrap()) {
+        for cursor in (1..row.last_seq).step_by(1 + usize::try_from(row.last_seq / 50).unwrap()) {
             let scope = Some(list_events_request::Scope::RunId(run_id.clone()));
             let request =
                 pb::ListEventsRequest { scope, cursor: cursor.to_string(), page_size: 1, ..Default::default() };

@@ -15,6 +15,7 @@ mod harness;
 mod public_runs;
 mod questions;
 mod request_ids;
+mod retention;
 mod routes;
 mod run_ids;
 #[path = "../support/server.rs"]

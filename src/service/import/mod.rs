@@ -115,6 +115,7 @@ impl Importer {
         if seq < first_seq {
             // The store has removed the event, and an import does not bring it back.
             self.done.present += 1;
+            self.done.runs += u64::from(imported.is_first_of_run());
             return Ok(());
         }
         if seq <= last_seq {

@@ -118,6 +118,9 @@ impl Service {
                     return Err(Error::CursorBeyondEnd { cursor: text.clone(), end });
                 }
                 let first = self.first_kept(request).await?;
+                if cursor.0 == 0 {
+                    return Ok(first);
+                }
                 if cursor.0 + 1 < first {
                     return Err(self.expired(&request.scope, text.clone(), first));
                 }
@@ -153,7 +156,7 @@ impl Service {
             let reached = Cursor::parse(&page.next_cursor, &request.scope, &self.store.history())?.0.max(1);
             // The cursor of a full page is its oldest event.
             if found >= count || !page.has_more || end.saturating_sub(reached) >= MAX_SCANNED_EVENTS as u64 {
-                return Ok(reached);
+                return Ok(reached.max(self.first_kept(request).await?));
             }
             cursor = page.next_cursor;
         }

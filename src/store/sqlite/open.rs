@@ -24,7 +24,7 @@ use super::lock::FileLock;
 use super::maintenance::checkpointer::Checkpointer;
 use super::maintenance::flush_requests::FlushRequests;
 use super::maintenance::log_hold::LogHold;
-use super::maintenance::wal_preallocator::WalPreallocator;
+use super::maintenance::wal_preallocator::{LogLength, WalPreallocator};
 use super::projects::{self, Projects};
 use super::rare_writes::{RareWrites, Writes};
 use super::recovery::RecoveredState;
@@ -81,10 +81,12 @@ impl SqliteStore {
         let writes = Arc::new(RareWrites { watch: Arc::clone(&watch), open: tokio::sync::Mutex::new(Some(writes)) });
         let backups = Backups::new(&path, &connect, options.checkpoints, Arc::clone(&watch), hold);
         let keys = SqliteKeys { readers: readers.clone(), writes: Arc::clone(&writes) };
+        let log_length = LogLength::default();
         let removals = Open {
             connect: connect.clone().create_if_missing(false),
             checkpoints: checkpoints.requests(),
             has_log: options.checkpoints,
+            log_length: Arc::clone(&log_length),
             cut: HashMap::new(),
             of_expire: None,
         };
@@ -105,7 +107,7 @@ impl SqliteStore {
             connection: writer,
             maintenance_connection,
             checkpoints,
-            growth: WalPreallocator::of(&path),
+            growth: WalPreallocator::of(&path, log_length),
             listener,
             tail: Arc::clone(&tail),
             ids: Arc::clone(&ids),

@@ -61,6 +61,12 @@ impl Subscription {
         is_new.then(|| self.mark.to_string())
     }
 
+    /// The last offset that was sent, or that before the first one to send.
+    #[must_use]
+    pub fn last_offset(&self) -> u64 {
+        self.next - 1
+    }
+
     /// The cursor to continue from, if the subscription breaks off now.
     pub fn cursor(&self) -> String {
         Cursor(self.next - 1).to_text(&self.request.scope, &self.service.store.history())

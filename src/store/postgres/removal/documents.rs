@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::projection::{self, Documents, Lifecycle, QuestionChange};
-use crate::domain::{Event, Run};
+use crate::domain::{Event, PendingInput, Run};
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
 
@@ -35,6 +35,21 @@ pub async fn erase(connection: &mut PgExecutor<'_>, run: i64, documents: Documen
             let seq = question.requested_seq.cast_signed();
             sqlx::query(BLANK).bind(run).bind(seq).bind(blank).execute(&mut *connection).await?;
         }
+    }
+    Ok(())
+}
+
+/// Erases all documents of a run. Questions stay open without their texts.
+pub async fn erase_all(connection: &mut PgExecutor<'_>, run: i64) -> Result<(), Fault> {
+    const OTHERS: &str = "DELETE FROM run_documents WHERE run = $1 AND NOT starts_with(kind, 'pending_input')";
+    const QUESTIONS: &str = "SELECT kind, json FROM run_documents WHERE run = $1 AND json IS NOT NULL";
+    const BLANK: &str = "UPDATE run_documents SET json = $3 WHERE run = $1 AND kind = $2";
+    sqlx::query(OTHERS).bind(run).execute(&mut *connection).await?;
+    let questions: Vec<(String, String)> = sqlx::query_as(QUESTIONS).bind(run).fetch_all(&mut *connection).await?;
+    for (kind, json) in questions {
+        let Ok(question) = serde_json::from_str::<PendingInput>(&json) else { continue };
+        let blank = serde_json::to_string(&question.reference()).unwrap_or_default();
+        sqlx::query(BLANK).bind(run).bind(kind).bind(blank).execute(&mut *connection).await?;
     }
     Ok(())
 }

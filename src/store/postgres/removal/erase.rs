@@ -29,6 +29,8 @@ const LISTENER_WAIT: Duration = Duration::from_secs(10);
 struct Erased {
     /// Events of the slice, all without payload.
     events: u64,
+    /// Whether the documents of the run went, too.
+    is_whole: bool,
     /// Last seq to erase.
     to: u64,
     /// Begin of the next slice.
@@ -44,12 +46,14 @@ impl Removals {
     pub async fn erase(&self, project: ProjectNumber, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {
         let key = RunKey::new(project, run_id.clone());
         let notify = self.readers.session.notify_identity();
-        let (mut from, mut to) = seqs.into_inner();
-        let mut events = 0;
+        let (begin, mut to) = seqs.into_inner();
+        let mut from = begin;
+        let (mut events, mut is_whole) = (0, false);
         let (removals, transaction) = loop {
-            let slice = written!(&self.readers, connection => slice(connection, &key, from, to, notify))?;
+            let slice = written!(&self.readers, connection => slice(connection, &key, (begin, from), to, notify))?;
             to = slice.to;
             events += slice.events;
+            is_whole |= slice.is_whole;
             match slice.next {
                 Some(next) => from = next,
                 None => break (slice.removals, slice.transaction),
@@ -58,7 +62,7 @@ impl Removals {
         failpoint!("postgres-erase-after", |error| Fault::from(error).into_error().after_commit());
         self.announced(project, removals).await?;
         // Also of a repeated call: the one before may have ended here.
-        if events > 0 {
+        if events > 0 || is_whole {
             self.clear_files(&transaction).await;
         }
         Ok(events)
@@ -82,11 +86,11 @@ impl Removals {
     }
 }
 
-/// Erases the next events from the seq `from` up to `to`.
+/// Erases the next events from the seq `from` up to `to`, of an erasure that began with `begin`.
 async fn slice(
     connection: &mut PgConnection,
     key: &RunKey,
-    from: u64,
+    (begin, from): (u64, u64),
     to: u64,
     notify: Option<&NotifyIdentity>,
 ) -> Result<Erased, Fault> {
@@ -106,6 +110,11 @@ async fn slice(
     const TRANSACTION: &str = "SELECT pg_current_xact_id()::text";
     let transaction: String = sqlx::query_scalar(TRANSACTION).fetch_one(&mut executor).await?;
     let (events, next) = (rows.len() as u64, last.map(|last| last + 1));
+    let is_whole = begin <= run.first && to >= run.scope_end.last && next.is_none();
+    if is_whole {
+        // Also of events that the run does not keep any more.
+        documents::erase_all(&mut executor, run.run).await?;
+    }
     let mut rewrites = Rewrites::default();
     for row in rows.into_iter().filter(|row| !row.is_removed()) {
         // The documents of a damaged event are not known; its payload goes nevertheless.
@@ -125,5 +134,5 @@ async fn slice(
         }
     }
     failpoint!("postgres-erase-inside", Fault::from);
-    Ok(Erased { events, to, next, removals: state.removals, transaction })
+    Ok(Erased { events, is_whole, to, next, removals: state.removals, transaction })
 }

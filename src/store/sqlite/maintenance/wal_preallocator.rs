@@ -7,6 +7,9 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
 
 use super::checkpointer;
 
@@ -22,9 +25,13 @@ const MAX_STEP_BYTES: u64 = 4 << 20;
 /// [`checkpointer`].
 const MAX_BYTES: u64 = 24 << 20;
 
+/// Held by whoever changes the length of the file: a look at the length holds until the change then.
+pub type LogLength = Arc<Mutex<()>>;
+
 /// The file as seen by the writer.
 pub struct WalPreallocator {
     path: PathBuf,
+    length: LogLength,
     /// Bytes of the file that commits can overwrite.
     ready_bytes: u64,
     written_bytes: usize,
@@ -32,11 +39,11 @@ pub struct WalPreallocator {
 
 impl WalPreallocator {
     /// For the write-ahead log of this open database.
-    pub fn of(database: &Path) -> Self {
+    pub fn of(database: &Path, length: LogLength) -> Self {
         let path = checkpointer::path_of(database);
         // Bytes left by a killed process can be overwritten.
         let ready_bytes = path.metadata().map_or(0, |log| log.len());
-        Self { path, ready_bytes, written_bytes: 0 }
+        Self { path, length, ready_bytes, written_bytes: 0 }
     }
 
     /// Counts bytes of a commit (an estimate).
@@ -50,7 +57,8 @@ impl WalPreallocator {
             return;
         }
         self.written_bytes = 0;
-        // An erasure leaves an empty file.
+        // An erasure leaves an empty file. Zeros at its beginning would look like a log that another program has overwritten.
+        let _alone = self.length.lock().await;
         self.ready_bytes = self.path.metadata().map_or(self.ready_bytes, |log| self.ready_bytes.min(log.len()));
         if self.ready_bytes >= MAX_BYTES {
             return;

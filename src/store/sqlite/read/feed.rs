@@ -1,6 +1,6 @@
 //! Pages of the feed of a project.
 
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
 use tokio_stream::StreamExt;
 
 use super::fill::{Fill, check_kept, follows, most_rows, trim};
@@ -22,21 +22,29 @@ pub async fn page(
     project: ProjectNumber,
     range: Range,
 ) -> Result<Page> {
+    let mut reader = readers.acquire().await.map_err(from_sqlx)?;
     loop {
         let seen = rewrites.seen().await;
         // The first position before the rows: rows before it may be gone.
         let first = rewrites.first(project);
         check_kept(range, first)?;
-        match page_once(readers, tail, seen, project, first, range).await {
+        match page_once(&mut reader, tail, seen, project, first, range).await {
             Err(ReadError::Stale) => {}
             Err(ReadError::Failed(error)) => return Err(error),
-            Ok(page) => return Ok(page),
+            Ok(page) => {
+                // A row before the first position has lost events, so the places of the others in it are not known.
+                rewrites.seen().await;
+                let lowest = page.chunks.iter().map(|chunk| chunk.first).min();
+                if lowest.is_none_or(|lowest| rewrites.first(project) <= lowest) {
+                    return Ok(page);
+                }
+            }
         }
     }
 }
 
 async fn page_once(
-    readers: &SqlitePool,
+    reader: &mut SqliteConnection,
     tail: &UnindexedTail,
     seen: Seen<'_>,
     project: ProjectNumber,
@@ -65,7 +73,7 @@ async fn page_once(
     let (sql, start) = if from.is_descending() { (DESCENDING, from.highest()) } else { (ASCENDING, from.lowest()) };
     let (lowest, last) = (project.pos(first).cast_signed(), project.pos(u64::MAX).cast_signed());
     let query = sqlx::query_as::<_, LogRow>(sql).bind(lowest).bind(last).bind(project.pos(start).cast_signed());
-    let mut rows = query.bind(most_rows(range)).fetch(readers);
+    let mut rows = query.bind(most_rows(range)).fetch(reader);
     let mut fill = Fill::new(range, first);
     let mut chunks: Vec<Chunk> = Vec::new();
     while !fill.is_full()

@@ -3,8 +3,10 @@
 use sqlx::SqliteConnection;
 
 use crate::domain::projection::{self, Lifecycle, QuestionChange};
-use crate::domain::{Event, PendingInput, Run};
+use crate::domain::{Event, PendingInput, Result, Run};
 use crate::store::run_row::{changed_documents, checksums};
+use crate::store::sqlite::error::{StepError, from_sqlx};
+use crate::store::sqlite::maintenance::transaction;
 
 /// A document to remove, or to replace by one without texts, if it is stored as it came from the event.
 pub struct DocumentChange {
@@ -36,6 +38,26 @@ pub fn of_event(run: i64, event: &Event) -> Vec<DocumentChange> {
 /// The question as far as an answer needs it.
 fn without_texts(question: &PendingInput) -> String {
     serde_json::to_string(&question.reference()).unwrap_or_default()
+}
+
+/// Erases all documents of a run, in a transaction of its own. Questions stay open without their texts.
+pub async fn erase_all(connection: &mut SqliteConnection, run: i64) -> Result<()> {
+    const QUESTIONS: &str = "SELECT kind, json FROM run_documents WHERE run = ? AND kind >= 'pending_input'";
+    const OTHERS: &str =
+        "DELETE FROM run_documents WHERE run = ? AND kind <> 'pending_input' AND kind NOT LIKE 'pending_input:%'";
+    transaction::begin(connection).await.map_err(from_sqlx)?;
+    let written = async {
+        sqlx::query(OTHERS).bind(run).execute(&mut *connection).await?;
+        let questions: Vec<(String, String)> = sqlx::query_as(QUESTIONS).bind(run).fetch_all(&mut *connection).await?;
+        for (kind, json) in questions.into_iter().filter(|(kind, _)| kind.starts_with("pending_input")) {
+            let Ok(question) = serde_json::from_str::<PendingInput>(&json) else { continue };
+            let instead = Some(without_texts(&question));
+            DocumentChange { run, kind, json, instead }.write(connection).await?;
+        }
+        Ok::<(), StepError>(())
+    };
+    let written = written.await;
+    transaction::end(connection, written).await.map_err(StepError::into_error)
 }
 
 impl DocumentChange {

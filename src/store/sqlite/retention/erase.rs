@@ -11,6 +11,7 @@ use crate::store::checksum::damaged_events;
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::feed_floors;
 use crate::store::sqlite::maintenance::transaction;
+use crate::store::sqlite::maintenance::wal_preallocator::LogLength;
 use crate::store::sqlite::read::run_scope::{self, RunScope};
 
 use super::changes::Changes;
@@ -28,14 +29,12 @@ impl Removals {
         connection: &mut SqliteConnection,
         key: &RunKey,
         seqs: RangeInclusive<u64>,
-        has_log: bool,
+        log: Option<&LogLength>,
     ) -> Result<u64> {
         let RunScope { run, first, end } = run_scope::of(connection, &self.tail, key).await?;
+        let run_first = first;
         let (first, last) = (first.max(*seqs.start()), end.last.min(*seqs.end()));
-        if first > last {
-            return Ok(0);
-        }
-        if !self.run_flushed_to(key, run, last).await {
+        if first <= last && !self.run_flushed_to(key, run, last).await {
             return Err(Error::StoreUnavailable);
         }
         let mut next = first;
@@ -43,8 +42,13 @@ impl Removals {
             let part = self.erase_part(connection, key, run, next..=last).await;
             next = part.map_err(|error| if next == first { error } else { unknown(&error) })?;
         }
-        if has_log {
-            space::empty_log(connection).await.map_err(|error| unknown(&error))?;
+        if *seqs.start() <= run_first && *seqs.end() >= end.last {
+            // Also of events that the run does not keep any more.
+            documents::erase_all(connection, run).await.map_err(|error| unknown(&error))?;
+        }
+        // Also of a repeated call: the one before may have ended here.
+        if let Some(length) = log {
+            space::empty_log(connection, length).await.map_err(|error| unknown(&error))?;
         } else {
             // Emptied here, the copy of that program would lack what it has not read yet.
             tracing::warn!(
@@ -54,7 +58,7 @@ impl Removals {
         }
         // A commit to files that are lost may be gone.
         self.watch.look_again().map_err(|_| Error::OutcomeUnknown)?;
-        Ok(last - first + 1)
+        Ok((last + 1).saturating_sub(first))
     }
 
     /// Erases the first events of the range; returns the seq after them.

@@ -49,6 +49,7 @@ use super::index::unindexed_tail::UnindexedTail;
 use super::maintenance::checkpointer::Request;
 use super::maintenance::flush_requests::FlushRequests;
 use super::maintenance::transaction;
+use super::maintenance::wal_preallocator::LogLength;
 use super::rewrites::Rewrites;
 use super::watch::FileWatch;
 
@@ -75,6 +76,7 @@ pub struct Open {
     pub checkpoints: mpsc::Sender<Request>,
     /// Whether the write-ahead log is this program's to empty, see [`SqliteOptions`](super::SqliteOptions).
     pub has_log: bool,
+    pub log_length: LogLength,
     /// Position of each feed up to which the limit by bytes has removed events, in the present pass.
     pub cut: HashMap<ProjectNumber, u64>,
     /// Connection of retention: its slices are many.
@@ -117,7 +119,7 @@ impl Removals {
             let open = self.open.lock().await;
             let open = open.as_ref().ok_or(Error::ShuttingDown)?;
             let mut connection = self.connect(&open.connect).await?;
-            let erased = self.erase_on(&mut connection, &key, seqs, open.has_log).await;
+            let erased = self.erase_on(&mut connection, &key, seqs, open.has_log.then_some(&open.log_length)).await;
             let _ = connection.close().await;
             erased
         })

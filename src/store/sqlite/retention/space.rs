@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::domain::{Error, Result};
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::maintenance::checkpointer;
+use crate::store::sqlite::maintenance::wal_preallocator::LogLength;
 use crate::store::sqlite::watch::FileWatch;
 
 /// Value of `PRAGMA auto_vacuum` of files that can give pages back: those made by this version or a later one.
@@ -56,14 +57,18 @@ async fn step(connection: &mut SqliteConnection, watch: &FileWatch) -> sqlx::Res
 
 /// Moves the whole write-ahead log into the database file and empties it: the log holds earlier states of the pages. Waits for
 /// readers with a bound.
-pub async fn empty_log(connection: &mut SqliteConnection) -> Result<()> {
+pub async fn empty_log(connection: &mut SqliteConnection, length: &LogLength) -> Result<()> {
     let deadline = Instant::now() + LOG_WAIT;
-    while !checkpointer::truncate(connection).await.map_err(from_sqlx)? {
+    loop {
+        let alone = length.lock().await;
+        if checkpointer::truncate(connection).await.map_err(from_sqlx)? {
+            return Ok(());
+        }
+        drop(alone);
         if Instant::now() >= deadline {
             tracing::error!("a reader holds the write-ahead log, so that it cannot be emptied");
             return Err(Error::StoreUnavailable);
         }
         tokio::time::sleep(LOG_PAUSE).await;
     }
-    Ok(())
 }

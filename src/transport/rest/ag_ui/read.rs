@@ -30,6 +30,7 @@ use super::stream;
         (status = 204, description = "The run has ended and no event follows"),
         (status = 404, description = "No such run, and wait is not true", body = PublicError),
         (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError),
+        (status = 410, description = "The events after the cursor are not kept any more", body = PublicError),
         (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
 pub async fn follow(
     gateway: Gateway,
@@ -57,7 +58,8 @@ pub async fn follow(
         // What is open at the cursor follows from all events before.
         subscription.rewind().await?;
     }
-    let reader =
-        stream::Reader { run_id, cursor, view, heartbeat: gateway.options.sse_heartbeat, resuming: gateway.resuming };
+    let after = subscription.last_offset();
+    let (heartbeat, resuming) = (gateway.options.sse_heartbeat, gateway.resuming);
+    let reader = stream::Reader { run_id, cursor, after, view, heartbeat, resuming };
     Ok(stream::respond(subscription, reader, call))
 }

@@ -36,6 +36,8 @@ pub struct Reader {
     pub run_id: RunId,
     /// The last seq that the reader has; 0: none.
     pub cursor: u64,
+    /// The seq before the first event of the subscription.
+    pub after: u64,
     /// View of payloads.
     pub view: View,
     /// Longest silence before a heartbeat.
@@ -49,7 +51,7 @@ pub fn respond(subscription: Subscription, reader: Reader, call: Arc<Call>) -> R
     let stream = Stream {
         subscription,
         call,
-        translation: Translation::new(reader.run_id.clone()),
+        translation: Translation::after(reader.run_id.clone(), reader.after),
         reader,
         ready: VecDeque::new(),
         room: None,

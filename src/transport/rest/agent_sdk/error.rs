@@ -139,10 +139,10 @@ impl IntoResponses for OfARun {
 
 impl IntoResponses for OfACursor {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described::<RefusalBody>(&[(
-            "409",
-            "The cursor lies beyond the last event; `details.end_cursor` is the end of the run",
-        )])
+        described::<RefusalBody>(&[
+            ("409", "The cursor lies beyond the last event; `details.end_cursor` is the end of the run"),
+            ("410", "The events after the cursor are not kept any more; those after `details.first_cursor` are"),
+        ])
     }
 }
 

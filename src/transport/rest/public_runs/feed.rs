@@ -112,6 +112,7 @@ impl FeedHeader {
     params(FeedQuery, FeedHeader, TypesQuery, ViewQuery),
     responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
         (status = 409, description = "The cursor lies beyond the last event, or in a lost history", body = PublicError),
+        (status = 410, description = "The events after the cursor are not kept any more", body = PublicError),
         (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
 pub async fn follow(
     gateway: Gateway,

@@ -26,7 +26,8 @@ use super::schema::{PublicError, PublicRunEvents};
     params(RunPath, EventsQuery, TypesQuery, ViewQuery),
     responses((status = 200, description = "A page of events", body = PublicRunEvents),
         (status = 404, description = "No such run", body = PublicError),
-        (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError), RefusedCall))]
+        (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError),
+        (status = 410, description = "The events after the cursor are not kept any more", body = PublicError), RefusedCall))]
 pub async fn list(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, ApiError> {
     let RunPath { id: run_id } = RunPath::parse(id)?;
     let mut query = Query::parse(uri.query());
@@ -54,6 +55,7 @@ pub async fn list(gateway: Gateway, id: Variable, uri: Uri) -> Result<Response, 
         (status = 204, description = "The run has ended and no event follows"),
         (status = 404, description = "No such run, and wait is not true", body = PublicError),
         (status = 409, description = "The cursor lies beyond the last event of the run", body = PublicError),
+        (status = 410, description = "The events after the cursor are not kept any more", body = PublicError),
         (status = 429, description = "Too many streams are open", body = PublicError), RefusedCall))]
 pub async fn follow(
     gateway: Gateway,

@@ -77,6 +77,8 @@ pub async fn get_event(gateway: Gateway, id: Variable, uri: Uri) -> Result<Respo
     responses((status = 200, description = "The events", body = String, content_type = "text/event-stream"),
               (status = 204, description = "The run has ended and no event follows"),
               (status = 409, description = "Last-Event-ID lies past the end", body = super::schema::StructureRefusal),
+              (status = 410, description = "The events after the id are not kept any more",
+               body = super::schema::StructureRefusal),
               Refusals))]
 pub async fn stream_events(
     gateway: Gateway,

@@ -98,7 +98,7 @@ pub struct StructureEvents {
     pub events: Vec<StructureEvent>,
     /// Number of events in the page.
     pub count: u64,
-    /// Number of events in the run.
+    /// Number of events that the run has had, which is the seq of the last one.
     pub total_count: u64,
     /// The requested `limit`, or the default.
     pub limit: u64,

@@ -34,10 +34,11 @@ pub struct Translation {
 }
 
 impl Translation {
-    /// Before the first event of the run.
+    /// Begins after this seq: 0, or that before the first event that the run keeps.
     #[must_use]
-    pub fn new(run_id: RunId) -> Self {
-        Self { run: Run::new(run_id, jiff::Timestamp::UNIX_EPOCH), open: OpenParts::default(), end: None }
+    pub fn after(run_id: RunId, last_seq: u64) -> Self {
+        let run = Run { last_seq, ..Run::new(run_id, jiff::Timestamp::UNIX_EPOCH) };
+        Self { run, open: OpenParts::default(), end: None }
     }
 
     /// Seq of the last translated event; 0 before the first one.

@@ -24,7 +24,7 @@ fn event(seq: u64, event_type: &str, payload: &Value) -> Event {
 }
 
 fn begin() -> Translation {
-    Translation::new(RunId::parse("r").unwrap())
+    Translation::after(RunId::parse("r").unwrap(), 0)
 }
 
 fn values(events: &[AgUiEvent]) -> Vec<Value> {

@@ -1,0 +1,103 @@
+//! Runs that have lost their first events, in all REST APIs: 410 for a cursor before what is kept, and a beginning without one.
+
+use std::time::Duration;
+
+use runlog::config::{KeepOptions, Rule};
+use runlog::domain::retention::Keep;
+use runlog::pb;
+use serde_json::json;
+
+use crate::harness::Gateway;
+
+/// A server with a run of which the events 1 to 5 are removed and the event 6, the newest of all, is kept.
+async fn shortened() -> Gateway {
+    let gateway = Gateway::start_with(|options| {
+        options.keeping = KeepOptions {
+            retain_for: vec![Rule::of_all(Keep::For(Duration::from_millis(1)))],
+            retain_interval: Duration::from_millis(100),
+            ..options.keeping.clone()
+        };
+    })
+    .await;
+    for seq in 1..=6 {
+        let event =
+            if seq == 6 { json!({"type": "run_end", "payload": {}}) } else { json!({"type": "step", "payload": {}}) };
+        assert_eq!(gateway.post("/v1/runs/r/events", &event.to_string()).await.0, 201);
+    }
+    while gateway.get("/v1/runs/r/events?cursor=4").await.0 != 410 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    gateway
+}
+
+#[tokio::test]
+async fn a_cursor_before_what_is_kept_is_410_in_every_api_and_the_beginning_is_not() {
+    let gateway = shortened().await;
+    for path in [
+        "/v1/runs/r/events?cursor=1",
+        "/v1/runs/r/events/stream?cursor=1",
+        "/api/runs/r/events?cursor=1",
+        "/api/runs/r/events/stream?cursor=1",
+        "/api/structure-runs/r/events?offset=1&limit=10",
+        "/api/structure-runs/r/events/stream?cursor=1",
+        "/ag-ui/runs/r?cursor=1",
+    ] {
+        let (status, answer) = gateway.stream(path).await;
+        assert!(status == 410 && answer.to_lowercase().contains("cursor_expired"), "{path}: {status} {answer}");
+    }
+    for (path, shown) in [
+        ("/v1/runs/r/events", r#""seq":6"#),
+        ("/v1/runs/r/events?order=desc", r#""seq":6"#),
+        ("/v1/runs/r/events/stream", "id: 6"),
+        ("/v1/runs/r/events/stream?cursor=0", "id: 6"),
+        ("/api/runs/r/events", r#""seq":6"#),
+        ("/api/structure-runs/r/events?offset=0&limit=10", r#""next_offset":6"#),
+        ("/api/structure-runs/r/events/stream", "id: 6"),
+        ("/ag-ui/runs/r", "RUN_FINISHED"),
+        ("/ag-ui/runs/r?cursor=5", "RUN_FINISHED"),
+    ] {
+        let (status, answer) = gateway.stream(path).await;
+        assert!(status == 200 && answer.contains(shown), "{path}: {status} {answer}");
+    }
+    let (status, older) = gateway.get("/v1/runs/r/events?order=desc&cursor=3").await;
+    assert_eq!(
+        (status, &older["events"], &older["has_more"]),
+        (200, &json!([]), &json!(false)),
+        "nothing older is kept"
+    );
+}
+
+#[tokio::test]
+async fn an_ag_ui_stream_of_a_shortened_run_begins_with_its_start() {
+    let gateway = shortened().await;
+    for path in ["/ag-ui/runs/r", "/ag-ui/runs/r?cursor=0", "/ag-ui/runs/r?cursor=5"] {
+        let (_, stream) = gateway.stream(path).await;
+        let first = stream.find("RUN_STARTED").unwrap_or_else(|| panic!("{stream}"));
+        assert!(first < stream.find("RUN_FINISHED").unwrap(), "{stream}");
+    }
+}
+
+#[tokio::test]
+async fn an_erased_event_says_so_in_every_api() {
+    let gateway = Gateway::start().await;
+    let event = json!({"type": "note", "event_id": "e", "payload": {"secret": "s3cret"}}).to_string();
+    assert_eq!(gateway.post("/v1/runs/r/events", &event).await.0, 201);
+    assert_eq!(gateway.post("/v1/runs/r/events", &json!({"type": "run_end", "payload": {}}).to_string()).await.0, 201);
+    let erase = pb::EraseEventsRequest { run_id: "r".to_owned(), first_seq: 1, last_seq: 1 };
+    gateway.runs().await.erase_events(erase).await.unwrap();
+    for path in [
+        "/v1/runs/r/events?view=full",
+        "/v1/runs/r/events/stream",
+        "/api/runs/r/events",
+        "/api/runs/r/events/stream",
+        "/api/structure-runs/r/events?offset=0&limit=10",
+        "/api/structure-runs/r/events/stream",
+        "/api/events/e",
+        "/ag-ui/runs/r",
+    ] {
+        let (status, answer) = gateway.stream(path).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        assert!(!answer.contains("s3cret"), "{path}: {answer}");
+        assert!(answer.contains(r#""removal":"erased""#), "{path}: {answer}");
+    }
+}
