@@ -54,4 +54,5 @@ mod tls;
 mod transfer;
 mod transfer_foreign;
 mod transfer_refusals;
+mod transfer_shortened;
 mod wal;

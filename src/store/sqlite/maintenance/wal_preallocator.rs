@@ -25,7 +25,7 @@ const MAX_STEP_BYTES: u64 = 4 << 20;
 /// [`checkpointer`].
 const MAX_BYTES: u64 = 24 << 20;
 
-/// Held by whoever changes the length of the file: a look at the length holds until the change then.
+/// Held during a change of the file's length, so that the length does not change between a look and the change.
 pub type LogLength = Arc<Mutex<()>>;
 
 /// The file as seen by the writer.

@@ -1,0 +1,84 @@
+//! Export, import and backup of a store that has lost events: what is kept comes through, and nothing of the rest.
+
+use serde_json::Value;
+
+use crate::client;
+use crate::command::{Ran, run};
+use crate::harness::{Data, Server, eventually};
+use crate::transfer::{NOWHERE, body, export, import};
+
+/// A store with a run that begins with the event 4, of which the event 5 has lost its payload, and a held run below the feed.
+async fn shortened() -> Data {
+    let data = Data::new();
+    let options = ["--retain-type", "old=20ms", "--retain-interval-ms", "100"];
+    let server = Server::with(&data.file(), &options).await;
+    let mut events = server.events().await;
+    let of = |event_type: &str| client::event("", event_type, r#"{"text":"x"}"#);
+    for (run_id, types) in [("r", &["old", "old", "old", "new", "old", "new"][..]), ("whole", &["new", "run_end"])] {
+        events.publish(client::publish(run_id, types.iter().map(|name| of(name)).collect())).await.unwrap();
+    }
+    let mut runs = server.runs().await;
+    let mut first_seq = async || {
+        let request = runlog::pb::GetRunRequest { run_id: "r".to_owned() };
+        runs.get_run(request).await.unwrap().into_inner().run.unwrap().first_seq
+    };
+    eventually("the removal", async || first_seq().await == 4).await;
+    server.terminate().await;
+    assert!(server.ended().await.0.success());
+    data
+}
+
+async fn listed(data: &Data, run_id: &str) -> Vec<Value> {
+    let server = Server::start(&data.file()).await;
+    let events = run(&server.url(), &["list", run_id, "--json", "--full"]).await.json();
+    server.terminate().await;
+    assert!(server.ended().await.0.success());
+    events
+}
+
+fn succeeded(ran: Ran) {
+    ran.succeeds();
+}
+
+#[tokio::test]
+async fn an_export_of_a_shortened_store_is_imported_as_it_is_and_again_without_a_change() {
+    let (source, target) = (shortened().await, Data::new());
+    let (from, into) = (source.file(), target.file());
+    let (from, into) = (["--data", from.to_str().unwrap()], ["--data", into.to_str().unwrap()]);
+    let (first, second) = (source.directory().join("first"), source.directory().join("second"));
+    succeeded(export(&from, &first).await);
+    for _ in 0..2 {
+        succeeded(import(&first, &into).await);
+    }
+    succeeded(export(&into, &second).await);
+    assert_eq!(body(&first).lines().count(), body(&second).lines().count());
+    let of_run = source.directory().join("of_run");
+    succeeded(export(&[&from[..], &["--run", "r"]].concat(), &of_run).await);
+    assert!(body(&of_run).contains(r#""run_first_seq":4"#), "{}", body(&of_run));
+    for run_id in ["r", "whole"] {
+        // The feed still has places of events that their run has no more; the target has them as events without payload.
+        let mut imported = listed(&target, run_id).await;
+        imported.retain(|event| run_id == "whole" || event["seq"].as_u64() >= Some(4));
+        assert_eq!(listed(&source, run_id).await, imported);
+    }
+    let seqs: Vec<_> = listed(&target, "r").await.iter().map(|event| event["seq"].clone()).collect();
+    assert_eq!(seqs.last(), Some(&6.into()));
+    let gone = listed(&target, "r").await.into_iter().find(|event| event["seq"] == 5).unwrap();
+    assert_eq!((&gone["removal"], &gone["payload"]), (&"expired".into(), &serde_json::json!({})));
+    // The source goes on from its file by itself.
+    succeeded(run(NOWHERE, &[&["export", "--resume", "--file", first.to_str().unwrap()], &from[..]].concat()).await);
+}
+
+#[tokio::test]
+async fn a_backup_of_a_shortened_store_is_verified_and_restored() {
+    let (source, target) = (shortened().await, Data::new());
+    let backup = source.directory().join("backup.db");
+    let (from, backup) = (source.file(), backup.to_str().unwrap());
+    succeeded(run(NOWHERE, &["backup", backup, "--data", from.to_str().unwrap(), "--verify"]).await);
+    succeeded(run(NOWHERE, &["verify", backup]).await);
+    succeeded(run(NOWHERE, &["restore", backup, "--data", target.file().to_str().unwrap()]).await);
+    assert_eq!(listed(&source, "r").await, listed(&target, "r").await);
+    succeeded(
+        run(NOWHERE, &["check", "--deep", "--data", target.file().to_str().unwrap(), "--listen", "127.0.0.1:0"]).await,
+    );
+}
