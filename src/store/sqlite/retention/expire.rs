@@ -82,9 +82,11 @@ impl Removals {
     /// The next rows. Rows that are not flushed yet are flushed first, if they may be too old.
     async fn rows(&self, connection: &mut SqliteConnection, project: ProjectNumber, slice: &Slice<'_>) -> Result<Rows> {
         let start = project.pos(slice.examined);
-        let rows = rows::after(connection, project, start, self.rewritable_pos(project)).await?;
+        // Asked once: a flush may end after the read.
+        let rewritable = self.rewritable_pos(project);
+        let rows = rows::after(connection, project, start, rewritable).await?;
         let last = project.pos(slice.judge.last_position);
-        if !rows.rows.is_empty() || self.rewritable_pos(project) >= last {
+        if !rows.rows.is_empty() || rewritable >= last {
             return Ok(rows);
         }
         let unflushed = rows::after(connection, project, start, last).await?;
