@@ -1,12 +1,11 @@
 //! Work on backups without a server: a copy of a file, its checks, its replay into a scratch store.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::offline::NoSubscribers;
 use crate::domain::{Error, ProjectId};
-use crate::service::import::{ImportError, Imported, Importer};
+use crate::service::import::{FirstOfRuns, ImportError, Imported, Importer};
 use crate::store::sqlite::backup::{BackupReader, EventsPart, contents};
 use crate::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
 use crate::store::{ProjectNumber, Store};
@@ -80,8 +79,7 @@ async fn store_project(
 ) -> Result<(), ReplayError> {
     let failed = |error| ReplayError::Event { project: project.clone(), error: Box::new(error) };
     let (mut line, mut after) = (0, 0);
-    // The runs with an event before, where the first event of a run may be another than the one with seq 1.
-    let mut seen = if reader.has_removals().await? { Some(HashSet::new()) } else { None };
+    let mut first_of_runs = FirstOfRuns::new(reader.has_removals().await?);
     loop {
         let EventsPart { events, end } = reader.events(number, after).await?;
         if events.is_empty() {
@@ -90,7 +88,7 @@ async fn store_project(
         after = end;
         for event in events {
             line += 1;
-            let is_first = seen.as_mut().map_or(event.seq == 1, |seen| seen.insert(event.run_id.clone()));
+            let is_first = first_of_runs.take(event.run_id.as_str(), event.seq);
             let run = if is_first { Some(reader.run(number, &event.run_id).await?) } else { None };
             let (run_agent_name, structure_id) = run.map(|run| (run.agent_name, run.structure_id)).unwrap_or_default();
             let run_first_seq = Some(event.seq).filter(|seq| is_first && *seq > 1);

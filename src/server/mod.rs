@@ -46,7 +46,7 @@ pub use error::StartError;
 pub use offline::{InProcessServer, check, importer, migrate, schema};
 pub use open_files::raise_open_files;
 
-pub use crate::service::import::{ImportError, Imported, Importer, Imports, Refusal};
+pub use crate::service::import::{FirstOfRuns, ImportError, Imported, Importer, Imports, Refusal};
 pub use crate::store::inspect::{CheckOptions, CheckResult, Schema, Verdict};
 
 /// Longest time in which calls end before connections are announced to end.

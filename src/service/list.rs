@@ -78,10 +78,16 @@ impl Service {
         // The last examined offset; `None`: none yet, and the listing begins at the end of the scope.
         let starts_at_end = request.descending && request.cursor.is_empty();
         let starts_at_first = !request.descending && cursor.0 == 0;
-        let mut examined = match (starts_at_end, starts_at_first) {
-            (true, _) => None,
-            (_, true) => Some(self.store.first(&request.scope).await? - 1),
-            _ => Some(cursor.0),
+        let mut examined = if starts_at_end {
+            None
+        } else if starts_at_first {
+            Some(self.store.first(&request.scope).await? - 1)
+        } else {
+            Some(cursor.0)
+        };
+        let page_up_to = |records, next: u64, has_more, last_seq| {
+            let next_cursor = Cursor(next).to_text(&request.scope, &history);
+            EventsPage { records, next_cursor, has_more, last_seq, epoch: history.mark().to_string() }
         };
         let mut records = Vec::new();
         let (mut scanned, mut scanned_bytes, mut bytes) = (0, 0, 0);
@@ -104,13 +110,11 @@ impl Service {
                 }
                 // Nothing older is kept, or what was read before goes out first.
                 Err(Error::EventsExpired { .. }) if request.descending || newest > 0 => {
-                    let next_cursor = Cursor(examined.unwrap_or_default()).to_text(&request.scope, &history);
                     let last_seq = match &request.scope {
                         Scope::Run(_) => self.store.scope_end(&request.scope).await?.last,
                         Scope::Feed => 0,
                     };
-                    let epoch = history.mark().to_string();
-                    return Ok(EventsPage { records, next_cursor, has_more: !request.descending, last_seq, epoch });
+                    return Ok(page_up_to(records, examined.unwrap_or_default(), !request.descending, last_seq));
                 }
                 Err(Error::EventsExpired { first }) => {
                     let at = Cursor(examined.unwrap_or_default()).to_text(&request.scope, &history);
@@ -162,9 +166,7 @@ impl Service {
                 let next = examined.unwrap_or(page.scope_end.last);
                 // The end of the scope was read before the events, so the page may have later events.
                 let last_seq = if matches!(request.scope, Scope::Run(_)) { page.scope_end.last.max(newest) } else { 0 };
-                let next_cursor = Cursor(next).to_text(&request.scope, &history);
-                let epoch = history.mark().to_string();
-                return Ok(EventsPage { records, next_cursor, has_more: !at_end && !read_nothing, last_seq, epoch });
+                return Ok(page_up_to(records, next, !at_end && !read_nothing, last_seq));
             }
         }
     }

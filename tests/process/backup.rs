@@ -8,6 +8,7 @@ use runlog::pb;
 use runlog::pb::admin_service_client::AdminServiceClient;
 use runlog::pb::backup_response::Part;
 use serde_json::Value;
+use tokio::process::Child;
 use tonic::Code;
 
 use crate::client::{self, event, publish};
@@ -44,6 +45,18 @@ pub async fn fill(server: &Server, events: usize) {
         let request = publish(&format!("run-{}", n % 7), vec![event(&format!("e{n}"), "step", &payload)]);
         calls.publish(request).await.unwrap();
     }
+}
+
+/// A server on a filled store, in the middle of a backup into the returned file whose copy waits this often.
+async fn copying(data: &Data, times: &str) -> (Server, Child, PathBuf) {
+    let (path, file) = (data.file(), data.directory().join("backup"));
+    let served = Server::start(&path).await;
+    fill(&served, 300).await;
+    served.kill().await;
+    let server = Server::over(["--data", text(&path)], &[], &waiting(times)).await;
+    let backup = begin(&server.url(), &["backup", text(&file)]);
+    eventually("a copy in progress", async || in_progress(data).exists()).await;
+    (server, backup, file)
 }
 
 /// The events of a file in the order of their commits, without the trailer.
@@ -93,15 +106,8 @@ async fn a_backup_under_load_holds_what_was_acknowledged_before_it_and_is_the_be
 #[tokio::test]
 async fn a_server_killed_in_the_middle_of_a_copy_leaves_no_backup_and_the_next_start_removes_the_rest() {
     let data = Data::new();
-    let served = Server::start(&data.file()).await;
-    fill(&served, 300).await;
-    served.kill().await;
-    let path = data.file();
-    let store = ["--data", text(&path)];
-    let server = Server::over(store, &[], &waiting("sleep(3600000)")).await;
-    let (file, other) = (data.directory().join("backup"), data.directory().join("other"));
-    let backup = begin(&server.url(), &["backup", text(&file)]);
-    eventually("a copy in progress", async || in_progress(&data).exists()).await;
+    let (server, backup, _) = copying(&data, "sleep(3600000)").await;
+    let other = data.directory().join("other");
     let rights = in_progress(&data).metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(rights, 0o600, "it holds what all projects hold");
 
@@ -128,14 +134,7 @@ async fn a_server_killed_in_the_middle_of_a_copy_leaves_no_backup_and_the_next_s
 #[tokio::test]
 async fn the_write_ahead_log_grows_while_a_copy_is_made_and_no_commit_tries_to_restart_it() {
     let data = Data::new();
-    let served = Server::start(&data.file()).await;
-    fill(&served, 300).await;
-    served.kill().await;
-    let path = data.file();
-    let server = Server::over(["--data", text(&path)], &[], &waiting("sleep(3600000)")).await;
-    let file = data.directory().join("backup");
-    let _backup = begin(&server.url(), &["backup", text(&file)]);
-    eventually("a copy in progress", async || in_progress(&data).exists()).await;
+    let (server, _backup, _) = copying(&data, "sleep(3600000)").await;
     let mut events = server.events().await;
     let large = format!("\"{}\"", "x".repeat(1_000_000));
     // More than the log has in general.
@@ -151,15 +150,7 @@ async fn the_write_ahead_log_grows_while_a_copy_is_made_and_no_commit_tries_to_r
 #[tokio::test]
 async fn a_client_killed_in_the_middle_leaves_no_backup_and_the_next_one_of_that_name_takes_over() {
     let data = Data::new();
-    let served = Server::start(&data.file()).await;
-    fill(&served, 300).await;
-    served.kill().await;
-    let path = data.file();
-    let store = ["--data", text(&path)];
-    let server = Server::over(store, &[], &waiting("2*sleep(1000)")).await;
-    let file = data.directory().join("backup");
-    let mut backup = begin(&server.url(), &["backup", text(&file)]);
-    eventually("a copy in progress", async || in_progress(&data).exists()).await;
+    let (server, mut backup, file) = copying(&data, "2*sleep(1000)").await;
     backup.kill().await.unwrap();
     eventually("the end of the copy", async || !in_progress(&data).exists()).await;
     let partial = data.directory().join("backup.partial");

@@ -1,6 +1,5 @@
 //! `runlog export`: all events of a store as a file for `runlog import`.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use crate::cli::output::text::grouped;
 use crate::domain::{FeedCursor, FeedId, ProjectId};
 use crate::pb;
 use crate::pb::list_events_request::Scope as WireScope;
+use crate::server::FirstOfRuns;
 
 /// The options of `runlog export`.
 #[derive(Debug, Args)]
@@ -126,7 +126,7 @@ async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<
             return Ok(None);
         }
     }
-    let mut first_of_runs = FirstOfRuns::new(&header, target.begun());
+    let mut first_of_runs = first_of_runs(&header, target.begun());
     let mut output = target.open(&header)?;
     let missing: u64 = parts.iter().map(|part| part.until - part.from).sum();
     let bar = bar(Some(output.tally().events() + missing));
@@ -191,26 +191,10 @@ async fn has_last_event(begun: &Begun, parts: &[Part], source: &mut Source) -> R
     }
 }
 
-/// Recognises the first event of each run in the export.
-struct FirstOfRuns {
-    /// Runs with an event in the export, where others than the one with seq 1 may be the first.
-    seen: Option<HashSet<String>>,
-}
-
-impl FirstOfRuns {
-    fn new(header: &Header, begun: Option<&Begun>) -> Self {
-        let has_lost = header.after > 0 || header.runs.iter().flatten().any(|bound| bound.after > 0);
-        let written = begun.into_iter().flat_map(|begun| begun.run_ends.keys().cloned());
-        Self { seen: has_lost.then(|| written.collect()) }
-    }
-
-    /// Whether the event, the next one of the export, is the first of its run.
-    fn take(&mut self, event: &pb::Event) -> bool {
-        match &mut self.seen {
-            Some(seen) => seen.insert(event.run_id.clone()),
-            None => event.seq == 1,
-        }
-    }
+/// Recognises the first event of each run in the export, after those of a resumed file.
+fn first_of_runs(header: &Header, begun: Option<&Begun>) -> FirstOfRuns {
+    let has_removals = header.after > 0 || header.runs.iter().flatten().any(|bound| bound.after > 0);
+    FirstOfRuns::after(begun.into_iter().flat_map(|begun| begun.run_ends.keys().cloned()), has_removals)
 }
 
 /// Copies the events of a part.
@@ -224,7 +208,7 @@ async fn copy(
     let mut at = part.from;
     while at < part.until {
         let events = source.page(&part.scope, part.cursor(at), part.until - at).await?;
-        let are_first: Vec<bool> = events.iter().map(|event| first_of_runs.take(event)).collect();
+        let are_first: Vec<bool> = events.iter().map(|event| first_of_runs.take(&event.run_id, event.seq)).collect();
         let first = events.iter().zip(&are_first).filter(|(_, is_first)| **is_first);
         let mut runs = source.runs(first.map(|(event, _)| event.run_id.clone()).collect()).await?.into_iter();
         for (event, is_first) in events.iter().zip(are_first) {

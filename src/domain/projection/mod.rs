@@ -27,6 +27,14 @@ pub enum Lifecycle {
     Strict,
 }
 
+/// The documents that this event sets in a run that has not ended: what an event sets depends on no other.
+#[must_use]
+pub fn documents_of(event: &Event) -> Documents {
+    let mut before = Run { last_seq: event.seq - 1, ..Run::new(event.run_id.clone(), event.recorded_at) };
+    // Only the strict lifecycle refuses events.
+    apply(&mut before, event, Lifecycle::Record).unwrap_or_default()
+}
+
 /// Applies the next event of the run; `event.seq` must be `run.last_seq + 1`. Changed texts are returned and not written to
 /// `run`.
 ///

@@ -3,6 +3,7 @@
 //! An interrupted import is repeated from the beginning: equal events at equal seqs count as present.
 
 mod compare;
+mod first_of_runs;
 mod types;
 
 use std::collections::{HashMap, VecDeque};
@@ -12,6 +13,7 @@ use crate::domain::{Error, Event, Result, RunId, Scope};
 use crate::store::{Append, Condition, Import, Range, ReadFrom, Receipt, Recorded, SharedStore};
 
 use compare::{as_new, differences, differences_of_runs};
+pub use first_of_runs::FirstOfRuns;
 pub use types::{ImportError, Imported, Imports, Refusal};
 
 /// Most events in one append.

@@ -176,7 +176,9 @@ impl Subscription {
                 let range = Range { from: ReadFrom::After(self.next - 1), max_events, max_bytes };
                 match self.service.store.read(&self.request.scope, range).await {
                     Err(Error::RunNotFound { .. }) if self.request.wait_for_run => return Ok(None),
-                    Err(Error::EventsExpired { first }) => return Err(self.overtaken(first)),
+                    Err(Error::EventsExpired { first }) => {
+                        return Err(self.service.expired(&self.request.scope, self.cursor(), first));
+                    }
                     page => page?,
                 }
             }
@@ -202,11 +204,6 @@ impl Subscription {
             Some(taken) => self.pass(taken.batches, taken.last),
             None => Err(Error::StoreDamaged),
         }
-    }
-
-    /// Error for a reader whose next event is not kept any more.
-    fn overtaken(&self, first: u64) -> Error {
-        self.service.expired(&self.request.scope, self.cursor(), first)
     }
 
     /// Moves `next` past these events, up to `last`, or as far as one frame holds; returns the matching events.

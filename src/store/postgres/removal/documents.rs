@@ -1,18 +1,9 @@
 //! Documents of a run that came from an erased event.
 
-use jiff::Timestamp;
-
-use crate::domain::projection::{self, Documents, Lifecycle, QuestionChange};
-use crate::domain::{Event, PendingInput, Run};
+use crate::domain::PendingInput;
+use crate::domain::projection::{Documents, QuestionChange};
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::error::Fault;
-
-/// The documents that the event sets in a run that is still open.
-pub fn set_by(event: &Event) -> Documents {
-    let mut run = Run::new(event.run_id.clone(), Timestamp::UNIX_EPOCH);
-    run.last_seq = event.seq - 1;
-    projection::apply(&mut run, event, Lifecycle::Record).unwrap_or_default()
-}
 
 /// Erases the stored documents that are equal to these. A question stays open without its texts, so that an answer finds it.
 pub async fn erase(connection: &mut PgExecutor<'_>, run: i64, documents: Documents) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
+use crate::domain::projection::documents_of;
 use crate::domain::{Error, Removal, Result, RunId};
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::connect::readers::written;
@@ -119,7 +120,7 @@ async fn slice(
     for row in rows.into_iter().filter(|row| !row.is_removed()) {
         // The documents of a damaged event are not known; its payload goes nevertheless.
         if let Ok(Some((event, _))) = row.clone().into_event() {
-            documents::erase(&mut executor, run.run, documents::set_by(&event)).await?;
+            documents::erase(&mut executor, run.run, documents_of(&event)).await?;
         }
         rewrites.remove(row, Removal::Erased, true, &mut state);
     }

@@ -2,8 +2,8 @@
 
 use sqlx::SqliteConnection;
 
-use crate::domain::projection::{self, Lifecycle, QuestionChange};
-use crate::domain::{Event, PendingInput, Result, Run};
+use crate::domain::projection::{self, QuestionChange};
+use crate::domain::{Event, PendingInput, Result};
 use crate::store::run_row::{changed_documents, checksums};
 use crate::store::sqlite::error::{StepError, from_sqlx};
 use crate::store::sqlite::maintenance::transaction;
@@ -19,9 +19,7 @@ pub struct DocumentChange {
 
 /// The documents that this event has given its run, if no later event has replaced them.
 pub fn of_event(run: i64, event: &Event) -> Vec<DocumentChange> {
-    let before = Run { last_seq: event.seq - 1, ..Run::new(event.run_id.clone(), event.recorded_at) };
-    // The run as if it had only this event: what an event sets depends on no other.
-    let documents = projection::apply(&mut before.clone(), event, Lifecycle::Record).unwrap_or_default();
+    let documents = projection::documents_of(event);
     let questions = documents.questions.iter().filter_map(|change| match change {
         QuestionChange::Opened(question) => Some(question),
         QuestionChange::Closed(_) => None,
