@@ -162,8 +162,6 @@ async fn survives_kills(seed: &str, start: impl AsyncFn() -> Server) {
         let server = start().await;
         verify(&server, &runs).await;
         if round == ROUNDS {
-            let removed = async || server.metric("runlog_expired_events_total").await > 0.0;
-            eventually("a removal", removed).await;
             return;
         }
         let mut working = JoinSet::new();
