@@ -1,11 +1,16 @@
 //! An honest publisher and an honest subscriber, not affected by the attacks beside them.
+//!
+//! They have threads of their own, and all other threads of the tests get the time that these and the server leave: an attacker
+//! is another machine, and its own work is not to be measured.
 
+use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use runlog::pb::event_service_client::EventServiceClient;
 use runlog::pb::{self, subscribe_response::Frame};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use rustix::process::{Pid, setpriority_process};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -26,34 +31,43 @@ const PAYLOAD_BYTES: usize = 200;
 /// Time from one publish to the next.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Name of the threads of honest clients.
+const THREAD: &str = "honest";
+
 /// The honest clients. Any failed call ends the test.
 struct Honest {
     /// Latencies from the publish to the subscriber.
     delivered: mpsc::UnboundedReceiver<Duration>,
-    tasks: Vec<JoinHandle<()>>,
+    /// Dropping it ends the clients.
+    _running: [oneshot::Sender<()>; 2],
 }
 
 impl Honest {
     /// Each client has its own connection.
-    async fn begin(server: &Server, run_id: &str) -> Self {
+    fn begin(server: &Server, run_id: &'static str) -> Self {
         let (times, delivered) = mpsc::unbounded_channel();
         let (published, expected) = mpsc::unbounded_channel();
-        let mut publisher = server.events().await;
-        publish(&mut publisher, run_id).await;
-        let subscriber = server.events().await;
-        let run_id = run_id.to_owned();
-        let followed = tokio::spawn(follow(subscriber, run_id.clone(), expected, times));
-        let publishing = tokio::spawn(async move {
+        let (first, has_run) = oneshot::channel();
+        let (publisher, subscriber) = (server.url(), server.url());
+        let publishing = in_thread(async move {
+            let mut publisher = EventServiceClient::connect(publisher).await.expect("a connection");
+            publish(&mut publisher, run_id).await;
+            first.send(()).unwrap();
             loop {
                 let began = Instant::now();
-                let seq = publish(&mut publisher, &run_id).await;
+                let seq = publish(&mut publisher, run_id).await;
                 if published.send((seq, began)).is_err() {
                     return;
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        Self { delivered, tasks: vec![followed, publishing] }
+        let following = in_thread(async move {
+            has_run.await.expect("a first event");
+            let subscriber = EventServiceClient::connect(subscriber).await.expect("a connection");
+            follow(subscriber, run_id, expected, times).await;
+        });
+        Self { delivered, _running: [publishing, following] }
     }
 
     /// The median and the 99th percentile of the latency from the publish to the subscriber, over this number of events.
@@ -69,9 +83,32 @@ impl Honest {
     }
 }
 
-impl Drop for Honest {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+/// Runs a client in a thread of its own, until it ends or the returned sender is dropped.
+fn in_thread(client: impl Future<Output = ()> + Send + 'static) -> oneshot::Sender<()> {
+    let (running, dropped) = oneshot::channel();
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::select! {
+                () = client => {}
+                _ = dropped => {}
+            }
+        });
+    };
+    thread::Builder::new().name(THREAD.to_owned()).spawn(run).unwrap();
+    running
+}
+
+/// Gives all threads of this process but those of honest clients the lowest priority.
+fn let_honest_clients_go_first() {
+    for thread in fs::read_dir("/proc/self/task").unwrap() {
+        let thread = thread.unwrap();
+        let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        let id = thread.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+        if name.trim_end() != THREAD {
+            // A thread may have ended.
+            let _ = setpriority_process(id, 19);
+        }
     }
 }
 
@@ -83,12 +120,12 @@ async fn publish(client: &mut EventServiceClient<Channel>, run_id: &str) -> u64 
 
 async fn follow(
     mut client: EventServiceClient<Channel>,
-    run_id: String,
+    run_id: &str,
     mut expected: mpsc::UnboundedReceiver<(u64, Instant)>,
     times: mpsc::UnboundedSender<Duration>,
 ) {
     use pb::subscribe_request::Scope;
-    let request = pb::SubscribeRequest { scope: Some(Scope::RunId(run_id)), ..Default::default() };
+    let request = pb::SubscribeRequest { scope: Some(Scope::RunId(run_id.to_owned())), ..Default::default() };
     let mut frames = client.subscribe(request).await.expect("an honest subscription begins").into_inner();
     let mut last = 0;
     while let Some((seq, began)) = expected.recv().await {
@@ -108,8 +145,9 @@ async fn follow(
 /// The limits for an attack from `begin` to `end`: no call of the honest clients fails, and the server stays under its
 /// memory limit. Latencies are printed and not judged, since a busy machine would fail a judgement.
 pub async fn beside<T>(server: &Server, attack: &str, begin: impl AsyncFnOnce() -> T, end: impl AsyncFnOnce(T)) {
-    let mut honest = Honest::begin(server, "honest").await;
+    let mut honest = Honest::begin(server, "honest");
     let alone = honest.percentiles(200).await;
+    let_honest_clients_go_first();
     let begun = begin().await;
     let beside = honest.percentiles(400).await;
     end(begun).await;
