@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::Service;
 use super::access::audit::Action;
-use crate::domain::{Error, KeyScope, Result};
+use crate::domain::{Error, Result};
 use crate::store::backup::BackupCopy;
 pub use crate::store::backup::{BackupFacts, BackupProject};
 
@@ -27,25 +27,16 @@ pub struct BackupSum {
 }
 
 impl Service {
-    /// Begins a backup of the store with all projects. Fails unless the caller has the scope `admin` of the project `default`; of
-    /// a store without a key, any caller may read and write all of it.
+    /// Begins a backup of the store with all projects. Fails unless the caller has the scope `admin` of the project `default`, or
+    /// the server asks for no key.
     pub async fn begin_backup(&self) -> Result<Backup> {
         let action = Action::begin(&self.caller, "store.backup", "");
-        if let Err(error) = self.require_whole_store().await {
+        if let Err(error) = self.check_open().and_then(|()| self.caller.require_whole_store()) {
             action.end(&Err::<(), _>(error.clone()));
             return Err(error);
         }
         let (service, action) = (self.clone(), Some(action));
         Ok(Backup { service, action, copy: None, hash: Sha256::new(), bytes: 0 })
-    }
-
-    async fn require_whole_store(&self) -> Result<()> {
-        self.check_open()?;
-        if self.caller.is_keyless() && !self.store.keys().any().await? {
-            return Ok(());
-        }
-        self.caller.require(KeyScope::Admin)?;
-        if self.caller.is_of_another_project() { Err(Error::DefaultProjectNeeded) } else { Ok(()) }
     }
 }
 

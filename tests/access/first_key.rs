@@ -2,8 +2,11 @@
 
 use runlog::config::{AuthOption, KeyText};
 use runlog::domain::KeyScope;
+use runlog::pb;
+use runlog::pb::admin_service_client::AdminServiceClient;
 use runlog::pb::event_service_client::EventServiceClient;
 use runlog::pb::key_service_client::KeyServiceClient;
+use runlog::pb::run_service_client::RunServiceClient;
 use runlog::server::Server;
 
 use crate::harness::{ADMIN, create, publish, reason, with_keys};
@@ -76,6 +79,13 @@ async fn a_server_with_auth_off_does_not_ask_for_the_keys_of_its_store() {
     let channel =
         tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     EventServiceClient::new(channel.clone()).publish(publish("r", "step")).await.unwrap();
+    // What needs the scope `admin` is open, too, but for the keys themselves.
+    let (mut runs, run_id) = (RunServiceClient::new(channel.clone()), "r".to_owned());
+    runs.hold_run(pb::HoldRunRequest { run_id: run_id.clone() }).await.unwrap();
+    runs.release_run(pb::ReleaseRunRequest { run_id: run_id.clone() }).await.unwrap();
+    runs.erase_events(pb::EraseEventsRequest { run_id, ..Default::default() }).await.unwrap();
+    let backup = AdminServiceClient::new(channel.clone()).backup(pb::BackupRequest {}).await;
+    assert!(backup.unwrap().into_inner().message().await.unwrap().is_some());
     let mut keys = KeyServiceClient::new(channel);
     assert_eq!(reason(&keys.create_key(create(&[KeyScope::EventsRead])).await.unwrap_err()), "API_KEY_MISSING");
     stop.cancel();

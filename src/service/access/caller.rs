@@ -192,12 +192,17 @@ impl Caller {
         self.require_within(scope, self.token.is_none())
     }
 
-    /// As [`require`](Self::require) of `admin`, for anything but keys: a caller without a key passes where none is needed.
+    /// As [`require`](Self::require) of `admin`, for anything but keys: a caller without a key passes where the server asks for
+    /// none, whatever keys the store holds.
     pub fn require_admin(&self) -> Result<()> {
-        match (self.key_id(), &self.token) {
-            (None, None) => self.check(),
-            _ => self.require(KeyScope::Admin),
-        }
+        if self.is_keyless() { self.check() } else { self.require(KeyScope::Admin) }
+    }
+
+    /// As [`require_admin`](Self::require_admin), for what concerns all projects. Fails with `DefaultProjectNeeded` for the holder of
+    /// a key of another project.
+    pub fn require_whole_store(&self) -> Result<()> {
+        self.require_admin()?;
+        if self.is_of_another_project() { Err(Error::DefaultProjectNeeded) } else { Ok(()) }
     }
 
     /// As [`require`](Self::require) of `events.read`, for reading this scope: the bearer of a stream token may read its run.
@@ -303,6 +308,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn where_no_key_is_asked_for_a_caller_without_one_passes_for_an_admin_of_all_but_keys() {
+        let keyless = Caller::keyless();
+        keyless.require_admin().unwrap();
+        keyless.require_whole_store().unwrap();
+        assert!(keyless.require(KeyScope::Admin).is_err());
+        let bearer = keyless.bearer_of(&token("r", true)).unwrap();
+        assert!(matches!(bearer.require_admin().unwrap_err(), Error::OutsideToken));
+        let refused = Caller::unauthenticated().require_admin().unwrap_err();
+        assert!(matches!(refused, Error::Unauthenticated(KeyProblem::Missing)), "{refused}");
+        let project = Project { id: ProjectId::parse("other").unwrap(), ..Project::default() };
+        let other = Caller::new(
+            Some(KeyId::parse("key_other").unwrap()),
+            project,
+            KeyScopes::all(),
+            None,
+            KeyLimits::default(),
+        );
+        other.require_admin().unwrap();
+        assert!(matches!(other.require_whole_store().unwrap_err(), Error::DefaultProjectNeeded));
     }
 
     #[tokio::test]
