@@ -209,7 +209,7 @@ impl Service {
     /// Fails with `RunNotFound` if the run has no event. For publishes that must not create a run.
     pub async fn require_run(&self, run_id: &RunId) -> Result<()> {
         self.caller.require(KeyScope::EventsPublish)?;
-        self.store.scope_end(&Scope::Run(run_id.clone())).await.map(drop)
+        self.store.extent(&Scope::Run(run_id.clone())).await.map(drop)
     }
 
     fn control_event(

@@ -51,9 +51,9 @@ impl Service {
 
     async fn erased(&self, erase: &EraseEvents) -> Result<Erased> {
         let scope = Scope::Run(erase.run_id.clone());
-        let end = self.store.scope_end(&scope).await?.last;
-        let first_seq = self.store.first(&scope).await?.max(erase.first_seq);
-        let last_seq = if erase.last_seq == 0 { end } else { erase.last_seq.min(end) };
+        let extent = self.store.extent(&scope).await?;
+        let first_seq = extent.first.max(erase.first_seq);
+        let last_seq = if erase.last_seq == 0 { extent.end.last } else { erase.last_seq.min(extent.end.last) };
         let events = self.store.erase(&erase.run_id, first_seq..=last_seq).await?;
         Ok(Erased { first_seq, last_seq, events })
     }

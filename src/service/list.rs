@@ -78,13 +78,7 @@ impl Service {
         // The last examined offset; `None`: none yet, and the listing begins at the end of the scope.
         let starts_at_end = request.descending && request.cursor.is_empty();
         let starts_at_first = !request.descending && cursor.0 == 0;
-        let mut examined = if starts_at_end {
-            None
-        } else if starts_at_first {
-            Some(self.store.first(&request.scope).await? - 1)
-        } else {
-            Some(cursor.0)
-        };
+        let mut examined = (!starts_at_end).then_some(cursor.0);
         let page_up_to = |records, next: u64, has_more, last_seq| {
             let next_cursor = Cursor(next).to_text(&request.scope, &history);
             EventsPage { records, next_cursor, has_more, last_seq, epoch: history.mark().to_string() }
@@ -104,6 +98,7 @@ impl Service {
                 max_bytes: self.options.max_page_bytes,
             };
             let page = match self.store.read(&request.scope, range).await {
+                // Without a cursor the listing begins with the first event that is kept.
                 Err(Error::EventsExpired { first }) if starts_at_first && newest == 0 => {
                     examined = Some(first - 1);
                     continue;
@@ -111,7 +106,7 @@ impl Service {
                 // Nothing older is kept, or what was read before goes out first.
                 Err(Error::EventsExpired { .. }) if request.descending || newest > 0 => {
                     let last_seq = match &request.scope {
-                        Scope::Run(_) => self.store.scope_end(&request.scope).await?.last,
+                        Scope::Run(_) => self.store.extent(&request.scope).await?.end.last,
                         Scope::Feed => 0,
                     };
                     return Ok(page_up_to(records, examined.unwrap_or_default(), !request.descending, last_seq));

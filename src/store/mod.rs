@@ -40,7 +40,7 @@ pub use project::{MAX_PROJECTS, ProjectNumber, RunKey};
 pub use scrub::Scrubbed;
 pub use types::{
     Append, Commit, Condition, Expired, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage,
-    ScopeEnd,
+    ScopeEnd, ScopeExtent,
 };
 pub use usage::UsageQuery;
 
@@ -121,11 +121,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`Removal`](crate::domain::Removal).
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page>;
 
-    /// Current end of the scope. Fails with `RunNotFound`.
-    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd>;
-
-    /// First offset of the scope that is kept; one more than the last if no event is. Fails with `RunNotFound`.
-    async fn first(&self, scope: &Scope) -> Result<u64>;
+    /// First kept offset and current end of the scope, read at one moment. Fails with `RunNotFound`.
+    async fn extent(&self, scope: &Scope) -> Result<ScopeExtent>;
 
     /// Erases the payloads of these events of a run; events that the run does not have are left out. Returns the number of
     /// events without payload afterwards. Documents of the run that came from the events are erased, too. On success the payloads

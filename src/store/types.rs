@@ -126,6 +126,15 @@ pub struct ScopeEnd {
     pub status: RunStatus,
 }
 
+/// Kept part of a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScopeExtent {
+    /// First offset that is kept; one more than the last if no event is.
+    pub first: u64,
+    /// End of the scope.
+    pub end: ScopeEnd,
+}
+
 /// Events of a scope, returned by one read.
 #[derive(Clone, Debug)]
 pub struct Page {

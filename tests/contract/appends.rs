@@ -32,7 +32,7 @@ pub async fn seqs_of_a_run_are_gapless_for_all_appenders(fixture: impl Fixture) 
     assert_eq!(given, (1..=last).collect::<Vec<_>>());
     let stored = events(&store, &run("r")).await;
     assert_eq!(stored.iter().map(|event| event.seq).collect::<Vec<_>>(), given);
-    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, last);
+    assert_eq!(store.extent(&run("r")).await.unwrap().end.last, last);
     store.close().await;
     assert_eq!(events(&fixture.opened().await, &run("r")).await, stored, "the same after reopen");
 }
@@ -57,7 +57,7 @@ pub async fn appends_to_many_runs_at_once_are_each_gapless(fixture: impl Fixture
         total += stored.len();
     }
     assert_eq!(total, 24 * 40 * 2);
-    assert_eq!(store.scope_end(&Scope::Feed).await.unwrap().last, total as u64);
+    assert_eq!(store.extent(&Scope::Feed).await.unwrap().end.last, total as u64);
 }
 
 pub async fn recorded_at_never_decreases_in_a_run(fixture: impl Fixture) {

@@ -76,10 +76,10 @@ impl CommitListener for ReadsBack {
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 for run in commit.runs {
-                    let scope_end = store.scope_end(&Scope::Run(run.run_id)).await.unwrap();
+                    let scope_end = store.extent(&Scope::Run(run.run_id)).await.unwrap().end;
                     assert_eq!(scope_end, run.scope_end, "an announced commit is durable");
                 }
-                assert_eq!(store.scope_end(&Scope::Feed).await.unwrap(), commit.feed_end);
+                assert_eq!(store.extent(&Scope::Feed).await.unwrap().end, commit.feed_end);
             });
         });
     }
@@ -115,7 +115,7 @@ pub async fn positions_go_on_after_reopen(fixture: impl Fixture) {
     for (round, flush_every) in [usize::MAX, usize::MAX, 1, 1, 3].into_iter().enumerate() {
         let (store, recorder) = fixture.open(tuning(flush_every)).await;
         let before = 2 * round as u64;
-        assert_eq!(store.scope_end(&Scope::Feed).await.unwrap().last, before);
+        assert_eq!(store.extent(&Scope::Feed).await.unwrap().end.last, before);
         store.append(append("r", vec![event("x"), event("y")])).await.unwrap();
         assert_eq!(recorder.commits()[0].feed[0].first, before + 1);
         assert_eq!(all(&store, &Scope::Feed).await.len() as u64, before + 2);

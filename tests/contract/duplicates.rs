@@ -65,7 +65,7 @@ pub async fn other_content_under_an_id_is_a_conflict(fixture: impl Fixture) {
         assert_eq!(error.reason(), "EVENT_ID_CONFLICT");
         assert!(error.metadata().contains(&("seq", "2".to_owned())));
     }
-    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 2);
+    assert_eq!(store.extent(&run("r")).await.unwrap().end.last, 2);
 }
 
 pub async fn duplicates_are_known_after_reopen_and_after_a_flush(fixture: impl Fixture) {

@@ -53,7 +53,7 @@ pub async fn erased_events_keep_their_places_and_all_but_their_payloads(fixture:
             assert!(if goes { is_erased(event, before) } else { event == before }, "{event:?}");
         }
         let run = store.run(&run_id("r")).await.unwrap();
-        assert_eq!((run.first_seq, run.last_seq, store.first(&Scope::Feed).await.unwrap()), (1, 6, 1));
+        assert_eq!((run.first_seq, run.last_seq, store.extent(&Scope::Feed).await.unwrap().first), (1, 6, 1));
         store.close().await;
     }
 }
@@ -83,7 +83,7 @@ pub async fn a_long_run_is_erased_in_parts(fixture: impl Fixture) {
         store.append(append("r", vec![event("small"); 100])).await.unwrap();
         store.append(append(if n % 2 == 0 { "r" } else { "other" }, vec![large.clone(); 2])).await.unwrap();
     }
-    let last = store.scope_end(&run("r")).await.unwrap().last;
+    let last = store.extent(&run("r")).await.unwrap().end.last;
     assert_eq!(erase(&store, "r", 51..=last).await, last - 50);
     let after = events(&store, &run("r")).await;
     assert!(after.iter().all(|event| event.removal.is_some() == (event.seq > 50)));
@@ -244,7 +244,7 @@ pub async fn readers_at_every_position_see_no_gap_while_events_are_published_and
         readers.push(tokio::spawn(async move {
             while !is_over.load(Ordering::Relaxed) {
                 let scope = [run("a"), run("b"), Scope::Feed][index(&mut rng, 3)].clone();
-                let last = store.scope_end(&scope).await.unwrap().last;
+                let last = store.extent(&scope).await.unwrap().end.last;
                 let at = rng.within(0..last + 2);
                 let from = [ReadFrom::After(at), ReadFrom::Before(at), ReadFrom::End][index(&mut rng, 3)];
                 let range = Range { from, max_events: 1 + index(&mut rng, 60), max_bytes: 1 << 20 };
@@ -257,7 +257,7 @@ pub async fn readers_at_every_position_see_no_gap_while_events_are_published_and
     let mut erased = [0_u64; 2];
     while publishers.iter().any(|publisher| !publisher.is_finished()) {
         let run = index(&mut rng, 2);
-        let end = store.scope_end(&crate::fixture::run(["a", "b"][run])).await.unwrap().last;
+        let end = store.extent(&crate::fixture::run(["a", "b"][run])).await.unwrap().end.last;
         let from = 1 + rng.within(0..end);
         let to = from + rng.within(0..5);
         assert!(erase(&store, ["a", "b"][run], from..=to).await > 0);

@@ -22,7 +22,7 @@ pub async fn a_right_expectation_appends_and_a_wrong_one_changes_nothing(fixture
     }
     assert_eq!(store.append(expecting(2, append("r", vec![event("3")]))).await.unwrap().last_seq, 3);
     assert_eq!(reason(store.append(expecting(1, append("none", vec![event("x")]))).await), "SEQ_CONFLICT");
-    assert_eq!(reason(store.scope_end(&run("none")).await), "RUN_NOT_FOUND");
+    assert_eq!(reason(store.extent(&run("none")).await), "RUN_NOT_FOUND");
 }
 
 pub async fn a_repeat_needs_no_expectation(fixture: impl Fixture) {
@@ -100,7 +100,7 @@ pub async fn a_condition_is_judged_by_the_run_as_it_is_then_and_not_by_its_last_
     for condition in [Condition::OnlyRepeat, Condition::NotEnded, Condition::QuestionOpen(1)] {
         assert_eq!(seqs(&store.append(given(condition, note("b"))).await.unwrap()), [5]);
     }
-    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 6);
+    assert_eq!(store.extent(&run("r")).await.unwrap().end.last, 6);
 }
 
 pub async fn of_many_answers_to_one_question_exactly_one_is_stored(fixture: impl Fixture) {
@@ -116,5 +116,5 @@ pub async fn of_many_answers_to_one_question_exactly_one_is_stored(fixture: impl
         });
     }
     let stored = tasks.join_all().await.into_iter().filter(|is_stored| *is_stored).count();
-    assert_eq!((stored, store.scope_end(&run("r")).await.unwrap().last), (1, 22));
+    assert_eq!((stored, store.extent(&run("r")).await.unwrap().end.last), (1, 22));
 }

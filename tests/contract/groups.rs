@@ -139,7 +139,7 @@ pub async fn a_request_larger_than_the_queue_is_stored(fixture: impl Fixture) {
         );
         assert!(many.0.is_ok() && many.1.is_ok() && many.2.is_ok());
     }
-    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 63);
+    assert_eq!(store.extent(&run("r")).await.unwrap().end.last, 63);
 }
 
 pub async fn what_was_accepted_before_close_is_answered(fixture: impl Fixture) {
@@ -175,7 +175,7 @@ pub async fn close_may_be_called_twice_and_at_once(fixture: impl Fixture) {
     tokio::join!(store.close(), store.close());
     assert!(store.ready().await.is_err());
     let again = fixture.opened().await;
-    assert_eq!(again.scope_end(&run("plug")).await.unwrap().last, 1);
+    assert_eq!(again.extent(&run("plug")).await.unwrap().end.last, 1);
 }
 
 pub async fn a_closed_store_opens_again_while_its_handle_lives(fixture: impl Fixture) {

@@ -161,7 +161,7 @@ pub async fn nothing_is_stored_after_the_first_append_of_an_import_that_fails(fi
     assert_eq!(import.failure().unwrap().reason(), "SEQ_CONFLICT");
     let later = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &import);
     assert_eq!(reason(store.append(later).await), "SEQ_CONFLICT", "in a later commit neither");
-    assert_eq!(store.scope_end(&Scope::Feed).await.unwrap().last, 2, "the plug and the first");
+    assert_eq!(store.extent(&Scope::Feed).await.unwrap().end.last, 2, "the plug and the first");
     let again = imported("d", vec![with_id("d", event("x"))], vec![at(0)], 0, &Import::default());
     store.append(again).await.unwrap();
 }
@@ -180,7 +180,7 @@ pub async fn an_import_never_takes_an_event_for_another(fixture: impl Fixture) {
     assert_eq!(refused(vec![with_id("3", event("x"))], vec![at(5)]).await, "INVALID_FIELD");
     let backwards = vec![with_id("3", event("x")), with_id("4", event("x"))];
     assert_eq!(refused(backwards, vec![at(8), at(7)]).await, "INVALID_FIELD");
-    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 2);
+    assert_eq!(store.extent(&run("r")).await.unwrap().end.last, 2);
     // A publish after an import uses the store's clock.
     store.append(append("r", vec![event("z")])).await.unwrap();
     let stored = events(&store, &run("r")).await;

@@ -71,7 +71,7 @@ async fn what_another_replica_wrote_meanwhile_counts() {
     assert_eq!(stored(&other, append("r", vec![typed("run_end", "{}")])).await, [8]);
     assert_eq!(reason(one.append(append("r", vec![typed("run_start", "{}")])).await), "RUN_STATUS_FINAL");
     assert_eq!(events(&one, &run("r")).await.len(), 8);
-    assert_eq!(one.scope_end(&Scope::Feed).await.unwrap().last, 8);
+    assert_eq!(one.extent(&Scope::Feed).await.unwrap().end.last, 8);
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_run_that_went_back_in_time_is_not_taken_for_the_one_that_was_known() 
     // A restored run: the same number of events, another history.
     database.execute("UPDATE runs SET status = 6, updated_at = '2020-01-01T00:00:00Z'").await;
     assert_eq!(reason(one.append(append("r", vec![typed("run_start", "{}")])).await), "RUN_STATUS_FINAL");
-    assert_eq!(one.scope_end(&run("r")).await.unwrap().last, 1);
+    assert_eq!(one.extent(&run("r")).await.unwrap().end.last, 1);
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ async fn a_project_that_lost_its_last_events_begins_an_epoch_and_goes_on() {
     tokio::time::timeout(Duration::from_secs(60), noticed).await.unwrap();
     assert_eq!(project.history().agrees_with(&before.mark()), Some(2));
     assert_eq!(seqs(&project.append(append("r", vec![event("again")])).await.unwrap()), [3]);
-    assert_eq!(project.scope_end(&Scope::Feed).await.unwrap().last, 3);
+    assert_eq!(project.extent(&Scope::Feed).await.unwrap().end.last, 3);
     store.close().await;
 }
 
@@ -143,7 +143,7 @@ async fn a_replica_of_version_7_goes_on_storing_in_the_project_default() {
     assert_eq!(seqs(&store.append(append("r", vec![event("y")])).await.unwrap()), [3]);
     assert_eq!(seqs(&project.append(append("r", vec![event("y")])).await.unwrap()), [3]);
     for (of, last) in [(&store, 3), (&project, 3)] {
-        assert_eq!(of.scope_end(&Scope::Feed).await.unwrap().last, last);
+        assert_eq!(of.extent(&Scope::Feed).await.unwrap().end.last, last);
         assert_eq!(events(of, &Scope::Feed).await.len(), 3);
     }
     store.close().await;

@@ -45,7 +45,7 @@ async fn of_two_answers_under_different_ids_at_two_replicas_one_is_stored() {
     let mut outcomes = behind_a_lock(&database, vec![(&one, answer("a")), (&other, answer("b"))]).await.into_iter();
     assert_eq!(seqs(&outcomes.next().unwrap().await.unwrap().unwrap()), [2]);
     assert_eq!(reason(outcomes.next().unwrap().await.unwrap()), "RUN_CHANGED");
-    assert_eq!(one.scope_end(&run("r")).await.unwrap().last, 2);
+    assert_eq!(one.extent(&run("r")).await.unwrap().end.last, 2);
 }
 
 #[tokio::test]

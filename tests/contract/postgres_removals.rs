@@ -68,7 +68,7 @@ async fn events_go_whole_from_the_begin_of_feed_and_runs_and_the_newest_one_stay
     let expired = expire(&store, &an_hour(), later()).await;
     assert_eq!((expired.events, expired.examined), (1_201, 1_201));
     assert!(!recorder.removals().is_empty());
-    assert_eq!(store.first(&Scope::Feed).await.unwrap(), 1_201);
+    assert_eq!(store.extent(&Scope::Feed).await.unwrap().first, 1_201);
     let page = store.read(&Scope::Feed, ascending(1_200, 10)).await.unwrap();
     assert_eq!((page.first, page.scope_end.last, page.chunks[0].first), (1_201, 1_201, 1_201));
     assert_eq!(reason(store.read(&Scope::Feed, ascending(1_199, 10)).await), "CURSOR_EXPIRED");
@@ -125,7 +125,7 @@ async fn an_id_is_free_again_when_its_event_only_fills_the_feed() {
     // Released, the first event goes, and those behind it.
     store.hold(&run_id("held"), false).await.unwrap();
     expire(&store, &retention, later()).await;
-    assert_eq!(store.first(&Scope::Feed).await.unwrap(), 7);
+    assert_eq!(store.extent(&Scope::Feed).await.unwrap().first, 7);
     is_sound(&database).await;
     store.close().await;
 }
@@ -146,7 +146,7 @@ async fn a_maximum_of_bytes_counts_what_all_replicas_store() {
         }
         let store = if round % 2 == 0 { &one } else { &other };
         // What is erased does not count.
-        let last = store.scope_end(&run("r")).await.unwrap().last;
+        let last = store.extent(&run("r")).await.unwrap().end.last;
         store.erase(&run_id("r"), last - 9..=last).await.unwrap();
         expire(store, &retention, Timestamp::now()).await;
         let counted: i64 = sqlx::query_scalar("SELECT bytes FROM feed_retention")
@@ -182,7 +182,7 @@ async fn replicas_that_expire_at_once_remove_each_event_once() {
         events += pass.await.unwrap();
     }
     assert_eq!(events + expire(&one, &an_hour(), later()).await.events, 4_001);
-    assert_eq!(one.first(&Scope::Feed).await.unwrap(), 4_001);
+    assert_eq!(one.extent(&Scope::Feed).await.unwrap().first, 4_001);
     is_sound(&database).await;
 }
 

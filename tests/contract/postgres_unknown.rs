@@ -239,7 +239,7 @@ async fn an_outage_that_ends_in_time_is_not_noticed_whatever_became_of_the_commi
                 answered.iter().map(|answer| (seqs(answer), duplicates(answer).contains(&true))).collect();
             let of_run = [vec![last + 1], vec![last + 2], vec![last + 3, last + 4]].map(|seqs| (seqs, false));
             assert_eq!(answered, [of_run.clone(), of_run.clone(), of_run].concat(), "{loss:?}");
-            fixture.recorder.announced_up_to(fixture.store.scope_end(&Scope::Feed).await.unwrap().last).await;
+            fixture.recorder.announced_up_to(fixture.store.extent(&Scope::Feed).await.unwrap().end.last).await;
             let commits = fixture.recorder.commits();
             let positions = commits.iter().flat_map(|commit| &commit.feed).flat_map(|chunk| chunk.first..=chunk.last());
             assert!(positions.eq(1..=commits.last().unwrap().feed_end.last), "each is announced once and in order");

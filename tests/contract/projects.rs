@@ -79,7 +79,7 @@ pub async fn one_id_in_two_projects_is_two_runs(fixture: impl Fixture) {
     let stored = one.append(append("same", vec![with_id("e", event("of one"))])).await.unwrap();
     assert_eq!((stored.last_seq, duplicates(&stored)), (1, vec![false]));
     assert_eq!(reason(two.run(&run_id("same")).await), "RUN_NOT_FOUND");
-    assert_eq!(reason(two.scope_end(&run("same")).await), "RUN_NOT_FOUND");
+    assert_eq!(reason(two.extent(&run("same")).await), "RUN_NOT_FOUND");
     assert_eq!(reason(two.read(&run("same"), ascending(0, 10)).await), "RUN_NOT_FOUND");
     assert_eq!(reason(two.last_seq_at(&run_id("same"), u64::MAX).await), "RUN_NOT_FOUND");
     // Neither a duplicate nor a conflict, and seqs begin at 1.
@@ -119,7 +119,7 @@ pub async fn an_event_is_found_in_its_project_only(fixture: impl Fixture) {
 pub async fn each_project_has_its_own_feed_from_1_without_gaps(fixture: impl Fixture) {
     let store = fixture.opened().await;
     let [default, one, two] = three(&store).await;
-    let before = default.scope_end(&Scope::Feed).await.unwrap().last;
+    let before = default.extent(&Scope::Feed).await.unwrap().end.last;
     for n in 0..30 {
         for (at, name) in [(&one, "one"), (&default, "default"), (&two, "two")] {
             at.append(append(&format!("r{}", n % 4), vec![event(&format!("{name} {n}")), event(name)])).await.unwrap();
@@ -128,13 +128,13 @@ pub async fn each_project_has_its_own_feed_from_1_without_gaps(fixture: impl Fix
     for (at, name) in [(&one, "one"), (&two, "two")] {
         let texts = texts(at, &Scope::Feed).await;
         assert!(texts.iter().all(|text| text.starts_with(name)), "{texts:?}");
-        assert_eq!((texts.len(), at.scope_end(&Scope::Feed).await.unwrap().last), (60, 60));
+        assert_eq!((texts.len(), at.extent(&Scope::Feed).await.unwrap().end.last), (60, 60));
         let last =
             at.read(&Scope::Feed, runlog::store::Range { from: runlog::store::ReadFrom::End, ..ascending(0, 2) });
         assert_eq!(last.await.unwrap().chunks.first().unwrap().last(), 60);
         assert!(at.read(&Scope::Feed, ascending(60, 10)).await.unwrap().chunks.is_empty());
     }
-    assert_eq!(default.scope_end(&Scope::Feed).await.unwrap().last, before + 60);
+    assert_eq!(default.extent(&Scope::Feed).await.unwrap().end.last, before + 60);
     // A cursor of one feed says nothing in another.
     let cursor = Cursor(7).to_text(&Scope::Feed, &one.history());
     assert_eq!(Cursor::parse(&cursor, &Scope::Feed, &one.history()).unwrap(), Cursor(7));

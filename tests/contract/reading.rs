@@ -166,7 +166,7 @@ pub async fn a_page_reaches_the_scope_end_that_it_reports(fixture: impl Fixture)
         readers.spawn(async move {
             while !done.load(Ordering::Relaxed) {
                 for scope in [run("r"), Scope::Feed] {
-                    let scope_end = store.scope_end(&scope).await.unwrap().last;
+                    let scope_end = store.extent(&scope).await.unwrap().end.last;
                     let from = if descending { ReadFrom::End } else { ReadFrom::After(scope_end.saturating_sub(5)) };
                     let range = Range { from, max_events: 2_000, max_bytes: 1 << 20 };
                     let page = store.read(&scope, range).await.unwrap();
@@ -206,7 +206,7 @@ pub async fn offsets_past_every_end_are_empty_pages<B: Fixture>(fixture: B) {
     for tuning in [NEVER_FLUSHED, ALWAYS_FLUSHED] {
         let store = fixture.open(tuning).await.0;
         store.append(append("r", vec![event("x")])).await.unwrap();
-        let last = store.scope_end(&run("r")).await.unwrap().last;
+        let last = store.extent(&run("r")).await.unwrap().end.last;
         for scope in [run("r"), Scope::Feed] {
             for from in [last, last + 1, i64::MAX as u64, u64::MAX] {
                 assert!(store.read(&scope, ascending(from, 10)).await.unwrap().chunks.is_empty());

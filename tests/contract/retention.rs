@@ -61,7 +61,7 @@ pub async fn pass(store: &SharedStore, retention: &Retention, now: Timestamp) ->
 
 /// The kept events of a scope by offset, read page by page from its first one.
 async fn kept(store: &SharedStore, scope: &Scope) -> BTreeMap<u64, Event> {
-    let first = store.first(scope).await.unwrap();
+    let first = store.extent(scope).await.unwrap().first;
     let mut found = BTreeMap::new();
     loop {
         let after = found.keys().next_back().copied().unwrap_or(first - 1);
@@ -81,7 +81,7 @@ async fn kept(store: &SharedStore, scope: &Scope) -> BTreeMap<u64, Event> {
 /// Reads from every offset in both directions and compares each page with all that is kept.
 async fn every_page_is_right(store: &SharedStore, scope: &Scope) {
     let whole = kept(store, scope).await;
-    let (first, last) = (store.first(scope).await.unwrap(), store.scope_end(scope).await.unwrap().last);
+    let (first, last) = (store.extent(scope).await.unwrap().first, store.extent(scope).await.unwrap().end.last);
     assert!(whole.keys().copied().eq(first..=last));
     let offsets = || 0..=last + 2;
     for from in offsets().map(ReadFrom::After).chain(offsets().map(ReadFrom::Before)).chain([ReadFrom::End]) {
@@ -132,8 +132,8 @@ pub async fn events_older_than_they_are_kept_are_gone_and_the_first_one_is_named
     fill(&store, &["r", "other"], 0..20).await;
     assert_eq!(pass(&store, &keeping(hours(5)), at(20)).await, 30);
     let is_right = async |store: &SharedStore| {
-        assert_eq!(store.first(&run("r")).await.unwrap(), 16);
-        assert_eq!(store.first(&Scope::Feed).await.unwrap(), 31);
+        assert_eq!(store.extent(&run("r")).await.unwrap().first, 16);
+        assert_eq!(store.extent(&Scope::Feed).await.unwrap().first, 31);
         let row = store.run(&run_id("r")).await.unwrap();
         assert_eq!((row.first_seq, row.last_seq, row.is_held), (16, 20, false));
         for scope in [run("r"), run("other"), Scope::Feed] {
@@ -147,8 +147,8 @@ pub async fn events_older_than_they_are_kept_are_gone_and_the_first_one_is_named
     let store = fixture.open(tuning(4)).await.0;
     is_right(&store).await;
     let appended = store.append(append("r", vec![event("next")])).await.unwrap();
-    assert_eq!((seqs(&appended), store.scope_end(&Scope::Feed).await.unwrap().last), (vec![21], 41));
-    assert_eq!(reason(store.first(&run("unknown")).await), "RUN_NOT_FOUND");
+    assert_eq!((seqs(&appended), store.extent(&Scope::Feed).await.unwrap().end.last), (vec![21], 41));
+    assert_eq!(reason(store.extent(&run("unknown")).await), "RUN_NOT_FOUND");
 }
 
 pub async fn the_newest_event_keeps_its_place_when_all_others_are_gone(fixture: impl Fixture) {
@@ -156,7 +156,7 @@ pub async fn the_newest_event_keeps_its_place_when_all_others_are_gone(fixture: 
     fill(&store, &["a", "b"], 0..10).await;
     for _ in 0..2 {
         pass(&store, &keeping(hours(1)), at(1_000)).await;
-        assert_eq!(store.scope_end(&Scope::Feed).await.unwrap().last, 20);
+        assert_eq!(store.extent(&Scope::Feed).await.unwrap().end.last, 20);
         assert_eq!(removals(&kept(&store, &run("b")).await), [Some(Removal::Expired)]);
         assert_eq!(store.run(&run_id("a")).await.unwrap().first_seq, 11);
         assert_eq!(kept(&store, &run("a")).await.len(), 0);
@@ -167,7 +167,7 @@ pub async fn the_newest_event_keeps_its_place_when_all_others_are_gone(fixture: 
         store = fixture.open(NEVER_FLUSHED).await.0;
     }
     let appended = store.append(append("a", vec![event("next")])).await.unwrap();
-    assert_eq!((seqs(&appended), store.scope_end(&Scope::Feed).await.unwrap().last), (vec![11], 21));
+    assert_eq!((seqs(&appended), store.extent(&Scope::Feed).await.unwrap().end.last), (vec![11], 21));
     pass(&store, &keeping(hours(1)), at(1_000)).await;
     assert_eq!(store.run(&run_id("b")).await.unwrap().first_seq, 11);
     for scope in [run("a"), run("b"), Scope::Feed] {
@@ -198,8 +198,8 @@ pub async fn types_are_kept_by_their_own_rule_and_leave_no_gap(fixture: impl Fix
     }
     pass(&store, &retention, at(12)).await;
     // All of the hours before 4 is gone, and with it the progress that lost its payload before.
-    assert_eq!(store.first(&run("r")).await.unwrap(), 13);
-    assert_eq!(store.first(&Scope::Feed).await.unwrap(), 13);
+    assert_eq!(store.extent(&run("r")).await.unwrap().first, 13);
+    assert_eq!(store.extent(&Scope::Feed).await.unwrap().first, 13);
     for scope in [run("r"), Scope::Feed] {
         every_page_is_right(&store, &scope).await;
     }
@@ -215,11 +215,11 @@ pub async fn events_are_kept_by_the_status_of_their_run(fixture: impl Fixture) {
     let by_status = vec![(RunStatus::Failed, hours(100))];
     let retention = Retention { default: hours(2), by_status, ..Retention::default() };
     pass(&store, &retention, at(6)).await;
-    assert_eq!(store.first(&run("failed")).await.unwrap(), 1);
-    assert_eq!(store.first(&run("open")).await.unwrap(), 5);
+    assert_eq!(store.extent(&run("failed")).await.unwrap().first, 1);
+    assert_eq!(store.extent(&run("open")).await.unwrap().first, 5);
     assert!(removals(&kept(&store, &run("failed")).await).iter().all(Option::is_none));
     // The events of the other run stay in the feed without payload, since one before them is kept.
-    assert_eq!(store.first(&Scope::Feed).await.unwrap(), 1);
+    assert_eq!(store.extent(&Scope::Feed).await.unwrap().first, 1);
     let removed = removals(&kept(&store, &Scope::Feed).await);
     assert_eq!(removed.iter().filter(|removal| **removal == Some(Removal::Expired)).count(), 4);
     for scope in [run("failed"), run("open"), Scope::Feed] {
@@ -227,7 +227,7 @@ pub async fn events_are_kept_by_the_status_of_their_run(fixture: impl Fixture) {
     }
     // The feed catches up with the runs once the longest rule has passed.
     pass(&store, &retention, at(105)).await;
-    assert_eq!(store.first(&Scope::Feed).await.unwrap(), 11);
+    assert_eq!(store.extent(&Scope::Feed).await.unwrap().first, 11);
     for scope in [run("failed"), run("open"), Scope::Feed] {
         every_page_is_right(&store, &scope).await;
     }
@@ -241,7 +241,10 @@ pub async fn a_held_run_stays_whole_while_the_feed_moves_on_and_goes_after_its_r
     assert!(store.run(&run_id("held")).await.unwrap().is_held);
     pass(&store, &keeping(hours(3)), at(10)).await;
     assert_eq!(kept(&store, &run("held")).await, before);
-    assert_eq!((store.first(&run("r")).await.unwrap(), store.first(&Scope::Feed).await.unwrap()), (8, 15));
+    assert_eq!(
+        (store.extent(&run("r")).await.unwrap().first, store.extent(&Scope::Feed).await.unwrap().first),
+        (8, 15)
+    );
     store.close().await;
     let store = fixture.open(tuning(3)).await.0;
     assert_eq!(kept(&store, &run("held")).await, before);
@@ -253,7 +256,7 @@ pub async fn a_held_run_stays_whole_while_the_feed_moves_on_and_goes_after_its_r
     store.hold(&run_id("held"), false).await.unwrap();
     assert!(!store.run(&run_id("held")).await.unwrap().is_held);
     pass(&store, &keeping(hours(3)), at(10)).await;
-    assert_eq!(store.first(&run("held")).await.unwrap(), 8);
+    assert_eq!(store.extent(&run("held")).await.unwrap().first, 8);
     for scope in [run("held"), run("r"), Scope::Feed] {
         every_page_is_right(&store, &scope).await;
     }
@@ -281,7 +284,7 @@ pub async fn the_oldest_events_go_while_a_project_holds_too_many_bytes(fixture: 
         }
     }
     // New events count, too, and push out older ones: no pass from the beginning is needed.
-    let after = store.scope_end(&Scope::Feed).await.unwrap().last;
+    let after = store.extent(&Scope::Feed).await.unwrap().end.last;
     for hour in 41..=60 {
         record(&store, "r", hour, vec![event(&text)]).await;
     }
@@ -361,7 +364,10 @@ pub async fn each_project_is_kept_by_its_own_rules(fixture: impl Fixture) {
     fill(&store, &["r"], 0..10).await;
     fill(&beside, &["r"], 0..10).await;
     assert_eq!(pass(&beside, &keeping(hours(3)), at(10)).await, 7);
-    assert_eq!((beside.first(&Scope::Feed).await.unwrap(), store.first(&Scope::Feed).await.unwrap()), (8, 1));
+    assert_eq!(
+        (beside.extent(&Scope::Feed).await.unwrap().first, store.extent(&Scope::Feed).await.unwrap().first),
+        (8, 1)
+    );
     for store in [&store, &beside] {
         for scope in [run("r"), Scope::Feed] {
             every_page_is_right(store, &scope).await;
@@ -441,7 +447,7 @@ pub async fn readers_at_every_position_see_no_gap_and_no_damage_while_retention_
     }
     assert!(removed > APPENDS * 4, "{removed}");
     for name in RUNS {
-        assert_eq!(store.first(&run(name)).await.unwrap(), 2 * (APPENDS - 20) + 1);
+        assert_eq!(store.extent(&run(name)).await.unwrap().first, 2 * (APPENDS - 20) + 1);
         every_page_is_right(&store, &run(name)).await;
     }
     every_page_is_right(&store, &Scope::Feed).await;
@@ -449,8 +455,8 @@ pub async fn readers_at_every_position_see_no_gap_and_no_damage_while_retention_
 
 /// Reads a page and checks its order and its payloads. Returns whether there was a page.
 async fn read_somewhere(store: &SharedStore, scope: &Scope, turn: u64) -> bool {
-    let Ok(end) = store.scope_end(scope).await else { return false };
-    let offset = (turn * 7_919) % (end.last + 2);
+    let Ok(extent) = store.extent(scope).await else { return false };
+    let offset = (turn * 7_919) % (extent.end.last + 2);
     let from = beyond(offset, turn.is_multiple_of(3));
     let page = match store.read(scope, Range { from, max_events: 40, max_bytes: 2_000 }).await {
         Err(Error::EventsExpired { first }) => {

@@ -16,7 +16,7 @@ pub async fn the_row_of_a_run_follows_its_events(fixture: impl Fixture) {
         let appended = store.append(append("r", events)).await.unwrap();
         let row = store.run(&run_id("r")).await.unwrap();
         assert_eq!((appended.status, appended.last_seq), (row.status, row.last_seq));
-        assert_eq!(store.scope_end(&run("r")).await.unwrap().status, row.status);
+        assert_eq!(store.extent(&run("r")).await.unwrap().end.status, row.status);
         row
     };
     assert_eq!(row(&[("step", "{}")]).await.status, RunStatus::Unspecified);
@@ -104,7 +104,7 @@ pub async fn strict_refuses_a_way_out_of_a_final_status(fixture: impl Fixture) {
     let store = fixture.open(strict).await.0;
     let batch = vec![with_id("s", event("late")), typed("run_start", "{}")];
     assert_eq!(reason(store.append(append("r", batch)).await), "RUN_STATUS_FINAL");
-    assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 1, "the batch left nothing");
+    assert_eq!(store.extent(&run("r")).await.unwrap().end.last, 1, "the batch left nothing");
     let late = vec![with_id("s", event("late")), with_id("end", typed("run_end", "{}")), typed("run_end", "{}")];
     assert_eq!(seqs(&store.append(append("r", late)).await.unwrap()), [2, 1, 3]);
     let both = append("new", vec![typed("run_end", "{}"), typed("error", "{}")]);
@@ -240,7 +240,7 @@ pub async fn an_unknown_run_is_not_found(fixture: impl Fixture) {
     store.append(append("r", vec![event("x")])).await.unwrap();
     for unknown in ["R", "r2", "%"] {
         assert_eq!(reason(store.run(&run_id(unknown)).await), "RUN_NOT_FOUND");
-        assert_eq!(reason(store.scope_end(&run(unknown)).await), "RUN_NOT_FOUND");
+        assert_eq!(reason(store.extent(&run(unknown)).await), "RUN_NOT_FOUND");
         assert_eq!(reason(store.read(&run(unknown), ascending(0, 1)).await), "RUN_NOT_FOUND");
     }
 }

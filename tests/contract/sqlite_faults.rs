@@ -171,10 +171,10 @@ async fn a_full_disk_refuses_appends_and_loses_nothing_and_recovers_by_itself() 
             assert!(matches!(outcome, Err(Error::StoreFull)), "{outcome:?}");
         }
         assert_eq!(events(&store, &run("r")).await.len(), 3 * acked, "reads go on");
-        assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 3 * acked as u64);
+        assert_eq!(store.extent(&run("r")).await.unwrap().end.last, 3 * acked as u64);
         assert_eq!(events(&store, &Scope::Feed).await.len(), 3 * acked);
     }
-    assert_eq!(reason(store.scope_end(&run("other")).await), "RUN_NOT_FOUND");
+    assert_eq!(reason(store.extent(&run("other")).await), "RUN_NOT_FOUND");
     fs::remove_file(&ballast).unwrap();
     let appended = store.append(append("r", numbered(acked))).await.unwrap();
     assert_eq!(appended.last_seq, 3 * (acked as u64 + 1), "gapless");
@@ -262,7 +262,7 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
             let events = vec![with_id(&format!("{round}-{n}"), event("x")), event("y")];
             store.append(append(&format!("r{}", n % 3), events)).await.unwrap();
         }
-        let acked = store.scope_end(&Scope::Feed).await.unwrap().last;
+        let acked = store.extent(&Scope::Feed).await.unwrap().end.last;
         // The files after a power loss: the unchanged database and a log that may be longer than the acknowledged part.
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join("log.db");
@@ -281,16 +281,15 @@ async fn a_crash_at_any_moment_keeps_all_that_was_acknowledged() {
             .sum();
         assert_eq!(total, acked, "the rows of the runs agree with the log");
         for name in ["r0", "r1", "r2"] {
-            let (Ok(scope_end), here) = (recovered.scope_end(&run(name)).await, store.scope_end(&run(name)).await)
-            else {
+            let (Ok(extent), here) = (recovered.extent(&run(name)).await, store.extent(&run(name)).await) else {
                 continue;
             };
-            assert_eq!(scope_end, here.unwrap());
+            assert_eq!(extent, here.unwrap());
             assert_eq!(events(&recovered, &run(name)).await, events(&store, &run(name)).await);
         }
         let again = recovered.append(append("r0", vec![with_id("0-0", event("x")), event("new")])).await.unwrap();
         assert_eq!(duplicates(&again), [true, false]);
-        assert_eq!(recovered.scope_end(&Scope::Feed).await.unwrap().last, acked + 1);
+        assert_eq!(recovered.extent(&Scope::Feed).await.unwrap().end.last, acked + 1);
         recovered.close().await;
         pending.push(dir);
     }
@@ -313,7 +312,7 @@ async fn a_write_ahead_log_made_longer_ahead_of_commits_keeps_all_of_them_in_a_c
         }
         let length = fs::metadata(&wal).unwrap().len();
         ahead += usize::from(length > written + written / 4);
-        let acked = store.scope_end(&Scope::Feed).await.unwrap().last;
+        let acked = store.extent(&Scope::Feed).await.unwrap().end.last;
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join("log.db");
         fs::copy(&options.path, &copy).unwrap();

@@ -118,7 +118,7 @@ async fn many_events_of_a_run_are_erased_from_all_pages_beside_the_events_of_oth
         store.append(append("other", vec![event(&"o".repeat(n * 91 % 2_000))])).await.unwrap();
     }
     let others = events(&store, &run("other")).await;
-    let last = store.scope_end(&run("r")).await.unwrap().last;
+    let last = store.extent(&run("r")).await.unwrap().end.last;
     assert_eq!(store.erase(&run_id("r"), 1..=last).await.unwrap(), last);
     assert_eq!(files_with(&directory, SECRET), [] as [String; 0]);
     assert!(events(&store, &run("r")).await.iter().all(|event| event.removal.is_some()));

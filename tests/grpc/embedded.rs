@@ -19,7 +19,7 @@ use runlog::service::{Service, ServiceOptions};
 use runlog::store::backup::BackupCopy;
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{
-    Append, Expired, KeyStore, Latch, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed,
+    Append, Expired, KeyStore, Latch, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeExtent, Scrubbed,
     SharedStore, Store, UsageQuery,
 };
 use runlog::transport::frames;
@@ -99,12 +99,8 @@ impl Store for Counting {
         read
     }
 
-    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
-        self.store.scope_end(scope).await
-    }
-
-    async fn first(&self, scope: &Scope) -> Result<u64> {
-        self.store.first(scope).await
+    async fn extent(&self, scope: &Scope) -> Result<ScopeExtent> {
+        self.store.extent(scope).await
     }
 
     async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {

@@ -13,7 +13,7 @@ use runlog::domain::usage::UsageReport;
 use runlog::domain::{Error, Event, EventId, Payload, ProjectId, Result, Run, RunFilter, RunId, Scope};
 use runlog::store::backup::BackupCopy;
 use runlog::store::{
-    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeEnd, Scrubbed,
+    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeExtent, Scrubbed,
     SharedStore, Store, UsageQuery,
 };
 
@@ -57,8 +57,8 @@ impl Unreliable {
     }
 
     async fn last(&self, run_id: &RunId) -> u64 {
-        match self.inner.scope_end(&Scope::Run(run_id.clone())).await {
-            Ok(scope_end) => scope_end.last,
+        match self.inner.extent(&Scope::Run(run_id.clone())).await {
+            Ok(extent) => extent.end.last,
             Err(Error::RunNotFound { .. }) => 0,
             Err(error) => panic!("{error:?}"),
         }
@@ -87,12 +87,8 @@ impl Store for Unreliable {
         self.inner.read(scope, range).await
     }
 
-    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
-        self.inner.scope_end(scope).await
-    }
-
-    async fn first(&self, scope: &Scope) -> Result<u64> {
-        self.inner.first(scope).await
+    async fn extent(&self, scope: &Scope) -> Result<ScopeExtent> {
+        self.inner.extent(scope).await
     }
 
     async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64> {

@@ -232,7 +232,7 @@ impl<B: Backend> World<B> {
         if walk.scope.is_some() && acked == 0 {
             if handed_in == 0 {
                 let scope = oracle::scope(walk.scope);
-                let missing = self.server.store.scope_end(&scope).await;
+                let missing = self.server.store.extent(&scope).await;
                 assert!(matches!(missing, Err(Error::RunNotFound { .. })), "{missing:?}");
             }
             return;

@@ -161,7 +161,7 @@ pub async fn verify(path: &Path, printed: &str) {
             }
         }
     }
-    let first = store.first(&Scope::Feed).await.unwrap();
+    let first = store.extent(&Scope::Feed).await.unwrap().first;
     kept(&store, &Scope::Feed, first).await;
     store.close().await;
     let options = CheckOptions { deep: true, max_clock_skew: Duration::from_secs(60) };

@@ -41,7 +41,7 @@ impl Service {
 
     async fn issue_stream_token(&self, run_id: &RunId) -> Result<IssuedStreamToken> {
         self.caller.require(KeyScope::EventsRead)?;
-        self.store.scope_end(&Scope::Run(run_id.clone())).await?;
+        self.store.extent(&Scope::Run(run_id.clone())).await?;
         let now = Timestamp::now();
         let end = now.checked_add(LIFE).map_err(Error::internal)?;
         let token = StreamToken {

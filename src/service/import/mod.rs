@@ -155,8 +155,8 @@ impl Importer {
     /// First and last seq of the run in the store; 1 and 0 for a new run.
     async fn stored_seqs(&self, run_id: &RunId) -> Result<(u64, u64)> {
         let scope = Scope::Run(run_id.clone());
-        match self.store.scope_end(&scope).await {
-            Ok(scope_end) => Ok((self.store.first(&scope).await?, scope_end.last)),
+        match self.store.extent(&scope).await {
+            Ok(extent) => Ok((extent.first, extent.end.last)),
             Err(Error::RunNotFound { .. }) => Ok((1, 0)),
             Err(error) => Err(error),
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Cursor, Error, EventFilter, Result, Scope};
-use crate::store::ScopeEnd;
+use crate::store::ScopeExtent;
 
 use super::list::{ListEvents, MAX_SCANNED_EVENTS};
 use super::{Service, epochs};
@@ -81,9 +81,9 @@ impl Service {
         let mark = self.store.history().mark();
         // Joins the hub before the store is read: each commit from here on is either read or announced.
         let subscriber = self.hub.join(self.project(), &request.scope);
-        let scope_end = self.end_of_scope(&request).await?;
-        let replay_end = scope_end.map_or(0, |scope_end| scope_end.last);
-        let next = self.first_offset(&request, replay_end).await?;
+        let extent = self.extent_of(&request).await?;
+        let (first, scope_end) = (extent.map_or(1, |extent| extent.first), extent.map(|extent| extent.end));
+        let next = self.first_offset(&request, first, scope_end.map_or(0, |end| end.last)).await?;
         Ok(Subscription::begin(
             self.clone(),
             request,
@@ -95,18 +95,18 @@ impl Service {
         ))
     }
 
-    /// The end of the requested scope; `None` for a run without events, if the request waits for the run.
-    async fn end_of_scope(&self, request: &Subscribe) -> Result<Option<ScopeEnd>> {
-        match self.store.scope_end(&request.scope).await {
+    /// The extent of the requested scope; `None` for a run without events, if the request waits for the run.
+    async fn extent_of(&self, request: &Subscribe) -> Result<Option<ScopeExtent>> {
+        match self.store.extent(&request.scope).await {
             Err(Error::RunNotFound { .. }) if request.wait_for_run => Ok(None),
-            scope_end => scope_end.map(Some),
+            extent => extent.map(Some),
         }
     }
 
-    /// The offset of the first event to read, in a scope that ends at `end`.
-    async fn first_offset(&self, request: &Subscribe, end: u64) -> Result<u64> {
+    /// The offset of the first event to read, in a scope that is kept from `first` to `end`.
+    async fn first_offset(&self, request: &Subscribe, first: u64, end: u64) -> Result<u64> {
         Ok(match &request.start {
-            Start::After(text) if text.is_empty() => self.first_kept(request).await?,
+            Start::After(text) if text.is_empty() => first,
             Start::After(text) => {
                 let history = self.store.history();
                 let cursor = Cursor::parse(text, &request.scope, &history)?;
@@ -117,7 +117,6 @@ impl Service {
                     let end = Cursor(end).to_text(&request.scope, &history);
                     return Err(Error::CursorBeyondEnd { cursor: text.clone(), end });
                 }
-                let first = self.first_kept(request).await?;
                 if cursor.0 == 0 {
                     return Ok(first);
                 }
@@ -128,19 +127,9 @@ impl Service {
             }
             Start::Latest | Start::Tail(0) => end + 1,
             Start::Tail(_) if end == 0 => 1,
-            Start::Tail(count) if request.filter.passes_all() => {
-                (end.saturating_sub(u64::from(*count)) + 1).max(self.first_kept(request).await?)
-            }
-            Start::Tail(count) => self.tail_start(request, end, *count as usize).await?,
+            Start::Tail(count) if request.filter.passes_all() => (end.saturating_sub(u64::from(*count)) + 1).max(first),
+            Start::Tail(count) => self.tail_start(request, end, *count as usize).await?.max(first),
         })
-    }
-
-    /// First offset that is kept; 1 for a run without events.
-    async fn first_kept(&self, request: &Subscribe) -> Result<u64> {
-        match self.store.first(&request.scope).await {
-            Err(Error::RunNotFound { .. }) if request.wait_for_run => Ok(1),
-            first => first,
-        }
     }
 
     /// Searches backwards for the last `count` matching events, as far as the limit of one listing. A page also ends at a limit
@@ -156,7 +145,7 @@ impl Service {
             let reached = Cursor::parse(&page.next_cursor, &request.scope, &self.store.history())?.0.max(1);
             // The cursor of a full page is its oldest event.
             if found >= count || !page.has_more || end.saturating_sub(reached) >= MAX_SCANNED_EVENTS as u64 {
-                return Ok(reached.max(self.first_kept(request).await?));
+                return Ok(reached);
             }
             cursor = page.next_cursor;
         }

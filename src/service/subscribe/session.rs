@@ -91,7 +91,7 @@ impl Subscription {
 
     /// Begins again with the first event, in the same place among the open subscriptions. Before the first frame only.
     pub async fn rewind(&mut self) -> Result<()> {
-        self.next = self.service.store.first(&self.request.scope).await?;
+        self.next = self.service.store.extent(&self.request.scope).await?.first;
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl Subscription {
         self.service.check_history(&self.request.scope, self.next - 1, &self.mark).await?;
         self.mark = self.service.store.history().mark();
         self.ahead = ReadAhead::default();
-        self.scope_end = self.service.end_of_scope(&self.request).await?;
+        self.scope_end = self.service.extent_of(&self.request).await?.map(|extent| extent.end);
         self.generation = generation;
         Ok(())
     }
@@ -248,7 +248,7 @@ impl Subscription {
             }
             () = tokio::time::sleep_until(self.silent_until) => {
                 // An announcement may have been lost: ask the store.
-                self.scope_end = self.service.end_of_scope(&self.request).await?;
+                self.scope_end = self.service.extent_of(&self.request).await?.map(|extent| extent.end);
                 Ok(self.scope_end.is_none_or(|scope_end| scope_end.last < self.next))
             }
         }

@@ -64,8 +64,8 @@ use crate::store::tasks::{self, RunningCommitter, Tasks};
 use super::backup::BackupCopy;
 use super::commit::queue::Queue;
 use super::{
-    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed,
-    SharedStore, Store, UsageQuery,
+    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, ScopeExtent,
+    Scrubbed, SharedStore, Store, UsageQuery,
 };
 pub use check::OpenError;
 use connect::readers::{Readers, retried};
@@ -116,29 +116,21 @@ impl Store for PostgresStore {
         .map_err(Fault::into_error)
     }
 
-    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
+    async fn extent(&self, scope: &Scope) -> Result<ScopeExtent> {
         let readers = &self.shared.readers;
         match scope {
             Scope::Run(run_id) => {
                 let key = self.key(run_id);
-                retried!(readers, connection => read::runs::scope_end(connection, &key)).map(|(_, scope_end)| scope_end)
+                let run = retried!(readers, connection => read::runs::extent(connection, &key));
+                run.map(|run| ScopeExtent { first: run.first, end: run.scope_end })
             }
             Scope::Feed => {
-                let last = readers.feed_end(self.project).await;
-                last.map(|last| ScopeEnd { last, status: RunStatus::Unspecified })
+                let feed = retried!(readers, connection => read::feed_extent(connection, self.project));
+                feed.map(|feed| {
+                    let end = ScopeEnd { last: feed.last, status: RunStatus::Unspecified };
+                    ScopeExtent { first: feed.first, end }
+                })
             }
-        }
-        .map_err(Fault::into_error)
-    }
-
-    async fn first(&self, scope: &Scope) -> Result<u64> {
-        let readers = &self.shared.readers;
-        match scope {
-            Scope::Run(run_id) => {
-                let key = self.key(run_id);
-                retried!(readers, connection => read::runs::extent(connection, &key)).map(|extent| extent.first)
-            }
-            Scope::Feed => readers.feed_first(self.project).await,
         }
         .map_err(Fault::into_error)
     }

@@ -63,8 +63,8 @@ use crate::store::tasks::{self, RunningCommitter, Tasks};
 use super::backup::BackupCopy;
 use super::commit::queue::Queue;
 use super::{
-    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, Scrubbed,
-    SharedStore, Store, UsageQuery,
+    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, ScopeExtent,
+    Scrubbed, SharedStore, Store, UsageQuery,
 };
 use backup::Backups;
 use index::id_index::Ids;
@@ -129,27 +129,21 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn scope_end(&self, scope: &Scope) -> Result<ScopeEnd> {
-        self.shared.watch.verdict()?;
-        let Shared { readers, tail, .. } = &*self.shared;
-        match scope {
-            Scope::Run(run_id) => {
-                let mut reader = readers.acquire().await.map_err(error::from_sqlx)?;
-                Ok(read::run_scope::of(&mut reader, tail, &self.key(run_id)).await?.end)
-            }
-            Scope::Feed => Ok(ScopeEnd { last: tail.last_position(self.project), status: RunStatus::Unspecified }),
-        }
-    }
-
-    async fn first(&self, scope: &Scope) -> Result<u64> {
+    async fn extent(&self, scope: &Scope) -> Result<ScopeExtent> {
         self.shared.watch.verdict()?;
         let Shared { readers, tail, rewrites, .. } = &*self.shared;
         match scope {
             Scope::Run(run_id) => {
                 let mut reader = readers.acquire().await.map_err(error::from_sqlx)?;
-                Ok(read::run_scope::of(&mut reader, tail, &self.key(run_id)).await?.first)
+                let run = read::run_scope::of(&mut reader, tail, &self.key(run_id)).await?;
+                Ok(ScopeExtent { first: run.first, end: run.end })
             }
-            Scope::Feed => Ok(rewrites.first(self.project)),
+            Scope::Feed => {
+                // The begin first: it is never after the end of the same moment, nor of a later one.
+                let first = rewrites.first(self.project);
+                let end = ScopeEnd { last: tail.last_position(self.project), status: RunStatus::Unspecified };
+                Ok(ScopeExtent { first, end })
+            }
         }
     }
 

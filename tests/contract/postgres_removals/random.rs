@@ -23,7 +23,7 @@ fn events_of(page: &Page) -> Vec<(u64, Event)> {
 
 /// Reads the scope from its first event on, and every page backwards from each of its offsets.
 async fn read(store: &SharedStore, scope: &Scope) -> Vec<(u64, Event)> {
-    let first = store.first(scope).await.unwrap();
+    let first = store.extent(scope).await.unwrap().first;
     let range = |from| Range { from, max_events: 1_000, max_bytes: 64 << 20 };
     let page = store.read(scope, range(ReadFrom::After(first - 1))).await.unwrap();
     let (events, last) = (events_of(&page), page.scope_end.last);

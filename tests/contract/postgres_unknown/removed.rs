@@ -36,7 +36,7 @@ async fn a_stored_commit_is_never_taken_for_one_that_was_not_because_its_events_
         if let Ok(stored) = &answered[0] {
             assert_eq!((seqs(stored), duplicates(stored)), (vec![2], vec![false]));
         }
-        let end = other.scope_end(&run("r")).await.unwrap().last;
+        let end = other.extent(&run("r")).await.unwrap().end.last;
         assert_eq!(end, 2, "it is stored once");
         fixture.store.close().await;
         other.close().await;

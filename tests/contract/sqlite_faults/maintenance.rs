@@ -197,8 +197,8 @@ async fn of_a_commit_that_failed_nothing_stays_in_memory() {
     for n in 0..3 {
         assert!(store.append(append("r", events_of(n))).await.is_err());
         assert!(store.append(append("new", events_of(n))).await.is_err());
-        assert_eq!(store.scope_end(&run("r")).await.unwrap().last, 1);
-        assert_eq!(reason(store.scope_end(&run("new")).await), "RUN_NOT_FOUND");
+        assert_eq!(store.extent(&run("r")).await.unwrap().end.last, 1);
+        assert_eq!(reason(store.extent(&run("new")).await), "RUN_NOT_FOUND");
     }
     execute(&path, "DROP TRIGGER fault").await;
     for (name, last_seq) in [("r", 4), ("new", 3)] {

@@ -81,7 +81,7 @@ async fn the_second_process_removes() {
 
 /// All events of a scope from its first one on. Asserts that there is no gap.
 async fn events(store: &SharedStore, scope: &Scope) -> Vec<Event> {
-    let mut next = store.first(scope).await.unwrap();
+    let mut next = store.extent(scope).await.unwrap().first;
     let mut events = Vec::new();
     loop {
         let range = Range { from: ReadFrom::After(next - 1), max_events: 500, max_bytes: 1 << 20 };

@@ -135,11 +135,6 @@ impl Readers {
         asked
     }
 
-    /// Position of the last event of a feed.
-    pub async fn feed_end(&self, project: ProjectNumber) -> Result<u64, Fault> {
-        retried!(self, connection => read::feed_end(connection, project))
-    }
-
     /// First position of a feed that is kept.
     pub async fn feed_first(&self, project: ProjectNumber) -> Result<u64, Fault> {
         retried!(self, connection => async { Ok(read::feed_extent(connection, project).await?.first) })
