@@ -117,8 +117,7 @@ impl Server {
         let watch = tokio::spawn(Arc::clone(&memory).watch(self.service.clone(), self.memory_shares.named().to_vec()));
         let keys = access::Watch::begin(&self.authenticator);
         let scrub = tokio::spawn(scrub::run(self.store.clone(), self.options.reading.scrub_bytes_per_second));
-        let retention =
-            tokio::spawn(retention::run(self.store.clone(), self.service.clone(), self.options.keeping.clone()));
+        let retention = tokio::spawn(retention::run(self.store.clone(), self.options.keeping.clone()));
         let keeping = &self.options.keeping;
         let compaction =
             tokio::spawn(compaction::run(self.store.clone(), keeping.compact_deltas_after, keeping.retain_interval));

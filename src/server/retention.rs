@@ -7,13 +7,12 @@ use jiff::Timestamp;
 
 use crate::config::KeepOptions;
 use crate::domain::{Error, ProjectId, Result};
-use crate::service::Service;
 use crate::store::{ProjectNumber, SharedStore};
 use crate::telemetry;
 
 use super::pace::pause_after;
 
-/// Time after which a project is examined from its first event on again: a run may have got another status, or was released.
+/// Time after which a project is examined from its first event on again: a run may have got another status.
 const FULL_PASS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Progress in one project.
@@ -22,26 +21,29 @@ struct Progress {
     examined: u64,
     /// Time at which the examination began at the first event.
     began: Instant,
+    /// Releases of runs by the last slice; `None`: before the first one.
+    releases: Option<u64>,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        Self { examined: 0, began: Instant::now(), releases: None }
+    }
 }
 
 /// Runs passes at the interval of the options. Never ends.
-pub async fn run(store: SharedStore, service: Service, options: KeepOptions) {
+pub async fn run(store: SharedStore, options: KeepOptions) {
     if !options.removes() {
         return std::future::pending().await;
     }
     let mut progress: HashMap<ProjectNumber, Progress> = HashMap::new();
-    let mut releases = service.releases();
     loop {
-        if service.releases() != releases {
-            releases = service.releases();
-            progress.clear();
-        }
         for (id, number) in store.projects() {
-            let of_project = progress.entry(number).or_insert_with(|| Progress { examined: 0, began: Instant::now() });
+            let of_project = progress.entry(number).or_insert_with(Progress::begin);
             if of_project.began.elapsed() > FULL_PASS {
-                *of_project = Progress { examined: 0, began: Instant::now() };
+                *of_project = Progress::begin();
             }
-            match pass(&store.in_project(number), &options, &id, &mut of_project.examined).await {
+            match pass(&store.in_project(number), &options, &id, of_project).await {
                 Ok(()) => {}
                 Err(Error::ShuttingDown) => return,
                 Err(error) => tracing::warn!(%error, project = %id, "retention could not go on; it tries again"),
@@ -52,7 +54,7 @@ pub async fn run(store: SharedStore, service: Service, options: KeepOptions) {
 }
 
 /// Examines a project up to the first event that is young enough.
-async fn pass(store: &SharedStore, options: &KeepOptions, id: &ProjectId, examined: &mut u64) -> Result<()> {
+async fn pass(store: &SharedStore, options: &KeepOptions, id: &ProjectId, progress: &mut Progress) -> Result<()> {
     let retention = options.of(id);
     if !retention.removes() {
         return Ok(());
@@ -60,12 +62,15 @@ async fn pass(store: &SharedStore, options: &KeepOptions, id: &ProjectId, examin
     let mut removed = 0;
     loop {
         let began = Instant::now();
-        let slice = store.expire(&retention, Timestamp::now(), *examined).await?;
-        *examined = slice.examined;
+        let slice = store.expire(&retention, Timestamp::now(), progress.examined).await?;
+        progress.examined = slice.examined;
         removed += slice.events;
         telemetry::EXPIRED_EVENTS.add(slice.events);
         telemetry::EXPIRED_BYTES.add(slice.bytes);
-        if slice.is_done {
+        let is_released = progress.releases.replace(slice.releases).is_some_and(|before| before != slice.releases);
+        if is_released {
+            *progress = Progress::begin();
+        } else if slice.is_done {
             break;
         }
         pause_after(began).await;

@@ -1,8 +1,6 @@
 //! Erasure of payloads, and holds of runs against retention. Both need the scope `admin` once the store holds a key, and are
 //! recorded in the audit log.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use crate::domain::{Error, Result, Run, RunId, Scope};
 
 use super::Service;
@@ -65,9 +63,6 @@ impl Service {
         let held = self.store.hold(run_id, is_held).await;
         action.end(&held);
         held?;
-        if !is_held {
-            self.releases.fetch_add(1, Relaxed);
-        }
         self.stored_run(run_id).await
     }
 }

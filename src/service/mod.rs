@@ -16,7 +16,6 @@ pub mod subscribe;
 mod usage;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore};
@@ -72,8 +71,6 @@ pub struct Service {
     draining: Latch,
     /// Held while the usage of runs is summed.
     usage_turn: Arc<Mutex<()>>,
-    /// Number of runs that were released from a hold.
-    releases: Arc<AtomicU64>,
     caller: Caller,
 }
 
@@ -84,8 +81,8 @@ impl Service {
     pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: Latch) -> Self {
         let subscriptions = Arc::new(Semaphore::new(options.max_subscriptions));
         let read_ahead = Arc::new(Semaphore::new(options.read_ahead_bytes));
-        let (options, usage_turn, releases) = (Arc::new(options), Arc::default(), Arc::default());
-        Self { store, hub, options, subscriptions, read_ahead, draining, usage_turn, releases, caller: Caller::local() }
+        let (options, usage_turn) = (Arc::new(options), Arc::default());
+        Self { store, hub, options, subscriptions, read_ahead, draining, usage_turn, caller: Caller::local() }
     }
 
     /// The same service for another caller, in the project of that caller.
@@ -161,13 +158,6 @@ impl Service {
     pub async fn store_health(&self) -> (&'static str, Result<()>) {
         (self.store.kind(), self.store_ready().await)
     }
-
-    /// Number of runs that were released from a hold by this process: retention may remove older events then.
-    #[must_use]
-    pub fn releases(&self) -> u64 {
-        self.releases.load(Relaxed)
-    }
-
     /// Resolves when the store can never serve again, with the reason.
     pub async fn store_lost(&self) -> Error {
         self.store.lost().await

@@ -157,6 +157,9 @@ pub struct Expired {
     pub events: u64,
     /// Bytes of these payloads.
     pub bytes: u64,
+    /// Number of releases of runs so far, by whichever replica. After a change the caller begins again with the first event: those
+    /// of a released run lie before what is examined.
+    pub releases: u64,
 }
 
 /// Filter and page of a list of runs, newest first.

@@ -253,7 +253,10 @@ pub async fn a_held_run_stays_whole_while_the_feed_moves_on_and_goes_after_its_r
     }
     let appended = store.append(append("held", vec![event("next")])).await.unwrap();
     assert_eq!(seqs(&appended), [11]);
+    let releases = async || store.expire(&keeping(hours(3)), at(10), 21).await.unwrap().releases;
+    let before = releases().await;
     store.hold(&run_id("held"), false).await.unwrap();
+    assert_ne!(releases().await, before, "retention begins again");
     assert!(!store.run(&run_id("held")).await.unwrap().is_held);
     pass(&store, &keeping(hours(3)), at(10)).await;
     assert_eq!(store.extent(&run("held")).await.unwrap().first, 8);

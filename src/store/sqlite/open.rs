@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use sqlx::sqlite::SqlitePoolOptions;
@@ -96,6 +97,7 @@ impl SqliteStore {
             rewrites: Arc::clone(&rewrites),
             flush_requests: Arc::clone(&flush_requests),
             listener: Arc::clone(&listener),
+            releases: AtomicU64::new(0),
             open: tokio::sync::Mutex::new(Some(removals)),
         });
         let (queue, waiting) = Queue::new(options.queue.clone());

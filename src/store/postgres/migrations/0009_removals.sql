@@ -25,5 +25,6 @@ CREATE TABLE feed_retention (
     first_pos   bigint NOT NULL,   -- the first event of the feed; rows of `events` before it are read in their run only
     removals    bigint NOT NULL,   -- number of changes: replicas drop what they have in memory
     counted_pos bigint NOT NULL,   -- `bytes` counts up to this event
-    bytes       bigint NOT NULL    -- sum of events.bytes
+    bytes       bigint NOT NULL,   -- sum of events.bytes
+    releases    bigint NOT NULL    -- number of runs released from a hold: retention begins again with the first event
 ) WITH (fillfactor = 50);

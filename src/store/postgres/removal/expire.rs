@@ -66,7 +66,8 @@ async fn slice(connection: &mut PgConnection, work: &Work<'_>) -> Result<(Expire
     let Work { project, retention, now, after, cleared } = *work;
     let mut executor = PgExecutor::pooled(connection);
     if !try_lock(&mut executor, project).await? {
-        return Ok((Expired { examined: after, is_done: true, ..Expired::default() }, cleared));
+        let releases = State::read(&mut executor, project).await?.releases;
+        return Ok((Expired { examined: after, is_done: true, releases, ..Expired::default() }, cleared));
     }
     let mut state = State::read(&mut executor, project).await?;
     let was_counted = state.counted;
@@ -92,8 +93,9 @@ async fn slice(connection: &mut PgConnection, work: &Work<'_>) -> Result<(Expire
     let expired = Expired {
         examined: reached.max(after),
         is_done: is_end && is_counted && from == after,
-        events: decision.events,
-        bytes: decision.bytes,
+        events: outcome.events,
+        bytes: outcome.bytes,
+        releases: state.releases,
     };
     let cleared = if excess > 0 { cleared.max(reached) } else { cleared };
     let is_changed = decision.changes(&state);

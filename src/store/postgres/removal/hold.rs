@@ -10,7 +10,7 @@ use crate::store::postgres::read::runs;
 use crate::store::{ProjectNumber, RunKey};
 
 use super::Removals;
-use super::state::lock;
+use super::state::{State, lock};
 
 impl Removals {
     /// Holds or releases a run. A slice of retention that had begun has ended before.
@@ -27,5 +27,10 @@ async fn write(connection: &mut PgConnection, key: &RunKey, is_held: bool) -> Re
     lock(&mut executor, key.project).await?;
     let (run, _) = runs::scope_end(&mut executor, key).await?;
     sqlx::query(WRITE).bind(run).bind(is_held).execute(&mut executor).await?;
+    if !is_held {
+        let mut state = State::read(&mut executor, key.project).await?;
+        state.releases += 1;
+        state.write(&mut executor).await?;
+    }
     Ok(())
 }

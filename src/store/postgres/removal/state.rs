@@ -27,6 +27,8 @@ pub struct State {
     pub counted: u64,
     /// Bytes of the stored events.
     pub bytes: i64,
+    /// Number of releases of runs.
+    pub releases: u64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -36,6 +38,7 @@ struct StateRow {
     removals: Option<i64>,
     counted_pos: Option<i64>,
     bytes: Option<i64>,
+    releases: Option<i64>,
 }
 
 /// Locks the removals of a project until the end of the transaction.
@@ -56,9 +59,9 @@ pub async fn try_lock(connection: &mut PgExecutor<'_>, project: ProjectNumber) -
 }
 
 impl State {
-    /// Reads the state. The transaction holds the lock.
+    /// Reads the state, for a change under the lock.
     pub async fn read(connection: &mut PgExecutor<'_>, project: ProjectNumber) -> Result<Self, Fault> {
-        const READ: &str = "SELECT f.last_pos, k.first_pos, k.removals, k.counted_pos, k.bytes \
+        const READ: &str = "SELECT f.last_pos, k.first_pos, k.removals, k.counted_pos, k.bytes, k.releases \
             FROM feed f LEFT JOIN feed_retention k ON k.id = f.id WHERE f.id = $1";
         let row: StateRow = sqlx::query_as(READ).bind(feed_row::id_of(project)).fetch_one(connection).await?;
         let position = |pos: i64| position_of(pos.unsigned_abs());
@@ -69,6 +72,7 @@ impl State {
             removals: row.removals.unwrap_or_default().unsigned_abs(),
             counted: row.counted_pos.map_or(0, position),
             bytes: row.bytes.unwrap_or_default(),
+            releases: row.releases.unwrap_or_default().unsigned_abs(),
         })
     }
 
@@ -91,12 +95,13 @@ impl State {
 
     /// Writes the state.
     pub async fn write(&self, connection: &mut PgExecutor<'_>) -> Result<PgQueryResult, Fault> {
-        const WRITE: &str = "INSERT INTO feed_retention (id, first_pos, removals, counted_pos, bytes) \
-            VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE SET first_pos = excluded.first_pos, \
-            removals = excluded.removals, counted_pos = excluded.counted_pos, bytes = excluded.bytes";
+        const WRITE: &str = "INSERT INTO feed_retention (id, first_pos, removals, counted_pos, bytes, releases) \
+            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE SET first_pos = excluded.first_pos, \
+            removals = excluded.removals, counted_pos = excluded.counted_pos, bytes = excluded.bytes, \
+            releases = excluded.releases";
         let pos = |position| self.project.pos(position).cast_signed();
         let write = sqlx::query(WRITE).bind(feed_row::id_of(self.project)).bind(pos(self.first));
         let write = write.bind(self.removals.cast_signed()).bind(pos(self.counted)).bind(self.bytes);
-        Ok(write.execute(connection).await?)
+        Ok(write.bind(self.releases.cast_signed()).execute(connection).await?)
     }
 }

@@ -1,5 +1,7 @@
 //! One slice of retention.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
@@ -44,6 +46,8 @@ impl Removals {
         retention: &Retention,
         (now, after): (Timestamp, u64),
     ) -> Result<Expired> {
+        // Counted before the runs are read.
+        let releases = self.releases.load(Relaxed);
         let stored = feed_floors::of(connection, project).await?;
         let mut floor = stored;
         let judge = Judge { retention, now, last_position: self.tail.last_position(project) };
@@ -76,7 +80,7 @@ impl Removals {
             space::give_back(connection, &self.watch).await;
         }
         let Changes { events, bytes, .. } = slice.changes;
-        Ok(Expired { examined: slice.examined.max(after), is_done, events, bytes })
+        Ok(Expired { examined: slice.examined.max(after), is_done, events, bytes, releases })
     }
 
     /// The next rows. Rows that are not flushed yet are flushed first, if they may be too old.

@@ -31,6 +31,7 @@ mod space;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -66,6 +67,8 @@ pub struct Removals {
     pub rewrites: Arc<Rewrites>,
     pub flush_requests: Arc<FlushRequests>,
     pub listener: Arc<dyn CommitListener>,
+    /// Number of runs released since the start, of all projects.
+    pub releases: AtomicU64,
     /// `None` after the store is closed; locked during a call.
     pub open: Mutex<Option<Open>>,
 }
@@ -148,6 +151,9 @@ impl Removals {
             let mut connection = self.connect(&open.as_ref().ok_or(Error::ShuttingDown)?.connect).await?;
             let held = hold::hold(&mut connection, &key, is_held).await;
             let _ = connection.close().await;
+            if !is_held {
+                self.releases.fetch_add(1, Relaxed);
+            }
             // A commit to files that are lost may be gone.
             held.and_then(|()| self.watch.look_again().map_err(|_| Error::OutcomeUnknown))
         })
