@@ -204,6 +204,12 @@ pub trait Store: Send + Sync + 'static {
     /// `RunNotFound`.
     async fn last_seq_at(&self, run_id: &RunId, position: u64) -> Result<u64>;
 
+    /// Whether events that were read or announced before, and are in memory, may be served. False while the store may not know what
+    /// other replicas have removed: then readers read the store.
+    fn may_serve_memory(&self) -> bool {
+        true
+    }
+
     /// Approximate bytes of appends in the commit queue, including the commit in progress.
     fn queued_bytes(&self) -> usize;
 

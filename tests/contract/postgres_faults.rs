@@ -85,8 +85,11 @@ async fn missing_privileges_are_refused_by_name() {
         format!("GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {name}; GRANT USAGE ON run_numbers TO {name}");
     database.execute(&enough.replace("USAGE ON", "USAGE ON SEQUENCE")).await;
     let error = refusal(&url).await;
-    assert!(error.to_string().contains("it needs DELETE on run_documents, DELETE on events"), "{error}");
-    database.execute(&format!("GRANT DELETE ON run_documents, events TO {name}")).await;
+    assert!(
+        error.to_string().contains("it needs DELETE on run_documents, DELETE on events, DELETE on replicas"),
+        "{error}"
+    );
+    database.execute(&format!("GRANT DELETE ON run_documents, events, replicas TO {name}")).await;
     let store = opened(&url).await;
     store.append(append("r", vec![typed("run_end", r#"{"output":1}"#)])).await.unwrap();
     store.close().await;
@@ -195,7 +198,7 @@ async fn every_replica_announces_every_commit_in_feed_order() {
             }
         });
         futures_util::future::join_all(writers).await;
-        let last = replicas[0].0.scope_end(&Scope::Feed).await.unwrap().last;
+        let last = replicas[0].0.extent(&Scope::Feed).await.unwrap().end.last;
         assert_eq!(last, 360);
         for (store, recorder) in &replicas {
             recorder.announced_up_to(last).await;

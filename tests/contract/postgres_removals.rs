@@ -15,6 +15,7 @@ use runlog::store::{Expired, SharedStore};
 
 use crate::cluster::Database;
 use crate::fixture::*;
+use crate::proxy::{Mode, Proxy};
 
 async fn opened(options: PostgresOptions) -> (SharedStore, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
@@ -24,6 +25,16 @@ async fn opened(options: PostgresOptions) -> (SharedStore, Arc<Recorder>) {
 
 fn options(database: &Database) -> PostgresOptions {
     PostgresOptions { pool_size: 2, ..PostgresOptions::new(database.url()) }
+}
+
+/// Waits until this holds.
+async fn eventually(holds: impl AsyncFn() -> bool) {
+    let waited = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waited).await.unwrap();
 }
 
 /// Keeps all events for an hour.
@@ -187,27 +198,73 @@ async fn replicas_that_expire_at_once_remove_each_event_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_replica_hears_of_a_removal_also_without_notifications() {
+async fn every_replica_knows_of_an_erasure_that_is_answered_also_without_notifications() {
     for notify in [true, false] {
         let Some(database) = Database::create().await else { return };
-        // Without notifications only the poll is left.
-        let poll = if notify { Duration::from_secs(3_600) } else { Duration::from_millis(20) };
-        let (one, _) = opened(PostgresOptions { notify, ..options(&database) }).await;
+        let poll = Duration::from_secs(3_600);
+        let (one, _) = opened(PostgresOptions { notify, poll, ..options(&database) }).await;
         let (other, recorder) = opened(PostgresOptions { notify, poll, ..options(&database) }).await;
+        eventually(async || other.may_serve_memory()).await;
         one.append(append("r", vec![event("x"), event("y")])).await.unwrap();
-        recorder.announced_up_to(2).await;
-        let before = recorder.removals().len();
-        one.erase(&run_id("r"), 1..=1).await.unwrap();
-        let notified = async {
-            while recorder.removals().len() == before {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), notified).await.unwrap();
+        for seq in 1..=2 {
+            let before = recorder.removals().len();
+            one.erase(&run_id("r"), seq..=seq).await.unwrap();
+            assert!(recorder.removals().len() > before);
+        }
         assert_eq!(events(&other, &run("r")).await[0].removal, Some(Removal::Erased));
+        assert!(one.may_serve_memory() && other.may_serve_memory());
         one.close().await;
+        assert!(!one.may_serve_memory());
+        assert_eq!(replicas(&database).await, 1, "the one that ended is not waited for");
         other.close().await;
     }
+}
+
+/// Number of replicas that an erasure waits for.
+async fn replicas(database: &Database) -> i64 {
+    let count = "SELECT count(*) FROM replicas";
+    sqlx::query_scalar(count).fetch_one(&mut database.connect().await).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_replica_that_is_cut_off_serves_nothing_from_memory_once_an_erasure_is_answered() {
+    let Some(database) = Database::create().await else { return };
+    let proxy = Proxy::start(database.cluster().port()).await;
+    let (one, _) = opened(options(&database)).await;
+    let url = database.tcp_url("postgres", proxy.port);
+    let (other, recorder) = opened(PostgresOptions { pool_size: 1, ..PostgresOptions::new(url) }).await;
+    // One that was killed.
+    database.execute("INSERT INTO replicas VALUES ('killed', '1:1:')").await;
+    eventually(async || other.may_serve_memory()).await;
+    one.append(append("r", vec![event("x"), event("y")])).await.unwrap();
+    recorder.announced_up_to(2).await;
+    let before = recorder.removals().len();
+    proxy.set(Mode::Stall);
+    assert_eq!(one.erase(&run_id("r"), 1..=1).await.unwrap(), 1);
+    assert!(!other.may_serve_memory() && one.may_serve_memory());
+    assert_eq!((recorder.removals().len(), replicas(&database).await), (before, 1));
+    proxy.set(Mode::Pass);
+    eventually(async || other.may_serve_memory()).await;
+    assert!(recorder.removals().len() > before, "it drops what it has before it serves");
+    assert_eq!(replicas(&database).await, 2);
+    one.close().await;
+    other.close().await;
+}
+
+#[tokio::test]
+async fn a_release_at_one_replica_is_seen_by_the_retention_of_another() {
+    let Some(database) = Database::create().await else { return };
+    let (one, _) = opened(options(&database)).await;
+    let (other, _) = opened(options(&database)).await;
+    one.append(append("r", vec![event("x")])).await.unwrap();
+    let releases = async || one.expire(&an_hour(), Timestamp::now(), 1).await.unwrap().releases;
+    let before = releases().await;
+    other.hold(&run_id("r"), true).await.unwrap();
+    assert_eq!(releases().await, before);
+    other.hold(&run_id("r"), false).await.unwrap();
+    assert_ne!(releases().await, before);
+    one.close().await;
+    other.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

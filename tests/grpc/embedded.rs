@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -46,6 +46,7 @@ impl Embedded {
             failing: AtomicUsize::new(0),
             changing: AtomicUsize::new(0),
             changes: AtomicU64::new(0),
+            is_cut_off: AtomicBool::new(false),
         });
         let shared: SharedStore = store.clone();
         let service = Service::new(shared, hub, options, Latch::default());
@@ -60,6 +61,7 @@ pub struct Counting {
     failing: AtomicUsize,
     changing: AtomicUsize,
     changes: AtomicU64,
+    is_cut_off: AtomicBool,
 }
 
 impl Counting {
@@ -72,6 +74,11 @@ impl Counting {
     pub fn fail(&self, page: usize) {
         self.pages();
         self.failing.store(page, Ordering::SeqCst);
+    }
+
+    /// Whether the store may not know what other replicas have removed.
+    pub fn cut_off(&self, is_cut_off: bool) {
+        self.is_cut_off.store(is_cut_off, Ordering::SeqCst);
     }
 
     /// Reports another generation of the history, with the same events, during the read of the page with this number.
@@ -145,6 +152,10 @@ impl Store for Counting {
 
     async fn find_event(&self, run_id: Option<&RunId>, event_id: &EventId) -> Result<Event> {
         self.store.find_event(run_id, event_id).await
+    }
+
+    fn may_serve_memory(&self) -> bool {
+        !self.is_cut_off.load(Ordering::SeqCst)
     }
 
     fn queued_bytes(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use runlog::domain::{RunId, Scope};
 use runlog::service::ServiceOptions;
-use runlog::service::subscribe::{Frame, FrameKind, Start, Subscription};
+use runlog::service::subscribe::{Frame, FrameKind, Start, Subscribe, Subscription};
 use runlog::store::Store;
 
 use crate::embedded::{Embedded, next_frame, publish, request};
@@ -38,6 +38,35 @@ async fn a_reader_that_comes_back_soon_reads_no_page_of_the_store() {
         }
         assert_eq!(store.pages(), 0);
     }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn while_other_replicas_may_have_erased_what_is_in_memory_the_store_is_read() {
+    let Embedded { service, store, .. } = &Embedded::start(ServiceOptions::default()).await;
+    let all = || request(&Scope::Run(RunId::parse("r").unwrap()), Start::After(String::new()));
+    publish(service, 1).await;
+    let mut live = service.subscribe(all()).await.unwrap();
+    let (cursor, _) = caught_up(&mut live).await;
+    for is_cut_off in [false, true, false] {
+        store.cut_off(is_cut_off);
+        store.pages();
+        publish(service, 150).await;
+        for _ in 0..2 {
+            assert!(matches!(next_frame(&mut live).await.kind, FrameKind::Events(_)));
+        }
+        assert_eq!(store.pages(), if is_cut_off { 2 } else { 0 }, "each frame is read");
+    }
+    // So is what was read ahead.
+    let mut behind = service.subscribe(Subscribe { max_batch: 10, ..all() }).await.unwrap();
+    next_frame(&mut behind).await;
+    store.cut_off(true);
+    store.pages();
+    for _ in 0..3 {
+        next_frame(&mut behind).await;
+    }
+    assert!(store.pages() >= 3);
+    assert_ne!(behind.cursor(), cursor);
     store.close().await;
 }
 

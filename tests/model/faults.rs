@@ -135,6 +135,10 @@ impl Store for Unreliable {
         self.inner.find_event(run_id, event_id).await
     }
 
+    fn may_serve_memory(&self) -> bool {
+        self.inner.may_serve_memory()
+    }
+
     fn queued_bytes(&self) -> usize {
         self.inner.queued_bytes()
     }

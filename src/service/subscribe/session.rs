@@ -145,10 +145,10 @@ impl Subscription {
         Ok(())
     }
 
-    /// Drops events that were read before a removal of payloads.
+    /// Drops events that were read before a removal of payloads, or may have been.
     fn forget_removed(&mut self) {
         let removals = self.service.hub.removals();
-        if removals != self.removals {
+        if removals != self.removals || !self.service.store.may_serve_memory() {
             self.removals = removals;
             self.ahead = ReadAhead::default();
         }
@@ -169,6 +169,7 @@ impl Subscription {
             Some(page) => page,
             None => {
                 if self.scope_end.is_some()
+                    && self.service.store.may_serve_memory()
                     && let Some(taken) = self.subscriber.take(self.next, max_events, max_bytes)?
                 {
                     return self.pass(taken.batches, taken.last);
@@ -197,7 +198,7 @@ impl Subscription {
         }
         let Some(last) = last else { return Ok(None) };
         self.ahead.fill(page.chunks, &self.service.read_ahead);
-        if page.scope_end.last > last && !self.subscriber.has(last + 1) {
+        if page.scope_end.last > last && self.service.store.may_serve_memory() && !self.subscriber.has(last + 1) {
             self.ahead.read(&self.service.store, &self.request.scope, last);
         }
         match self.ahead.take(self.next, max_events, max_bytes)? {

@@ -242,7 +242,9 @@ impl Target {
             ('run_documents', 'INSERT'), ('run_documents', 'UPDATE'), ('run_documents', 'DELETE'), \
             ('events', 'SELECT'), ('events', 'INSERT'), ('events', 'UPDATE'), ('events', 'DELETE'), \
             ('run_retention', 'SELECT'), ('run_retention', 'INSERT'), ('run_retention', 'UPDATE'), \
-            ('feed_retention', 'SELECT'), ('feed_retention', 'INSERT'), ('feed_retention', 'UPDATE'), ('epochs', 'SELECT'), ('epochs', 'INSERT'), \
+            ('feed_retention', 'SELECT'), ('feed_retention', 'INSERT'), ('feed_retention', 'UPDATE'), \
+            ('replicas', 'SELECT'), ('replicas', 'INSERT'), ('replicas', 'UPDATE'), ('replicas', 'DELETE'), \
+            ('epochs', 'SELECT'), ('epochs', 'INSERT'), \
             ('epochs', 'UPDATE'), ('project_epochs', 'SELECT'), ('project_epochs', 'INSERT'), \
             ('project_epochs', 'UPDATE'), ('keys', 'SELECT'), ('keys', 'INSERT'), ('keys', 'UPDATE'), \
             ('secrets', 'SELECT'), ('secrets', 'INSERT')) AS w (name, needed) \

@@ -21,13 +21,14 @@ use super::options::PostgresOptions;
 use super::scrub;
 
 /// Unique indexes that the guarantees of the store depend on.
-const INDEXES: [&str; 10] = [
+const INDEXES: [&str; 11] = [
     "events_given_id",
     "events_pos",
     "events_run_seq",
     "feed_one_row",
     "feed_project",
     "feed_retention_id",
+    "replicas_name",
     "run_documents_run_kind",
     "run_retention_run",
     "runs_run",

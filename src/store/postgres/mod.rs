@@ -16,7 +16,7 @@
 //! | `write/existing` | stored events that a group may repeat |
 //! | `write/run_state`, `planned` | cache of run states; plan of a commit, kept while in doubt |
 //! | `keys` | keys of callers, and secrets of the server |
-//! | `feed` | `follower` (announces the commits of all replicas in feed order), `announcer`, `signals` (LISTEN), `removals` |
+//! | `feed` | `follower` (announces the commits of all replicas in feed order), `announcer`, `signals` (LISTEN), `removals`, `replica` (the lease of what is in memory) |
 //! | `read` | pages, runs and sums over them, single events |
 //! | `removal` | retention, erasure, compaction and holds |
 //! | `event_row`, `event_columns` | events as rows with checksums; events as parameters of a commit |
@@ -71,6 +71,7 @@ pub use check::OpenError;
 use connect::readers::{Readers, retried};
 use epochs::Epochs;
 use error::Fault;
+use feed::replica::Replica;
 use keys::PostgresKeys;
 pub use options::PostgresOptions;
 use removal::Removals;
@@ -87,6 +88,7 @@ struct Shared {
     readers: Arc<Readers>,
     keys: PostgresKeys,
     removals: Removals,
+    replica: Arc<Replica>,
     epochs: Arc<Epochs>,
     vital: Tasks,
     committer: RunningCommitter,
@@ -181,6 +183,10 @@ impl Store for PostgresStore {
             .map_err(Fault::into_error)
     }
 
+    fn may_serve_memory(&self) -> bool {
+        self.shared.replica.may_serve_memory()
+    }
+
     fn queued_bytes(&self) -> usize {
         self.shared.queue.used_bytes()
     }
@@ -245,6 +251,7 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.shared.queue.close();
         self.shared.committer.ended().await;
+        self.shared.replica.leave(&self.shared.readers).await;
         self.shared.readers.pool.close().await;
     }
 }

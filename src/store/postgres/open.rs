@@ -23,6 +23,7 @@ use super::connect::session::{NotifyIdentity, Session};
 use super::epochs::Epochs;
 use super::error;
 use super::feed::follower::Follower;
+use super::feed::replica::Replica;
 use super::feed::signals;
 use super::keys::PostgresKeys;
 use super::options::PostgresOptions;
@@ -70,17 +71,20 @@ impl PostgresStore {
         }
         Replication::read(&mut first).await.map_err(|e| target.describe(e))?.log();
         migrate(&options, &target, &mut first).await?;
-        let found = Found::read(&mut first).await.map_err(|e| target.describe(e))?;
+        let replica = Arc::new(Replica::new());
+        let found = Found::read(&mut first, &replica.name).await.map_err(|e| target.describe(e))?;
         let names = names(&options, found.feed);
         let session = Arc::new(Session::new(options.statement_timeout, &found.synchronous_commit, names));
         session.prepare(&mut first).await.map_err(|e| target.describe(e))?;
         let epochs = Arc::new(open_epochs(&options, &target, &mut first, Arc::clone(&listener)).await?);
 
+        replica.enter(&mut first, &found.feed_ends).await.map_err(|e| target.describe(e))?;
+
         let stop = CancellationToken::new();
         let following = Arc::new(readers(&options, &connect, &session, &epochs, 1));
-        let of_follower = Arc::clone(&listener);
+        let (of_follower, of_replica) = (Arc::clone(&listener), (Arc::clone(&replica), found.feed_ends));
         let (follower, announcer, signal) =
-            Follower::new(following, of_follower, options.poll, stop.clone().drop_guard(), found.feed_ends);
+            Follower::new(following, of_follower, options.poll, stop.clone().drop_guard(), of_replica);
         if let Some(names) = &session.notify {
             tokio::spawn(signals::listen(
                 connect.clone(),
@@ -98,7 +102,6 @@ impl PostgresStore {
             connect: connect.clone(),
             listener,
             signal,
-            seen: follower.removals(),
             cleared: Mutex::default(),
         };
         let retry = options.retry;
@@ -113,7 +116,7 @@ impl PostgresStore {
             }
         });
         let committer = RunningCommitter::new(committer);
-        let shared = Arc::new(Shared { queue, readers, keys, removals, epochs, vital, committer });
+        let shared = Arc::new(Shared { queue, readers, keys, removals, replica, epochs, vital, committer });
         Ok(Self { shared, project: ProjectNumber::DEFAULT })
     }
 }
@@ -128,12 +131,12 @@ struct Found {
 }
 
 impl Found {
-    async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+    async fn read(connection: &mut PgConnection, replica: &str) -> Result<Self, sqlx::Error> {
         const DEFAULT: &str = "SELECT feed_id, current_setting('synchronous_commit') FROM feed WHERE id = 1";
         let mut transaction = connection.begin().await?;
         let mut executor = PgExecutor::pooled(&mut transaction);
         let (feed_id, synchronous_commit): (i64, String) = sqlx::query_as(DEFAULT).fetch_one(&mut executor).await?;
-        let feed_ends = read::feed_ends(&mut executor).await?;
+        let feed_ends = read::feed_ends(&mut executor, replica).await?;
         transaction.rollback().await?;
         Ok(Self { feed: FeedId(u32::try_from(feed_id).unwrap_or_default()), feed_ends, synchronous_commit })
     }

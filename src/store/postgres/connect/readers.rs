@@ -140,9 +140,9 @@ impl Readers {
         retried!(self, connection => async { Ok(read::feed_extent(connection, project).await?.first) })
     }
 
-    /// Ends and removals of all feeds.
-    pub async fn feed_ends(&self) -> Result<FeedEnds, Fault> {
-        retried!(self, connection => async { Ok(read::feed_ends(connection).await?) })
+    /// Ends and removals of all feeds, for the replica with this name.
+    pub async fn feed_ends(&self, replica: &str) -> Result<FeedEnds, Fault> {
+        retried!(self, connection => async { Ok(read::feed_ends(connection, replica).await?) })
     }
 
     /// Events of a feed up to the position `to`.

@@ -3,10 +3,9 @@
 //! is the next in its feed; all other commits are read from the database, as far as the listener is interested.
 //! Notifications are only hints to read: the authority is the end of each feed in the database.
 
-use std::collections::HashMap;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -17,6 +16,7 @@ use crate::store::{Commit, CommitListener, Interest, ProjectNumber, RunKey};
 use super::announcer::CommitAnnouncer;
 use super::part;
 use super::removals::SeenRemovals;
+use super::replica::{RENEWAL, Replica};
 use super::signals::FeedSignal;
 use crate::store::postgres::connect::readers::Readers;
 use crate::store::postgres::error::Fault;
@@ -44,6 +44,9 @@ pub struct Follower {
     /// Generation of the history of the last announcement.
     generation: u64,
     removals: SeenRemovals,
+    replica: Arc<Replica>,
+    /// Whether the table `replicas` lacks removals that the listener knows of.
+    is_unwritten: bool,
 }
 
 impl Follower {
@@ -53,7 +56,7 @@ impl Follower {
         listener: Arc<dyn CommitListener>,
         poll: Duration,
         listening: DropGuard,
-        found: FeedEnds,
+        (replica, found): (Arc<Replica>, FeedEnds),
     ) -> (Self, CommitAnnouncer, watch::Sender<FeedSignal>) {
         let (own_sender, own) = mpsc::channel(HANDED_OVER);
         let (announced, announced_receiver) = watch::channel(found.ends);
@@ -71,25 +74,25 @@ impl Follower {
             last_read: ProjectNumber::DEFAULT,
             generation: 0,
             removals: SeenRemovals::new(found.removals),
+            replica,
+            is_unwritten: false,
         };
         (follower, announcer, signal)
-    }
-
-    /// Number of removals in each feed that the listener knows of.
-    pub fn removals(&self) -> watch::Receiver<HashMap<ProjectNumber, u64>> {
-        self.removals.subscribe()
     }
 
     /// Runs until the committer has ended.
     pub async fn run(mut self) {
         let mut polls = interval(self.poll);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renewals = interval(RENEWAL);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut signals = self.signal.subscribe();
         let mut missed = 0;
         loop {
-            // Own commits come first: they may make a read unnecessary.
+            // Own commits come first: they may make a read unnecessary. But a lease must not end under a stream of them.
             let caught_up = tokio::select! {
                 biased;
+                _ = renewals.tick() => self.look().await.map(drop),
                 own = self.own.recv() => match own {
                     Some((generation, commit)) => self.take(generation, commit).await,
                     None => return,
@@ -104,7 +107,10 @@ impl Follower {
                         self.poll().await
                     }
                 }
-                _ = polls.tick() => self.poll().await,
+                _ = polls.tick() => {
+                    renewals.reset();
+                    self.poll().await
+                }
                 () = ready(()), if !self.behind.is_empty() => Ok(()),
             };
             let caught_up = match caught_up {
@@ -148,9 +154,7 @@ impl Follower {
     async fn poll(&mut self) -> Result<(), Fault> {
         self.readers.check_lineage().await?;
         let generation = self.readers.epochs.current.generation();
-        let found = self.readers.feed_ends().await?;
-        self.removals.note(&found, &*self.listener);
-        let ends = found.ends;
+        let ends = self.look().await?.ends;
         let unannounced = ends.iter().map(|(project, end)| end.saturating_sub(self.position(project))).sum();
         telemetry::POSTGRES_UNANNOUNCED_EVENTS.set(unannounced);
         if let Some((project, announced)) = self.lost(&ends) {
@@ -173,6 +177,27 @@ impl Follower {
             self.note_ends(&ends);
         }
         Ok(())
+    }
+
+    /// Reads the ends of all feeds and their removals, passes new removals on to the listener, and renews the lease.
+    async fn look(&mut self) -> Result<FeedEnds, Fault> {
+        let found = self.look_once().await?;
+        // An erasure after this look may have missed an entry that was not there.
+        if found.is_registered { Ok(found) } else { self.look_once().await }
+    }
+
+    async fn look_once(&mut self) -> Result<FeedEnds, Fault> {
+        let began = Instant::now();
+        let found = self.readers.feed_ends(&self.replica.name).await?;
+        self.is_unwritten |= self.removals.note(&found, &*self.listener);
+        if self.is_unwritten || !found.is_registered {
+            self.replica.acknowledge(&self.readers, &found).await.map_err(Fault::Rejected)?;
+            self.is_unwritten = false;
+        }
+        if found.is_registered {
+            self.replica.renew(began);
+        }
+        Ok(found)
     }
 
     /// A project with an announced position after the end of its feed, with that position.

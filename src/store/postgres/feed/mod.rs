@@ -4,4 +4,5 @@ pub mod announcer;
 pub mod follower;
 mod part;
 mod removals;
+pub mod replica;
 pub mod signals;

@@ -3,15 +3,14 @@
 
 use std::collections::HashMap;
 
-use tokio::sync::watch;
-
 use crate::store::postgres::positions::Positions;
 use crate::store::postgres::read::FeedEnds;
 use crate::store::{CommitListener, ProjectNumber};
 
 /// The removals that the follower has passed on to the listener.
 pub struct SeenRemovals {
-    counts: watch::Sender<HashMap<ProjectNumber, u64>>,
+    /// Number of removals in each feed that the listener knows of.
+    counts: HashMap<ProjectNumber, u64>,
     /// Ends of the feeds at their last removals.
     ends: Positions,
 }
@@ -19,24 +18,21 @@ pub struct SeenRemovals {
 impl SeenRemovals {
     /// Starts with the removals before the first commit that is announced.
     pub fn new(counts: HashMap<ProjectNumber, u64>) -> Self {
-        Self { counts: watch::channel(counts).0, ends: Positions::default() }
+        Self { counts, ends: Positions::default() }
     }
 
-    /// Number of removals in each feed that the listener knows of.
-    pub fn subscribe(&self) -> watch::Receiver<HashMap<ProjectNumber, u64>> {
-        self.counts.subscribe()
-    }
-
-    /// Passes new removals on to the listener. Called between announcements, so that nothing read before is announced after.
-    pub fn note(&mut self, found: &FeedEnds, listener: &dyn CommitListener) {
+    /// Passes new removals on to the listener; returns whether there are any. Called between announcements, so that nothing read
+    /// before is announced after.
+    pub fn note(&mut self, found: &FeedEnds, listener: &dyn CommitListener) -> bool {
+        let mut is_new = false;
         for (project, removals) in &found.removals {
-            if self.counts.borrow().get(project) == Some(removals) {
-                continue;
+            if self.counts.insert(*project, *removals) != Some(*removals) {
+                self.ends.set(*project, found.ends.get(*project));
+                listener.removed(*project);
+                is_new = true;
             }
-            self.ends.set(*project, found.ends.get(*project));
-            listener.removed(*project);
-            self.counts.send_modify(|counts| _ = counts.insert(*project, *removals));
         }
+        is_new
     }
 
     /// Whether a commit that begins at this position may have lost payloads since it was made.
@@ -69,14 +65,14 @@ mod tests {
         let found = |removals, end| FeedEnds {
             ends: [(project, end)].into_iter().collect(),
             removals: [(project, removals)].into_iter().collect(),
+            ..FeedEnds::default()
         };
         let (listener, mut seen) = (Counting::default(), SeenRemovals::new(found(2, 5).removals));
-        seen.note(&found(2, 7), &listener);
+        assert!(!seen.note(&found(2, 7), &listener));
         assert_eq!((listener.0.load(Ordering::Relaxed), seen.may_concern(project, 1)), (0, false));
-        seen.note(&found(4, 9), &listener);
-        seen.note(&found(4, 12), &listener);
+        assert!(seen.note(&found(4, 9), &listener));
+        assert!(!seen.note(&found(4, 12), &listener));
         assert_eq!(listener.0.load(Ordering::Relaxed), 1);
         assert!(seen.may_concern(project, 9) && !seen.may_concern(project, 10));
-        assert_eq!(seen.subscribe().borrow()[&project], 4);
     }
 }

@@ -28,3 +28,9 @@ CREATE TABLE feed_retention (
     bytes       bigint NOT NULL,   -- sum of events.bytes
     releases    bigint NOT NULL    -- number of runs released from a hold: retention begins again with the first event
 ) WITH (fillfactor = 50);
+
+-- Replicas that may serve events from memory, and so may hold payloads that are removed. An erasure waits for them.
+CREATE TABLE replicas (
+    name text        CONSTRAINT replicas_name PRIMARY KEY,   -- random, of one start of a server
+    seen pg_snapshot NOT NULL   -- its memory has nothing that a transaction before this snapshot removed
+);

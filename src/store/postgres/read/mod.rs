@@ -83,21 +83,37 @@ pub async fn feed_extent(connection: &mut PgExecutor<'_>, project: ProjectNumber
     Ok(Extent { first: first.map_or(1, position), last: position(last) })
 }
 
-/// Ends of all feeds, with their removals.
+/// Ends of all feeds at one moment, with their removals.
+#[derive(Default)]
 pub struct FeedEnds {
     /// Positions of the last events.
     pub ends: Positions,
     /// Number of removals in each feed that has any.
     pub removals: HashMap<ProjectNumber, u64>,
+    /// The moment: a `pg_snapshot`.
+    pub snapshot: String,
+    /// Whether the table `replicas` has the replica.
+    pub is_registered: bool,
 }
 
-/// Ends and removals of all feeds at one moment.
-pub async fn feed_ends(connection: &mut PgExecutor<'_>) -> Result<FeedEnds, sqlx::Error> {
-    const ENDS: &str =
-        "SELECT f.id, f.last_pos, k.removals FROM feed f LEFT JOIN feed_retention k ON k.id = f.id ORDER BY f.id";
-    let rows: Vec<(i16, i64, Option<i64>)> = sqlx::query_as(ENDS).fetch_all(connection).await?;
-    let mut found = FeedEnds { ends: Positions::default(), removals: HashMap::new() };
-    for (id, last, removals) in rows {
+#[derive(sqlx::FromRow)]
+struct FeedEndRow {
+    id: i16,
+    last_pos: i64,
+    removals: Option<i64>,
+    snapshot: String,
+    is_registered: bool,
+}
+
+/// Ends and removals of all feeds, for the replica with this name.
+pub async fn feed_ends(connection: &mut PgExecutor<'_>, replica: &str) -> Result<FeedEnds, sqlx::Error> {
+    const ENDS: &str = "SELECT f.id, f.last_pos, k.removals, pg_current_snapshot()::text AS snapshot, \
+        EXISTS (SELECT FROM replicas WHERE name = $1) AS is_registered \
+        FROM feed f LEFT JOIN feed_retention k ON k.id = f.id ORDER BY f.id";
+    let rows: Vec<FeedEndRow> = sqlx::query_as(ENDS).bind(replica).fetch_all(connection).await?;
+    let mut found = FeedEnds::default();
+    for FeedEndRow { id, last_pos: last, removals, snapshot, is_registered } in rows {
+        (found.snapshot, found.is_registered) = (snapshot, is_registered);
         let Some(project) = feed_row::project_of(id) else { continue };
         found.ends.set(project, position_of(last.unsigned_abs()));
         found.removals.extend(removals.map(|removals| (project, removals.unsigned_abs())));

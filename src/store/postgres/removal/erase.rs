@@ -1,12 +1,11 @@
 //! Erasure of payloads.
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use sqlx::PgConnection;
 
 use crate::domain::projection::documents_of;
-use crate::domain::{Error, Removal, Result, RunId};
+use crate::domain::{Removal, Result, RunId};
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::connect::readers::written;
 use crate::store::postgres::connect::session::NotifyIdentity;
@@ -23,9 +22,6 @@ use super::{Removals, documents};
 /// Limits of one transaction.
 const SLICE: Range = Range { from: ReadFrom::After(0), max_events: 500, max_bytes: 256 << 10 };
 
-/// Maximum wait for the follower to pass the removal on to the listener, after everything that it announces from memory.
-const LISTENER_WAIT: Duration = Duration::from_secs(10);
-
 /// Result of one transaction.
 struct Erased {
     /// Events of the slice, all without payload.
@@ -36,8 +32,6 @@ struct Erased {
     to: u64,
     /// Begin of the next slice.
     next: Option<u64>,
-    /// Number of removals in the feed.
-    removals: u64,
     /// Id of the transaction.
     transaction: String,
 }
@@ -50,40 +44,23 @@ impl Removals {
         let (begin, mut to) = seqs.into_inner();
         let mut from = begin;
         let (mut events, mut is_whole) = (0, false);
-        let (removals, transaction) = loop {
+        let transaction = loop {
             let slice = written!(&self.readers, connection => slice(connection, &key, (begin, from), to, notify))?;
             to = slice.to;
             events += slice.events;
             is_whole |= slice.is_whole;
             match slice.next {
                 Some(next) => from = next,
-                None => break (slice.removals, slice.transaction),
+                None => break slice.transaction,
             }
         };
         failpoint!("postgres-erase-after", |error| Fault::from(error).into_error().after_commit());
-        self.announced(project, removals).await?;
+        self.dropped_everywhere(&transaction).await?;
         // Also of a repeated call: the one before may have ended here.
         if events > 0 || is_whole {
             self.clear_files(&transaction).await;
         }
         Ok(events)
-    }
-
-    /// Waits until the listener of this replica knows of this number of removals.
-    async fn announced(&self, project: ProjectNumber, removals: u64) -> Result<()> {
-        let mut seen = self.seen.clone();
-        let is_seen = |seen: u64| seen >= removals;
-        if seen.borrow().get(&project).copied().is_none_or(|seen| !is_seen(seen)) {
-            self.signal.send_modify(|signal| signal.missed += 1);
-        }
-        let announced = seen.wait_for(|seen| is_seen(seen.get(&project).copied().unwrap_or_default()));
-        match tokio::time::timeout(LISTENER_WAIT, announced).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => {
-                tracing::warn!(%project, removals, "an erasure is durable, and events in memory may still have the payloads");
-                Err(Error::OutcomeUnknown)
-            }
-        }
     }
 }
 
@@ -135,5 +112,5 @@ async fn slice(
         }
     }
     failpoint!("postgres-erase-inside", Fault::from);
-    Ok(Erased { events, is_whole, to, next, removals: state.removals, transaction })
+    Ok(Erased { events, is_whole, to, next, transaction })
 }

@@ -17,6 +17,7 @@ mod erase;
 mod expire;
 mod files;
 mod hold;
+mod replicas;
 mod rewrites;
 mod slice;
 mod state;
@@ -39,8 +40,6 @@ pub struct Removals {
     pub listener: Arc<dyn CommitListener>,
     /// The follower's signal.
     pub signal: watch::Sender<FeedSignal>,
-    /// Number of removals in each feed that the follower has passed on to the listener.
-    pub seen: watch::Receiver<HashMap<ProjectNumber, u64>>,
     /// Position of each project up to which no event but those of held runs has a payload, because the project had too many bytes.
     /// A pass from the beginning resets it.
     pub cleared: Mutex<HashMap<ProjectNumber, u64>>,
