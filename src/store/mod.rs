@@ -24,6 +24,7 @@ mod keys;
 mod latch;
 pub mod postgres;
 mod project;
+mod retention;
 mod run_filter;
 mod run_row;
 mod scrub;

@@ -8,11 +8,12 @@ use crate::domain::{Removal, Result};
 use crate::store::postgres::connect::executor::PgExecutor;
 use crate::store::postgres::connect::readers::written;
 use crate::store::postgres::error::Fault;
+use crate::store::retention::Judge;
 use crate::store::{Expired, ProjectNumber};
 
 use super::Removals;
 use super::rewrites::{self, Rewrites};
-use super::slice::{Candidate, Decision, Rules};
+use super::slice::{Candidate, Outcome};
 use super::state::{State, try_lock};
 
 /// Limits of one slice. The byte limit bounds what the transaction writes and frees.
@@ -85,11 +86,11 @@ async fn slice(connection: &mut PgConnection, work: &Work<'_>) -> Result<(Expire
         .bind(MAX_BYTES)
         .fetch_all(&mut executor)
         .await?;
-    let rules = Rules { retention, now, excess, last: state.last, first: state.first };
-    let decision = rules.decide(from, &events);
-    let reached = if events.is_empty() { after } else { decision.examined };
+    let judge = Judge { retention, now, last: state.last };
+    let outcome = Outcome::of(&judge, excess, state.first, from, &events);
+    let reached = if events.is_empty() { after } else { outcome.examined };
     let is_counted = retention.max_bytes.is_none() || state.counted >= state.last;
-    let is_end = decision.is_done || events.is_empty() || reached >= state.last;
+    let is_end = outcome.is_done || events.is_empty() || reached >= state.last;
     let expired = Expired {
         examined: reached.max(after),
         is_done: is_end && is_counted && from == after,
@@ -98,9 +99,9 @@ async fn slice(connection: &mut PgConnection, work: &Work<'_>) -> Result<(Expire
         releases: state.releases,
     };
     let cleared = if excess > 0 { cleared.max(reached) } else { cleared };
-    let is_changed = decision.changes(&state);
+    let is_changed = outcome.changes(&state);
     if is_changed {
-        decision.apply(&mut executor, &events, &mut state).await?;
+        outcome.apply(&mut executor, &events, &mut state).await?;
         state.removals += 1;
     }
     if is_changed || state.counted != was_counted {
@@ -110,7 +111,7 @@ async fn slice(connection: &mut PgConnection, work: &Work<'_>) -> Result<(Expire
     Ok((expired, cleared))
 }
 
-impl Decision {
+impl Outcome {
     /// Whether anything changes.
     fn changes(&self, state: &State) -> bool {
         self.first != state.first

@@ -3,7 +3,8 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `expire`, `slice` | one slice of retention; the decision about each event of it |
+//! | `expire`, `slice` | one slice of retention; what happens to each event of it, by `store/retention` |
+//! | `replicas` | wait of an erasure for the memory of all replicas |
 //! | `erase`, `documents` | erasure of payloads; documents of the run that came from them |
 //! | `compact` | compaction: one event of several gets their joined text |
 //! | `hold` | holds of runs |

@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 use crate::codec::Chunk;
 use crate::domain::Result;
 use crate::store::commit::row_builder::RunSpan;
+use crate::store::retention::RunFacts;
 use crate::store::run_row::checksums;
 use crate::store::sqlite::error::StepError;
 use crate::store::sqlite::feed_floors::FeedFloor;
@@ -16,7 +17,7 @@ use crate::store::sqlite::read::view_flag::ViewFlag;
 
 use super::documents::DocumentChange;
 use super::row::{Fate, NewRow};
-use super::rows::{RunFacts, StoredEvent};
+use super::rows::StoredEvent;
 
 /// Entries of the index in one statement: seven variables each, of the 32,766 that SQLite allows.
 const MAX_INSERT_ENTRIES: usize = 4_000;

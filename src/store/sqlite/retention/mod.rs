@@ -6,8 +6,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `expire` | one slice of retention: reads rows, judges their events, writes what changes |
-//! | `judge` | the fate of each event of a row, and where the feed begins |
+//! | `expire` | one slice of retention: reads rows, has their events judged (`store/retention`), writes what changes |
 //! | `counted_bytes` | bytes of a project, for the limit by bytes |
 //! | `erase`, `documents` | erasure of events of a run; the documents of the run that came from an event |
 //! | `compact` | several payloads of a run replaced by one |
@@ -23,7 +22,6 @@ mod documents;
 mod erase;
 mod expire;
 mod hold;
-mod judge;
 mod row;
 mod rows;
 mod space;

@@ -4,8 +4,9 @@ use crate::codec::{Chunk, record};
 use crate::domain::event::Removal;
 use crate::domain::{Event, Payload, Result};
 use crate::store::commit::row_builder::RunSpan;
+use crate::store::retention::RunFacts;
 
-use super::rows::{RunFacts, StoredEvent};
+use super::rows::StoredEvent;
 
 /// Fate of a stored event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::codec::{Chunk, record};
 use crate::domain::{Error, Result, RunStatus};
 use crate::store::ProjectNumber;
 use crate::store::project::stored_run_id;
+use crate::store::retention::RunFacts;
 use crate::store::run_row::checksums;
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::log_row::{LogRow, log_columns};
@@ -24,15 +25,6 @@ pub struct StoredEvent {
     pub run: usize,
     pub seq: u64,
     pub record: Bytes,
-}
-
-/// A run with events in the rows.
-#[derive(Clone, Debug)]
-pub struct RunFacts {
-    pub run: i64,
-    pub status: RunStatus,
-    pub first_seq: u64,
-    pub is_held: bool,
 }
 
 /// Rows of the log in ascending order.

@@ -1,12 +1,12 @@
-//! The decision about each event of a slice of retention, without I/O.
+//! What happens to the events of a slice of retention, without I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::domain::RunStatus;
-use crate::domain::retention::{Keep, Retention};
 use crate::store::project::position_of;
+use crate::store::retention::{Decision, EventFacts, Judge, RowFacts, RunFacts};
 
 /// An event of the slice, with what is known of its run.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -30,23 +30,24 @@ impl Candidate {
     fn position(&self) -> u64 {
         position_of(self.pos.unsigned_abs())
     }
-}
 
-/// What decides.
-pub struct Rules<'a> {
-    pub retention: &'a Retention,
-    pub now: Timestamp,
-    /// Bytes of stored events above the maximum.
-    pub excess: i64,
-    /// Position of the newest event, which stays.
-    pub last: u64,
-    /// First position of the feed.
-    pub first: u64,
+    /// The event as a row of its own, of the run with this index.
+    fn row(&self, run: usize) -> RowFacts<'_> {
+        // An event without a possible time is never old.
+        let recorded_at = Timestamp::new(self.recorded_s, self.recorded_ns).unwrap_or(Timestamp::MAX);
+        let event = EventFacts { run, seq: self.seq.unsigned_abs(), event_type: &self.event_type, recorded_at };
+        RowFacts { first: self.position(), events: vec![event] }
+    }
+
+    fn run(&self) -> RunFacts {
+        let status = RunStatus::from_number(self.run_status).unwrap_or(RunStatus::Unspecified);
+        RunFacts { run: self.run, status, first_seq: self.first_seq.unsigned_abs(), is_held: self.held }
+    }
 }
 
 /// What happens to the events of a slice. Events are named by their stored positions.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Decision {
+pub struct Outcome {
     /// Position up to which the events are decided.
     pub examined: u64,
     /// Whether the next event is too young, and so are all later ones.
@@ -66,77 +67,49 @@ pub struct Decision {
     pub bytes: u64,
 }
 
-impl Rules<'_> {
-    /// Decides about events that follow each other after the position `after`.
-    pub fn decide(&self, after: u64, events: &[Candidate]) -> Decision {
-        let mut decision = Decision { examined: after, first: self.first, ..Decision::default() };
-        let mut excess = self.excess;
-        let mut gone = Vec::new();
+impl Outcome {
+    /// Decides about events that follow each other after the position `after` of a feed that begins with `first`. `excess`: bytes
+    /// of stored events above the maximum.
+    pub fn of(judge: &Judge<'_>, mut excess: i64, first: u64, after: u64, events: &[Candidate]) -> Self {
+        let mut outcome = Self { examined: after, first, ..Self::default() };
+        let (mut runs, mut indexes) = (Vec::new(), HashMap::new());
         for event in events {
-            let position = event.position();
-            let first_seq = decision.first_seqs.get(&event.run).copied().unwrap_or(event.first_seq);
-            let was_detached = event.seq < first_seq;
-            if !was_detached && excess <= 0 && self.is_young(event) {
-                decision.is_done = true;
+            let index = *indexes.entry(event.run).or_insert_with(|| {
+                runs.push(event.run());
+                runs.len() - 1
+            });
+            let row = event.row(index);
+            if excess <= 0 && judge.ends_before(&row, &runs) {
+                outcome.is_done = true;
                 break;
             }
-            decision.examined = position;
-            let goes = !event.held && (excess > 0 || self.is_old(event));
-            let is_first = event.seq == first_seq && position != self.last;
-            if goes && !was_detached && is_first {
-                decision.first_seqs.insert(event.run, first_seq + 1);
-            }
-            let is_gone = was_detached || goes && is_first;
-            if is_gone {
-                gone.push(event);
-            } else if goes && !event.is_removed {
-                decision.stubs.push(event.pos);
-            }
-            if (is_gone || goes) && !event.is_removed {
-                decision.events += 1;
-                decision.bytes += u64::from(event.bytes.unsigned_abs());
-                excess -= i64::from(event.bytes);
-            }
-            if position == decision.first && position != self.last && (is_gone || self.has_left_feed(event)) {
-                decision.first += 1;
-            }
+            let decisions = judge.decide(&row, &mut runs, &mut outcome.first, excess > 0);
+            let first_seq = runs[index].first_seq.cast_signed();
+            excess -= outcome.add(event, decisions[0], first_seq);
         }
-        for event in gone {
-            if event.position() < decision.first {
-                decision.deleted.push(event.pos);
-            } else if event.seq >= event.first_seq {
-                decision.detached.push(event.pos);
-            }
+        outcome
+    }
+
+    /// Adds an event of a run that begins with `first_seq` from now on; returns the bytes that go.
+    fn add(&mut self, event: &Candidate, decision: Decision, first_seq: i64) -> i64 {
+        self.examined = event.position();
+        if first_seq != event.first_seq {
+            self.first_seqs.insert(event.run, first_seq);
         }
-        decision
-    }
-
-    fn age(&self, event: &Candidate) -> Option<SignedDuration> {
-        let recorded_at = Timestamp::new(event.recorded_s, event.recorded_ns).ok()?;
-        Some(self.now.duration_since(recorded_at))
-    }
-
-    fn is_older(&self, event: &Candidate, limit: std::time::Duration) -> bool {
-        let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-        self.age(event).is_some_and(|age| age > limit)
-    }
-
-    /// Whether the event is too young for every rule.
-    fn is_young(&self, event: &Candidate) -> bool {
-        self.retention.shortest().is_none_or(|shortest| !self.is_older(event, shortest))
-    }
-
-    fn is_old(&self, event: &Candidate) -> bool {
-        let status = RunStatus::from_number(event.run_status).unwrap_or(RunStatus::Unspecified);
-        match self.retention.keep(&event.event_type, status) {
-            Keep::Forever => false,
-            Keep::For(limit) => self.is_older(event, limit),
+        match decision {
+            Decision::Keep => return 0,
+            Decision::Drop => self.deleted.push(event.pos),
+            Decision::Expire if event.seq < event.first_seq => {}
+            Decision::Expire if event.seq < first_seq => self.detached.push(event.pos),
+            Decision::Expire if event.is_removed => {}
+            Decision::Expire => self.stubs.push(event.pos),
         }
-    }
-
-    /// Whether the event is too old for the feed, also if it stays in its run.
-    fn has_left_feed(&self, event: &Candidate) -> bool {
-        self.retention.longest().is_some_and(|longest| self.is_older(event, longest))
+        if event.is_removed {
+            return 0;
+        }
+        self.events += 1;
+        self.bytes += u64::from(event.bytes.unsigned_abs());
+        i64::from(event.bytes)
     }
 }
 
