@@ -25,12 +25,5 @@ CREATE TABLE feed_retention (
     first_pos   bigint NOT NULL,   -- the first event of the feed; rows of `events` before it are read in their run only
     removals    bigint NOT NULL,   -- number of changes: replicas drop what they have in memory
     counted_pos bigint NOT NULL,   -- `bytes` counts up to this event
-    bytes       bigint NOT NULL,   -- sum of events.bytes
-    releases    bigint NOT NULL    -- number of runs released from a hold: retention begins again with the first event
+    bytes       bigint NOT NULL    -- sum of events.bytes
 ) WITH (fillfactor = 50);
-
--- Replicas that may serve events from memory, and so may hold payloads that are removed. An erasure waits for them.
-CREATE TABLE replicas (
-    name text        CONSTRAINT replicas_name PRIMARY KEY,   -- random, of one start of a server
-    seen pg_snapshot NOT NULL   -- its memory has nothing that a transaction before this snapshot removed
-);
