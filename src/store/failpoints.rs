@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 /// Names of all failpoints. If a step is a transaction, `inside` lies before the COMMIT, and `after` lies between the
 /// COMMIT and the update of the in-memory state.
-pub const POINTS: [&str; 44] = [
+pub const POINTS: [&str; 45] = [
     "sqlite-commit-before",
     "sqlite-commit-inside",
     "sqlite-commit-after",
@@ -41,6 +41,8 @@ pub const POINTS: [&str; 44] = [
     "sqlite-erase-before",
     "sqlite-erase-inside",
     "sqlite-erase-after",
+    // Between some steps of the rewrite of the file after an erasure.
+    "sqlite-vacuum-inside",
     "sqlite-migration-before",
     // After the statements of the migration, before the move of the ids of schema version 1.
     "sqlite-migration-inside",
@@ -93,6 +95,12 @@ pub(super) fn act(point: &str, action: Option<String>) -> sqlx::Error {
     }
     tracing::warn!(point, "this step fails, as a test demands");
     sqlx::Error::Io(std::io::Error::other(format!("failpoint {point}")))
+}
+
+/// The failpoint `sqlite-vacuum-inside`, asked between steps of VACUUM; returns whether VACUUM fails.
+pub(super) fn fails_inside_vacuum() -> bool {
+    const POINT: &str = "sqlite-vacuum-inside";
+    fail::eval(POINT, |action| act(POINT, action)).is_some()
 }
 
 /// Installs the failpoint `sqlite-commit-inside` as a commit hook: a failing hook makes SQLite roll back.

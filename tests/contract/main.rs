@@ -41,6 +41,7 @@ mod retention;
 mod rng;
 mod runs;
 mod sqlite_faults;
+mod sqlite_free_space;
 mod sqlite_ids;
 mod sqlite_retention;
 mod upgrade;

@@ -17,7 +17,7 @@ use crate::fixture::*;
 use crate::retention::pass;
 
 /// Names of the files of the store that hold this text.
-fn files_with(directory: &Path, text: &str) -> Vec<String> {
+pub fn files_with(directory: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -29,29 +29,29 @@ fn files_with(directory: &Path, text: &str) -> Vec<String> {
     found
 }
 
-async fn is_sound(path: &Path) {
+pub async fn is_sound(path: &Path) {
     let options = CheckOptions { deep: true, max_clock_skew: Duration::from_secs(1_000_000_000) };
     for finding in inspect::look(path, options).await {
         assert!(matches!(finding.verdict, Verdict::Ok | Verdict::Warning), "{finding:?}");
     }
 }
 
-async fn number(path: &Path, sql: &'static str) -> i64 {
+pub async fn number(path: &Path, sql: &'static str) -> i64 {
     let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     number
 }
 
-fn keeping(seconds: u64) -> Retention {
+pub fn keeping(seconds: u64) -> Retention {
     Retention { default: Keep::For(Duration::from_secs(seconds)), ..Retention::default() }
 }
 
-fn at(second: i64) -> Timestamp {
+pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000).unwrap() + SignedDuration::from_secs(second)
 }
 
-async fn record(store: &SharedStore, run: &str, second: i64, events: Vec<NewEvent>) {
+pub async fn record(store: &SharedStore, run: &str, second: i64, events: Vec<NewEvent>) {
     let recorded = Some(Recorded { at: vec![at(second); events.len()], import: Import::default(), first_seq: None });
     store.append(Append { recorded, ..append(run, events) }).await.unwrap();
 }

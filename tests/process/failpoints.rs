@@ -105,6 +105,8 @@ const SQLITE_EXPIRE: &[Point] = &[
 const SQLITE_ERASE: &[Point] =
     &[Point::unseen("sqlite-erase-before"), Point::unseen("sqlite-erase-inside"), Point::unseen("sqlite-erase-after")];
 
+const SQLITE_VACUUM: &[Point] = &[Point::unseen("sqlite-vacuum-inside")];
+
 const POSTGRES_COMMIT: &[Point] = &[
     Point::unseen("postgres-append-before"),
     Point::unseen("postgres-append-after"),
@@ -133,7 +135,7 @@ const POSTGRES_MIGRATION: &[Point] = &[
     Point::unseen("postgres-migration-after"),
 ];
 
-const ALL: [&[Point]; 12] = [
+const ALL: [&[Point]; 13] = [
     SQLITE_COMMIT,
     SQLITE_REFRESH,
     SQLITE_FLUSH,
@@ -141,6 +143,7 @@ const ALL: [&[Point]; 12] = [
     SQLITE_CHECKPOINT,
     SQLITE_EXPIRE,
     SQLITE_ERASE,
+    SQLITE_VACUUM,
     SQLITE_MIGRATION,
     POSTGRES_COMMIT,
     POSTGRES_EXPIRE,

@@ -166,6 +166,16 @@ impl FileWatch {
         self.shortest.fetch_min(bytes, Ordering::AcqRel);
     }
 
+    /// Allows any length, for a rewrite of the whole file. Returns the least length allowed before.
+    pub fn begin_rewrite(&self) -> u64 {
+        self.shortest.swap(0, Ordering::AcqRel)
+    }
+
+    /// Ends what [`begin_rewrite`](Self::begin_rewrite) began: from now on the file has at least this length, in bytes.
+    pub fn end_rewrite(&self, bytes: u64) {
+        self.shortest.store(bytes, Ordering::Release);
+    }
+
     /// Ends detection: the store closes its files now, and SQLite removes the log.
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Release);

@@ -11,25 +11,24 @@ use crate::store::checksum::damaged_events;
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::feed_floors;
 use crate::store::sqlite::maintenance::transaction;
-use crate::store::sqlite::maintenance::wal_preallocator::LogLength;
 use crate::store::sqlite::read::run_scope::{self, RunScope};
 
 use super::changes::Changes;
 use super::row::Fate;
 use super::rows::{self, Rows};
-use super::{Removals, documents, space};
+use super::{Open, Removals, documents, space, vacuum};
 
 /// Most rows looked up for one part.
 const MAX_ROWS: i64 = 500;
 
 impl Removals {
-    /// Erases the events part by part, then removes what the write-ahead log still holds of them.
+    /// Erases the events part by part, then removes what free space of the file and the write-ahead log still hold of them.
     pub(super) async fn erase_on(
         &self,
         connection: &mut SqliteConnection,
+        open: &Open,
         key: &RunKey,
         seqs: RangeInclusive<u64>,
-        log: Option<&LogLength>,
     ) -> Result<u64> {
         let RunScope { run, first, end } = run_scope::of(connection, &self.tail, key).await?;
         let run_first = first;
@@ -47,13 +46,16 @@ impl Removals {
             documents::erase_all(connection, run).await.map_err(|error| unknown(&error))?;
         }
         // Also of a repeated call: the one before may have ended here.
-        if let Some(length) = log {
-            space::empty_log(connection, length).await.map_err(|error| unknown(&error))?;
+        if open.has_log {
+            vacuum::clear_free_space(&open.connect, &self.watch).await;
+            space::empty_log(connection, &open.log_length).await.map_err(|error| unknown(&error))?;
         } else {
-            // Emptied here, the copy of that program would lack what it has not read yet.
+            // Emptied here, the copy of that program would lack what it has not read yet; and it would have to copy a rewritten
+            // file as a whole.
             tracing::warn!(
                 run = key.run_id.as_str(),
-                "erased payloads stay in the write-ahead log until the program that checkpoints it overwrites them"
+                "erased payloads stay in the write-ahead log until the program that checkpoints it overwrites them, and may stay \
+                 in free space of the file"
             );
         }
         // A commit to files that are lost may be gone.

@@ -14,6 +14,7 @@
 //! | `row`, `changes` | a row without some of its events; what one transaction changes |
 //! | `rows` | reads rows of the log, with the runs of their events |
 //! | `space` | gives free pages back to the file system; empties the write-ahead log |
+//! | `vacuum` | rewrites a small file after an erasure, so that no free space of it holds a copy |
 
 mod changes;
 mod compact;
@@ -25,6 +26,7 @@ mod hold;
 mod row;
 mod rows;
 mod space;
+mod vacuum;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -120,7 +122,7 @@ impl Removals {
             let open = self.open.lock().await;
             let open = open.as_ref().ok_or(Error::ShuttingDown)?;
             let mut connection = self.connect(&open.connect).await?;
-            let erased = self.erase_on(&mut connection, &key, seqs, open.has_log.then_some(&open.log_length)).await;
+            let erased = self.erase_on(&mut connection, open, &key, seqs).await;
             let _ = connection.close().await;
             erased
         })
