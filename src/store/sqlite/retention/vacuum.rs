@@ -12,8 +12,8 @@ use crate::store::sqlite::watch::FileWatch;
 
 use super::space::Pages;
 
-/// Maximum size of a file that is rewritten, without its free pages. Commits wait meanwhile, about a quarter of a second, and the
-/// rewrite takes as much memory.
+/// Maximum size of a file that is rewritten, without its free pages. Commits wait meanwhile, for up to a second, and the rewrite
+/// takes as much memory.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Maximum time of the first half of a rewrite, which reads the file; commits fail when they wait for longer than 5 seconds.
