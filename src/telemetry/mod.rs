@@ -111,7 +111,13 @@ metrics! {
         "Times that events were asked for which do not agree with their checksum";
     Counter EXPIRED_EVENTS = "runlog_expired_events_total", None, "Events whose payload retention has removed";
     Counter EXPIRED_BYTES = "runlog_expired_bytes_total", Some(Unit::Bytes), "Bytes of the payloads that retention has removed";
+    Gauge RETENTION_PASS_SECONDS = "runlog_retention_pass_seconds", Some(Unit::Seconds),
+        "Time since the begin of the longest pass of retention that has not come to its end; 0: there is none";
     Counter COMPACTED_EVENTS = "runlog_compacted_events_total", None, "Deltas whose text was moved into the last one of their step";
+    Counter BACKUPS = "runlog_backups_total" by ["outcome"], None,
+        "Backups that callers were sent, by outcome: whole, or failed";
+    Gauge LAST_BACKUP = "runlog_last_backup_seconds", Some(Unit::Seconds),
+        "Time at which this process sent the newest whole backup, seconds since 1970";
     Counter SCRUBBED_ROWS = "runlog_scrubbed_rows_total", None, "Rows of the log that the scrub has read";
     Gauge SCRUB_DAMAGED_ROWS = "runlog_scrub_damaged_rows", None,
         "Damaged rows that the scrub found since its pass began";

@@ -46,6 +46,7 @@ mod sqlite_ids;
 mod sqlite_retention;
 mod upgrade;
 mod usage;
+mod year;
 
 /// Makes a test of each case for the store of this fixture.
 macro_rules! contract {

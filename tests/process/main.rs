@@ -48,6 +48,7 @@ mod removal_crash;
 mod restore;
 mod resume;
 mod retention;
+mod retention_backlog;
 mod secrets;
 mod start;
 mod tls;
