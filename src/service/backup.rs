@@ -1,5 +1,6 @@
 //! Backups: a copy of the whole store, made once and read in chunks.
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::Service;
@@ -7,6 +8,7 @@ use super::access::audit::Action;
 use crate::domain::{Error, Result};
 use crate::store::backup::BackupCopy;
 pub use crate::store::backup::{BackupFacts, BackupProject};
+use crate::telemetry;
 
 /// A backup under way. It is audited when it ends, also where its caller goes away before; the copy goes with it.
 pub struct Backup {
@@ -15,6 +17,23 @@ pub struct Backup {
     copy: Option<BackupCopy>,
     hash: Sha256,
     bytes: u64,
+    outcome: Outcome,
+}
+
+/// Outcome of a backup, counted when it is dropped: with the backup, also where its caller went away.
+#[derive(Default)]
+struct Outcome {
+    is_whole: bool,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        let outcome = if self.is_whole { "whole" } else { "failed" };
+        telemetry::BACKUPS.add_one(&[("outcome", outcome)]);
+        if self.is_whole {
+            telemetry::LAST_BACKUP.set(Timestamp::now().as_second().unsigned_abs());
+        }
+    }
 }
 
 /// The whole content of a backup.
@@ -36,7 +55,7 @@ impl Service {
             return Err(error);
         }
         let (service, action) = (self.clone(), Some(action));
-        Ok(Backup { service, action, copy: None, hash: Sha256::new(), bytes: 0 })
+        Ok(Backup { service, action, copy: None, hash: Sha256::new(), bytes: 0, outcome: Outcome::default() })
     }
 }
 
@@ -85,6 +104,7 @@ impl Backup {
         if let Some(action) = self.action.take() {
             action.end(&Ok(()));
         }
+        self.outcome.is_whole = true;
         let sha256 = std::mem::take(&mut self.hash).finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         BackupSum { sha256, bytes: self.bytes }
     }

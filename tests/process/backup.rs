@@ -162,6 +162,9 @@ async fn a_client_killed_in_the_middle_leaves_no_backup_and_the_next_one_of_that
         let is_audited = |line: &str| line.contains("store.backup") && line.contains(outcome);
         assert!(log.lines().any(is_audited), "{outcome}: {log}");
     }
+    for series in ["backups_total{outcome=\"failed\"}", "backups_total{outcome=\"whole\"}", "last_backup_seconds"] {
+        assert!(server.metric(&format!("runlog_{series}")).await > 0.0, "{series}");
+    }
 }
 
 #[tokio::test]

@@ -82,3 +82,45 @@ async fn a_backup_of_a_shortened_store_is_verified_and_restored() {
         run(NOWHERE, &["check", "--deep", "--data", target.file().to_str().unwrap(), "--listen", "127.0.0.1:0"]).await,
     );
 }
+
+#[tokio::test]
+async fn an_export_is_not_resumed_over_removed_events_and_stays_as_it_is() {
+    let data = Data::new();
+    let of = |event_type: &str| client::event("", event_type, r#"{"text":"x"}"#);
+    let server = Server::start(&data.file()).await;
+    let mut events = server.events().await;
+    for run_id in ["ended", "r"] {
+        events.publish(client::publish(run_id, vec![of("old"), of("old")])).await.unwrap();
+    }
+    server.terminate().await;
+    assert!(server.ended().await.0.success());
+    let path = data.file();
+    let from = ["--data", path.to_str().unwrap()];
+    let [feed, of_run, of_ended] = ["feed", "of_run", "of_ended"].map(|name| data.directory().join(name));
+    succeeded(export(&from, &feed).await);
+    succeeded(export(&[&from[..], &["--run", "r"]].concat(), &of_run).await);
+    succeeded(export(&[&from[..], &["--run", "ended"]].concat(), &of_ended).await);
+    let server = Server::with(&path, &["--retain-type", "old=20ms", "--retain-interval-ms", "100"]).await;
+    let mut events = server.events().await;
+    for event_type in ["old", "old", "new"] {
+        events.publish(client::publish("r", vec![of(event_type)])).await.unwrap();
+    }
+    let mut runs = server.runs().await;
+    let mut first_seq = async || {
+        let request = runlog::pb::GetRunRequest { run_id: "r".to_owned() };
+        runs.get_run(request).await.unwrap().into_inner().run.unwrap().first_seq
+    };
+    eventually("the removal", async || first_seq().await == 5).await;
+    server.terminate().await;
+    assert!(server.ended().await.0.success());
+    let resume = async |file: &std::path::Path| export(&["--resume", from[0], from[1]], file).await;
+    for (file, removed, written) in [(&feed, "the feed up to 6", 4), (&of_run, "run r up to 4", 2)] {
+        let before = std::fs::read(file).unwrap();
+        let said = format!("has removed the events of {removed}, and those of the file end with {written}");
+        resume(file).await.fails(73, &[&said, "export into a new one"]);
+        assert!(std::fs::read(file).unwrap() == before);
+    }
+    // Nothing is missing in it.
+    let ran = resume(&of_ended).await;
+    assert!(ran.code == Some(0) && ran.stderr.contains("nothing came since"), "{ran:?}");
+}

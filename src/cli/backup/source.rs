@@ -11,6 +11,7 @@ use super::partial::{Partial, failed};
 use crate::cli::client::ClientArgs;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::output::progress::bar;
+use crate::cli::output::text::grouped;
 use crate::pb;
 use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::backup_response::Part;
@@ -28,7 +29,12 @@ pub async fn of_server(client: &ClientArgs, partial: &Partial) -> Result<Copied,
     // No deadline of the call: it takes as long as the store is large. Pings notice a server that is gone.
     let begun = client.answer(admin.backup(Request::new(pb::BackupRequest {}))).await;
     let mut parts = begun.map_err(|status| Failure::of_status(&status))?;
-    let Some(Part::Header(header)) = next(&mut parts).await? else {
+    // The copy is made before the first part comes.
+    let copying = bar(None);
+    copying.set_message("the server copies its store");
+    let first = next(&mut parts).await;
+    copying.finish_and_clear();
+    let Some(Part::Header(header)) = first? else {
         return Err(broken("a backup begins with a header"));
     };
     let bar = bar(Some(header.bytes));
@@ -40,6 +46,7 @@ pub async fn of_server(client: &ClientArgs, partial: &Partial) -> Result<Copied,
                 hash.update(&chunk);
                 bytes += chunk.len() as u64;
                 bar.set_position(bytes);
+                bar.set_message(format!("{} of {} MiB", grouped(bytes >> 20), grouped(header.bytes >> 20)));
             }
             Some(Part::Trailer(trailer)) => break trailer,
             Some(Part::Header(_)) => return Err(broken("a second header")),
@@ -68,6 +75,10 @@ fn broken(problem: &str) -> Failure {
 
 /// Copies a file, which a server may serve.
 pub async fn of_file(data: &Path, partial: &Partial) -> Result<Copied, Failure> {
-    let copied = copy_file(data, partial.path()).await.map_err(|error| failure(&error))?;
+    let copying = bar(None);
+    copying.set_message("copies the file");
+    let copied = copy_file(data, partial.path()).await;
+    copying.finish_and_clear();
+    let copied = copied.map_err(|error| failure(&error))?;
     Ok(Copied { events: copied.events(), sha256: sha256(partial.path())? })
 }

@@ -30,8 +30,8 @@ was sent.
 
 --resume completes a file that was cut off and has no trailer: it drops a last line that is not whole, and goes on up to where \
 that export was to end. To a file that is whole it adds what came since. Before it changes the file it makes sure that this is \
-an export, that the store is the one that it came from, and that the store still has the last event of the file. No other file \
-is changed.
+an export, that the store is the one that it came from, and that the store still has the last event of the file: where retention \
+has removed that, the file is left as it is. No other file is changed.
 
 In another store that imports the file, cursors of a run stay valid; cursors of the all-runs feed are refused by name, since \
 they belong to this store.")]
@@ -104,6 +104,17 @@ impl Part {
         Self { scope: WireScope::RunId(run_id.to_owned()), from, until, feed: None }
     }
 
+    fn is_empty(&self) -> bool {
+        self.from == self.until
+    }
+
+    fn holds(&self, run_id: &str) -> bool {
+        match &self.scope {
+            WireScope::RunId(of_part) => of_part == run_id,
+            WireScope::AllRuns(_) => true,
+        }
+    }
+
     fn cursor(&self, at: u64) -> String {
         self.feed.as_ref().map_or_else(|| at.to_string(), |feed| feed.at(at).to_string())
     }
@@ -121,8 +132,11 @@ async fn export(runs: &[String], source: &mut Source, target: Target) -> Result<
         Some(bounds) => rest_of_runs(bounds, source, target.begun()).await?,
     };
     if let Some(begun) = target.begun() {
-        has_last_event(begun, &parts, source).await?;
-        if begun.is_whole && parts.iter().all(|part| part.from == part.until) {
+        let is_end = parts.iter().all(Part::is_empty);
+        if !removed(begun, &parts, is_end, source).await? {
+            has_last_event(begun, &parts, source).await?;
+        }
+        if begun.is_whole && is_end {
             return Ok(None);
         }
     }
@@ -173,14 +187,38 @@ async fn rest_of_runs(bounds: &[Bound], source: &Source, begun: Option<&Begun>) 
     Ok(parts)
 }
 
+/// Whether the source has removed the last event of the file, and all it has is in the file. Fails if it has removed an event that
+/// the file lacks, or the event with which the file could be compared: an export has no gap.
+async fn removed(begun: &Begun, parts: &[Part], is_end: bool, source: &Source) -> Result<bool, Failure> {
+    let mut is_last_removed = false;
+    for part in parts {
+        let before = match (&part.scope, &part.feed) {
+            (WireScope::RunId(run_id), _) => source.bound(run_id).await?.after,
+            (WireScope::AllRuns(_), Some(end)) => source.before_feed(end).await?,
+            (WireScope::AllRuns(_), None) => 0,
+        };
+        let has_last = begun.last.as_ref().is_some_and(|last| part.holds(&last.run_id));
+        let (is_removed, has_gap) = (has_last && before >= part.from, before > part.from && !part.is_empty());
+        if has_gap || is_removed && !is_end {
+            let of =
+                if let WireScope::RunId(run_id) = &part.scope { format!("run {run_id}") } else { "the feed".into() };
+            let message = format!(
+                "--resume: the store has removed the events of {of} up to {before}, and those of the file end with {}",
+                part.from
+            );
+            return Err(
+                Failure::new(Exit::Conflict, message).hint("keep the file, and export into a new one what is kept")
+            );
+        }
+        is_last_removed |= is_removed;
+    }
+    Ok(is_last_removed)
+}
+
 /// Fails unless the source has the last event of the file at its place: a store that went back in time has another one.
 async fn has_last_event(begun: &Begun, parts: &[Part], source: &mut Source) -> Result<(), Failure> {
     let Some(last) = &begun.last else { return Ok(()) };
-    let holds = |part: &&Part| match &part.scope {
-        WireScope::RunId(run_id) => *run_id == last.run_id,
-        WireScope::AllRuns(_) => true,
-    };
-    let Some(part) = parts.iter().find(holds) else { return Err(not_ours("runs differs")) };
+    let Some(part) = parts.iter().find(|part| part.holds(&last.run_id)) else { return Err(not_ours("runs differs")) };
     let stored = source.page(&part.scope, part.cursor(part.from.saturating_sub(1)), 1).await?;
     let is_there =
         |event: &pb::Event| event.run_id == last.run_id && event.seq == last.seq && event.event_id == last.event_id;
