@@ -100,11 +100,15 @@ async fn an_export_is_not_resumed_over_removed_events_and_stays_as_it_is() {
     succeeded(export(&from, &feed).await);
     succeeded(export(&[&from[..], &["--run", "r"]].concat(), &of_run).await);
     succeeded(export(&[&from[..], &["--run", "ended"]].concat(), &of_ended).await);
-    let server = Server::with(&path, &["--retain-type", "old=20ms", "--retain-interval-ms", "100"]).await;
+    let server = Server::start(&path).await;
     let mut events = server.events().await;
     for event_type in ["old", "old", "new"] {
         events.publish(client::publish("r", vec![of(event_type)])).await.unwrap();
     }
+    server.terminate().await;
+    assert!(server.ended().await.0.success());
+    // Only now: the newest event keeps its place.
+    let server = Server::with(&path, &["--retain-type", "old=20ms", "--retain-interval-ms", "100"]).await;
     let mut runs = server.runs().await;
     let mut first_seq = async || {
         let request = runlog::pb::GetRunRequest { run_id: "r".to_owned() };

@@ -1,4 +1,4 @@
-//! Free space of the file after an erasure. A freed cell is overwritten (`secure_delete`), but where SQLite builds a page anew to
+//! Free space of the file after an erasure. A freed cell is overwritten (`secure_delete`), but where SQLite rebuilds a page to
 //! merge it with its neighbours (`rebuildPage`), copies of cells stay in the gap of the page; and files of versions without
 //! `secure_delete` have free pages that were never overwritten. Only a rewritten file has no copy left.
 
