@@ -186,6 +186,7 @@ mod tests {
             agent_name: None,
             payload: Payload::from_stored(payload),
             removal: None,
+            joined_from: None,
         }
     }
 

@@ -67,6 +67,8 @@ pub struct NewEvent {
     pub payload: Payload,
     /// Set for an import of an event that another store has removed.
     pub removal: Option<Removal>,
+    /// Set for an import of an event whose payload another store has joined.
+    pub joined_from: Option<u64>,
 }
 
 /// A stored event.
@@ -90,10 +92,12 @@ pub struct Event {
     pub recorded_at: Timestamp,
     /// Name of the agent; `None`: not given.
     pub agent_name: Option<AgentName>,
-    /// Payload as sent; [`Removal::PAYLOAD`] if the event is removed.
+    /// Payload as sent, unless the event is removed ([`Removal::PAYLOAD`]) or joined.
     pub payload: Payload,
-    /// Why the event has no payload any more; `None`: the payload is as sent.
+    /// Why the event has no payload any more; `None`: the payload is there.
     pub removal: Option<Removal>,
+    /// Seq of the first event whose text the payload holds, too, after a compaction; `None`: no other text. Never beside `removal`.
+    pub joined_from: Option<u64>,
 }
 
 /// The parts of an event that decide whether a repeated id is a retry or a conflict: type, origin, agent, and the payload
@@ -144,6 +148,7 @@ impl NewEvent {
             agent_name: None,
             payload,
             removal: None,
+            joined_from: None,
         }
     }
 
@@ -156,10 +161,27 @@ impl NewEvent {
 }
 
 impl Event {
-    /// Replaces the payload. All other fields stay.
+    /// Removes the payload. All other fields stay.
     pub fn remove(&mut self, removal: Removal) {
         self.payload = Payload::from_stored(Removal::PAYLOAD);
-        self.removal = Some(removal);
+        (self.removal, self.joined_from) = (Some(removal), None);
+    }
+
+    /// Replaces the payload by one with the text of all events from this seq on. All other fields stay.
+    pub fn join(&mut self, payload: Payload, from: u64) {
+        (self.payload, self.joined_from) = (payload, Some(from));
+    }
+
+    /// Seq of the first event whose text the payload holds: its own, unless the payload is joined.
+    #[must_use]
+    pub fn text_from(&self) -> u64 {
+        self.joined_from.unwrap_or(self.seq)
+    }
+
+    /// Whether the payload is as sent. Else there is nothing to compare a repeat of the id with, and any repeat is a duplicate.
+    #[must_use]
+    pub fn is_as_sent(&self) -> bool {
+        is_as_sent(self.removal, self.joined_from)
     }
 
     /// The part of the event that is compared under a repeated id.
@@ -168,6 +190,12 @@ impl Event {
         let Self { event_type, origin, agent_name, payload, .. } = self;
         Content { event_type, origin: *origin, agent_name: agent_name.as_ref(), payload }
     }
+}
+
+/// The rule of [`Event::is_as_sent`], for what says so in another form.
+#[must_use]
+pub fn is_as_sent<R, S>(removal: Option<R>, joined_from: Option<S>) -> bool {
+    removal.is_none() && joined_from.is_none()
 }
 
 /// Result of one published event.

@@ -132,6 +132,7 @@ mod tests {
             agent_name: None,
             payload: Payload::from_stored("{}"),
             removal: None,
+            joined_from: None,
         };
         let behind = |seconds| {
             let now = at - SignedDuration::from_secs(seconds);

@@ -132,8 +132,9 @@ pub trait Store: Send + Sync + 'static {
     async fn erase(&self, run_id: &RunId, seqs: RangeInclusive<u64>) -> Result<u64>;
 
     /// Replaces the payload of the event `last` of a run, and removes the payloads of the events `removed` with
-    /// [`Removal::Compacted`](crate::domain::Removal), in one transaction. Returns false, and changes nothing, if one of these events
-    /// is removed already or not kept any more. Fails with `RunNotFound`.
+    /// [`Removal::Compacted`](crate::domain::Removal), in one transaction. `last` gets as `joined_from` the lowest of these seqs, and
+    /// of the `joined_from` that these events have. Returns false, and changes nothing, if one of these events is removed already or
+    /// not kept any more. Fails with `RunNotFound`.
     async fn compact(&self, run_id: &RunId, removed: &[u64], last: u64, payload: Payload) -> Result<bool>;
 
     /// Holds a run, so that [`expire`](Self::expire) passes it over, or releases it. Fails with `RunNotFound`.

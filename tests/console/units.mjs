@@ -91,6 +91,16 @@ assert.equal(spans.place(8).span, undefined);
 assert.equal(spans.place(5).span.took, 5, "the duration that the event reports");
 assert.deepEqual(writtenIn(events), [{ task: "w", text: "Hello, world", first: 9, last: 13, isDone: true }]);
 
+// Deltas that were read before their compaction are not shown twice, and those that are not joined stay.
+const part = (text) => ["step.progress", { task_id: "w", kind: "content_delta", content_delta: text }];
+const joined = run(part("a"), part("b"), part("c"), part("bcd"), part("e"));
+joined[3].joined_from = 2;
+assert.equal(writtenIn(joined)[0].text, "abcde");
+assert.equal(writtenIn(joined.slice(3))[0].text, "bcde", "the parts before were not read");
+joined[3].joined_from = 1;
+joined[3].payload.value.content_delta = "abcd";
+assert.equal(writtenIn(joined)[0].text, "abcde");
+
 // Without ids a tool call lies in the only open step. Of two open steps, or of one whose start is not known, nothing says
 // which called it; steps lie in no step, since branches side by side look the same.
 const depths = (...of) => {

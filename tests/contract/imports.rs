@@ -23,6 +23,7 @@ fn as_new(event: &Event) -> NewEvent {
         agent_name: event.agent_name.clone(),
         payload: event.payload.clone(),
         removal: event.removal,
+        joined_from: event.joined_from,
     }
 }
 
@@ -102,6 +103,31 @@ pub async fn an_import_is_the_same_log_with_the_same_runs_in_the_same_order(fixt
         assert_eq!(run_of(&target, name).await, run_of(&source, name).await);
         assert_eq!(events(&target, &run(name)).await, events(&source, &run(name)).await);
     }
+}
+
+pub async fn an_import_keeps_what_a_compaction_has_left(fixture: impl Fixture) {
+    let source = SqliteFixture::here();
+    let source = source.open(tuning(1)).await.0;
+    for text in ["a", "b", "c"] {
+        source.append(append("r", vec![with_id(text, event(text))])).await.unwrap();
+    }
+    assert!(source.compact(&run_id("r"), &[1, 2], 3, event("abc").payload).await.unwrap());
+    let (target, recorder) = fixture.open(tuning(1)).await;
+    copy(&source, &target).await;
+    let expected = events(&source, &run("r")).await;
+    assert_eq!(expected[2].joined_from, Some(1));
+    assert_eq!(events(&target, &run("r")).await, expected);
+    let announced = recorder.commits().into_iter().flat_map(|commit| commit.feed);
+    let announced: Vec<Event> = announced
+        .flat_map(|chunk| chunk.records().map(|entry| record::decode(entry.unwrap().1).unwrap()).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(announced, expected);
+    let again = target.append(append("r", vec![with_id("c", event("c"))])).await.unwrap();
+    assert_eq!((seqs(&again), duplicates(&again)), (vec![3], vec![true]));
+    target.close().await;
+    let target = fixture.open(tuning(1)).await.0;
+    assert_eq!(events(&target, &run("r")).await, expected);
+    assert!(target.scrub(0).await.unwrap().damaged.is_empty());
 }
 
 pub async fn events_of_an_import_keep_their_order_in_the_feed_within_one_commit(fixture: impl Fixture) {

@@ -13,6 +13,7 @@ mod appends;
 mod cluster;
 mod coalescing;
 mod commit_notifications;
+mod compaction;
 mod duplicates;
 mod erase;
 mod expectations;
@@ -87,7 +88,7 @@ macro_rules! contract {
                 repeats_of_large_events_by_small_ones_are_conflicts, a_retry_with_fresh_clocks_is_a_duplicate,
             }
             imports {
-                an_import_is_the_same_log_with_the_same_runs_in_the_same_order,
+                an_import_is_the_same_log_with_the_same_runs_in_the_same_order, an_import_keeps_what_a_compaction_has_left,
                 events_of_an_import_keep_their_order_in_the_feed_within_one_commit,
                 nothing_is_stored_after_the_first_append_of_an_import_that_fails,
                 an_import_never_takes_an_event_for_another, ids_that_another_store_gave_are_found_and_known_again,
@@ -138,6 +139,10 @@ macro_rules! contract {
                 each_project_is_kept_by_its_own_rules, the_listener_hears_of_what_is_removed_before_the_caller,
                 deltas_become_one_event_or_none_of_them_changes,
                 readers_at_every_position_see_no_gap_and_no_damage_while_retention_runs,
+            }
+            compaction {
+                a_joined_event_names_the_first_of_all_events_that_were_joined_in_several_steps,
+                a_repeat_of_a_joined_or_compacted_event_is_a_duplicate_whatever_its_content,
             }
             erase {
                 erased_events_keep_their_places_and_all_but_their_payloads,

@@ -403,5 +403,8 @@ async fn of_compacted_events_the_last_has_the_joined_text_and_the_others_keep_th
     assert_eq!(texts().await, [gone(), gone(), text("abc"), text("d")]);
     assert_eq!(reason(store.compact(&run_id("missing"), &[1], 2, joined()).await), "RUN_NOT_FOUND");
     is_sound(&database).await;
+    // The first seq of the joined text is part of the checksum.
+    database.execute("UPDATE events SET joined_from = 2 WHERE pos = 3").await;
+    assert_eq!(store.scrub(0).await.unwrap().damaged.len(), 1);
     store.close().await;
 }

@@ -511,7 +511,7 @@ pub async fn deltas_become_one_event_or_none_of_them_changes(fixture: impl Fixtu
     for (seq, event) in &after {
         let mut expected = before[seq].clone();
         match seq {
-            12 => expected.payload = joined(),
+            12 => expected.join(joined(), 2),
             seq if seq % 2 == 0 => expected.remove(Removal::Compacted),
             _ => {}
         }

@@ -307,6 +307,8 @@ async fn deltas_of_a_step_become_one_for_replays_and_live_readers_have_seen_each
     let removed: Vec<bool> = events.iter().map(|event| event.removal() == pb::Removal::Compacted).collect();
     assert_eq!(removed, [false, true, true, false, false, false, false, false]);
     assert_eq!(json_of(&events[3]), r#"{"task_id":"a","kind":"content_delta","content_delta":"One two three"}"#);
+    let joined_from: Vec<u64> = events.iter().map(|event| event.joined_from).collect();
+    assert_eq!(joined_from, [0, 0, 0, 2, 0, 0, 0, 0]);
     assert!(json_of(&events[4]).contains('x') && json_of(&events[5]).contains('y'), "the text of b differs");
     let (replayed, _) = server.subscribe(follow_run("r")).await.replay().await;
     assert_eq!(replayed, events);

@@ -280,5 +280,6 @@ fn content_of(seed: u16) -> NewEvent {
         sent_seconds: None,
         agent_name: seed.is_multiple_of(5).then(|| AgentName::parse("agent Ω").unwrap()),
         removal: None,
+        joined_from: None,
     }
 }

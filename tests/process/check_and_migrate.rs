@@ -244,13 +244,13 @@ async fn a_postgresql_database_is_migrated_and_checked_while_replicas_serve() {
     let printed: Vec<String> = printed.into_iter().map(Ran::succeeds).collect();
     assert_eq!(printed.iter().filter(|text| text.contains("applied  1")).count(), 1, "{printed:?}");
     assert_eq!(
-        printed.iter().filter(|text| text.as_str() == "schema version 10, up to date\n").count(),
+        printed.iter().filter(|text| text.as_str() == "schema version 11, up to date\n").count(),
         3,
         "{printed:?}"
     );
 
     let (one, two) = (Server::on(&url).await, Server::on(&url).await);
-    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 10, up to date\n");
+    assert_eq!(run(NOWHERE, &["migrate", store[0], store[1]]).await.succeeds(), "schema version 11, up to date\n");
     client::publish_one(&mut one.events().await, "r", "step", "{}").await;
     client::publish_one(&mut two.events().await, "r", "step", "{}").await;
     only(&store, "integrity", "ok", &["2 events"]).await;

@@ -28,6 +28,24 @@ async fn shortened() -> Data {
     data
 }
 
+/// A store with a step whose deltas are compacted.
+async fn compacted() -> Data {
+    let data = Data::new();
+    let options = ["--compact-deltas-after", "1ms", "--retain-interval-ms", "100"];
+    let server = Server::with(&data.file(), &options).await;
+    let delta = r#"{"task_id":"t","kind":"content_delta","content_delta":"x"}"#;
+    let done = r#"{"task_id":"t","content":"xxx"}"#;
+    let events = [("step.progress", delta), ("step.progress", delta), ("step.progress", delta), ("step.done", done)];
+    let events = events.map(|(event_type, payload)| client::event("", event_type, payload));
+    server.events().await.publish(client::publish("r", events.into())).await.unwrap();
+    let url = server.url();
+    let is_compacted = async || run(&url, &["list", "r", "--json"]).await.json()[2]["joined_from"] == 1;
+    eventually("the compaction", is_compacted).await;
+    server.terminate().await;
+    assert!(server.ended().await.0.success());
+    data
+}
+
 async fn listed(data: &Data, run_id: &str) -> Vec<Value> {
     let server = Server::start(&data.file()).await;
     let events = run(&server.url(), &["list", run_id, "--json", "--full"]).await.json();
@@ -127,4 +145,25 @@ async fn an_export_is_not_resumed_over_removed_events_and_stays_as_it_is() {
     // Nothing is missing in it.
     let ran = resume(&of_ended).await;
     assert!(ran.code == Some(0) && ran.stderr.contains("nothing came since"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn exports_imports_and_backups_keep_from_which_seq_a_text_is_joined() {
+    let (source, target, restored) = (compacted().await, Data::new(), Data::new());
+    let (from, into, copy) = (source.file(), target.file(), restored.file());
+    let (from, into) = (["--data", from.to_str().unwrap()], ["--data", into.to_str().unwrap()]);
+    let file = source.directory().join("export");
+    succeeded(export(&from, &file).await);
+    assert_eq!(body(&file).matches(r#""joined_from":1"#).count(), 1, "{}", body(&file));
+    for _ in 0..2 {
+        succeeded(import(&file, &into).await);
+    }
+    let stored = listed(&source, "r").await;
+    assert_eq!((&stored[2]["joined_from"], stored[2]["payload"]["content_delta"].as_str()), (&1.into(), Some("xxx")));
+    assert_eq!(listed(&target, "r").await, stored);
+    let backup = source.directory().join("backup.db");
+    let backup = backup.to_str().unwrap();
+    succeeded(run(NOWHERE, &["backup", backup, from[0], from[1], "--verify"]).await);
+    succeeded(run(NOWHERE, &["restore", backup, "--data", copy.to_str().unwrap()]).await);
+    assert_eq!(listed(&restored, "r").await, stored);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use runlog::config::{KeepOptions, Rule};
 use runlog::domain::retention::Keep;
 use runlog::pb;
@@ -75,6 +76,75 @@ async fn an_ag_ui_stream_of_a_shortened_run_begins_with_its_start() {
         let first = stream.find("RUN_STARTED").unwrap_or_else(|| panic!("{stream}"));
         assert!(first < stream.find("RUN_FINISHED").unwrap(), "{stream}");
     }
+}
+
+/// A run with a step of three deltas that are compacted.
+async fn compacted() -> Gateway {
+    let gateway = Gateway::start_with(|options| {
+        options.keeping.compact_deltas_after = Some(Duration::from_millis(1));
+        options.keeping.retain_interval = Duration::from_millis(100);
+    })
+    .await;
+    let delta = |text: &str| json!({"type": "step.progress", "payload": {"task_id": "t", "kind": "content_delta", "content_delta": text}});
+    let bare = |event_type: &str| json!({"type": event_type, "payload": {}});
+    let done = json!({"type": "step.done", "payload": {"task_id": "t", "content": "One two three"}});
+    let events = json!([bare("run_start"), delta("One "), delta("two "), delta("three"), done, bare("run_end")]);
+    assert_eq!(gateway.post("/v1/runs/r/events", &events.to_string()).await.0, 201);
+    let is_compacted = async || gateway.get("/v1/runs/r/events").await.1["events"][1]["removal"] == "compacted";
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while !is_compacted().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    gateway
+}
+
+#[tokio::test]
+async fn a_joined_event_says_from_which_seq_in_every_api() {
+    let gateway = compacted().await;
+    for path in [
+        "/v1/runs/r/events",
+        "/v1/runs/r/events/stream?cursor=3",
+        "/v1/events/stream",
+        "/api/runs/r/events",
+        "/api/structure-runs/r/events?offset=0&limit=10",
+        "/ag-ui/runs/r",
+    ] {
+        let answer = if path == "/v1/events/stream" {
+            let mut stream = gateway.send(Method::GET, path, None).await;
+            let mut text = String::new();
+            while !text.contains("joined_from") {
+                text += std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap();
+            }
+            text
+        } else {
+            gateway.stream(path).await.1
+        };
+        assert_eq!(answer.matches(r#""joined_from":2"#).count(), 1, "{path}: {answer}");
+        assert_eq!(answer.matches("joined_from").count(), 1, "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_ag_ui_reader_that_resumes_within_a_compacted_step_gets_the_text_once_as_a_message_of_its_own() {
+    let gateway = compacted().await;
+    let whole = [
+        r#"{"type":"TEXT_MESSAGE_START","messageId":"message-4""#,
+        r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"message-4","delta":"One two three""#,
+        r#"{"type":"TEXT_MESSAGE_END","messageId":"message-4""#,
+    ];
+    for cursor in 0..=3 {
+        let (_, stream) = gateway.stream(&format!("/ag-ui/runs/r?cursor={cursor}")).await;
+        assert_eq!(stream.matches(r#""type":"TEXT_MESSAGE_"#).count(), whole.len(), "{stream}");
+        for frame in whole {
+            assert_eq!(stream.matches(frame).count(), 1, "{cursor}: {stream}");
+        }
+    }
+    let (_, behind) = gateway.stream("/ag-ui/runs/r?cursor=4").await;
+    assert!(behind.contains(r#""type":"TEXT_MESSAGE_START","messageId":"message-4""#), "{behind}");
+    assert!(!behind.contains("TEXT_MESSAGE_CONTENT"), "{behind}");
 }
 
 #[tokio::test]

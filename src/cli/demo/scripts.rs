@@ -48,6 +48,7 @@ mod tests {
             agent_name: Some(AgentName::parse(script.agent).unwrap()),
             payload: Payload::from_stored(step.payload("5f0c")),
             removal: None,
+            joined_from: None,
         };
         let mut statuses = Vec::new();
         for (seq, step) in (1..).zip(script.steps) {

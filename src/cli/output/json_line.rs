@@ -27,6 +27,8 @@ struct EventLine<'a> {
     redacted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     removal: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined_from: Option<u64>,
     payload: &'a RawValue,
 }
 
@@ -98,6 +100,7 @@ pub fn event(event: &pb::Event) -> Result<String, Failure> {
         agent_name: &event.agent_name,
         redacted: event.redacted,
         removal: removal_name(event.removal),
+        joined_from: joined_from(event),
         payload,
     })
 }
@@ -110,6 +113,11 @@ fn is_first(first_seq: &u64) -> bool {
 /// Name of a removal; `None`: the payload is there.
 pub fn removal_name(removal: i32) -> Option<&'static str> {
     Removal::from_number(removal).map(Removal::as_str)
+}
+
+/// Seq of the first event whose text the payload holds, too; `None`: no other text.
+pub fn joined_from(event: &pb::Event) -> Option<u64> {
+    Some(event.joined_from).filter(|seq| *seq > 0)
 }
 
 /// One run as a line of NDJSON, without the line break.

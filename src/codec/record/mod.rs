@@ -3,6 +3,7 @@
 //! A record is also the wire form for readers of JSON payloads. So an event is encoded once, at its commit, and the same bytes
 //! are sent to all these readers. The schema here must match `proto/runlog/v1/event.proto`.
 
+mod header;
 mod wire;
 
 use bytes::{Buf, Bytes};
@@ -14,6 +15,7 @@ use crate::domain::error::{Error, Result};
 use crate::domain::event::{Event, Origin, Removal};
 use crate::domain::ids::{AgentName, EventId, EventType, RunId};
 use crate::domain::json::Payload;
+pub use header::{Header, agent_name, header, recorded_at};
 use wire::{message_length, number_length, put_number, put_text, start_message, text_length};
 
 /// Field number of an entry in a list of records: `events` of `runlog.v1.EventBatch`.
@@ -43,6 +45,8 @@ struct Record {
     sent_seconds: Option<f64>,
     #[prost(int32, tag = "12")]
     removal: i32,
+    #[prost(uint64, tag = "13")]
+    joined_from: u64,
 }
 
 /// `google.protobuf.Timestamp`.
@@ -73,6 +77,7 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
     let agent_name = event.agent_name.as_ref().map_or("", AgentName::as_str);
     let json = event.payload.as_str();
     let removal = event.removal.map_or(0, |removal| removal as u64);
+    let joined_from = event.joined_from.unwrap_or(0);
     let (occurred_length, recorded_length) = (occurred_at.encoded_len(), recorded_at.encoded_len());
     let payload_length = text_length(json);
     let length = [run_id, event_id, event_type, agent_name].into_iter().map(text_length).sum::<usize>()
@@ -82,7 +87,8 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
         + message_length(recorded_length)
         + message_length(payload_length)
         + event.sent_seconds.map_or(0, |_| 1 + size_of::<f64>())
-        + number_length(removal);
+        + number_length(removal)
+        + number_length(joined_from);
     out.reserve(message_length(length));
     start_message(ENTRY_TAG, length, out);
     put_text(1, run_id, out);
@@ -102,6 +108,7 @@ pub fn append_entry(event: &Event, out: &mut Vec<u8>) {
         out.extend_from_slice(&seconds.to_le_bytes());
     }
     put_number(12, removal, out);
+    put_number(13, joined_from, out);
 }
 
 /// Appends a record that is encoded already to a list, as an entry.
@@ -184,88 +191,8 @@ pub fn decode(record: Bytes) -> Result<Event> {
             0 => None,
             number => Some(Removal::from_number(number).ok_or_else(|| damaged("a record has an unknown removal"))?),
         },
+        joined_from: Some(record.joined_from).filter(|seq| *seq > 0),
     })
-}
-
-/// The fields of a record that filters and indexes use, decoded without the rest of the record.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Header<'a> {
-    /// Id of the run.
-    pub run_id: &'a str,
-    /// Sequence number in the run.
-    pub seq: u64,
-    /// Id of the event.
-    pub event_id: &'a str,
-    /// Type of the event.
-    pub event_type: &'a str,
-    /// Source of the event.
-    pub origin: Origin,
-}
-
-/// Decodes the header, the first five fields of a record.
-///
-/// # Errors
-/// `StoreDamaged` for a header that does not decode.
-pub fn header(record: &[u8]) -> Result<Header<'_>> {
-    Ok(split_header(record)?.0)
-}
-
-/// Decodes the commit time of a record. The payload is not read and may be damaged.
-///
-/// # Errors
-/// `StoreDamaged` for a header or time that does not decode.
-pub fn recorded_at(record: &[u8]) -> Result<Timestamp> {
-    let (_, mut rest) = split_header(record)?;
-    bytes_field(&mut rest, 6)?;
-    timestamp(Some(Instant::decode(bytes_field(&mut rest, 7)?).map_err(damaged)?))
-}
-
-/// Decodes the name of the agent of a record; `None` without one. The payload is not read and may be damaged.
-///
-/// # Errors
-/// `StoreDamaged` for a header or fields before the name that do not decode.
-pub fn agent_name(record: &[u8]) -> Result<Option<&str>> {
-    let (_, mut rest) = split_header(record)?;
-    bytes_field(&mut rest, 6)?;
-    bytes_field(&mut rest, 7)?;
-    let mut after = rest;
-    match decode_key(&mut after) {
-        Ok((8, WireType::LengthDelimited)) => text_field(&mut rest, 8).map(Some),
-        _ => Ok(None),
-    }
-}
-
-/// The header, and the rest of the record.
-fn split_header(record: &[u8]) -> Result<(Header<'_>, &[u8])> {
-    let mut rest = record;
-    let run_id = text_field(&mut rest, 1)?;
-    let (2, WireType::Varint) = decode_key(&mut rest).map_err(damaged)? else {
-        return Err(damaged("a record lacks its seq"));
-    };
-    let seq = decode_varint(&mut rest).map_err(damaged)?;
-    let event_id = text_field(&mut rest, 3)?;
-    let event_type = text_field(&mut rest, 4)?;
-    let (5, WireType::Varint) = decode_key(&mut rest).map_err(damaged)? else {
-        return Err(damaged("a record lacks its origin"));
-    };
-    let number = decode_varint(&mut rest).map_err(damaged)?;
-    let origin = origin(i32::try_from(number).map_err(damaged)?)?;
-    Ok((Header { run_id, seq, event_id, event_type, origin }, rest))
-}
-
-fn text_field<'a>(rest: &mut &'a [u8], tag: u32) -> Result<&'a str> {
-    std::str::from_utf8(bytes_field(rest, tag)?).map_err(damaged)
-}
-
-fn bytes_field<'a>(rest: &mut &'a [u8], tag: u32) -> Result<&'a [u8]> {
-    match decode_key(rest).map_err(damaged)? {
-        (found, WireType::LengthDelimited) if found == tag => {}
-        _ => return Err(damaged("a record lacks a field of its header")),
-    }
-    let length = usize::try_from(decode_varint(rest).map_err(damaged)?).map_err(damaged)?;
-    let (bytes, after) = rest.split_at_checked(length).ok_or_else(|| damaged("a record is cut off"))?;
-    *rest = after;
-    Ok(bytes)
 }
 
 fn origin(number: i32) -> Result<Origin> {
@@ -314,6 +241,7 @@ mod tests {
             agent_name: Some(AgentName::parse("a").unwrap()),
             payload: Payload::from_stored("{ \"b\":1}"),
             removal: None,
+            joined_from: None,
         }
     }
 
@@ -342,8 +270,9 @@ mod tests {
             let agent_name = agent.map(|name| AgentName::parse(name).unwrap());
             let sent_seconds = agent.map(|_| -0.1);
             let removal = agent.map(|_| Removal::Compacted);
+            let joined_from = agent.map(|_| seq - 1);
             let payload = Payload::from_stored(json);
-            let event = Event { seq, agent_name, sent_seconds, payload, removal, ..event() };
+            let event = Event { seq, agent_name, sent_seconds, payload, removal, joined_from, ..event() };
             let mut list = Vec::new();
             append_entry(&event, &mut list);
             let mut list = Bytes::from(list);

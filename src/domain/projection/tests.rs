@@ -18,6 +18,7 @@ fn event(seq: u64, event_type: &str, payload: &str) -> Event {
         agent_name: None,
         payload: Payload::from_stored(payload),
         removal: None,
+        joined_from: None,
     }
 }
 

@@ -13,13 +13,15 @@ pub fn as_new(event: Event) -> NewEvent {
         agent_name: event.agent_name,
         payload: event.payload,
         removal: event.removal,
+        joined_from: event.joined_from,
     }
 }
 
-/// Names of the fields that differ. A payload that either store has removed is no difference: an import of an older export does
-/// not bring it back.
+/// Names of the fields that differ. A payload that either store has removed or joined is no difference: an import of an older
+/// export does not bring it back.
 pub fn differences(stored: &Event, event: &Event) -> Vec<&'static str> {
-    let has_payloads = stored.removal.is_none() && event.removal.is_none();
+    let is_joined_alike = stored.joined_from == event.joined_from;
+    let has_payloads = stored.removal.is_none() && event.removal.is_none() && is_joined_alike;
     let fields = [
         ("event_id", stored.event_id != event.event_id),
         ("type", stored.event_type != event.event_type),

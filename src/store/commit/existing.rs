@@ -38,8 +38,8 @@ pub struct ExistingEvent {
     /// events differ and the payload is not read: a request with small events must not cause 1,000 large payloads to be
     /// parsed.
     pub content: Option<ContentDigest>,
-    /// Whether the payload was removed, so that no content can be compared and any repeat is a duplicate.
-    pub is_removed: bool,
+    /// Whether the payload is as sent, see [`Event::is_as_sent`](crate::domain::Event::is_as_sent).
+    pub is_as_sent: bool,
 }
 
 /// Maximum length of a stored payload that is compared with a payload of this length. Two encodings of the same JSON
@@ -53,6 +53,6 @@ pub fn longest_to_compare(sent_bytes: usize) -> usize {
 impl ExistingEvent {
     /// Whether `new` counts as a repeat of the stored event: it has the same content, as far as that is kept.
     pub fn has_content_of(&self, new: &NewEvent) -> bool {
-        self.is_removed || self.content.is_some_and(|content| content == new.content().digest())
+        !self.is_as_sent || self.content.is_some_and(|content| content == new.content().digest())
     }
 }

@@ -50,6 +50,7 @@ mod tests {
             agent_name: None,
             payload: Payload::from_stored("{}"),
             removal: None,
+            joined_from: None,
         };
         Append::new(RunId::parse(run).unwrap(), vec![event])
     }

@@ -155,7 +155,7 @@ impl<'a, H: FnMut(&RunKey) -> RunState> Plan<'a, H> {
     fn stored(&self, planned: &PlannedRun, event_id: &EventId, new: &NewEvent) -> Option<(u64, bool)> {
         if let Some(index) = planned.producer_ids.get(event_id) {
             let event = &planned.events[*index].event;
-            return Some((event.seq, event.removal.is_some() || event.content() == new.content()));
+            return Some((event.seq, !event.is_as_sent() || event.content() == new.content()));
         }
         let stored = self.known.get(&(planned.head.number, event_id.clone()))?;
         Some((stored.seq, stored.has_content_of(new)))

@@ -137,5 +137,6 @@ fn numbered(run_number: i64, run: &Run, new: NewEvent, recorded_at: Timestamp) -
         agent_name: new.agent_name,
         payload: new.payload,
         removal: new.removal,
+        joined_from: new.joined_from,
     }
 }

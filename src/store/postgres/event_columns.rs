@@ -15,7 +15,7 @@ use crate::store::commit::plan::PlannedRun;
 use crate::store::commit::row_builder::{EncodedCommit, RowBuilder};
 use crate::store::project::stored_run_id;
 
-use super::event_row::Checked;
+use super::row_checksum::Checked;
 
 /// One array for each column of `events`, in feed order.
 #[derive(Default)]
@@ -98,6 +98,7 @@ impl<'a> EventColumns<'a> {
             agent_name: event.agent_name.as_ref().map(AgentName::as_str),
             flags: [event.payload.is_sensitive(), given],
             removal: event.removal.map_or(0, |removal| removal as i16),
+            joined_from: event.joined_from.map(u64::cast_signed),
             bytes,
             payload: event.payload.as_str(),
         };

@@ -3,12 +3,15 @@
 use jiff::Timestamp;
 
 use crate::codec::{Chunk, record};
+use crate::domain::event;
 use crate::domain::json::public_view;
 use crate::domain::{AgentName, Error, Event, EventId, EventType, Origin, Payload, Removal, Result, RunId, RunStatus};
-use crate::store::checksum::{Checksum, damaged_events};
+use crate::store::checksum::damaged_events;
 use crate::store::commit::row_builder::{EncodedCommit, RowBuilder};
 use crate::store::project::shown_run_id;
 use crate::store::{Commit, ProjectNumber, RunKey};
+
+use super::row_checksum::Checked;
 
 /// SELECT list of an [`EventRow`], with `events` as `e` and `runs` as `r`.
 macro_rules! event_columns {
@@ -16,7 +19,7 @@ macro_rules! event_columns {
         concat!(
             "e.pos, e.run, r.run_id, e.seq, e.event_id, e.event_type, e.origin, e.status, e.occurred_s, \
              e.occurred_ns, e.recorded_s, e.recorded_ns, e.sent_seconds, e.agent_name, e.sensitive, e.given, e.bytes, \
-             e.checksum, e.removal, ",
+             e.checksum, e.removal, e.joined_from, ",
             $payload,
             " AS payload"
         )
@@ -48,6 +51,8 @@ pub struct EventRow {
     checksum: Option<i64>,
     /// `None` while the payload is there.
     removal: Option<i16>,
+    /// `None` unless the payload is joined.
+    joined_from: Option<i64>,
     /// `None` if the query omits the payload.
     payload: Option<String>,
 }
@@ -80,6 +85,16 @@ impl EventRow {
         self.checksum.map(|checksum| self.checked().checksum() ^ self.pos == checksum)
     }
 
+    /// Whether the payload is as sent, see [`Event::is_as_sent`].
+    pub fn is_as_sent(&self) -> bool {
+        event::is_as_sent(self.removal, self.joined_from)
+    }
+
+    /// Seq of the first event whose text the payload holds, see [`Event::text_from`].
+    pub fn text_from(&self) -> i64 {
+        self.joined_from.unwrap_or(self.seq)
+    }
+
     /// Whether the payload was removed.
     pub fn is_removed(&self) -> bool {
         self.removal.is_some()
@@ -89,19 +104,20 @@ impl EventRow {
     /// more.
     pub fn stub(self, removal: Removal, keeps_id: bool) -> Rewritten {
         let (removal, given) = (self.removal.unwrap_or(removal as i16), self.given && keeps_id);
-        self.rewritten(Payload::from_parts(Removal::PAYLOAD, false), Some(removal), given)
+        let is_sound = self.is_checked().unwrap_or(true);
+        let row = Self { removal: Some(removal), joined_from: None, given, ..self };
+        row.rewritten(Payload::from_parts(Removal::PAYLOAD, false), is_sound)
     }
 
-    /// The row with another payload, in place of one that is not removed.
-    pub fn replaced(self, payload: Payload) -> Rewritten {
-        let given = self.given;
-        self.rewritten(payload, None, given)
+    /// The row with the joined payload of all events from this seq on, in place of one that is not removed.
+    pub fn joined(self, payload: Payload, from: i64) -> Rewritten {
+        let is_sound = self.is_checked().unwrap_or(true);
+        Self { joined_from: Some(from), ..self }.rewritten(payload, is_sound)
     }
 
     /// The changed columns. A damaged row stays damaged: its checksum is not renewed.
-    fn rewritten(mut self, payload: Payload, removal: Option<i16>, given: bool) -> Rewritten {
-        let (was_bytes, is_sound) = (self.bytes, self.is_checked().unwrap_or(true));
-        (self.removal, self.given) = (removal, given);
+    fn rewritten(mut self, payload: Payload, is_sound: bool) -> Rewritten {
+        let was_bytes = self.bytes;
         (self.sensitive, self.payload) = (payload.is_sensitive(), Some(payload.as_str().to_owned()));
         let event = RunKey::from_stored(&self.run_id).and_then(|key| self.clone().parse(key.run_id));
         if let Some((event, _)) = event {
@@ -110,8 +126,8 @@ impl EventRow {
             self.bytes = i32::try_from(record.len()).unwrap_or(i32::MAX);
         }
         let checksum = if is_sound { Some(self.checked().checksum() ^ self.pos) } else { self.checksum };
-        let Self { pos, removal, given, sensitive, bytes, .. } = self;
-        Rewritten { pos, removal, given, sensitive, bytes, was_bytes, checksum, payload }
+        let Self { pos, removal, joined_from, given, sensitive, bytes, .. } = self;
+        Rewritten { pos, removal, joined_from, given, sensitive, bytes, was_bytes, checksum, payload }
     }
 
     fn checked(&self) -> Checked<'_> {
@@ -127,6 +143,7 @@ impl EventRow {
             agent_name: self.agent_name.as_deref(),
             flags: [self.sensitive, self.given],
             removal: self.removal.unwrap_or_default(),
+            joined_from: self.joined_from,
             bytes: self.bytes,
             payload: self.payload.as_deref().unwrap_or_default(),
         }
@@ -164,6 +181,7 @@ impl EventRow {
                 Some(number) => Some(Removal::from_number(i32::from(number))?),
                 None => None,
             },
+            joined_from: self.joined_from.map(i64::unsigned_abs),
         };
         Some((event, RunStatus::from_number(i64::from(self.status))?))
     }
@@ -173,6 +191,7 @@ impl EventRow {
 pub struct Rewritten {
     pub pos: i64,
     pub removal: Option<i16>,
+    pub joined_from: Option<i64>,
     pub given: bool,
     pub sensitive: bool,
     pub bytes: i32,
@@ -180,55 +199,6 @@ pub struct Rewritten {
     pub was_bytes: i32,
     pub checksum: Option<i64>,
     pub payload: Payload,
-}
-
-/// The columns covered by a checksum: all columns except the position.
-pub struct Checked<'a> {
-    pub run: i64,
-    /// Text of the column `run_id`.
-    pub run_id: &'a str,
-    pub seq: i64,
-    pub event_id: &'a str,
-    pub event_type: &'a str,
-    /// `origin` and `status`.
-    pub small: [i16; 2],
-    /// Seconds and nanoseconds of `occurred_at` and `recorded_at`.
-    pub times: [(i64, i32); 2],
-    pub sent_seconds: Option<f64>,
-    pub agent_name: Option<&'a str>,
-    /// `sensitive`, and `given`: whether the producer gave the id.
-    pub flags: [bool; 2],
-    /// 0: the payload is there.
-    pub removal: i16,
-    pub bytes: i32,
-    pub payload: &'a str,
-}
-
-impl Checked<'_> {
-    /// Checksum without the position, which the database assigns and XORs in.
-    pub fn checksum(&self) -> i64 {
-        let [(occurred_s, occurred_ns), (recorded_s, recorded_ns)] = self.times;
-        let [origin, status] = self.small.map(i64::from);
-        let [sensitive, given] = self.flags.map(i64::from);
-        let removal = i64::from(self.removal) << 3;
-        let has_seconds = i64::from(self.sent_seconds.is_some()) << 2;
-        let flags = origin << 48 | status << 32 | removal | has_seconds | sensitive << 1 | given;
-        Checksum::default()
-            .number(self.run)
-            .text(Some(self.run_id))
-            .number(self.seq)
-            .text(Some(self.event_id))
-            .text(Some(self.event_type))
-            .number(occurred_s)
-            .number(recorded_s)
-            .number(i64::from(occurred_ns) << 32 | i64::from(recorded_ns))
-            .number(flags)
-            .number(self.sent_seconds.unwrap_or_default().to_bits().cast_signed())
-            .text(self.agent_name)
-            .number(i64::from(self.bytes))
-            .text(Some(self.payload))
-            .finish()
-    }
 }
 
 /// Consecutive rows of a feed or of one run, encoded as log rows and run spans.

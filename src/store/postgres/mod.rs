@@ -19,7 +19,7 @@
 //! | `feed` | `follower` (announces the commits of all replicas in feed order), `announcer`, `signals` (LISTEN), `removals`, `replica` (the lease of what is in memory) |
 //! | `read` | pages, runs and sums over them, single events |
 //! | `removal` | retention, erasure, compaction and holds |
-//! | `event_row`, `event_columns` | events as rows with checksums; events as parameters of a commit |
+//! | `event_row`, `row_checksum`, `event_columns` | events as rows; their checksums; events as parameters of a commit |
 //! | `scrub` | comparison of rows with their checksums |
 //! | `error` | errors of the database, transient or final |
 //!
@@ -44,6 +44,7 @@ mod positions;
 mod projects;
 mod read;
 mod removal;
+mod row_checksum;
 mod scrub;
 mod write;
 

@@ -1,4 +1,4 @@
-//! The member `removal` of events whose payload is gone, the same in all REST APIs.
+//! The members `removal` and `joined_from` of events whose payload is gone or joined, the same in all REST APIs.
 
 use utoipa::ToSchema;
 
@@ -16,11 +16,14 @@ pub enum EventRemoval {
     Compacted,
 }
 
-/// Appends the member to an object of JSON that is not closed yet; nothing for an event with its payload.
+/// Appends the members to an object of JSON that is not closed yet; nothing for an event with its payload as sent.
 pub fn push_removal(event: &Event, out: &mut String) {
     if let Some(removal) = event.removal {
         out.push_str(r#","removal":""#);
         out.push_str(removal.as_str());
         out.push('"');
+    }
+    if let Some(seq) = event.joined_from {
+        out.push_str(&format!(r#","joined_from":{seq}"#));
     }
 }

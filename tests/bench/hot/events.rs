@@ -46,6 +46,7 @@ pub fn new_event(event_type: &str) -> NewEvent {
         agent_name: None,
         payload,
         removal: None,
+        joined_from: None,
     }
 }
 
@@ -69,5 +70,6 @@ pub fn stored(seq: u64) -> Event {
         agent_name: None,
         payload,
         removal: None,
+        joined_from: None,
     }
 }

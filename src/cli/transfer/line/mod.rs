@@ -4,6 +4,8 @@
 //! around the JSON value, does not survive in a line of NDJSON and is written as a string under `payload_text`. So each
 //! event has exactly one line, and equal events give equal bytes.
 
+mod fields;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,23 +16,13 @@ use crate::cli::output::json_line;
 use crate::cli::output::json_line::{origin_name, payload_text};
 use crate::cli::output::preview::Members;
 use crate::cli::output::text::instant;
-use crate::domain::{
-    AgentName, Error, Event, EventId, EventType, Limits, Origin, Payload, Removal, RunId, StructureId,
-};
+use crate::domain::{AgentName, Error, Event, EventId, EventType, Origin, RunId, StructureId};
 use crate::pb;
 use crate::server::Imported;
+use fields::{Fields, first_seq, removal, seconds, string, time};
 
 /// Version of the format that this program reads and writes.
 pub const VERSION: u32 = 1;
-
-/// Limits above those of any server, so that an import does not refuse a stored payload for its size.
-const LIMITS: Limits = Limits {
-    max_payload_bytes: 64 << 20,
-    max_request_bytes: 0,
-    max_request_events: 0,
-    max_json_depth: 100,
-    max_page_size: 0,
-};
 
 /// First line: version and scope of the export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +134,8 @@ struct EventLine<'a> {
     payload_text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     removal: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined_from: Option<u64>,
 }
 
 /// Line of an event. `run` is given for the first event of a run in the export.
@@ -165,6 +159,7 @@ pub fn event(event: &pb::Event, run: Option<&pb::Run>) -> Result<String, Failure
         payload,
         payload_text: payload.is_none().then_some(text),
         removal: json_line::removal_name(event.removal),
+        joined_from: json_line::joined_from(event),
     })
 }
 
@@ -200,6 +195,7 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
         agent_name: fields.optional("agent_name", AgentName::parse)?,
         payload: fields.payload(&event_type)?,
         removal: fields.get("removal").map(removal).transpose()?,
+        joined_from: fields.joined_from()?,
         event_type,
     };
     let run_first_seq = fields.get("run_first_seq").map(|raw| first_seq(raw, event.seq)).transpose()?;
@@ -208,7 +204,7 @@ pub fn parse_event(line: u64, text: &str) -> Result<Imported, String> {
     Ok(Imported { line, event, run_first_seq, run_agent_name, structure_id })
 }
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "run_id",
     "seq",
     "event_id",
@@ -224,68 +220,8 @@ const KNOWN: [&str; 15] = [
     "payload",
     "payload_text",
     "removal",
+    "joined_from",
 ];
-
-/// Members of an event line.
-struct Fields<'a>(Vec<(&'a str, &'a RawValue)>);
-
-impl Fields<'_> {
-    fn get(&self, name: &str) -> Option<&RawValue> {
-        self.0.iter().find(|(member, _)| *member == name).map(|(_, value)| *value)
-    }
-
-    fn required(&self, name: &str) -> Result<&RawValue, String> {
-        self.get(name).ok_or_else(|| format!("{name}: is missing"))
-    }
-
-    fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, Error>) -> Result<Option<T>, String> {
-        let Some(raw) = self.get(name) else { return Ok(None) };
-        // The error names the member, for instance `run_agent_name` instead of the domain type's `agent_name`.
-        parse(&string(name, raw)?).map(Some).map_err(|error| error.with_field(name).to_string())
-    }
-
-    fn seq(&self) -> Result<u64, String> {
-        let seq = self.required("seq")?.get().parse::<u64>().ok();
-        // Both stores keep a seq as a signed 64-bit integer.
-        let seq = seq.filter(|seq| (1..=i64::MAX as u64).contains(seq));
-        seq.ok_or_else(|| "seq: must be a number from 1".to_owned())
-    }
-
-    fn payload(&self, event_type: &EventType) -> Result<Payload, String> {
-        let (name, text) = match (self.get("payload"), self.get("payload_text")) {
-            (Some(raw), None) => ("payload", raw.get().to_owned()),
-            (None, Some(raw)) => ("payload_text", string("payload_text", raw)?),
-            (None, None) => return Err("payload: is missing".to_owned()),
-            (Some(_), Some(_)) => return Err("payload_text: is given beside payload".to_owned()),
-        };
-        Payload::parse(event_type, text, &LIMITS).map_err(|error| error.under(name).to_string())
-    }
-}
-
-fn string(name: &str, value: &RawValue) -> Result<String, String> {
-    serde_json::from_str(value.get()).map_err(|_| format!("{name}: must be a string"))
-}
-
-/// The seq of the first event of a run, which is that of its line.
-fn first_seq(value: &RawValue, seq: u64) -> Result<u64, String> {
-    let first_seq = value.get().parse().ok().filter(|first_seq| *first_seq == seq);
-    first_seq.ok_or_else(|| "run_first_seq: must be the seq of the event".to_owned())
-}
-
-fn removal(value: &RawValue) -> Result<Removal, String> {
-    let name = string("removal", value)?;
-    Removal::parse(&name).ok_or_else(|| format!("removal: must be erased, expired or compacted; it is {name:?}"))
-}
-
-/// Parses with the standard library, which always gives the nearest double.
-fn seconds(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|seconds: &f64| seconds.is_finite());
-    number.ok_or_else(|| "sent_seconds: must be a number".to_owned())
-}
-
-fn time(name: &str, text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("{name}: must be RFC 3339 such as 2026-04-02T10:00:00Z; it is {text:?}"))
-}
 
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,25 @@ fn an_event_reads_back_from_its_one_line_with_the_text_of_its_payload() {
 }
 
 #[test]
+fn an_event_with_a_joined_payload_says_from_which_seq() {
+    let joined = |joined_from| event(&pb::Event { joined_from, ..stored("{}") }, None).unwrap();
+    assert!(!joined(0).contains("joined_from"));
+    for (line, expected) in [(joined(0), None), (joined(1), Some(1)), (joined(6), Some(6))] {
+        assert_eq!(parse_event(1, &line).unwrap().event.joined_from, expected, "{line}");
+    }
+    let line = joined(6);
+    for (given, problem) in [
+        (r#""joined_from":7"#, "joined_from: must be a seq before that of the event"),
+        (r#""joined_from":0"#, "joined_from: must be a seq before"),
+        (r#""joined_from":null"#, "joined_from: must be a seq before"),
+        (r#""removal":"erased","joined_from":6"#, "joined_from: is given beside removal"),
+    ] {
+        let refused = parse_event(1, &line.replace(r#""joined_from":6"#, given)).unwrap_err();
+        assert!(refused.starts_with(problem), "{given}: {refused}");
+    }
+}
+
+#[test]
 fn a_damaged_line_names_its_field() {
     let line = event(&stored("{}"), None).unwrap();
     assert!(parse_event(1, &line).is_ok());

@@ -29,6 +29,7 @@ fn chunk(first: u64, count: u32) -> Chunk {
             agent_name: None,
             payload: Payload::from_stored("{}"),
             removal: None,
+            joined_from: None,
         };
         record::append_entry(&event, &mut data);
     }

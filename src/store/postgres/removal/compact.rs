@@ -63,10 +63,11 @@ async fn write(connection: &mut PgConnection, work: &Work) -> Result<bool, Fault
     if rows.len() != seqs.len() || !are_kept {
         return Ok(false);
     }
+    let joined_from = rows.iter().map(EventRow::text_from).min().unwrap_or(*last);
     let mut rewrites = Rewrites::default();
     for row in rows {
         if row.seq == *last {
-            rewrites.add(row.replaced(payload.clone()), &mut state);
+            rewrites.add(row.joined(payload.clone(), joined_from), &mut state);
         } else {
             rewrites.remove(row, Removal::Compacted, true, &mut state);
         }

@@ -26,6 +26,7 @@ pub async fn rows(connection: &mut PgExecutor<'_>, positions: &[i64]) -> Result<
 pub struct Rewrites {
     pos: Vec<i64>,
     removal: Vec<Option<i16>>,
+    joined_from: Vec<Option<i64>>,
     given: Vec<bool>,
     sensitive: Vec<bool>,
     bytes: Vec<i32>,
@@ -44,6 +45,7 @@ impl Rewrites {
         state.uncount(row.pos, i64::from(row.was_bytes) - i64::from(row.bytes));
         self.pos.push(row.pos);
         self.removal.push(row.removal);
+        self.joined_from.push(row.joined_from);
         self.given.push(row.given);
         self.sensitive.push(row.sensitive);
         self.bytes.push(row.bytes);
@@ -59,13 +61,15 @@ impl Rewrites {
     /// Writes the rows.
     pub async fn write(self, connection: &mut PgExecutor<'_>) -> Result<(), Fault> {
         const WRITE: &str = "UPDATE events e SET payload = w.payload, sensitive = w.sensitive, removal = w.removal, \
-            given = w.given, bytes = w.bytes, checksum = w.checksum FROM (SELECT unnest($1::bigint[]) AS pos, \
+            joined_from = w.joined_from, given = w.given, bytes = w.bytes, checksum = w.checksum FROM (SELECT unnest($1::bigint[]) AS pos, \
             unnest($2::smallint[]) AS removal, unnest($3::boolean[]) AS given, unnest($4::boolean[]) AS sensitive, \
-            unnest($5::integer[]) AS bytes, unnest($6::bigint[]) AS checksum, unnest($7::json[]) AS payload) w \
+            unnest($5::integer[]) AS bytes, unnest($6::bigint[]) AS checksum, unnest($7::json[]) AS payload, \
+            unnest($8::bigint[]) AS joined_from) w \
             WHERE e.pos = w.pos";
         if !self.is_empty() {
             let write = sqlx::query(WRITE).bind(self.pos).bind(self.removal).bind(self.given).bind(self.sensitive);
-            write.bind(self.bytes).bind(self.checksum).bind(self.payload).execute(connection).await?;
+            let write = write.bind(self.bytes).bind(self.checksum).bind(self.payload).bind(self.joined_from);
+            write.execute(connection).await?;
         }
         Ok(())
     }

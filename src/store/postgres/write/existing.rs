@@ -84,9 +84,9 @@ async fn add_rows(
         }
         let (run, seq) = (row.run, row.seq.unsigned_abs());
         let event_id = EventId::parse(&row.event_id)?;
-        let is_removed = row.is_removed();
+        let is_as_sent = row.is_as_sent();
         let content = row.into_event()?.map(|(event, _)| event.content().digest());
-        let stored = known.entry((run, event_id)).or_insert(ExistingEvent { seq, content: None, is_removed });
+        let stored = known.entry((run, event_id)).or_insert(ExistingEvent { seq, content: None, is_as_sent });
         // The request may contain the same id with payloads of several lengths.
         stored.content = stored.content.or(content);
     }

@@ -13,10 +13,10 @@ use crate::store::postgres::event_columns::split;
 /// proves all. The transaction of this connection holds the locks of the runs: any earlier holder has ended, and a
 /// later one finds the runs changed or is the same commit.
 ///
-/// An event that has lost its payload meanwhile is known by the rest. If it has another payload, as after a compaction, or if
+/// An event that has lost its payload meanwhile, or whose payload was joined, is known by the rest. If it has another payload, or if
 /// retention has removed an event with the seq whole, it may be that of another commit: the doubt stays.
 pub async fn last_position(connection: &mut PgExecutor<'_>, runs: &[PlannedRun]) -> Result<Option<u64>, Fault> {
-    const STORED: &str = "SELECT pos, payload::text = $6 OR removal IS NOT NULL FROM events \
+    const STORED: &str = "SELECT pos, payload::text = $6 OR removal IS NOT NULL OR joined_from IS NOT NULL FROM events \
         WHERE run = $1 AND seq = $2 AND event_id = $3 AND recorded_s = $4 AND recorded_ns = $5";
     const IS_GONE: &str = "SELECT EXISTS (SELECT FROM run_retention WHERE run = $1 AND first_seq > $2) \
         AND NOT EXISTS (SELECT FROM events WHERE run = $1 AND seq = $2)";

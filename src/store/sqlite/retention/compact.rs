@@ -17,7 +17,7 @@ use super::row::Fate;
 use super::rows::{self, Rows, StoredEvent};
 
 impl Removals {
-    /// Removes the payloads of the events `removed`, and replaces that of the event `last`. Returns whether all of them were there.
+    /// Removes the payloads of the events `removed`, and joins them in that of the event `last`. Returns whether all were there.
     pub(super) async fn compact_on(
         &self,
         connection: &mut SqliteConnection,
@@ -37,6 +37,7 @@ impl Removals {
         let mut floor = feed_floors::of(connection, key.project).await?;
         let stored = floor;
         let (mut changes, mut has_last, mut read) = (Changes::default(), false, 0);
+        let mut joined_from = u64::MAX;
         while read < positions.len() {
             let Rows { rows, runs } = rows::at(connection, key.project, &positions[read..]).await?;
             if rows.is_empty() {
@@ -46,15 +47,17 @@ impl Removals {
             for (row, events) in rows {
                 let is_ours =
                     |event: &StoredEvent| runs[event.run].run == run && seqs.binary_search(&event.seq).is_ok();
+                for event in events.iter().filter(|event| is_ours(event)) {
+                    let event = record::decode(event.record.clone())?;
+                    joined_from = joined_from.min(event.text_from());
+                    has_last |= event.seq == last && event.removal.is_none();
+                }
                 let fate = |event: &StoredEvent| match is_ours(event) {
-                    true if event.seq == last => Fate::Replace(payload),
+                    true if event.seq == last => Fate::Join(payload, joined_from),
                     true => Fate::Remove(Removal::Compacted),
                     false => Fate::Keep,
                 };
                 let fates: Vec<Fate<'_>> = events.iter().map(fate).collect();
-                for event in events.iter().filter(|event| is_ours(event) && event.seq == last) {
-                    has_last |= record::decode(event.record.clone())?.removal.is_none();
-                }
                 floor.shorten(row.chunk.first, changes.add(&row.chunk, &events, &runs, &fates)?.0);
             }
         }

@@ -15,8 +15,8 @@ pub enum Fate<'a> {
     Keep,
     /// Loses its payload; stays as it is if it has lost it before.
     Remove(Removal),
-    /// Gets this payload; stays as it is if it has lost its own before.
-    Replace(&'a Payload),
+    /// Gets this payload, joined from this seq on; stays as it is if it has lost its own before.
+    Join(&'a Payload, u64),
     /// Leaves the log.
     Drop,
 }
@@ -54,11 +54,12 @@ impl NewRow {
                     stub.remove(*removal);
                     row.add(runs[stored.run].run, &stub, None);
                 }
-                Fate::Replace(payload) if has_payload => {
-                    let replaced = Event { payload: (*payload).clone(), ..event.clone() };
-                    row.add(runs[stored.run].run, &replaced, None);
+                Fate::Join(payload, from) if has_payload => {
+                    let mut joined = event.clone();
+                    joined.join((*payload).clone(), *from);
+                    row.add(runs[stored.run].run, &joined, None);
                 }
-                Fate::Keep | Fate::Remove(_) | Fate::Replace(_) => {
+                Fate::Keep | Fate::Remove(_) | Fate::Join(..) => {
                     row.add(runs[stored.run].run, &event, Some(&stored.record))
                 }
                 Fate::Drop => {}

@@ -102,8 +102,8 @@ pub async fn load(
             if let Some(longest) = sent.get(&(run, &event.event_id)) {
                 let may_match = event.payload.as_str().len() <= *longest;
                 let content = may_match.then(|| event.content().digest());
-                let (seq, is_removed) = (event.seq, event.removal.is_some());
-                known.insert((run, event.event_id), ExistingEvent { seq, content, is_removed });
+                let (seq, is_as_sent) = (event.seq, event.is_as_sent());
+                known.insert((run, event.event_id), ExistingEvent { seq, content, is_as_sent });
             }
         });
         match read.await {

@@ -47,9 +47,12 @@ pub struct EventView<'a> {
     /// Why the payload is gone; absent if it is there.
     #[schema(nullable = false)]
     pub removal: Option<EventRemoval>,
+    /// Seq of the first event whose text the payload holds, too, after a compaction of deltas; absent: no other text.
+    #[schema(nullable = false, minimum = 1)]
+    pub joined_from: Option<u64>,
 }
 
-/// All members of an event except payload and removal.
+/// All members of an event except payload, removal and joined_from.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentEventEnvelope)]
 pub struct Envelope<'a> {

@@ -180,6 +180,9 @@ pub struct PublicRunEvent {
     /// Why the payload is gone; absent if it is there.
     #[schema(nullable = false)]
     pub removal: Option<EventRemoval>,
+    /// Seq of the first event whose text the payload holds, too, after a compaction of deltas; absent: no other text.
+    #[schema(nullable = false, minimum = 1)]
+    pub joined_from: Option<u64>,
 }
 
 /// An event in the stream of all runs.
@@ -204,6 +207,9 @@ pub struct PublicFeedEvent {
     /// Why the payload is gone; absent if it is there.
     #[schema(nullable = false)]
     pub removal: Option<EventRemoval>,
+    /// Seq of the first event whose text the payload holds, too, after a compaction of deltas; absent: no other text.
+    #[schema(nullable = false, minimum = 1)]
+    pub joined_from: Option<u64>,
 }
 
 /// Origin of an event: the platform (`system`) or the agent (`user`).

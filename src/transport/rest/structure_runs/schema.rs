@@ -89,6 +89,9 @@ pub struct StructureEvent {
     /// Why the payload is gone; absent if it is there.
     #[schema(nullable = false)]
     pub removal: Option<EventRemoval>,
+    /// Seq of the first event whose text the payload holds, too, after a compaction of deltas; absent: no other text.
+    #[schema(nullable = false, minimum = 1)]
+    pub joined_from: Option<u64>,
 }
 
 /// A page of a run's events.

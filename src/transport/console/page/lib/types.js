@@ -42,6 +42,7 @@
  * @property {string} timestamp
  * @property {{ redacted: boolean, value: unknown }} payload
  * @property {"erased" | "expired" | "compacted"} [removal] why the payload is gone
+ * @property {number} [joined_from] seq of the first event whose text the payload holds, too
  *
  * @typedef {object} EventsPage
  * @property {RunEvent[]} events

@@ -130,6 +130,7 @@ export class EventInspector extends HTMLElement {
       h("div", { class: "actions" }, copyButton("Copy JSON", "copy", () => pretty(json)), copyButton("Copy link", "link", link)),
       this.#pair(event.seq, place),
       event.removal && h("p", { class: "hint" }, GONE[event.removal]),
+      event.joined_from && h("p", { class: "hint" }, `The text of the step from event ${event.joined_from} on is joined here.`),
       event.payload.redacted && h("p", { class: "hint" }, "Parts of the payload are left out or shortened in this view."),
       facts(event),
       written && h("section", {}, h("h3", {}, "Text so far"), h("p", { class: "written", tabindex: "0" }, written.text)),

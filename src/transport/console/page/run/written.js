@@ -19,20 +19,29 @@ import { members } from "./describe.js";
  * @returns {Written[]}
  */
 export function writtenIn(events) {
-  /** @type {Map<string, Written>} */
+  /** @type {Map<string, { written: Written, parts: { seq: number, start: number }[] }>} */
   const open = new Map();
   /** @type {Written[]} */
   const all = [];
-  for (const { seq, type, payload } of events) {
+  for (const { seq, type, payload, joined_from: from } of events) {
     const { kind, content_delta: delta, content, task_id: id } = members(payload.value);
     const task = typeof id === "string" ? id : "";
-    let written = open.get(task);
+    const of = open.get(task);
+    const parts = of?.parts ?? [];
+    let written = of?.written;
     if (type === "step.progress" && kind === "content_delta" && typeof delta === "string") {
       if (!written) {
         written = { task, text: "", first: seq, last: seq, isDone: false };
-        open.set(task, written);
+        open.set(task, { written, parts });
         all.push(written);
       }
+      // A joined text holds the parts from this seq on, which may have come before they were joined.
+      const again = from === undefined ? -1 : parts.findIndex((part) => part.seq >= from);
+      if (again >= 0) {
+        written.text = written.text.slice(0, parts[again].start);
+        parts.length = again;
+      }
+      parts.push({ seq, start: written.text.length });
       written.text += delta;
       written.last = seq;
     } else if (type === "step.done" && written) {

@@ -80,7 +80,7 @@ impl Translation {
         match event.event_type.as_str() {
             "step" => agent_sdk::step(open, members, out),
             "tool_call" => agent_sdk::tool_call(open, seq, members, out),
-            "step.progress" => public_runs::progress(open, seq, members, out),
+            "step.progress" => public_runs::progress(open, (seq, event.joined_from), members, out),
             "step.done" => public_runs::done(open, seq, members, out),
             "run.tool.invoked" => public_runs::tool_invoked(open, seq, members, out),
             "StartTaskEvent" => structure_runs::task_begins(open, members, out),

@@ -30,6 +30,8 @@ struct Message {
     /// The step that speaks.
     step: String,
     id: String,
+    /// Seq of the last part.
+    last: u64,
 }
 
 /// A tool call.
@@ -90,14 +92,18 @@ impl OpenParts {
         let step = short(step);
         self.has_spoken = true;
         self.steps.iter_mut().filter(|open| open.name == step).for_each(|open| open.has_spoken = true);
-        let open = self.messages.iter().find(|message| message.step == step).map(|message| message.id.clone());
+        let open = self.messages.iter_mut().find(|message| message.step == step);
+        let open = open.map(|message| {
+            message.last = seq;
+            message.id.clone()
+        });
         let message_id = open.unwrap_or_else(|| {
             let message_id = format!("message-{seq}");
             if let Some(oldest) = evict(&mut self.messages) {
                 out.push(AgUiEvent::TextMessageEnd { message_id: oldest.id });
             }
             out.push(AgUiEvent::TextMessageStart { message_id: message_id.clone(), role: "assistant" });
-            self.messages.push(Message { step, id: message_id.clone() });
+            self.messages.push(Message { step, id: message_id.clone(), last: seq });
             message_id
         });
         out.push(AgUiEvent::TextMessageContent { message_id, delta: text.to_owned() });
@@ -108,6 +114,14 @@ impl OpenParts {
         let step = short(step);
         if let Some(at) = self.messages.iter().position(|message| message.step == step) {
             out.push(AgUiEvent::TextMessageEnd { message_id: self.messages.remove(at).id });
+        }
+    }
+
+    /// Ends the open message of the step, if it has a part of the event with this seq or of a later one.
+    pub fn end_message_with(&mut self, step: &str, seq: u64, out: &mut Vec<AgUiEvent>) {
+        let name = short(step);
+        if self.messages.iter().any(|message| message.step == name && message.last >= seq) {
+            self.end_message(step, out);
         }
     }
 

@@ -1,0 +1,4 @@
+-- Compaction of deltas: events whose payload holds the text of events before them.
+
+-- Seq of the first event whose text the payload holds, too. Null: no other text. Part of the checksum where it is not null.
+ALTER TABLE events ADD COLUMN joined_from bigint;
