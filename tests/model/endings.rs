@@ -31,11 +31,11 @@ impl<B: Backend> World<B> {
         if power_loss {
             self.backend.lose_power().await;
         }
-        let Self { setup, backend, server, oracle, readers, pending, seen, .. } = self;
+        let Self { setup, backend, server, oracle, readers, pending, seen, examined, .. } = self;
         guarded(server.store.close()).await;
         drop(server);
         let server = Server::start(&backend, &setup).await;
-        let mut next = Self { setup, backend, server, oracle, readers, pending, seen, in_the_dark: false };
+        let mut next = Self { setup, backend, server, oracle, readers, pending, seen, examined, in_the_dark: false };
         // Publishes accepted before the stop were stored before the stop.
         next.settle().await;
         next
@@ -47,22 +47,9 @@ impl<B: Backend> World<B> {
         self.settle().await;
         self.settle_doubts().await;
         for index in 0..self.readers.len() {
-            if self.readers[index].live.is_none() && !self.readers[index].is_over() {
-                let reader = &mut self.readers[index];
-                let (acked, _) = self.oracle.end(reader.scope);
-                let live = guarded(self.server.service.subscribe(reader.resumption())).await;
-                reader.began(&self.server, &self.oracle, live.expect("a cursor stays valid"), acked);
-            }
+            self.read_to_the_end(index).await;
         }
-        for mut reader in std::mem::take(&mut self.readers) {
-            while reader.is_owed(&self.oracle) {
-                if self.in_the_dark {
-                    let_it_be_late().await;
-                }
-                let frame = reader.due().await;
-                self.seen.push(reader.received(&self.server, &self.oracle, &frame, 0));
-            }
-        }
+        self.readers.clear();
         assert_eq!(self.server.signals.hub.followed_runs(), 0, "the last reader frees the run");
         self = self.restart(true).await;
         for scope in (0..RUNS).map(Some).chain([None]) {
@@ -72,10 +59,28 @@ impl<B: Backend> World<B> {
             if let Some(run) = scope.filter(|run| self.oracle.runs[usize::from(*run)].acked > 0) {
                 let stored = guarded(self.server.service.run(&oracle::run_id(run))).await.unwrap();
                 let model = &self.oracle.runs[usize::from(run)];
-                assert_eq!(stored.last_seq, model.last());
+                assert_eq!((stored.first_seq, stored.last_seq), (model.gone + 1, model.last()));
+                assert_eq!(stored.is_held, model.is_held, "whether run {run} is held");
                 assert_eq!(Some(stored.status).filter(|s| *s as u8 > 0), model.status, "the status of run {run}");
             }
         }
         guarded(self.server.store.close()).await;
+    }
+
+    async fn read_to_the_end(&mut self, index: usize) {
+        loop {
+            if self.readers[index].live.is_none() && !self.readers[index].is_over() {
+                self.resume_at(index).await;
+            }
+            let reader = &mut self.readers[index];
+            if !reader.is_owed(&self.oracle) {
+                return;
+            }
+            if self.in_the_dark {
+                let_it_be_late().await;
+            }
+            let next = reader.due().await;
+            self.seen.push(reader.answered(&self.server, &self.oracle, next, 0));
+        }
     }
 }

@@ -31,6 +31,15 @@ impl Oracle {
         }
     }
 
+    /// Changes a run in all its possible states.
+    pub fn change(&mut self, run: u8, change: impl Fn(&mut RunModel)) {
+        let model = &mut self.runs[usize::from(run)];
+        change(model);
+        if let Some(doubt) = &mut model.doubt {
+            change(&mut doubt.without);
+        }
+    }
+
     /// The predicted answer to a publish to a run in this state, and the state afterwards.
     fn predict_in(&mut self, model: RunModel, run: u8, publish: &Publish) -> (Predicted, RunModel) {
         let before = std::mem::replace(&mut self.runs[usize::from(run)], model);

@@ -1,7 +1,7 @@
 //! Pages: a walk finds each event once, in order, for any page size and any limit in bytes.
 
 use runlog::codec::record;
-use runlog::domain::{Cursor, Event, EventFilter, Scope};
+use runlog::domain::{Cursor, Event, EventFilter, Result, Scope};
 use runlog::service::list::ListEvents;
 use runlog::store::SharedStore;
 
@@ -30,8 +30,8 @@ pub fn offset(store: &SharedStore, scope: &Scope, cursor: &str) -> u64 {
     Cursor::parse(cursor, scope, &store.history()).expect("a cursor that the server gave").0
 }
 
-/// Reads page after page until the last page.
-pub async fn walk(server: &Server, walk: &Walk) -> Found {
+/// Reads page after page until the last page. Fails if the first page is refused.
+pub async fn walk(server: &Server, walk: &Walk) -> Result<Found> {
     let scope = oracle::scope(walk.scope);
     let mut found = Found { events: Vec::new(), cursors: Vec::new() };
     let mut cursor = walk.from.as_ref().map(|(cursor, _)| cursor.clone()).unwrap_or_default();
@@ -44,7 +44,7 @@ pub async fn walk(server: &Server, walk: &Walk) -> Found {
             descending: walk.descending,
             filter: oracle::filter(walk.filter),
         };
-        let page = guarded(server.service.list_events(&request)).await.expect("a page");
+        let page = guarded(server.service.list_events(&request)).await?;
         assert!(page.records.len() <= walk.page_size);
         assert!(!page.has_more || page.next_cursor != cursor, "a page that moves on");
         found.events.extend(page.records.into_iter().map(|stored| record::decode(stored.bytes).unwrap()));
@@ -52,7 +52,7 @@ pub async fn walk(server: &Server, walk: &Walk) -> Found {
         let at = offset(&server.store, &scope, &cursor);
         found.cursors.push(Seen { scope: walk.scope, cursor: cursor.clone(), at });
         if !page.has_more {
-            return found;
+            return Ok(found);
         }
     }
 }
@@ -71,7 +71,7 @@ async fn learn_more(server: &Server, oracle: &mut Oracle) -> bool {
     let known = oracle.feed.len() as u64;
     let from = Cursor(known).to_text(&Scope::Feed, &server.store.history());
     let all = Walk { scope: None, filter: 0, descending: false, page_size: 50, from: Some((from, known)) };
-    for event in walk(server, &all).await.events {
+    for event in walk(server, &all).await.expect("a page").events {
         let run = (0..crate::ops::RUNS).find(|run| oracle::run_id(*run) == event.run_id).expect("a run of ours");
         let before = oracle.feed.iter().filter(|(of_run, _)| *of_run == run).count() as u64;
         assert_eq!(event.seq, before + 1, "the feed has the events of run {run} in their order");
@@ -80,7 +80,9 @@ async fn learn_more(server: &Server, oracle: &mut Oracle) -> bool {
         if doubt.is_some_and(|doubt| event.seq > doubt.without.last()) {
             oracle.is_stored(run);
         }
+        oracle.learn_erased(run, &event);
         oracle.check(None, oracle.feed.len() as u64, &event);
+        oracle.learn_time(run, event.seq, event.recorded_at);
     }
     oracle.feed.len() as u64 > known
 }
@@ -108,11 +110,12 @@ pub fn check(oracle: &Oracle, walk: &Walk, acked: u64, found: &[Event]) {
 fn offsets(oracle: &Oracle, walk: &Walk, filter: &EventFilter, end: u64) -> Vec<u64> {
     let from = walk.from.as_ref().map(|(_, at)| *at);
     let passes = |c: &u64| oracle.passes(walk.scope, filter, *c);
+    let first = oracle.first(walk.scope);
     if walk.descending {
         let before = from.unwrap_or(end + 1).min(end + 1);
-        (1..before).rev().filter(passes).collect()
+        (first..before).rev().filter(passes).collect()
     } else {
-        (from.unwrap_or(0) + 1..=end).filter(passes).collect()
+        (first.max(from.unwrap_or(0) + 1)..=end).filter(passes).collect()
     }
 }
 

@@ -1,14 +1,16 @@
-//! The model test: random interleavings of publishing, reading, disconnecting, resuming, losing notifications and
-//! restarting, driven through the service over a real store, against promises 2 to 6 of `proto/README.md`.
+//! The model test: random interleavings of publishing, reading, disconnecting, resuming, losing notifications, removing events
+//! and restarting, driven through the service over a real store, against promises 2 to 6 of `proto/README.md`.
 //!
 //! | module | content |
 //! |---|---|
 //! | `ops` | the operations and their generators |
-//! | `oracle` | the expected log as plain vectors |
+//! | `oracle`, `content` | the expected log as plain vectors; what its events say |
 //! | `faults`, `in_doubt` | a store that loses answers, and the possible outcomes of such a publish |
 //! | `server` | the service over a store, with a hub whose notifications may be lost |
 //! | `world`, `endings` | server, readers and oracle, and the effect of each operation on all of them |
-//! | `reader` | a subscription and its expected frames |
+//! | `reader`, `following` | a subscription and its expected frames; what readers do |
+//! | `removal_specs`, `removal` | erasure, retention, compaction and holds: their generators and effects |
+//! | `kept` | what the store keeps after a removal, against the fate of each event |
 //! | `listing` | pages, and the order of the all-runs feed |
 //! | `stores` | the stores under test |
 //!
@@ -18,15 +20,20 @@
 
 #[path = "../support/cluster.rs"]
 mod cluster;
+mod content;
 mod endings;
 mod faults;
+mod following;
 mod in_doubt;
+mod kept;
 mod listing;
 mod ops;
 mod oracle;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod reader;
+mod removal;
+mod removal_specs;
 mod server;
 mod stores;
 mod world;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::faults::Loss;
+use crate::removal_specs::{self, Remove};
 
 /// Options of the server of one case. Readers must see no difference between the options.
 #[derive(Clone, Debug)]
@@ -105,7 +106,9 @@ pub enum Op {
     },
     /// Loses the notifications of commits from now on, or delivers them again.
     LoseSignals(bool),
-    /// An invalid cursor for the scope.
+    /// Erases, expires or compacts events, or holds a run.
+    Remove(Remove),
+    /// An invalid or expired cursor for the scope.
     BadCursor(ScopeSpec, u8),
     Restart {
         power_loss: bool,
@@ -215,7 +218,8 @@ fn op() -> impl Strategy<Value = Op> {
             Op::List { scope, filter, descending, page_size, from }
         }),
         1 => any::<bool>().prop_map(Op::LoseSignals),
-        1 => (scope(), 0..4u8).prop_map(|(scope, kind)| Op::BadCursor(scope, kind)),
+        1 => (scope(), 0..5u8).prop_map(|(scope, kind)| Op::BadCursor(scope, kind)),
+        6 => removal_specs::remove().prop_map(Op::Remove),
         1 => any::<bool>().prop_map(|power_loss| Op::Restart { power_loss }),
     ]
 }

@@ -2,13 +2,14 @@
 //! the order of submission; events may be visible before the answer, and must be visible afterwards.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use runlog::domain::filter::FilteredParts;
-use runlog::domain::{
-    AgentName, Event, EventFilter, EventId, EventType, Limits, NewEvent, Origin, Payload, RunId, RunStatus, Scope,
-};
+use runlog::domain::{Event, EventFilter, EventId, NewEvent, Removal, RunId, RunStatus, Scope};
 
+pub use crate::content::filter;
+use crate::content::{content_of, same_content, target};
 use crate::in_doubt::Doubt;
 use crate::ops::{EventSpec, Id, RUNS, ScopeSpec};
 
@@ -18,6 +19,12 @@ pub struct Stored {
     pub new: NewEvent,
     /// `None` until the server has returned the id of the event.
     pub id: Option<EventId>,
+    /// `None` until the event was read.
+    pub recorded_at: Option<Timestamp>,
+    /// Why the payload, in `new`, is that of a removed event.
+    pub removal: Option<Removal>,
+    /// The first seq whose text the payload, in `new`, holds after a compaction.
+    pub joined_from: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,6 +34,9 @@ pub struct RunModel {
     pub acked: u64,
     pub ended: Option<(u64, RunStatus)>,
     pub status: Option<RunStatus>,
+    /// Number of events that the run does not keep any more: its first ones.
+    pub gone: u64,
+    pub is_held: bool,
     /// The state before the last publish, for a publish in doubt.
     pub doubt: Option<Box<Doubt>>,
     ids: HashMap<EventId, usize>,
@@ -47,6 +57,10 @@ pub struct Oracle {
     pub runs: Vec<RunModel>,
     /// The known part of the all-runs feed: index `i` is position `i + 1`.
     pub feed: Vec<(u8, u64)>,
+    /// Number of events that the feed does not keep any more: its first ones.
+    pub feed_gone: u64,
+    /// Run and seqs of an erasure that publishes may have overtaken.
+    pub erasing: Option<(u8, RangeInclusive<u64>)>,
     /// Run and seq of the events with an id given by the server.
     pub assigned: Vec<(u8, u64)>,
     strict: bool,
@@ -55,7 +69,7 @@ pub struct Oracle {
 impl Oracle {
     pub fn new(strict: bool) -> Self {
         let runs = (0..RUNS).map(|_| RunModel::default()).collect();
-        Self { runs, feed: Vec::new(), assigned: Vec::new(), strict }
+        Self { runs, feed: Vec::new(), feed_gone: 0, erasing: None, assigned: Vec::new(), strict }
     }
 
     /// The event for a specification, in the current state.
@@ -96,8 +110,10 @@ impl Oracle {
         let (mut answer, mut fresh) = (Vec::new(), Vec::<&NewEvent>::new());
         for event in events {
             let same = |earlier: &NewEvent| event.event_id.is_some() && earlier.event_id == event.event_id;
-            let stored = event.event_id.as_ref().and_then(|id| model.ids.get(id)).copied();
+            let stored = event.event_id.as_ref().and_then(|id| model.kept_index(id));
             let (seq, earlier) = match stored {
+                // Without a payload as sent nothing is compared.
+                Some(index) if !model.events[index].is_as_sent() => (index as u64 + 1, Some(event)),
                 Some(index) => (index as u64 + 1, Some(&model.events[index].new)),
                 None => match fresh.iter().position(|earlier| same(earlier)) {
                     Some(index) => (model.last() + 1 + index as u64, Some(fresh[index])),
@@ -132,7 +148,7 @@ impl Oracle {
             if let Some(id) = &event.event_id {
                 model.ids.insert(id.clone(), model.events.len());
             }
-            model.events.push(Stored { new: event.clone(), id: event.event_id.clone() });
+            model.events.push(Stored::new(event.clone()));
         }
         (model.status, model.ended) = (status, ended);
         Predicted { run, answer: Ok(answer), status: status.unwrap_or(RunStatus::Unspecified), last_seq: model.last() }
@@ -175,6 +191,30 @@ impl Oracle {
         }
     }
 
+    /// The first offset of a scope that is kept.
+    pub fn first(&self, scope: ScopeSpec) -> u64 {
+        scope.map_or(self.feed_gone, |run| self.runs[usize::from(run)].gone) + 1
+    }
+
+    /// Whether a cursor at this offset is refused, because the next event is not kept any more. 0 is the beginning.
+    pub fn is_expired(&self, scope: ScopeSpec, at: u64) -> bool {
+        at > 0 && at + 1 < self.first(scope)
+    }
+
+    /// The offset at which a subscription stands that was given this one.
+    pub fn start(&self, scope: ScopeSpec, at: u64) -> u64 {
+        if at == 0 { self.first(scope) - 1 } else { at }
+    }
+
+    /// Records the time of an event that was read, which never changes.
+    pub fn learn_time(&mut self, run: u8, seq: u64, recorded_at: Timestamp) {
+        self.change(run, |model| {
+            if let Some(stored) = model.events.get_mut(usize::try_from(seq - 1).unwrap()) {
+                stored.recorded_at = Some(recorded_at);
+            }
+        });
+    }
+
     pub fn passes(&self, scope: ScopeSpec, filter: &EventFilter, offset: u64) -> bool {
         let (run, seq) = self.place(scope, offset);
         let new = &self.at(run, seq).new;
@@ -187,15 +227,19 @@ impl Oracle {
         })
     }
 
-    /// Promise 7 and the exact location: the event equals the published event at this offset of the scope.
+    /// Promise 7 and the exact location: the event equals the published event at this offset of the scope, as far as it is kept.
     pub fn check(&self, scope: ScopeSpec, offset: u64, event: &Event) {
+        assert!(offset >= self.first(scope), "{offset} of {scope:?} is not kept any more");
         let (run, seq) = self.place(scope, offset);
         let stored = self.at(run, seq);
         assert_eq!((event.run_id.clone(), event.seq), (run_id(run), seq));
         if let Some(id) = &stored.id {
             assert_eq!(&event.event_id, id);
         }
-        assert_eq!(event.payload.as_str(), stored.new.payload.as_str());
+        let payload = stored.new.payload.as_str();
+        assert_eq!((event.removal, event.payload.as_str()), (stored.removal, payload), "{seq} of run {run}");
+        assert_eq!(event.joined_from, stored.joined_from, "{seq} of run {run}");
+        assert!(stored.recorded_at.is_none_or(|recorded_at| recorded_at == event.recorded_at));
         assert_eq!(event.event_type, stored.new.event_type);
         assert_eq!(event.origin, stored.new.origin);
         assert_eq!(event.agent_name, stored.new.agent_name);
@@ -203,9 +247,25 @@ impl Oracle {
     }
 }
 
+impl Stored {
+    fn new(new: NewEvent) -> Self {
+        let id = new.event_id.clone();
+        Self { new, id, recorded_at: None, removal: None, joined_from: None }
+    }
+
+    fn is_as_sent(&self) -> bool {
+        self.removal.is_none() && self.joined_from.is_none()
+    }
+}
+
 impl RunModel {
     pub fn last(&self) -> u64 {
         self.events.len() as u64
+    }
+
+    /// Index of the event with this id, while it has its place.
+    fn kept_index(&self, id: &EventId) -> Option<usize> {
+        self.ids.get(id).copied().filter(|index| *index as u64 >= self.gone)
     }
 }
 
@@ -215,71 +275,4 @@ pub fn run_id(run: u8) -> RunId {
 
 pub fn scope(spec: ScopeSpec) -> Scope {
     spec.map_or(Scope::Feed, |run| Scope::Run(run_id(run)))
-}
-
-pub fn filter(number: u8) -> EventFilter {
-    let (types, origins): (&[&str], _) = match number {
-        0 => (&[], vec![]),
-        1 => (&["step"], vec![]),
-        2 => (&["run*"], vec![]),
-        3 => (&[], vec![Origin::System]),
-        4 => (&["nothing.is.called.so"], vec![]),
-        5..=7 => (&[], vec![]),
-        _ => (&["my.*", "error"], vec![Origin::User]),
-    };
-    let agent = || vec![AgentName::parse("agent Ω").unwrap()];
-    let (runs, agents) = match number {
-        5 => (vec![run_id(0), run_id(9)], vec![]),
-        6 => (vec![], agent()),
-        7 => (vec![run_id(0), run_id(1)], agent()),
-        _ => (vec![], vec![]),
-    };
-    let types: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
-    EventFilter::parse(&types, origins).unwrap().of(runs, agents).unwrap()
-}
-
-fn same_content(a: &NewEvent, b: &NewEvent) -> bool {
-    a.event_type == b.event_type && a.origin == b.origin && a.agent_name == b.agent_name && a.payload == b.payload
-}
-
-/// The table "Status of a run" of the reference, for the types of [`content_of`].
-fn target(event_type: &EventType) -> Option<RunStatus> {
-    Some(match event_type.as_str() {
-        "run_start" => RunStatus::Running,
-        "run_end" => RunStatus::Succeeded,
-        "error" => RunStatus::Failed,
-        "run.cancelled" => RunStatus::Cancelled,
-        "human_input_requested" => RunStatus::AwaitingInput,
-        _ => return None,
-    })
-}
-
-/// A type and a payload; ends are rare, so that runs become long enough.
-fn content_of(seed: u16) -> NewEvent {
-    const TYPES: [&str; 5] = ["step", "my.note", "run_start", "tool_call", "human_input_requested"];
-    const ENDS: [&str; 3] = ["run_end", "error", "run.cancelled"];
-    let name = if seed % 24 == 23 {
-        ENDS[usize::from(seed / 24) % ENDS.len()]
-    } else {
-        TYPES[usize::from(seed) % TYPES.len()]
-    };
-    let payload = match seed % 7 {
-        0 => format!("{{ \"n\" : {seed},  \"big\":123456789012345678901234567890, \"n\":1.0 }}"),
-        1 => "null".to_owned(),
-        2 => format!("{{\"input\":\"secret {seed}\",\"é\":\"\\u00e9\\n\"}}"),
-        3 => format!("[{seed}, \"{}\"]", "x".repeat(usize::from(seed))),
-        _ => format!("{{\"text\":\"event {seed}\"}}"),
-    };
-    let event_type = EventType::parse(name).unwrap();
-    NewEvent {
-        event_id: None,
-        payload: Payload::parse(&event_type, payload, &Limits::default()).unwrap(),
-        origin: if seed.is_multiple_of(11) { Origin::System } else { Origin::default_for(&event_type) },
-        event_type,
-        occurred_at: None,
-        sent_seconds: None,
-        agent_name: seed.is_multiple_of(5).then(|| AgentName::parse("agent Ω").unwrap()),
-        removal: None,
-        joined_from: None,
-    }
 }

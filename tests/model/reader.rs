@@ -2,7 +2,7 @@
 //! (promise 4), the end of the run not too early (promise 6), and a valid cursor with each frame (promise 5).
 
 use runlog::codec::record;
-use runlog::domain::{EventFilter, Result, Scope};
+use runlog::domain::{Error, EventFilter, Result, Scope};
 use runlog::service::subscribe::{Frame, FrameKind, Start, Subscribe, Subscription};
 use runlog::transport::frames;
 use tokio::time::timeout;
@@ -16,6 +16,14 @@ use crate::world::Seen;
 /// The next frame of a subscription; `None` after the last.
 pub async fn next_frame(live: &mut Subscription) -> Result<Option<Frame>> {
     Ok(frames::next(live, None).await?.map(|(frame, _)| frame))
+}
+
+/// Checks the refusal of a cursor whose next event is not kept any more; returns the cursor before the first one that is.
+pub fn check_expired(server: &Server, oracle: &Oracle, scope: ScopeSpec, sent: &str, error: &Error) -> String {
+    let Error::CursorExpired { cursor, first } = error else { panic!("{sent} was refused with {error:?}") };
+    assert_eq!(cursor, sent);
+    assert_eq!(offset(&server.store, &oracle::scope(scope), first), oracle.first(scope) - 1, "{error:?}");
+    first.clone()
 }
 
 /// A reader, across several subscriptions.
@@ -36,15 +44,15 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A new reader. `acked` is the acknowledged end of the scope before the start.
-    pub fn new(spec: &SubscribeSpec, request: Subscribe, acked: u64) -> Self {
+    /// A new reader. `from` is the offset of its cursor, `acked` the acknowledged end of the scope before the start.
+    pub fn new(spec: &SubscribeSpec, request: Subscribe, from: u64, acked: u64) -> Self {
         Self {
             live: None,
             cursor: String::new(),
             scope: spec.scope,
             filter: oracle::filter(spec.filter),
             request,
-            at: 0,
+            at: from,
             replay_end: acked,
             caught_up: false,
             end_announced: false,
@@ -64,7 +72,7 @@ impl Reader {
         if self.cursor.is_empty() {
             self.check_start(oracle, at, acked);
         } else {
-            assert_eq!(cursor, self.cursor, "a resumed subscription stands at the cursor that it was given");
+            assert_eq!(at, oracle.start(self.scope, self.at), "a resumed subscription stands at its cursor");
         }
         (self.cursor, self.at, self.replay_end) = (cursor, at, acked);
         (self.caught_up, self.end_announced) = (false, false);
@@ -74,13 +82,15 @@ impl Reader {
     fn check_start(&self, oracle: &Oracle, at: u64, acked: u64) {
         let (_, handed_in) = oracle.end(self.scope);
         let known = if self.scope.is_some() { handed_in } else { oracle.feed.len() as u64 };
+        let gone = oracle.first(self.scope) - 1;
         let passing =
             |from: u64, to: u64| (from + 1..=to).filter(|c| oracle.passes(self.scope, &self.filter, *c)).count();
         let fits = |end: u64| match &self.request.start {
-            Start::After(cursor) if cursor.is_empty() => at == 0,
-            Start::After(_) => true,
+            Start::After(_) => at == oracle.start(self.scope, self.at),
             Start::Latest | Start::Tail(0) => at == end,
-            Start::Tail(count) => at <= end && passing(at, end) == passing(0, end).min(*count as usize),
+            Start::Tail(count) => {
+                (gone..=end).contains(&at) && passing(at, end) == passing(gone, end).min(*count as usize)
+            }
         };
         assert!((acked..=known).any(fits), "{:?} began at {at}, the end being {acked} to {known}", self.request.start);
     }
@@ -100,21 +110,44 @@ impl Reader {
             && (!self.caught_up || ends || (self.at + 1..=acked).any(|c| oracle.passes(self.scope, &self.filter, c)))
     }
 
-    /// Waits for a frame that is due.
-    pub async fn due(&mut self) -> Frame {
+    /// Waits for a frame that is due, or for a refusal.
+    pub async fn due(&mut self) -> Result<Frame> {
         let place = format!("{:?} after {:?}, caught up: {}", self.request, self.cursor, self.caught_up);
         let next = timeout(GUARD, next_frame(self.live.as_mut().unwrap())).await;
         let next = next.unwrap_or_else(|_| panic!("what is due does not come: {place}"));
-        let frame = next.expect("a frame").expect("no end yet");
+        let frame = next?.expect("no end yet");
         let is_silence = matches!(frame.kind, FrameKind::Heartbeat) && frame.cursor == self.cursor;
         // A heartbeat that finds only the end may come before the end.
         assert!(!(is_silence && self.was_silent), "nothing but heartbeats in place of what is due: {place}");
         self.was_silent = is_silence;
-        frame
+        Ok(frame)
+    }
+
+    /// Checks a frame or a refusal; see [`received`](Self::received).
+    pub fn answered(&mut self, server: &Server, oracle: &Oracle, next: Result<Frame>, acked: u64) -> Seen {
+        match next {
+            Ok(frame) => self.received(server, oracle, &frame, acked),
+            Err(error) => {
+                self.overtaken(server, oracle, &error);
+                Seen { scope: self.scope, cursor: self.cursor.clone(), at: self.at }
+            }
+        }
+    }
+
+    /// Handles the refusal of the cursor: the next event is not kept any more. The reader goes on from the named one.
+    pub fn overtaken(&mut self, server: &Server, oracle: &Oracle, error: &Error) {
+        // The cursor 0 is no position, but that of a subscription under way is one.
+        let is_expired = self.at + 1 < oracle.first(self.scope) && (self.at > 0 || self.live.is_some());
+        assert!(is_expired, "{error:?} after {} of {:?}", self.at, self.scope);
+        // Beyond the last frame, if the filter has held events back since.
+        let sent = self.live.as_ref().map_or(self.cursor.clone(), Subscription::cursor);
+        self.cursor = check_expired(server, oracle, self.scope, &sent, error);
+        self.at = oracle.first(self.scope) - 1;
+        self.live = None;
     }
 
     /// Checks a frame. `acked` is the end that was acknowledged, and announced to the hub, before the read.
-    pub fn received(&mut self, server: &Server, oracle: &Oracle, frame: &Frame, acked: u64) -> Seen {
+    fn received(&mut self, server: &Server, oracle: &Oracle, frame: &Frame, acked: u64) -> Seen {
         assert!(!self.is_over(), "nothing comes after the end: {frame:?}");
         let before = self.at;
         let scope = oracle::scope(self.scope);

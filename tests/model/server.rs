@@ -54,6 +54,11 @@ impl CommitListener for Signals {
         }
     }
 
+    /// Never lost: an erasure is answered after it.
+    fn removed(&self, project: ProjectNumber) {
+        self.hub.removed(project);
+    }
+
     fn interest(&self, project: ProjectNumber) -> Interest {
         self.hub.interest(project)
     }

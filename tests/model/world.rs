@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use futures_util::FutureExt;
 use proptest::sample::Index;
 use runlog::domain::event::Appended;
 use runlog::domain::{Cursor, Error, Result, Scope};
@@ -12,13 +11,11 @@ use runlog::service::subscribe::{Start, Subscribe};
 use runlog::store::Receipt;
 
 use crate::listing::{self, Walk};
-use crate::ops::{Expect, Op, PublishSpec, ScopeSpec, Setup, StartSpec, SubscribeSpec};
+use crate::ops::{Expect, Op, PublishSpec, ScopeSpec, Setup};
 use crate::oracle::{self, Oracle, Predicted};
-use crate::reader::{Reader, next_frame};
-use crate::server::{Server, guarded, let_it_be_late};
+use crate::reader::{self, Reader};
+use crate::server::{Server, guarded};
 use crate::stores::Backend;
-
-const MAX_READERS: usize = 12;
 
 /// A cursor that the server returned.
 #[derive(Clone, Debug)]
@@ -37,6 +34,8 @@ pub struct World<B> {
     pub readers: Vec<Reader>,
     pub pending: VecDeque<(Receipt, Predicted)>,
     pub seen: Vec<Seen>,
+    /// Position up to which retention has examined the feed.
+    pub examined: u64,
     /// Notifications may have been lost, so readers are woken by the clock.
     pub in_the_dark: bool,
 }
@@ -65,7 +64,7 @@ impl<B: Backend> World<B> {
         let server = Server::start(&backend, &setup).await;
         let oracle = Oracle::new(setup.strict);
         let (readers, pending, seen) = Default::default();
-        Self { setup, backend, server, oracle, readers, pending, seen, in_the_dark: false }
+        Self { setup, backend, server, oracle, readers, pending, seen, examined: 0, in_the_dark: false }
     }
 
     pub async fn step(&mut self, op: Op) {
@@ -98,6 +97,7 @@ impl<B: Backend> World<B> {
                 self.server.signals.lost.store(lost, Ordering::SeqCst);
                 self.in_the_dark |= lost;
             }
+            Op::Remove(remove) => self.remove(remove).await,
             Op::BadCursor(scope, kind) => self.bad_cursor(scope, kind).await,
             Op::Restart { .. } => unreachable!("takes the world as a whole"),
         }
@@ -145,88 +145,6 @@ impl<B: Backend> World<B> {
         }
     }
 
-    async fn subscribe(&mut self, spec: SubscribeSpec) {
-        if self.readers.len() == MAX_READERS {
-            self.readers.remove(0);
-        }
-        let start = match &spec.start {
-            StartSpec::Beginning => Start::After(String::new()),
-            StartSpec::Latest => Start::Latest,
-            StartSpec::Tail(count) => Start::Tail(*count),
-            StartSpec::Seen(index) => {
-                let seen = self.seen_in(spec.scope, *index);
-                Start::After(seen.map(|seen| seen.cursor).unwrap_or_default())
-            }
-        };
-        let request = Subscribe {
-            epoch: String::new(),
-            scope: oracle::scope(spec.scope),
-            start,
-            filter: oracle::filter(spec.filter),
-            keep_open: spec.keep_open,
-            wait_for_run: spec.wait_for_run,
-            max_batch: spec.max_batch,
-            heartbeat: None,
-        };
-        let (acked, _) = self.oracle.end(spec.scope);
-        let mut reader = Reader::new(&spec, request.clone(), acked);
-        match guarded(self.server.service.subscribe(request)).await {
-            Ok(live) => {
-                listing::learn_feed(&self.server, &mut self.oracle).await;
-                reader.began(&self.server, &self.oracle, live, acked);
-                self.readers.push(reader);
-            }
-            Err(Error::RunNotFound { .. }) => assert!(acked == 0 && spec.scope.is_some() && !spec.wait_for_run),
-            Err(error) => panic!("subscribing failed: {error:?}"),
-        }
-    }
-
-    async fn resume(&mut self, index: Index) {
-        let dropped = |reader: &&mut Reader| reader.live.is_none() && !reader.is_over();
-        let mut dropped: Vec<_> = self.readers.iter_mut().filter(dropped).collect();
-        let Some(reader) = pick(index, &mut dropped) else { return };
-        let (acked, _) = self.oracle.end(reader.scope);
-        let live = guarded(self.server.service.subscribe(reader.resumption())).await;
-        reader.began(&self.server, &self.oracle, live.expect("a cursor stays valid"), acked);
-    }
-
-    /// Reads frames as long as frames are due.
-    async fn read(&mut self, index: Index, frames: usize) {
-        if self.in_the_dark {
-            self.settle().await;
-        }
-        let Some(reader) = pick(index, &mut self.readers) else { return };
-        for _ in 0..frames {
-            if !reader.is_owed(&self.oracle) {
-                break;
-            }
-            if self.in_the_dark {
-                let_it_be_late().await;
-            }
-            let acked = if self.in_the_dark { 0 } else { announced(&self.server, &self.oracle, reader.scope) };
-            let frame = reader.due().await;
-            listing::learn_feed(&self.server, &mut self.oracle).await;
-            self.seen.push(reader.received(&self.server, &self.oracle, &frame, acked));
-        }
-        if reader.is_over() && reader.live.is_some() {
-            assert!(guarded(next_frame(reader.live.as_mut().unwrap())).await.unwrap().is_none(), "the end closes");
-            reader.live = None;
-        }
-    }
-
-    /// Polls once and drops the future; a frame that is ready must be right.
-    async fn poll(&mut self, index: Index) {
-        let Some(reader) = pick(index, &mut self.readers) else { return };
-        let is_over = reader.is_over();
-        let Some(live) = reader.live.as_mut().filter(|_| !is_over) else { return };
-        let acked = if self.in_the_dark { 0 } else { announced(&self.server, &self.oracle, reader.scope) };
-        if let Some(frame) = next_frame(live).now_or_never() {
-            let frame = frame.expect("a frame").expect("no end yet");
-            listing::learn_feed(&self.server, &mut self.oracle).await;
-            self.seen.push(reader.received(&self.server, &self.oracle, &frame, acked));
-        }
-    }
-
     pub async fn list(&mut self, walk: Walk) {
         let (acked, handed_in) = self.oracle.end(walk.scope);
         if walk.scope.is_some() && acked == 0 {
@@ -239,6 +157,14 @@ impl<B: Backend> World<B> {
         }
         let found = listing::walk(&self.server, &walk).await;
         listing::learn_feed(&self.server, &mut self.oracle).await;
+        if let Some((cursor, at)) = walk.from.as_ref().filter(|_| !walk.descending)
+            && self.oracle.is_expired(walk.scope, *at)
+        {
+            let error = found.err().expect("a refusal");
+            reader::check_expired(&self.server, &self.oracle, walk.scope, cursor, &error);
+            return;
+        }
+        let found = found.expect("a page");
         listing::check(&self.oracle, &walk, acked, &found.events);
         self.seen.extend(found.cursors);
     }
@@ -253,7 +179,10 @@ impl<B: Backend> World<B> {
             return;
         }
         let other = if spec.is_some() { Scope::Feed } else { oracle::scope(Some(0)) };
+        let gone = self.oracle.first(spec) - 1;
         let (cursor, reason) = match kind {
+            4 if gone < 2 => return,
+            4 => (Cursor(gone - 1).to_text(&scope, &feed), "CURSOR_EXPIRED"),
             0 => (Cursor(end + 1).to_text(&scope, &feed), "CURSOR_BEYOND_END"),
             1 => (Cursor(1).to_text(&other, &feed), "CURSOR_INVALID"),
             2 => (Cursor(i64::MAX as u64).to_text(&scope, &feed), "CURSOR_BEYOND_END"),
@@ -274,19 +203,12 @@ impl<B: Backend> World<B> {
     }
 
     /// An earlier cursor of this scope.
-    fn seen_in(&self, scope: ScopeSpec, index: Index) -> Option<Seen> {
+    pub fn seen_in(&self, scope: ScopeSpec, index: Index) -> Option<Seen> {
         let of_scope: Vec<_> = self.seen.iter().filter(|seen| seen.scope == scope).collect();
         (!of_scope.is_empty()).then(|| of_scope[index.index(of_scope.len())].clone())
     }
 }
 
-/// The end of a scope that was acknowledged and announced to the hub. An event of a publish in doubt that a list shows is stored,
-/// and may not be announced yet.
-fn announced(server: &Server, oracle: &Oracle, scope: ScopeSpec) -> u64 {
-    let (acked, _) = oracle.end(scope);
-    scope.map_or(acked, |run| acked.min(server.signals.announced(&oracle::run_id(run))))
-}
-
-fn pick<T>(index: Index, of: &mut [T]) -> Option<&mut T> {
+pub fn pick<T>(index: Index, of: &mut [T]) -> Option<&mut T> {
     if of.is_empty() { None } else { Some(&mut of[index.index(of.len())]) }
 }
