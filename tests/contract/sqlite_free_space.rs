@@ -11,7 +11,7 @@ use crate::sqlite_retention::{at, files_with, is_sound, keeping, number, record}
 const SECRET: &str = "seekret-";
 
 async fn erase_all(store: &SharedStore, run_name: &str) {
-    let last = store.scope_end(&run(run_name)).await.unwrap().last;
+    let last = store.extent(&run(run_name)).await.unwrap().end.last;
     assert_eq!(store.erase(&run_id(run_name), 1..=last).await.unwrap(), last);
 }
 

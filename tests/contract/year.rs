@@ -76,8 +76,8 @@ async fn sizes(fixture: &impl Measured, appends: usize, events: usize) -> Vec<u6
 
 async fn all_kept(store: &SharedStore) -> usize {
     use runlog::domain::Scope;
-    let (first, last) = (store.first(&Scope::Feed).await.unwrap(), store.scope_end(&Scope::Feed).await.unwrap().last);
-    usize::try_from(last + 1 - first).unwrap()
+    let extent = store.extent(&Scope::Feed).await.unwrap();
+    usize::try_from(extent.end.last + 1 - extent.first).unwrap()
 }
 
 /// The rows of runs stay, one a day.
