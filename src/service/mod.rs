@@ -158,6 +158,7 @@ impl Service {
     pub async fn store_health(&self) -> (&'static str, Result<()>) {
         (self.store.kind(), self.store_ready().await)
     }
+
     /// Resolves when the store can never serve again, with the reason.
     pub async fn store_lost(&self) -> Error {
         self.store.lost().await

@@ -115,7 +115,7 @@ metrics! {
         "Time for which the longest pass of retention that is not done has been removing events; 0: there is none";
     Counter COMPACTED_EVENTS = "runlog_compacted_events_total", None, "Deltas whose text was moved into the last one of their step";
     Counter BACKUPS = "runlog_backups_total" by ["outcome"], None,
-        "Backups that callers were sent, by outcome: whole, or failed";
+        "Backups that were begun or refused, by outcome: whole, or failed";
     Gauge LAST_BACKUP = "runlog_last_backup_seconds", Some(Unit::Seconds),
         "Time at which this process sent the newest whole backup, seconds since 1970";
     Counter SCRUBBED_ROWS = "runlog_scrubbed_rows_total", None, "Rows of the log that the scrub has read";

@@ -1,7 +1,7 @@
 //! An honest publisher and an honest subscriber, not affected by the attacks beside them.
 //!
-//! They have threads of their own, and all other threads of the tests get the time that these and the server leave: an attacker
-//! is another machine, and its own work is not to be measured.
+//! They have threads of their own, and the attacks get the time that these and the server leave: an attacker is another machine,
+//! and its own work is not to be measured.
 
 use std::fs;
 use std::thread;
@@ -31,8 +31,9 @@ const PAYLOAD_BYTES: usize = 200;
 /// Time from one publish to the next.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Name of the threads of honest clients.
-const THREAD: &str = "honest";
+/// Names of the threads of honest clients, and of those that attack: the workers of the runtimes of tests.
+const HONEST: &str = "honest";
+const ATTACKING: &str = "tokio-rt-worker";
 
 /// The honest clients. Any failed call ends the test.
 struct Honest {
@@ -95,21 +96,24 @@ fn in_thread(client: impl Future<Output = ()> + Send + 'static) -> oneshot::Send
             }
         });
     };
-    thread::Builder::new().name(THREAD.to_owned()).spawn(run).unwrap();
+    thread::Builder::new().name(HONEST.to_owned()).spawn(run).unwrap();
     running
 }
 
-/// Gives all threads of this process but those of honest clients the lowest priority.
+/// Gives the threads that attack the lowest priority.
 fn let_honest_clients_go_first() {
+    let mut attacking = 0;
     for thread in fs::read_dir("/proc/self/task").unwrap() {
         let thread = thread.unwrap();
         let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
         let id = thread.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
-        if name.trim_end() != THREAD {
-            // A thread may have ended.
+        if name.trim_end() == ATTACKING {
+            // A thread of another test may have ended.
             let _ = setpriority_process(id, 19);
+            attacking += 1;
         }
     }
+    assert!(attacking > 0);
 }
 
 async fn publish(client: &mut EventServiceClient<Channel>, run_id: &str) -> u64 {
@@ -145,9 +149,9 @@ async fn follow(
 /// The limits for an attack from `begin` to `end`: no call of the honest clients fails, and the server stays under its
 /// memory limit. Latencies are printed and not judged, since a busy machine would fail a judgement.
 pub async fn beside<T>(server: &Server, attack: &str, begin: impl AsyncFnOnce() -> T, end: impl AsyncFnOnce(T)) {
+    let_honest_clients_go_first();
     let mut honest = Honest::begin(server, "honest");
     let alone = honest.percentiles(200).await;
-    let_honest_clients_go_first();
     let begun = begin().await;
     let beside = honest.percentiles(400).await;
     end(begun).await;

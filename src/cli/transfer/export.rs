@@ -30,8 +30,8 @@ was sent.
 
 --resume completes a file that was cut off and has no trailer: it drops a last line that is not whole, and goes on up to where \
 that export was to end. To a file that is whole it adds what came since. Before it changes the file it makes sure that this is \
-an export, that the store is the one that it came from, and that the store still has the last event of the file: where retention \
-has removed that, the file is left as it is. No other file is changed.
+an export, that the store is the one that it came from, and that the store still has the last event of the file. Where retention \
+has removed that, or events that are not in the file yet, the file is left as it is. No other file is changed.
 
 In another store that imports the file, cursors of a run stay valid; cursors of the all-runs feed are refused by name, since \
 they belong to this store.")]
