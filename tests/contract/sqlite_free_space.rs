@@ -65,7 +65,7 @@ async fn a_large_file_is_not_rewritten_by_an_erasure_and_holds_nothing_of_the_ev
     let fixture = SqliteFixture::here();
     let path = fixture.options(Tuning::default()).path;
     let store = fixture.open(Tuning::default()).await.0;
-    for _ in 0..70 {
+    for _ in 0..20 {
         store.append(append("large", vec![event(&"x".repeat(1_000_000))])).await.unwrap();
     }
     store.append(append("r", vec![event(SECRET)])).await.unwrap();
@@ -80,4 +80,49 @@ async fn a_large_file_is_not_rewritten_by_an_erasure_and_holds_nothing_of_the_ev
     store.ready().await.unwrap();
     store.close().await;
     is_sound(&path).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_erasure_that_follows_a_rewrite_and_removes_nothing_leaves_the_file_as_it_is() {
+    const REWRITES: &str = "PRAGMA schema_version";
+    let fixture = SqliteFixture::here();
+    let path = fixture.options(Tuning::default()).path;
+    let store = fixture.open(Tuning::default()).await.0;
+    store.append(append("r", vec![event("a"), event("b")])).await.unwrap();
+    erase_all(&store, "r").await;
+    let rewritten = number(&path, REWRITES).await;
+    erase_all(&store, "r").await;
+    assert_eq!(store.erase(&run_id("r"), 7..=9).await.unwrap(), 0);
+    assert_eq!(number(&path, REWRITES).await, rewritten);
+    store.append(append("r", vec![event("c")])).await.unwrap();
+    erase_all(&store, "r").await;
+    assert_eq!(number(&path, REWRITES).await, rewritten + 1);
+    store.close().await;
+    // Earlier processes may have left something.
+    let store = fixture.open(Tuning::default()).await.0;
+    erase_all(&store, "r").await;
+    assert_eq!(number(&path, REWRITES).await, rewritten + 2);
+    store.close().await;
+}
+
+/// In one thread, so that all erasures wait before the first has ended.
+#[tokio::test]
+async fn erasures_that_wait_at_the_same_time_share_one_rewrite_of_the_file() {
+    let fixture = SqliteFixture::here();
+    let path = fixture.options(Tuning::default()).path;
+    let store = fixture.open(Tuning::default()).await.0;
+    let names: Vec<String> = (0..12).map(|n| format!("r{n}")).collect();
+    for name in &names {
+        store.append(append(name, vec![event(SECRET)])).await.unwrap();
+    }
+    let before = number(&path, "PRAGMA schema_version").await;
+    let erasures = names.iter().map(|name| {
+        let (store, name) = (store.clone(), run_id(name));
+        async move { store.erase(&name, 1..=1).await.unwrap() }
+    });
+    let erasures: tokio::task::JoinSet<u64> = erasures.collect();
+    assert_eq!(erasures.join_all().await, [1; 12]);
+    assert_eq!(files_with(fixture.0.path(), SECRET), [] as [String; 0]);
+    assert_eq!(number(&path, "PRAGMA schema_version").await, before + 1);
+    store.close().await;
 }

@@ -98,6 +98,8 @@ impl SqliteStore {
             flush_requests: Arc::clone(&flush_requests),
             listener: Arc::clone(&listener),
             releases: AtomicU64::new(0),
+            removed: AtomicU64::new(1),
+            clearing: tokio::sync::Mutex::default(),
             open: tokio::sync::Mutex::new(Some(removals)),
         });
         let (queue, waiting) = Queue::new(options.queue.clone());

@@ -210,11 +210,11 @@ async fn rescue(connection: &mut SqliteConnection) {
 /// Pages that are left to the writer: those of a few commits.
 const CAUGHT_UP_PAGES: i64 = 256;
 
-/// Most checkpoints after a backup, and the pause after one that another checkpoint kept out.
+/// Most checkpoints in a row, and the pause after one that another checkpoint kept out.
 const CATCH_UPS: usize = 20;
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
 
-/// Moves what was written while a backup held the log, until little is left to the writer.
+/// Moves what a backup or a rewrite of the file has left in the log, until little is left to the writer.
 pub async fn catch_up(connection: &mut SqliteConnection) {
     for _ in 0..CATCH_UPS {
         let moved: sqlx::Result<WalCheckpoint> =

@@ -38,21 +38,26 @@ fn without_texts(question: &PendingInput) -> String {
     serde_json::to_string(&question.reference()).unwrap_or_default()
 }
 
-/// Erases all documents of a run, in a transaction of its own. Questions stay open without their texts.
-pub async fn erase_all(connection: &mut SqliteConnection, run: i64) -> Result<()> {
+/// Erases all documents of a run, in a transaction of its own. Questions stay open without their texts. Returns whether there was
+/// something to erase.
+pub async fn erase_all(connection: &mut SqliteConnection, run: i64) -> Result<bool> {
     const QUESTIONS: &str = "SELECT kind, json FROM run_documents WHERE run = ? AND kind >= 'pending_input'";
     const OTHERS: &str =
         "DELETE FROM run_documents WHERE run = ? AND kind <> 'pending_input' AND kind NOT LIKE 'pending_input:%'";
     transaction::begin(connection).await.map_err(from_sqlx)?;
     let written = async {
-        sqlx::query(OTHERS).bind(run).execute(&mut *connection).await?;
+        let others = sqlx::query(OTHERS).bind(run).execute(&mut *connection).await?;
+        let mut has_erased = others.rows_affected() > 0;
         let questions: Vec<(String, String)> = sqlx::query_as(QUESTIONS).bind(run).fetch_all(&mut *connection).await?;
         for (kind, json) in questions.into_iter().filter(|(kind, _)| kind.starts_with("pending_input")) {
             let Ok(question) = serde_json::from_str::<PendingInput>(&json) else { continue };
-            let instead = Some(without_texts(&question));
-            DocumentChange { run, kind, json, instead }.write(connection).await?;
+            let instead = without_texts(&question);
+            if instead != json {
+                has_erased = true;
+                DocumentChange { run, kind, json, instead: Some(instead) }.write(connection).await?;
+            }
         }
-        Ok::<(), StepError>(())
+        Ok::<bool, StepError>(has_erased)
     };
     let written = written.await;
     transaction::end(connection, written).await.map_err(StepError::into_error)

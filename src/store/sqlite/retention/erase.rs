@@ -1,6 +1,7 @@
 //! Erases the payloads of events of a run.
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering;
 
 use sqlx::SqliteConnection;
 
@@ -16,17 +17,16 @@ use crate::store::sqlite::read::run_scope::{self, RunScope};
 use super::changes::Changes;
 use super::row::Fate;
 use super::rows::{self, Rows};
-use super::{Open, Removals, documents, space, vacuum};
+use super::{Removals, documents};
 
 /// Most rows looked up for one part.
 const MAX_ROWS: i64 = 500;
 
 impl Removals {
-    /// Erases the events part by part, then removes what free space of the file and the write-ahead log still hold of them.
+    /// Erases the events part by part. Free space of the file and the write-ahead log still hold them afterwards.
     pub(super) async fn erase_on(
         &self,
         connection: &mut SqliteConnection,
-        open: &Open,
         key: &RunKey,
         seqs: RangeInclusive<u64>,
     ) -> Result<u64> {
@@ -43,23 +43,12 @@ impl Removals {
         }
         if *seqs.start() <= run_first && *seqs.end() >= end.last {
             // Also of events that the run does not keep any more.
-            documents::erase_all(connection, run).await.map_err(|error| unknown(&error))?;
+            let erased = documents::erase_all(connection, run).await;
+            if !matches!(erased, Ok(false)) {
+                self.removed.fetch_add(1, Ordering::Release);
+            }
+            erased.map_err(|error| unknown(&error))?;
         }
-        // Also of a repeated call: the one before may have ended here.
-        if open.has_log {
-            vacuum::clear_free_space(&open.connect, &self.watch).await;
-            space::empty_log(connection, &open.log_length).await.map_err(|error| unknown(&error))?;
-        } else {
-            // Emptied here, the copy of that program would lack what it has not read yet; and it would have to copy a rewritten
-            // file as a whole.
-            tracing::warn!(
-                run = key.run_id.as_str(),
-                "erased payloads stay in the write-ahead log until the program that checkpoints it overwrites them, and may stay \
-                 in free space of the file"
-            );
-        }
-        // A commit to files that are lost may be gone.
-        self.watch.look_again().map_err(|_| Error::OutcomeUnknown)?;
         Ok((last + 1).saturating_sub(first))
     }
 
@@ -124,7 +113,17 @@ impl Removals {
 }
 
 /// Error after some events were erased.
-fn unknown(error: &Error) -> Error {
+pub(super) fn unknown(error: &Error) -> Error {
     tracing::error!(%error, "an erasure did not come to its end; the same call goes on with it");
     Error::OutcomeUnknown
+}
+
+/// The log of another program is not emptied: its copy would lack what it has not read yet; and it would have to copy a rewritten
+/// file as a whole.
+pub(super) fn warn_of_log(key: &RunKey) {
+    tracing::warn!(
+        run = key.run_id.as_str(),
+        "erased payloads stay in the write-ahead log until the program that checkpoints it overwrites them, and may stay in free \
+         space of the file"
+    );
 }

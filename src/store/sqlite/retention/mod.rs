@@ -14,9 +14,10 @@
 //! | `row`, `changes` | a row without some of its events; what one transaction changes |
 //! | `rows` | reads rows of the log, with the runs of their events |
 //! | `space` | gives free pages back to the file system; empties the write-ahead log |
-//! | `vacuum` | rewrites a small file after an erasure, so that no free space of it holds a copy |
+//! | `clear`, `vacuum` | after erasures: rewrites a small file, so that no free space of it holds a copy, and empties the log |
 
 mod changes;
+mod clear;
 mod compact;
 mod counted_bytes;
 mod documents;
@@ -31,7 +32,10 @@ mod vacuum;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, Release},
+};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -54,6 +58,8 @@ use super::maintenance::wal_preallocator::LogLength;
 use super::rewrites::Rewrites;
 use super::watch::FileWatch;
 
+pub use clear::Clearing;
+
 /// Longest wait for a flush of rows that are to be rewritten.
 const FLUSH_WAIT: Duration = Duration::from_secs(20);
 
@@ -69,6 +75,10 @@ pub struct Removals {
     pub listener: Arc<dyn CommitListener>,
     /// Number of runs released since the start, of all projects.
     pub releases: AtomicU64,
+    /// Number of transactions that may have removed something; 1 at the start, for those of earlier processes.
+    pub removed: AtomicU64,
+    /// Locked before `open`.
+    pub clearing: Mutex<Clearing>,
     /// `None` after the store is closed; locked during a call.
     pub open: Mutex<Option<Open>>,
 }
@@ -119,12 +129,23 @@ impl Removals {
     /// See [`Store::erase`](crate::store::Store::erase).
     pub async fn erase(self: Arc<Self>, key: RunKey, seqs: RangeInclusive<u64>) -> Result<u64> {
         in_task(async move {
-            let open = self.open.lock().await;
-            let open = open.as_ref().ok_or(Error::ShuttingDown)?;
-            let mut connection = self.connect(&open.connect).await?;
-            let erased = self.erase_on(&mut connection, open, &key, seqs).await;
-            let _ = connection.close().await;
-            erased
+            let (erased, has_log) = {
+                let open = self.open.lock().await;
+                let open = open.as_ref().ok_or(Error::ShuttingDown)?;
+                let mut connection = self.connect(&open.connect).await?;
+                let erased = self.erase_on(&mut connection, &key, seqs).await;
+                let _ = connection.close().await;
+                (erased?, open.has_log)
+            };
+            // Also of a repeated call: the one before may have ended here.
+            if has_log {
+                self.clear().await.map_err(|error| erase::unknown(&error))?;
+            } else {
+                erase::warn_of_log(&key);
+            }
+            // A commit to files that are lost may be gone.
+            self.watch.look_again().map_err(|_| Error::OutcomeUnknown)?;
+            Ok(erased)
         })
         .await
     }
@@ -188,7 +209,8 @@ impl Removals {
             Err(StepError::Sqlite(error)) if is_written => Err(of_commit(error)),
             Err(error) => Err(error.into_error()),
         };
-        // Read back also after a failure: the COMMIT may have taken place.
+        // Also after a failure: the COMMIT may have taken place.
+        self.removed.fetch_add(1, Release);
         let floor = feed_floors::of(connection, project).await;
         if let Ok(floor) = &floor {
             self.rewrites.set_floor(*floor);

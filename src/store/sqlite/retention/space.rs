@@ -52,11 +52,6 @@ impl Pages {
         self.mode == INCREMENTAL
     }
 
-    /// Length of the file in bytes.
-    pub fn length(&self) -> u64 {
-        (self.count * self.bytes).unsigned_abs()
-    }
-
     /// Bytes of the pages that are not free.
     pub fn used_bytes(&self) -> u64 {
         ((self.count - self.free) * self.bytes).unsigned_abs()
@@ -92,6 +87,8 @@ async fn step(connection: &mut SqliteConnection, watch: &FileWatch) -> sqlx::Res
 /// readers with a bound.
 pub async fn empty_log(connection: &mut SqliteConnection, length: &LogLength) -> Result<()> {
     let deadline = Instant::now() + LOG_WAIT;
+    // Commits wait while the log is emptied, so most of it is moved before.
+    checkpointer::catch_up(connection).await;
     loop {
         let alone = length.lock().await;
         if checkpointer::truncate(connection).await.map_err(from_sqlx)? {

@@ -12,11 +12,12 @@ use crate::store::sqlite::watch::FileWatch;
 
 use super::space::Pages;
 
-/// Maximum size of a file that is rewritten, without its free pages. Commits wait meanwhile, for up to a second, and the rewrite
-/// takes as much memory.
-const MAX_BYTES: u64 = 64 << 20;
+/// Maximum size of a file that is rewritten, without its free pages. The rewrite takes as much memory, and commits wait until so much
+/// is written to the write-ahead log.
+const MAX_BYTES: u64 = 16 << 20;
 
-/// Maximum time of the first half of a rewrite, which reads the file; commits fail when they wait for longer than 5 seconds.
+/// Maximum time of the first half of a rewrite, which reads the file. Commits fail when they wait for longer than 5 seconds, so 3 are
+/// left to the second half, which cannot be stopped: 5.4 MiB a second.
 const MAX_TIME: Duration = Duration::from_secs(2);
 
 /// Steps of SQLite's machine between two looks at the time.
@@ -25,11 +26,12 @@ const STEPS: i32 = 100;
 /// Cache of the file, KiB (negative, as SQLite takes it). A rewrite reads and writes each page once.
 const CACHE: &str = "-4096";
 
-/// Overwrites what free space of a small file holds of erased payloads. Failures are logged: readers get nothing that is erased, and
-/// a later erasure tries again.
-pub async fn clear_free_space(connect: &SqliteConnectOptions, watch: &FileWatch) {
-    match rewrite_small(connect, watch).await {
-        Ok(bytes) if bytes <= MAX_BYTES => {}
+/// Overwrites what free space of a small file holds of erased payloads; returns whether it did. Failures are logged: readers get
+/// nothing that is erased, and a later erasure tries again.
+pub async fn clear_free_space(connect: &SqliteConnectOptions, watch: &FileWatch) -> bool {
+    let rewritten = rewrite_small(connect, watch).await;
+    match &rewritten {
+        Ok(bytes) if *bytes <= MAX_BYTES => return true,
         Ok(bytes) => tracing::warn!(
             bytes,
             max_bytes = MAX_BYTES,
@@ -41,6 +43,7 @@ pub async fn clear_free_space(connect: &SqliteConnectOptions, watch: &FileWatch)
             "the file was not rewritten: erased payloads may be left in its free space until a later erasure"
         ),
     }
+    false
 }
 
 /// Rewrites the file if it is small enough. Returns the bytes of its pages that were not free.
@@ -64,15 +67,11 @@ async fn rewrite(connection: &mut SqliteConnection, pages: &Pages, watch: &FileW
     }
     let until = Instant::now() + MAX_TIME;
     connection.lock_handle().await?.set_progress_handler(STEPS, move || goes_on(until));
-    // A checkpoint shortens the file at any time after the COMMIT.
-    let least = watch.begin_rewrite();
+    // A checkpoint shortens the file at any time after the COMMIT, of which a failure says nothing.
+    watch.begin_rewrite();
     let rewritten = sqlx::query("VACUUM").execute(&mut *connection).await;
     if let Ok(mut handle) = connection.lock_handle().await {
         handle.remove_progress_handler();
-    }
-    // Read also after a failure: the COMMIT may have taken place.
-    if let Ok(pages) = Pages::of(connection).await {
-        watch.end_rewrite(least.min(pages.length()));
     }
     rewritten.map(drop)
 }

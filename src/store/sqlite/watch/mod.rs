@@ -166,14 +166,17 @@ impl FileWatch {
         self.shortest.fetch_min(bytes, Ordering::AcqRel);
     }
 
-    /// Allows any length, for a rewrite of the whole file. Returns the least length allowed before.
-    pub fn begin_rewrite(&self) -> u64 {
-        self.shortest.swap(0, Ordering::AcqRel)
+    /// Allows any length, for a rewrite of the whole file.
+    pub fn begin_rewrite(&self) {
+        self.shortest.store(0, Ordering::Release);
     }
 
-    /// Ends what [`begin_rewrite`](Self::begin_rewrite) began: from now on the file has at least this length, in bytes.
-    pub fn end_rewrite(&self, bytes: u64) {
-        self.shortest.store(bytes, Ordering::Release);
+    /// Ends what [`begin_rewrite`](Self::begin_rewrite) began: the file keeps at least its present length. Called once the log is
+    /// emptied: before that, a checkpoint may still shorten the file, or give it the length of a state between two commits.
+    pub fn end_rewrite(&self) {
+        if let Found::Same { length } = self.database.look() {
+            self.shortest.store(length, Ordering::Release);
+        }
     }
 
     /// Ends detection: the store closes its files now, and SQLite removes the log.
@@ -282,3 +285,6 @@ pub async fn run(watch: Arc<FileWatch>, lock: Arc<FileLock>, checkpoints: mpsc::
         let _ = checkpoints.send(Request::Rescue).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
