@@ -143,8 +143,8 @@ pub trait Store: Send + Sync + 'static {
     /// One slice of retention: examines the next stored events of the project after this position, also those that the feed does not
     /// keep any more, at most a few hundred KiB, and removes in one transaction what `retention` does not keep at the time `now`. Events at the begin of their run
     /// are removed whole, and the run begins with the next one; others keep all but their payload. The newest event of a project
-    /// stays. Runs keep their row, status, documents and last seq. Of several replicas one examines at a time; the others are done
-    /// at once.
+    /// stays. Runs keep their row, status, documents and last seq. Of several replicas one examines at a time; the others
+    /// get an answer at once that says so.
     async fn expire(&self, retention: &Retention, now: Timestamp, after: u64) -> Result<Expired>;
 
     /// One run with its documents. Fails with `RunNotFound`.

@@ -153,11 +153,15 @@ pub struct Expired {
     pub examined: u64,
     /// Whether all events that may be removed by now are examined.
     pub is_done: bool,
+    /// Whether another removal in the project was under way, mostly at another replica, so that this call has examined nothing.
+    pub is_elsewhere: bool,
+    /// Whether anything was removed, also events that had lost their payload before.
+    pub is_changed: bool,
     /// Number of events whose payload was removed.
     pub events: u64,
     /// Bytes of these payloads.
     pub bytes: u64,
-    /// Number of releases of runs so far, by whichever replica. After a change the caller begins again with the first event: those
+    /// Number of releases of held runs so far, by whichever replica. After a change the next pass begins with the first event: those
     /// of a released run lie before what is examined.
     pub releases: u64,
 }

@@ -112,7 +112,7 @@ metrics! {
     Counter EXPIRED_EVENTS = "runlog_expired_events_total", None, "Events whose payload retention has removed";
     Counter EXPIRED_BYTES = "runlog_expired_bytes_total", Some(Unit::Bytes), "Bytes of the payloads that retention has removed";
     Gauge RETENTION_PASS_SECONDS = "runlog_retention_pass_seconds", Some(Unit::Seconds),
-        "Time for which the longest pass of retention that is not done has been removing events; 0: there is none";
+        "Time for which the longest pass of retention that is not done has been removing events, or failing; 0: there is none";
     Counter COMPACTED_EVENTS = "runlog_compacted_events_total", None, "Deltas whose text was moved into the last one of their step";
     Counter BACKUPS = "runlog_backups_total" by ["outcome"], None,
         "Backups that were begun or refused, by outcome: whole, or failed";

@@ -134,6 +134,7 @@ macro_rules! contract {
                 types_are_kept_by_their_own_rule_and_leave_no_gap, events_are_kept_by_the_status_of_their_run,
                 a_held_run_stays_whole_while_the_feed_moves_on_and_goes_after_its_release,
                 the_oldest_events_go_while_a_project_holds_too_many_bytes,
+                the_removal_of_events_that_have_lost_their_payload_before_is_work,
                 a_repeat_of_an_expired_event_is_a_duplicate_while_its_seq_is_kept_and_new_afterwards,
                 an_import_of_a_run_that_has_lost_its_first_events_begins_with_their_seq,
                 each_project_is_kept_by_its_own_rules, the_listener_hears_of_what_is_removed_before_the_caller,

@@ -256,7 +256,11 @@ pub async fn a_held_run_stays_whole_while_the_feed_moves_on_and_goes_after_its_r
     let releases = async || store.expire(&keeping(hours(3)), at(10), 21).await.unwrap().releases;
     let before = releases().await;
     store.hold(&run_id("held"), false).await.unwrap();
-    assert_ne!(releases().await, before, "retention begins again");
+    let released = releases().await;
+    assert_ne!(released, before, "retention begins again");
+    store.hold(&run_id("held"), false).await.unwrap();
+    assert_eq!(reason(store.hold(&run_id("unknown"), false).await), "RUN_NOT_FOUND");
+    assert_eq!(releases().await, released, "nothing was released");
     assert!(!store.run(&run_id("held")).await.unwrap().is_held);
     pass(&store, &keeping(hours(3)), at(10)).await;
     assert_eq!(store.extent(&run("held")).await.unwrap().first, 8);
@@ -264,6 +268,20 @@ pub async fn a_held_run_stays_whole_while_the_feed_moves_on_and_goes_after_its_r
         every_page_is_right(&store, &scope).await;
     }
     assert_eq!(reason(store.hold(&run_id("unknown"), true).await), "RUN_NOT_FOUND");
+}
+
+pub async fn the_removal_of_events_that_have_lost_their_payload_before_is_work(fixture: impl Fixture) {
+    let store = fixture.open(tuning(3)).await.0;
+    fill(&store, &["r"], 0..6).await;
+    assert_eq!(store.erase(&run_id("r"), 1..=6).await.unwrap(), 6);
+    let slice = async || store.expire(&keeping(hours(1)), at(10), 0).await.unwrap();
+    let first = slice().await;
+    assert_eq!((first.events, first.is_changed), (0, true), "{first:?}");
+    assert_eq!(store.extent(&Scope::Feed).await.unwrap().first, 6);
+    for _ in 0..3 {
+        let again = slice().await;
+        assert_eq!((again.events, again.is_changed), (0, false), "{again:?}");
+    }
 }
 
 pub async fn the_oldest_events_go_while_a_project_holds_too_many_bytes(fixture: impl Fixture) {

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::DropGuard;
 
+use crate::domain::Error;
 use crate::store::{Commit, CommitListener, Interest, ProjectNumber, RunKey};
 
 use super::announcer::CommitAnnouncer;
@@ -47,6 +48,8 @@ pub struct Follower {
     replica: Arc<Replica>,
     /// Whether the table `replicas` lacks removals that the listener knows of.
     is_unwritten: bool,
+    /// Time at which the last look began.
+    looked: Instant,
 }
 
 impl Follower {
@@ -76,6 +79,7 @@ impl Follower {
             removals: SeenRemovals::new(found.removals),
             replica,
             is_unwritten: false,
+            looked: Instant::now(),
         };
         (follower, announcer, signal)
     }
@@ -187,15 +191,19 @@ impl Follower {
     }
 
     async fn look_once(&mut self) -> Result<FeedEnds, Fault> {
-        let began = Instant::now();
+        self.looked = Instant::now();
         let found = self.readers.feed_ends(&self.replica.name).await?;
+        if found.is_standby {
+            // It may lack the newest removals, and commits that are announced.
+            return Err(Fault::Rejected(Error::StoreReadOnly));
+        }
         self.is_unwritten |= self.removals.note(&found, &*self.listener);
         if self.is_unwritten || !found.is_registered {
             self.replica.acknowledge(&self.readers, &found).await.map_err(Fault::Rejected)?;
             self.is_unwritten = false;
         }
         if found.is_registered {
-            self.replica.renew(began);
+            self.replica.renew(self.looked);
         }
         Ok(found)
     }
@@ -235,10 +243,13 @@ impl Follower {
         read
     }
 
-    /// Reads and announces missing commits of a project up to `position` and not beyond.
+    /// Reads and announces missing commits of a project up to `position` and not beyond. However many there are, the lease is renewed.
     async fn read_until(&mut self, project: ProjectNumber, position: u64) -> Result<(), Fault> {
         self.follow_history();
         while self.position(project) < position {
+            if self.looked.elapsed() >= RENEWAL {
+                self.look().await?;
+            }
             self.read_part(project, position).await?;
         }
         Ok(())

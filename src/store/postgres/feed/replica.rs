@@ -70,15 +70,22 @@ impl Replica {
     }
 }
 
-/// The entry need not reach the disk: a replica whose entry is lost with the server has lost its connections too, and an older
-/// snapshot only makes an erasure wait.
+/// A snapshot need not reach the disk: an older one only makes an erasure wait. A new entry does, so that a restart of the server
+/// does not hide a replica from erasures; it waits for no standby, since a replica also starts while none is attached.
 async fn write(connection: &mut PgConnection, name: &str, seen: &FeedEnds) -> Result<(), sqlx::Error> {
+    const UPDATE: &str = "UPDATE replicas SET seen = $2::text::pg_snapshot WHERE name = $1";
     const QUICK: &str = "SET LOCAL synchronous_commit = off";
-    const WRITE: &str = "INSERT INTO replicas (name, seen) VALUES ($1, $2::text::pg_snapshot) \
+    const INSERT: &str = "INSERT INTO replicas (name, seen) VALUES ($1, $2::text::pg_snapshot) \
         ON CONFLICT (name) DO UPDATE SET seen = excluded.seen";
+    const LOCAL: &str = "SET LOCAL synchronous_commit = local";
     let mut executor = PgExecutor::pooled(connection);
-    sqlx::query(QUICK).execute(&mut executor).await?;
-    sqlx::query(WRITE).bind(name).bind(&seen.snapshot).execute(&mut executor).await?;
+    let update = sqlx::query(UPDATE).bind(name).bind(&seen.snapshot).execute(&mut executor).await?;
+    if update.rows_affected() > 0 {
+        sqlx::query(QUICK).execute(&mut executor).await?;
+    } else {
+        sqlx::query(INSERT).bind(name).bind(&seen.snapshot).execute(&mut executor).await?;
+        sqlx::query(LOCAL).execute(&mut executor).await?;
+    }
     Ok(())
 }
 

@@ -94,6 +94,8 @@ pub struct FeedEnds {
     pub snapshot: String,
     /// Whether the table `replicas` has the replica.
     pub is_registered: bool,
+    /// Whether the server that answered is a standby.
+    pub is_standby: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -103,17 +105,18 @@ struct FeedEndRow {
     removals: Option<i64>,
     snapshot: String,
     is_registered: bool,
+    is_standby: bool,
 }
 
 /// Ends and removals of all feeds, for the replica with this name.
 pub async fn feed_ends(connection: &mut PgExecutor<'_>, replica: &str) -> Result<FeedEnds, sqlx::Error> {
     const ENDS: &str = "SELECT f.id, f.last_pos, k.removals, pg_current_snapshot()::text AS snapshot, \
-        EXISTS (SELECT FROM replicas WHERE name = $1) AS is_registered \
+        EXISTS (SELECT FROM replicas WHERE name = $1) AS is_registered, pg_is_in_recovery() AS is_standby \
         FROM feed f LEFT JOIN feed_retention k ON k.id = f.id ORDER BY f.id";
     let rows: Vec<FeedEndRow> = sqlx::query_as(ENDS).bind(replica).fetch_all(connection).await?;
     let mut found = FeedEnds::default();
-    for FeedEndRow { id, last_pos: last, removals, snapshot, is_registered } in rows {
-        (found.snapshot, found.is_registered) = (snapshot, is_registered);
+    for FeedEndRow { id, last_pos: last, removals, snapshot, is_registered, is_standby } in rows {
+        (found.snapshot, found.is_registered, found.is_standby) = (snapshot, is_registered, is_standby);
         let Some(project) = feed_row::project_of(id) else { continue };
         found.ends.set(project, position_of(last.unsigned_abs()));
         found.removals.extend(removals.map(|removals| (project, removals.unsigned_abs())));

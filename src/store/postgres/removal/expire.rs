@@ -68,7 +68,7 @@ async fn slice(connection: &mut PgConnection, work: &Work<'_>) -> Result<(Expire
     let mut executor = PgExecutor::pooled(connection);
     if !try_lock(&mut executor, project).await? {
         let releases = State::read(&mut executor, project).await?.releases;
-        return Ok((Expired { examined: after, is_done: true, releases, ..Expired::default() }, cleared));
+        return Ok((Expired { examined: after, is_elsewhere: true, releases, ..Expired::default() }, cleared));
     }
     let mut state = State::read(&mut executor, project).await?;
     let was_counted = state.counted;
@@ -91,15 +91,17 @@ async fn slice(connection: &mut PgConnection, work: &Work<'_>) -> Result<(Expire
     let reached = if events.is_empty() { after } else { outcome.examined };
     let is_counted = retention.max_bytes.is_none() || state.counted >= state.last;
     let is_end = outcome.is_done || events.is_empty() || reached >= state.last;
+    let is_changed = outcome.changes(&state);
     let expired = Expired {
         examined: reached.max(after),
         is_done: is_end && is_counted && from == after,
+        is_elsewhere: false,
+        is_changed,
         events: outcome.events,
         bytes: outcome.bytes,
         releases: state.releases,
     };
     let cleared = if excess > 0 { cleared.max(reached) } else { cleared };
-    let is_changed = outcome.changes(&state);
     if is_changed {
         outcome.apply(&mut executor, &events, &mut state).await?;
         state.removals += 1;

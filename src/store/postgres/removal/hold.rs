@@ -21,13 +21,15 @@ impl Removals {
 }
 
 async fn write(connection: &mut PgConnection, key: &RunKey, is_held: bool) -> Result<(), Fault> {
-    const WRITE: &str = "INSERT INTO run_retention (run, first_seq, held) VALUES ($1, 1, $2) \
-        ON CONFLICT (run) DO UPDATE SET held = excluded.held";
+    const HOLD: &str = "INSERT INTO run_retention (run, first_seq, held) VALUES ($1, 1, true) \
+        ON CONFLICT (run) DO UPDATE SET held = true";
+    const RELEASE: &str = "UPDATE run_retention SET held = false WHERE run = $1 AND held";
     let mut executor = PgExecutor::pooled(connection);
     lock(&mut executor, key.project).await?;
     let (run, _) = runs::scope_end(&mut executor, key).await?;
-    sqlx::query(WRITE).bind(run).bind(is_held).execute(&mut executor).await?;
-    if !is_held {
+    let write = sqlx::query(if is_held { HOLD } else { RELEASE }).bind(run).execute(&mut executor).await?;
+    // The release of a run that is not held leaves retention nothing to begin again for.
+    if !is_held && write.rows_affected() > 0 {
         let mut state = State::read(&mut executor, key.project).await?;
         state.releases += 1;
         state.write(&mut executor).await?;

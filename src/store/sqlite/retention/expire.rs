@@ -71,6 +71,8 @@ impl Removals {
         if is_over {
             open.cut.insert(project, slice.examined);
         }
+        // A count of bytes alone is none.
+        let is_changed = !slice.changes.is_empty();
         if slice.floor != stored {
             slice.changes.floor = Some(slice.floor);
         }
@@ -82,7 +84,15 @@ impl Removals {
             space::give_back(connection, &self.watch).await;
         }
         let Changes { events, bytes, .. } = slice.changes;
-        Ok(Expired { examined: slice.examined.max(after), is_done, events, bytes, releases })
+        Ok(Expired {
+            examined: slice.examined.max(after),
+            is_done,
+            is_elsewhere: false,
+            is_changed,
+            events,
+            bytes,
+            releases,
+        })
     }
 
     /// The next rows. Rows that are not flushed yet are flushed first, if they may be too old.

@@ -9,7 +9,8 @@ use crate::store::sqlite::error::StepError;
 use crate::store::sqlite::error::{from_sqlx, of_commit};
 use crate::store::sqlite::maintenance::transaction;
 
-pub async fn hold(connection: &mut SqliteConnection, key: &RunKey, is_held: bool) -> Result<()> {
+/// Returns whether anything changed.
+pub async fn hold(connection: &mut SqliteConnection, key: &RunKey, is_held: bool) -> Result<bool> {
     transaction::begin(connection).await.map_err(from_sqlx)?;
     let written = write(connection, key, is_held).await;
     let is_written = written.is_ok();
@@ -19,12 +20,12 @@ pub async fn hold(connection: &mut SqliteConnection, key: &RunKey, is_held: bool
     })
 }
 
-async fn write(transaction: &mut SqliteConnection, key: &RunKey, is_held: bool) -> Result<(), StepError> {
+async fn write(transaction: &mut SqliteConnection, key: &RunKey, is_held: bool) -> Result<bool, StepError> {
     const RUN: &str = "SELECT run, first_seq FROM runs WHERE run_id = ?";
     let run = sqlx::query_as::<_, (i64, i64)>(RUN).bind(key.stored()).fetch_optional(&mut *transaction).await?;
     let (run, first_seq) = run.ok_or_else(|| Error::RunNotFound { run_id: key.run_id.to_string() })?;
-    const HOLD: &str = "UPDATE runs SET held = ?, kept_checksum = ? WHERE run = ?";
+    const HOLD: &str = "UPDATE runs SET held = ?, kept_checksum = ? WHERE run = ? AND held <> ?";
     let checksum = checksums::of_kept(run, first_seq, is_held);
-    sqlx::query(HOLD).bind(is_held).bind(checksum).bind(run).execute(transaction).await?;
-    Ok(())
+    let update = sqlx::query(HOLD).bind(is_held).bind(checksum).bind(run).bind(is_held).execute(transaction).await?;
+    Ok(update.rows_affected() > 0)
 }

@@ -73,7 +73,7 @@ pub struct Removals {
     pub rewrites: Arc<Rewrites>,
     pub flush_requests: Arc<FlushRequests>,
     pub listener: Arc<dyn CommitListener>,
-    /// Number of runs released since the start, of all projects.
+    /// Number of held runs released since the start, of all projects.
     pub releases: AtomicU64,
     /// Number of transactions that may have removed something; 1 at the start, for those of earlier processes.
     pub removed: AtomicU64,
@@ -172,11 +172,12 @@ impl Removals {
             let mut connection = self.connect(&open.as_ref().ok_or(Error::ShuttingDown)?.connect).await?;
             let held = hold::hold(&mut connection, &key, is_held).await;
             let _ = connection.close().await;
-            if !is_held {
+            // One whose outcome is not known may have taken place.
+            if !is_held && matches!(held, Ok(true) | Err(Error::OutcomeUnknown)) {
                 self.releases.fetch_add(1, Relaxed);
             }
             // A commit to files that are lost may be gone.
-            held.and_then(|()| self.watch.look_again().map_err(|_| Error::OutcomeUnknown))
+            held.and_then(|_| self.watch.look_again().map_err(|_| Error::OutcomeUnknown))
         })
         .await
     }
