@@ -40,7 +40,7 @@ pub fn parse(line: &str, defaults: &Defaults) -> Result<pb::PublishRequest, Stri
             "payload" => event.payload = Some(json(value.get())),
             // Members of `list --json` that the server assigns again.
             "seq" | "recorded_at" => {}
-            // The events whose text the payload holds, too, are left out.
+            // The joined text is published as that of one event. The lines of the others have `removal`, which is refused.
             "joined_from" => {}
             "redacted" if value.get() == "true" => {
                 return Err("redacted: the payload is not whole; read it with --full".to_owned());
