@@ -52,6 +52,23 @@ impl Removals {
         Ok((last + 1).saturating_sub(first))
     }
 
+    /// Clears what the files still hold, also of a repeated call: the one before may have ended here.
+    pub(super) async fn end_erasure(&self, key: &RunKey, has_log: bool) -> Result<()> {
+        if has_log {
+            self.clear().await.map_err(|error| unknown(&error))?;
+        } else {
+            // Emptied here, the copy of that program would lack what it has not read yet; and it would have to copy a rewritten
+            // file as a whole.
+            tracing::warn!(
+                run = key.run_id.as_str(),
+                "erased payloads stay in the write-ahead log until the program that checkpoints it overwrites them, and may stay \
+                 in free space of the file"
+            );
+        }
+        // A commit to files that are lost may be gone.
+        self.watch.look_again().map_err(|_| Error::OutcomeUnknown)
+    }
+
     /// Erases the first events of the range; returns the seq after them.
     async fn erase_part(
         &self,
@@ -113,17 +130,7 @@ impl Removals {
 }
 
 /// Error after some events were erased.
-pub(super) fn unknown(error: &Error) -> Error {
+fn unknown(error: &Error) -> Error {
     tracing::error!(%error, "an erasure did not come to its end; the same call goes on with it");
     Error::OutcomeUnknown
-}
-
-/// The log of another program is not emptied: its copy would lack what it has not read yet; and it would have to copy a rewritten
-/// file as a whole.
-pub(super) fn warn_of_log(key: &RunKey) {
-    tracing::warn!(
-        run = key.run_id.as_str(),
-        "erased payloads stay in the write-ahead log until the program that checkpoints it overwrites them, and may stay in free \
-         space of the file"
-    );
 }

@@ -137,14 +137,7 @@ impl Removals {
                 let _ = connection.close().await;
                 (erased?, open.has_log)
             };
-            // Also of a repeated call: the one before may have ended here.
-            if has_log {
-                self.clear().await.map_err(|error| erase::unknown(&error))?;
-            } else {
-                erase::warn_of_log(&key);
-            }
-            // A commit to files that are lost may be gone.
-            self.watch.look_again().map_err(|_| Error::OutcomeUnknown)?;
+            self.end_erasure(&key, has_log).await?;
             Ok(erased)
         })
         .await
