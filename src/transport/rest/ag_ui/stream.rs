@@ -51,7 +51,7 @@ pub fn respond(subscription: Subscription, reader: Reader, call: Arc<Call>) -> R
     let stream = Stream {
         subscription,
         call,
-        translation: Translation::after(reader.run_id.clone(), reader.after),
+        translation: Translation::after(reader.run_id.clone(), reader.after, reader.cursor),
         reader,
         ready: VecDeque::new(),
         room: None,

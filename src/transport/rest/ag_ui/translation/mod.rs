@@ -1,8 +1,9 @@
 //! Translation of the events of a run into AG-UI events: a state machine without I/O.
 //!
 //! The AG-UI events of a stored event depend on the stored events before it, and on nothing else, so that a reader who resumes gets
-//! the same ones. The state is the status of the run, its open questions, and what is open: at most 64 steps, messages and tool
-//! calls each. What is open the longest is closed when there are more.
+//! the same ones. One exception: a text that was joined since is a message of its own for a reader that has a part of it. The state
+//! is the status of the run, its open questions, and what is open: at most 64 steps, messages and tool calls each. What is open the
+//! longest is closed when there are more.
 
 mod agent_sdk;
 mod event;
@@ -34,11 +35,11 @@ pub struct Translation {
 }
 
 impl Translation {
-    /// Begins after this seq: 0, or that before the first event that the run keeps.
+    /// Begins after `last_seq`: 0, or that before the first event that the run keeps. The reader has the events up to `cursor`.
     #[must_use]
-    pub fn after(run_id: RunId, last_seq: u64) -> Self {
+    pub fn after(run_id: RunId, last_seq: u64, cursor: u64) -> Self {
         let run = Run { last_seq, ..Run::new(run_id, jiff::Timestamp::UNIX_EPOCH) };
-        Self { run, open: OpenParts::default(), end: None }
+        Self { run, open: OpenParts::for_reader(cursor), end: None }
     }
 
     /// Seq of the last translated event; 0 before the first one.

@@ -11,6 +11,8 @@ const MAX_CHARS: usize = 200;
 /// Open parts, the oldest first.
 #[derive(Default)]
 pub struct OpenParts {
+    /// The last seq that the reader has; 0: none.
+    cursor: u64,
     steps: Vec<Step>,
     messages: Vec<Message>,
     calls: Vec<ToolCall>,
@@ -22,16 +24,16 @@ pub struct OpenParts {
 
 struct Step {
     name: String,
-    /// Whether the step had a text message.
-    has_spoken: bool,
+    /// Seq of the last text of the step, of a joined one the first; 0: none.
+    said: u64,
 }
 
 struct Message {
     /// The step that speaks.
     step: String,
     id: String,
-    /// Seq of the last part.
-    last: u64,
+    /// Seq of the last joined text; 0: none.
+    joined: u64,
 }
 
 /// A tool call.
@@ -63,6 +65,11 @@ fn take(calls: &mut Vec<ToolCall>, id: Option<&str>, name: &str) -> Option<ToolC
 }
 
 impl OpenParts {
+    /// Nothing is open yet, for a reader that has the events up to `cursor`.
+    pub fn for_reader(cursor: u64) -> Self {
+        Self { cursor, ..Self::default() }
+    }
+
     /// Begins a step. Does nothing if a step of this name is open.
     pub fn start_step(&mut self, name: &str, out: &mut Vec<AgUiEvent>) {
         let name = short(name);
@@ -73,7 +80,7 @@ impl OpenParts {
             out.push(AgUiEvent::StepFinished { step_name: oldest.name });
         }
         out.push(AgUiEvent::StepStarted { step_name: name.clone() });
-        self.steps.push(Step { name, has_spoken: false });
+        self.steps.push(Step { name, said: 0 });
     }
 
     /// Ends a step, after its start if it is not open.
@@ -91,22 +98,37 @@ impl OpenParts {
         }
         let step = short(step);
         self.has_spoken = true;
-        self.steps.iter_mut().filter(|open| open.name == step).for_each(|open| open.has_spoken = true);
-        let open = self.messages.iter_mut().find(|message| message.step == step);
-        let open = open.map(|message| {
-            message.last = seq;
-            message.id.clone()
-        });
-        let message_id = open.unwrap_or_else(|| {
+        self.steps.iter_mut().filter(|open| open.name == step).for_each(|open| open.said = seq);
+        let open = self.messages.iter().find(|message| message.step == step);
+        let message_id = open.map(|message| message.id.clone()).unwrap_or_else(|| {
             let message_id = format!("message-{seq}");
             if let Some(oldest) = evict(&mut self.messages) {
                 out.push(AgUiEvent::TextMessageEnd { message_id: oldest.id });
             }
             out.push(AgUiEvent::TextMessageStart { message_id: message_id.clone(), role: "assistant" });
-            self.messages.push(Message { step, id: message_id.clone(), last: seq });
+            self.messages.push(Message { step, id: message_id.clone(), joined: 0 });
             message_id
         });
         out.push(AgUiEvent::TextMessageContent { message_id, delta: text.to_owned() });
+    }
+
+    /// Appends a text that a compaction joined, `from` its first seq on, where its first part was. Who may have a part of it, and not
+    /// the whole, gets it as a message of its own: how much that part has is not known any more.
+    pub fn say_joined(&mut self, step: &str, (from, seq): (u64, u64), text: &str, out: &mut Vec<AgUiEvent>) {
+        let name = short(step);
+        let said = self.steps.iter().find(|open| open.name == name).map_or(0, |open| open.said);
+        let is_open = |message: &&mut Message| message.step == name;
+        let joined = self.messages.iter_mut().find(is_open).map_or(0, |message| message.joined);
+        let is_new = seq > self.cursor;
+        let has_part = is_new && from <= self.cursor.max(said);
+        // The reader may have an earlier joined text as a message of its own.
+        if has_part || (is_new && (1..=self.cursor).contains(&joined)) {
+            self.end_message(step, out);
+        }
+        self.say(step, if has_part { seq } else { from }, text, out);
+        if let Some(message) = self.messages.iter_mut().find(is_open) {
+            message.joined = seq;
+        }
     }
 
     /// Ends the open message of the step, if there is one.
@@ -117,19 +139,11 @@ impl OpenParts {
         }
     }
 
-    /// Ends the open message of the step, if it has a part of the event with this seq or of a later one.
-    pub fn end_message_with(&mut self, step: &str, seq: u64, out: &mut Vec<AgUiEvent>) {
-        let name = short(step);
-        if self.messages.iter().any(|message| message.step == name && message.last >= seq) {
-            self.end_message(step, out);
-        }
-    }
-
     /// Whether the open step of this name had a message.
     #[must_use]
     pub fn step_has_spoken(&self, name: &str) -> bool {
         let name = short(name);
-        self.steps.iter().any(|step| step.name == name && step.has_spoken)
+        self.steps.iter().any(|step| step.name == name && step.said > 0)
     }
 
     /// Whether the run had a message.

@@ -15,8 +15,7 @@ fn call_of(members: &Members<'_>) -> (String, Option<String>) {
     (members.words("tool_name").unwrap_or_else(|| "tool".to_owned()), members.words("tool_call_id"))
 }
 
-/// `step.progress`: text, or the begin or the end of a tool call. A joined text is not appended to a part of it: how much of it that
-/// part has is not known any more, so the text is a message of its own.
+/// `step.progress`: text, or the begin or the end of a tool call.
 pub fn progress(
     open: &mut OpenParts,
     (seq, joined_from): (u64, Option<u64>),
@@ -27,10 +26,11 @@ pub fn progress(
     match members.string("kind").as_deref() {
         Some("content_delta") => {
             open.start_step(&task, out);
-            if let Some(from) = joined_from {
-                open.end_message_with(&task, from, out);
+            let text = members.string("content_delta").unwrap_or_default();
+            match joined_from {
+                Some(from) => open.say_joined(&task, (from, seq), &text, out),
+                None => open.say(&task, seq, &text, out),
             }
-            open.say(&task, seq, &members.string("content_delta").unwrap_or_default(), out);
         }
         Some("tool_call_start") => {
             open.start_step(&task, out);

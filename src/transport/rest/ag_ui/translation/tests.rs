@@ -1,3 +1,5 @@
+mod compacted;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -25,7 +27,7 @@ fn event(seq: u64, event_type: &str, payload: &Value) -> Event {
 }
 
 fn begin() -> Translation {
-    Translation::after(RunId::parse("r").unwrap(), 0)
+    Translation::after(RunId::parse("r").unwrap(), 0, 0)
 }
 
 fn values(events: &[AgUiEvent]) -> Vec<Value> {
@@ -224,26 +226,6 @@ fn a_tool_call_without_an_id_is_one_call_and_its_result_that_of_the_oldest_witho
     assert_eq!(short(&run[4]), ["TOOL_CALL_RESULT one"], "nothing of the call is repeated");
     let begun = run.iter().flatten().filter(|event| event["type"] == "TOOL_CALL_START");
     assert_eq!(begun.count(), 4);
-}
-
-#[test]
-fn a_joined_text_is_not_appended_to_a_message_that_has_a_part_of_it() {
-    let said = |seq: u64, text: &str, joined_from: Option<u64>, translation: &mut Translation| {
-        let payload = json!({"task_id": "t", "kind": "content_delta", "content_delta": text});
-        let event = Event { joined_from, ..event(seq, "step.progress", &payload) };
-        short(&values(&translation.translate(&event, &payload.to_string())))
-    };
-    let mut run = begin();
-    assert_eq!(
-        said(1, "One ", None, &mut run),
-        ["STEP_STARTED t", "TEXT_MESSAGE_START message-1", "TEXT_MESSAGE_CONTENT One"]
-    );
-    assert_eq!(said(2, "two ", None, &mut run), ["TEXT_MESSAGE_CONTENT two"]);
-    // A compaction comes between these reads.
-    let joined = ["TEXT_MESSAGE_END message-1", "TEXT_MESSAGE_START message-5", "TEXT_MESSAGE_CONTENT two three four"];
-    assert_eq!(said(5, "two three four ", Some(2), &mut run), joined);
-    assert_eq!(said(7, "five six ", Some(6), &mut run), ["TEXT_MESSAGE_CONTENT five six"], "nothing of it was there");
-    assert_eq!(said(8, "seven", None, &mut run), ["TEXT_MESSAGE_CONTENT seven"]);
 }
 
 #[test]
