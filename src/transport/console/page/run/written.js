@@ -36,10 +36,10 @@ export function writtenIn(events) {
         all.push(written);
       }
       // A joined text holds the parts from this seq on, which may have come before they were joined.
-      const again = from === undefined ? -1 : parts.findIndex((part) => part.seq >= from);
-      if (again >= 0) {
-        written.text = written.text.slice(0, parts[again].start);
-        parts.length = again;
+      const again = from === undefined ? undefined : parts.find((part) => part.seq >= from);
+      if (again) {
+        written.text = written.text.slice(0, again.start);
+        parts.length = parts.indexOf(again);
       }
       parts.push({ seq, start: written.text.length });
       written.text += delta;
