@@ -1,9 +1,10 @@
 //! Compaction of deltas while the server serves: some time after a step is done, its deltas become one event.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use crate::codec::record;
 use crate::domain::compaction::{Compaction, Progress, STEP_DONE, StepDeltas};

@@ -14,7 +14,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(1);
 const MAX_HALVINGS: u32 = 5;
 
 /// Pauses after a slice that began then.
-pub async fn pause_after(began: std::time::Instant) {
+pub async fn pause_after(began: Instant) {
     tokio::time::sleep(pause(began.elapsed(), 0)).await;
 }
 

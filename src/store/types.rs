@@ -153,7 +153,8 @@ pub struct Expired {
     pub examined: u64,
     /// Whether all events that may be removed by now are examined.
     pub is_done: bool,
-    /// Whether another removal in the project was under way, mostly at another replica, so that this call has examined nothing.
+    /// Whether another removal in the project was under way, mostly at another replica, so that this call has examined nothing and
+    /// counted no releases.
     pub is_elsewhere: bool,
     /// Whether anything was removed, also events that had lost their payload before.
     pub is_changed: bool,

@@ -1,19 +1,13 @@
 //! Free space of a SQLite file after an erasure: gaps in pages, and pages that nobody uses.
 
-use runlog::store::SharedStore;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
 use crate::fixture::*;
 use crate::retention::pass;
-use crate::sqlite_retention::{at, files_with, is_sound, keeping, number, record};
+use crate::sqlite_retention::{at, erase_all, files_with, is_sound, keeping, number, record};
 
 const SECRET: &str = "seekret-";
-
-async fn erase_all(store: &SharedStore, run_name: &str) {
-    let last = store.extent(&run(run_name)).await.unwrap().end.last;
-    assert_eq!(store.erase(&run_id(run_name), 1..=last).await.unwrap(), last);
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pages_that_retention_has_merged_hold_no_copy_of_an_erased_payload_in_their_gaps() {

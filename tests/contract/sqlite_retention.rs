@@ -56,6 +56,12 @@ pub async fn record(store: &SharedStore, run: &str, second: i64, events: Vec<New
     store.append(Append { recorded, ..append(run, events) }).await.unwrap();
 }
 
+/// Erases all events of a run.
+pub async fn erase_all(store: &SharedStore, run_name: &str) {
+    let last = store.extent(&run(run_name)).await.unwrap().end.last;
+    assert_eq!(store.erase(&run_id(run_name), 1..=last).await.unwrap(), last);
+}
+
 /// Events whose texts and documents hold the secret, between others.
 async fn publish_secrets(store: &SharedStore, secret: &str) {
     let others = || (0..20).map(|n| event(&format!("beside {n} {}", "y".repeat(n * 50)))).collect::<Vec<_>>();
@@ -118,8 +124,7 @@ async fn many_events_of_a_run_are_erased_from_all_pages_beside_the_events_of_oth
         store.append(append("other", vec![event(&"o".repeat(n * 91 % 2_000))])).await.unwrap();
     }
     let others = events(&store, &run("other")).await;
-    let last = store.extent(&run("r")).await.unwrap().end.last;
-    assert_eq!(store.erase(&run_id("r"), 1..=last).await.unwrap(), last);
+    erase_all(&store, "r").await;
     assert_eq!(files_with(&directory, SECRET), [] as [String; 0]);
     assert!(events(&store, &run("r")).await.iter().all(|event| event.removal.is_some()));
     assert_eq!(events(&store, &run("other")).await, others);

@@ -17,15 +17,19 @@ async fn shortened() -> Data {
     for (run_id, types) in [("r", &["old", "old", "old", "new", "old", "new"][..]), ("whole", &["new", "run_end"])] {
         events.publish(client::publish(run_id, types.iter().map(|name| of(name)).collect())).await.unwrap();
     }
+    ends_once_run_r_begins_with(4, server).await;
+    data
+}
+
+async fn ends_once_run_r_begins_with(seq: u64, server: Server) {
     let mut runs = server.runs().await;
     let mut first_seq = async || {
         let request = runlog::pb::GetRunRequest { run_id: "r".to_owned() };
         runs.get_run(request).await.unwrap().into_inner().run.unwrap().first_seq
     };
-    eventually("the removal", async || first_seq().await == 4).await;
+    eventually("the removal", async || first_seq().await == seq).await;
     server.terminate().await;
     assert!(server.ended().await.0.success());
-    data
 }
 
 /// A store with a step whose deltas are compacted.
@@ -127,14 +131,7 @@ async fn an_export_is_not_resumed_over_removed_events_and_stays_as_it_is() {
     assert!(server.ended().await.0.success());
     // Only now: the newest event keeps its place.
     let server = Server::with(&path, &["--retain-type", "old=20ms", "--retain-interval-ms", "100"]).await;
-    let mut runs = server.runs().await;
-    let mut first_seq = async || {
-        let request = runlog::pb::GetRunRequest { run_id: "r".to_owned() };
-        runs.get_run(request).await.unwrap().into_inner().run.unwrap().first_seq
-    };
-    eventually("the removal", async || first_seq().await == 5).await;
-    server.terminate().await;
-    assert!(server.ended().await.0.success());
+    ends_once_run_r_begins_with(5, server).await;
     let resume = async |file: &std::path::Path| export(&["--resume", from[0], from[1]], file).await;
     for (file, removed, written) in [(&feed, "the feed up to 6", 4), (&of_run, "run r up to 4", 2)] {
         let before = std::fs::read(file).unwrap();

@@ -10,7 +10,7 @@ use super::checks::{failure, hex, sha256};
 use super::partial::{Partial, failed};
 use crate::cli::client::ClientArgs;
 use crate::cli::outcome::{Exit, Failure};
-use crate::cli::output::progress::bar;
+use crate::cli::output::progress::{bar, shown};
 use crate::cli::output::text::grouped;
 use crate::pb;
 use crate::pb::admin_service_client::AdminServiceClient;
@@ -30,11 +30,8 @@ pub async fn of_server(client: &ClientArgs, partial: &Partial) -> Result<Copied,
     let begun = client.answer(admin.backup(Request::new(pb::BackupRequest {}))).await;
     let mut parts = begun.map_err(|status| Failure::of_status(&status))?;
     // The copy is made before the first part comes.
-    let copying = bar(None);
-    copying.set_message("the server copies its store");
-    let first = next(&mut parts).await;
-    copying.finish_and_clear();
-    let Some(Part::Header(header)) = first? else {
+    let first = shown("the server copies its store", next(&mut parts)).await?;
+    let Some(Part::Header(header)) = first else {
         return Err(broken("a backup begins with a header"));
     };
     let bar = bar(Some(header.bytes));
@@ -75,10 +72,6 @@ fn broken(problem: &str) -> Failure {
 
 /// Copies a file, which a server may serve.
 pub async fn of_file(data: &Path, partial: &Partial) -> Result<Copied, Failure> {
-    let copying = bar(None);
-    copying.set_message("copies the file");
-    let copied = copy_file(data, partial.path()).await;
-    copying.finish_and_clear();
-    let copied = copied.map_err(|error| failure(&error))?;
+    let copied = shown("copies the file", copy_file(data, partial.path())).await.map_err(|error| failure(&error))?;
     Ok(Copied { events: copied.events(), sha256: sha256(partial.path())? })
 }

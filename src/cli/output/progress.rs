@@ -34,6 +34,15 @@ pub fn bar(total: Option<u64>) -> ProgressBar {
     bar
 }
 
+/// Shows a message until the work is done.
+pub async fn shown<T>(message: &'static str, work: impl Future<Output = T>) -> T {
+    let bar = bar(None);
+    bar.set_message(message);
+    let done = work.await;
+    bar.finish_and_clear();
+    done
+}
+
 /// Counters of the input lines, a progress bar, and as JSON a result for each stored input line.
 pub struct Progress {
     bar: ProgressBar,

@@ -67,8 +67,7 @@ async fn slice(connection: &mut PgConnection, work: &Work<'_>) -> Result<(Expire
     let Work { project, retention, now, after, cleared } = *work;
     let mut executor = PgExecutor::pooled(connection);
     if !try_lock(&mut executor, project).await? {
-        let releases = State::read(&mut executor, project).await?.releases;
-        return Ok((Expired { examined: after, is_elsewhere: true, releases, ..Expired::default() }, cleared));
+        return Ok((Expired { examined: after, is_elsewhere: true, ..Expired::default() }, cleared));
     }
     let mut state = State::read(&mut executor, project).await?;
     let was_counted = state.counted;
