@@ -2,8 +2,8 @@
 
 use crate::domain::event::Appended;
 use crate::domain::{Error, KeyScope, NewEvent, Origin, Result, RunId};
-pub use crate::store::Receipt;
 use crate::store::{Append, Condition};
+pub use crate::store::{Receipt, Sequence};
 
 use super::access::StreamPlace;
 use super::{Service, event_ids};
@@ -22,12 +22,12 @@ pub struct Publish {
 impl Service {
     /// Stores the events. Returns when the events are durable.
     pub async fn publish(&self, publish: Publish) -> Result<Appended> {
-        self.submit(publish).await?.stored().await
+        self.submit(publish, None).await?.stored().await
     }
 
-    /// Submits the events; the receipt resolves when the events are durable. Publishes are stored in the order in which the
-    /// `submit` calls returned.
-    pub async fn submit(&self, publish: Publish) -> Result<Receipt> {
+    /// Submits the events; the receipt resolves when the events are durable. Publishes of one run, and those of one sequence, are
+    /// stored in the order in which the `submit` calls returned.
+    pub async fn submit(&self, publish: Publish, sequence: Option<Sequence>) -> Result<Receipt> {
         self.caller.require(KeyScope::EventsPublish)?;
         if publish.events.iter().any(|event| event.origin == Origin::System) {
             self.caller.require(KeyScope::EventsPublishSystem)?;
@@ -42,7 +42,7 @@ impl Service {
         self.caller.limits().publish(count, || events.iter().map(|event| event.payload.as_str().len()).sum()).await?;
         let condition = expected_last_seq.map(Condition::LastSeq);
         let completion = self.completion(&run_id, &events).await?;
-        self.store.submit(Append { condition, completion, ..Append::new(run_id, events) }).await
+        self.store.submit(Append { condition, completion, sequence, ..Append::new(run_id, events) }).await
     }
 
     /// Takes the place of a stream of publishes, which the stream holds to its end. Fails with `RateLimited` if the key has too

@@ -41,7 +41,7 @@ pub use project::{MAX_PROJECTS, ProjectNumber, RunKey};
 pub use scrub::Scrubbed;
 pub use types::{
     Append, Commit, Condition, Expired, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage,
-    ScopeEnd, ScopeExtent,
+    ScopeEnd, ScopeExtent, Sequence,
 };
 pub use usage::UsageQuery;
 
@@ -89,7 +89,8 @@ pub trait CommitListener: Send + Sync + 'static {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Queues an append and returns after the append has a place in the queue. Appends are stored in the order in which
-    /// their `submit` calls returned. The receipt reports the outcome; dropping the receipt does not cancel the append.
+    /// their `submit` calls returned, except that small ones may overtake large ones of other runs and sequences. The receipt
+    /// reports the outcome; dropping the receipt does not cancel the append.
     ///
     /// An append is atomic: all events are stored, or none. An event whose `event_id` already exists in the run is not
     /// stored again: with equal content the event is answered as a duplicate, with different content the whole append

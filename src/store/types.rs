@@ -1,5 +1,7 @@
 //! Values of the store's contract: appends, pages, commits.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::sync::oneshot;
 
 use super::{ProjectNumber, Recorded};
@@ -25,6 +27,8 @@ pub struct Append {
     /// Event that ends the run, added after the others if one of them is new and the run has not ended by then. The condition does
     /// not count it, and its result is not returned.
     pub completion: Option<NewEvent>,
+    /// Appends with the same sequence are stored in the order of their `submit` calls, whatever their runs.
+    pub sequence: Option<Sequence>,
 }
 
 impl Append {
@@ -32,13 +36,26 @@ impl Append {
     #[must_use]
     pub fn new(run_id: RunId, events: Vec<NewEvent>) -> Self {
         let (agent_name, structure_id, recorded) = (None, None, None);
-        Self { run_id, events, condition: None, agent_name, structure_id, recorded, completion: None }
+        Self { run_id, events, condition: None, agent_name, structure_id, recorded, completion: None, sequence: None }
     }
 
     /// Whether the append may wait for further deltas: a publish of deltas alone, without a condition.
     pub(super) fn may_wait(&self) -> bool {
         let is_plain = self.condition.is_none() && self.recorded.is_none() && self.completion.is_none();
         is_plain && self.events.iter().all(|event| event.event_type.is_delta())
+    }
+}
+
+/// Appends of several runs whose order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sequence(u64);
+
+impl Sequence {
+    /// A new sequence.
+    #[must_use]
+    pub fn begin() -> Self {
+        static BEGUN: AtomicU64 = AtomicU64::new(0);
+        Self(BEGUN.fetch_add(1, Ordering::Relaxed))
     }
 }
 

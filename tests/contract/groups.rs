@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use runlog::domain::Scope;
 use runlog::domain::projection::Lifecycle;
-use runlog::store::Receipt;
+use runlog::store::{Append, Receipt, Sequence};
 
 use crate::fixture::*;
 
@@ -140,6 +141,42 @@ pub async fn a_request_larger_than_the_queue_is_stored(fixture: impl Fixture) {
         assert!(many.0.is_ok() && many.1.is_ok() && many.2.is_ok());
     }
     assert_eq!(store.extent(&run("r")).await.unwrap().end.last, 63);
+}
+
+pub async fn small_appends_overtake_large_ones_but_not_those_of_their_run_or_sequence(fixture: impl Fixture) {
+    let (store, recorder) = fixture.open(Tuning::default()).await;
+    let held = recorder.hold(&store).await;
+    let large = typed("t", &format!("\"{}\"", "x".repeat(300_000)));
+    let sequence = Some(Sequence::begin());
+    let requests = [
+        append("a", vec![large.clone()]),
+        Append { sequence, ..append("b", vec![large]) },
+        append("c", vec![event("overtakes")]),
+        append("a", vec![event("is of the run of a large one")]),
+        Append { sequence, ..append("d", vec![event("is of the sequence of a large one")]) },
+        append("e", vec![event("overtakes")]),
+        append("d", vec![event("is of the run of one that waits for a large one")]),
+    ];
+    let mut receipts = Vec::new();
+    for request in requests {
+        receipts.push(store.submit(request).await.unwrap());
+    }
+    drop(held);
+    for receipt in receipts {
+        receipt.stored().await.unwrap();
+    }
+    let feed = events(&store, &Scope::Feed).await;
+    let runs: Vec<&str> = feed.iter().map(|event| event.run_id.as_str()).collect();
+    let place = |run: &str| runs.iter().position(|of| *of == run).unwrap();
+    assert_eq!(runs[..3], ["plug", "c", "e"], "{runs:?}");
+    assert!(place("b") < place("d"), "{runs:?}");
+    let lengths = async |of: &str| {
+        let events = events(&store, &run(of)).await;
+        events.iter().map(|event| event.payload.as_str().len()).collect::<Vec<_>>()
+    };
+    assert!(lengths("a").await.is_sorted_by(|first, second| first > second), "the large one is first");
+    assert_eq!(lengths("d").await.len(), 2);
+    assert_eq!(recorder.commits().len(), 3, "the small ones are a commit of their own");
 }
 
 pub async fn what_was_accepted_before_close_is_answered(fixture: impl Fixture) {

@@ -72,6 +72,7 @@ macro_rules! contract {
                 what_a_strict_run_refuses_leaves_no_trace_in_its_group,
                 a_queue_that_stays_full_answers_overloaded, a_queue_counts_events_and_not_requests,
                 a_request_larger_than_the_queue_is_stored, what_was_accepted_before_close_is_answered,
+                small_appends_overtake_large_ones_but_not_those_of_their_run_or_sequence,
                 close_may_be_called_twice_and_at_once, a_closed_store_opens_again_while_its_handle_lives,
             }
             coalescing {

@@ -45,6 +45,18 @@ async fn thousands_of_requests_are_answered_in_their_order_and_stored_in_it() {
 }
 
 #[tokio::test]
+async fn the_runs_of_a_stream_are_stored_in_its_order_whatever_their_size() {
+    let server = TestServer::start().await;
+    let large = format!("{{\"text\":\"{}\"}}", "x".repeat(300_000));
+    let event = |n: usize| if n.is_multiple_of(2) { json_event("note", &large) } else { numbered(n) };
+    let requests: Vec<_> = (0..60).map(|n| request(&n.to_string(), vec![event(n)])).collect();
+    let stream = server.events().await.publish_stream(iter(requests)).await.unwrap().into_inner();
+    assert_eq!(answers(stream).await.len(), 60);
+    let stored: Vec<String> = server.everything().await.into_iter().map(|event| event.run_id).collect();
+    assert_eq!(stored, (0..60).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_request_is_answered_before_the_next_one_is_sent() {
     let server = TestServer::start().await;
     let (sender, requests) = mpsc::channel(1);

@@ -121,7 +121,7 @@ impl<B: Backend> World<B> {
             return self.submit_to_doubtful(spec.run, publish).await;
         }
         let predicted = self.oracle.predict(spec.run, &publish.events, publish.expected_last_seq);
-        let receipt = guarded(self.server.service.submit(publish)).await.expect("the queue has room");
+        let receipt = guarded(self.server.service.submit(publish, None)).await.expect("the queue has room");
         self.pending.push_back((receipt, predicted));
     }
 

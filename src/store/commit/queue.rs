@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
+use tokio::sync::{Semaphore, TryAcquireError, mpsc};
 use tokio::time::Instant;
 
 use crate::domain::{Error, Result};
@@ -12,17 +12,20 @@ use crate::domain::{Error, Result};
 use super::backpressure::Backpressure;
 use super::group::Request;
 pub use super::group::{Group, QueuedAppend};
-use super::held_appends::HeldAppends;
+use super::held_appends::{HeldAppends, LARGE_BYTES};
 use super::progress::Progress;
 pub use super::queue_depth::QueueDepth;
 pub use super::queue_options::QueueOptions;
 pub use super::queue_receiver::CommitQueueReceiver;
 pub use super::reply::Replies;
-use super::reply::Reply;
+use super::reply::{QueueSpace, Reply};
 use crate::store::{Append, Latch, ProjectNumber, Receipt, RunKey};
 
-/// Reserved space in the queue: a permit for bytes and a permit for one entry of the channel.
-type Room<'a> = (OwnedSemaphorePermit, mpsc::Permit<'a, Request>);
+/// Reserved space in the queue, and a permit for one entry of the channel.
+type Room<'a> = (QueueSpace, mpsc::Permit<'a, Request>);
+
+/// Divisor of the queue's bytes for the part that large appends must leave to small ones.
+const SMALL_PART: usize = 4;
 
 /// Approximate memory of an event without its payload, in bytes.
 const EVENT_BYTES: usize = 256;
@@ -33,9 +36,20 @@ pub struct Queue {
     depth: Arc<QueueDepth>,
     progress: Arc<Progress>,
     bytes: Arc<Semaphore>,
+    /// Bytes that large appends may have of these.
+    large_bytes: Arc<Semaphore>,
     backpressure: Arc<Backpressure>,
     options: QueueOptions,
     closing: Latch,
+}
+
+/// What an append takes of the queue.
+#[derive(Clone, Copy)]
+struct Weight {
+    /// Permits for bytes.
+    bytes: u32,
+    /// Permits for bytes of large appends; 0 for a small append.
+    large_bytes: u32,
 }
 
 impl Queue {
@@ -43,11 +57,12 @@ impl Queue {
     pub fn new(options: QueueOptions) -> (Self, CommitQueueReceiver) {
         let (sender, requests) = mpsc::channel(options.queue_events);
         let bytes = Arc::new(Semaphore::new(options.queue_bytes));
+        let large_bytes = Arc::new(Semaphore::new(most_large_bytes(&options)));
         let closing = Latch::default();
         let depth = Arc::new(QueueDepth::new(closing.clone()));
         let progress = Arc::<Progress>::default();
         let backpressure = Arc::<Backpressure>::default();
-        let queue = Self { requests: sender, depth, progress, bytes, backpressure, options, closing };
+        let queue = Self { requests: sender, depth, progress, bytes, large_bytes, backpressure, options, closing };
         let waiting = queue.receiver(requests);
         (queue, waiting)
     }
@@ -62,6 +77,7 @@ impl Queue {
             options: self.options.clone(),
             closing: self.closing.clone(),
             had_company: false,
+            is_turn_of_large: false,
         }
     }
 
@@ -69,12 +85,12 @@ impl Queue {
     pub async fn submit(&self, project: ProjectNumber, append: Append) -> Result<Receipt> {
         assert!(!append.events.is_empty(), "an append holds at least one event");
         let (bytes, weight) = self.weigh(&append);
-        let (permit, entry) = match self.room_now(weight)? {
+        let (space, entry) = match self.room_now(weight)? {
             Some(room) => room,
             None => self.room(weight).await?,
         };
         let (outcome, receipt) = Receipt::new();
-        let reply = Reply::new(outcome, append.import().cloned(), permit);
+        let reply = Reply::new(outcome, append.import().cloned(), space);
         let run = RunKey::new(project, append.run_id.clone());
         let waits_until = self.waits_until(&append);
         entry.send(Request { append: QueuedAppend { run, append }, bytes, reply, waits_until });
@@ -88,8 +104,8 @@ impl Queue {
         (!window.is_zero() && append.may_wait()).then(|| Instant::now() + window)
     }
 
-    /// Approximate memory of an append in bytes, and the number of byte permits that the append needs.
-    fn weigh(&self, append: &Append) -> (usize, u32) {
+    /// Approximate memory of an append in bytes, and the permits that the append needs.
+    fn weigh(&self, append: &Append) -> (usize, Weight) {
         // Each event takes at least `queue_bytes / queue_events` permits, so one semaphore enforces both limits.
         let share = self.options.queue_bytes / self.options.queue_events.max(1);
         let (mut bytes, mut weight) = (0, 0);
@@ -98,32 +114,51 @@ impl Queue {
             bytes += of_event;
             weight += of_event.max(share);
         }
-        (bytes, u32::try_from(weight.min(self.options.queue_bytes)).unwrap_or(u32::MAX))
+        let permits = |most: usize| u32::try_from(weight.min(most)).unwrap_or(u32::MAX);
+        let large_bytes = if bytes < LARGE_BYTES { 0 } else { permits(most_large_bytes(&self.options)) };
+        (bytes, Weight { bytes: permits(self.options.queue_bytes), large_bytes })
     }
 
     /// Reserves space if some is free and no other append waits for space.
-    fn room_now(&self, weight: u32) -> Result<Option<Room<'_>>> {
+    fn room_now(&self, weight: Weight) -> Result<Option<Room<'_>>> {
         if self.closing.is_set() {
             return Err(Error::ShuttingDown);
         }
-        let permit = match Arc::clone(&self.bytes).try_acquire_many_owned(weight) {
-            Ok(permit) => permit,
-            Err(TryAcquireError::NoPermits) => return Ok(None),
-            Err(TryAcquireError::Closed) => return Err(self.gone()),
+        let permits = |semaphore: &Arc<Semaphore>, permits| match Arc::clone(semaphore).try_acquire_many_owned(permits)
+        {
+            Ok(permit) => Ok(Some(permit)),
+            Err(TryAcquireError::NoPermits) => Ok(None),
+            Err(TryAcquireError::Closed) => Err(self.gone()),
         };
+        let large_bytes = match weight.large_bytes {
+            0 => None,
+            large_bytes => match permits(&self.large_bytes, large_bytes)? {
+                None => return Ok(None),
+                room => room,
+            },
+        };
+        let Some(bytes) = permits(&self.bytes, weight.bytes)? else { return Ok(None) };
         match self.requests.try_reserve() {
-            Ok(entry) => Ok(Some((permit, entry))),
+            Ok(entry) => Ok(Some((QueueSpace::new(bytes, large_bytes), entry))),
             Err(TrySendError::Full(())) => Ok(None),
             Err(TrySendError::Closed(())) => Err(self.gone()),
         }
     }
 
-    /// Waits for space: first for bytes, then for an entry.
-    async fn room(&self, weight: u32) -> Result<Room<'_>> {
+    /// Waits for space: first for bytes, then for an entry. A large append first waits for those before it, so that it does
+    /// not stand before small ones.
+    async fn room(&self, weight: Weight) -> Result<Room<'_>> {
         let _waiting = self.backpressure.begin();
+        let permits = async |semaphore: &Arc<Semaphore>, permits| {
+            Arc::clone(semaphore).acquire_many_owned(permits).await.map_err(|_| self.gone())
+        };
         let room = async {
-            let permit = Arc::clone(&self.bytes).acquire_many_owned(weight).await.map_err(|_| self.gone())?;
-            Ok((permit, self.requests.reserve().await.map_err(|_| self.gone())?))
+            let large_bytes = match weight.large_bytes {
+                0 => None,
+                large_bytes => Some(permits(&self.large_bytes, large_bytes).await?),
+            };
+            let bytes = permits(&self.bytes, weight.bytes).await?;
+            Ok((QueueSpace::new(bytes, large_bytes), self.requests.reserve().await.map_err(|_| self.gone())?))
         };
         let room = async {
             tokio::select! {
@@ -157,4 +192,9 @@ impl Queue {
     fn gone(&self) -> Error {
         if self.closing.is_set() { Error::ShuttingDown } else { Error::StoreUnavailable }
     }
+}
+
+/// Most bytes of the queue that large appends may have together.
+fn most_large_bytes(options: &QueueOptions) -> usize {
+    options.queue_bytes - options.queue_bytes / SMALL_PART
 }

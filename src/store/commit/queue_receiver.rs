@@ -1,6 +1,9 @@
 //! The receiving end of the commit queue: appends are taken in groups, one for each commit. With
 //! [`QueueOptions::coalesce_deltas`] a group of deltas alone waits for further deltas, so that many of them cost one commit and
 //! one frame of each reader.
+//!
+//! Small appends overtake large ones, so that a small one waits for one large commit and not for all that are queued. While
+//! both are queued, every second group has large ones, so neither waits for ever.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,6 +33,8 @@ pub struct CommitQueueReceiver {
     pub(super) closing: Latch,
     /// Whether the last group contained more than one append.
     pub(super) had_company: bool,
+    /// Whether the last group left large appends behind, so that the next one takes some.
+    pub(super) is_turn_of_large: bool,
 }
 
 impl CommitQueueReceiver {
@@ -63,6 +68,7 @@ impl CommitQueueReceiver {
             tokio::task::yield_now().await;
             self.take(&mut group);
         }
+        self.take_large(&mut group);
         self.had_company = group.appends.len() > 1;
         Some(group)
     }
@@ -74,6 +80,7 @@ impl CommitQueueReceiver {
         self.wait_for_deltas().await;
         let mut group = self.group();
         self.take(&mut group);
+        self.take_large(&mut group);
         self.had_company = group.appends.len() > 1;
         group
     }
@@ -117,19 +124,45 @@ impl CommitQueueReceiver {
         Group { appends: Vec::new(), replies: Replies::new(Arc::clone(&self.progress)), events: 0, bytes: 0 }
     }
 
-    /// Adds queued appends to the group, up to the limits of a commit.
+    /// Adds queued small appends to the group, up to the limits of a commit.
     pub fn take(&mut self, group: &mut Group) {
         while self.has_room(group) {
-            let Some(next) = self.held.pop().or_else(|| self.requests.try_recv().ok()) else { break };
+            let Some(next) = self.held.pop_small().or_else(|| self.receive_small()) else { break };
             self.depth.dec();
             group.add(next);
         }
     }
 
+    /// The next small append in the channel; large ones before it are held.
+    fn receive_small(&mut self) -> Option<Request> {
+        loop {
+            let next = self.requests.try_recv().ok()?;
+            if let Some(small) = self.held.push_large(next) {
+                return Some(small);
+            }
+        }
+    }
+
+    /// Adds large appends if no small one is in the group, or if it is their turn: the first one, and more as long as the group
+    /// stays within the limits of a commit.
+    fn take_large(&mut self, group: &mut Group) {
+        let is_turn = group.appends.is_empty() || self.is_turn_of_large;
+        let before = group.appends.len();
+        let mut most_bytes = if is_turn { usize::MAX } else { 0 };
+        while let Some(next) = self.held.pop_large(most_bytes) {
+            self.depth.dec();
+            group.add(next);
+            let has_room = group.events < self.options.max_commit_events;
+            most_bytes = if has_room { self.options.max_commit_bytes.saturating_sub(group.bytes) } else { 0 };
+        }
+        self.is_turn_of_large = self.held.has_large() && group.appends.len() == before;
+    }
+
     /// Answers all appends queued at the moment with an error, without planning them.
     pub fn refuse(&mut self, error: &Error) {
         for _ in 0..self.held.len() + self.requests.len() {
-            let Some(request) = self.held.pop().or_else(|| self.requests.try_recv().ok()) else { break };
+            let held = self.held.pop_small().or_else(|| self.held.pop_large(usize::MAX));
+            let Some(request) = held.or_else(|| self.requests.try_recv().ok()) else { break };
             self.depth.dec();
             request.reply.answer(Err(error.clone()));
         }

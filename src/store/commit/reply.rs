@@ -10,6 +10,20 @@ use crate::store::Import;
 
 use super::progress::Progress;
 
+/// Space that an append has in the queue.
+#[derive(Debug)]
+pub struct QueueSpace {
+    _bytes: OwnedSemaphorePermit,
+    _large_bytes: Option<OwnedSemaphorePermit>,
+}
+
+impl QueueSpace {
+    /// Holds these bytes, and the same among those of large appends; `None` for a small append.
+    pub fn new(bytes: OwnedSemaphorePermit, large_bytes: Option<OwnedSemaphorePermit>) -> Self {
+        Self { _bytes: bytes, _large_bytes: large_bytes }
+    }
+}
+
 /// Reply channel of one append. Holds the queue space of the append until the outcome is sent. A reply dropped without
 /// an outcome sends an error that states whether the append may have been stored.
 #[derive(Debug)]
@@ -19,7 +33,7 @@ pub struct Reply {
     /// The committer has taken the append, which may therefore have been committed.
     is_taken: bool,
     import: Option<Import>,
-    _queue_bytes: OwnedSemaphorePermit,
+    _space: QueueSpace,
 }
 
 /// Reply channels of a group.
@@ -31,12 +45,8 @@ pub struct Replies {
 
 impl Reply {
     /// Creates the reply channel of a queued append.
-    pub fn new(
-        outcome: oneshot::Sender<Result<Appended>>,
-        import: Option<Import>,
-        queue_bytes: OwnedSemaphorePermit,
-    ) -> Self {
-        Self { outcome: Some(outcome), is_taken: false, import, _queue_bytes: queue_bytes }
+    pub fn new(outcome: oneshot::Sender<Result<Appended>>, import: Option<Import>, space: QueueSpace) -> Self {
+        Self { outcome: Some(outcome), is_taken: false, import, _space: space }
     }
 
     /// Sends the outcome.
@@ -109,9 +119,9 @@ mod tests {
     use crate::store::Receipt;
 
     fn waiting() -> (Reply, Receipt) {
-        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let bytes = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let (outcome, receipt) = Receipt::new();
-        (Reply::new(outcome, None, permit), receipt)
+        (Reply::new(outcome, None, QueueSpace::new(bytes, None)), receipt)
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use crate::domain::{Error, Result};
 use crate::pb;
 use crate::service::Service;
 use crate::service::access::StreamPlace;
-use crate::service::publish::Receipt;
+use crate::service::publish::{Receipt, Sequence};
 use crate::transport::memory::{Call, Charge};
 use crate::transport::status;
 
@@ -75,6 +75,7 @@ async fn take_in(
 ) {
     let mut closed = pin!(service.closed());
     let mut ahead: Option<Charge> = None;
+    let sequence = Sequence::begin();
     loop {
         // Available requests come first: polling the other branches costs more than accepting a request.
         let request = tokio::select! {
@@ -105,7 +106,7 @@ async fn take_in(
                     };
                 }
                 let room = ahead.as_mut().map(|ahead| ahead.split(bytes));
-                match submit(&service, request).await {
+                match submit(&service, request, sequence).await {
                     Ok(receipt) => Pending::Accepted(receipt, room),
                     Err(error) => Pending::Refused(error),
                 }
@@ -119,10 +120,10 @@ async fn take_in(
     }
 }
 
-async fn submit(service: &Service, request: pb::PublishStreamRequest) -> Result<Receipt> {
+async fn submit(service: &Service, request: pb::PublishStreamRequest, sequence: Sequence) -> Result<Receipt> {
     let request = request.publish.ok_or_else(|| Error::invalid("publish", "must be set"))?;
     let publish = publish(request, service.limits()).map_err(|error| error.under("publish"))?;
-    service.submit(publish).await.map_err(|error| error.under("publish"))
+    service.submit(publish, Some(sequence)).await.map_err(|error| error.under("publish"))
 }
 
 /// Prefixes a field of the publish with the path in the stream's request.

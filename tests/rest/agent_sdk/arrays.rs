@@ -1,5 +1,6 @@
 //! Arrays of events: checked as a whole, stored by run.
 
+use runlog::pb;
 use serde_json::{Value, json};
 
 use super::{INGEST, event, ingest};
@@ -16,6 +17,33 @@ async fn an_array_for_several_runs_is_answered_in_its_order() {
         assert_eq!((&answer["sdk_run_id"], &answer["seq"]), (&json!(format!("r{}", i % 7)), &json!(i / 7 + 1)));
     }
     assert_eq!(answers.as_array().unwrap().len(), 90);
+}
+
+#[tokio::test]
+async fn the_runs_of_an_array_are_stored_in_its_order_whatever_their_size() {
+    let gateway = Gateway::start().await;
+    let large = "x".repeat(300_000);
+    for round in 0..10 {
+        let element = |n: usize| {
+            let payload = if n.is_multiple_of(2) { json!({ "text": large }) } else { json!({}) };
+            json!({ "event_type": "step", "sdk_run_id": format!("{round}-{n}"), "payload": payload })
+        };
+        let events: Vec<_> = (0..6).map(element).collect();
+        assert_eq!(gateway.post(INGEST, &Value::from(events).to_string()).await.0, 202);
+    }
+    let all_runs = Some(pb::list_events_request::Scope::AllRuns(pb::AllRuns::default()));
+    let mut request = pb::ListEventsRequest { scope: all_runs, ..Default::default() };
+    let (mut client, mut stored) = (gateway.events().await, Vec::new());
+    loop {
+        let page = client.list_events(request.clone()).await.unwrap().into_inner();
+        stored.extend(page.events.into_iter().map(|event| event.run_id));
+        if !page.has_more {
+            break;
+        }
+        request.cursor = page.next_cursor;
+    }
+    let expected: Vec<String> = (0..10).flat_map(|round| (0..6).map(move |n| format!("{round}-{n}"))).collect();
+    assert_eq!(stored, expected);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::domain::{Error, EventId, Published};
 use crate::service::Service;
-use crate::service::publish::Publish;
+use crate::service::publish::{Publish, Sequence};
 use crate::transport::rest::body;
 use crate::transport::rest::event_path::EventPath;
 use crate::transport::rest::gateway::Gateway;
@@ -66,10 +66,11 @@ async fn one(
 async fn many(service: &Service, events: IngestArray) -> Result<Vec<Ingested>, ApiError> {
     let runs = events.by_run();
     let (several, mut failed) = (runs.len() > 1, None);
-    let mut submitted = Vec::with_capacity(runs.len());
+    let (mut submitted, sequence) = (Vec::with_capacity(runs.len()), Sequence::begin());
     // Submits all runs before waiting for the first, so that the runs share a commit.
     for OfRun { run_id, positions, events } in runs {
-        match service.submit(Publish { run_id: run_id.clone(), events, expected_last_seq: None }).await {
+        let publish = Publish { run_id: run_id.clone(), events, expected_last_seq: None };
+        match service.submit(publish, Some(sequence)).await {
             Ok(receipt) => submitted.push((run_id, positions, receipt)),
             Err(error) => {
                 failed = Some((run_id, respelled(error, &positions)));
