@@ -32,8 +32,9 @@ pub struct WriteOptions {
     #[arg(long, env = "RUNLOG_PUBLISH_QUEUE_EVENTS", default_value = "65536",
           value_parser = within(1..=10_000_000))]
     pub publish_queue_events: usize,
-    /// Most bytes that wait for a commit (1 KiB to 16 GiB); at least --max-request-bytes. Publishes of 256 KiB and more take
-    /// three quarters at most, and smaller ones of other runs overtake them.
+    /// Most bytes that wait for a commit (1 KiB to 16 GiB); at least --max-request-bytes. Publishes of 256 KiB and more, where
+    /// each event counts 256 bytes beside its payload, take three quarters at most, and so do imports; smaller publishes of
+    /// other runs overtake them.
     #[arg(long, env = "RUNLOG_PUBLISH_QUEUE_BYTES", default_value = "67108864",
           value_parser = within(KIB..=16 * GIB))]
     pub publish_queue_bytes: usize,
@@ -42,17 +43,17 @@ pub struct WriteOptions {
     #[arg(long = "publish-wait-ms", env = "RUNLOG_PUBLISH_WAIT_MS", default_value = "5000",
           value_parser = millis(0..=60_000))]
     pub publish_wait: Duration,
-    /// Most events in one transaction (1 to 1,000,000); a larger publish has one of its own.
+    /// Most events in one transaction (1 to 1,000,000); a larger publish is not divided.
     #[arg(long, env = "RUNLOG_MAX_COMMIT_EVENTS", default_value = "4096",
           value_parser = within(1..=1_000_000))]
     pub max_commit_events: usize,
-    /// Most bytes in one transaction (1 KiB to 1 GiB); a larger publish has one of its own.
+    /// Most bytes in one transaction (1 KiB to 1 GiB); a larger publish is not divided.
     #[arg(long, env = "RUNLOG_MAX_COMMIT_BYTES", default_value = "4194304",
           value_parser = within(KIB..=GIB))]
     pub max_commit_bytes: usize,
     /// How long publishes of deltas alone wait for further deltas, so that those that come meanwhile are one transaction and
     /// one frame of each reader, milliseconds (0 to 1,000, at most half of --request-timeout-ms); 0: not at all. Deltas are events of type `step.progress`, and of
-    /// types of your own whose last word is `delta`. Any other publish takes them along at once and waits for nothing. It pays
+    /// types of your own whose last word is `delta`. Any other publish ends their wait, and has none of its own. It pays
     /// with many publishers, or with publishes on a PublishStream: one that waits for each answer before it sends the next
     /// delta gets slower.
     #[arg(long = "coalesce-deltas-ms", env = "RUNLOG_COALESCE_DELTAS_MS", default_value = "0",

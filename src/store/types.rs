@@ -27,7 +27,7 @@ pub struct Append {
     /// Event that ends the run, added after the others if one of them is new and the run has not ended by then. The condition does
     /// not count it, and its result is not returned.
     pub completion: Option<NewEvent>,
-    /// Appends with the same sequence are stored in the order of their `submit` calls, whatever their runs.
+    /// Of appends with the same sequence none is in an earlier commit than one that was submitted before, whatever their runs.
     pub sequence: Option<Sequence>,
 }
 

@@ -25,7 +25,7 @@ pub struct Request {
 
 /// Appends to be committed in one transaction.
 pub struct Group {
-    /// The appends in the order of their acceptance.
+    /// The appends in the order in which they are stored.
     pub appends: Vec<QueuedAppend>,
     /// Reply channels of the appends, in the same order.
     pub replies: Replies,

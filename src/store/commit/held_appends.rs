@@ -14,7 +14,7 @@ use crate::store::{RunKey, Sequence};
 pub const LARGE_BYTES: usize = 256 << 10;
 
 /// Small and large appends, each in the order of their acceptance. An append behind a large one of its run or its sequence
-/// counts as large, so that it is stored after that one; so do imports, always.
+/// counts as large, so that it is not stored before that one; so do imports, always.
 #[derive(Default)]
 pub struct HeldAppends {
     small: VecDeque<Request>,
@@ -81,7 +81,7 @@ impl HeldAppends {
         Some(request)
     }
 
-    /// Takes the first large append if it has at most these bytes, unless small ones are held: these may be earlier ones of its
+    /// Takes the first append of the large ones if it has at most these bytes, unless small ones are held: these may be earlier ones of its
     /// run.
     pub fn pop_large(&mut self, most_bytes: usize) -> Option<Request> {
         if !self.small.is_empty() {
@@ -196,12 +196,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn imports_keep_their_order_and_publishes_of_other_runs_overtake_them() {
-        let (queue, mut waiting) = Queue::new(QueueOptions::default());
+    async fn where_small_appends_fill_the_groups_large_ones_have_as_much_room_in_every_second_one() {
+        let options = QueueOptions { max_commit_events: 4, ..QueueOptions::default() };
+        let (queue, mut waiting) = Queue::new(options);
+        for _ in 0..6 {
+            submit(&queue, append("large", LARGE_BYTES)).await;
+        }
+        for _ in 0..16 {
+            submit(&queue, append("small", SMALL)).await;
+        }
+        let of = |small: usize, large: usize| [vec!["small"; small], vec!["large"; large]].concat();
+        assert_eq!(groups(&mut waiting).await, [of(4, 0), of(4, 4), of(4, 0), of(4, 2)]);
+    }
+
+    #[tokio::test]
+    async fn imports_keep_their_order_and_share_a_commit_with_publishes_of_other_runs() {
+        let (queue, mut waiting) = Queue::new(QueueOptions { max_commit_events: 4, ..QueueOptions::default() });
         for append in [imported("a"), imported("b"), append("c", SMALL), append("a", SMALL), imported("d")] {
             submit(&queue, append).await;
         }
-        assert_eq!(groups(&mut waiting).await, [vec!["c"], vec!["a", "b", "a", "d"]]);
+        assert_eq!(groups(&mut waiting).await, [vec!["c", "a", "b", "a"], vec!["d"]]);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use super::queue::{Group, QueuedAppend};
 use super::reply::Replies;
 use crate::store::ProjectNumber;
 
-/// Appends of a group to one project, in the order of their acceptance, with their reply channels.
+/// Appends of a group to one project, in the order of the group, with their reply channels.
 pub struct Part {
     pub appends: Vec<QueuedAppend>,
     pub replies: Replies,

@@ -115,7 +115,8 @@ impl Queue {
             weight += of_event.max(share);
         }
         let permits = |most: usize| u32::try_from(weight.min(most)).unwrap_or(u32::MAX);
-        let large_bytes = if bytes < LARGE_BYTES { 0 } else { permits(most_large_bytes(&self.options)) };
+        let is_large = bytes >= LARGE_BYTES || append.import().is_some();
+        let large_bytes = if is_large { permits(most_large_bytes(&self.options)) } else { 0 };
         (bytes, Weight { bytes: permits(self.options.queue_bytes), large_bytes })
     }
 

@@ -2,8 +2,8 @@
 //! [`QueueOptions::coalesce_deltas`] a group of deltas alone waits for further deltas, so that many of them cost one commit and
 //! one frame of each reader.
 //!
-//! Small appends overtake large ones, so that a small one waits for one large commit and not for all that are queued. While
-//! both are queued, every second group has large ones, so neither waits for ever.
+//! Small appends overtake large ones, so that a small one waits for one large commit, or two if they are planned ahead, and not
+//! for all that are queued. While both are queued, every second group has large ones, as many as a group of them alone.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::time::sleep_until;
 
 use super::backpressure::Backpressure;
 use super::group::{Group, Request};
-use super::held_appends::HeldAppends;
+use super::held_appends::{HeldAppends, LARGE_BYTES};
 use super::progress::Progress;
 use super::queue_depth::QueueDepth;
 use super::queue_options::QueueOptions;
@@ -24,7 +24,7 @@ use crate::store::Latch;
 /// The receiving end of the queue, owned by the committer.
 pub struct CommitQueueReceiver {
     pub(super) requests: mpsc::Receiver<Request>,
-    /// Appends of the next group that have left the channel.
+    /// Appends that have left the channel.
     pub(super) held: HeldAppends,
     pub(super) depth: Arc<QueueDepth>,
     pub(super) progress: Arc<Progress>,
@@ -143,19 +143,26 @@ impl CommitQueueReceiver {
         }
     }
 
-    /// Adds large appends if no small one is in the group, or if it is their turn: the first one, and more as long as the group
-    /// stays within the limits of a commit.
+    /// Adds large appends. If it is their turn, or no small one is in the group: the first one, and more up to the limits of a
+    /// commit for them alone. Else those that are small themselves and only wait behind others, while the group has room.
     fn take_large(&mut self, group: &mut Group) {
         let is_turn = group.appends.is_empty() || self.is_turn_of_large;
-        let before = group.appends.len();
-        let mut most_bytes = if is_turn { usize::MAX } else { 0 };
-        while let Some(next) = self.held.pop_large(most_bytes) {
+        let (small_events, small_bytes) = if is_turn { (group.events, group.bytes) } else { (0, 0) };
+        let mut most_bytes = usize::MAX;
+        loop {
+            let (events, bytes) = (group.events - small_events, group.bytes - small_bytes);
+            if !is_turn {
+                most_bytes = most_bytes.min(LARGE_BYTES - 1);
+            }
+            if !self.is_below_limits(events, bytes) {
+                break;
+            }
+            let Some(next) = self.held.pop_large(most_bytes) else { break };
             self.depth.dec();
             group.add(next);
-            let has_room = group.events < self.options.max_commit_events;
-            most_bytes = if has_room { self.options.max_commit_bytes.saturating_sub(group.bytes) } else { 0 };
+            most_bytes = self.options.max_commit_bytes.saturating_sub(group.bytes - small_bytes);
         }
-        self.is_turn_of_large = self.held.has_large() && group.appends.len() == before;
+        self.is_turn_of_large = self.held.has_large() && !is_turn;
     }
 
     /// Answers all appends queued at the moment with an error, without planning them.

@@ -81,6 +81,7 @@ impl PlannedRun {
         run.agent_name = run.agent_name.take().or(append.agent_name);
         run.structure_id = run.structure_id.take().or(append.structure_id);
         let mut published: Vec<Published> = Vec::with_capacity(append.events.len());
+        self.events.reserve(append.events.len());
         for (index, (new, repeat)) in append.events.into_iter().zip(repeats).enumerate() {
             let seq = match repeat {
                 Novelty::Duplicate(seq) => seq,
