@@ -28,7 +28,7 @@ impl Service {
     /// not publish what the platform publishes. Structures inside that with which the run began end nothing.
     pub(super) async fn completion(&self, run_id: &RunId, events: &[NewEvent]) -> Result<Option<NewEvent>> {
         let finishes = |event: &&NewEvent| event.origin == Origin::User && event.event_type.as_str() == FINISHED;
-        if !self.options.finish_ends_run
+        if !self.shared.options.finish_ends_run
             || !self.caller.has(KeyScope::EventsPublishSystem)
             || !events.iter().any(|event| finishes(&event))
         {

@@ -95,7 +95,7 @@ impl Service {
             let range = Range {
                 from,
                 max_events: (page_size - records.len()).max(if request.filter.passes_all() { 1 } else { 100 }),
-                max_bytes: self.options.max_page_bytes,
+                max_bytes: self.shared.options.max_page_bytes,
             };
             let page = match self.store.read(&request.scope, range).await {
                 // Without a cursor the listing begins with the first event that is kept.

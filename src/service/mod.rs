@@ -64,14 +64,20 @@ impl Default for ServiceOptions {
 pub struct Service {
     /// The store as the project of the caller sees it.
     store: SharedStore,
+    /// In one place, because each call clones the service.
+    shared: Arc<Shared>,
+    caller: Caller,
+}
+
+/// What the service has for all callers.
+struct Shared {
     hub: Arc<Hub>,
-    options: Arc<ServiceOptions>,
+    options: ServiceOptions,
     subscriptions: Arc<Semaphore>,
     read_ahead: Arc<Semaphore>,
     draining: Latch,
     /// Held while the usage of runs is summed.
-    usage_turn: Arc<Mutex<()>>,
-    caller: Caller,
+    usage_turn: Mutex<()>,
 }
 
 impl Service {
@@ -81,8 +87,8 @@ impl Service {
     pub fn new(store: SharedStore, hub: Arc<Hub>, options: ServiceOptions, draining: Latch) -> Self {
         let subscriptions = Arc::new(Semaphore::new(options.max_subscriptions));
         let read_ahead = Arc::new(Semaphore::new(options.read_ahead_bytes));
-        let (options, usage_turn) = (Arc::new(options), Arc::default());
-        Self { store, hub, options, subscriptions, read_ahead, draining, usage_turn, caller: Caller::local() }
+        let shared = Shared { hub, options, subscriptions, read_ahead, draining, usage_turn: Mutex::default() };
+        Self { store, shared: Arc::new(shared), caller: Caller::local() }
     }
 
     /// The same service for another caller, in the project of that caller.
@@ -124,7 +130,7 @@ impl Service {
 
     /// Size of a page of a request; `field` is its name, and `default` stands for 0.
     fn page_size(&self, field: &'static str, asked: usize, default: usize) -> Result<usize> {
-        let max = self.options.limits.max_page_size;
+        let max = self.shared.options.limits.max_page_size;
         match asked {
             0 => Ok(default.min(max)),
             size if size <= max => Ok(size),
@@ -135,8 +141,9 @@ impl Service {
     /// Bytes that the parts of the service hold, by name.
     #[must_use]
     pub fn held_bytes(&self) -> [(&'static str, usize); 3] {
-        let read_ahead = self.options.read_ahead_bytes.saturating_sub(self.read_ahead.available_permits());
-        [("queue", self.store.queued_bytes()), ("read_ahead", read_ahead), ("windows", self.hub.held_bytes())]
+        let read_ahead =
+            self.shared.options.read_ahead_bytes.saturating_sub(self.shared.read_ahead.available_permits());
+        [("queue", self.store.queued_bytes()), ("read_ahead", read_ahead), ("windows", self.shared.hub.held_bytes())]
     }
 
     /// Whether the store answers and the server does not drain.
@@ -167,7 +174,7 @@ impl Service {
     /// Whether the server drains.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.is_set()
+        self.shared.draining.is_set()
     }
 
     /// Fails while the server drains, and after the end of the caller's key. For streams, which began before.
@@ -179,7 +186,7 @@ impl Service {
     pub async fn closed(&self) -> Error {
         tokio::select! {
             biased;
-            () = self.draining.wait() => Error::ShuttingDown,
+            () = self.shared.draining.wait() => Error::ShuttingDown,
             end = self.caller.ended() => end,
         }
     }
@@ -187,6 +194,6 @@ impl Service {
     /// The limits of one request.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        &self.options.limits
+        &self.shared.options.limits
     }
 }

@@ -32,7 +32,7 @@ impl Service {
         if publish.events.iter().any(|event| event.origin == Origin::System) {
             self.caller.require(KeyScope::EventsPublishSystem)?;
         }
-        let (count, max) = (publish.events.len(), self.options.limits.max_request_events);
+        let (count, max) = (publish.events.len(), self.shared.options.limits.max_request_events);
         if count == 0 || count > max {
             return Err(Error::invalid("events", format!("must hold 1 to {max} events; it has {count}")));
         }
@@ -54,7 +54,7 @@ impl Service {
 
     /// Checks the payloads of callers in this process too, which may not have parsed them within the limits.
     fn check_sizes(&self, events: &[NewEvent]) -> Result<()> {
-        let max = self.options.limits.max_payload_bytes;
+        let max = self.shared.options.limits.max_payload_bytes;
         for (index, event) in events.iter().enumerate() {
             let size = event.payload.as_str().len();
             if size > max {

@@ -200,7 +200,7 @@ impl Service {
         loop {
             let page = self.store.runs(&query).await?;
             bytes += page.runs.iter().map(document_bytes).sum::<usize>();
-            if bytes > self.options.max_page_bytes && runs.len() + page.runs.len() > 1 {
+            if bytes > self.shared.options.max_page_bytes && runs.len() + page.runs.len() > 1 {
                 if !runs.is_empty() {
                     break;
                 }

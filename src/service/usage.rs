@@ -11,7 +11,7 @@ impl Service {
     pub async fn usage(&self, filter: RunFilter, group_by: Option<UsageGrouping>) -> Result<UsageReport> {
         self.caller.require(KeyScope::EventsRead)?;
         // One at a time: each may take seconds of one of the store's few connections for readers.
-        let _turn = self.usage_turn.lock().await;
+        let _turn = self.shared.usage_turn.lock().await;
         self.store.usage(&UsageQuery { filter, group_by, ..UsageQuery::default() }).await
     }
 }

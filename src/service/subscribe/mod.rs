@@ -67,7 +67,7 @@ impl Service {
         self.caller.require_read(&request.scope)?;
         let max_batch = self.page_size("max_batch", request.max_batch, DEFAULT_BATCH)?;
         let request = Subscribe { max_batch, ..request };
-        let heartbeat = heartbeat(request.heartbeat.unwrap_or(self.options.heartbeat))?;
+        let heartbeat = heartbeat(request.heartbeat.unwrap_or(self.shared.options.heartbeat))?;
         if let Start::Tail(count) = request.start
             && count > MAX_TAIL
         {
@@ -76,11 +76,11 @@ impl Service {
         let of_key = self.caller.limits().stream().await?;
         let overloaded =
             |_| Error::Overloaded { what: "--max-subscriptions are open", retry_after: Duration::from_secs(5) };
-        let permit = Arc::clone(&self.subscriptions).try_acquire_owned().map_err(overloaded)?;
+        let permit = Arc::clone(&self.shared.subscriptions).try_acquire_owned().map_err(overloaded)?;
         let generation = self.store.generation();
         let mark = self.store.history().mark();
         // Joins the hub before the store is read: each commit from here on is either read or announced.
-        let subscriber = self.hub.join(self.project(), &request.scope);
+        let subscriber = self.shared.hub.join(self.project(), &request.scope);
         let extent = self.extent_of(&request).await?;
         let (first, scope_end) = (extent.map_or(1, |extent| extent.first), extent.map(|extent| extent.end));
         let next = self.first_offset(&request, first, scope_end.map_or(0, |end| end.last)).await?;
@@ -138,7 +138,7 @@ impl Service {
         let (mut cursor, mut found) = (String::new(), 0);
         loop {
             let (scope, filter) = (request.scope.clone(), request.filter.clone());
-            let page_size = (count - found).min(self.options.limits.max_page_size);
+            let page_size = (count - found).min(self.shared.options.limits.max_page_size);
             let list = ListEvents { scope, cursor, page_size, descending: true, filter, epoch: String::new() };
             let page = self.list_events(&list).await?;
             found += page.records.len();

@@ -147,7 +147,7 @@ impl Subscription {
 
     /// Drops events that were read before a removal of payloads, or may have been.
     fn forget_removed(&mut self) {
-        let removals = self.service.hub.removals();
+        let removals = self.service.shared.hub.removals();
         if removals != self.removals || !self.service.store.may_serve_memory() {
             self.removals = removals;
             self.ahead = ReadAhead::default();
@@ -161,7 +161,7 @@ impl Subscription {
         } else {
             self.request.max_batch.max(FILTERED_READ)
         };
-        let max_bytes = self.service.options.max_batch_bytes;
+        let max_bytes = self.service.shared.options.max_batch_bytes;
         if let Some(taken) = self.ahead.take(self.next, max_events, max_bytes)? {
             return self.pass(taken.batches, taken.last);
         }
@@ -197,7 +197,7 @@ impl Subscription {
             self.scope_end = Some(page.scope_end);
         }
         let Some(last) = last else { return Ok(None) };
-        self.ahead.fill(page.chunks, &self.service.read_ahead);
+        self.ahead.fill(page.chunks, &self.service.shared.read_ahead);
         if page.scope_end.last > last && self.service.store.may_serve_memory() && !self.subscriber.has(last + 1) {
             self.ahead.read(&self.service.store, &self.request.scope, last);
         }

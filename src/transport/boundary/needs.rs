@@ -5,21 +5,21 @@ use tonic::body::Body;
 
 use crate::transport::rest::is_event_stream;
 
-/// Ends of the paths of POST requests whose answer may be a page, sums by group, or a run with its output and questions.
+/// Last parts of the paths of POST requests whose answer may be a page, sums by group, or a run with its output and questions.
 const LONG_ANSWERS: [&str; 13] = [
-    "/ListEvents",
-    "/ListKeys",
-    "/ListRuns",
-    "/GetUsage",
-    "/GetRun",
-    "/CreateRun",
-    "/CancelRun",
-    "/SignalRun",
-    "/ResumeRun",
-    "/runs",
-    "/cancel",
-    "/signal",
-    "/resume",
+    "ListEvents",
+    "ListKeys",
+    "ListRuns",
+    "GetUsage",
+    "GetRun",
+    "CreateRun",
+    "CancelRun",
+    "SignalRun",
+    "ResumeRun",
+    "runs",
+    "cancel",
+    "signal",
+    "resume",
 ];
 
 /// Whether the answer may be a page of events or runs, sums by group, or a run with a long output. Such an answer is built as a whole;
@@ -28,7 +28,7 @@ pub fn reads_a_page(request: &Request<Body>) -> bool {
     let path = request.uri().path();
     match *request.method() {
         Method::GET | Method::HEAD => !is_event_stream(path),
-        Method::POST => LONG_ANSWERS.iter().any(|end| path.ends_with(end)),
+        Method::POST => path.rsplit('/').next().is_some_and(|last| LONG_ANSWERS.contains(&last)),
         _ => false,
     }
 }

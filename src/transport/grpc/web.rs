@@ -5,16 +5,16 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use tonic::Status;
 use tonic::body::Body;
-use tonic_web::{GrpcWebLayer, GrpcWebService};
-use tower::{Layer, Service};
-use tower_http::cors::Cors;
+use tonic_web::GrpcWebLayer;
+use tower::{Layer, Service, ServiceExt};
+use tower_http::cors::CorsLayer;
 
 use super::whole_messages::WholeMessages;
 use crate::transport::cors;
@@ -62,27 +62,32 @@ const EXPOSED: [HeaderName; 7] = [
 #[derive(Clone, Debug)]
 pub struct GrpcWeb<S> {
     inner: S,
-    web: Cors<GrpcWebService<Counted<S>>>,
+    /// Shared, because each request clones the service.
+    options: Arc<WebOptions>,
 }
 
-impl<S: Clone> GrpcWeb<S> {
+#[derive(Debug)]
+struct WebOptions {
+    cors: CorsLayer,
+    memory: Arc<Memory>,
+    max_bytes: usize,
+}
+
+impl<S> GrpcWeb<S> {
     /// Layer around all services. Messages of at most `max_bytes` are charged to the memory; pages of `origins` may read answers.
     pub fn layer(
         memory: Arc<Memory>,
         max_bytes: usize,
         origins: &[String],
     ) -> impl Layer<S, Service = Self> + Clone + use<S> {
-        let cors = cors::layer(origins, EXPOSED);
-        tower::layer::layer_fn(move |inner: S| {
-            let counted = Counted { inner: inner.clone(), memory: Arc::clone(&memory), max_bytes };
-            Self { inner, web: cors.layer(GrpcWebLayer::new().layer(counted)) }
-        })
+        let options = Arc::new(WebOptions { cors: cors::layer(origins, EXPOSED), memory, max_bytes });
+        tower::layer::layer_fn(move |inner| Self { inner, options: Arc::clone(&options) })
     }
 }
 
 impl<S> Service<Request<Body>> for GrpcWeb<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -90,15 +95,16 @@ where
     type Future = Either<Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>, S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        ready!(Service::<Request<Body>>::poll_ready(&mut self.web, cx))?;
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match request.extensions().get::<WebRequest>() {
-            Some(_) => Either::Left(Box::pin(self.web.call(request))),
-            None => Either::Right(self.inner.call(request)),
+        if request.extensions().get::<WebRequest>().is_none() {
+            return Either::Right(self.inner.call(request));
         }
+        let counted = Counted { inner: self.inner.clone(), options: Arc::clone(&self.options) };
+        let web = self.options.cors.layer(GrpcWebLayer::new().layer(counted));
+        Either::Left(Box::pin(web.oneshot(request)))
     }
 }
 
@@ -106,8 +112,7 @@ where
 #[derive(Clone, Debug)]
 struct Counted<S> {
     inner: S,
-    memory: Arc<Memory>,
-    max_bytes: usize,
+    options: Arc<WebOptions>,
 }
 
 impl<S: Service<Request<Body>>> Service<Request<Body>> for Counted<S> {
@@ -122,8 +127,9 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Counted<S> {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         const BEGUN: &str = "the boundary begins a call for each request";
         let call = request.extensions().get::<Arc<Call>>().unwrap_or_else(|| unreachable!("{BEGUN}"));
-        let intake = self.memory.intake(call);
-        self.inner.call(request.map(|body| Body::new(WholeMessages::counted(body, self.max_bytes, intake))))
+        let intake = self.options.memory.intake(call);
+        let max_bytes = self.options.max_bytes;
+        self.inner.call(request.map(|body| Body::new(WholeMessages::counted(body, max_bytes, intake))))
     }
 }
 

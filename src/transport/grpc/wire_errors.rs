@@ -1,13 +1,13 @@
 //! Adds a reason to refusals by tonic, see [`status::from_wire`], applies the deadline of calls, and counts calls. The timeout
 //! of tonic is not used, because tonic answers CANCELLED without details.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use parking_lot::RwLock;
 use tonic::Status;
 use tower::{Layer, Service};

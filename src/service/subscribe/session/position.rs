@@ -11,7 +11,7 @@ use crate::store::ScopeEnd;
 impl Subscription {
     /// Largest frame of more than one event, bytes.
     pub fn max_frame_bytes(&self) -> usize {
-        self.service.options.max_batch_bytes
+        self.service.shared.options.max_batch_bytes
     }
 
     /// Resolves when the stream has to end, with the reason.

@@ -59,8 +59,9 @@ impl WalPreallocator {
         self.written_bytes = 0;
         // An erasure leaves an empty file. Zeros at its beginning would look like a log that another program has overwritten.
         let _alone = self.length.lock().await;
-        self.ready_bytes = self.path.metadata().map_or(self.ready_bytes, |log| self.ready_bytes.min(log.len()));
-        if self.ready_bytes >= MAX_BYTES {
+        let length = self.path.metadata().map_or(self.ready_bytes, |log| log.len());
+        if length <= self.ready_bytes || length >= MAX_BYTES {
+            self.ready_bytes = length;
             return;
         }
         let (path, ready) = (self.path.clone(), self.ready_bytes);
@@ -75,12 +76,12 @@ impl WalPreallocator {
     }
 }
 
-/// Returns the number of bytes that commits can overwrite.
+/// Appends zeros, unless another program has emptied the file by now. Returns the number of bytes that commits can overwrite.
 fn grow(path: &Path, ready: u64) -> io::Result<u64> {
     let mut file = OpenOptions::new().append(true).open(path)?;
     let length = file.metadata()?.len();
-    if length <= ready || length >= MAX_BYTES {
-        return Ok(length.max(ready));
+    if length <= ready {
+        return Ok(length);
     }
     let step = length.clamp(MIN_STEP_BYTES, MAX_STEP_BYTES);
     file.write_all(&vec![0; usize::try_from(step).unwrap_or(0)])?;
