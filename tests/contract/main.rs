@@ -131,6 +131,7 @@ macro_rules! contract {
             }
             retention {
                 events_older_than_they_are_kept_are_gone_and_the_first_one_is_named,
+                events_of_one_append_are_read_from_every_position_when_the_first_of_them_are_gone,
                 the_newest_event_keeps_its_place_when_all_others_are_gone,
                 types_are_kept_by_their_own_rule_and_leave_no_gap, events_are_kept_by_the_status_of_their_run,
                 a_held_run_stays_whole_while_the_feed_moves_on_and_goes_after_its_release,

@@ -151,6 +151,19 @@ pub async fn events_older_than_they_are_kept_are_gone_and_the_first_one_is_named
     assert_eq!(reason(store.extent(&run("unknown")).await), "RUN_NOT_FOUND");
 }
 
+pub async fn events_of_one_append_are_read_from_every_position_when_the_first_of_them_are_gone(fixture: impl Fixture) {
+    for name in ["flushed", "in memory"] {
+        let store = fixture.open(if name == "flushed" { tuning(1) } else { NEVER_FLUSHED }).await.0;
+        record(&store, name, 0, vec![event("1"), event("2"), event("3")]).await;
+        pass(&store, &keeping(hours(1)), at(1_000)).await;
+        assert_eq!(store.extent(&run(name)).await.unwrap().first, 3, "the newest event keeps its place");
+        for scope in [run(name), Scope::Feed] {
+            every_page_is_right(&store, &scope).await;
+        }
+        store.close().await;
+    }
+}
+
 pub async fn the_newest_event_keeps_its_place_when_all_others_are_gone(fixture: impl Fixture) {
     let mut store = fixture.open(NEVER_FLUSHED).await.0;
     fill(&store, &["a", "b"], 0..10).await;

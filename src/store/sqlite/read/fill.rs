@@ -18,11 +18,13 @@ impl Fill {
         Self { range, kept, events: 0, bytes: 0 }
     }
 
-    /// Whether the range includes any of the offsets from `first` to `last`.
+    /// Whether the range includes any of the offsets from `first` to `last`. A range that ends before the first kept offset
+    /// includes none.
     pub fn wants(&self, first: u64, last: u64) -> bool {
-        first <= self.range.from.highest() && last >= self.lowest()
+        first.max(self.lowest()) <= last.min(self.range.from.highest())
     }
 
+    /// Counts an entry that is wanted.
     pub fn add(&mut self, first: u64, last: u64, bytes: usize) {
         let taken = last.min(self.range.from.highest()) - first.max(self.lowest()) + 1;
         self.events += usize::try_from(taken).unwrap_or(usize::MAX);
