@@ -160,6 +160,34 @@ impl Truth {
     }
 }
 
+/// An id is in the row of its run and in the index of ids. Where one of them is damaged, the run is not taken for a new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_bit_in_any_copy_of_a_run_id_makes_no_second_run_with_this_id() {
+    let whole = SqliteFixture::here();
+    let store = whole.open(tuning(60)).await.0;
+    fill(&store).await;
+    let truth = Truth::of(&store).await;
+    store.close().await;
+    let bytes = fs::read(whole.0.path().join("log.db")).unwrap();
+    let copies: Vec<usize> = bytes.windows(5).enumerate().filter(|(_, id)| *id == b"run-7").map(|(at, _)| at).collect();
+    assert!(copies.len() > 2, "{copies:?}");
+    let mut refused = 0;
+    for at in copies {
+        for bit in [0, 1, 6] {
+            let dir = tempfile::tempdir().unwrap();
+            copy(whole.0.path(), dir.path());
+            let mut bytes = bytes.clone();
+            bytes[at + 4] ^= 1 << bit;
+            fs::write(dir.path().join("log.db"), bytes).unwrap();
+            let options = SqliteOptions { max_unflushed_entries: 60, ..SqliteOptions::new(dir.path().join("log.db")) };
+            let Ok(store) = try_open(options).await else { continue };
+            refused += truth.repeats(&store, &format!("bit {bit} of byte {}", at + 4)).await;
+            store.close().await;
+        }
+    }
+    assert!(refused > 0);
+}
+
 fn is_refusal(error: &Error, what: &str) {
     let is_refusal = matches!(
         error,

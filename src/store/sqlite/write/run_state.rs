@@ -58,10 +58,13 @@ impl RunStateCache {
               AND kind >= 'pending_input:' AND kind < 'pending_input;') AS question_kinds \
              FROM runs r WHERE run_id IN (SELECT value FROM json_each(?))",
         )
-        .bind(ids)
-        .fetch_all(writer)
+        .bind(&ids)
+        .fetch_all(&mut *writer)
         .await
         .map_err(from_sqlx)?;
+        if rows.len() < missing.len() {
+            check_new(writer, &ids).await?;
+        }
         for row in rows {
             let number = row.run;
             // Only this writer changes rows, so row and tail always agree.
@@ -74,6 +77,7 @@ impl RunStateCache {
         Ok(())
     }
 
+    /// State of a run, if it is cached.
     pub fn get(&self, run: &RunKey) -> Option<&RunState> {
         self.by_id.peek(run)
     }
@@ -91,4 +95,24 @@ impl RunStateCache {
             self.by_id.put(head.key(), head);
         }
     }
+}
+
+/// Fails if one of these ids may be missing in the index of ids because of damage. `ids` is a JSON array. An id that was changed by
+/// damage still lies where a search for the true one ends, so the ids before and after that place are compared with their rows.
+async fn check_new(writer: &mut SqliteConnection, ids: &str) -> Result<()> {
+    const DAMAGED: &str = "WITH new (id) AS MATERIALIZED (SELECT value FROM json_each(?)), \
+         near (run, run_id) AS MATERIALIZED ( \
+           SELECT (SELECT run FROM runs WHERE run_id < id ORDER BY run_id DESC LIMIT 1), \
+                  (SELECT run_id FROM runs WHERE run_id < id ORDER BY run_id DESC LIMIT 1) FROM new \
+           UNION ALL \
+           SELECT (SELECT run FROM runs WHERE run_id > id ORDER BY run_id LIMIT 1), \
+                  (SELECT run_id FROM runs WHERE run_id > id ORDER BY run_id LIMIT 1) FROM new) \
+         SELECT count(*) FROM near WHERE near.run IS NOT NULL AND NOT EXISTS \
+           (SELECT 1 FROM runs AS stored NOT INDEXED WHERE stored.run = near.run AND stored.run_id = near.run_id)";
+    let damaged: i64 = sqlx::query_scalar(DAMAGED).bind(ids).fetch_one(writer).await.map_err(from_sqlx)?;
+    if damaged > 0 {
+        tracing::error!("damaged: the index of the ids of runs and the rows of runs do not agree");
+        return Err(Error::StoreDamaged);
+    }
+    Ok(())
 }
