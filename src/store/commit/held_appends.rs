@@ -47,26 +47,21 @@ impl Order {
 impl HeldAppends {
     /// Adds an append behind the others of its size.
     pub fn push(&mut self, request: Request) {
-        let Some(small) = self.push_large(request) else { return };
-        self.events += small.append.append.events.len();
-        self.bytes += small.bytes;
-        self.due += usize::from(small.waits_until.is_none());
-        self.small.push_back(small);
+        if self.is_large(&request) {
+            for order in Order::of(&request) {
+                *self.large_of.entry(order).or_default() += 1;
+            }
+            self.large.push_back(request);
+            return;
+        }
+        self.events += request.append.append.events.len();
+        self.bytes += request.bytes;
+        self.due += usize::from(request.waits_until.is_none());
+        self.small.push_back(request);
     }
 
-    /// Adds an append if it is large; a small one is returned.
-    pub fn push_large(&mut self, request: Request) -> Option<Request> {
-        if !self.is_large(&request) {
-            return Some(request);
-        }
-        for order in Order::of(&request) {
-            *self.large_of.entry(order).or_default() += 1;
-        }
-        self.large.push_back(request);
-        None
-    }
-
-    fn is_large(&self, request: &Request) -> bool {
+    /// Whether an append counts as large.
+    pub fn is_large(&self, request: &Request) -> bool {
         request.bytes >= LARGE_BYTES
             || request.append.append.import().is_some()
             || (!self.large.is_empty() && Order::of(request).any(|order| self.large_of.contains_key(&order)))

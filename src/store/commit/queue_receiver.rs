@@ -137,9 +137,10 @@ impl CommitQueueReceiver {
     fn receive_small(&mut self) -> Option<Request> {
         loop {
             let next = self.requests.try_recv().ok()?;
-            if let Some(small) = self.held.push_large(next) {
-                return Some(small);
+            if !self.held.is_large(&next) {
+                return Some(next);
             }
+            self.held.push(next);
         }
     }
 
