@@ -25,8 +25,8 @@ impl Service {
         self.submit(publish, None).await?.stored().await
     }
 
-    /// Submits the events; the receipt resolves when the events are durable. Publishes of one run, and those of one sequence, are
-    /// stored in the order in which the `submit` calls returned.
+    /// Submits the events; the receipt resolves when the events are durable. Publishes of one run are stored in the order in which
+    /// the `submit` calls returned, and of one sequence none is in an earlier commit than one before.
     pub async fn submit(&self, publish: Publish, sequence: Option<Sequence>) -> Result<Receipt> {
         self.caller.require(KeyScope::EventsPublish)?;
         if publish.events.iter().any(|event| event.origin == Origin::System) {

@@ -89,8 +89,8 @@ pub trait CommitListener: Send + Sync + 'static {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Queues an append and returns after the append has a place in the queue. Appends are stored in the order in which
-    /// their `submit` calls returned, except that small ones may overtake large ones, and imports, of other runs and sequences. The receipt
-    /// reports the outcome; dropping the receipt does not cancel the append.
+    /// their `submit` calls returned, except that small ones may overtake large ones, and imports, of other
+    /// runs and sequences. The receipt reports the outcome; dropping the receipt does not cancel the append.
     ///
     /// An append is atomic: all events are stored, or none. An event whose `event_id` already exists in the run is not
     /// stored again: with equal content the event is answered as a duplicate, with different content the whole append

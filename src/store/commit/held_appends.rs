@@ -6,12 +6,17 @@ use std::collections::VecDeque;
 use foldhash::HashMap;
 use tokio::time::Instant;
 
-use super::group::Request;
-use crate::store::{RunKey, Sequence};
+use super::group::{QueuedAppend, Request};
+use crate::store::{Append, RunKey, Sequence};
 
 /// Approximate memory of an append, in bytes, from which the append is large. Below, an append adds less to the time of a
 /// commit than the sync of the disk takes.
 pub const LARGE_BYTES: usize = 256 << 10;
+
+/// Whether an append of these bytes is large by itself. Imports are.
+pub fn is_large(append: &Append, bytes: usize) -> bool {
+    bytes >= LARGE_BYTES || append.import().is_some()
+}
 
 /// Small and large appends, each in the order of their acceptance. An append behind a large one of its run or its sequence
 /// counts as large, so that it is not stored before that one; so do imports, always.
@@ -37,10 +42,9 @@ enum Order {
 
 impl Order {
     /// The orders that an append is part of.
-    fn of(request: &Request) -> impl Iterator<Item = Self> {
-        let append = &request.append.append;
+    fn of(QueuedAppend { run, append }: &QueuedAppend) -> impl Iterator<Item = Self> {
         let import = append.import().map(|_| Self::Imports);
-        [Some(Self::Run(request.append.run.clone())), append.sequence.map(Self::Sequence), import].into_iter().flatten()
+        [Some(Self::Run(run.clone())), append.sequence.map(Self::Sequence), import].into_iter().flatten()
     }
 }
 
@@ -48,7 +52,7 @@ impl HeldAppends {
     /// Adds an append behind the others of its size.
     pub fn push(&mut self, request: Request) {
         if self.is_large(&request) {
-            for order in Order::of(&request) {
+            for order in Order::of(&request.append) {
                 *self.large_of.entry(order).or_default() += 1;
             }
             self.large.push_back(request);
@@ -62,9 +66,8 @@ impl HeldAppends {
 
     /// Whether an append counts as large.
     pub fn is_large(&self, request: &Request) -> bool {
-        request.bytes >= LARGE_BYTES
-            || request.append.append.import().is_some()
-            || (!self.large.is_empty() && Order::of(request).any(|order| self.large_of.contains_key(&order)))
+        is_large(&request.append.append, request.bytes)
+            || (!self.large.is_empty() && Order::of(&request.append).any(|order| self.large_of.contains_key(&order)))
     }
 
     /// Takes the first small append.
@@ -76,14 +79,14 @@ impl HeldAppends {
         Some(request)
     }
 
-    /// Takes the first append of the large ones if it has at most these bytes, unless small ones are held: these may be earlier ones of its
-    /// run.
+    /// Takes the first append of the large ones if it has at most these bytes, unless small ones are held: these may be earlier
+    /// ones of its run.
     pub fn pop_large(&mut self, most_bytes: usize) -> Option<Request> {
         if !self.small.is_empty() {
             return None;
         }
         let request = self.large.pop_front_if(|request| request.bytes <= most_bytes)?;
-        for order in Order::of(&request) {
+        for order in Order::of(&request.append) {
             if let Some(held) = self.large_of.get_mut(&order) {
                 *held -= 1;
                 if *held == 0 {
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
     use crate::domain::{EventType, NewEvent, Payload, RunId};
     use crate::store::commit::queue::{CommitQueueReceiver, Group, Queue, QueueOptions};
-    use crate::store::{Append, Import, ProjectNumber, Receipt, Recorded};
+    use crate::store::{Import, ProjectNumber, Receipt, Recorded};
 
     const SMALL: usize = 100;
 
@@ -262,9 +265,7 @@ mod tests {
                 let mut last: HashMap<Order, f64> = HashMap::new();
                 for queued in taken {
                     let number = queued.append.events[0].sent_seconds.unwrap();
-                    let import = queued.append.import().map(|_| Order::Imports);
-                    let orders = [Some(Order::Run(queued.run)), queued.append.sequence.map(Order::Sequence), import];
-                    for order in orders.into_iter().flatten() {
+                    for order in Order::of(&queued) {
                         let before = last.insert(order, number);
                         assert!(before.is_none_or(|before| before < number), "{number} was taken after {before:?}");
                     }

@@ -12,7 +12,7 @@ use crate::domain::{Error, Result};
 use super::backpressure::Backpressure;
 use super::group::Request;
 pub use super::group::{Group, QueuedAppend};
-use super::held_appends::{HeldAppends, LARGE_BYTES};
+use super::held_appends::{HeldAppends, is_large};
 use super::progress::Progress;
 pub use super::queue_depth::QueueDepth;
 pub use super::queue_options::QueueOptions;
@@ -48,8 +48,8 @@ pub struct Queue {
 struct Weight {
     /// Permits for bytes.
     bytes: u32,
-    /// Permits for bytes of large appends; 0 for a small append.
-    large_bytes: u32,
+    /// Permits for bytes of large appends; `None` for a small append.
+    large_bytes: Option<u32>,
 }
 
 impl Queue {
@@ -115,8 +115,7 @@ impl Queue {
             weight += of_event.max(share);
         }
         let permits = |most: usize| u32::try_from(weight.min(most)).unwrap_or(u32::MAX);
-        let is_large = bytes >= LARGE_BYTES || append.import().is_some();
-        let large_bytes = if is_large { permits(most_large_bytes(&self.options)) } else { 0 };
+        let large_bytes = is_large(append, bytes).then(|| permits(most_large_bytes(&self.options)));
         (bytes, Weight { bytes: permits(self.options.queue_bytes), large_bytes })
     }
 
@@ -131,12 +130,9 @@ impl Queue {
             Err(TryAcquireError::NoPermits) => Ok(None),
             Err(TryAcquireError::Closed) => Err(self.gone()),
         };
-        let large_bytes = match weight.large_bytes {
-            0 => None,
-            large_bytes => match permits(&self.large_bytes, large_bytes)? {
-                None => return Ok(None),
-                room => room,
-            },
+        let large_bytes = match weight.large_bytes.map(|bytes| permits(&self.large_bytes, bytes)).transpose()? {
+            Some(None) => return Ok(None),
+            room => room.flatten(),
         };
         let Some(bytes) = permits(&self.bytes, weight.bytes)? else { return Ok(None) };
         match self.requests.try_reserve() {
@@ -155,8 +151,8 @@ impl Queue {
         };
         let room = async {
             let large_bytes = match weight.large_bytes {
-                0 => None,
-                large_bytes => Some(permits(&self.large_bytes, large_bytes).await?),
+                None => None,
+                Some(bytes) => Some(permits(&self.large_bytes, bytes).await?),
             };
             let bytes = permits(&self.bytes, weight.bytes).await?;
             Ok((QueueSpace::new(bytes, large_bytes), self.requests.reserve().await.map_err(|_| self.gone())?))

@@ -149,19 +149,14 @@ impl CommitQueueReceiver {
     fn take_large(&mut self, group: &mut Group) {
         let is_turn = group.appends.is_empty() || self.is_turn_of_large;
         let (small_events, small_bytes) = if is_turn { (group.events, group.bytes) } else { (0, 0) };
-        let mut most_bytes = usize::MAX;
-        loop {
-            let (events, bytes) = (group.events - small_events, group.bytes - small_bytes);
-            if !is_turn {
-                most_bytes = most_bytes.min(LARGE_BYTES - 1);
-            }
-            if !self.is_below_limits(events, bytes) {
-                break;
-            }
-            let Some(next) = self.held.pop_large(most_bytes) else { break };
+        let largest = if is_turn { usize::MAX } else { LARGE_BYTES - 1 };
+        let mut most_bytes = largest;
+        while self.is_below_limits(group.events - small_events, group.bytes - small_bytes)
+            && let Some(next) = self.held.pop_large(most_bytes)
+        {
             self.depth.dec();
             group.add(next);
-            most_bytes = self.options.max_commit_bytes.saturating_sub(group.bytes - small_bytes);
+            most_bytes = largest.min(self.options.max_commit_bytes.saturating_sub(group.bytes - small_bytes));
         }
         self.is_turn_of_large = self.held.has_large() && !is_turn;
     }

@@ -1,5 +1,6 @@
 //! Cache of the runs with recent appends, so that a publish to an active run reads nothing from the disk.
 
+use foldhash::HashSet;
 use foldhash::fast::RandomState;
 use lru::LruCache;
 use sqlx::SqliteConnection;
@@ -45,7 +46,7 @@ impl RunStateCache {
         while self.by_id.len() > MAX_RUNS {
             self.by_id.pop_lru();
         }
-        let missing: Vec<_> = runs.filter(|run| !self.by_id.contains(*run)).map(RunKey::stored).collect();
+        let missing: HashSet<_> = runs.filter(|run| !self.by_id.contains(*run)).map(RunKey::stored).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -100,15 +101,13 @@ impl RunStateCache {
 /// Fails if one of these ids may be missing in the index of ids because of damage. `ids` is a JSON array. An id that was changed by
 /// damage still lies where a search for the true one ends, so the ids before and after that place are compared with their rows.
 async fn check_new(writer: &mut SqliteConnection, ids: &str) -> Result<()> {
-    const DAMAGED: &str = "WITH new (id) AS MATERIALIZED (SELECT value FROM json_each(?)), \
-         near (run, run_id) AS MATERIALIZED ( \
-           SELECT (SELECT run FROM runs WHERE run_id < id ORDER BY run_id DESC LIMIT 1), \
-                  (SELECT run_id FROM runs WHERE run_id < id ORDER BY run_id DESC LIMIT 1) FROM new \
-           UNION ALL \
-           SELECT (SELECT run FROM runs WHERE run_id > id ORDER BY run_id LIMIT 1), \
-                  (SELECT run_id FROM runs WHERE run_id > id ORDER BY run_id LIMIT 1) FROM new) \
-         SELECT count(*) FROM near WHERE near.run IS NOT NULL AND NOT EXISTS \
-           (SELECT 1 FROM runs AS stored NOT INDEXED WHERE stored.run = near.run AND stored.run_id = near.run_id)";
+    // `near` is read from the index alone, `stored` from the row.
+    const DAMAGED: &str = "SELECT count(*) FROM (SELECT value AS id FROM json_each(?)) WHERE NOT coalesce( \
+           (SELECT near.run_id IS (SELECT run_id FROM runs AS stored NOT INDEXED WHERE stored.run = near.run) \
+            FROM runs AS near WHERE near.run_id < id ORDER BY near.run_id DESC LIMIT 1), TRUE) \
+         OR NOT coalesce( \
+           (SELECT near.run_id IS (SELECT run_id FROM runs AS stored NOT INDEXED WHERE stored.run = near.run) \
+            FROM runs AS near WHERE near.run_id > id ORDER BY near.run_id LIMIT 1), TRUE)";
     let damaged: i64 = sqlx::query_scalar(DAMAGED).bind(ids).fetch_one(writer).await.map_err(from_sqlx)?;
     if damaged > 0 {
         tracing::error!("damaged: the index of the ids of runs and the rows of runs do not agree");

@@ -67,7 +67,7 @@ async fn many(service: &Service, events: IngestArray) -> Result<Vec<Ingested>, A
     let runs = events.by_run();
     let (several, mut failed) = (runs.len() > 1, None);
     let (mut submitted, sequence) = (Vec::with_capacity(runs.len()), Sequence::begin());
-    // Submits all runs before waiting for the first, so that the runs share a commit.
+    // Submits all runs before waiting for the first, so that the runs share a commit where they can.
     for OfRun { run_id, positions, events } in runs {
         let publish = Publish { run_id: run_id.clone(), events, expected_last_seq: None };
         match service.submit(publish, Some(sequence)).await {
