@@ -41,7 +41,7 @@ impl Service {
         event_ids::check(&events)?;
         self.caller.limits().publish(count, || events.iter().map(|event| event.payload.as_str().len()).sum()).await?;
         let condition = expected_last_seq.map(Condition::LastSeq);
-        let completion = self.completion(&run_id, &events).await?;
+        let completion = self.completion(&run_id, &events).await?.map(Box::new);
         self.store.submit(Append { condition, completion, sequence, ..Append::new(run_id, events) }).await
     }
 

@@ -104,7 +104,7 @@ impl Service {
             condition: Some(Condition::LastSeq(0)),
             agent_name: create.agent_name,
             structure_id: create.structure_id,
-            completion: self.completion(&run_id, &events).await?,
+            completion: self.completion(&run_id, &events).await?.map(Box::new),
             ..Append::new(run_id.clone(), events)
         };
         let appended = match (self.store.append(append).await, keyed) {

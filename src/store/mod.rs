@@ -41,7 +41,7 @@ pub use project::{MAX_PROJECTS, ProjectNumber, RunKey};
 pub use scrub::Scrubbed;
 pub use types::{
     Append, Commit, Condition, Expired, Interest, Page, Range, ReadFrom, Receipt, RunCommit, RunQuery, RunsPage,
-    ScopeEnd, ScopeExtent, Sequence,
+    ScopeEnd, ScopeExtent, Sequence, Submitting,
 };
 pub use usage::UsageQuery;
 
@@ -88,8 +88,8 @@ pub trait CommitListener: Send + Sync + 'static {
 /// a read fails with `EventDamaged`, and a page ends before the damaged events unless the page begins with them.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Queues an append and returns after the append has a place in the queue. Appends are stored in the order in which
-    /// their `submit` calls returned, except that small ones may overtake large ones, and imports, of other
+    /// Queues an append; resolves when the append has a place in the queue. Appends are stored in the order in which they were
+    /// accepted, except that small ones may overtake large ones, and imports, of other
     /// runs and sequences. The receipt reports the outcome; dropping the receipt does not cancel the append.
     ///
     /// An append is atomic: all events are stored, or none. An event whose `event_id` already exists in the run is not
@@ -109,7 +109,7 @@ pub trait Store: Send + Sync + 'static {
     /// because a skipped duplicate would leave a gap. A time earlier than the time of the run's last event is an
     /// `InvalidField`. After the first failed append of an import, all later appends of the import fail with the same
     /// error.
-    async fn submit(&self, append: Append) -> Result<Receipt>;
+    fn submit(&self, append: Append) -> Submitting<'_>;
 
     /// Submits an append and waits for the outcome. On success the events are durable.
     async fn append(&self, append: Append) -> Result<Appended> {

@@ -1,7 +1,10 @@
 //! Values of the store's contract: appends, pages, commits.
 
+use std::future::Ready;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::future::{BoxFuture, Either};
 use tokio::sync::oneshot;
 
 use super::{ProjectNumber, Recorded};
@@ -9,7 +12,7 @@ use crate::codec::Chunk;
 use crate::domain::event::Appended;
 use crate::domain::{AgentName, Error, NewEvent, Result, Run, RunFilter, RunId, RunStatus, StructureId};
 
-/// One publish request: events for one run.
+/// One publish request: events for one run. What few appends have is boxed, because appends are moved often.
 #[derive(Clone, Debug)]
 pub struct Append {
     /// The run that gets the events. The first event of a run creates the run.
@@ -23,10 +26,10 @@ pub struct Append {
     /// Structure of the run; ignored if the run already has a structure.
     pub structure_id: Option<StructureId>,
     /// `None`: a publish. `Some`: an import of events that another store recorded; times and ids are stored as given.
-    pub recorded: Option<Recorded>,
+    pub recorded: Option<Box<Recorded>>,
     /// Event that ends the run, added after the others if one of them is new and the run has not ended by then. The condition does
     /// not count it, and its result is not returned.
-    pub completion: Option<NewEvent>,
+    pub completion: Option<Box<NewEvent>>,
     /// Of appends with the same sequence none is in an earlier commit than one that was submitted before, whatever their runs.
     pub sequence: Option<Sequence>,
 }
@@ -48,14 +51,14 @@ impl Append {
 
 /// Appends of several runs whose order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Sequence(u64);
+pub struct Sequence(NonZeroU64);
 
 impl Sequence {
     /// A new sequence.
     #[must_use]
     pub fn begin() -> Self {
-        static BEGUN: AtomicU64 = AtomicU64::new(0);
-        Self(BEGUN.fetch_add(1, Ordering::Relaxed))
+        static BEGUN: AtomicU64 = AtomicU64::new(1);
+        Self(NonZeroU64::new(BEGUN.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX))
     }
 }
 
@@ -246,6 +249,9 @@ pub enum Interest {
     /// Only these runs; empty: no events at all.
     Runs(Vec<RunId>),
 }
+
+/// An append that is about to be accepted: ready at once if the queue has space.
+pub type Submitting<'a> = Either<Ready<Result<Receipt>>, BoxFuture<'a, Result<Receipt>>>;
 
 /// The future outcome of an accepted append.
 #[derive(Debug)]

@@ -40,10 +40,10 @@ pub async fn a_repeat_needs_no_expectation(fixture: impl Fixture) {
 pub async fn a_completion_follows_new_events_of_an_open_run_and_no_condition_counts_it(fixture: impl Fixture) {
     let store = fixture.opened().await;
     let finished = |run: &str, id: &str| Append {
-        completion: Some(with_id(
+        completion: Some(Box::new(with_id(
             "runlog:finish:succeeded",
             typed("StructureRunCompleted", r#"{"status":"SUCCEEDED"}"#),
-        )),
+        ))),
         ..expecting(0, append(run, vec![with_id(id, event("a"))]))
     };
     let ended = store.append(finished("r", "a")).await.unwrap();

@@ -11,7 +11,7 @@ pub async fn created_at(store: &SharedStore, runs: &[(String, Timestamp)]) {
     let import = Import::default();
     for (run, at) in runs {
         let events = vec![with_id(&format!("of {run}"), event("x"))];
-        let recorded = Some(Recorded { at: vec![*at], import: import.clone(), first_seq: None });
+        let recorded = Some(Box::new(Recorded { at: vec![*at], import: import.clone(), first_seq: None }));
         store.append(Append { recorded, ..expecting(0, append(run, events)) }).await.unwrap();
     }
 }

@@ -28,7 +28,7 @@ fn as_new(event: &Event) -> NewEvent {
 }
 
 fn imported(run: &str, events: Vec<NewEvent>, times: Vec<Timestamp>, after: u64, import: &Import) -> Append {
-    let recorded = Some(Recorded { at: times, import: import.clone(), first_seq: None });
+    let recorded = Some(Box::new(Recorded { at: times, import: import.clone(), first_seq: None }));
     Append { recorded, ..expecting(after, append(run, events)) }
 }
 

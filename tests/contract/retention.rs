@@ -32,7 +32,7 @@ fn keeping(default: Keep) -> Retention {
 /// Appends these events, recorded at this hour.
 async fn record(store: &SharedStore, run: &str, hour: u64, events: Vec<NewEvent>) {
     let times = vec![at(hour); events.len()];
-    let recorded = Some(Recorded { at: times, import: Import::default(), first_seq: None });
+    let recorded = Some(Box::new(Recorded { at: times, import: Import::default(), first_seq: None }));
     store.append(Append { recorded, ..append(run, events) }).await.unwrap();
 }
 
@@ -368,7 +368,7 @@ pub async fn a_repeat_of_an_expired_event_is_a_duplicate_while_its_seq_is_kept_a
 
 pub async fn an_import_of_a_run_that_has_lost_its_first_events_begins_with_their_seq(fixture: impl Fixture) {
     let store = fixture.open(tuning(3)).await.0;
-    let recorded = |first_seq| Some(Recorded { at: vec![at(1); 2], import: Import::default(), first_seq });
+    let recorded = |first_seq| Some(Box::new(Recorded { at: vec![at(1); 2], import: Import::default(), first_seq }));
     let new = || vec![event("a"), event("b")];
     let refused = Append { recorded: recorded(Some(0)), ..append("r", new()) };
     assert_eq!(reason(store.append(refused).await), "INVALID_FIELD");

@@ -52,7 +52,8 @@ pub fn at(second: i64) -> Timestamp {
 }
 
 pub async fn record(store: &SharedStore, run: &str, second: i64, events: Vec<NewEvent>) {
-    let recorded = Some(Recorded { at: vec![at(second); events.len()], import: Import::default(), first_seq: None });
+    let recorded =
+        Some(Box::new(Recorded { at: vec![at(second); events.len()], import: Import::default(), first_seq: None }));
     store.append(Append { recorded, ..append(run, events) }).await.unwrap();
 }
 

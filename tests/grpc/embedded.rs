@@ -19,8 +19,8 @@ use runlog::service::{Service, ServiceOptions};
 use runlog::store::backup::BackupCopy;
 use runlog::store::sqlite::{SqliteOptions, SqliteStore};
 use runlog::store::{
-    Append, Expired, KeyStore, Latch, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeExtent, Scrubbed,
-    SharedStore, Store, UsageQuery,
+    Append, Expired, KeyStore, Latch, Page, ProjectNumber, Range, RunQuery, RunsPage, ScopeExtent, Scrubbed,
+    SharedStore, Store, Submitting, UsageQuery,
 };
 use runlog::transport::frames;
 use tempfile::TempDir;
@@ -90,8 +90,8 @@ impl Counting {
 
 #[async_trait]
 impl Store for Counting {
-    async fn submit(&self, append: Append) -> Result<Receipt> {
-        self.store.submit(append).await
+    fn submit(&self, append: Append) -> Submitting<'_> {
+        self.store.submit(append)
     }
 
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {

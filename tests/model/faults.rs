@@ -14,7 +14,7 @@ use runlog::domain::{Error, Event, EventId, Payload, ProjectId, Result, Run, Run
 use runlog::store::backup::BackupCopy;
 use runlog::store::{
     Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunQuery, RunsPage, ScopeExtent, Scrubbed,
-    SharedStore, Store, UsageQuery,
+    SharedStore, Store, Submitting, UsageQuery,
 };
 
 /// The hidden result of a publish whose outcome is unknown to the client.
@@ -63,11 +63,8 @@ impl Unreliable {
             Err(error) => panic!("{error:?}"),
         }
     }
-}
 
-#[async_trait]
-impl Store for Unreliable {
-    async fn submit(&self, append: Append) -> Result<Receipt> {
+    async fn submit_or_lose(&self, append: Append) -> Result<Receipt> {
         let loss = self.next.lock().unwrap().take();
         match loss {
             None => return self.inner.submit(append).await,
@@ -81,6 +78,13 @@ impl Store for Unreliable {
         let (outcome, receipt) = Receipt::new();
         outcome.send(Err(Error::OutcomeUnknown)).unwrap();
         Ok(receipt)
+    }
+}
+
+#[async_trait]
+impl Store for Unreliable {
+    fn submit(&self, append: Append) -> Submitting<'_> {
+        Submitting::Right(Box::pin(self.submit_or_lose(append)))
     }
 
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {

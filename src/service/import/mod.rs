@@ -192,7 +192,11 @@ impl Importer {
                 condition: Some(Condition::LastSeq(if is_first { 0 } else { event.seq - 1 })),
                 agent_name: run_agent_name.filter(|_| is_first),
                 structure_id: structure_id.filter(|_| is_first),
-                recorded: Some(Recorded { at: Vec::new(), import: self.import.clone(), first_seq: run_first_seq }),
+                recorded: Some(Box::new(Recorded {
+                    at: Vec::new(),
+                    import: self.import.clone(),
+                    first_seq: run_first_seq,
+                })),
                 ..Append::new(event.run_id.clone(), Vec::new())
             }),
         });

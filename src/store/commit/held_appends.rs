@@ -154,7 +154,7 @@ mod tests {
 
     fn imported(run: &str) -> Append {
         let recorded = Recorded { at: Vec::new(), import: Import::default(), first_seq: None };
-        Append { recorded: Some(recorded), ..append(run, SMALL) }
+        Append { recorded: Some(Box::new(recorded)), ..append(run, SMALL) }
     }
 
     async fn submit(queue: &Queue, append: Append) -> Receipt {

@@ -1,5 +1,6 @@
 //! The commit queue: appends wait for the committer, bounded by events and bytes, and are taken in groups.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub use super::queue_options::QueueOptions;
 pub use super::queue_receiver::CommitQueueReceiver;
 pub use super::reply::Replies;
 use super::reply::{QueueSpace, Reply};
-use crate::store::{Append, Latch, ProjectNumber, Receipt, RunKey};
+use crate::store::{Append, Latch, ProjectNumber, Receipt, RunKey, Submitting};
 
 /// Reserved space in the queue, and a permit for one entry of the channel.
 type Room<'a> = (QueueSpace, mpsc::Permit<'a, Request>);
@@ -82,20 +83,27 @@ impl Queue {
     }
 
     /// See [`Store::submit`](crate::store::Store::submit).
-    pub async fn submit(&self, project: ProjectNumber, append: Append) -> Result<Receipt> {
+    pub fn submit(&self, project: ProjectNumber, append: Append) -> Submitting<'_> {
         assert!(!append.events.is_empty(), "an append holds at least one event");
         let (bytes, weight) = self.weigh(&append);
-        let (space, entry) = match self.room_now(weight)? {
-            Some(room) => room,
-            None => self.room(weight).await?,
-        };
+        match self.room_now(weight) {
+            Ok(Some(room)) => Submitting::Left(ready(Ok(self.accept(project, append, bytes, room)))),
+            Ok(None) => Submitting::Right(Box::pin(async move {
+                let room = self.room(weight).await?;
+                Ok(self.accept(project, append, bytes, room))
+            })),
+            Err(error) => Submitting::Left(ready(Err(error))),
+        }
+    }
+
+    fn accept(&self, project: ProjectNumber, append: Append, bytes: usize, (space, entry): Room<'_>) -> Receipt {
         let (outcome, receipt) = Receipt::new();
         let reply = Reply::new(outcome, append.import().cloned(), space);
         let run = RunKey::new(project, append.run_id.clone());
         let waits_until = self.waits_until(&append);
         entry.send(Request { append: QueuedAppend { run, append }, bytes, reply, waits_until });
         self.depth.inc();
-        Ok(receipt)
+        receipt
     }
 
     /// End of the wait of an append that is accepted now; `None`: the append must not wait.

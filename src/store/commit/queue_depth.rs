@@ -34,9 +34,14 @@ impl QueueDepth {
         }
     }
 
-    /// Counts an append that was taken from the queue.
-    pub fn dec(&self) {
-        self.waiting.fetch_sub(1, SeqCst);
+    /// Counts appends that were taken from the queue.
+    pub fn dec(&self, appends: usize) {
+        self.waiting.fetch_sub(isize::try_from(appends).unwrap_or(isize::MAX), SeqCst);
+    }
+
+    /// Number of queued appends, about.
+    pub fn queued(&self) -> usize {
+        usize::try_from(self.waiting.load(SeqCst)).unwrap_or_default()
     }
 
     /// Waits until `appends` appends are queued, at least one.
@@ -70,7 +75,7 @@ mod tests {
         assert!(poll!(&mut reached).is_pending());
         depth.inc();
         assert!(poll!(&mut reached).is_ready());
-        (0..3).for_each(|_| depth.dec());
+        depth.dec(3);
         assert!(depth.is_idle());
     }
 }

@@ -121,16 +121,19 @@ impl CommitQueueReceiver {
     }
 
     fn group(&self) -> Group {
-        Group { appends: Vec::new(), replies: Replies::new(Arc::clone(&self.progress)), events: 0, bytes: 0 }
+        let appends = self.depth.queued().min(self.options.max_commit_events);
+        let replies = Replies::new(Arc::clone(&self.progress), appends);
+        Group { appends: Vec::with_capacity(appends), replies, events: 0, bytes: 0 }
     }
 
     /// Adds queued small appends to the group, up to the limits of a commit.
     pub fn take(&mut self, group: &mut Group) {
+        let before = group.appends.len();
         while self.has_room(group) {
             let Some(next) = self.held.pop_small().or_else(|| self.receive_small()) else { break };
-            self.depth.dec();
             group.add(next);
         }
+        self.depth.dec(group.appends.len() - before);
     }
 
     /// The next small append in the channel; large ones before it are held.
@@ -154,7 +157,7 @@ impl CommitQueueReceiver {
         while self.is_below_limits(group.events - small_events, group.bytes - small_bytes)
             && let Some(next) = self.held.pop_large(most_bytes)
         {
-            self.depth.dec();
+            self.depth.dec(1);
             group.add(next);
             most_bytes = largest.min(self.options.max_commit_bytes.saturating_sub(group.bytes - small_bytes));
         }
@@ -166,7 +169,7 @@ impl CommitQueueReceiver {
         for _ in 0..self.held.len() + self.requests.len() {
             let held = self.held.pop_small().or_else(|| self.held.pop_large(usize::MAX));
             let Some(request) = held.or_else(|| self.requests.try_recv().ok()) else { break };
-            self.depth.dec();
+            self.depth.dec(1);
             request.reply.answer(Err(error.clone()));
         }
     }
@@ -250,8 +253,8 @@ mod tests {
             append(&["step.done"]),
             append(&["step.progress", "step"]),
             Append { condition: Some(Condition::NotEnded), ..append(&["content_delta"]) },
-            Append { recorded: Some(recorded), ..append(&["content_delta"]) },
-            Append { completion: Some(event("run_end")), ..append(&["content_delta"]) },
+            Append { recorded: Some(Box::new(recorded)), ..append(&["content_delta"]) },
+            Append { completion: Some(Box::new(event("run_end"))), ..append(&["content_delta"]) },
         ];
         for other in others {
             let (queue, mut waiting) = queue(|_| ());

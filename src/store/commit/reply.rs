@@ -71,10 +71,10 @@ impl Drop for Reply {
 }
 
 impl Replies {
-    /// Creates the replies of a group that the committer takes from the queue.
-    pub fn new(progress: Arc<Progress>) -> Self {
+    /// Creates the replies of a group that the committer takes from the queue, with space for `appends` of them.
+    pub fn new(progress: Arc<Progress>, appends: usize) -> Self {
         progress.taken();
-        Self { replies: Vec::new(), progress }
+        Self { replies: Vec::with_capacity(appends), progress }
     }
 
     /// Adds the reply of an append taken by the committer.
@@ -89,7 +89,7 @@ impl Replies {
         let count = parts.iter().max().map_or(0, |last| last + 1);
         // The first part stands for the group, which the committer has taken already.
         let mut split = vec![Self { replies: Vec::new(), progress: Arc::clone(&progress) }];
-        split.extend((1..count).map(|_| Self::new(Arc::clone(&progress))));
+        split.extend((1..count).map(|_| Self::new(Arc::clone(&progress), 0)));
         for (reply, part) in replies.into_iter().zip(parts) {
             split[*part].replies.push(reply);
         }

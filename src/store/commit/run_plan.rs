@@ -98,7 +98,7 @@ impl PlannedRun {
         }
         let is_open = !self.head.run.status.is_final() && published.iter().any(|event| !event.duplicate);
         if let Some(completion) = append.completion.filter(|_| is_open) {
-            self.add(completion, lifecycle, self.not_before(now), feed_key)?;
+            self.add(*completion, lifecycle, self.not_before(now), feed_key)?;
         }
         let run = &self.head.run;
         Ok(Appended { events: published, status: run.status, last_seq: run.last_seq })

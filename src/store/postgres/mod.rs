@@ -65,8 +65,8 @@ use crate::store::tasks::{self, RunningCommitter, Tasks};
 use super::backup::BackupCopy;
 use super::commit::queue::Queue;
 use super::{
-    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, ScopeExtent,
-    Scrubbed, SharedStore, Store, UsageQuery,
+    Append, Expired, KeyStore, Page, ProjectNumber, Range, RunKey, RunQuery, RunsPage, ScopeEnd, ScopeExtent, Scrubbed,
+    SharedStore, Store, Submitting, UsageQuery,
 };
 pub use check::OpenError;
 use connect::readers::{Readers, retried};
@@ -103,8 +103,8 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn submit(&self, append: Append) -> Result<Receipt> {
-        self.shared.queue.submit(self.project, append).await
+    fn submit(&self, append: Append) -> Submitting<'_> {
+        self.shared.queue.submit(self.project, append)
     }
 
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {

@@ -46,6 +46,7 @@ mod store_row;
 mod watch;
 mod write;
 
+use std::future::ready;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -63,8 +64,8 @@ use crate::store::tasks::{self, RunningCommitter, Tasks};
 use super::backup::BackupCopy;
 use super::commit::queue::Queue;
 use super::{
-    Append, Expired, KeyStore, Page, ProjectNumber, Range, Receipt, RunKey, RunQuery, RunsPage, ScopeEnd, ScopeExtent,
-    Scrubbed, SharedStore, Store, UsageQuery,
+    Append, Expired, KeyStore, Page, ProjectNumber, Range, RunKey, RunQuery, RunsPage, ScopeEnd, ScopeExtent, Scrubbed,
+    SharedStore, Store, Submitting, UsageQuery,
 };
 use backup::Backups;
 use index::id_index::Ids;
@@ -115,9 +116,11 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn submit(&self, append: Append) -> Result<Receipt> {
-        self.shared.watch.verdict()?;
-        self.shared.queue.submit(self.project, append).await
+    fn submit(&self, append: Append) -> Submitting<'_> {
+        match self.shared.watch.verdict() {
+            Ok(()) => self.shared.queue.submit(self.project, append),
+            Err(error) => Submitting::Left(ready(Err(error))),
+        }
     }
 
     async fn read(&self, scope: &Scope, range: Range) -> Result<Page> {
