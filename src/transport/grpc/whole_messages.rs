@@ -1,7 +1,6 @@
 //! The body of a gRPC request in whole messages. tonic allocates the declared length of a message as soon as the five bytes
 //! of the head are received. Here the head is held back until the message is complete, so that memory follows received bytes.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -21,8 +20,10 @@ pub struct WholeMessages<B> {
     max_message_bytes: usize,
     /// Received bytes of an incomplete message. Copied, because a frame keeps the whole read buffer alive.
     part: BytesMut,
-    /// Bytes to pass on, beginning at a message boundary.
-    whole: VecDeque<Bytes>,
+    /// The message that began in an earlier frame than the last one.
+    completed: Bytes,
+    /// Whole messages behind it.
+    whole: Bytes,
     /// Trailers or error at the end of the body.
     end: Option<Result<HeaderMap, Status>>,
     intake: Option<Intake>,
@@ -33,8 +34,8 @@ impl<B> WholeMessages<B> {
     /// A body without memory accounting. A message with a declared length over the limit is passed on as received, and the
     /// decoder refuses the message by the head.
     pub fn new(body: B, max_message_bytes: usize) -> Self {
-        let (part, whole) = (BytesMut::new(), VecDeque::new());
-        Self { body, max_message_bytes, part, whole, end: None, intake: None, has_room: true }
+        let (part, completed, whole) = Default::default();
+        Self { body, max_message_bytes, part, completed, whole, end: None, intake: None, has_room: true }
     }
 
     /// As [`new`](Self::new), with received bytes charged to an intake.
@@ -45,7 +46,7 @@ impl<B> WholeMessages<B> {
     /// Waits for memory for the received bytes.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         let Some(intake) = self.intake.as_mut().filter(|_| !self.has_room) else { return Poll::Ready(Ok(())) };
-        let received = self.part.len() + self.whole.iter().map(Bytes::len).sum::<usize>();
+        let received = self.completed.len() + self.whole.len() + self.part.len();
         let declared = self.part.first_chunk::<HEAD_BYTES>().map_or(0, declared_bytes);
         ready!(intake.poll_room(cx, received, declared.min(self.max_message_bytes)))?;
         if self.part.len() > PART_BYTES && declared <= self.max_message_bytes {
@@ -58,30 +59,42 @@ impl<B> WholeMessages<B> {
 
     /// Next bytes to pass on. With the last bytes the charges go to the call.
     fn next_whole(&mut self) -> Option<Bytes> {
-        let data = self.whole.pop_front()?;
+        let next = if self.completed.is_empty() { &mut self.whole } else { &mut self.completed };
+        let next = Some(std::mem::take(next)).filter(|next| !next.is_empty())?;
         if self.whole.is_empty()
             && self.part.is_empty()
             && let Some(intake) = &mut self.intake
         {
             intake.hand_over();
         }
-        Some(data)
+        Some(next)
     }
 
-    /// Takes received bytes, and moves complete messages to `whole`.
+    /// Takes received bytes, after all earlier whole messages were passed on.
     fn take(&mut self, mut data: Bytes) {
+        if !self.part.is_empty() {
+            self.continue_part(&mut data);
+        }
         if self.part.is_empty() {
-            let whole = self.whole_bytes(&data);
-            if whole > 0 {
-                self.whole.push_back(data.split_to(whole));
-            }
+            self.whole = data.split_to(self.whole_bytes(&data));
             self.part.extend_from_slice(&data);
+        }
+    }
+
+    /// Moves bytes of the incomplete message out of `data`, at most up to its end.
+    fn continue_part(&mut self, data: &mut Bytes) {
+        let mut fill = |part: &mut BytesMut, bytes: usize| {
+            let missing = bytes.saturating_sub(part.len()).min(data.len());
+            part.extend_from_slice(&data.split_to(missing));
+            part.len() >= bytes
+        };
+        if !fill(&mut self.part, HEAD_BYTES) {
             return;
         }
-        self.part.extend_from_slice(&data);
-        let whole = self.whole_bytes(&self.part);
-        if whole > 0 {
-            self.whole.push_back(self.part.split_to(whole).freeze());
+        let declared = self.part.first_chunk::<HEAD_BYTES>().map_or(0, declared_bytes);
+        let is_too_large = declared > self.max_message_bytes;
+        if fill(&mut self.part, if is_too_large { usize::MAX } else { HEAD_BYTES + declared }) || is_too_large {
+            self.completed = self.part.split().freeze();
         }
     }
 
@@ -150,16 +163,17 @@ where
                 None => None,
             };
             // The decoder reports the incomplete message.
-            if !self.part.is_empty() {
-                let rest = std::mem::take(&mut self.part).freeze();
-                self.whole.push_back(rest);
-            }
+            self.completed = std::mem::take(&mut self.part).freeze();
             self.end = ended;
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.whole.is_empty() && self.part.is_empty() && self.end.is_none() && self.body.is_end_stream()
+        self.completed.is_empty()
+            && self.whole.is_empty()
+            && self.part.is_empty()
+            && self.end.is_none()
+            && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -49,6 +49,11 @@ impl Account {
         }
     }
 
+    /// Ticks of the clock so far.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
     /// Address of the peer, as the socket has it.
     pub fn address(&self) -> IpAddr {
         self.address
@@ -62,6 +67,11 @@ impl Account {
     /// Collected before use: dropping the last reference to a call takes the same lock.
     pub(super) fn has_calls(&self) -> bool {
         !self.calls.lock().is_empty()
+    }
+
+    /// Whether more than one call is open.
+    pub fn has_several_calls(&self) -> bool {
+        self.calls.lock().len() > 1
     }
 
     fn open_calls(&self) -> Vec<Arc<Call>> {

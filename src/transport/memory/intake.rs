@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 
 use super::budget::{Charge, bytes_of};
 use super::call::Call;
+use super::clock::ticks;
 use super::limits::{BYTES_EACH, MAX_WAIT, SMALL_BYTES, no_room_for_requests};
 use crate::transport::status;
 
@@ -33,12 +34,14 @@ const MAX_AGE: Duration = Duration::from_secs(10);
 /// Memory of the request of one call.
 pub struct Intake {
     call: Arc<Call>,
-    max_silence: Duration,
+    /// Ticks without progress after which the request is given up.
+    max_silence: u64,
     charges: Vec<Charge>,
     wait: Option<Wait>,
     look: Option<Pin<Box<Sleep>>>,
-    progress: Instant,
-    began: Instant,
+    /// Tick of the last progress, and of the begin of the message.
+    progress: u64,
+    began: u64,
 }
 
 /// A charge that waits for memory.
@@ -49,7 +52,7 @@ struct Wait {
 
 impl Intake {
     pub(super) fn new(call: Arc<Call>, max_silence: Duration) -> Self {
-        let now = Instant::now();
+        let (now, max_silence) = (call.account().now(), ticks(max_silence));
         Self { call, max_silence, charges: Vec::new(), wait: None, look: None, progress: now, began: now }
     }
 
@@ -76,7 +79,7 @@ impl Intake {
             let most = self.call.account().shares.receive.most();
             let missing = needed.min(most).saturating_sub(bytes_of(&self.charges));
             if missing == 0 {
-                self.progress = Instant::now();
+                self.progress = self.call.account().now();
                 return Poll::Ready(Ok(()));
             }
             let share = &self.call.account().shares.receive;
@@ -101,11 +104,12 @@ impl Intake {
             let look = self.look.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK)));
             ready!(look.as_mut().poll(cx));
             self.look = None;
-            let silence = self.progress.elapsed();
+            let now = self.call.account().now();
+            let silence = now.saturating_sub(self.progress);
             if silence >= self.max_silence {
                 return Poll::Ready(status::stalled());
             }
-            let is_slow = silence >= LOOK || self.began.elapsed() >= MAX_AGE;
+            let is_slow = silence >= ticks(LOOK) || now.saturating_sub(self.began) >= ticks(MAX_AGE);
             if !self.charges.is_empty() && is_slow && self.call.account().shares.receive.budget().is_used_up() {
                 return Poll::Ready(no_room());
             }
@@ -114,7 +118,7 @@ impl Intake {
 
     /// Called before the first byte of the next message: the charges of earlier messages of the stream can be released.
     pub fn idle(&mut self) {
-        self.began = Instant::now();
+        self.began = self.call.account().now();
         self.call.taken();
     }
 
@@ -122,7 +126,7 @@ impl Intake {
     pub fn hand_over(&mut self) {
         self.call.received(std::mem::take(&mut self.charges));
         self.look = None;
-        let now = Instant::now();
+        let now = self.call.account().now();
         (self.progress, self.began) = (now, now);
     }
 }
