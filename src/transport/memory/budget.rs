@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Divisor of the budget for the reserve, which only connections with little memory can use.
 const RESERVE_PART: usize = 4;
@@ -16,8 +16,8 @@ const MIN_CONNECTIONS: usize = 64;
 pub struct Budget {
     bytes: usize,
     connections_at_least: usize,
-    common: Arc<Semaphore>,
-    reserve: Arc<Semaphore>,
+    common: Semaphore,
+    reserve: Semaphore,
     connections: AtomicUsize,
     waiting: AtomicUsize,
     queued: AtomicUsize,
@@ -30,8 +30,8 @@ impl Budget {
         Arc::new(Self {
             bytes,
             connections_at_least,
-            common: Arc::new(Semaphore::new(bytes - reserve)),
-            reserve: Arc::new(Semaphore::new(reserve)),
+            common: Semaphore::new(bytes - reserve),
+            reserve: Semaphore::new(reserve),
             connections: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
@@ -71,7 +71,7 @@ impl Budget {
         Share {
             budget: Arc::clone(self),
             most,
-            room: Arc::new(Semaphore::new(most)),
+            room: Semaphore::new(most),
             waiting: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
         }
@@ -88,7 +88,7 @@ impl Budget {
 pub struct Share {
     budget: Arc<Budget>,
     most: usize,
-    room: Arc<Semaphore>,
+    room: Semaphore,
     /// Permits of `room` taken by charges that still wait for the budget, and so are not held yet.
     waiting: AtomicUsize,
     queued: AtomicUsize,
@@ -111,11 +111,13 @@ impl Share {
     }
 
     /// Charges bytes if there is room at once. A size over the limit of a connection counts as the limit.
-    pub fn try_charge(&self, bytes: usize) -> Option<Charge> {
+    pub fn try_charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let permits = self.permits(bytes);
-        let of_connection = Arc::clone(&self.room).try_acquire_many_owned(permits).ok()?;
-        let of_all = self.of_all_now(permits)?;
-        Some(Charge { of_connection, of_all })
+        let of_connection = self.room.try_acquire_many(permits).ok()?;
+        let (part, of_all) = self.of_all_now(permits)?;
+        of_connection.forget();
+        of_all.forget();
+        Some(Charge { share: Arc::clone(self), part, permits })
     }
 
     /// Waits for room in the order of arrival: first among the charges of the connection, then among all.
@@ -124,18 +126,19 @@ impl Share {
         let permits = self.permits(bytes);
         let _queued = Counted::begin(&self.budget.queued, 1);
         let _queued_here = Counted::begin(&self.queued, 1);
-        let room = Arc::clone(&self.room).acquire_many_owned(permits).await;
-        let of_connection = room.unwrap_or_else(|_| unreachable!("{OPEN}"));
-        let of_all = match self.of_all_now(permits) {
+        let of_connection = self.room.acquire_many(permits).await.unwrap_or_else(|_| unreachable!("{OPEN}"));
+        let (part, of_all) = match self.of_all_now(permits) {
             Some(of_all) => of_all,
             None => {
                 let _waiting = Counted::begin(&self.budget.waiting, 1);
                 let _not_held = Counted::begin(&self.waiting, permits as usize);
-                let room = Arc::clone(&self.budget.common).acquire_many_owned(permits).await;
-                room.unwrap_or_else(|_| unreachable!("{OPEN}"))
+                let room = self.budget.common.acquire_many(permits).await;
+                (Part::Common, room.unwrap_or_else(|_| unreachable!("{OPEN}")))
             }
         };
-        Charge { of_connection, of_all }
+        of_connection.forget();
+        of_all.forget();
+        Charge { share: Arc::clone(&self), part, permits }
     }
 
     /// Charges of the connection that wait.
@@ -149,12 +152,13 @@ impl Share {
 
     /// Permits of the budget, or of the reserve for a connection with little memory. The permits of the connection are taken
     /// before, and so count as held.
-    fn of_all_now(&self, permits: u32) -> Option<OwnedSemaphorePermit> {
-        if let Ok(of_all) = Arc::clone(&self.budget.common).try_acquire_many_owned(permits) {
-            return Some(of_all);
+    fn of_all_now(&self, permits: u32) -> Option<(Part, SemaphorePermit<'_>)> {
+        if let Ok(of_all) = self.budget.common.try_acquire_many(permits) {
+            return Some((Part::Common, of_all));
         }
         let is_little = self.held() <= self.budget.guaranteed();
-        is_little.then(|| Arc::clone(&self.budget.reserve).try_acquire_many_owned(permits).ok()).flatten()
+        let of_all = is_little.then(|| self.budget.reserve.try_acquire_many(permits).ok()).flatten()?;
+        Some((Part::Reserve, of_all))
     }
 }
 
@@ -164,29 +168,34 @@ impl Drop for Share {
     }
 }
 
+/// Part of a budget that a charge is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Common,
+    Reserve,
+}
+
 /// Held bytes, released by dropping the charge.
 #[derive(Debug)]
 pub struct Charge {
-    of_connection: OwnedSemaphorePermit,
-    of_all: OwnedSemaphorePermit,
+    share: Arc<Share>,
+    part: Part,
+    permits: u32,
 }
 
 impl Charge {
     /// Bytes held by this charge.
     pub fn bytes(&self) -> usize {
-        self.of_all.num_permits()
+        self.permits as usize
     }
 
     /// Takes the bytes of another charge of the same connection, so that both are released at once. Returns it where one of them
     /// is of the reserve.
-    pub fn merge(&mut self, other: Self) -> Option<Self> {
-        let are_of_one =
-            |one: &OwnedSemaphorePermit, other: &OwnedSemaphorePermit| Arc::ptr_eq(one.semaphore(), other.semaphore());
-        if !are_of_one(&self.of_all, &other.of_all) || !are_of_one(&self.of_connection, &other.of_connection) {
+    pub fn merge(&mut self, mut other: Self) -> Option<Self> {
+        if !Arc::ptr_eq(&self.share, &other.share) || self.part != other.part {
             return Some(other);
         }
-        self.of_connection.merge(other.of_connection);
-        self.of_all.merge(other.of_all);
+        self.permits += std::mem::take(&mut other.permits);
         None
     }
 
@@ -197,12 +206,23 @@ impl Charge {
 
     /// Splits off `bytes`, or all bytes if fewer are held.
     pub fn split(&mut self, bytes: usize) -> Self {
-        const ENOUGH: &str = "both have as many permits";
-        let bytes = self.bytes().min(bytes);
-        Self {
-            of_connection: self.of_connection.split(bytes).unwrap_or_else(|| unreachable!("{ENOUGH}")),
-            of_all: self.of_all.split(bytes).unwrap_or_else(|| unreachable!("{ENOUGH}")),
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.permits);
+        self.permits -= permits;
+        Self { share: Arc::clone(&self.share), part: self.part, permits }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.permits == 0 {
+            return;
         }
+        let Share { budget, room, .. } = &*self.share;
+        match self.part {
+            Part::Common => budget.common.add_permits(self.bytes()),
+            Part::Reserve => budget.reserve.add_permits(self.bytes()),
+        }
+        room.add_permits(self.bytes());
     }
 }
 
@@ -245,7 +265,11 @@ mod tests {
         assert_eq!((share.held(), budget.used()), (50, 50));
         drop((charge, other));
         assert_eq!((share.held(), budget.used()), (0, 0));
-        assert_eq!(budget.share().try_charge(10_000).map(|charge| charge.bytes()), Some(100), "as much as it may");
+        assert_eq!(
+            Arc::new(budget.share()).try_charge(10_000).map(|charge| charge.bytes()),
+            Some(100),
+            "as much as it may"
+        );
     }
 
     #[test]
