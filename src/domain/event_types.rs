@@ -2,7 +2,12 @@
 //! applies the effects, and `transport::payload` has the typed variants. Any other type can be published as well and has no
 //! effect.
 
-use super::ids::EventType;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::error::{Error, Result};
+use super::ids::printable;
 use super::run_status::RunStatus;
 
 /// Source of an event: the platform that runs the agent, or the agent's own code.
@@ -123,18 +128,79 @@ pub static EVENT_TYPES: [DocumentedType; 28] = {
     ]
 };
 
-fn documented(event_type: &EventType) -> Option<&'static DocumentedType> {
-    let name = event_type.as_str();
-    EVENT_TYPES.iter().find(|documented| documented.name == name)
+/// Type of an event: 1 to 200 characters without control characters. Any text is a type; the documented types also change the
+/// state of their run.
+#[derive(Clone)]
+pub struct EventType(Repr);
+
+/// A documented type is looked up once, and takes no memory of its own.
+#[derive(Clone)]
+enum Repr {
+    Documented(&'static DocumentedType),
+    Other(Arc<str>),
 }
 
 impl EventType {
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// `InvalidField` for the field `type`.
+    pub fn parse(text: &str) -> Result<Self> {
+        if let Some(documented) = EVENT_TYPES.iter().find(|documented| documented.name == text) {
+            return Ok(Self(Repr::Documented(documented)));
+        }
+        printable(text).map_err(|problem| Error::invalid("type", problem))?;
+        Ok(Self(Repr::Other(text.into())))
+    }
+
+    /// The text as given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Documented(documented) => documented.name,
+            Repr::Other(text) => text,
+        }
+    }
+
+    fn documented(&self) -> Option<&'static DocumentedType> {
+        match self.0 {
+            Repr::Documented(documented) => Some(documented),
+            Repr::Other(_) => None,
+        }
+    }
+
     /// Whether events of this type are deltas: parts of one step that follow each other closely, such as the tokens of a text.
     /// Undocumented types are deltas if their last word is `delta`, as in `content_delta` or `response.output_text.delta`.
     #[must_use]
     pub fn is_delta(&self) -> bool {
         let last_word = || self.as_str().rsplit(['.', '_', '-']).next();
-        documented(self).map_or_else(|| last_word() == Some("delta"), |documented| documented.is_delta)
+        self.documented().map_or_else(|| last_word() == Some("delta"), |documented| documented.is_delta)
+    }
+}
+
+impl PartialEq for EventType {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for EventType {}
+
+impl Hash for EventType {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -143,7 +209,7 @@ impl Origin {
     /// USER.
     #[must_use]
     pub fn default_for(event_type: &EventType) -> Self {
-        match documented(event_type) {
+        match event_type.documented() {
             Some(documented) => documented.origin,
             None if event_type.as_str().starts_with("run.") => Self::System,
             None => Self::User,
@@ -155,7 +221,7 @@ impl Effect {
     /// Effect of an event of this type.
     #[must_use]
     pub fn of(event_type: &EventType) -> Self {
-        documented(event_type).map(|documented| documented.effect).unwrap_or_default()
+        event_type.documented().map(|documented| documented.effect).unwrap_or_default()
     }
 }
 
@@ -167,6 +233,25 @@ mod tests {
 
     fn event_type(name: &str) -> EventType {
         EventType::parse(name).unwrap()
+    }
+
+    #[test]
+    fn a_type_counts_characters_not_bytes() {
+        assert!(EventType::parse(&"é".repeat(200)).is_ok());
+        assert!(EventType::parse(&"é".repeat(201)).is_err());
+        assert!(EventType::parse("a\0b").is_err());
+    }
+
+    #[test]
+    fn a_type_is_its_text_documented_or_not() {
+        for text in ["error", "error2", "run.created", "run.created2"] {
+            assert_ne!(event_type(text), event_type("step"));
+            assert_eq!((event_type(text).as_str(), event_type(text)), (text, event_type(text)));
+            assert_eq!(
+                (format!("{}", event_type(text)), format!("{:?}", event_type(text))),
+                (text.into(), format!("{text:?}"))
+            );
+        }
     }
 
     #[test]

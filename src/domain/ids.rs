@@ -57,11 +57,6 @@ name!(
     EventId, "event_id", printable
 );
 name!(
-    /// Type of an event: 1 to 200 characters without control characters. Any text is a type; the documented types also
-    /// change the state of their run.
-    EventType, "type", printable
-);
-name!(
     /// Name of an agent: 1 to 200 characters without control characters.
     AgentName, "agent_name", printable
 );
@@ -81,7 +76,8 @@ impl From<Uuid> for EventId {
     }
 }
 
-fn printable(text: &str) -> Result<(), String> {
+/// Checks a text for 1 to 200 characters without control characters.
+pub(super) fn printable(text: &str) -> Result<(), String> {
     // Fast path for short printable ASCII.
     if (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return Ok(());
@@ -120,12 +116,5 @@ mod tests {
             let error = RunId::parse(bad).unwrap_err();
             assert_eq!(error.field().as_deref(), Some("run_id"));
         }
-    }
-
-    #[test]
-    fn a_type_counts_characters_not_bytes() {
-        assert!(EventType::parse(&"é".repeat(200)).is_ok());
-        assert!(EventType::parse(&"é".repeat(201)).is_err());
-        assert!(EventType::parse("a\0b").is_err());
     }
 }

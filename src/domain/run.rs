@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ids::{AgentName, EventType, RunId, StructureId};
+use super::event_types::EventType;
+use super::ids::{AgentName, RunId, StructureId};
 use super::run_status::RunStatus;
 
 /// Token usage and cost of a run, as reported by its `run_end` event.

@@ -13,7 +13,8 @@ use prost::encoding::{WireType, decode_key, decode_varint, encoded_len_varint};
 
 use crate::domain::error::{Error, Result};
 use crate::domain::event::{Event, Origin, Removal};
-use crate::domain::ids::{AgentName, EventId, EventType, RunId};
+use crate::domain::event_types::EventType;
+use crate::domain::ids::{AgentName, EventId, RunId};
 use crate::domain::json::Payload;
 pub use header::{Header, agent_name, header, recorded_at};
 use wire::{message_length, number_length, put_number, put_text, start_message, text_length};

@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::IgnoredAny;
 
 use super::error::{Error, Result};
-use super::ids::EventType;
+use super::event_types::EventType;
 use super::limits::Limits;
 
 /// A valid JSON text within the limits, byte for byte as sent by the producer.
