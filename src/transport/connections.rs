@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use super::coalescing::Coalescing;
 use super::control_frames::ControlFrames;
 use super::listeners::Listeners;
 use super::memory::{Account, Memory};
@@ -49,6 +50,7 @@ pub struct Connection {
     silence: Option<Silence>,
     /// Present for HTTP/2 only.
     frames: Option<ControlFrames>,
+    coalescing: Coalescing,
     /// Deadline of a write that the socket does not take, since the peer reads nothing.
     blocked: Option<Pin<Box<Sleep>>>,
     /// What the socket had sent when `blocked` was set.
@@ -121,6 +123,7 @@ pub fn accept(
                         cut: until,
                         silence,
                         frames: None,
+                        coalescing: Coalescing::default(),
                         blocked: None,
                         sent: 0,
                         max_silence: memory.max_silence(),
@@ -150,10 +153,17 @@ fn bound_send_buffer(socket: &TcpStream) {
 fn bound_send_buffer(_socket: &TcpStream) {}
 
 impl Connection {
+    /// Whether a write waits for the other calls of the connection.
+    fn puts_off(&mut self, cx: &Context<'_>, bytes: usize) -> bool {
+        let account = &self.account;
+        self.coalescing.puts_off(cx, bytes, || account.has_several_calls())
+    }
+
     /// Counts written bytes.
     fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, &written) {
-            frames.sent(*bytes);
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.coalescing.written();
+            self.frames.iter_mut().for_each(|frames| frames.sent(*bytes));
         }
         self.in_time(cx, written)
     }
@@ -229,6 +239,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.puts_off(cx, buf.len()) {
+            return Poll::Pending;
+        }
         let written = self.socket(cx)?.poll_write(cx, buf);
         self.wrote(cx, written)
     }
@@ -238,6 +251,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.puts_off(cx, bufs.iter().map(|buf| buf.len()).sum()) {
+            return Poll::Pending;
+        }
         let written = self.socket(cx)?.poll_write_vectored(cx, bufs);
         self.wrote(cx, written)
     }
@@ -278,7 +294,7 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt;
+    use futures_util::{StreamExt, poll};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -322,6 +338,26 @@ mod tests {
                 Err(_) => assert!(!is_given_up, "{said:?}"),
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_write_waits_once_for_the_other_calls_of_its_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let max = MaxConnections { of_all: 10, of_address: 10, handshakes_per_second: 0 };
+        let memory = memory();
+        let accepted = accept(Listeners::new(vec![listener]), max, Arc::clone(&memory), CancellationToken::new(), None);
+        let mut connection = std::pin::pin!(accepted).next().await.unwrap().unwrap();
+        let _first = memory.call(&connection.account).unwrap();
+        assert!(poll!(Box::pin(connection.write(b"alone"))).is_ready());
+        let second = memory.call(&connection.account).unwrap();
+        assert!(poll!(Box::pin(connection.write(b"one of two"))).is_pending());
+        assert!(poll!(Box::pin(connection.write(b"both"))).is_ready());
+        assert!(poll!(Box::pin(connection.write(&[0; 8 << 10]))).is_ready(), "it is large by itself");
+        let woken = tokio::time::timeout(Duration::from_secs(1), connection.write(b"again"));
+        assert_eq!(woken.await.unwrap().unwrap(), 5);
+        drop(second);
+        assert!(poll!(Box::pin(connection.write(b"alone"))).is_ready());
     }
 
     /// Certificates of a new authority, which is the first value.

@@ -4,6 +4,7 @@
 pub mod authentication;
 pub mod boundary;
 pub mod caller;
+mod coalescing;
 pub mod connections;
 pub mod console;
 mod control_frames;
