@@ -52,7 +52,7 @@ pub fn layer<S>(
     authenticator: &Arc<Authenticator>,
     options: &ServeOptions,
 ) -> impl Layer<S, Service = Authentication<S>> + Clone + use<S> {
-    Authentication::layer(Arc::clone(authenticator), parts::open_routes(options).into())
+    Authentication::layer(Arc::clone(authenticator), parts::open_routes(options))
 }
 
 /// The tasks that read the keys in use again and again, and record their uses.

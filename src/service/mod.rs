@@ -94,12 +94,11 @@ impl Service {
     /// The same service for another caller, in the project of that caller.
     #[must_use]
     pub fn for_caller(&self, caller: Caller) -> Self {
-        let mut service = self.clone();
-        if caller.project_number() != self.project() {
-            service.store = self.store.in_project(caller.project_number());
-        }
-        service.caller = caller;
-        service
+        let store = match caller.project_number() {
+            same if same == self.project() => Arc::clone(&self.store),
+            other => self.store.in_project(other),
+        };
+        Self { store, shared: Arc::clone(&self.shared), caller }
     }
 
     fn project(&self) -> ProjectNumber {

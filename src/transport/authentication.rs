@@ -2,12 +2,11 @@
 //! service, which decides what the caller may do.
 
 use std::borrow::Cow;
-use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::future::{BoxFuture, Either};
 use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, Method, Request, Response};
 use tonic::body::Body;
@@ -37,9 +36,14 @@ pub enum OpenRoute {
 #[derive(Clone)]
 pub struct Authentication<S> {
     inner: S,
+    shared: Arc<Shared>,
+}
+
+/// What the layer has for all requests. In one place, because each request clones the service.
+struct Shared {
     authenticator: Arc<Authenticator>,
-    open_routes: Arc<[OpenRoute]>,
-    refusals: Arc<RecentRefusals>,
+    open_routes: Vec<OpenRoute>,
+    refusals: RecentRefusals,
 }
 
 /// Refusals recorded lately, by address and reason.
@@ -49,15 +53,10 @@ impl<S> Authentication<S> {
     /// Layer around all services and routes. Health checks, the files of the console and `open_routes` need no key.
     pub fn layer(
         authenticator: Arc<Authenticator>,
-        open_routes: Arc<[OpenRoute]>,
+        open_routes: Vec<OpenRoute>,
     ) -> impl Layer<S, Service = Self> + Clone {
-        let refusals: Arc<RecentRefusals> = Arc::default();
-        tower::layer::layer_fn(move |inner| Self {
-            inner,
-            authenticator: Arc::clone(&authenticator),
-            open_routes: Arc::clone(&open_routes),
-            refusals: Arc::clone(&refusals),
-        })
+        let shared = Arc::new(Shared { authenticator, open_routes, refusals: RecentRefusals::default() });
+        tower::layer::layer_fn(move |inner| Self { inner, shared: Arc::clone(&shared) })
     }
 
     /// Whether the request is served without a key. A preflight of CORS never has one.
@@ -72,7 +71,7 @@ impl<S> Authentication<S> {
             || path.starts_with("/health/")
             || console::is_file(path)
             || path.starts_with("/grpc.health.v1.Health/")
-            || self.open_routes.iter().any(open)
+            || self.shared.open_routes.iter().any(open)
     }
 }
 
@@ -83,7 +82,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Self::Response, Self::Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -91,12 +90,13 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if self.needs_no_key(&request) {
-            return Box::pin(self.inner.call(request));
+            return Either::Left(self.inner.call(request));
         }
         let from = address(request.extensions());
         let token = stream_token::take(&mut request);
         let presented = presented(request.headers(), token.as_deref());
         let known = match self
+            .shared
             .authenticator
             .known(&presented, from)
             .map(|known| known.map_err(Refused::from).and_then(counted))
@@ -104,32 +104,34 @@ where
             Some(Ok(caller)) => {
                 // The usual case: no wait for the store.
                 put(&mut request, caller);
-                return Box::pin(self.inner.call(request));
+                return Either::Left(self.inner.call(request));
             }
             Some(Err(refused)) => Some(refused),
             None => None,
         };
         let presented = presented.into_owned();
-        let (authenticator, refusals) = (Arc::clone(&self.authenticator), Arc::clone(&self.refusals));
+        let shared = Arc::clone(&self.shared);
         // `poll_ready` was called on this instance; the clone takes the next request.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        Box::pin(async move {
+        Either::Right(Box::pin(async move {
             let refused = match known {
                 Some(refused) => refused,
-                None => match authenticator.caller(&presented, from).await.map_err(Refused::from).and_then(counted) {
-                    Ok(caller) => {
-                        put(&mut request, caller);
-                        return inner.call(request).await;
+                None => {
+                    match shared.authenticator.caller(&presented, from).await.map_err(Refused::from).and_then(counted) {
+                        Ok(caller) => {
+                            put(&mut request, caller);
+                            return inner.call(request).await;
+                        }
+                        Err(refused) => refused,
                     }
-                    Err(refused) => refused,
-                },
+                }
             };
-            match refuse(&refusals, &mut request, refused.in_time().await) {
+            match refuse(&shared.refusals, &mut request, refused.in_time().await) {
                 Some(answer) => Ok(answer),
                 None => inner.call(request).await,
             }
-        })
+        }))
     }
 }
 

@@ -122,7 +122,7 @@ async fn the_frames_of_an_event_are_charged_for_all_that_they_hold() {
     drop(plain);
     let call = routes.call();
     let stream = routes.stream("/ag-ui/runs/r?view=full", Arc::clone(&call)).await;
-    let mut answer = routes.memory.answer(tonic::body::Body::new(stream), call);
+    let mut answer = runlog::transport::memory::answer(tonic::body::Body::new(stream), call);
     next(&mut answer).await;
     let piece = next(&mut answer).await;
     assert!(piece.len() < frames);

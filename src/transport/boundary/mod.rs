@@ -12,18 +12,20 @@ mod rules;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, Either};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
+use pin_project_lite::pin_project;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::grpc::{WebRequest, WholeMessages, failed_web_call};
-use super::memory::{Account, Call, Memory};
+use super::memory::{self, Account, Call, Memory};
 use super::rest::{HttpError, is_packed, refuse, request_id};
 use super::status::Refusal;
 use crate::domain::Error;
@@ -36,15 +38,21 @@ use rules::{Protocol, has_body_over_http_1, is_last};
 #[derive(Clone, Debug)]
 pub struct Boundary<S> {
     inner: S,
-    options: Arc<BoundaryOptions>,
+    shared: Arc<Shared>,
+}
+
+/// What the boundary has for all requests. In one place, because each request clones the service.
+#[derive(Debug)]
+struct Shared {
+    options: BoundaryOptions,
     memory: Arc<Memory>,
 }
 
 impl<S> Boundary<S> {
     /// Layer around all services and routes.
     pub fn layer(options: BoundaryOptions, memory: Arc<Memory>) -> impl Layer<S, Service = Self> + Clone {
-        let options = Arc::new(options);
-        tower::layer::layer_fn(move |inner| Self { inner, options: Arc::clone(&options), memory: Arc::clone(&memory) })
+        let shared = Arc::new(Shared { options, memory });
+        tower::layer::layer_fn(move |inner| Self { inner, shared: Arc::clone(&shared) })
     }
 }
 
@@ -56,16 +64,20 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+    type Future = Either<Answering<S::Future>, BoxFuture<'static, Result<Self::Response, Self::Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let protocol = self.shared.options.protocol(&request);
+        if protocol == Protocol::Grpc && request.version() == Version::HTTP_2 {
+            return self.serve(request, protocol);
+        }
         let (is_last, may_be_unread) = (is_last(&request), has_body_over_http_1(&request));
-        let response = self.serve(request);
-        Box::pin(request_id::scope(async move {
+        let response = self.serve(request, protocol);
+        Either::Right(Box::pin(request_id::scope(async move {
             let mut response = response.await?;
             // The heads of refusals without a body, as those of gRPC-web, would pile up like those of `is_last`.
             let is_last = is_last || may_be_unread && response.body().is_end_stream();
@@ -77,7 +89,7 @@ where
                 request_id::add_to(headers);
             }
             Ok(response)
-        }))
+        })))
     }
 }
 
@@ -87,71 +99,89 @@ where
     S::Future: Send,
     S::Error: Send,
 {
-    fn serve(&mut self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
-        let protocol = self.options.protocol(&request);
-        if let Err(problem) = self.options.check(&request, protocol) {
-            return Box::pin(async move { Ok(refused(&request, protocol, &problem)) });
+    fn serve(&mut self, request: Request<Body>, protocol: Protocol) -> <Self as Service<Request<Body>>>::Future {
+        let Shared { options, memory } = &*self.shared;
+        if let Err(problem) = options.check(&request, protocol) {
+            return Either::Right(Box::pin(async move { Ok(refused(&request, protocol, &problem)) }));
         }
         const SERVED: &str = "every connection has an account";
         let account = request.extensions().get::<Arc<Account>>().unwrap_or_else(|| unreachable!("{SERVED}"));
-        let (account, memory) = (Arc::clone(account), Arc::clone(&self.memory));
-        let options = Arc::clone(&self.options);
         let is_probe = is_probe(request.uri().path());
-        let call = memory.call(&account).or_else(|| if is_probe { memory.probe(&account) } else { None });
+        let call = memory.call(account).or_else(|| if is_probe { memory.probe(account) } else { None });
         let reads_a_page = !is_probe && reads_a_page(&request);
-        if let Some(call) = &call
-            && !reads_a_page
-        {
+        let call = match call {
             // The usual case: no wait for a place or for memory.
-            let call = Arc::clone(call);
-            let response = self.inner.call(counted(request, protocol, &memory, &options, &call));
-            return Box::pin(async move { Ok(response.await?.map(|body| memory.answer(body, call))) });
-        }
+            Some(call) if !reads_a_page => {
+                let request = self.shared.counted(request, protocol, &call);
+                return Either::Left(Answering { response: self.inner.call(request), call: Some(call) });
+            }
+            call => call,
+        };
+        let (account, shared) = (Arc::clone(account), Arc::clone(&self.shared));
         // `poll_ready` was called on this instance; the clone takes the next request.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        Box::pin(async move {
+        Either::Right(Box::pin(async move {
             let call = match call {
                 Some(call) => Some(call),
-                None => memory.later_call(&account).await,
+                None => shared.memory.later_call(&account).await,
             };
             let Some(call) = call else {
                 return Ok(refused(&request, protocol, &overloaded("there are too many calls at a time").into()));
             };
             if reads_a_page {
-                let Ok(room) = tokio::time::timeout(MAX_WAIT, call.room_for_a_page(options.max_page_bytes)).await
+                let Ok(room) =
+                    tokio::time::timeout(MAX_WAIT, call.room_for_a_page(shared.options.max_page_bytes)).await
                 else {
                     let no_room = overloaded("answers take all the memory that they may");
                     return Ok(refused(&request, protocol, &no_room.into()));
                 };
                 call.prepay(room);
             }
-            let request = counted(request, protocol, &memory, &options, &call);
-            Ok(inner.call(request).await?.map(|body| memory.answer(body, call)))
-        })
+            let request = shared.counted(request, protocol, &call);
+            Answering { response: inner.call(request), call: Some(call) }.await
+        }))
     }
 }
 
-/// Adds the call to the request, and charges the body to the receive budget on arrival.
-fn counted(
-    mut request: Request<Body>,
-    protocol: Protocol,
-    memory: &Memory,
-    options: &BoundaryOptions,
-    call: &Arc<Call>,
-) -> Request<Body> {
-    let max_bytes = options.max_message_bytes;
-    request.extensions_mut().insert(Arc::clone(call));
-    let is_packed = is_packed(request.headers());
-    if let Protocol::Web(web) = protocol {
-        // Its messages are charged when they are translated.
-        request.extensions_mut().insert(web);
-        return request;
+pin_project! {
+    /// The response to a call, whose body is charged to the memory of the call. No box, because most calls go this way.
+    pub struct Answering<F> {
+        #[pin]
+        response: F,
+        call: Option<Arc<Call>>,
     }
-    request.map(|body| match protocol {
-        Protocol::Grpc => Body::new(WholeMessages::counted(body, max_bytes, memory.intake(call))),
-        _ => memory.received(body, call, max_bytes, is_packed),
-    })
+}
+
+impl<F: Future<Output = Result<Response<Body>, E>>, E> Future for Answering<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.response.poll(cx))?;
+        Poll::Ready(Ok(match this.call.take() {
+            Some(call) => response.map(|body| memory::answer(body, call)),
+            None => response,
+        }))
+    }
+}
+
+impl Shared {
+    /// Adds the call to the request, and charges the body to the receive budget on arrival.
+    fn counted(&self, mut request: Request<Body>, protocol: Protocol, call: &Arc<Call>) -> Request<Body> {
+        let (memory, max_bytes) = (&self.memory, self.options.max_message_bytes);
+        request.extensions_mut().insert(Arc::clone(call));
+        if let Protocol::Web(web) = protocol {
+            // Its messages are charged when they are translated.
+            request.extensions_mut().insert(web);
+            return request;
+        }
+        let is_packed = is_packed(request.headers());
+        request.map(|body| match protocol {
+            Protocol::Grpc => Body::new(WholeMessages::counted(body, max_bytes, memory.intake(call))),
+            _ => memory.received(body, call, max_bytes, is_packed),
+        })
+    }
 }
 
 /// Longest wait of a read for the memory of a page.

@@ -1,5 +1,6 @@
 //! The rules of host, origin and protocol.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{CONTENT_TYPE, EXPECT, HOST, ORIGIN};
@@ -50,11 +51,11 @@ impl BoundaryOptions {
     /// Checks the name of the server, the origin of the page, the protocol and the path.
     pub fn check(&self, request: &Request<Body>, protocol: Protocol) -> Result<(), HttpError> {
         let authority = authority(request)?;
-        if authority.as_ref().is_some_and(|authority| !self.is_allowed_host(authority)) {
+        if authority.as_deref().is_some_and(|authority| !self.is_allowed_host(authority)) {
             let message = "the server is not called by this name; --allowed-hosts lists those besides loopback";
             return Err(HttpError::new(StatusCode::FORBIDDEN, "HOST_NOT_ALLOWED", message));
         }
-        self.check_origin(request, authority.as_ref())?;
+        self.check_origin(request, authority.as_deref())?;
         self.check_protocol(request, protocol)?;
         match percent_decode_str(request.uri().path()).decode_utf8() {
             Ok(_) => Ok(()),
@@ -134,7 +135,7 @@ impl BoundaryOptions {
 
 /// Host of the request: `:authority` of HTTP/2, an absolute target, or the `Host` header; all must agree. Only HTTP/1.0, which
 /// no browser speaks, may omit the host.
-fn authority(request: &Request<Body>) -> Result<Option<Authority>, HttpError> {
+fn authority(request: &Request<Body>) -> Result<Option<Cow<'_, Authority>>, HttpError> {
     let refused = |problem: &str| HttpError::new(StatusCode::BAD_REQUEST, "INVALID_HOST", format!("Host: {problem}"));
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
@@ -150,8 +151,8 @@ fn authority(request: &Request<Body>) -> Result<Option<Authority>, HttpError> {
     };
     let authority = match (request.uri().authority(), named) {
         (Some(target), Some(named)) if *target != named => return Err(refused("must be the one of the target")),
-        (Some(target), _) => target.clone(),
-        (None, Some(named)) => named,
+        (Some(target), _) => Cow::Borrowed(target),
+        (None, Some(named)) => Cow::Owned(named),
         (None, None) if request.version() == Version::HTTP_10 => return Ok(None),
         (None, None) => return Err(refused("must be given")),
     };

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foldhash::HashMap;
+use http::uri::PathAndQuery;
 use parking_lot::RwLock;
 use tonic::Status;
 use tower::{Layer, Service};
@@ -50,8 +51,8 @@ where
     }
 
     fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
-        // A cheap clone: the path shares the buffer of the request head.
-        let (uri, answered) = (request.uri().clone(), self.answered.clone());
+        // A cheap clone: it shares the buffer of the request head.
+        let (path, answered) = (request.uri().path_and_query().cloned(), self.answered.clone());
         let deadline = match client_timeout(request.headers()) {
             Ok(deadline) => deadline,
             Err(error) => {
@@ -64,13 +65,14 @@ where
         let timeout = deadline.map_or(self.timeout, |deadline| (deadline - margin(deadline)).min(self.timeout));
         let response = tokio::time::timeout(timeout, self.inner.call(request));
         Box::pin(async move {
+            let path = path.as_ref().map_or("", PathAndQuery::path);
             let Ok(response) = response.await else {
-                let given_up = status::timed_out(uri.path(), is_callers).into_http();
-                answered.count(uri.path(), given_up.headers());
+                let given_up = status::timed_out(path, is_callers).into_http();
+                answered.count(path, given_up.headers());
                 return Ok(given_up);
             };
             let response = response?;
-            answered.count(uri.path(), response.headers());
+            answered.count(path, response.headers());
             // A trailers-only response has the status in the headers. tonic refuses requests in this form.
             let refused = response.headers().get("grpc-status").is_some();
             match refused.then(|| Status::from_header_map(response.headers())).flatten() {

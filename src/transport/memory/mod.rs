@@ -123,12 +123,6 @@ impl Memory {
         Body::new(Received::new(body, self.intake(call), max_bytes, is_packed))
     }
 
-    /// Body of an answer with memory accounting. Releases the memory of the request.
-    pub fn answer(&self, body: Body, call: Arc<Call>) -> Body {
-        call.answered();
-        Body::new(Answer::new(body, call))
-    }
-
     /// Cuts connections without progress, and exports the held memory and the `limits` as metrics. Never returns.
     pub async fn watch(self: Arc<Self>, service: Service, limits: Vec<(&'static str, usize)>) {
         let mut pulse = tokio::time::interval(TICK);
@@ -214,6 +208,12 @@ impl Memory {
             tracing::warn!(reason, "connections are cut whose peers do not take what they asked for");
         }
     }
+}
+
+/// Body of the answer to a call, with memory accounting. Releases the memory of the request.
+pub fn answer(body: Body, call: Arc<Call>) -> Body {
+    call.answered();
+    Body::new(Answer::new(body, call))
 }
 
 fn show(part: &'static str, bytes: usize) {

@@ -109,8 +109,8 @@ impl http_body::Body for Frames {
     }
 }
 
-fn answer(memory: &Memory, call: &Arc<Call>, frame_bytes: usize) -> Pin<Box<Body>> {
-    Box::pin(memory.answer(Body::new(Frames(vec![Bytes::from(vec![0; frame_bytes])])), Arc::clone(call)))
+fn answer_of(call: &Arc<Call>, frame_bytes: usize) -> Pin<Box<Body>> {
+    Box::pin(answer(Body::new(Frames(vec![Bytes::from(vec![0; frame_bytes])])), Arc::clone(call)))
 }
 
 async fn piece(body: &mut Pin<Box<Body>>) -> Bytes {
@@ -128,7 +128,7 @@ fn pass(memory: &Memory, ticks: usize) {
 async fn a_small_answer_counts_as_unsent_until_the_connection_has_sent_it() {
     let (memory, account) = memory(KIB, 100 * KIB);
     let call = memory.call(&account).unwrap();
-    let mut body = answer(&memory, &call, 10);
+    let mut body = answer_of(&call, 10);
     let small = piece(&mut body).await;
     assert!(body.is_end_stream());
     // The connection has dropped the body, and holds the bytes in a queue.
@@ -146,7 +146,7 @@ async fn time_in_which_a_call_waits_for_room_is_not_time_in_which_its_peer_takes
     let (memory, account) = memory(KIB, 100 * KIB);
     let held = account.shares.send.try_charge(75 * KIB).unwrap();
     let call = memory.call(&account).unwrap();
-    let mut body = answer(&memory, &call, 50 * KIB);
+    let mut body = answer_of(&call, 50 * KIB);
     let mut waits = Box::pin(piece(&mut body));
     assert!(poll!(&mut waits).is_pending());
     pass(&memory, 100);
@@ -162,7 +162,7 @@ async fn time_in_which_a_call_waits_for_room_is_not_time_in_which_its_peer_takes
     let late = memory.call(&account).unwrap();
     pass(&memory, 100);
     drop((body, call));
-    let _small = piece(&mut answer(&memory, &late, 10)).await;
+    let _small = piece(&mut answer_of(&late, 10)).await;
     assert!(!account.has_slow_call(4, 40), "its answer took long to be made");
 }
 
