@@ -13,8 +13,9 @@ pub struct Coalescing {
 }
 
 impl Coalescing {
-    /// Whether a write of these bytes is put off until the tasks that are ready by now have run. They may add their answers. The
-    /// same write is put off once only; `has_company`: whether other calls of the connection are open.
+    /// Whether a write of these bytes is put off. The tasks that are ready by now usually run before the next attempt, and may add
+    /// their answers. A write is put off once only; `has_company`: whether several calls of the connection are open. A small
+    /// answer has left its call by then.
     pub fn puts_off(&mut self, cx: &Context<'_>, bytes: usize, has_company: impl FnOnce() -> bool) -> bool {
         if self.is_put_off || bytes >= LARGE_WRITE_BYTES || !has_company() {
             return false;

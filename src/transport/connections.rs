@@ -251,7 +251,11 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.puts_off(cx, bufs.iter().map(|buf| buf.len()).sum()) {
+        // Of two parts the second is the payload of a frame, which no other frame joins before it is written.
+        let mut parts = bufs.iter().map(|buf| buf.len()).filter(|bytes| *bytes > 0);
+        if let (Some(bytes), None) = (parts.next(), parts.next())
+            && self.puts_off(cx, bytes)
+        {
             return Poll::Pending;
         }
         let written = self.socket(cx)?.poll_write_vectored(cx, bufs);
@@ -354,6 +358,10 @@ mod tests {
         assert!(poll!(Box::pin(connection.write(b"one of two"))).is_pending());
         assert!(poll!(Box::pin(connection.write(b"both"))).is_ready());
         assert!(poll!(Box::pin(connection.write(&[0; 8 << 10]))).is_ready(), "it is large by itself");
+        let frame = [io::IoSlice::new(b"head"), io::IoSlice::new(b"payload")];
+        assert!(poll!(Box::pin(connection.write_vectored(&frame))).is_ready(), "no other frame may join it");
+        assert!(poll!(Box::pin(connection.write_vectored(&frame[..1]))).is_pending());
+        assert!(poll!(Box::pin(connection.write_vectored(&frame[..1]))).is_ready());
         let woken = tokio::time::timeout(Duration::from_secs(1), connection.write(b"again"));
         assert_eq!(woken.await.unwrap().unwrap(), 5);
         drop(second);
