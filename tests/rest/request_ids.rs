@@ -2,9 +2,14 @@
 
 use std::collections::HashSet;
 
+use http::Request;
+use http_body_util::BodyExt;
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest::Method;
 use runlog::pb;
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use crate::harness::Gateway;
 
@@ -51,6 +56,21 @@ async fn every_http_response_has_a_request_id_of_its_own_and_its_error_repeats_t
         assert_eq!(refused.status(), 403, "{path}");
         assert!(refused.headers().contains_key("x-request-id"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_route_of_the_gateway_that_is_called_as_grpc_over_http_2_has_a_request_id_too() {
+    let gateway = Gateway::start().await;
+    let address = gateway.url("").strip_prefix("http://").unwrap().to_owned();
+    let socket = TcpStream::connect(&address).await.unwrap();
+    let (mut requests, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post(gateway.url("/v1/runs")).header("content-type", "application/grpc");
+    let response = requests.send_request(request.body(String::new()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 415);
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let body: Value = serde_json::from_slice(&response.collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!(body["request_id"], Value::from(id));
 }
 
 #[tokio::test]

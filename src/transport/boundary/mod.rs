@@ -72,7 +72,9 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let protocol = self.shared.options.protocol(&request);
-        if protocol == Protocol::Grpc && request.version() == Version::HTTP_2 {
+        let is_grpc_path = || self.shared.options.is_grpc_path(request.uri().path());
+        if protocol == Protocol::Grpc && request.version() == Version::HTTP_2 && is_grpc_path() {
+            // Its responses have no request id.
             return self.serve(request, protocol);
         }
         let (is_last, may_be_unread) = (is_last(&request), has_body_over_http_1(&request));

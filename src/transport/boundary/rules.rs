@@ -127,7 +127,8 @@ impl BoundaryOptions {
         }
     }
 
-    fn is_grpc_path(&self, path: &str) -> bool {
+    /// Whether the path is one of a gRPC service.
+    pub fn is_grpc_path(&self, path: &str) -> bool {
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
         service.is_some_and(|service| self.grpc_services.contains(&service))
     }

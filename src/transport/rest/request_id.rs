@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
 tokio::task_local! {
-    /// Empty until the id is asked for, since gRPC calls need none.
+    /// Empty until the id is asked for.
     static REQUEST_ID: OnceCell<String>;
 }
 
