@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::event_types::EventType;
+pub use super::event_types::Origin;
 use super::ids::{AgentName, EventId, RunId};
 use super::json::{Payload, canonical};
 use super::run_status::RunStatus;
-
-use super::event_types::EventType;
-pub use super::event_types::Origin;
 
 /// Why an event has no payload any more. The seq stays, so that readers see no gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -88,9 +88,9 @@ pub trait CommitListener: Send + Sync + 'static {
 /// a read fails with `EventDamaged`, and a page ends before the damaged events unless the page begins with them.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Queues an append; resolves when the append has a place in the queue. Appends are stored in the order in which they were
-    /// accepted, except that small ones may overtake large ones, and imports, of other
-    /// runs and sequences. The receipt reports the outcome; dropping the receipt does not cancel the append.
+    /// Queues an append; resolves when the append has a place in the queue, which it may have before the first poll. Appends are
+    /// stored in the order in which they were accepted, except that small ones may overtake large ones, and imports, of other runs
+    /// and sequences. The receipt reports the outcome; dropping the receipt does not cancel the append.
     ///
     /// An append is atomic: all events are stored, or none. An event whose `event_id` already exists in the run is not
     /// stored again: with equal content the event is answered as a duplicate, with different content the whole append

@@ -22,7 +22,12 @@ impl Clock {
     }
 }
 
-/// Number of ticks in a duration, at least one.
+/// Number of ticks in a duration, rounded up, at least one.
 pub fn ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX).max(1)
+    u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX).max(1)
+}
+
+/// Number of ticks after which at least this time has passed: the first may come at once.
+pub fn ticks_past(time: Duration) -> u64 {
+    ticks(time).saturating_add(1)
 }

@@ -14,7 +14,7 @@ use tonic::body::Body;
 
 use super::budget::{Charge, bytes_of};
 use super::call::Call;
-use super::clock::ticks;
+use super::clock::{ticks, ticks_past};
 use super::limits::{BYTES_EACH, MAX_WAIT, SMALL_BYTES, no_room_for_requests};
 use crate::transport::status;
 
@@ -52,7 +52,7 @@ struct Wait {
 
 impl Intake {
     pub(super) fn new(call: Arc<Call>, max_silence: Duration) -> Self {
-        let (now, max_silence) = (call.account().now(), ticks(max_silence));
+        let (now, max_silence) = (call.account().now(), ticks_past(max_silence));
         Self { call, max_silence, charges: Vec::new(), wait: None, look: None, progress: now, began: now }
     }
 

@@ -34,7 +34,7 @@ use crate::telemetry;
 use answer::Answer;
 use budget::Budget;
 use call::{Place, Shares};
-use clock::{Clock, TICK, ticks};
+use clock::{Clock, TICK, ticks, ticks_past};
 use limits::{
     LOG_PAUSE, MAX_FRAME_UNDER_PRESSURE, MAX_PROBES, MAX_SILENCE_UNDER_PRESSURE, MAX_WAIT, MAX_WAITING_CALLS,
 };
@@ -168,7 +168,7 @@ impl Memory {
     }
 
     fn cut_silent(&self, logged: &mut Option<u64>) {
-        let most = ticks(self.options.max_silence);
+        let most = ticks_past(self.options.max_silence);
         for account in self.open() {
             if account.silence().is_some_and(|silence| silence >= most) {
                 self.cut(&account, "no_progress", logged);
