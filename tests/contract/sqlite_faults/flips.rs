@@ -8,7 +8,7 @@ use bytes::Bytes;
 use runlog::codec::record;
 use runlog::domain::{Error, Scope};
 use runlog::store::sqlite::{OpenError, SqliteOptions};
-use runlog::store::{Range, RunQuery, SharedStore};
+use runlog::store::{Range, ReadFrom, RunQuery, SharedStore};
 
 use super::try_open;
 use crate::fixture::*;
@@ -160,32 +160,54 @@ impl Truth {
     }
 }
 
-/// An id is in the row of its run and in the index of ids. Where one of them is damaged, the run is not taken for a new one.
+/// An id is in the row of its run and in the index of ids. Where one of them is damaged, the run is not taken for a new one, and
+/// no reader hears that there is no such run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flipped_bit_in_any_copy_of_a_run_id_makes_no_second_run_with_this_id() {
+async fn a_flipped_bit_in_any_copy_of_a_run_id_makes_no_second_run_with_this_id_and_hides_none() {
     let whole = SqliteFixture::here();
     let store = whole.open(tuning(60)).await.0;
     fill(&store).await;
     let truth = Truth::of(&store).await;
     store.close().await;
     let bytes = fs::read(whole.0.path().join("log.db")).unwrap();
-    let copies: Vec<usize> = bytes.windows(5).enumerate().filter(|(_, id)| *id == b"run-7").map(|(at, _)| at).collect();
-    assert!(copies.len() > 2, "{copies:?}");
     let mut refused = 0;
-    for at in copies {
-        for bit in [0, 1, 6] {
+    // The last id in the order of the index keeps its place with a larger text, so that a search for that text finds it.
+    for (id, bits) in [(b"run-7", &[0, 1, 6][..]), (b"run-9", &[6])] {
+        let copies: Vec<usize> =
+            bytes.windows(5).enumerate().filter(|(_, text)| text == id).map(|(at, _)| at).collect();
+        assert!(copies.len() > 2, "{copies:?}");
+        for (at, bit) in copies.iter().flat_map(|at| bits.iter().map(move |bit| (at + 4, *bit))) {
             let dir = tempfile::tempdir().unwrap();
             copy(whole.0.path(), dir.path());
             let mut bytes = bytes.clone();
-            bytes[at + 4] ^= 1 << bit;
-            fs::write(dir.path().join("log.db"), bytes).unwrap();
+            bytes[at] ^= 1 << bit;
+            let made = str::from_utf8(&bytes[at - 4..=at]).unwrap().to_owned();
+            fs::write(dir.path().join("log.db"), &bytes).unwrap();
             let options = SqliteOptions { max_unflushed_entries: 60, ..SqliteOptions::new(dir.path().join("log.db")) };
             let Ok(store) = try_open(options).await else { continue };
-            refused += truth.repeats(&store, &format!("bit {bit} of byte {}", at + 4)).await;
+            let what = format!("bit {bit} of byte {at}");
+            hides_none(&store, &truth, &made, &what).await;
+            refused += truth.repeats(&store, &what).await;
             store.close().await;
         }
     }
     assert!(refused > 0);
+}
+
+/// Every stored run is served as it is or refused as damaged, and what the damage made of an id is no run.
+async fn hides_none(store: &SharedStore, truth: &Truth, made: &str, what: &str) {
+    const FIRST: Range = Range { from: ReadFrom::After(0), max_events: 1, max_bytes: 1 << 20 };
+    for (name, stored) in &truth.runs {
+        let is_damage =
+            |error: Error| assert!(!matches!(error, Error::RunNotFound { .. }), "{what}: {name}: {error:?}");
+        let _ = store.run(&run_id(name)).await.map(|run| assert_eq!(&format!("{run:?}"), stored)).map_err(is_damage);
+        let _ = store.read(&run(name), FIRST).await.map(|page| assert!(!page.chunks.is_empty())).map_err(is_damage);
+        let _ = store.hold(&run_id(name), false).await.map_err(is_damage);
+    }
+    if !truth.runs.contains_key(made) {
+        assert!(store.run(&run_id(made)).await.is_err(), "{what}: {made}");
+        assert!(store.read(&run(made), FIRST).await.is_err(), "{what}: {made}");
+    }
 }
 
 fn is_refusal(error: &Error, what: &str) {

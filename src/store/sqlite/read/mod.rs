@@ -1,6 +1,7 @@
 //! Pages of a run and of the feed. The statements of one page need no common snapshot: events change only by a rewrite, which
 //! `rewrites` lets a reader notice.
 
+pub mod absence;
 pub mod feed;
 mod fill;
 pub mod find;

@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::runs::not_found;
+use super::absence::not_found;
 use crate::domain::{Error, Result, RunStatus};
 use crate::store::run_row::checksums;
 use crate::store::sqlite::error::from_sqlx;
@@ -46,7 +46,7 @@ pub async fn of(reader: &mut SqliteConnection, tail: &UnindexedTail, key: &RunKe
         const SCOPE: &str = "SELECT run, status, last_seq, updated_at, end_checksum, first_seq, held, kept_checksum FROM runs WHERE run_id = ?";
         let row: Option<EndRow> =
             sqlx::query_as(SCOPE).bind(key.stored()).fetch_optional(&mut *reader).await.map_err(from_sqlx)?;
-        let row = row.ok_or_else(|| not_found(key))?;
+        let Some(row) = row else { return Err(not_found(&mut *reader, key).await) };
         if !row.is_sound() {
             tracing::error!(run = key.run_id.as_str(), "damaged: a row of the table `runs`");
             return Err(Error::StoreDamaged);

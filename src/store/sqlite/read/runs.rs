@@ -9,6 +9,7 @@ use crate::store::commit::plan::RunState;
 use crate::store::run_row::{RunRow, changed_documents, checksums, usage_json};
 use crate::store::{ProjectNumber, RunKey, RunQuery, RunsPage};
 
+use super::absence;
 use super::run_filter::{bound, matches};
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
@@ -137,7 +138,8 @@ pub async fn one(readers: &SqlitePool, tail: &UnindexedTail, key: &RunKey) -> Re
             .fetch_optional(readers)
             .await
             .map_err(from_sqlx)?;
-        let run = current(row.ok_or_else(|| not_found(key))?, tail)?;
+        let Some(row) = row else { return Err(absence::not_found(readers, key).await) };
+        let run = current(row, tail)?;
         if let Some(run) = run.filter(|_| tail.generation() == generation) {
             return Ok(run);
         }
@@ -246,8 +248,4 @@ pub async fn ids_at(
         .map_err(from_sqlx)?;
     let run_id = |id: String| RunKey::from_stored(&id).map(|key| key.run_id).ok_or(Error::StoreDamaged);
     ids.into_iter().map(run_id).collect()
-}
-
-pub(super) fn not_found(key: &RunKey) -> Error {
-    Error::RunNotFound { run_id: key.run_id.to_string() }
 }

@@ -12,7 +12,7 @@ use crate::store::{ProjectNumber, RunKey};
 
 use crate::store::sqlite::error::from_sqlx;
 use crate::store::sqlite::index::unindexed_tail::UnindexedTail;
-use crate::store::sqlite::read::runs;
+use crate::store::sqlite::read::{absence, runs};
 
 /// Maximum number of cached runs; above, the runs that were written or loaded least recently are evicted.
 const MAX_RUNS: usize = 32_768;
@@ -64,7 +64,7 @@ impl RunStateCache {
         .await
         .map_err(from_sqlx)?;
         if rows.len() < missing.len() {
-            check_new(writer, &ids).await?;
+            absence::check(&mut *writer, &ids).await?;
         }
         for row in rows {
             let number = row.run;
@@ -96,22 +96,4 @@ impl RunStateCache {
             self.by_id.put(head.key(), head);
         }
     }
-}
-
-/// Fails if one of these ids may be missing in the index of ids because of damage. `ids` is a JSON array. An id that was changed by
-/// damage still lies where a search for the true one ends, so the ids before and after that place are compared with their rows.
-async fn check_new(writer: &mut SqliteConnection, ids: &str) -> Result<()> {
-    // `near` is read from the index alone, `stored` from the row.
-    const DAMAGED: &str = "SELECT count(*) FROM (SELECT value AS id FROM json_each(?)) WHERE NOT coalesce( \
-           (SELECT near.run_id IS (SELECT run_id FROM runs AS stored NOT INDEXED WHERE stored.run = near.run) \
-            FROM runs AS near WHERE near.run_id < id ORDER BY near.run_id DESC LIMIT 1), TRUE) \
-         OR NOT coalesce( \
-           (SELECT near.run_id IS (SELECT run_id FROM runs AS stored NOT INDEXED WHERE stored.run = near.run) \
-            FROM runs AS near WHERE near.run_id > id ORDER BY near.run_id LIMIT 1), TRUE)";
-    let damaged: i64 = sqlx::query_scalar(DAMAGED).bind(ids).fetch_one(writer).await.map_err(from_sqlx)?;
-    if damaged > 0 {
-        tracing::error!("damaged: the index of the ids of runs and the rows of runs do not agree");
-        return Err(Error::StoreDamaged);
-    }
-    Ok(())
 }
