@@ -266,7 +266,14 @@ pub async fn a_held_run_stays_whole_while_the_feed_moves_on_and_goes_after_its_r
     }
     let appended = store.append(append("held", vec![event("next")])).await.unwrap();
     assert_eq!(seqs(&appended), [11]);
-    let releases = async || store.expire(&keeping(hours(3)), at(10), 21).await.unwrap().releases;
+    // A hold that has just failed may keep the project locked for a moment longer.
+    let releases = async || loop {
+        let slice = store.expire(&keeping(hours(3)), at(10), 21).await.unwrap();
+        match slice.is_elsewhere {
+            true => tokio::task::yield_now().await,
+            false => break slice.releases,
+        }
+    };
     let before = releases().await;
     store.hold(&run_id("held"), false).await.unwrap();
     let released = releases().await;
