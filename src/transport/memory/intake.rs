@@ -34,8 +34,7 @@ const MAX_AGE: Duration = Duration::from_secs(10);
 /// Memory of the request of one call.
 pub struct Intake {
     call: Arc<Call>,
-    /// Ticks without progress after which the request is given up.
-    max_silence: u64,
+    max_silence: Duration,
     charges: Vec<Charge>,
     wait: Option<Wait>,
     look: Option<Pin<Box<Sleep>>>,
@@ -52,7 +51,7 @@ struct Wait {
 
 impl Intake {
     pub(super) fn new(call: Arc<Call>, max_silence: Duration) -> Self {
-        let (now, max_silence) = (call.account().now(), ticks_past(max_silence));
+        let now = call.account().now();
         Self { call, max_silence, charges: Vec::new(), wait: None, look: None, progress: now, began: now }
     }
 
@@ -106,7 +105,7 @@ impl Intake {
             self.look = None;
             let now = self.call.account().now();
             let silence = now.saturating_sub(self.progress);
-            if silence >= self.max_silence {
+            if silence >= ticks_past(self.max_silence) {
                 return Poll::Ready(status::stalled());
             }
             let is_slow = silence >= ticks(LOOK) || now.saturating_sub(self.began) >= ticks(MAX_AGE);
